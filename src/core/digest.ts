@@ -1,0 +1,84 @@
+import { createHash, type Hash } from 'node:crypto'
+import { createReadStream } from 'node:fs'
+import { Transform } from 'node:stream'
+import { pipeline } from 'node:stream/promises'
+import { StepError } from './errors.ts'
+
+/** `sha256:` and 64 hex digits (OCI image-spec, descriptor.md, "Digests"). */
+export type Digest = `sha256:${string}`
+
+const DIGEST = /^sha256:[0-9a-f]{64}$/
+
+export function isDigest(text: string): text is Digest {
+  return DIGEST.test(text)
+}
+
+export function parseDigest(text: string, what = 'digest'): Digest {
+  if (isDigest(text)) return text
+  throw new StepError('INPUT_INVALID', `${what}: "${text}" is not a digest`, {
+    hint: 'A digest is sha256: and 64 lower-case hex digits.',
+  })
+}
+
+export function sha256(bytes: string | Uint8Array): Digest {
+  return `sha256:${createHash('sha256').update(bytes).digest('hex')}`
+}
+
+export function md5(bytes: string | Uint8Array): string {
+  return createHash('md5').update(bytes).digest('hex')
+}
+
+/** Digest for people: `sha256:` and twelve digits. */
+export function shortDigest(digest: string): string {
+  return digest.slice(0, 'sha256:'.length + 12)
+}
+
+export interface FileDigests {
+  /** bytes */
+  size: number
+  /** hex */
+  md5: string
+  /** hex */
+  sha256: string
+}
+
+export async function digestFile(path: string, signal?: AbortSignal): Promise<FileDigests> {
+  const hashes = { md5: createHash('md5'), sha256: createHash('sha256') }
+  let size = 0
+  const source = createReadStream(path, { highWaterMark: 1 << 20 })
+  await pipeline(
+    source,
+    async (chunks) => {
+      for await (const chunk of chunks as AsyncIterable<Buffer>) {
+        size += chunk.length
+        hashes.md5.update(chunk)
+        hashes.sha256.update(chunk)
+      }
+    },
+    signal ? { signal } : {},
+  )
+  return { size, md5: hashes.md5.digest('hex'), sha256: hashes.sha256.digest('hex') }
+}
+
+/** Passes bytes through and fails at the end unless they are exactly what was promised. */
+export function verifyingStream(what: string, expected: { digest: Digest; size?: number }): Transform {
+  const hash: Hash = createHash('sha256')
+  let size = 0
+  return new Transform({
+    transform(chunk: Buffer, _encoding, done) {
+      size += chunk.length
+      hash.update(chunk)
+      done(null, chunk)
+    },
+    flush(done) {
+      const digest = `sha256:${hash.digest('hex')}`
+      if (digest === expected.digest && (expected.size ?? size) === size) return done()
+      done(
+        new StepError('VERIFY_FAILED', `${what}: got ${digest}, ${size} bytes, not ${expected.digest}`, {
+          hint: 'The content was cut or changed on the way. Run the command again.',
+          retryable: true,
+        }),
+      )
+    },
+  })
+}

@@ -1,0 +1,105 @@
+/** What each error code means to a caller: its exit status, and whether trying again may help. */
+const codes = {
+  INPUT_INVALID: { exit: 2, retryable: false },
+  UNAUTHORIZED: { exit: 1, retryable: false },
+  NOT_FOUND: { exit: 1, retryable: false },
+  CONFLICT: { exit: 1, retryable: false },
+  GATE_CLOSED: { exit: 1, retryable: false },
+  VERIFY_FAILED: { exit: 1, retryable: false },
+  COMMAND_FAILED: { exit: 1, retryable: false },
+  UNAVAILABLE: { exit: 75, retryable: true },
+  CANCELLED: { exit: 1, retryable: false },
+  INTERNAL: { exit: 1, retryable: false },
+} as const
+
+export type ErrorCode = keyof typeof codes
+
+export interface StepErrorOptions {
+  /** What to do next, in one sentence. */
+  hint?: string | undefined
+  cause?: unknown
+  retryable?: boolean
+}
+
+/** The one error of crosscloud. The message names the object; the hint says what to do next. */
+export class StepError extends Error {
+  override readonly name = 'StepError'
+  readonly code: ErrorCode
+  readonly hint: string | undefined
+  readonly retryable: boolean
+
+  constructor(code: ErrorCode, message: string, options: StepErrorOptions = {}) {
+    super(message, options.cause === undefined ? undefined : { cause: options.cause })
+    this.code = code
+    this.hint = options.hint
+    this.retryable = options.retryable ?? codes[code].retryable
+  }
+
+  /** 0 is success; 2 bad input; 75 worth retrying (sysexits' EX_TEMPFAIL); 1 otherwise. */
+  get exitCode(): number {
+    return this.retryable ? 75 : codes[this.code].exit === 75 ? 1 : codes[this.code].exit
+  }
+}
+
+export function isStepError(error: unknown, code?: ErrorCode): error is StepError {
+  return error instanceof StepError && (code === undefined || error.code === code)
+}
+
+/** The same error told from one floor up: `what: message`, with code, hint and cause kept. */
+export function explain(what: string, error: unknown): StepError {
+  const known = toStepError(error)
+  return new StepError(known.code, `${what}: ${known.message}`, {
+    hint: known.hint,
+    retryable: known.retryable,
+    cause: error,
+  })
+}
+
+/** Any thrown value as a StepError. Unknown ones become INTERNAL, aborts CANCELLED. */
+export function toStepError(error: unknown): StepError {
+  if (error instanceof StepError) return error
+  if (!(error instanceof Error)) return new StepError('INTERNAL', String(error))
+  if (error.name === 'AbortError') {
+    if (error.cause instanceof StepError) return error.cause
+    return new StepError('CANCELLED', 'cancelled', { cause: error })
+  }
+  const system = systemFaults[errorCodeOf(error) ?? '']
+  if (system) return new StepError(system[0], describe(error), { hint: system[1], cause: error })
+  return new StepError('INTERNAL', describe(error), { cause: error })
+}
+
+/** Faults of the operating system that a person can mend. */
+const systemFaults: Record<string, [ErrorCode, string]> = {
+  ENOSPC: ['COMMAND_FAILED', 'The disk is full. Free some space and run the command again.'],
+  EDQUOT: ['COMMAND_FAILED', 'The disk quota is used up. Free some space and run again.'],
+  EACCES: ['COMMAND_FAILED', 'Check the owner and the mode of this path.'],
+  EROFS: ['COMMAND_FAILED', 'The file system is read-only. Choose another folder.'],
+  ENOENT: ['NOT_FOUND', 'Check the path.'],
+}
+
+/** The `code` of a Node error or of the deepest cause that has one: `ECONNREFUSED`, `ENOENT`… */
+export function errorCodeOf(error: unknown): string | undefined {
+  if (!(error instanceof Error)) return undefined
+  const code = (error as NodeJS.ErrnoException).code
+  if (typeof code === 'string' && code) return code
+  if (error instanceof AggregateError) return errorCodeOf(error.errors[0])
+  return errorCodeOf(error.cause)
+}
+
+/** One line for an error; Node leaves `message` empty for some connection faults. */
+export function describe(error: unknown): string {
+  if (!(error instanceof Error)) return String(error)
+  return error.message || errorCodeOf(error) || error.name
+}
+
+/** Throws CANCELLED when the signal has fired. */
+export function throwIfCancelled(signal: AbortSignal | undefined): void {
+  if (signal?.aborted) throw cancelled(signal)
+}
+
+/** The error of an aborted signal: its reason when that is ours, CANCELLED otherwise. */
+export function cancelled(signal: AbortSignal): StepError {
+  return signal.reason instanceof StepError
+    ? signal.reason
+    : new StepError('CANCELLED', 'cancelled', { hint: 'Run the same command again to go on.' })
+}

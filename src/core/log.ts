@@ -1,0 +1,174 @@
+/**
+ * What the rest of the program may say. One line a fact; a section is a stretch of work with a
+ * title; progress replaces itself on a terminal and is silent elsewhere.
+ */
+export interface Log {
+  info(text: string): void
+  warn(text: string): void
+  error(text: string): void
+  /** Shown with --verbose only. */
+  debug(text: string): void
+  /** A line that another program printed. */
+  output(line: string): void
+  /** `done` of `total`; the last value shown is overwritten by the next line. */
+  progress(label: string, done: number, total: number): void
+  section<T>(title: string, work: () => Promise<T>): Promise<T>
+}
+
+export const logFormats = ['plain', 'terminal', 'gitlab', 'github', 'json'] as const
+export type LogFormat = (typeof logFormats)[number]
+
+export interface LogOptions {
+  format: LogFormat
+  /** Takes whole lines with their newline. */
+  write: (text: string) => void
+  mask: (text: string) => string
+  verbose?: boolean
+  now?: () => Date
+}
+
+type Level = 'info' | 'warn' | 'error' | 'debug' | 'output'
+
+/** How one surface shows what happens. `depth` is the number of open sections. */
+interface Face {
+  line(level: Level, text: string, depth: number): string
+  open(id: string, title: string, depth: number): string
+  close(id: string, title: string, depth: number, seconds: number, failed: boolean): string
+  progress?(label: string, done: number, total: number): string
+}
+
+export function createLog(options: LogOptions): Log {
+  const { write, mask, verbose = false, now = () => new Date() } = options
+  const face = faces[options.format](now)
+  let depth = 0
+  let sections = 0
+  let progressShown = false
+
+  const emit = (text: string) => {
+    if (progressShown) write('\r\x1b[2K')
+    progressShown = false
+    write(mask(text))
+  }
+  const say = (level: Level) => (text: string) => {
+    if (level === 'debug' && !verbose) return
+    for (const line of text.split('\n')) emit(face.line(level, line, depth))
+  }
+
+  return {
+    info: say('info'),
+    warn: say('warn'),
+    error: say('error'),
+    debug: say('debug'),
+    output: say('output'),
+    progress(label, done, total) {
+      if (!face.progress || total <= 0) return
+      emit(face.progress(label, done, total))
+      progressShown = true
+    },
+    async section(title, work) {
+      const id = `crosscloud_${++sections}`
+      const start = now().getTime()
+      const close = (failed: boolean) => {
+        depth--
+        const text = face.close(id, title, depth, (now().getTime() - start) / 1000, failed)
+        if (text) emit(text)
+      }
+      emit(face.open(id, title, depth))
+      depth++
+      try {
+        const result = await work()
+        close(false)
+        return result
+      } catch (error) {
+        close(true)
+        throw error
+      }
+    },
+  }
+}
+
+const indent = (depth: number) => '  '.repeat(depth)
+const prefix: Record<Level, string> = {
+  info: '',
+  output: '| ',
+  debug: '· ',
+  warn: 'warning: ',
+  error: 'error: ',
+}
+const colour: Record<Level, [string, string]> = {
+  info: ['', ''],
+  output: ['\x1b[2m', '\x1b[0m'],
+  debug: ['\x1b[2m', '\x1b[0m'],
+  warn: ['\x1b[33m', '\x1b[0m'],
+  error: ['\x1b[31m', '\x1b[0m'],
+}
+const bold = (text: string) => `\x1b[1m${text}\x1b[0m`
+
+const plain = (): Face => ({
+  line: (level, text, depth) => `${indent(depth)}${prefix[level]}${text}\n`,
+  open: (_id, title, depth) => `${indent(depth)}${title}\n`,
+  close: () => '',
+})
+
+const terminal = (): Face => ({
+  line: (level, text, depth) =>
+    `${indent(depth)}${colour[level][0]}${prefix[level]}${text}${colour[level][1]}\n`,
+  open: (_id, title, depth) => `${indent(depth)}${bold(title)}\n`,
+  close: (_id, title, depth, seconds, failed) =>
+    failed ? `${indent(depth)}\x1b[31m✗ ${title} (${seconds.toFixed(1)} s)\x1b[0m\n` : '',
+  progress: (label, done, total) => {
+    const filled = Math.round((24 * Math.min(done, total)) / total)
+    const percent = Math.floor((100 * Math.min(done, total)) / total)
+    return `\r\x1b[2K${label} ${'█'.repeat(filled)}${'░'.repeat(24 - filled)} ${percent} %`
+  },
+})
+
+/** https://docs.gitlab.com/ci/jobs/job_logs/#custom-collapsible-sections */
+const gitlab = (now: () => Date): Face => {
+  const seconds = () => Math.floor(now().getTime() / 1000)
+  return {
+    line: (level, text, depth) => terminal().line(level, text, depth),
+    open: (id, title, depth) =>
+      `\x1b[0Ksection_start:${seconds()}:${id}\r\x1b[0K${indent(depth)}${bold(title)}\n`,
+    close: (id) => `\x1b[0Ksection_end:${seconds()}:${id}\r\x1b[0K\n`,
+  }
+}
+
+/** Workflow commands of GitHub Actions; groups there do not nest, so only the outermost folds. */
+const github = (): Face => ({
+  line: (level, text, depth) => {
+    if (level === 'warn') return `::warning::${escapeCommand(text)}\n`
+    if (level === 'error') return `::error::${escapeCommand(text)}\n`
+    return plain().line(level, text.replace(/^::/, ' ::'), depth)
+  },
+  open: (_id, title, depth) =>
+    depth === 0 ? `::group::${escapeCommand(title)}\n` : `${indent(depth)}${title}\n`,
+  close: (_id, _title, depth) => (depth === 0 ? '::endgroup::\n' : ''),
+})
+
+function escapeCommand(text: string): string {
+  return text.replaceAll('%', '%25').replaceAll('\r', '%0D').replaceAll('\n', '%0A')
+}
+
+const json = (now: () => Date): Face => {
+  const line = (fields: object) => `${JSON.stringify({ time: now().toISOString(), ...fields })}\n`
+  return {
+    line: (level, text, depth) => line({ level, text, depth }),
+    open: (id, title, depth) => line({ level: 'info', event: 'section-start', id, text: title, depth }),
+    close: (id, title, depth, seconds, failed) =>
+      line({ level: failed ? 'error' : 'info', event: 'section-end', id, text: title, depth, seconds, failed }),
+  }
+}
+
+const faces: Record<LogFormat, (now: () => Date) => Face> = { plain, terminal, gitlab, github, json }
+
+/** A log that says nothing. */
+export const silentLog: Log = {
+  info() {},
+  warn() {},
+  error() {},
+  debug() {},
+  output() {},
+  progress() {},
+  section: (_title, work) => work(),
+}

@@ -1,0 +1,73 @@
+import type { z } from 'zod'
+import type { ConfigStore } from '../config/store.ts'
+import type { Log } from '../core/log.ts'
+import type { Secrets } from '../core/secrets.ts'
+import type { Ledger } from '../ledger/ledger.ts'
+import type { RegistryClient } from '../registry/types.ts'
+import type { EnvironmentSettings, Settings } from '../settings.ts'
+import type { Host } from '../target/target.ts'
+
+/**
+ * What a step may ask for. Drivers are functions: each is built on first use, so a step that never
+ * asks for the ledger never loads a database.
+ */
+export interface Context {
+  /** The folder all relative paths start from. */
+  readonly cwd: string
+  readonly log: Log
+  readonly secrets: Secrets
+  readonly signal: AbortSignal
+  /** crosscloud.yml; INPUT_INVALID, with the next step, when there is none. */
+  settings(): Promise<Settings>
+  /** One environment of it; INPUT_INVALID, listing the known ones, when there is no such. */
+  environment(name: string): Promise<EnvironmentSettings>
+  registry(): Promise<RegistryClient>
+  ledger(): Promise<Ledger>
+  configStore(environment: EnvironmentSettings): Promise<ConfigStore>
+  hosts(environment: EnvironmentSettings): Promise<Host[]>
+  /** Who does this, why and from where, as far as the surroundings tell. */
+  readonly actor: Actor
+  /** Folder for caches that may be deleted at any time. */
+  readonly cacheFolder: string
+  /** A value from the process's environment; only for what is documented as such. */
+  variable(name: string): string | undefined
+}
+
+export interface Actor {
+  by: string
+  branch: string | undefined
+  commit: string | undefined
+  pipelineUrl: string | undefined
+}
+
+/**
+ * One piece of the road. Surfaces (command line, action, template, library) look its inputs up and
+ * print its outputs; everything they need to know about it is here.
+ */
+export interface Step<
+  Inputs extends z.ZodObject = z.ZodObject,
+  Outputs extends z.ZodObject = z.ZodObject,
+> {
+  /** kebab-case; the command, the action's folder and the template's file are called this. */
+  name: string
+  /** One sentence: what it does for the caller. */
+  summary: string
+  /** A command line that works, without the program's name. */
+  example: string
+  inputs: Inputs
+  outputs: Outputs
+  /** What crosscloud.yml says about these inputs, used where neither flag nor variable does. */
+  fromSettings?(
+    settings: Settings,
+    environment: EnvironmentSettings | undefined,
+  ): Partial<z.input<Inputs>>
+  /** The result as a person wants to read it: a line a fact. */
+  report(outputs: z.output<Outputs>): string[]
+  run(inputs: z.output<Inputs>, context: Context): Promise<z.output<Outputs>>
+}
+
+export function defineStep<Inputs extends z.ZodObject, Outputs extends z.ZodObject>(
+  step: Step<Inputs, Outputs>,
+): Step<Inputs, Outputs> {
+  return step
+}
