@@ -61,7 +61,10 @@ export async function digestFile(path: string, signal?: AbortSignal): Promise<Fi
 }
 
 /** Passes bytes through and fails at the end unless they are exactly what was promised. */
-export function verifyingStream(what: string, expected: { digest: Digest; size?: number }): Transform {
+export function verifyingStream(
+  what: string,
+  expected: { digest: Digest; size?: number },
+): Transform {
   const hash: Hash = createHash('sha256')
   let size = 0
   return new Transform({
@@ -74,10 +77,14 @@ export function verifyingStream(what: string, expected: { digest: Digest; size?:
       const digest = `sha256:${hash.digest('hex')}`
       if (digest === expected.digest && (expected.size ?? size) === size) return done()
       done(
-        new StepError('VERIFY_FAILED', `${what}: got ${digest}, ${size} bytes, not ${expected.digest}`, {
-          hint: 'The content was cut or changed on the way. Run the command again.',
-          retryable: true,
-        }),
+        new StepError(
+          'VERIFY_FAILED',
+          `${what}: got ${digest}, ${size} bytes, not ${expected.digest}`,
+          {
+            hint: 'The content was cut or changed on the way. Run the command again.',
+            retryable: true,
+          },
+        ),
       )
     },
   })

@@ -154,13 +154,28 @@ const json = (now: () => Date): Face => {
   const line = (fields: object) => `${JSON.stringify({ time: now().toISOString(), ...fields })}\n`
   return {
     line: (level, text, depth) => line({ level, text, depth }),
-    open: (id, title, depth) => line({ level: 'info', event: 'section-start', id, text: title, depth }),
+    open: (id, title, depth) =>
+      line({ level: 'info', event: 'section-start', id, text: title, depth }),
     close: (id, title, depth, seconds, failed) =>
-      line({ level: failed ? 'error' : 'info', event: 'section-end', id, text: title, depth, seconds, failed }),
+      line({
+        level: failed ? 'error' : 'info',
+        event: 'section-end',
+        id,
+        text: title,
+        depth,
+        seconds,
+        failed,
+      }),
   }
 }
 
-const faces: Record<LogFormat, (now: () => Date) => Face> = { plain, terminal, gitlab, github, json }
+const faces: Record<LogFormat, (now: () => Date) => Face> = {
+  plain,
+  terminal,
+  gitlab,
+  github,
+  json,
+}
 
 /** A log that says nothing. */
 export const silentLog: Log = {

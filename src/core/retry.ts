@@ -1,5 +1,5 @@
 import { setTimeout as sleep } from 'node:timers/promises'
-import { cancelled, StepError, toStepError } from './errors.ts'
+import { cancelled, type StepError, toStepError } from './errors.ts'
 
 export interface RetryOptions {
   signal?: AbortSignal | undefined

@@ -17,6 +17,7 @@ export interface Context {
   readonly log: Log
   readonly secrets: Secrets
   readonly signal: AbortSignal
+  hasSettings(): Promise<boolean>
   /** crosscloud.yml; INPUT_INVALID, with the next step, when there is none. */
   settings(): Promise<Settings>
   /** One environment of it; INPUT_INVALID, listing the known ones, when there is no such. */
@@ -35,6 +36,8 @@ export interface Context {
 
 export interface Actor {
   by: string
+  /** Who wrote the commit, where CI tells. */
+  author: string | undefined
   branch: string | undefined
   commit: string | undefined
   pipelineUrl: string | undefined

@@ -1,0 +1,25 @@
+#!/usr/bin/env node
+import { StepError } from '../core/errors.ts'
+import { runProgram } from './program.ts'
+
+const stop = new AbortController()
+for (const name of ['SIGINT', 'SIGTERM', 'SIGHUP'] as const) {
+  process.on(name, () => {
+    // The second one means it: whoever waits no longer gets the prompt back.
+    if (stop.signal.aborted) process.exit(1)
+    const hint = 'What was begun is being put back. Run the same command again to go on.'
+    stop.abort(new StepError('CANCELLED', `stopped by ${name}`, { hint }))
+  })
+}
+
+process.exitCode = await runProgram({
+  argv: process.argv.slice(2),
+  cwd: process.cwd(),
+  variables: process.env,
+  signal: stop.signal,
+  terminal: process.stdout.isTTY === true,
+  streams: {
+    stdout: (text) => void process.stdout.write(text),
+    stderr: (text) => void process.stderr.write(text),
+  },
+})

@@ -1,0 +1,64 @@
+import { appendFile } from 'node:fs/promises'
+import { StepError } from '../core/errors.ts'
+import { variableName } from '../steps/inputs.ts'
+
+/** What a surface prints to: the two streams of a process, or a test's. */
+export interface Streams {
+  stdout(text: string): void
+  stderr(text: string): void
+}
+
+/** Outputs as `CROSSCLOUD_…` lines for GitLab's dotenv reports; the next step reads them as inputs. */
+export function dotenvLines(outputs: Record<string, unknown>): string {
+  const lines = Object.entries(outputs).flatMap(([name, value]) => {
+    if (value === undefined) return []
+    const text = typeof value === 'string' ? value : JSON.stringify(value)
+    if (!/[\r\n]/.test(text)) return [`${variableName(name)}=${text}\n`]
+    throw new StepError('INTERNAL', `output ${name} has a line break; dotenv cannot carry it`)
+  })
+  return lines.join('')
+}
+
+export async function writeDotenv(path: string, outputs: Record<string, unknown>): Promise<void> {
+  await appendFile(path, dotenvLines(outputs))
+}
+
+/** An error for people: the fact first, then what to do. */
+export function errorText({ message, hint }: StepError): string {
+  return `error: ${message}\n${hint ? `  → ${hint}\n` : ''}`
+}
+
+export function errorJson({ code, message, hint, retryable }: StepError): object {
+  return { error: { code, message, hint, retryable } }
+}
+
+/** Rows under headings, each column as wide as its widest cell. */
+export function table(headings: readonly string[], rows: readonly (readonly string[])[]): string {
+  const all = [headings, ...rows]
+  const widths = headings.map((_, column) =>
+    Math.max(...all.map((row) => width(row[column] ?? ''))),
+  )
+  return all
+    .map((row) =>
+      widths
+        .map((size, column) => {
+          const cell = row[column] ?? ''
+          return cell + ' '.repeat(size - width(cell))
+        })
+        .join('  ')
+        .trimEnd(),
+    )
+    .join('\n')
+}
+
+/** Chinese and other wide characters take two columns. */
+function width(text: string): number {
+  return [...text].reduce(
+    (sum, char) =>
+      sum +
+      (/[\u1100-\u115f\u2e80-\ua4cf\uac00-\ud7a3\uf900-\ufaff\ufe30-\ufe6f\uff00-\uff60]/.test(char)
+        ? 2
+        : 1),
+    0,
+  )
+}

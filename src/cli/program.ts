@@ -1,0 +1,176 @@
+import { readFile } from 'node:fs/promises'
+import { Command, CommanderError, Option } from 'commander'
+import { createContext, type OpenContext } from '../context.ts'
+import { StepError, toStepError } from '../core/errors.ts'
+import { createLog, type Log, type LogFormat, logFormats } from '../core/log.ts'
+import { createSecrets } from '../core/secrets.ts'
+import { steps } from '../steps/index.ts'
+import { runStep } from '../steps/inputs.ts'
+import type { Step } from '../steps/step.ts'
+import { addConfigCommands } from './config-commands.ts'
+import { addLedgerCommands } from './ledger-commands.ts'
+import { addInputOptions, gatherInputs } from './options.ts'
+import { errorJson, errorText, type Streams, writeDotenv } from './output.ts'
+
+/** The process as the program sees it; only main.ts knows the real one. */
+export interface Surroundings {
+  argv: readonly string[]
+  cwd: string
+  variables: Readonly<Record<string, string | undefined>>
+  signal: AbortSignal
+  terminal: boolean
+  streams: Streams
+}
+
+interface GlobalOptions {
+  settings?: string
+  json?: boolean
+  verbose?: boolean
+  log?: LogFormat
+  dotenv?: string
+}
+
+/** What a command answers: one document for `--json`, the same as lines for people. */
+export interface Answer {
+  json: Record<string, unknown> | unknown[]
+  text: string
+}
+
+export type CommandWork = (context: OpenContext) => Promise<Answer>
+
+/** Runs a command's work with a context of its own; given to each group of commands. */
+export type Perform = (command: Command, work: CommandWork) => Promise<void>
+
+/** Runs the command line and gives the exit code. */
+export async function runProgram(surroundings: Surroundings): Promise<number> {
+  const { streams, argv } = surroundings
+  const secrets = createSecrets()
+  const program = new Command('crosscloud')
+  const perform: Perform = async (command, work) => {
+    const options = command.optsWithGlobals<GlobalOptions>()
+    const log = makeLog(options, surroundings, secrets.mask)
+    const { cwd, variables, signal } = surroundings
+    const context = createContext({
+      cwd,
+      settingsFile: options.settings,
+      variables,
+      log,
+      secrets,
+      signal,
+    })
+    try {
+      const answer = await work(context)
+      if (options.dotenv !== undefined) {
+        await writeDotenv(options.dotenv, answer.json as Record<string, unknown>)
+      }
+      const text = options.json ? JSON.stringify(answer.json, null, 2) : answer.text
+      streams.stdout(secrets.mask(`${text}\n`))
+    } finally {
+      await context.close()
+    }
+  }
+  await describeProgram(program, surroundings)
+  for (const step of steps) addStep(program, step, perform, surroundings)
+  addLedgerCommands(program, perform)
+  addConfigCommands(program, perform)
+  addDemo(program, perform)
+  try {
+    await program.parseAsync([...argv], { from: 'user' })
+    return 0
+  } catch (error) {
+    if (error instanceof CommanderError) return error.exitCode === 0 ? 0 : 2
+    const known = toStepError(error)
+    streams.stderr(secrets.mask(errorText(known)))
+    if (known.code === 'INTERNAL' && argv.includes('--verbose') && known.cause instanceof Error) {
+      streams.stderr(secrets.mask(`${known.cause.stack ?? ''}\n`))
+    }
+    if (argv.includes('--json')) {
+      streams.stdout(secrets.mask(`${JSON.stringify(errorJson(known), null, 2)}\n`))
+    }
+    return known.exitCode
+  }
+}
+
+async function describeProgram(program: Command, { streams }: Surroundings): Promise<void> {
+  const manifest = new URL('../../package.json', import.meta.url)
+  const { version } = JSON.parse(await readFile(manifest, 'utf8')) as { version: string }
+  program
+    .description('One WAR, built once, baked once, promoted unchanged from test to production.')
+    .version(version)
+    .addOption(new Option('--settings <file>', 'crosscloud.yml to use; default: in this folder'))
+    .addOption(new Option('--json', 'print one JSON document; logs go to stderr'))
+    .addOption(new Option('--dotenv <file>', 'add the outputs to a file as CROSSCLOUD_… lines'))
+    .addOption(new Option('--verbose', 'say more'))
+    .addOption(new Option('--log <format>', 'how to log').choices([...logFormats]))
+    .addHelpText(
+      'after',
+      '\nInputs come from flags, then CROSSCLOUD_… variables, then crosscloud.yml.' +
+        '\nExit codes: 0 done, 2 bad input, 75 worth trying again, 1 anything else.',
+    )
+    .showHelpAfterError('(--help explains the command)')
+    .configureHelp({ showGlobalOptions: true })
+    .configureOutput({ writeOut: streams.stdout, writeErr: streams.stderr })
+    .exitOverride()
+}
+
+function addStep(
+  program: Command,
+  step: Step,
+  perform: Perform,
+  { variables }: Surroundings,
+): void {
+  const command = program.command(step.name).description(step.summary)
+  addInputOptions(command, step)
+  addExample(command, step.example)
+  command.action(async () => {
+    const inputs = gatherInputs(step, command.opts(), command.args[0], variables)
+    await perform(command, async (context) => {
+      const outputs = await runStep(step, inputs, context)
+      return { json: outputs, text: step.report(outputs).join('\n') }
+    })
+  })
+}
+
+/** Every command shows one line that works. */
+export function addExample(command: Command, example: string): void {
+  command.addHelpText('after', `\nExample:\n  $ crosscloud ${example}`)
+}
+
+function addDemo(program: Command, perform: Perform): void {
+  const command = program
+    .command('demo')
+    .description('Run the whole road on this machine, with a real application, and prove it.')
+    .option('--folder <folder>', 'where to work; kept for the next run', '.crosscloud/demo')
+  addExample(command, 'demo --json')
+  command.action(async ({ folder }: { folder: string }) => {
+    await perform(command, async (context) => {
+      const { runDemo } = await import('../demo/demo.ts')
+      return runDemo(folder, context)
+    })
+  })
+}
+
+function makeLog(
+  { json, verbose, log }: GlobalOptions,
+  { streams, variables, terminal }: Surroundings,
+  mask: (text: string) => string,
+): Log {
+  return createLog({
+    format: log ?? surfaceFormat(variables, terminal),
+    write: json ? streams.stderr : streams.stdout,
+    mask,
+    verbose: verbose ?? false,
+  })
+}
+
+function surfaceFormat(variables: Surroundings['variables'], terminal: boolean): LogFormat {
+  if (variables.GITLAB_CI === 'true') return 'gitlab'
+  if (variables.GITHUB_ACTIONS === 'true') return 'github'
+  return terminal ? 'terminal' : 'plain'
+}
+
+/** A flag that must be there; commander's own words would not name the example. */
+export function requireText(value: string | undefined, flag: string): string {
+  if (value) return value
+  throw new StepError('INPUT_INVALID', `${flag} is required`)
+}

@@ -1,0 +1,210 @@
+import { access } from 'node:fs/promises'
+import { homedir, userInfo } from 'node:os'
+import { join, resolve } from 'node:path'
+import type { ConfigStore } from './config/store.ts'
+import { StepError } from './core/errors.ts'
+import type { Log } from './core/log.ts'
+import type { Secrets } from './core/secrets.ts'
+import type { Ledger } from './ledger/ledger.ts'
+import type { CredentialSource } from './registry/credentials.ts'
+import type { RegistryClient } from './registry/types.ts'
+import {
+  type EnvironmentSettings,
+  type HostAddress,
+  readSettings,
+  SETTINGS_FILE,
+  type Settings,
+  settleEnvironment,
+} from './settings.ts'
+import type { Actor, Context } from './steps/step.ts'
+import type { Host } from './target/target.ts'
+
+export interface ContextOptions {
+  cwd: string
+  /** Path of crosscloud.yml; default: in `cwd`. */
+  settingsFile?: string | undefined
+  variables: Readonly<Record<string, string | undefined>>
+  log: Log
+  secrets: Secrets
+  signal: AbortSignal
+}
+
+/** A context and the way to let go of everything it opened. */
+export interface OpenContext extends Context {
+  close(): Promise<void>
+}
+
+/** The only place where drivers are chosen and built, each on first use, each once. */
+export function createContext(options: ContextOptions): OpenContext {
+  const { cwd, variables, log, secrets, signal } = options
+  const settingsPath = resolve(cwd, options.settingsFile ?? SETTINGS_FILE)
+  const opened: { close(): Promise<void> }[] = []
+  const keep = async <T extends { close(): Promise<void> }>(opening: Promise<T>): Promise<T> => {
+    const driver = await opening
+    opened.push(driver)
+    return driver
+  }
+  const settings = once(() => readSettings(settingsPath, variables, secrets))
+  const hasSettings = once(() => exists(settingsPath, options.settingsFile !== undefined))
+  const credentials = once(() => openCredentials(options))
+  const registry = once(async () =>
+    keep(
+      openRegistry(
+        await credentials(),
+        (await hasSettings()) ? await settings() : undefined,
+        options,
+      ),
+    ),
+  )
+  const ledger = once(async () => keep(openLedgerOf(await settings(), signal)))
+
+  return {
+    cwd,
+    log,
+    secrets,
+    signal,
+    settings,
+    hasSettings,
+    environment: async (name) => settleEnvironment(await settings(), name),
+    registry,
+    ledger,
+    configStore: async (environment) => keep(openStore(environment, await settings())),
+    hosts: async ({ hosts }) => {
+      const source = await credentials()
+      const { folder } = await settings()
+      return Promise.all(hosts.map((host) => keep(openHost(host, folder, source, signal))))
+    },
+    actor: actorOf(variables),
+    cacheFolder: cacheFolder(variables),
+    variable: (name) => variables[name],
+    async close() {
+      await Promise.allSettled(opened.splice(0).map((driver) => driver.close()))
+    },
+  }
+}
+
+function once<T>(make: () => Promise<T>): () => Promise<T> {
+  let made: Promise<T> | undefined
+  return () => {
+    made ??= make()
+    return made
+  }
+}
+
+/** A settings file that was named counts as there, so that its absence is said. */
+async function exists(path: string, named: boolean): Promise<boolean> {
+  return access(path).then(
+    () => true,
+    () => named,
+  )
+}
+
+async function openCredentials({ variables, secrets }: ContextOptions): Promise<CredentialSource> {
+  const { createCredentials } = await import('./registry/credentials.ts')
+  return createCredentials({ env: variables, home: homedir(), secrets })
+}
+
+async function openRegistry(
+  credentials: CredentialSource,
+  settings: Settings | undefined,
+  { secrets, log, signal }: ContextOptions,
+): Promise<RegistryClient> {
+  const { createRegistryClient } = await import('./registry/client.ts')
+  const { insecure = [], ca } = settings?.registries ?? {}
+  return createRegistryClient({
+    credentials,
+    secrets,
+    log,
+    signal,
+    insecure,
+    ...(ca !== undefined && { ca: await readPem(resolve(settings?.folder ?? '.', ca)) }),
+  })
+}
+
+async function readPem(path: string): Promise<string> {
+  const { readFile } = await import('node:fs/promises')
+  return readFile(path, 'utf8')
+}
+
+async function openLedgerOf({ ledger, folder }: Settings, signal: AbortSignal): Promise<Ledger> {
+  const { openLedger } = await import('./ledger/open.ts')
+  const url = ledger ?? join(folder, '.crosscloud', 'ledger.db')
+  const path = /^(?:sqlite:)?(?![a-z]+:)(.+)$/.exec(url)?.[1]
+  return openLedger(path === undefined ? url : `sqlite:${resolve(folder, path)}`, { signal })
+}
+
+async function openStore(
+  { name, config }: EnvironmentSettings,
+  { folder, file }: Settings,
+): Promise<ConfigStore> {
+  if (config === undefined) {
+    throw new StepError('INPUT_INVALID', `environment ${name} has no config centre`, {
+      hint: `Set environments.${name}.config in ${file}: file:config/${name}.yaml.`,
+    })
+  }
+  const scheme = /^([a-z][a-z0-9+]*):/.exec(config)?.[1] ?? 'file'
+  if (scheme !== 'file') {
+    throw new StepError('INPUT_INVALID', `config centre of ${name}: "${scheme}:" is not known`, {
+      hint: 'This version reads file:PATH (.yaml, .properties or .json).',
+    })
+  }
+  const { openFileStore } = await import('./config/file.ts')
+  return openFileStore(resolve(folder, config.replace(/^file:(?:\/\/(?=\/))?/, '')))
+}
+
+async function openHost(
+  { name, address, certificates }: HostAddress,
+  folder: string,
+  source: CredentialSource,
+  signal: AbortSignal,
+): Promise<Host> {
+  const { connectDocker } = await import('./target/docker.ts')
+  return connectDocker({
+    name,
+    address,
+    signal,
+    ...(certificates !== undefined && { tls: certificateFiles(resolve(folder, certificates)) }),
+    credentials: async (registry) => {
+      const found = await source.find(registry)
+      return found && 'password' in found ? found : undefined
+    },
+  })
+}
+
+function certificateFiles(folder: string) {
+  return {
+    ca: join(folder, 'ca.pem'),
+    cert: join(folder, 'cert.pem'),
+    key: join(folder, 'key.pem'),
+  }
+}
+
+/** GitLab's, GitHub's and Jenkins' own variables; else the user of this machine. */
+function actorOf(variables: ContextOptions['variables']): Actor {
+  const first = (...names: string[]) => names.map((name) => variables[name]).find(Boolean)
+  const run = variables.GITHUB_RUN_ID
+  return {
+    by: first('GITLAB_USER_LOGIN', 'GITHUB_ACTOR', 'BUILD_USER_ID') ?? userName(),
+    author: first('CI_COMMIT_AUTHOR'),
+    branch: first('CI_COMMIT_REF_NAME', 'GITHUB_REF_NAME', 'BRANCH_NAME'),
+    commit: first('CI_COMMIT_SHA', 'GITHUB_SHA', 'GIT_COMMIT'),
+    pipelineUrl:
+      first('CI_PIPELINE_URL', 'BUILD_URL') ??
+      (run
+        ? `${variables.GITHUB_SERVER_URL}/${variables.GITHUB_REPOSITORY}/actions/runs/${run}`
+        : undefined),
+  }
+}
+
+function userName(): string {
+  try {
+    return userInfo().username
+  } catch {
+    return 'unknown'
+  }
+}
+
+function cacheFolder(variables: ContextOptions['variables']): string {
+  const { CROSSCLOUD_CACHE, XDG_CACHE_HOME } = variables
+  return CROSSCLOUD_CACHE ?? join(XDG_CACHE_HOME ?? join(homedir(), '.cache'), 'crosscloud')
+}

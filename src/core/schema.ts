@@ -1,0 +1,61 @@
+import { z } from 'zod'
+
+/** Building blocks for settings and inputs. Texts a person writes become the units the code uses. */
+
+const durationUnits: Record<string, number> = { ms: 1, s: 1000, m: 60_000, h: 3_600_000 }
+
+/** `500ms`, `60s`, `5m`, `1h` → milliseconds. */
+export const duration = z
+  .string()
+  .regex(/^\d+(ms|s|m|h)$/, 'is not a duration; write 500ms, 60s, 5m or 1h')
+  .transform((text) => unitValue(text, durationUnits))
+
+const sizeUnits: Record<string, number> = { b: 1, k: 1024, m: 1024 ** 2, g: 1024 ** 3 }
+
+/** `512m`, `1g` → bytes, in docker's notation. */
+export const byteSize = z
+  .string()
+  .regex(/^\d+[bkmg]$/, 'is not a size; write 512m or 1g')
+  .transform((text) => unitValue(text, sizeUnits))
+
+function unitValue(text: string, units: Record<string, number>): number {
+  const unit = text.replace(/^\d+/, '')
+  return Number.parseInt(text, 10) * (units[unit] ?? 1)
+}
+
+/** Names of applications, environments and hosts: safe in paths, labels, container and image names. */
+export const NAME = /^[a-z0-9](?:[a-z0-9-]{0,61}[a-z0-9])?$/
+export const objectName = z
+  .string()
+  .regex(NAME, 'is not a name; use lower-case letters, digits and inner hyphens, 63 at most')
+
+/** A version is an image tag as well. */
+export const version = z
+  .string()
+  .regex(
+    /^[A-Za-z0-9_][A-Za-z0-9._-]{0,127}$/,
+    'is not a version; use letters, digits and . _ -, 128 at most',
+  )
+
+/** An absolute path inside a container. */
+export const containerPath = z.string().refine(
+  // biome-ignore lint/suspicious/noControlCharactersInRegex: those are what is refused
+  (path) => /^\/[^\x00-\x1f]+$/.test(path) && !path.split('/').includes('..'),
+  'is not an absolute path without ".."',
+)
+
+/** Zod's findings as `path: what is wrong`, one a line. */
+export function issueLines(
+  issues: readonly z.core.$ZodIssue[],
+): { path: string[]; text: string }[] {
+  return issues.flatMap((issue) => {
+    const path = issue.path.map(String)
+    if (issue.code === 'unrecognized_keys') {
+      return issue.keys.map((key) => ({ path: [...path, key], text: 'is not a known setting' }))
+    }
+    if (issue.code === 'invalid_type' && issue.input === undefined) {
+      return [{ path, text: issue.message.includes('undefined') ? 'is required' : issue.message }]
+    }
+    return [{ path, text: issue.message }]
+  })
+}

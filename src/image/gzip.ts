@@ -1,0 +1,129 @@
+import { createHash } from 'node:crypto'
+import { crc32, createInflateRaw } from 'node:zlib'
+import { deflateSync } from 'fflate'
+import { StepError } from '../core/errors.ts'
+
+/**
+ * RFC 1952: a gzip file may have many members, and a member's body is a raw deflate stream. What a
+ * WAR has deflated already becomes a member's body as it stands. What we must deflate ourselves
+ * (tar headers, small texts) goes through fflate, whose output does not depend on the machine's zlib.
+ */
+const HEADER = Buffer.from([0x1f, 0x8b, 8, 0, 0, 0, 0, 0, 0, 0xff])
+/** RFC 1951, 3.2.4: a stored block holds at most 65,535 bytes. */
+const STORED_BLOCK = 65_535
+/** Above this size bytes that the WAR chose not to compress are not compressed by us either. */
+const SMALL = 64 * 1024
+
+function trailer(crc: number, size: number): Buffer {
+  const bytes = Buffer.alloc(8)
+  bytes.writeUInt32LE(crc >>> 0, 0)
+  bytes.writeUInt32LE(size % 2 ** 32, 4)
+  return bytes
+}
+
+/** A whole member around plain bytes. */
+export function deflatedMember(bytes: Uint8Array): Buffer {
+  const memory = bytes.length < 4096 ? 4 : 8
+  const body = deflateSync(bytes, { level: 6, mem: memory })
+  return Buffer.concat([HEADER, body, trailer(crc32(bytes), bytes.length)])
+}
+
+export interface MemberSource {
+  name: string
+  method: 'stored' | 'deflated'
+  /** As the WAR's directory says; undefined where nobody promised one. */
+  crc32: number | undefined
+  size: number
+  storedSize: number
+  read(): AsyncGenerator<Buffer>
+}
+
+/** Takes both forms of a layer as it grows: the bytes of the blob, and those of the tar inside. */
+export interface LayerSink {
+  blob(bytes: Buffer): Promise<void>
+  tar(bytes: Buffer): void
+}
+
+export function isSmall(source: MemberSource): boolean {
+  return source.method === 'stored' && source.size <= SMALL
+}
+
+/**
+ * Writes one entry's content as a member of its own and gives its MD5. Inflates once, to hash the
+ * tar and to compare length and CRC-32 with what the WAR's directory promised.
+ */
+export async function writeMember(source: MemberSource, sink: LayerSink): Promise<string> {
+  const md5 = createHash('md5')
+  let size = 0
+  let crc = 0
+  const take = (plain: Buffer) => {
+    size += plain.length
+    crc = crc32(plain, crc)
+    md5.update(plain)
+    sink.tar(plain)
+  }
+  await sink.blob(HEADER)
+  try {
+    if (source.method === 'deflated') await writeDeflated(source, sink, take)
+    else await writeStored(source, sink, take)
+  } catch (error) {
+    if (error instanceof StepError) throw error
+    throw broken(source, error)
+  }
+  if (size !== source.size) throw broken(source)
+  if (source.crc32 !== undefined && crc >>> 0 !== source.crc32 >>> 0) throw broken(source)
+  await sink.blob(trailer(crc, size))
+  return md5.digest('hex')
+}
+
+async function writeDeflated(
+  source: MemberSource,
+  sink: LayerSink,
+  take: (plain: Buffer) => void,
+): Promise<void> {
+  const inflate = createInflateRaw({ chunkSize: 256 * 1024 })
+  const taken = (async () => {
+    for await (const plain of inflate as AsyncIterable<Buffer>) take(plain)
+  })()
+  const fed = (async () => {
+    for await (const chunk of source.read()) {
+      await sink.blob(chunk)
+      if (!inflate.write(chunk)) {
+        await Promise.race([new Promise((resolve) => inflate.once('drain', resolve)), taken])
+      }
+    }
+    inflate.end()
+  })()
+  await Promise.all([fed, taken])
+  // Bytes after the end of the deflate stream would make the member unreadable.
+  if (inflate.bytesWritten !== source.storedSize) throw broken(source)
+}
+
+async function writeStored(
+  source: MemberSource,
+  sink: LayerSink,
+  take: (plain: Buffer) => void,
+): Promise<void> {
+  let left = source.storedSize
+  if (left === 0) await sink.blob(Buffer.from([1, 0, 0, 0xff, 0xff]))
+  for await (const chunk of source.read()) {
+    take(chunk)
+    for (let from = 0; from < chunk.length; from += STORED_BLOCK) {
+      const block = chunk.subarray(from, from + STORED_BLOCK)
+      left -= block.length
+      const head = Buffer.alloc(5)
+      head[0] = left === 0 ? 1 : 0
+      head.writeUInt16LE(block.length, 1)
+      head.writeUInt16LE(~block.length & 0xffff, 3)
+      await sink.blob(Buffer.concat([head, block]))
+    }
+  }
+}
+
+function broken(source: MemberSource, cause?: unknown): StepError {
+  return new StepError(
+    'INPUT_INVALID',
+    `the WAR is damaged: ${source.name} does not match its length or CRC-32`,
+    { hint: 'Build the WAR again.', cause },
+  )
+}

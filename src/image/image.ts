@@ -1,0 +1,157 @@
+import { type Digest, sha256 } from '../core/digest.ts'
+import { StepError } from '../core/errors.ts'
+import {
+  type Descriptor,
+  type ImageManifest,
+  type Manifest,
+  mediaTypes,
+} from '../registry/types.ts'
+import type { Layer } from './build.ts'
+
+/** OCI image-spec, config.md: what we read and write of it; the rest of the base's is kept. */
+export interface ImageConfig {
+  created?: string
+  architecture: string
+  os: string
+  config?: {
+    User?: string
+    Env?: string[]
+    Entrypoint?: string[]
+    Cmd?: string[]
+    WorkingDir?: string
+    Labels?: Record<string, string>
+    ExposedPorts?: Record<string, object>
+    [key: string]: unknown
+  }
+  rootfs: { type: 'layers'; diff_ids: Digest[] }
+  history?: { created?: string; created_by?: string; comment?: string; empty_layer?: boolean }[]
+  [key: string]: unknown
+}
+
+/** Where the image says what it is. */
+export const labels = {
+  application: 'org.opencontainers.image.title',
+  version: 'org.opencontainers.image.version',
+  revision: 'org.opencontainers.image.revision',
+  created: 'org.opencontainers.image.created',
+  source: 'org.opencontainers.image.source',
+  baseDigest: 'org.opencontainers.image.base.digest',
+  warMd5: 'io.crosscloud.war.md5',
+  warSha256: 'io.crosscloud.war.sha256',
+  warSize: 'io.crosscloud.war.size',
+  warLayout: 'io.crosscloud.war.layout',
+  webapp: 'io.crosscloud.webapp',
+} as const
+
+/** The annotation by which one layer is found without reading the others. */
+export const LAYER_ANNOTATION = 'io.crosscloud.layer'
+
+/** Folder of ours inside the image, without the leading `/`. */
+export const OWN_FOLDER = '.crosscloud'
+
+/** The image everything is put upon. `scratch` has no layers at all. */
+export interface BaseImage {
+  digest: Digest | undefined
+  manifest: ImageManifest
+  config: ImageConfig
+}
+
+export function scratchBase(architecture: string): BaseImage {
+  return {
+    digest: undefined,
+    manifest: {
+      schemaVersion: 2,
+      mediaType: mediaTypes.ociManifest,
+      config: { mediaType: mediaTypes.ociConfig, digest: sha256(''), size: 0 },
+      layers: [],
+    },
+    config: { architecture, os: 'linux', rootfs: { type: 'layers', diff_ids: [] } },
+  }
+}
+
+export interface Image {
+  manifest: Manifest
+  content: ImageManifest
+  config: ImageConfig
+  configBytes: Buffer
+}
+
+const layerTypes: Record<string, string> = {
+  [mediaTypes.dockerLayerGzip]: mediaTypes.ociLayerGzip,
+  'application/vnd.docker.image.rootfs.diff.tar': 'application/vnd.oci.image.layer.v1.tar',
+}
+
+/**
+ * The base with our layers on top, as an OCI image. Only types are renamed in the base's
+ * descriptors; its blobs are the same, so nothing of it is read or sent again.
+ */
+export function composeImage(options: {
+  base: BaseImage
+  layers: readonly Layer[]
+  labels: Record<string, string>
+  created: string
+  entrypoint?: string[]
+}): Image {
+  const { base, layers, created } = options
+  const { config: baseConfig } = base
+  if (baseConfig.rootfs.diff_ids.length !== base.manifest.layers.length) {
+    throw new StepError('INPUT_INVALID', 'base image: its config and manifest differ in layers')
+  }
+  const config: ImageConfig = {
+    ...baseConfig,
+    created,
+    config: {
+      ...baseConfig.config,
+      ...(options.entrypoint && { Entrypoint: options.entrypoint }),
+      Labels: sorted({ ...baseConfig.config?.Labels, ...options.labels }),
+    },
+    rootfs: {
+      type: 'layers',
+      diff_ids: [...baseConfig.rootfs.diff_ids, ...layers.map(({ diffId }) => diffId)],
+    },
+    history: [
+      ...(baseConfig.history ?? []),
+      ...layers.map(({ name }) => ({ created, created_by: 'crosscloud', comment: name })),
+    ],
+  }
+  const configBytes = Buffer.from(JSON.stringify(config))
+  const content: ImageManifest = {
+    schemaVersion: 2,
+    mediaType: mediaTypes.ociManifest,
+    config: descriptor(mediaTypes.ociConfig, configBytes),
+    layers: [...base.manifest.layers.map(asOciLayer), ...layers.map(layerDescriptor)],
+  }
+  const bytes = Buffer.from(JSON.stringify(content))
+  return {
+    manifest: { mediaType: mediaTypes.ociManifest, digest: sha256(bytes), bytes },
+    content,
+    config,
+    configBytes,
+  }
+}
+
+function layerDescriptor({ name, digest, size }: Layer): Descriptor {
+  return {
+    mediaType: mediaTypes.ociLayerGzip,
+    digest,
+    size,
+    annotations: { [LAYER_ANNOTATION]: name },
+  }
+}
+
+function asOciLayer(layer: Descriptor): Descriptor {
+  return { ...layer, mediaType: layerTypes[layer.mediaType] ?? layer.mediaType }
+}
+
+export function descriptor(mediaType: string, bytes: Buffer): Descriptor {
+  return { mediaType, digest: sha256(bytes), size: bytes.length }
+}
+
+function sorted(values: Record<string, string>): Record<string, string> {
+  return Object.fromEntries(Object.entries(values).sort(([a], [b]) => (a < b ? -1 : 1)))
+}
+
+/** Finds one of our layers by its annotation. */
+export function findLayer(content: ImageManifest, name: string): Descriptor | undefined {
+  return content.layers.find((layer) => layer.annotations?.[LAYER_ANNOTATION] === name)
+}

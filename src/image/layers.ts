@@ -1,0 +1,128 @@
+import { createHash } from 'node:crypto'
+import type { MemberSource } from './gzip.ts'
+import type { War, WarEntry } from './war.ts'
+
+export type LayerName =
+  | 'dependencies'
+  | 'snapshots'
+  | 'resources'
+  | 'classes'
+  | 'webapp'
+  | 'templates'
+  | 'manifest'
+  | 'start'
+
+export const warLayouts = ['exploded', 'packaged'] as const
+export type WarLayout = (typeof warLayouts)[number]
+
+/** A file of a layer. `identity` changes whenever content, path or mode does. */
+export interface LayerFile {
+  /** Absolute inside the image, without the leading `/`. */
+  path: string
+  mode: number
+  source: MemberSource
+  identity: string
+}
+
+/** What a layer shall hold, before any of it is written. */
+export interface LayerPlan {
+  name: LayerName
+  /** Folders are written from here downward; the base's own folders above it stay untouched. */
+  root: string
+  files: LayerFile[]
+}
+
+/** A WAR as layers, least changing first; empty ones are left out. */
+export async function planWar(
+  war: War,
+  options: { layout: WarLayout; webapp: string; sha256: string; md5: string; size: number },
+): Promise<LayerPlan[]> {
+  const root = options.webapp.replace(/^\/+|\/+$/g, '')
+  if (options.layout === 'packaged') return [packaged(war, root, options)]
+  const groups = new Map<LayerName, LayerFile[]>([
+    ['dependencies', []],
+    ['snapshots', []],
+    ['resources', []],
+    ['classes', []],
+  ])
+  for (const entry of war.entries) {
+    groups.get(layerOf(entry.name))?.push(await warFile(war, entry, root))
+  }
+  return [...groups]
+    .filter(([, files]) => files.length > 0)
+    .map(([name, files]) => ({ name, root, files }))
+}
+
+/** Which layer a file of the WAR belongs to. */
+export function layerOf(name: string): LayerName {
+  if (/^WEB-INF\/lib\/[^/]+\.jar$/.test(name)) {
+    return /SNAPSHOT/.test(name.slice(name.lastIndexOf('/'))) ? 'snapshots' : 'dependencies'
+  }
+  return /^WEB-INF\/classes\/.*\.class$/.test(name) ? 'classes' : 'resources'
+}
+
+async function warFile(war: War, entry: WarEntry, root: string): Promise<LayerFile> {
+  const hash = createHash('sha256')
+  for await (const chunk of war.readStored(entry)) hash.update(chunk)
+  return {
+    path: `${root}/${entry.name}`,
+    mode: 0o644,
+    identity: `${entry.method} ${entry.size} ${entry.crc32} ${hash.digest('hex')}`,
+    source: { ...entry, read: () => war.readStored(entry) },
+  }
+}
+
+function packaged(
+  war: War,
+  root: string,
+  { sha256, size }: { sha256: string; size: number },
+): LayerPlan {
+  const whole: WarEntry = {
+    name: `${root}.war`,
+    method: 'stored',
+    crc32: 0,
+    size,
+    storedSize: size,
+    offset: 0,
+  }
+  return {
+    name: 'webapp',
+    root: `${root}.war`,
+    files: [
+      {
+        path: `${root}.war`,
+        mode: 0o644,
+        identity: `file ${size} ${sha256}`,
+        source: { ...whole, crc32: undefined, read: () => war.readStored(whole) },
+      },
+    ],
+  }
+}
+
+/** Texts of our own (templates, manifest, start script) as a layer. */
+export function planTexts(
+  name: LayerName,
+  root: string,
+  files: ReadonlyMap<string, { content: Buffer; mode: number }>,
+): LayerPlan {
+  const sorted = [...files].sort(([a], [b]) => Buffer.compare(Buffer.from(a), Buffer.from(b)))
+  return {
+    name,
+    root,
+    files: sorted.map(([relative, { content, mode }]) => ({
+      path: `${root}/${relative}`,
+      mode,
+      identity: `text ${createHash('sha256').update(content).digest('hex')}`,
+      source: {
+        name: relative,
+        method: 'stored',
+        crc32: undefined,
+        size: content.length,
+        storedSize: content.length,
+        async *read() {
+          yield content
+        },
+      },
+    })),
+  }
+}

@@ -1,0 +1,144 @@
+import { randomUUID } from 'node:crypto'
+import { access, mkdir, readFile, rename, rm, stat, writeFile } from 'node:fs/promises'
+import { basename, dirname, join, resolve } from 'node:path'
+import { type Digest, isDigest, sha256 } from '../core/digest.ts'
+import { errorCodeOf, StepError } from '../core/errors.ts'
+import { formatReference, parseReference, type Reference } from '../registry/reference.ts'
+import {
+  type Descriptor,
+  type ImageManifest,
+  type Manifest,
+  mediaTypes,
+} from '../registry/types.ts'
+import { type Layer, type LayerCache, placeBlob } from './build.ts'
+import type { Image, ImageConfig } from './image.ts'
+
+/** Written on the image's entry in index.json: where the base's blobs are to be had. */
+const BASE_ANNOTATION = 'io.crosscloud.base'
+
+/**
+ * Writes an OCI image layout (image-spec, image-layout.md). The base's blobs are left out: a push
+ * takes them from the base's own repository. The folder appears whole or not at all.
+ */
+export async function writeLayout(
+  folder: string,
+  image: Image,
+  layers: readonly Layer[],
+  cache: LayerCache,
+  base: Reference | undefined,
+): Promise<void> {
+  await refuseForeignFolder(folder)
+  const target = resolve(folder)
+  const staged = join(dirname(target), `.${basename(target)}-${randomUUID()}`)
+  const blobs = join(staged, 'blobs', 'sha256')
+  try {
+    await mkdir(blobs, { recursive: true })
+    const write = (digest: Digest, bytes: Buffer) => writeFile(join(blobs, hex(digest)), bytes)
+    await write(image.content.config.digest, image.configBytes)
+    await write(image.manifest.digest, image.manifest.bytes)
+    for (const layer of new Map(layers.map((one) => [one.digest, one])).values()) {
+      await placeBlob(cache, layer.digest, join(blobs, hex(layer.digest)))
+    }
+    await writeFile(join(staged, 'oci-layout'), '{"imageLayoutVersion":"1.0.0"}')
+    await writeFile(join(staged, 'index.json'), indexJson(image.manifest, base))
+    await rm(target, { recursive: true, force: true })
+    await rename(staged, target)
+  } catch (error) {
+    await rm(staged, { recursive: true, force: true })
+    throw error
+  }
+}
+
+/** Only a layout, an empty folder or nothing is ever replaced. */
+async function refuseForeignFolder(folder: string): Promise<void> {
+  const found = await stat(folder).catch(() => undefined)
+  if (!found) return
+  const isLayout = await access(join(folder, 'oci-layout')).then(
+    () => true,
+    () => false,
+  )
+  const { readdir } = await import('node:fs/promises')
+  if (isLayout || (found.isDirectory() && (await readdir(folder)).length === 0)) return
+  throw new StepError('CONFLICT', `${folder} exists and is not an image layout`, {
+    hint: 'Choose another folder with --layout; nothing was deleted.',
+  })
+}
+
+function indexJson(manifest: Manifest, base: Reference | undefined): string {
+  const entry: Descriptor = {
+    mediaType: manifest.mediaType,
+    digest: manifest.digest,
+    size: manifest.bytes.length,
+    ...(base && { annotations: { [BASE_ANNOTATION]: formatReference(base) } }),
+  }
+  const index = { schemaVersion: 2, mediaType: mediaTypes.ociIndex, manifests: [entry] }
+  return `${JSON.stringify(index, null, 2)}\n`
+}
+
+/** An image as it lies on disk. */
+export interface Layout {
+  folder: string
+  manifest: Manifest
+  content: ImageManifest
+  config: ImageConfig
+  /** The base image, in whose repository the blobs are that this layout lacks. */
+  base: Reference | undefined
+  /** Path of a blob, or undefined when the layout lacks it. */
+  blobPath(digest: Digest): Promise<string | undefined>
+}
+
+export async function readLayout(folder: string): Promise<Layout> {
+  const path = (digest: string) => join(folder, 'blobs', 'sha256', hex(digest))
+  const index = JSON.parse(await readPart(folder, join(folder, 'index.json'))) as {
+    manifests?: Descriptor[]
+  }
+  const [entry, ...others] = index.manifests ?? []
+  if (!entry || others.length > 0 || !isDigest(entry.digest)) {
+    throw new StepError('INPUT_INVALID', `image layout ${folder}: expected exactly one image`)
+  }
+  const bytes = await readBlob(folder, path(entry.digest), entry.digest)
+  const content = JSON.parse(bytes.toString()) as ImageManifest
+  const configBytes = await readBlob(folder, path(content.config.digest), content.config.digest)
+  const base = entry.annotations?.[BASE_ANNOTATION]
+  return {
+    folder,
+    manifest: { mediaType: entry.mediaType, digest: entry.digest, bytes },
+    content,
+    config: JSON.parse(configBytes.toString()) as ImageConfig,
+    base: base === undefined ? undefined : parseReference(base),
+    async blobPath(digest) {
+      return access(path(digest)).then(
+        () => path(digest),
+        () => undefined,
+      )
+    },
+  }
+}
+
+async function readBlob(folder: string, path: string, digest: Digest): Promise<Buffer> {
+  const bytes = await readFile(path).catch((error) => {
+    throw notALayout(folder, error)
+  })
+  if (sha256(bytes) === digest) return bytes
+  throw new StepError('VERIFY_FAILED', `image layout ${folder}: blob ${digest} was changed`, {
+    hint: 'Bake the image again.',
+  })
+}
+
+async function readPart(folder: string, path: string): Promise<string> {
+  return readFile(path, 'utf8').catch((error) => {
+    throw notALayout(folder, error)
+  })
+}
+
+function notALayout(folder: string, error: unknown): StepError {
+  if (errorCodeOf(error) !== 'ENOENT') throw error
+  return new StepError('NOT_FOUND', `${folder} is not an image layout`, {
+    hint: 'Run `crosscloud bake-image` first, or name its folder with --layout.',
+    cause: error,
+  })
+}
+
+function hex(digest: string): string {
+  return digest.slice('sha256:'.length)
+}

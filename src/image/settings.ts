@@ -1,0 +1,23 @@
+import { z } from 'zod'
+import { containerPath } from '../core/schema.ts'
+import { warLayouts } from './layers.ts'
+
+/** `war:` in crosscloud.yml: how the WAR is made. */
+export const warSettings = z.strictObject({
+  tool: z.enum(['maven']).default('maven').describe('What builds the WAR'),
+  goals: z.array(z.string()).default(['clean', 'package']).describe("Maven's goals"),
+  args: z.array(z.string()).default([]).describe('More arguments, one element each'),
+  path: z.string().describe('The WAR that the build leaves, from the folder of crosscloud.yml'),
+})
+
+/** `image:` in crosscloud.yml: what the WAR is baked into. */
+export const imageSettings = z.strictObject({
+  base: z.string().describe('Base image, best by digest; `scratch` for none'),
+  layout: z.enum(warLayouts).default('exploded').describe('Files of the WAR, or one .war file'),
+  webapp: containerPath.describe('Where the web application lives in the image, without .war'),
+  templates: z.string().optional().describe('Folder with conf.d/*.toml and templates/*.hbs'),
+  'start-script': z
+    .boolean()
+    .default(false)
+    .describe("Print application, version and the WAR's MD5 when a container starts"),
+})

@@ -1,0 +1,75 @@
+import { StepError } from '../core/errors.ts'
+
+/** What a layer says of a file or folder; owner is always root, the time always the same. */
+export interface TarEntry {
+  /** Without a leading `/`; folders without a trailing one. */
+  path: string
+  type: 'file' | 'directory'
+  mode: number
+  /** bytes; 0 for folders */
+  size: number
+}
+
+export const BLOCK = 512
+/** One second after the epoch: some tools take 0 for "unknown". */
+const MTIME = 1
+const NAME_LENGTH = 100
+
+/**
+ * The header blocks of an entry: POSIX ustar, preceded by a pax header where the path is longer
+ * than 100 bytes or not ASCII, or the size needs more than 11 octal digits (POSIX.1-2001, pax).
+ * Owner 0:0 without names and a fixed time, so that equal content gives equal bytes.
+ */
+export function tarHeader(entry: TarEntry): Buffer {
+  const path = entry.type === 'directory' ? `${entry.path}/` : entry.path
+  const records: string[] = []
+  if (Buffer.byteLength(path) > NAME_LENGTH || !/^[\x20-\x7e]*$/.test(path)) {
+    records.push(paxRecord('path', path))
+  }
+  if (entry.size > 0o77777777777) records.push(paxRecord('size', String(entry.size)))
+  const header = ustar(path, entry, entry.type === 'directory' ? '5' : '0')
+  if (records.length === 0) return header
+  const body = Buffer.from(records.join(''))
+  const pax = ustar('PaxHeaders/entry', { ...entry, mode: 0o644, size: body.length }, 'x')
+  return Buffer.concat([pax, body, padding(body.length), header])
+}
+
+/** The zeros that follow a file's content up to the next block. */
+export function padding(size: number): Buffer {
+  return Buffer.alloc((BLOCK - (size % BLOCK)) % BLOCK)
+}
+
+/** The two empty blocks that end an archive. */
+export function tarEnd(): Buffer {
+  return Buffer.alloc(2 * BLOCK)
+}
+
+function ustar(path: string, entry: TarEntry, typeflag: string): Buffer {
+  const header = Buffer.alloc(BLOCK)
+  Buffer.from(path).copy(header, 0, 0, NAME_LENGTH)
+  octal(header, entry.mode, 100, 8)
+  octal(header, 0, 108, 8)
+  octal(header, 0, 116, 8)
+  octal(header, Math.min(entry.size, 0o77777777777), 124, 12)
+  octal(header, MTIME, 136, 12)
+  header.fill(' ', 148, 156)
+  header.write(typeflag, 156)
+  header.write('ustar\x0000', 257, 'latin1')
+  const sum = header.reduce((total, byte) => total + byte, 0)
+  header.write(`${sum.toString(8).padStart(6, '0')}\0 `, 148, 'latin1')
+  return header
+}
+
+function octal(header: Buffer, value: number, offset: number, length: number): void {
+  const text = value.toString(8).padStart(length - 1, '0')
+  if (text.length > length - 1) throw new StepError('INTERNAL', `tar field too small for ${value}`)
+  header.write(`${text}\0`, offset, 'latin1')
+}
+
+/** `<length> <key>=<value>\n`, the length counting itself. */
+function paxRecord(key: string, value: string): string {
+  const rest = Buffer.byteLength(` ${key}=${value}\n`)
+  let length = rest + String(rest).length
+  if (rest + String(length).length !== length) length = rest + String(length).length
+  return `${length} ${key}=${value}\n`
+}

@@ -1,0 +1,207 @@
+import { readFile } from 'node:fs/promises'
+import { dirname, resolve } from 'node:path'
+import { z } from 'zod'
+import { errorCodeOf, StepError } from './core/errors.ts'
+import { issueLines, objectName } from './core/schema.ts'
+import type { Secrets } from './core/secrets.ts'
+import { imageSettings, warSettings } from './image/settings.ts'
+import { parseRepository, type Repository } from './registry/reference.ts'
+import { containerSettings, hostSettings } from './target/settings.ts'
+import type { ContainerSettings } from './target/target.ts'
+
+const repository = z.string().transform((text, check): Repository => {
+  try {
+    return parseRepository(text)
+  } catch (error) {
+    check.addIssue({ code: 'custom', message: (error as Error).message })
+    return z.NEVER
+  }
+})
+
+const environmentSettings = z.strictObject({
+  from: objectName.optional().describe('The environment a release must come from'),
+  image: repository.describe('Repository its images are kept in'),
+  config: z
+    .string()
+    .optional()
+    .describe('Config centre: file:config/test.yaml, redis://…, etcd://…'),
+  hosts: z.record(objectName, hostSettings).optional().describe('Docker hosts by name'),
+  container: containerSettings.optional().describe('Overrides of container'),
+  url: z.string().optional().describe('Where people reach the application'),
+})
+
+/** crosscloud.yml, whole. Its JSON schema is published from here. */
+export const settingsSchema = z
+  .strictObject({
+    app: objectName.describe('Name of the application'),
+    war: warSettings.optional(),
+    image: imageSettings.optional(),
+    ledger: z
+      .string()
+      .optional()
+      .describe('sqlite:FILE or mysql://…; default .crosscloud/ledger.db beside this file'),
+    registries: z
+      .strictObject({
+        insecure: z.array(z.string()).default([]).describe('Hosts that speak plain HTTP'),
+        ca: z.string().optional().describe('PEM file with further certificate authorities'),
+      })
+      .optional(),
+    container: containerSettings.optional(),
+    environments: z.record(objectName, environmentSettings).default({}),
+  })
+  .check(({ value, issues }) => {
+    for (const [name, { from }] of Object.entries(value.environments)) {
+      if (from === undefined || (from !== name && value.environments[from])) continue
+      issues.push({
+        code: 'custom',
+        input: from,
+        path: ['environments', name, 'from'],
+        message: `there is no other environment "${from}"`,
+      })
+    }
+  })
+
+export type Settings = z.output<typeof settingsSchema> & {
+  /** Absolute path of the file, and the folder all its paths start from. */
+  file: string
+  folder: string
+}
+
+export interface HostAddress {
+  name: string
+  address: string
+  certificates: string | undefined
+}
+
+/** An environment with everything settled: its own words over the common ones over the defaults. */
+export interface EnvironmentSettings {
+  name: string
+  from: string | undefined
+  image: Repository
+  config: string | undefined
+  hosts: HostAddress[]
+  containerName: string
+  container: ContainerSettings
+  url: string | undefined
+}
+
+export const SETTINGS_FILE = 'crosscloud.yml'
+
+export async function readSettings(
+  path: string,
+  variables: Readonly<Record<string, string | undefined>>,
+  secrets: Secrets,
+): Promise<Settings> {
+  const file = resolve(path)
+  const text = await readFile(file, 'utf8').catch((error) => {
+    if (errorCodeOf(error) !== 'ENOENT') throw error
+    throw new StepError('INPUT_INVALID', `${path} does not exist`, {
+      hint: `Run in the folder of ${SETTINGS_FILE}, or name it with --settings FILE.`,
+    })
+  })
+  return { ...(await parseSettings(text, path, variables, secrets)), file, folder: dirname(file) }
+}
+
+export async function parseSettings(
+  text: string,
+  name: string,
+  variables: Readonly<Record<string, string | undefined>>,
+  secrets: Secrets,
+): Promise<z.output<typeof settingsSchema>> {
+  const { isNode, LineCounter, parseDocument } = await import('yaml')
+  const lines = new LineCounter()
+  const document = parseDocument(text, { lineCounter: lines, prettyErrors: false })
+  const at = (offset: number | undefined) =>
+    offset === undefined ? name : `${name}:${lines.linePos(offset).line}`
+  const problems = document.errors.map((error) => `${at(error.pos[0])} ${error.message}`)
+  if (problems.length > 0) throw invalid(problems)
+
+  const missing = new Set<string>()
+  const values = expand(document.toJS() ?? {}, variables, secrets, missing)
+  for (const variable of missing) {
+    problems.push(`${at(text.indexOf(`\${${variable}}`))} variable ${variable} is not set`)
+  }
+  const result = settingsSchema.safeParse(values, { reportInput: true })
+  for (const { path, text: what } of issueLines(result.error?.issues ?? [])) {
+    let node: unknown
+    for (let depth = path.length; depth > 0 && !isNode(node); depth--) {
+      node = document.getIn(path.slice(0, depth).map(indexOrKey), true)
+    }
+    problems.push(`${at(isNode(node) ? node.range?.[0] : undefined)} ${path.join('.')} ${what}`)
+  }
+  if (problems.length > 0 || !result.success) throw invalid(problems)
+  return result.data
+}
+
+function indexOrKey(part: string): string | number {
+  return /^\d+$/.test(part) ? Number(part) : part
+}
+
+function invalid(problems: string[]): StepError {
+  return new StepError('INPUT_INVALID', problems.join('\n'), {
+    hint: 'Mend these lines. docs/settings.md explains every setting.',
+  })
+}
+
+const VARIABLE = /\$\{([A-Za-z_][A-Za-z0-9_]*)\}/g
+const SECRET_NAME = /PASS|SECRET|TOKEN|KEY|CREDENTIAL/i
+
+/** Puts variables into every text; what has a secret's name, or is a URL's password, is masked. */
+function expand(
+  value: unknown,
+  variables: Readonly<Record<string, string | undefined>>,
+  secrets: Secrets,
+  missing: Set<string>,
+): unknown {
+  if (Array.isArray(value)) return value.map((one) => expand(one, variables, secrets, missing))
+  if (value !== null && typeof value === 'object') {
+    const entries = Object.entries(value)
+    return Object.fromEntries(
+      entries.map(([key, one]) => [key, expand(one, variables, secrets, missing)]),
+    )
+  }
+  if (typeof value !== 'string') return value
+  const text = value.replace(VARIABLE, (_match, name: string) => {
+    const found = variables[name]
+    if (found === undefined) missing.add(name)
+    if (SECRET_NAME.test(name)) secrets.add(found)
+    return found ?? ''
+  })
+  secrets.add(/^[a-z][a-z0-9+.-]*:\/\/[^:@/?#]*:([^@/?#]+)@/i.exec(text)?.[1])
+  return text
+}
+
+/** The named environment with all defaults settled; INPUT_INVALID lists the known ones. */
+export function settleEnvironment(settings: Settings, name: string): EnvironmentSettings {
+  const own = Object.hasOwn(settings.environments, name) ? settings.environments[name] : undefined
+  if (!own) {
+    const known = Object.keys(settings.environments).join(', ') || 'none'
+    throw new StepError('INPUT_INVALID', `there is no environment "${name}" in ${settings.file}`, {
+      hint: `Known environments: ${known}.`,
+    })
+  }
+  const container = { ...settings.container, ...own.container }
+  return {
+    name,
+    from: own.from,
+    image: own.image,
+    config: own.config,
+    url: own.url,
+    containerName: container.name ?? `${settings.app}-${name}`,
+    hosts: Object.entries(own.hosts ?? {}).map(([host, address]) => ({
+      name: host,
+      address: typeof address === 'string' ? address : address.address,
+      certificates: typeof address === 'string' ? undefined : address.certificates,
+    })),
+    container: {
+      network: container.network ?? 'bridge',
+      ports: container.ports ?? [],
+      volumes: container.volumes ?? [],
+      env: container.env ?? {},
+      memory: container.memory,
+      restart: container.restart ?? 'unless-stopped',
+      stopTimeout: Math.ceil((container['stop-timeout'] ?? 30_000) / 1000),
+      health: container.health,
+    },
+  }
+}

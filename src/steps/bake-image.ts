@@ -1,0 +1,192 @@
+import { resolve } from 'node:path'
+import { z } from 'zod'
+import { readTemplateFolder, readTemplates } from '../config/resources.ts'
+import { digestFile, parseDigest } from '../core/digest.ts'
+import { StepError } from '../core/errors.ts'
+import { containerPath, objectName, version } from '../core/schema.ts'
+import { buildLayer, type Layer } from '../image/build.ts'
+import { type BaseImage, composeImage, labels, OWN_FOLDER, scratchBase } from '../image/image.ts'
+import { planTexts, planWar, warLayouts } from '../image/layers.ts'
+import { writeLayout } from '../image/layout.ts'
+import { openWar } from '../image/war.ts'
+import { parseReference, type Reference, withDigest } from '../registry/reference.ts'
+import { imageReference } from './inputs.ts'
+import { MANIFEST_FILE, openImage, START_SCRIPT, TEMPLATES_FOLDER } from './remote-image.ts'
+import { type Context, defineStep } from './step.ts'
+
+export const DEFAULT_IMAGE_FOLDER = '.crosscloud/image'
+
+export const bakeImage = defineStep({
+  name: 'bake-image',
+  summary: 'Bake the WAR into an image that knows no environment; no daemon is needed.',
+  example: 'bake-image --war target/webapi.war --version 1.4.2',
+  inputs: z.object({
+    app: objectName.describe('Name of the application'),
+    war: z.string().describe('WAR to bake'),
+    base: z.union([z.literal('scratch'), imageReference]).describe('Base image, best by digest'),
+    webapp: containerPath.describe('Where the web application lives in the image, without .war'),
+    warLayout: z.enum(warLayouts).default('exploded').describe('Its files, or one .war file'),
+    templates: z.string().optional().describe('Folder with conf.d and templates'),
+    version: version.optional().describe('Version; `next` takes the next one from the ledger'),
+    commit: z.string().optional().describe('Commit the WAR was built from'),
+    startScript: z
+      .boolean()
+      .default(false)
+      .describe("Print application, version and WAR MD5 at a container's start"),
+    architecture: z.string().default('amd64').describe('Which of the base images to take'),
+    imageFolder: z
+      .string()
+      .default(DEFAULT_IMAGE_FOLDER)
+      .describe('Folder to write the OCI image layout to'),
+  }),
+  outputs: z.object({
+    imageFolder: z.string().describe('Folder of the OCI image layout'),
+    digest: z.string().describe('Digest of the image'),
+    version: z.string().optional().describe('Version it was baked as'),
+    warMd5: z.string().describe('MD5 of the WAR, hex'),
+    warSha256: z.string().describe('SHA-256 of the WAR, hex'),
+    layers: z.number().describe('Layers added to the base'),
+  }),
+  fromSettings: ({ app, war, image }) => ({
+    app,
+    ...(war && { war: war.path }),
+    ...(image && {
+      base: image.base,
+      webapp: image.webapp,
+      warLayout: image.layout,
+      templates: image.templates,
+      startScript: image['start-script'],
+    }),
+  }),
+  report: ({ imageFolder, digest, version: number, warMd5, layers }) => [
+    `Image    ${digest}${number ? `, version ${number}` : ''}`,
+    `Layers   ${layers} on top of the base, in ${imageFolder}`,
+    `WAR MD5  ${warMd5}`,
+  ],
+  async run(inputs, context) {
+    const warPath = resolve(context.cwd, inputs.war)
+    const war = await openWar(warPath)
+    try {
+      const [digests, base, templates] = await Promise.all([
+        digestFile(warPath, context.signal),
+        readBase(inputs.base, inputs.architecture, context),
+        inputs.templates ? readTemplateFolder(resolve(context.cwd, inputs.templates)) : undefined,
+      ])
+      if (templates) readTemplates(templates)
+      const number = await settleVersion(inputs.app, inputs.version, context)
+      const cache = { folder: context.cacheFolder }
+      const layers: Layer[] = []
+      for (const plan of await planWar(war, { layout: inputs.warLayout, ...inputs, ...digests })) {
+        layers.push(await buildLayer(plan, cache, context.signal))
+      }
+      const manifest = fileManifest(layers)
+      const texts = [
+        ...(templates ? [planTexts('templates', TEMPLATES_FOLDER, asFiles(templates))] : []),
+        planTexts('manifest', OWN_FOLDER, asFiles(new Map([[MANIFEST_FILE, manifest]]))),
+        ...(inputs.startScript ? [startLayer(inputs.app, number, digests.md5)] : []),
+      ]
+      for (const plan of texts) layers.push(await buildLayer(plan, cache, context.signal))
+      const image = composeImage({
+        base: base.image,
+        layers,
+        created: war.newest.toISOString(),
+        labels: imageLabels({ ...inputs, number, base: base.image, digests, created: war.newest }),
+        ...(inputs.startScript && { entrypoint: entrypoint(base.image) }),
+      })
+      const folder = resolve(context.cwd, inputs.imageFolder)
+      await writeLayout(folder, image, layers, cache, base.reference)
+      return {
+        imageFolder: inputs.imageFolder,
+        digest: image.manifest.digest,
+        version: number,
+        warMd5: digests.md5,
+        warSha256: digests.sha256,
+        layers: layers.length,
+      }
+    } finally {
+      await war.close()
+    }
+  },
+})
+
+async function settleVersion(
+  app: string,
+  asked: string | undefined,
+  context: Context,
+): Promise<string | undefined> {
+  if (asked !== 'next') return asked
+  return (await context.ledger()).nextVersion(app)
+}
+
+/** Manifest and config of the base; none of its blobs. The reference is settled to a digest. */
+async function readBase(
+  base: string,
+  architecture: string,
+  context: Context,
+): Promise<{ image: BaseImage; reference: Reference | undefined }> {
+  if (base === 'scratch') return { image: scratchBase(architecture), reference: undefined }
+  const asked = parseReference(base)
+  const { manifest, content, config } = await openImage(await context.registry(), asked, {
+    what: 'base image',
+    architecture,
+  })
+  return {
+    image: { digest: manifest.digest, manifest: content, config },
+    reference: withDigest(asked, parseDigest(manifest.digest)),
+  }
+}
+
+/** What `md5sum -c` reads: a line for every file that came out of the WAR. */
+function fileManifest(layers: readonly Layer[]): Buffer {
+  const lines = layers.flatMap(({ files }) => files.map((file) => `${file.md5}  ${file.path}\n`))
+  return Buffer.from(lines.join(''))
+}
+
+function asFiles(files: ReadonlyMap<string, Buffer>, mode = 0o644) {
+  return new Map([...files].map(([path, content]) => [path, { content, mode }]))
+}
+
+/** Every value in it was checked against a narrow pattern, so none needs quoting beyond these. */
+function startLayer(app: string, number: string | undefined, warMd5: string) {
+  const told = `${app} ${number ?? '(no version)'}, WAR MD5 ${warMd5}`
+  const script = `#!/bin/sh\nprintf '%s\\n' '${told}'\nexec "$@"\n`
+  return planTexts(
+    'start',
+    OWN_FOLDER,
+    asFiles(new Map([[START_SCRIPT, Buffer.from(script)]]), 0o755),
+  )
+}
+
+function entrypoint(base: BaseImage): string[] {
+  const own = `/${OWN_FOLDER}/${START_SCRIPT}`
+  const { Entrypoint = [], Cmd = [] } = base.config.config ?? {}
+  if (Entrypoint.length + Cmd.length > 0) return [own, ...Entrypoint]
+  throw new StepError('INPUT_INVALID', 'the base image has no entrypoint and no command', {
+    hint: 'Leave the start script out, or take a base image that starts something.',
+  })
+}
+
+function imageLabels(options: {
+  app: string
+  number: string | undefined
+  commit?: string | undefined
+  warLayout: string
+  webapp: string
+  base: BaseImage
+  digests: { md5: string; sha256: string; size: number }
+  created: Date
+}): Record<string, string> {
+  const { digests, base, number, commit } = options
+  return {
+    [labels.application]: options.app,
+    [labels.created]: options.created.toISOString(),
+    ...(number !== undefined && { [labels.version]: number }),
+    ...(commit !== undefined && { [labels.revision]: commit }),
+    ...(base.digest !== undefined && { [labels.baseDigest]: base.digest }),
+    [labels.warMd5]: digests.md5,
+    [labels.warSha256]: digests.sha256,
+    [labels.warSize]: String(digests.size),
+    [labels.warLayout]: options.warLayout,
+    [labels.webapp]: options.webapp,
+  }
+}

@@ -1,0 +1,110 @@
+import { mkdir, rm, stat } from 'node:fs/promises'
+import { join, relative, resolve } from 'node:path'
+import { z } from 'zod'
+import { digestFile } from '../core/digest.ts'
+import { isStepError, StepError } from '../core/errors.ts'
+import { run } from '../core/process.ts'
+import { type Context, defineStep } from './step.ts'
+
+export const buildWar = defineStep({
+  name: 'build-war',
+  summary: 'Build the WAR with Maven, once, and say what it is.',
+  example: 'build-war --war target/webapi.war --args=-Dmaven.test.skip=true',
+  inputs: z.object({
+    war: z.string().describe('The WAR the build leaves, from the folder it runs in'),
+    repository: z.string().optional().describe('Git URL to check out; default: build in place'),
+    branch: z.string().optional().describe('Branch or tag to check out'),
+    goals: z.array(z.string()).default(['clean', 'package']).describe("Maven's goals"),
+    args: z.array(z.string()).default([]).describe('More arguments for Maven, one each'),
+    maven: z.string().default('mvn').describe('Program to run, such as ./mvnw'),
+  }),
+  outputs: z.object({
+    war: z.string().describe('Path of the WAR'),
+    warMd5: z.string().describe('MD5 of the WAR, hex'),
+    warSha256: z.string().describe('SHA-256 of the WAR, hex'),
+    warSize: z.number().describe('Size of the WAR in bytes'),
+    commit: z.string().optional().describe('Commit it was built from'),
+  }),
+  fromSettings: ({ war }) => (war ? { war: war.path, goals: war.goals, args: war.args } : {}),
+  report: ({ war, warMd5, warSha256, warSize }) => [
+    `WAR      ${war} (${(warSize / 1e6).toFixed(1)} MB)`,
+    `MD5      ${warMd5}`,
+    `SHA-256  ${warSha256}`,
+  ],
+  async run({ war, repository, branch, goals, args, maven }, context) {
+    const folder = repository ? await checkOut(repository, branch, context) : context.cwd
+    const { log, signal } = context
+    const started = Date.now()
+    await run(maven, ['--batch-mode', '--no-transfer-progress', ...args, ...goals], {
+      cwd: folder,
+      signal,
+      log,
+    })
+    const path = resolve(folder, war)
+    await requireFresh(path, started)
+    const { md5, sha256, size } = await digestFile(path, signal)
+    return {
+      war: repository ? path : relative(context.cwd, path) || path,
+      warMd5: md5,
+      warSha256: sha256,
+      warSize: size,
+      commit: (await headCommit(folder, context)) ?? context.actor.commit,
+    }
+  },
+})
+
+/** A WAR from an earlier build must never pass for this one's. */
+async function requireFresh(path: string, started: number): Promise<void> {
+  const found = await stat(path).catch(() => undefined)
+  if (found && found.mtimeMs >= started - 2000) return
+  const why = found ? 'was not written by this build' : 'does not exist after the build'
+  throw new StepError('NOT_FOUND', `WAR ${path} ${why}`, {
+    hint: 'Set war.path in crosscloud.yml to the file that Maven writes (finalName in pom.xml).',
+  })
+}
+
+/** `ext::` and the like would run commands; only these ways of fetching are let through. */
+const GIT_URL = /^(?:https?:\/\/|ssh:\/\/|git:\/\/|file:\/\/|[\w.-]+@[\w.-]+:|\/|\.{1,2}\/)[^\s]*$/
+
+async function checkOut(
+  repository: string,
+  branch: string | undefined,
+  { cwd, secrets, signal, log }: Context,
+): Promise<string> {
+  secrets.add(/^[a-z]+:\/\/[^:@/]*:([^@/]+)@/.exec(repository)?.[1])
+  if (!GIT_URL.test(repository)) {
+    throw new StepError('INPUT_INVALID', `"${repository}" is not a Git URL`, {
+      hint: 'Use https://, ssh://, git@host:path or a local path.',
+    })
+  }
+  if (branch !== undefined && !/^[\w][\w./+-]*$/.test(branch)) {
+    throw new StepError('INPUT_INVALID', `"${branch}" is not a branch or tag`)
+  }
+  const folder = join(cwd, '.crosscloud', 'checkout')
+  await rm(folder, { recursive: true, force: true })
+  await mkdir(folder, { recursive: true })
+  const source = /^\.{1,2}\//.test(repository) ? resolve(cwd, repository) : repository
+  const select = branch === undefined ? [] : ['--branch', branch]
+  try {
+    await run('git', ['clone', '--depth', '1', ...select, '--', source, folder], {
+      env: { GIT_TERMINAL_PROMPT: '0', GIT_ALLOW_PROTOCOL: 'https:http:ssh:git:file' },
+      signal,
+      log,
+    })
+  } catch (error) {
+    await rm(folder, { recursive: true, force: true })
+    throw error
+  }
+  return folder
+}
+
+/** The commit a folder stands at, or undefined outside Git. */
+export async function headCommit(folder: string, { signal }: Context): Promise<string | undefined> {
+  try {
+    const { stdout } = await run('git', ['rev-parse', 'HEAD'], { cwd: folder, signal })
+    return stdout.trim()
+  } catch (error) {
+    if (isStepError(error, 'CANCELLED')) throw error
+    return undefined
+  }
+}

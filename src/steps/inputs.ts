@@ -1,0 +1,116 @@
+import { z } from 'zod'
+import { StepError } from '../core/errors.ts'
+import { issueLines, NAME, version } from '../core/schema.ts'
+import { formatReference, parseReference, parseRepository } from '../registry/reference.ts'
+import type { EnvironmentSettings, Settings } from '../settings.ts'
+import type { Context, Step } from './step.ts'
+
+/** `warMd5` → `war-md5`: how an input or output is called outside the program. */
+export function kebab(name: string): string {
+  return name.replace(/[A-Z0-9]+(?=[A-Z]|$)|[A-Z]/g, (part) =>
+    /^\d/.test(part) ? part : `-${part.toLowerCase()}`,
+  )
+}
+
+/** `warMd5` → `CROSSCLOUD_WAR_MD5`. */
+export function variableName(name: string): string {
+  return `CROSSCLOUD_${kebab(name).replaceAll('-', '_').toUpperCase()}`
+}
+
+function checked(read: (text: string) => unknown) {
+  return (text: string, context: z.RefinementCtx) => {
+    try {
+      read(text)
+    } catch (error) {
+      context.addIssue({ code: 'custom', message: (error as Error).message })
+    }
+  }
+}
+
+export const imageReference = z.string().superRefine(checked(parseReference))
+export const imageRepository = z.string().superRefine(checked(parseRepository))
+export const releaseName = z.string().superRefine(checked(parseRelease))
+
+export interface ReleaseName {
+  app: string
+  version: string
+}
+
+/** Reads `webapi@1.4.2`. */
+export function parseRelease(text: string): ReleaseName {
+  const [app = '', number = '', ...rest] = text.split('@')
+  if (NAME.test(app) && version.safeParse(number).success && rest.length === 0) {
+    return { app, version: number }
+  }
+  throw new StepError('INPUT_INVALID', `"${text}" is not a release`, {
+    hint: 'Write application@version: webapi@1.4.2. `crosscloud history` lists them.',
+  })
+}
+
+export function formatRelease({ app, version: number }: ReleaseName): string {
+  return `${app}@${number}`
+}
+
+/** An image by digest as a person may copy it. */
+export function imageByDigest(repository: { registry: string; name: string }, digest: string) {
+  const { registry, name } = repository
+  return formatReference(parseReference(`${registry}/${name}@${digest}`))
+}
+
+/** Checks a step's inputs; everything that is wrong is said at once, each with its name. */
+export function parseInputs<Inputs extends z.ZodObject>(
+  step: Pick<Step<Inputs>, 'name' | 'inputs'>,
+  values: Record<string, unknown>,
+): z.output<Inputs> {
+  const result = step.inputs.safeParse(values, { reportInput: true })
+  if (result.success) return result.data
+  const lines = issueLines(result.error.issues).map(({ path, text }) => {
+    const [name = '', ...rest] = path
+    return `--${[kebab(name), ...rest].join('.')} ${text}`
+  })
+  throw new StepError('INPUT_INVALID', lines.join('\n'), {
+    hint: `\`crosscloud ${step.name} --help\` explains every input.`,
+  })
+}
+
+/** What was given, completed from crosscloud.yml; undefined counts as not given. */
+export function completeInputs<Inputs extends z.ZodObject>(
+  step: Pick<Step<Inputs>, 'fromSettings'>,
+  given: Record<string, unknown>,
+  settings: Settings | undefined,
+  environment: EnvironmentSettings | undefined,
+): Record<string, unknown> {
+  const values: Record<string, unknown> = settings
+    ? { ...step.fromSettings?.(settings, environment) }
+    : {}
+  for (const [name, value] of Object.entries(given)) {
+    if (value !== undefined) values[name] = value
+  }
+  return values
+}
+
+/** Runs a step with what was given, crosscloud.yml filling in the rest where there is one. */
+export async function runStep<Inputs extends z.ZodObject, Outputs extends z.ZodObject>(
+  step: Step<Inputs, Outputs>,
+  given: Partial<z.input<Inputs>>,
+  context: Context,
+): Promise<z.output<Outputs>> {
+  const settings = (await context.hasSettings()) ? await context.settings() : undefined
+  const { env } = given as { env?: string }
+  const environment = settings && env !== undefined ? await context.environment(env) : undefined
+  const inputs = parseInputs(step, completeInputs(step, given, settings, environment))
+  return step.run(inputs, context)
+}
+
+/** Runs one step as a section of another: its title, its log lines, its report. */
+export async function callStep<Inputs extends z.ZodObject, Outputs extends z.ZodObject>(
+  step: Step<Inputs, Outputs>,
+  given: Partial<z.input<Inputs>>,
+  context: Context,
+): Promise<z.output<Outputs>> {
+  return context.log.section(`${step.name}: ${step.summary}`, async () => {
+    const outputs = await runStep(step, given, context)
+    for (const line of step.report(outputs)) context.log.info(line)
+    return outputs
+  })
+}

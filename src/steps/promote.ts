@@ -1,0 +1,102 @@
+import { z } from 'zod'
+import { StepError } from '../core/errors.ts'
+import { formatReference, withTag } from '../registry/reference.ts'
+import type { EnvironmentSettings } from '../settings.ts'
+import { findRelease } from './deploy.ts'
+import { callStep, formatRelease, imageByDigest, releaseName } from './inputs.ts'
+import { deployAndVerify } from './release.ts'
+import { retagImage } from './retag-image.ts'
+import { type Context, defineStep } from './step.ts'
+
+export const promote = defineStep({
+  name: 'promote',
+  summary: 'Bring a release, unchanged, from the environment before to the next one.',
+  example: 'promote --release webapi@1.4.2 --to staging',
+  inputs: z.object({
+    release: releaseName
+      .optional()
+      .describe('Release; default: the one that runs in the environment before'),
+    to: z.string().describe('Environment to bring it to'),
+    reason: z.string().default('').describe('Why; it is written into the ledger'),
+  }),
+  outputs: z.object({
+    release: z.string().describe('Release, as application@version'),
+    environment: z.string().describe('Environment it runs in now'),
+    image: z.string().describe('Reference by digest'),
+    digest: z.string().describe('Digest of the image, the same as before'),
+    warMd5: z.string().describe('MD5 of the WAR'),
+    configRevision: z.string().describe('Config revision it was rendered from'),
+    deployment: z.string().describe('Identifier of the deployment in the ledger'),
+    verified: z.boolean().describe('Whether every file in the containers was compared'),
+    url: z.string().optional().describe('Where it answers'),
+  }),
+  report: ({ release, environment, digest, warMd5, url }) => [
+    `${release} runs in ${environment}, unchanged`,
+    `Image    ${digest}`,
+    `WAR MD5  ${warMd5}`,
+    ...(url ? [`Address  ${url}`] : []),
+  ],
+  async run({ release: name, to, reason }, context) {
+    const target = await context.environment(to)
+    const source = await sourceOf(target, context)
+    const release = await settleRelease(name, source, context)
+    const { image, digest } = await callStep(
+      retagImage,
+      {
+        image: imageByDigest(source.image, release.digest),
+        to: formatReference(withTag(target.image, release.version)),
+      },
+      context,
+    )
+    const deployed = await deployAndVerify(formatRelease(release), to, reason, context)
+    return {
+      release: formatRelease(release),
+      environment: to,
+      image,
+      digest,
+      warMd5: release.warMd5,
+      ...deployed,
+    }
+  },
+})
+
+async function sourceOf(
+  target: EnvironmentSettings,
+  context: Context,
+): Promise<EnvironmentSettings> {
+  if (target.from !== undefined) return context.environment(target.from)
+  throw new StepError('INPUT_INVALID', `${target.name} has no environment before it`, {
+    hint: `Set environments.${target.name}.from in crosscloud.yml, or use \`crosscloud release\`.`,
+  })
+}
+
+/** A release may go on only after it ran, verified, in the environment before. */
+async function settleRelease(
+  name: string | undefined,
+  source: EnvironmentSettings,
+  context: Context,
+) {
+  const { app } = await context.settings()
+  const ledger = await context.ledger()
+  if (name === undefined) {
+    const running = (await ledger.current(app)).find(
+      ({ environment }) => environment === source.name,
+    )
+    if (running) return findRelease(formatRelease(running), ledger)
+    throw new StepError('NOT_FOUND', `nothing of ${app} was deployed to ${source.name} yet`, {
+      hint: `Run \`crosscloud release --env ${source.name}\` first.`,
+    })
+  }
+  const release = await findRelease(name, ledger)
+  const succeeded = await ledger.deployments({
+    app: release.app,
+    version: release.version,
+    environment: source.name,
+    state: 'succeeded',
+    limit: 1,
+  })
+  if (succeeded[0]?.verified) return release
+  throw new StepError('GATE_CLOSED', `${name} has not run, verified, in ${source.name}`, {
+    hint: `Run \`crosscloud deploy --release ${name} --env ${source.name}\` first.`,
+  })
+}

@@ -1,0 +1,94 @@
+import { z } from 'zod'
+import { isStepError } from '../core/errors.ts'
+import { run } from '../core/process.ts'
+import { version } from '../core/schema.ts'
+import { formatRepository } from '../registry/reference.ts'
+import { bakeImage } from './bake-image.ts'
+import { buildWar } from './build-war.ts'
+import { deploy } from './deploy.ts'
+import { callStep, formatRelease } from './inputs.ts'
+import { pushImage } from './push-image.ts'
+import { type Context, defineStep } from './step.ts'
+import { verifyMd5 } from './verify-md5.ts'
+
+export const release = defineStep({
+  name: 'release',
+  summary: 'The whole road to the first environment: build, bake, push, deploy, verify.',
+  example: 'release --env test --reason "new price list"',
+  inputs: z.object({
+    env: z.string().default('test').describe('Environment to deploy to'),
+    version: version
+      .optional()
+      .describe('Version; default: the git tag, else the next one from the ledger'),
+    reason: z.string().default('').describe('Why; it is written into the ledger'),
+    deploy: z.boolean().default(true).describe('Deploy the release; else stop after the push'),
+  }),
+  outputs: z.object({
+    release: z.string().describe('Release, as application@version'),
+    environment: z.string().describe('Environment it was made for'),
+    image: z.string().describe('Reference by digest'),
+    digest: z.string().describe('Digest of the image'),
+    warMd5: z.string().describe('MD5 of the WAR'),
+    configRevision: z.string().optional().describe('Config revision it was rendered from'),
+    deployment: z.string().optional().describe('Identifier of the deployment in the ledger'),
+    verified: z.boolean().describe('Whether every file in the containers was compared'),
+    url: z.string().optional().describe('Where it answers'),
+  }),
+  report: ({ release: name, environment, digest, warMd5, verified, url }) => [
+    verified
+      ? `${name} runs in ${environment}, and is what was built`
+      : `${name} is pushed for ${environment}; it was not deployed`,
+    `Image    ${digest}`,
+    `WAR MD5  ${warMd5}`,
+    ...(url ? [`Address  ${url}`] : []),
+  ],
+  async run({ env, version: asked, reason, deploy: wanted }, context) {
+    const environment = await context.environment(env)
+    const { app } = await context.settings()
+    const built = await callStep(buildWar, {}, context)
+    const number =
+      asked ?? (await gitTag(context)) ?? (await (await context.ledger()).nextVersion(app))
+    const baked = await callStep(
+      bakeImage,
+      { war: built.war, version: number, commit: built.commit },
+      context,
+    )
+    const to = formatRepository(environment.image)
+    const pushed = await callStep(
+      pushImage,
+      { to, imageFolder: baked.imageFolder, reason: reason || undefined },
+      context,
+    )
+    const name = formatRelease({ app, version: number })
+    const common = {
+      release: name,
+      environment: env,
+      image: pushed.image,
+      digest: pushed.digest,
+      warMd5: built.warMd5,
+    }
+    if (!wanted) return { ...common, verified: false }
+    return { ...common, ...(await deployAndVerify(name, env, reason, context)) }
+  },
+})
+
+/** The last two steps of every road: what is deployed is looked at once more from outside. */
+export async function deployAndVerify(name: string, env: string, reason: string, context: Context) {
+  const deployed = await callStep(deploy, { release: name, env, reason }, context)
+  await callStep(verifyMd5, { env, release: name }, context)
+  const { configRevision, deployment, url, containers } = deployed
+  return { configRevision, deployment, url, containers, verified: true }
+}
+
+/** The tag the commit has, without a leading `v`. */
+async function gitTag({ cwd, signal }: Context): Promise<string | undefined> {
+  try {
+    const args = ['describe', '--exact-match', '--tags', 'HEAD']
+    const { stdout } = await run('git', args, { cwd, signal })
+    const tag = stdout.trim().replace(/^v(?=\d)/, '')
+    return version.safeParse(tag).success ? tag : undefined
+  } catch (error) {
+    if (isStepError(error, 'CANCELLED')) throw error
+    return undefined
+  }
+}
