@@ -1,9 +1,10 @@
-import { access } from 'node:fs/promises'
+import { access, readFile } from 'node:fs/promises'
 import { homedir, userInfo } from 'node:os'
 import { join, resolve } from 'node:path'
 import type { ConfigStore } from './config/store.ts'
 import { StepError } from './core/errors.ts'
 import type { Log } from './core/log.ts'
+import { run } from './core/process.ts'
 import type { Secrets } from './core/secrets.ts'
 import type { Ledger } from './ledger/ledger.ts'
 import type { CredentialSource } from './registry/credentials.ts'
@@ -101,36 +102,45 @@ async function exists(path: string, named: boolean): Promise<boolean> {
 
 async function openCredentials({ variables, secrets }: ContextOptions): Promise<CredentialSource> {
   const { createCredentials } = await import('./registry/credentials.ts')
-  return createCredentials({ env: variables, home: homedir(), secrets })
+  return createCredentials({ env: variables, home: homedir(), run, secrets })
 }
 
 async function openRegistry(
   credentials: CredentialSource,
   settings: Settings | undefined,
-  { secrets, log, signal }: ContextOptions,
+  { variables, secrets, log, signal }: ContextOptions,
 ): Promise<RegistryClient> {
   const { createRegistryClient } = await import('./registry/client.ts')
-  const { insecure = [], ca } = settings?.registries ?? {}
+  const { insecure = [], ca = {} } = settings?.registries ?? {}
   return createRegistryClient({
     credentials,
     secrets,
     log,
     signal,
     insecure,
-    ...(ca !== undefined && { ca: await readPem(resolve(settings?.folder ?? '.', ca)) }),
+    ca: await readCertificates(ca, settings?.folder ?? '.'),
+    proxy: proxyOf(variables),
   })
 }
 
-async function readPem(path: string): Promise<string> {
-  const { readFile } = await import('node:fs/promises')
-  return readFile(path, 'utf8')
+async function readCertificates(files: Readonly<Record<string, string>>, folder: string) {
+  const read = Object.entries(files).map(async ([host, path]) => [
+    host,
+    await readFile(resolve(folder, path), 'utf8'),
+  ])
+  return Object.fromEntries(await Promise.all(read)) as Record<string, string>
+}
+
+/** The usual variables, in either spelling. */
+function proxyOf(variables: ContextOptions['variables']) {
+  const find = (name: string) => variables[name] ?? variables[name.toLowerCase()]
+  const [http, https, except] = ['HTTP_PROXY', 'HTTPS_PROXY', 'NO_PROXY'].map(find)
+  return { ...(http && { http }), ...(https && { https }), ...(except && { except }) }
 }
 
 async function openLedgerOf({ ledger, folder }: Settings, signal: AbortSignal): Promise<Ledger> {
   const { openLedger } = await import('./ledger/open.ts')
-  const url = ledger ?? join(folder, '.crosscloud', 'ledger.db')
-  const path = /^(?:sqlite:)?(?![a-z]+:)(.+)$/.exec(url)?.[1]
-  return openLedger(path === undefined ? url : `sqlite:${resolve(folder, path)}`, { signal })
+  return openLedger(ledger ?? join('.crosscloud', 'ledger.db'), { folder, signal })
 }
 
 async function openStore(

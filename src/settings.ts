@@ -43,7 +43,10 @@ export const settingsSchema = z
     registries: z
       .strictObject({
         insecure: z.array(z.string()).default([]).describe('Hosts that speak plain HTTP'),
-        ca: z.string().optional().describe('PEM file with further certificate authorities'),
+        ca: z
+          .record(z.string(), z.string())
+          .optional()
+          .describe('PEM files by registry host, trusted beside the usual authorities'),
       })
       .optional(),
     container: containerSettings.optional(),

@@ -69,7 +69,12 @@ export async function runProgram(surroundings: Surroundings): Promise<number> {
       await context.close()
     }
   }
-  await describeProgram(program, surroundings)
+  // Not commander's own option: `release --version 1.4.2` is the release's.
+  if (argv.length === 1 && (argv[0] === '--version' || argv[0] === '-V')) {
+    streams.stdout(`${await programVersion()}\n`)
+    return 0
+  }
+  describeProgram(program, surroundings)
   for (const step of steps) addStep(program, step, perform, surroundings)
   addLedgerCommands(program, perform)
   addConfigCommands(program, perform)
@@ -91,12 +96,14 @@ export async function runProgram(surroundings: Surroundings): Promise<number> {
   }
 }
 
-async function describeProgram(program: Command, { streams }: Surroundings): Promise<void> {
+async function programVersion(): Promise<string> {
   const manifest = new URL('../../package.json', import.meta.url)
-  const { version } = JSON.parse(await readFile(manifest, 'utf8')) as { version: string }
+  return (JSON.parse(await readFile(manifest, 'utf8')) as { version: string }).version
+}
+
+function describeProgram(program: Command, { streams }: Surroundings): void {
   program
     .description('One WAR, built once, baked once, promoted unchanged from test to production.')
-    .version(version)
     .addOption(new Option('--settings <file>', 'crosscloud.yml to use; default: in this folder'))
     .addOption(new Option('--json', 'print one JSON document; logs go to stderr'))
     .addOption(new Option('--dotenv <file>', 'add the outputs to a file as CROSSCLOUD_… lines'))
@@ -104,7 +111,8 @@ async function describeProgram(program: Command, { streams }: Surroundings): Pro
     .addOption(new Option('--log <format>', 'how to log').choices([...logFormats]))
     .addHelpText(
       'after',
-      '\nInputs come from flags, then CROSSCLOUD_… variables, then crosscloud.yml.' +
+      '\n`crosscloud --version` prints the version of this program.' +
+        '\nInputs come from flags, then CROSSCLOUD_… variables, then crosscloud.yml.' +
         '\nExit codes: 0 done, 2 bad input, 75 worth trying again, 1 anything else.',
     )
     .showHelpAfterError('(--help explains the command)')

@@ -82,6 +82,7 @@ export interface Lock {
 
 export interface HistoryQuery {
   app?: string | undefined
+  version?: string | undefined
   environment?: string | undefined
   state?: DeploymentState | undefined
   limit: number
@@ -117,8 +118,11 @@ export interface Ledger {
   findConfigRevision(revision: string): Promise<string | undefined>
   /** Takes the lock, or CONFLICT naming its owner, reason and expiry. An expired lock is taken over. */
   lock(app: string, environment: string, owner: string, reason: string, ttl: number): Promise<Lock>
-  /** Extends a lock by `ttl` milliseconds; CONFLICT when it was lost. */
+  /** The lock as it is held now, by whomever; undefined when there is none or it has expired. */
+  findLock(app: string, environment: string): Promise<Lock | undefined>
+  /** Makes the lock last `ttl` milliseconds from now; CONFLICT when it was lost. */
   heartbeat(lock: Lock, ttl: number): Promise<Lock>
+  /** Gives the lock back. Changes nothing when it was lost: another's is never released. */
   unlock(lock: Lock): Promise<void>
   close(): Promise<void>
 }

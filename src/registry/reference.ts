@@ -18,7 +18,17 @@ const DOCKER_HUB = 'registry-1.docker.io'
 /** OCI distribution-spec, "Pulling manifests": <name> and <reference>. */
 const NAME = /^[a-z0-9]+(?:(?:\.|_|__|-+)[a-z0-9]+)*(?:\/[a-z0-9]+(?:(?:\.|_|__|-+)[a-z0-9]+)*)*$/
 const TAG = /^[a-zA-Z0-9_][a-zA-Z0-9._-]{0,127}$/
-const HOST = /^(?:\[[0-9a-fA-F:]+\]|[a-zA-Z0-9](?:[a-zA-Z0-9-]*[a-zA-Z0-9])?(?:\.[a-zA-Z0-9](?:[a-zA-Z0-9-]*[a-zA-Z0-9])?)*)(?::\d{1,5})?$/
+const HOST =
+  /^(?:\[[0-9a-fA-F:]+\]|[a-zA-Z0-9](?:[a-zA-Z0-9-]*[a-zA-Z0-9])?(?:\.[a-zA-Z0-9](?:[a-zA-Z0-9-]*[a-zA-Z0-9])?)*)(?::\d{1,5})?$/
+
+/** Whether a text can name a repository inside a registry; such a name is also a safe path. */
+export function isRepositoryName(text: string): boolean {
+  return text.length <= 255 && NAME.test(text)
+}
+
+export function isTag(text: string): boolean {
+  return TAG.test(text)
+}
 
 /** Reads `[registry/]name[:tag][@digest]`. Without a registry it is Docker Hub's, as docker reads it. */
 export function parseReference(text: string): Reference {
@@ -29,14 +39,17 @@ export function parseReference(text: string): Reference {
   if (/^[a-z]+:\/\//i.test(text)) throw bad('a reference is not a URL; leave out the scheme')
   const [rest = '', digestText, ...more] = text.split('@')
   if (more.length > 0) throw bad('more than one @')
-  if (digestText !== undefined && !isDigest(digestText)) throw bad(`"${digestText}" is not a digest`)
+  if (digestText !== undefined && !isDigest(digestText))
+    throw bad(`"${digestText}" is not a digest`)
   const { registry, path } = splitRegistry(rest)
   const colon = path.indexOf(':')
   const name = colon < 0 ? path : path.slice(0, colon)
   const tag = colon < 0 ? undefined : path.slice(colon + 1)
   if (!HOST.test(registry)) throw bad(`"${registry}" is not a registry host`)
   if (!NAME.test(name) || name.length > 255) {
-    throw bad(`"${name}" is not a repository name (lower-case letters, digits, and . _ - / between)`)
+    throw bad(
+      `"${name}" is not a repository name (lower-case letters, digits, and . _ - / between)`,
+    )
   }
   if (tag !== undefined && !TAG.test(tag)) throw bad(`"${tag}" is not a tag`)
   return {

@@ -44,6 +44,11 @@ export type BlobOutcome = 'present' | 'mounted' | 'uploaded'
 
 /** Everything the rest of the program asks of image registries. Built in client.ts. */
 export interface RegistryClient {
+  /**
+   * Gets the right to push to `target` and to mount from `sources`, so that one token serves all
+   * requests that follow. Not needed for correctness; it saves round trips and fails early.
+   */
+  authorizePush(target: Repository, sources?: readonly Repository[]): Promise<void>
   /** Fetches a manifest and checks its digest. NOT_FOUND names the reference. */
   getManifest(reference: Reference): Promise<Manifest>
   /** The digest a reference has now, or undefined when it does not exist (404). */

@@ -23,7 +23,7 @@ export const bakeImage = defineStep({
   inputs: z.object({
     app: objectName.describe('Name of the application'),
     war: z.string().describe('WAR to bake'),
-    base: z.union([z.literal('scratch'), imageReference]).describe('Base image, best by digest'),
+    base: imageReference.describe('Base image, best by digest; `scratch` for none'),
     webapp: containerPath.describe('Where the web application lives in the image, without .war'),
     warLayout: z.enum(warLayouts).default('exploded').describe('Its files, or one .war file'),
     templates: z.string().optional().describe('Folder with conf.d and templates'),

@@ -3,10 +3,10 @@ import { hostname } from 'node:os'
 import { z } from 'zod'
 import { parseDigest } from '../core/digest.ts'
 import { StepError, toStepError } from '../core/errors.ts'
-import type { Deployment, HostOutcome, Ledger, Lock, Release } from '../ledger/ledger.ts'
+import type { Deployment, DeploymentEnd, Ledger, Lock, Release } from '../ledger/ledger.ts'
 import { withDigest } from '../registry/reference.ts'
 import type { EnvironmentSettings } from '../settings.ts'
-import { rollOut } from '../target/rollout.ts'
+import { isRolloutFailure, rollOut } from '../target/rollout.ts'
 import type { ContainerSpec, Host, HostResult } from '../target/target.ts'
 import { formatRelease, imageByDigest, parseRelease, releaseName } from './inputs.ts'
 import { openImage, type RemoteImage } from './remote-image.ts'
@@ -17,7 +17,6 @@ import {
   containerLabels,
   type Expectation,
   expectedFiles,
-  type Proof,
   verifyContainer,
 } from './verification.ts'
 
@@ -64,29 +63,16 @@ export const deploy = defineStep({
     const plan = await prepare(release, environment, context)
     return withLock(release.app, environment, reason, context, async (checkLock) => {
       const deployment = await begin(plan, reason, ledger, context)
-      const outcomes = new Map<string, HostOutcome>()
       try {
-        const { results, proofs } = await carryOut({
-          plan,
-          deployment,
-          outcomes,
-          checkLock,
-          context,
-        })
+        const results = await carryOut(plan, deployment, checkLock, context)
         await ledger.endDeployment(deployment.id, {
           state: 'succeeded',
-          hosts: [...outcomes.values()],
-          verified: proofs.length === results.length,
+          hosts: results.map((result) => ({ ...result, ok: true })),
+          verified: true,
         })
         return summary(plan, deployment, results)
       } catch (error) {
-        const { code, message } = toStepError(error)
-        await ledger.endDeployment(deployment.id, {
-          state: 'failed',
-          error: context.secrets.mask(`${code}: ${message}`),
-          hosts: [...outcomes.values()],
-          verified: false,
-        })
+        await ledger.endDeployment(deployment.id, failureOf(error, context))
         throw error
       }
     })
@@ -151,27 +137,42 @@ async function begin(
   })
 }
 
-async function carryOut(options: {
-  plan: Plan
-  deployment: Deployment
-  outcomes: Map<string, HostOutcome>
-  checkLock: () => void
-  context: Context
-}): Promise<{ results: HostResult[]; proofs: Proof[] }> {
-  const { plan, deployment, outcomes, checkLock, context } = options
-  const proofs: Proof[] = []
-  const results = await rollOut({
+/** The containers are verified one by one, each before the next host is touched. */
+function carryOut(
+  plan: Plan,
+  deployment: Deployment,
+  checkLock: () => void,
+  context: Context,
+): Promise<HostResult[]> {
+  return rollOut({
     hosts: plan.hosts,
     spec: containerSpec(plan, deployment),
     log: context.log,
     signal: context.signal,
     checkLock,
-    onHost: (outcome) => void outcomes.set(outcome.host, outcome),
     verify: async (host, container) => {
-      proofs.push(await verifyContainer(host, container, plan.expected, context))
+      const { files } = await verifyContainer(host, container, plan.expected, context)
+      context.log.info(`${files} files are what was baked, WAR MD5 ${plan.expected.warMd5}`)
     },
   })
-  return { results, proofs }
+}
+
+function failureOf(error: unknown, { secrets }: Context): DeploymentEnd {
+  const { code, message } = toStepError(error)
+  const hosts = isRolloutFailure(error) ? error.hosts : []
+  return {
+    state: 'failed',
+    error: secrets.mask(`${code}: ${message}`),
+    verified: false,
+    hosts: hosts.map(({ host, containerId, duration }) => ({
+      host,
+      containerId,
+      previousContainerId: undefined,
+      url: undefined,
+      ok: false,
+      duration,
+    })),
+  }
 }
 
 function containerSpec(

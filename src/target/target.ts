@@ -55,6 +55,8 @@ export interface ContainerInfo {
   labels: Record<string, string>
   running: boolean
   exitCode: number | undefined
+  /** How often its host has started it again by itself since it was last started. */
+  restarts: number
   /** Where it answers, seen from here: `http://127.0.0.1:8080`; for the container's port of the health check, when known. */
   address(port: number): string | undefined
 }

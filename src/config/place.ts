@@ -1,0 +1,129 @@
+import { randomBytes } from 'node:crypto'
+import {
+  constants,
+  type FileHandle,
+  lstat,
+  mkdir,
+  open,
+  realpath,
+  rename,
+  rm,
+} from 'node:fs/promises'
+import { basename, dirname, join } from 'node:path'
+import { errorCodeOf, explain, StepError, throwIfCancelled } from '../core/errors.ts'
+import type { RenderedFile } from './render.ts'
+import { destProblem } from './resources.ts'
+
+export type FileToWrite = Pick<RenderedFile, 'path' | 'content' | 'mode' | 'uid' | 'gid'>
+
+interface Staged {
+  temporary: string
+  final: string
+}
+
+const isRoot = () => process.getuid?.() === 0
+
+/**
+ * Writes files below `folder`: `/etc/app.conf` becomes `<folder>/etc/app.conf`. All are complete on
+ * disk, with mode and (as root) owner, before the first takes its place. Refuses paths that leave
+ * the folder and parents that are symbolic links. A failure before the first rename changes nothing.
+ */
+export async function writeFiles(
+  folder: string,
+  files: readonly FileToWrite[],
+  signal?: AbortSignal,
+): Promise<void> {
+  refuseBadPaths(files)
+  const staged: Staged[] = []
+  try {
+    await mkdir(folder, { recursive: true })
+    const root = await realpath(folder)
+    for (const file of files) {
+      throwIfCancelled(signal)
+      const final = join(root, file.path)
+      await makeParents(root, file.path)
+      await refuseFolder(final)
+      staged.push({ temporary: await stageFile(final, file), final })
+    }
+    throwIfCancelled(signal)
+    for (const { temporary, final } of staged) await rename(temporary, final)
+    for (const parent of new Set(staged.map(({ final }) => dirname(final))))
+      await syncFolder(parent)
+  } catch (error) {
+    for (const { temporary } of staged) await rm(temporary, { force: true })
+    throw error instanceof StepError ? error : explain(`writing below ${folder}`, error)
+  }
+}
+
+function refuseBadPaths(files: readonly FileToWrite[]): void {
+  const seen = new Set<string>()
+  const problems: string[] = []
+  for (const { path } of files) {
+    const problem = destProblem(path)
+    if (problem) problems.push(`${JSON.stringify(path)} ${problem}`)
+    if (seen.has(path)) problems.push(`${path} is written twice`)
+    seen.add(path)
+  }
+  if (problems.length > 0) throw new StepError('INPUT_INVALID', problems.join('\n'))
+}
+
+async function makeParents(root: string, path: string): Promise<void> {
+  let folder = root
+  for (const segment of dirname(path).split('/').filter(Boolean)) {
+    folder = join(folder, segment)
+    try {
+      await mkdir(folder)
+    } catch (error) {
+      if (errorCodeOf(error) !== 'EEXIST') throw error
+      if ((await lstat(folder)).isDirectory()) continue
+      throw new StepError('INPUT_INVALID', `${folder} is not a folder, or is a symbolic link`, {
+        hint: 'Remove it, or choose another folder: nothing is written through links.',
+      })
+    }
+  }
+}
+
+async function refuseFolder(final: string): Promise<void> {
+  const status = await lstat(final).catch(() => undefined)
+  if (!status?.isDirectory()) return
+  throw new StepError('INPUT_INVALID', `${final} is a folder; a file shall be there`, {
+    hint: 'Remove the folder.',
+  })
+}
+
+/**
+ * Writes a file under a name of its own beside `final`, ready to be renamed: created 0600, then
+ * owner (as root), mode and fsync. Returns that name; after a failure nothing is left.
+ */
+export async function stageFile(
+  final: string,
+  { content, mode, uid, gid }: Omit<FileToWrite, 'path'>,
+): Promise<string> {
+  const unique = randomBytes(8).toString('hex')
+  const temporary = join(dirname(final), `.${basename(final).slice(0, 100)}.${unique}`)
+  const { O_CREAT, O_EXCL, O_WRONLY, O_NOFOLLOW } = constants
+  let handle: FileHandle | undefined
+  try {
+    handle = await open(temporary, O_CREAT | O_EXCL | O_WRONLY | O_NOFOLLOW, 0o600)
+    await handle.writeFile(content)
+    if (isRoot()) await handle.chown(uid, gid)
+    await handle.chmod(mode)
+    await handle.sync()
+  } catch (error) {
+    if (handle) await rm(temporary, { force: true })
+    throw error
+  } finally {
+    await handle?.close()
+  }
+  return temporary
+}
+
+/** Makes renames in a folder last through a power cut. */
+export async function syncFolder(folder: string): Promise<void> {
+  const handle = await open(folder, constants.O_RDONLY)
+  try {
+    await handle.sync()
+  } finally {
+    await handle.close()
+  }
+}

@@ -1,0 +1,173 @@
+import { createHmac, hkdfSync } from 'node:crypto'
+import { type Digest, sha256 } from '../core/digest.ts'
+import { StepError } from '../core/errors.ts'
+import { compareBytes } from './keys.ts'
+import type { RenderedFile } from './render.ts'
+import type { ConfigTemplate } from './resources.ts'
+import type { ConfigSnapshot } from './store.ts'
+
+/** Everything a deployment's configuration was made of. Holds values: never store or print it. */
+export interface RevisionInput {
+  /** The keys that were used, with their values. */
+  keys: ReadonlyMap<string, string>
+  /** Template bytes by path. */
+  templates: ReadonlyMap<string, Uint8Array>
+  files: readonly Pick<RenderedFile, 'path' | 'content' | 'mode' | 'uid' | 'gid'>[]
+}
+
+/**
+ * What the ledger keeps of a revision. A hash of a value, salted or not, lets anybody who reads the
+ * ledger try out short passwords; whatever can tell "changed" without a secret can do that too. So
+ * fingerprints are HMACs under a key that is not in the ledger. Without such a key there are none,
+ * and changed values can only be told apart as "may have changed".
+ */
+export interface RevisionDescription {
+  version: 1
+  /** Tells two fingerprint keys apart; null without one. */
+  keyId: string | null
+  /** Fingerprint by key, sorted by key. */
+  keys: Record<string, string | null>
+  /** Digest by path; templates hold no secrets. */
+  templates: Record<string, string>
+  files: { path: string; mode: string; uid: number; gid: number; fingerprint: string | null }[]
+}
+
+export interface RevisionChanges {
+  added: string[]
+  removed: string[]
+  changed: string[]
+  /** In both, but their fingerprints are absent or made under different keys. */
+  unknown: string[]
+}
+
+const LEAST_SECRET = 16
+
+/**
+ * The key for fingerprints, from a secret of at least 16 bytes that lives where the values live
+ * (the config centre, or the key for encrypted values), never in the ledger.
+ */
+export function fingerprintKey(secret: string | Uint8Array): Buffer {
+  const bytes = typeof secret === 'string' ? Buffer.from(secret) : secret
+  if (bytes.length < LEAST_SECRET) {
+    throw new StepError(
+      'INPUT_INVALID',
+      `a fingerprint secret has at least ${LEAST_SECRET} bytes`,
+      {
+        hint: 'Make one with: openssl rand -hex 32',
+      },
+    )
+  }
+  return Buffer.from(hkdfSync('sha256', bytes, '', 'crosscloud config fingerprint v1', 32))
+}
+
+/** What a revision is made of, from the pieces of one rendering. */
+export function revisionInput(
+  templates: readonly ConfigTemplate[],
+  snapshot: ConfigSnapshot,
+  files: readonly RenderedFile[],
+): RevisionInput {
+  const keys = new Map<string, string>()
+  for (const key of files.flatMap((file) => file.keys)) {
+    const value = snapshot.get(key)
+    if (value !== undefined) keys.set(key, value)
+  }
+  const sources = new Map<string, Uint8Array>()
+  for (const template of templates) {
+    for (const [path, bytes] of template.files) sources.set(path, bytes)
+  }
+  return { keys, templates: sources, files }
+}
+
+/**
+ * `sha256:…` over keys, values, templates and files, whatever their order. The same input gives the
+ * same revision. With a fingerprint key, values enter only as HMACs, and nobody without that key
+ * can test guesses against the revision either.
+ */
+export function configRevision(input: RevisionInput, key?: Uint8Array): Digest {
+  const hash = (kind: string, name: string, value: string | Uint8Array) =>
+    key === undefined ? sha256(value) : fingerprint(key, kind, name, value)
+  const canonical = [
+    'crosscloud config revision v1',
+    key === undefined ? null : keyIdOf(key),
+    sortedEntries(input.keys).map(([name, value]) => [name, hash('value', name, value)]),
+    sortedEntries(input.templates).map(([path, bytes]) => [path, sha256(bytes)]),
+    sortedFiles(input).map((file) => [
+      file.path,
+      file.mode,
+      file.uid,
+      file.gid,
+      hash('file', file.path, file.content),
+    ]),
+  ]
+  return sha256(JSON.stringify(canonical))
+}
+
+/** The ledger's JSON for a revision: no value, and nothing to guess one from without the key. */
+export function describeRevision(input: RevisionInput, key?: Uint8Array): string {
+  const mark = (kind: string, name: string, value: string | Uint8Array) =>
+    key === undefined ? null : fingerprint(key, kind, name, value)
+  const description: RevisionDescription = {
+    version: 1,
+    keyId: key === undefined ? null : keyIdOf(key),
+    keys: Object.fromEntries(
+      sortedEntries(input.keys).map(([name, value]) => [name, mark('value', name, value)]),
+    ),
+    templates: Object.fromEntries(
+      sortedEntries(input.templates).map(([path, bytes]) => [path, sha256(bytes)]),
+    ),
+    files: sortedFiles(input).map(({ path, mode, uid, gid, content }) => ({
+      path,
+      mode: mode.toString(8).padStart(4, '0'),
+      uid,
+      gid,
+      fingerprint: mark('file', path, content),
+    })),
+  }
+  return JSON.stringify(description)
+}
+
+/** Which keys differ between two descriptions. */
+export function changedKeys(before: string, after: string): RevisionChanges {
+  const [old, now] = [readDescription(before), readDescription(after)]
+  const comparable = old.keyId !== null && old.keyId === now.keyId
+  const both = Object.keys(now.keys).filter((key) => Object.hasOwn(old.keys, key))
+  return {
+    added: Object.keys(now.keys).filter((key) => !Object.hasOwn(old.keys, key)),
+    removed: Object.keys(old.keys).filter((key) => !Object.hasOwn(now.keys, key)),
+    changed: comparable ? both.filter((key) => old.keys[key] !== now.keys[key]) : [],
+    unknown: comparable ? [] : both,
+  }
+}
+
+function readDescription(text: string): RevisionDescription {
+  const description = JSON.parse(text) as RevisionDescription
+  if (description.version === 1) return description
+  throw new StepError('INPUT_INVALID', 'this config revision is of an unknown version', {
+    hint: 'Use the crosscloud that wrote it, or a newer one.',
+  })
+}
+
+/** Kind and name are part of it: equal values under different keys do not look equal. */
+function fingerprint(
+  key: Uint8Array,
+  kind: string,
+  name: string,
+  value: string | Uint8Array,
+): string {
+  const hmac = createHmac('sha256', key)
+    .update(JSON.stringify([kind, name]))
+    .update('\n')
+  return `hmac-sha256:${hmac.update(value).digest('hex')}`
+}
+
+function keyIdOf(key: Uint8Array): string {
+  return createHmac('sha256', key).update('key id').digest('hex').slice(0, 16)
+}
+
+function sortedEntries<T>(map: ReadonlyMap<string, T>): [string, T][] {
+  return [...map].sort(([a], [b]) => compareBytes(a, b))
+}
+
+function sortedFiles({ files }: RevisionInput): RevisionInput['files'] {
+  return files.toSorted((a, b) => compareBytes(a.path, b.path))
+}

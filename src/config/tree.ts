@@ -1,0 +1,279 @@
+import type * as Yaml from 'yaml'
+import { fault } from './values.ts'
+
+type Node = Yaml.Scalar | Yaml.YAMLMap | Yaml.YAMLSeq
+type Container = Yaml.YAMLMap | Yaml.YAMLSeq
+
+/** A file of keys that can be changed without touching what was not asked for. */
+export interface KeyDocument {
+  /** Value by full key. */
+  entries: Map<string, string>
+  set(key: string, value: string): void
+  remove(key: string): void
+  toString(): string
+}
+
+/** Where a key's value stands in the tree. */
+interface Place {
+  container: Container
+  /** The map's key as it is written, or the place in the list. */
+  at: string | number
+}
+
+const DEEPEST = 64
+
+/**
+ * Reads YAML or JSON as a tree of texts: nested maps make `/a/b/c`, lists `/a/0`; a name may itself
+ * hold slashes (`/webapi/db: …`). Scalars stay as they are written: 007, 1.10, yes, 1e7. YAML keeps
+ * its comments when it changes. Anchors, tags and merge keys are refused, and so is JSON's null.
+ */
+export function parseTree(yaml: typeof Yaml, text: string, json: boolean): KeyDocument {
+  const document = parseStrictly(yaml, text, json)
+  let places = new Map<string, Place>()
+  const index = (): Map<string, string> => {
+    places = new Map()
+    return readTree(yaml, document, places, json)
+  }
+  const result: KeyDocument = {
+    entries: index(),
+    set(key, value) {
+      const place = places.get(key)
+      if (place) setScalar(yaml, place, value)
+      else addKey(yaml, document.contents as Yaml.YAMLMap, key, value)
+      result.entries = index()
+    },
+    remove(key) {
+      removeKey(yaml, document, places.get(key))
+      result.entries = index()
+    },
+    toString: () =>
+      json
+        ? `${printJson(yaml, document.contents as Node, indentOf(text))}\n`
+        : document.toString({
+            lineWidth: 0,
+            indent: indentOf(text),
+            flowCollectionPadding: !/[[{]\S/.test(text),
+          }),
+  }
+  return result
+}
+
+/** How far the first nested line stands in. */
+function indentOf(text: string): number {
+  return Math.min(8, Math.max(1, /^( +)[^\s#-]/m.exec(text)?.[1]?.length ?? 2))
+}
+
+function parseStrictly(yaml: typeof Yaml, text: string, json: boolean): Yaml.Document {
+  const empty = text.trim() === ''
+  if (json && !empty) {
+    try {
+      JSON.parse(text)
+    } catch (error) {
+      const at = Number(/position (\d+)/.exec((error as Error).message)?.[1] ?? text.length)
+      throw fault(`:${text.slice(0, at).split('\n').length}: not JSON`)
+    }
+  }
+  const lines = new yaml.LineCounter()
+  const document = yaml.parseDocument(json && empty ? '{}' : text, {
+    schema: 'failsafe',
+    lineCounter: lines,
+    prettyErrors: false,
+    strict: !json,
+  })
+  const [problem] = [...document.errors, ...document.warnings]
+  if (problem) {
+    const line = lines.linePos(problem.pos[0]).line
+    throw fault(`:${line}: ${problem.code.toLowerCase().replaceAll('_', ' ')}`)
+  }
+  const { contents } = document
+  const nothing = contents === null || (yaml.isScalar(contents) && contents.value === '')
+  if (nothing) {
+    const map = new yaml.YAMLMap()
+    if (contents !== null && contents.commentBefore) map.commentBefore = contents.commentBefore
+    document.contents = map as never
+  } else if (!yaml.isMap(contents)) throw fault(':1: the file must hold a map of keys')
+  return document as Yaml.Document
+}
+
+function readTree(
+  yaml: typeof Yaml,
+  document: Yaml.Document,
+  places: Map<string, Place>,
+  json: boolean,
+): Map<string, string> {
+  const entries = new Map<string, string>()
+  const visit = (node: unknown, path: string, place: Place | undefined, depth: number): void => {
+    if (depth > DEEPEST) throw fault(`: ${path}: nested more than ${DEEPEST} deep`)
+    if (yaml.isAlias(node)) throw fault(`: ${path}: aliases are not read; write the value`)
+    if (yaml.isMap(node)) {
+      for (const pair of node.items) {
+        const name = scalarText(yaml, pair.key, path)
+        if (name === '<<')
+          throw fault(`: ${path || '/'}: merge keys are not read; write the values`)
+        const tail = path === '' ? name.replace(/^\//, '') : name
+        visit(pair.value, `${path}/${tail}`, { container: node, at: name }, depth + 1)
+      }
+    } else if (yaml.isSeq(node)) {
+      for (const [i, item] of node.items.entries()) {
+        visit(item, `${path}/${i}`, { container: node, at: i }, depth + 1)
+      }
+    } else if (place) {
+      if (entries.has(path)) throw fault(`: key ${path} is written twice`)
+      const isNull = json && yaml.isScalar(node) && node.type === 'PLAIN' && node.value === 'null'
+      if (isNull) throw fault(`: key ${path} is null; write "" or leave it out`)
+      entries.set(path, node === null ? '' : scalarText(yaml, node, path))
+      places.set(path, place)
+    }
+  }
+  visit(document.contents, '', undefined, 0)
+  return entries
+}
+
+function scalarText(yaml: typeof Yaml, node: unknown, path: string): string {
+  if (typeof node === 'string') return node
+  if (node === null) return ''
+  if (yaml.isScalar(node) && typeof node.value === 'string' && !node.anchor) return node.value
+  throw fault(`: ${path || '/'}: only texts, maps and lists are read here`)
+}
+
+/** A text that YAML's own schema would read as a number, a boolean or null gets quotes. */
+function scalarOf(yaml: typeof Yaml, value: string): Yaml.Scalar {
+  const scalar = new yaml.Scalar(value)
+  const readAgain: unknown = yaml
+    .parseDocument(value, { logLevel: 'silent' })
+    .toJS({ maxAliasCount: 0 })
+  const loose = /^(?:y|n|yes|no|on|off)$/i.test(value)
+  if (loose || readAgain !== value) scalar.type = 'QUOTE_DOUBLE'
+  return scalar
+}
+
+function scalarSafely(yaml: typeof Yaml, value: string): Yaml.Scalar {
+  try {
+    return scalarOf(yaml, value)
+  } catch {
+    const scalar = new yaml.Scalar(value)
+    scalar.type = 'QUOTE_DOUBLE'
+    return scalar
+  }
+}
+
+function setScalar(yaml: typeof Yaml, { container, at }: Place, value: string): void {
+  const old: unknown = container.get(at, true)
+  const scalar = scalarSafely(yaml, value)
+  if (yaml.isScalar(old)) {
+    if (old.comment) scalar.comment = old.comment
+    if (old.commentBefore) scalar.commentBefore = old.commentBefore
+    if (old.spaceBefore) scalar.spaceBefore = old.spaceBefore
+    if (old.type === 'QUOTE_DOUBLE' || old.type === 'QUOTE_SINGLE') scalar.type = old.type
+    if (/[\n\r]/.test(value)) scalar.type = 'QUOTE_DOUBLE'
+  }
+  if (yaml.isSeq(container)) container.items[Number(at)] = scalar
+  else
+    container.set(container.items.find((pair) => nameOf(yaml, pair.key) === at)?.key ?? at, scalar)
+}
+
+function nameOf(yaml: typeof Yaml, key: unknown): string {
+  return yaml.isScalar(key) ? String(key.value) : String(key)
+}
+
+/** Goes down as far as maps reach, then writes the rest nested, or as one name where one is in the way. */
+function addKey(yaml: typeof Yaml, root: Yaml.YAMLMap, key: string, value: string): void {
+  const segments = key.slice(1).split('/')
+  let here = root
+  while (segments.length > 1) {
+    const found = here.items.find(
+      (pair) => nameOf(yaml, pair.key).replace(/^\//, '') === segments[0],
+    )
+    if (!yaml.isMap(found?.value)) break
+    here = found.value
+    segments.shift()
+  }
+  const taken = here.items.some((pair) => nameOf(yaml, pair.key).replace(/^\//, '') === segments[0])
+  const flat = taken || here.items.some((pair) => nameOf(yaml, pair.key).startsWith('/'))
+  const scalar = scalarSafely(yaml, value)
+  if (here === root && flat) root.set(nameScalar(yaml, key), scalar)
+  else if (taken && segments.length === 1) root.set(nameScalar(yaml, key), scalar)
+  else if (flat) here.set(nameScalar(yaml, segments.join('/')), scalar)
+  else {
+    for (const segment of segments.slice(0, -1)) {
+      const map = new yaml.YAMLMap()
+      here.set(nameScalar(yaml, segment), map)
+      here = map
+    }
+    here.set(nameScalar(yaml, segments.at(-1) ?? ''), scalar)
+  }
+  root.flow = root.flow && root.items.length > 0 && !taken
+}
+
+function nameScalar(yaml: typeof Yaml, name: string): Yaml.Scalar {
+  return scalarSafely(yaml, name)
+}
+
+/** Removes a key and the maps it leaves empty. Lists become maps when another item would move. */
+function removeKey(yaml: typeof Yaml, document: Yaml.Document, place: Place | undefined): void {
+  if (place === undefined) return
+  const { container, at } = place
+  if (yaml.isSeq(container) && at !== container.items.length - 1) {
+    const map = new yaml.YAMLMap()
+    for (const [i, item] of container.items.entries()) {
+      if (i !== at) map.set(nameScalar(yaml, String(i)), item)
+    }
+    replaceNode(yaml, document, container, map)
+    return
+  }
+  container.delete(
+    yaml.isSeq(container) ? at : container.items.find((pair) => nameOf(yaml, pair.key) === at)?.key,
+  )
+  if (container.items.length === 0 && container !== document.contents) {
+    replaceNode(yaml, document, container, undefined)
+  }
+}
+
+function replaceNode(
+  yaml: typeof Yaml,
+  document: Yaml.Document,
+  old: Container,
+  now: Container | undefined,
+): void {
+  let emptied: Container | undefined
+  yaml.visit(document, {
+    Collection(_key, node) {
+      if (!yaml.isMap(node) && !yaml.isSeq(node)) return undefined
+      const items = node.items as unknown[]
+      const at = items.findIndex(
+        (item) => item === old || (yaml.isPair(item) && item.value === old),
+      )
+      if (at < 0) return undefined
+      const item = items[at]
+      if (yaml.isPair(item) && now) item.value = now
+      else if (now) items[at] = now
+      else if (yaml.isMap(node)) items.splice(at, 1)
+      else return yaml.visit.BREAK
+      if (items.length === 0 && node !== document.contents) emptied = node
+      return yaml.visit.BREAK
+    },
+  })
+  if (emptied) replaceNode(yaml, document, emptied, undefined)
+}
+
+/** JSON with what was not changed as it was written: numbers keep their digits. */
+function printJson(yaml: typeof Yaml, node: unknown, indent: number, depth = 1): string {
+  const gap = `\n${' '.repeat(indent * depth)}`
+  const end = `\n${' '.repeat(indent * (depth - 1))}`
+  if (yaml.isMap(node)) {
+    const items = node.items.map(
+      ({ key, value }) =>
+        `${JSON.stringify(nameOf(yaml, key))}: ${printJson(yaml, value, indent, depth + 1)}`,
+    )
+    return items.length === 0 ? '{}' : `{${gap}${items.join(`,${gap}`)}${end}}`
+  }
+  if (yaml.isSeq(node)) {
+    const items = node.items.map((item) => printJson(yaml, item, indent, depth + 1))
+    return items.length === 0 ? '[]' : `[${gap}${items.join(`,${gap}`)}${end}]`
+  }
+  if (yaml.isScalar(node)) {
+    const asWritten = node.type === 'PLAIN' && node.source !== undefined
+    return asWritten ? String(node.source) : JSON.stringify(node.value)
+  }
+  return '""'
+}

@@ -1,0 +1,128 @@
+import type { Kysely, Selectable, Transaction } from 'kysely'
+import { StepError } from '../core/errors.ts'
+import { type Access, nextNumber, timestamp } from './access.ts'
+import type { Ledger, Lock } from './ledger.ts'
+import { checkFilled, checkName, checkTtl } from './names.ts'
+import type { LocksTable, Schema } from './schema.ts'
+
+type Locks = Pick<Ledger, 'lock' | 'findLock' | 'heartbeat' | 'unlock'>
+
+/**
+ * A lock is a row. Whoever changes one takes the `lock` counter first and so waits for all others;
+ * a holder is told by the token, never by the owner's name: one person may run two pipelines.
+ */
+export function createLocks({ read, write, now }: Access): Locks {
+  return {
+    async lock(app, environment, owner, reason, ttl) {
+      checkPlace(app, environment)
+      checkFilled("the lock's owner", owner, 255)
+      checkFilled("the lock's reason", reason)
+      checkTtl(ttl)
+      return await write(`locking ${app} in ${environment}`, async (trx) => {
+        const token = await nextNumber(trx, 'lock')
+        const held = await select(trx, app, environment)
+        if (held && held.expires_at > timestamp(now())) throw isLocked(held)
+        if (held) await remove(trx, held)
+        const row = { app, environment, owner, reason, token, expires_at: timestamp(now() + ttl) }
+        await trx.insertInto('locks').values(row).execute()
+        return fromRow(row)
+      })
+    },
+
+    async findLock(app, environment) {
+      checkPlace(app, environment)
+      const row = await read(`looking up the lock of ${app} in ${environment}`, (db) =>
+        select(db, app, environment),
+      )
+      return row && row.expires_at > timestamp(now()) ? fromRow(row) : undefined
+    },
+
+    async heartbeat(lock, ttl) {
+      const { app, environment, token } = lock
+      checkPlace(app, environment)
+      checkTtl(ttl)
+      return await write(`keeping ${app} in ${environment} locked`, async (trx) => {
+        await holdLocks(trx)
+        const held = await select(trx, app, environment)
+        if (held?.token !== token) throw isLost(lock, held)
+        const expires_at = timestamp(now() + ttl)
+        await trx
+          .updateTable('locks')
+          .set({ expires_at })
+          .where('app', '=', app)
+          .where('environment', '=', environment)
+          .execute()
+        return fromRow({ ...held, expires_at })
+      })
+    },
+
+    async unlock(lock) {
+      checkPlace(lock.app, lock.environment)
+      await write(`unlocking ${lock.app} in ${lock.environment}`, async (trx) => {
+        await holdLocks(trx)
+        await remove(trx, lock)
+      })
+    },
+  }
+}
+
+async function holdLocks(trx: Transaction<Schema>): Promise<void> {
+  await trx
+    .updateTable('counters')
+    .set((row) => ({ value: row.ref('value') }))
+    .where('name', '=', 'lock')
+    .execute()
+}
+
+async function select(db: Kysely<Schema>, app: string, environment: string) {
+  return await db
+    .selectFrom('locks')
+    .selectAll()
+    .where('app', '=', app)
+    .where('environment', '=', environment)
+    .executeTakeFirst()
+}
+
+/** Removes the lock with this token; a younger one stays. */
+async function remove(
+  trx: Transaction<Schema>,
+  { app, environment, token }: Pick<Lock, 'app' | 'environment' | 'token'>,
+): Promise<void> {
+  await trx
+    .deleteFrom('locks')
+    .where('app', '=', app)
+    .where('environment', '=', environment)
+    .where('token', '=', token)
+    .execute()
+}
+
+function checkPlace(app: string, environment: string): void {
+  checkName('application', app)
+  checkName('environment', environment)
+}
+
+function isLocked(held: Selectable<LocksTable>): StepError {
+  const { app, environment, owner, reason, expires_at } = held
+  return new StepError(
+    'CONFLICT',
+    `${app} in ${environment} is locked by ${owner} (${reason}) until ${expires_at}`,
+    { hint: `Wait until ${owner} is done, or unlock it if that run is gone.` },
+  )
+}
+
+function isLost(lock: Lock, held: Selectable<LocksTable> | undefined): StepError {
+  const { app, environment } = lock
+  const since = held
+    ? `${held.owner} (${held.reason}) holds it until ${held.expires_at}`
+    : 'nobody holds it now'
+  return new StepError(
+    'CONFLICT',
+    `${lock.owner} lost the lock of ${app} in ${environment}: ${since}`,
+    { hint: 'Look at what was done since, then run the command again.' },
+  )
+}
+
+function fromRow(row: Selectable<LocksTable>): Lock {
+  const { app, environment, owner, reason, token, expires_at } = row
+  return { app, environment, owner, reason, token, expiresAt: expires_at }
+}

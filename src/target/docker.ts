@@ -1,0 +1,295 @@
+import type { IncomingMessage } from 'node:http'
+import type { Readable } from 'node:stream'
+import type Docker from 'dockerode'
+import { StepError } from '../core/errors.ts'
+import { type Engine, openEngine, type TlsFiles } from './connect.ts'
+import { addressOf, containerOptions, RESTART_LABEL } from './container-options.ts'
+import { engineFault, type HostName, startFault, statusOf } from './faults.ts'
+import { checkFiles, parentFolders, tarOf } from './placing.ts'
+import { pullImage } from './pull.ts'
+import type { ContainerInfo, ContainerSpec, Host, RegistryCredential } from './target.ts'
+
+export interface DockerHostOptions {
+  /** How people call the host: `app-01`. */
+  name: string
+  /** `unix:///var/run/docker.sock`, `tcp://host:2376` or `ssh://user@host`. */
+  address: string
+  /** Asked with the registry as the image names it, `docker.io` when it names none. */
+  credentials: (registry: string) => Promise<RegistryCredential | undefined>
+  /**
+   * Ends what can last: pings, pulls and archives. The small verbs run to their end, so that an
+   * aborted rollout can still put the old container back.
+   */
+  signal: AbortSignal
+  tls?: TlsFiles | undefined
+  /** A file for `ssh -F`; without it ssh reads the user's own. */
+  sshConfig?: string | undefined
+}
+
+const PING_TIMEOUT = 15_000
+const VERB_TIMEOUT = 60_000
+
+/** A host by its Docker Engine. Nothing is sent before the first verb. */
+export async function connectDocker(options: DockerHostOptions): Promise<Host> {
+  const { name, address, signal } = options
+  const engine = await openEngine(options)
+  const { docker } = engine
+  const host: HostName = { name, address }
+  const call = caller(host)
+  const byId = (id: string) => docker.getContainer(id)
+
+  return {
+    name,
+    async ping() {
+      const abortSignal = AbortSignal.any([signal, AbortSignal.timeout(PING_TIMEOUT)])
+      // dockerode's types know no options here, its code does.
+      const ping = docker.ping as (options: { abortSignal: AbortSignal }) => Promise<unknown>
+      await call('ping', () => ping.call(docker, { abortSignal }))
+    },
+    pull: (image, onProgress) =>
+      pullImage({ docker, host, credentials: options.credentials, signal }, image, onProgress),
+    inspect: (container) => inspect(engine, call, container),
+    async list(labels) {
+      const filters = { label: Object.entries(labels).map(([key, value]) => `${key}=${value}`) }
+      const found = await call('listing containers', (abortSignal) =>
+        docker.listContainers({ all: true, filters, abortSignal }),
+      )
+      const containers = await Promise.all(found.map(({ Id }) => inspect(engine, call, Id)))
+      return containers.filter((container) => container !== undefined)
+    },
+    create: (spec) => create(engine, call, spec),
+    async start(id) {
+      const container = byId(id)
+      const { Name, Config, HostConfig } = await call(`starting ${id}`, (abortSignal) =>
+        container.inspect({ abortSignal }),
+      )
+      const wanted = Config.Labels[RESTART_LABEL]
+      if (wanted && HostConfig.RestartPolicy?.Name !== wanted) {
+        await setRestartPolicy(call, container, wanted)
+      }
+      try {
+        await container.start({ abortSignal: AbortSignal.timeout(VERB_TIMEOUT) })
+      } catch (error) {
+        if (statusOf(error) === 304) return
+        throw startFault(host, Name.slice(1), error)
+      }
+    },
+    stop: (id, seconds) => stop(docker, call, id, seconds),
+    async rename(id, newName) {
+      await call(
+        `renaming ${id.slice(0, 12)} to ${newName}`,
+        (abortSignal) => byId(id).rename({ name: newName, abortSignal }),
+        { hint: `See who has that name on the host: docker ps -a --filter name=${newName}` },
+      )
+    },
+    async remove(id) {
+      const container = byId(id)
+      const doing = `removing ${id.slice(0, 12)}`
+      const remove = (abortSignal: AbortSignal) =>
+        container.remove({ force: true, v: true, abortSignal })
+      // 409: somebody else's removal of it is under way.
+      const status = await call(doing, remove, { fine: [404, 409] })
+      if (status !== 409) return
+      const gone = (abortSignal: AbortSignal) =>
+        container.wait({ condition: 'removed', abortSignal })
+      await call(doing, gone, { fine: [404] })
+    },
+    logs: (id, lines) => logs(docker, call, id, lines),
+    async archive(id, path) {
+      const stream = await call(
+        `reading ${path} of container ${id.slice(0, 12)}`,
+        () => byId(id).getArchive({ path, abortSignal: signal }),
+        { hint: 'See that the container still exists and has this path.' },
+      )
+      return stream as Readable
+    },
+    async close() {
+      engine.close()
+    },
+  }
+}
+
+interface CallOptions {
+  /** Statuses that are as good as success; the call then answers with the status. */
+  fine?: number[]
+  hint?: string
+  /** milliseconds */
+  timeout?: number
+}
+
+/** Asks the engine within a time limit, and says in its error what was asked of which host. */
+function caller(host: HostName) {
+  async function call<T>(doing: string, ask: (abortSignal: AbortSignal) => Promise<T>): Promise<T>
+  async function call<T>(
+    doing: string,
+    ask: (abortSignal: AbortSignal) => Promise<T>,
+    options: CallOptions & { fine?: never },
+  ): Promise<T>
+  async function call<T>(
+    doing: string,
+    ask: (abortSignal: AbortSignal) => Promise<T>,
+    options: CallOptions,
+  ): Promise<T | number>
+  async function call<T>(
+    doing: string,
+    ask: (abortSignal: AbortSignal) => Promise<T>,
+    { fine = [], hint, timeout = VERB_TIMEOUT }: CallOptions = {},
+  ): Promise<T | number> {
+    try {
+      return await ask(AbortSignal.timeout(timeout))
+    } catch (error) {
+      const status = statusOf(error)
+      if (status !== undefined && fine.includes(status)) return status
+      throw engineFault(host, doing, error, hint)
+    }
+  }
+  return call
+}
+
+type Caller = ReturnType<typeof caller>
+
+async function inspect(
+  engine: Engine,
+  call: Caller,
+  name: string,
+): Promise<ContainerInfo | undefined> {
+  const container = engine.docker.getContainer(encodeURIComponent(name))
+  const found = await call(
+    `inspecting ${name}`,
+    (abortSignal) => container.inspect({ abortSignal }),
+    { fine: [404] },
+  )
+  if (typeof found === 'number') return undefined
+  // The engine also takes the first digits of an id for a name.
+  if (found.Name !== `/${name}` && found.Id !== name) return undefined
+  const { State } = found
+  return {
+    id: found.Id,
+    name: found.Name.slice(1),
+    image: found.Config.Image,
+    labels: found.Config.Labels,
+    running: State.Running && !State.Restarting,
+    exitCode: State.Running || State.Status === 'created' ? undefined : State.ExitCode,
+    restarts: found.RestartCount,
+    address: (port) => addressOf(found, port, engine),
+  }
+}
+
+async function create(engine: Engine, call: Caller, spec: ContainerSpec): Promise<ContainerInfo> {
+  const { docker } = engine
+  checkFiles(spec.files)
+  const options = containerOptions(spec)
+  const container = await call(
+    `creating ${spec.name}`,
+    (abortSignal) => docker.createContainer({ ...options, abortSignal }),
+    { hint: 'Look at docker ps -a and docker images on that host.' },
+  )
+  try {
+    await placeFiles(container, call, spec)
+    const info = await inspect(engine, call, container.id)
+    if (info) return info
+    throw new StepError('CONFLICT', `${spec.name} was removed by somebody while it was made`, {
+      hint: 'See who else works on this host, then run the command again.',
+    })
+  } catch (error) {
+    const remove = (abortSignal: AbortSignal) =>
+      container.remove({ force: true, v: true, abortSignal })
+    // The first fault is the one to tell; what stays behind is mended by the next run.
+    await call(`removing ${spec.name}`, remove, { fine: [404] }).catch(() => {})
+    throw error
+  }
+}
+
+async function placeFiles(container: Docker.Container, call: Caller, spec: ContainerSpec) {
+  const { files, name } = spec
+  if (files.length === 0) return
+  const missing: string[] = []
+  for (const folder of parentFolders(files)) {
+    if (missing.some((above) => folder.startsWith(`${above}/`))) {
+      missing.push(folder)
+      continue
+    }
+    const answer = await call(
+      `looking for ${folder} in ${name}`,
+      (abortSignal) => container.infoArchive({ path: folder, abortSignal }),
+      { fine: [404] },
+    )
+    if (typeof answer === 'number') {
+      missing.push(folder)
+      continue
+    }
+    const response = answer as IncomingMessage
+    response.resume()
+    if (mayHoldFiles(response.headers['x-docker-container-path-stat'])) continue
+    throw new StepError('INPUT_INVALID', `placing files in ${name}: ${folder} is not a folder`, {
+      hint: 'Give the files other paths, or change the image.',
+    })
+  }
+  const place = (abortSignal: AbortSignal) =>
+    container.putArchive(tarOf(files, missing), { path: '/', abortSignal })
+  await call(`placing ${files.length} files in ${name}`, place, {
+    hint: 'See that no path goes through a file or a read-only volume of the container.',
+  })
+}
+
+/** Go's os.FileMode has its own bits: 31 a folder, 27 a symbolic link, which may lead to one. */
+function mayHoldFiles(header: string | string[] | undefined): boolean {
+  const { mode = 0 } = JSON.parse(Buffer.from(String(header), 'base64').toString()) as {
+    mode?: number
+  }
+  return (mode & ((1 << 31) | (1 << 27))) !== 0
+}
+
+async function setRestartPolicy(call: Caller, container: Docker.Container, policy: string) {
+  await call(`setting the restart policy of ${container.id.slice(0, 12)}`, (abortSignal) =>
+    container.update({ RestartPolicy: { Name: policy }, abortSignal } as object),
+  )
+}
+
+/**
+ * With the policy `always` an engine starts even stopped containers when it starts itself: after
+ * a reboot old and new would run side by side. So a stopped one has no such policy until `start`.
+ */
+async function stop(docker: Docker, call: Caller, id: string, seconds: number): Promise<void> {
+  const container = docker.getContainer(id)
+  const doing = `stopping ${id.slice(0, 12)}`
+  const found = await call(doing, (abortSignal) => container.inspect({ abortSignal }), {
+    fine: [404],
+  })
+  if (typeof found === 'number') return
+  const { Labels } = found.Config
+  if (found.HostConfig.RestartPolicy?.Name === 'always' && Labels[RESTART_LABEL]) {
+    await setRestartPolicy(call, container, 'no')
+  }
+  await call(doing, (abortSignal) => container.stop({ t: seconds, abortSignal }), {
+    fine: [304, 404],
+    timeout: VERB_TIMEOUT + seconds * 1000,
+  })
+}
+
+async function logs(docker: Docker, call: Caller, id: string, lines: number): Promise<string[]> {
+  const container = docker.getContainer(id)
+  const doing = `reading the log of ${id.slice(0, 12)}`
+  const { Config } = await call(doing, (abortSignal) => container.inspect({ abortSignal }))
+  const wanted = { follow: false as const, stdout: true, stderr: true, tail: lines }
+  const answer: unknown = await call(doing, (abortSignal) =>
+    container.logs({ ...wanted, abortSignal }),
+  )
+  // dockerode parses an answer that happens to be JSON, which only an unframed one can be.
+  const bytes = Buffer.isBuffer(answer) ? answer : Buffer.from(JSON.stringify(answer))
+  const text = (Config.Tty ? bytes : unframe(bytes)).toString('utf8')
+  const all = text.split(/\r?\n/)
+  if (all.at(-1) === '') all.pop()
+  return all.slice(-lines)
+}
+
+/** Docker's stream format: https://docs.docker.com/reference/api/engine/version/v1.41/#tag/Container/operation/ContainerAttach */
+function unframe(bytes: Buffer): Buffer {
+  const parts: Buffer[] = []
+  for (let at = 0; at + 8 <= bytes.length; ) {
+    const end = at + 8 + bytes.readUInt32BE(at + 4)
+    parts.push(bytes.subarray(at + 8, end))
+    at = end
+  }
+  return Buffer.concat(parts)
+}

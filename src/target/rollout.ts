@@ -1,0 +1,143 @@
+import { StepError, throwIfCancelled, toStepError } from '../core/errors.ts'
+import type { Log } from '../core/log.ts'
+import { parseHealth, refuseTakenPort, waitUntilHealthy } from './health.ts'
+import { mend, nameOf } from './mend.ts'
+import { bringBack, type Change } from './restore.ts'
+import type { ContainerInfo, ContainerSpec, Host, HostResult } from './target.ts'
+
+export { type HostStanding, isRolloutFailure, type RolloutFailure } from './restore.ts'
+
+export interface RolloutOptions {
+  /** In the order in which they are changed. */
+  hosts: readonly Host[]
+  spec: ContainerSpec
+  log: Log
+  /** Stops the rollout between any two steps; what was changed is then brought back. */
+  signal: AbortSignal
+  /** Throws unless the running, healthy container is the right one. */
+  verify: (host: Host, container: ContainerInfo) => Promise<void>
+  /** Throws when the deployment's lock was lost. */
+  checkLock?: (() => void) | undefined
+}
+
+/**
+ * Puts the container on every host, one after the other, or on none: when a host fails, it and the
+ * hosts before it get their old container back. Before anything is stopped all hosts have
+ * answered, been mended and hold the image. Throws a RolloutFailure when a host failed.
+ */
+export async function rollOut(options: RolloutOptions): Promise<HostResult[]> {
+  const { hosts, spec, log } = options
+  if (spec.settings.health) parseHealth(spec.settings.health.http)
+  await prepare(options)
+  const changes = hosts.map((host): Change => ({ host, started: Date.now() }))
+  for (const change of changes) {
+    try {
+      change.result = await log.section(change.host.name, () => changeHost(change, options))
+    } catch (error) {
+      throw await bringBack(changes, change, toStepError(error), options)
+    }
+  }
+  // All hosts are changed: there is nothing to go back to any more, so nothing may fail.
+  await Promise.all(hosts.map((host) => tidy(host, spec.name, log)))
+  return changes.flatMap(({ result }) => result ?? [])
+}
+
+/** Everything that can be done while the old containers serve, on all hosts at once. */
+async function prepare({ hosts, spec, log, signal, checkLock }: RolloutOptions): Promise<void> {
+  throwIfCancelled(signal)
+  await onAll(hosts, (host) => host.ping())
+  checkLock?.()
+  await onAll(hosts, (host) => mend(host, spec.name, log))
+  throwIfCancelled(signal)
+  await log.section(`pulling ${spec.image}`, () =>
+    onAll(hosts, async (host) => {
+      await host.pull(spec.image, (done, total) => log.progress(`  ${host.name}`, done, total))
+      log.info(`${host.name} has the image`)
+    }),
+  )
+}
+
+/** Runs on all hosts at once and names every host that failed. */
+async function onAll(hosts: readonly Host[], work: (host: Host) => Promise<void>): Promise<void> {
+  const settled = await Promise.allSettled(hosts.map(work))
+  const faults = settled.flatMap((one) =>
+    one.status === 'rejected' ? [toStepError(one.reason)] : [],
+  )
+  const [first] = faults
+  if (!first) return
+  if (faults.length === 1) throw first
+  const lines = faults.map(({ message }) => message).join('\n')
+  throw new StepError(first.code, lines, {
+    hint: first.hint,
+    retryable: faults.every(({ retryable }) => retryable),
+    cause: first,
+  })
+}
+
+async function changeHost(change: Change, options: RolloutOptions): Promise<HostResult> {
+  const { host } = change
+  const { spec, log, signal, verify } = options
+  const { name, settings } = spec
+  change.started = Date.now()
+  mayGoOn(options)
+  const old = await host.inspect(name)
+  change.old = old
+  const next = await host.create({ ...spec, name: nameOf(name, 'next') })
+  change.next = next
+  log.info(`created ${next.name}, ${spec.files.length} files placed`)
+  mayGoOn(options)
+  const stopped = Date.now()
+  if (old) {
+    await host.stop(old.id, settings.stopTimeout)
+    log.info(`stopped the old ${name}, and keep it`)
+  }
+  mayGoOn(options)
+  await refuseTakenPort(host, next, settings.health)
+  await host.start(next.id)
+  const healthy = await waitUntilHealthy(host, next, settings.health, signal)
+  const silence = old?.running ? Date.now() - stopped : 0
+  log.info(`${next.name} ${settings.health ? 'is healthy' : 'runs'}`)
+  await verify(host, healthy)
+  mayGoOn(options)
+  await takeOver(host, name, old, healthy)
+  log.info(`${name} is the new container${old ? `, ${nameOf(name, 'previous')} the old one` : ''}`)
+  return {
+    host: host.name,
+    containerId: healthy.id,
+    previousContainerId: old?.id,
+    url: settings.health && healthy.address(parseHealth(settings.health.http).port),
+    duration: Date.now() - change.started,
+    silence,
+  }
+}
+
+function mayGoOn({ checkLock, signal }: RolloutOptions): void {
+  checkLock?.()
+  throwIfCancelled(signal)
+}
+
+/** The names move on. The `previous` of before waits as `older` until every host is changed. */
+async function takeOver(
+  host: Host,
+  name: string,
+  old: ContainerInfo | undefined,
+  healthy: ContainerInfo,
+) {
+  if (old) {
+    const previous = await host.inspect(nameOf(name, 'previous'))
+    if (previous) await host.rename(previous.id, nameOf(name, 'older'))
+    await host.rename(old.id, nameOf(name, 'previous'))
+  }
+  await host.rename(healthy.id, name)
+}
+
+async function tidy(host: Host, name: string, log: Log): Promise<void> {
+  try {
+    const older = await host.inspect(nameOf(name, 'older'))
+    if (older) await host.remove(older.id)
+  } catch (error) {
+    log.warn(
+      `${toStepError(error).message}; the next deployment will remove ${nameOf(name, 'older')}`,
+    )
+  }
+}

@@ -1,0 +1,374 @@
+import { type ChildProcess, execFile, spawn } from 'node:child_process'
+import { accessSync, constants, createWriteStream } from 'node:fs'
+import { mkdir, mkdtemp, readFile, rm, writeFile } from 'node:fs/promises'
+import { createServer } from 'node:net'
+import { tmpdir } from 'node:os'
+import { join } from 'node:path'
+import type { Readable } from 'node:stream'
+import { setTimeout as sleep } from 'node:timers/promises'
+import { promisify } from 'node:util'
+import Docker from 'dockerode'
+import { pack } from 'tar-stream'
+
+const exec = promisify(execFile)
+
+export interface TestEngine {
+  socket: string
+  /** `unix://…` */
+  address: string
+  docker: Docker
+  /** With `tls`: where it also listens, and the folder with ca.pem, cert.pem and key.pem. */
+  tcp: { address: string; certificates: string } | undefined
+  stop(): Promise<void>
+}
+
+/** The first of the programs that is not on the PATH, as a reason to skip; undefined when all are. */
+export function missingProgram(...programs: string[]): string | undefined {
+  if (process.getuid?.() !== 0) return 'needs root to start a Docker Engine'
+  const folders = (process.env.PATH ?? '').split(':')
+  const missing = programs.find((program) => !folders.some((folder) => executable(folder, program)))
+  return missing && `needs ${missing} (Debian: docker.io docker-registry gcc iproute2)`
+}
+
+function executable(folder: string, program: string): boolean {
+  try {
+    accessSync(join(folder, program), constants.X_OK)
+    return true
+  } catch {
+    return false
+  }
+}
+
+/**
+ * A Docker Engine of its own: its data, its bridge, its subnet, and no rule in iptables, so that
+ * several can run at once (ports are published by docker-proxy). A string is the reason why not.
+ */
+export async function startEngine(options: { tls?: boolean } = {}): Promise<TestEngine | string> {
+  const reason = missingProgram('dockerd', 'ip', ...(options.tls ? ['openssl'] : []))
+  if (reason) return reason
+  const folder = await mkdtemp(join(tmpdir(), 'cce-'))
+  const bridge = `cce${Math.random().toString(36).slice(2, 10)}`
+  await makeBridge(bridge)
+  const socket = join(folder, 'docker.sock')
+  const tcp = options.tls ? await makeTls(join(folder, 'tls')) : undefined
+  const daemon = spawn(
+    'dockerd',
+    [
+      ...['--data-root', join(folder, 'data'), '--exec-root', join(folder, 'exec')],
+      ...['-p', join(folder, 'pid'), '-H', `unix://${socket}`, '--bridge', bridge],
+      ...['--iptables=false', '--ip6tables=false', '--ip-forward=false', '--ip-masq=false'],
+      ...['--shutdown-timeout', '2', ...(tcp ? tcp.flags : [])],
+    ],
+    { stdio: ['ignore', 'pipe', 'pipe'], detached: true },
+  )
+  const log = createWriteStream(join(folder, 'log'))
+  daemon.stdout.pipe(log, { end: false })
+  daemon.stderr.pipe(log, { end: false })
+  const docker = new Docker({ socketPath: socket })
+  const stop = () => stopEngine(daemon, folder, bridge)
+  for (const end = Date.now() + 40_000; ; await sleep(100)) {
+    if (
+      await docker.ping().then(
+        () => true,
+        () => false,
+      )
+    )
+      break
+    if (daemon.exitCode === null && Date.now() < end) continue
+    const said = (await readFile(join(folder, 'log'), 'utf8')).trim().split('\n').at(-1)
+    await stop()
+    return `dockerd did not start: ${said}`
+  }
+  return { socket, address: `unix://${socket}`, docker, tcp, stop }
+}
+
+async function makeBridge(name: string): Promise<void> {
+  await exec('ip', ['link', 'add', name, 'type', 'bridge'])
+  const { stdout: routes } = await exec('ip', ['-4', 'route'])
+  const random = (below: number) => Math.floor(Math.random() * below)
+  let net = ''
+  do net = `10.213.${random(256)}.${random(16) * 16}`
+  while (routes.includes(`${net}/`))
+  await exec('ip', [
+    'addr',
+    'add',
+    net.replace(/\d+$/, (last) => `${Number(last) + 1}/28`),
+    'dev',
+    name,
+  ])
+  await exec('ip', ['link', 'set', name, 'up'])
+}
+
+async function stopEngine(daemon: ChildProcess, folder: string, bridge: string): Promise<void> {
+  if (daemon.exitCode === null && daemon.signalCode === null) {
+    const ended = new Promise((resolve) => daemon.once('exit', resolve))
+    daemon.kill('SIGTERM')
+    const timer = setTimeout(() => daemon.kill('SIGKILL'), 20_000)
+    await ended
+    clearTimeout(timer)
+  }
+  const mounts = (await readFile('/proc/mounts', 'utf8'))
+    .split('\n')
+    .map((line) => line.split(' ')[1])
+  for (const mount of mounts.reverse()) {
+    if (mount?.startsWith(`${folder}/`)) await exec('umount', ['-l', mount]).catch(() => {})
+  }
+  await exec('ip', ['link', 'del', bridge]).catch(() => {})
+  await rm(folder, { recursive: true, force: true, maxRetries: 5 })
+}
+
+async function makeTls(folder: string) {
+  await mkdir(folder)
+  const file = (name: string) => join(folder, name)
+  const openssl = (...args: string[]) => exec('openssl', args)
+  const key = ['-newkey', 'rsa:2048', '-nodes']
+  await openssl(
+    'req',
+    '-x509',
+    ...key,
+    '-keyout',
+    file('ca-key.pem'),
+    '-out',
+    file('ca.pem'),
+    '-subj',
+    '/CN=test ca',
+    '-days',
+    '2',
+  )
+  for (const [name, extension] of [
+    ['server', 'subjectAltName=IP:127.0.0.1\nextendedKeyUsage=serverAuth'],
+    ['client', 'extendedKeyUsage=clientAuth'],
+  ] as const) {
+    const [keyFile, certFile] =
+      name === 'client' ? ['key.pem', 'cert.pem'] : ['server-key.pem', 'server.pem']
+    await writeFile(file('ext'), extension)
+    await openssl(
+      'req',
+      ...key,
+      '-keyout',
+      file(keyFile),
+      '-out',
+      file('csr'),
+      '-subj',
+      `/CN=${name}`,
+    )
+    await openssl(
+      'x509',
+      '-req',
+      '-in',
+      file('csr'),
+      '-CA',
+      file('ca.pem'),
+      '-CAkey',
+      file('ca-key.pem'),
+      '-CAcreateserial',
+      '-out',
+      file(certFile),
+      '-extfile',
+      file('ext'),
+      '-days',
+      '2',
+    )
+  }
+  const port = await freePort()
+  const flags = ['-H', `tcp://127.0.0.1:${port}`, '--tlsverify', '--tlscacert', file('ca.pem')]
+  flags.push('--tlscert', file('server.pem'), '--tlskey', file('server-key.pem'))
+  return { address: `tcp://127.0.0.1:${port}`, certificates: folder, flags }
+}
+
+export async function freePort(): Promise<number> {
+  const server = createServer()
+  await new Promise<void>((resolve) => server.listen(0, '127.0.0.1', resolve))
+  const address = server.address()
+  await new Promise((resolve) => server.close(resolve))
+  if (address && typeof address === 'object') return address.port
+  throw new Error('no free port')
+}
+
+export interface TestRegistry {
+  /** `127.0.0.1:5000` */
+  host: string
+  stop(): Promise<void>
+}
+
+/** The one user of a registry that wants a login. */
+export const registryLogin = { username: 'ci', password: 'a test password' }
+const USERS = 'ci:$2b$05$abcdefghijklmnopqrstuuGDbRTTJqsP1t/6vlpJq.Ykm2igupk56\n'
+
+/** Debian's docker-registry; with `login`, for `registryLogin` only. */
+export async function startPlainRegistry(
+  options: { login?: boolean } = {},
+): Promise<TestRegistry | string> {
+  const reason = missingProgram('docker-registry')
+  if (reason) return reason
+  const folder = await mkdtemp(join(tmpdir(), 'ccr-'))
+  const host = `127.0.0.1:${await freePort()}`
+  const config = {
+    version: 0.1,
+    log: { level: 'error' },
+    storage: { filesystem: { rootdirectory: join(folder, 'data') } },
+    http: { addr: host },
+    ...(options.login
+      ? { auth: { htpasswd: { realm: 'test', path: join(folder, 'users') } } }
+      : {}),
+  }
+  await writeFile(join(folder, 'users'), USERS)
+  // YAML reads JSON.
+  await writeFile(join(folder, 'config.yml'), JSON.stringify(config))
+  const server = spawn('docker-registry', ['serve', join(folder, 'config.yml')], {
+    stdio: 'ignore',
+  })
+  const stop = async () => {
+    const ended = new Promise((resolve) => server.once('exit', resolve))
+    if (server.exitCode === null && server.kill()) await ended
+    await rm(folder, { recursive: true, force: true })
+  }
+  for (const end = Date.now() + 10_000; Date.now() < end; await sleep(50)) {
+    if (
+      await fetch(`http://${host}/v2/`).then(
+        () => true,
+        () => false,
+      )
+    )
+      return { host, stop }
+  }
+  await stop()
+  return 'docker-registry did not start'
+}
+
+/**
+ * Makes a small image, pushes it and removes it from the engine again.
+ * @returns its reference by digest
+ */
+export async function publishDemoImage(
+  engine: TestEngine,
+  repository: string,
+  version: string,
+): Promise<string> {
+  const { docker } = engine
+  const changes = [`ENV VERSION=${version}`, 'CMD ["/server"]', `LABEL version=${version}`]
+  const imported = await docker.importImage((await demoFiles(version)) as Readable, {
+    repo: repository,
+    tag: version,
+    changes,
+  })
+  await finished(docker, imported)
+  const image = docker.getImage(`${repository}:${version}`)
+  const authconfig = { ...registryLogin, serveraddress: repository }
+  const events = await finished(docker, await image.push({ authconfig }))
+  const digest = events.map((event) => event.aux?.Digest).find((each) => each)
+  if (!digest) throw new Error(`pushing ${repository}:${version}: ${JSON.stringify(events)}`)
+  const byDigest = `${repository}@${digest}`
+  await image.remove({ force: true })
+  await docker
+    .getImage(byDigest)
+    .remove({ force: true })
+    .catch(() => {})
+  return byDigest
+}
+
+interface EngineEvent {
+  error?: string
+  aux?: { Digest?: string }
+}
+
+function finished(docker: Docker, stream: NodeJS.ReadableStream): Promise<EngineEvent[]> {
+  return new Promise((resolve, reject) => {
+    docker.modem.followProgress(stream, (error: Error | null, events: EngineEvent[]) => {
+      const failed = events?.find((event) => event.error)
+      if (error || failed) reject(error ?? new Error(failed?.error))
+      else resolve(events)
+    })
+  })
+}
+
+/** A root file system: the server below, and an application of a few files, a hard and a soft link. */
+async function demoFiles(version: string): Promise<unknown> {
+  const tar = pack()
+  for (const name of ['app/', 'app/ROOT/', 'app/ROOT/WEB-INF/', 'tmp/']) {
+    tar.entry({ name, type: 'directory', mode: 0o755 })
+  }
+  tar.entry({ name: 'server', mode: 0o755 }, await demoServer())
+  for (const [path, content] of Object.entries(demoApplication(version))) {
+    tar.entry({ name: `app/ROOT/${path}`, mode: 0o644 }, content)
+  }
+  tar.entry({ name: 'app/ROOT/z-hard.txt', type: 'link', linkname: 'app/ROOT/index.html' })
+  tar.finalize()
+  return tar
+}
+
+/** Path below /app/ROOT and content; `z-hard.txt` is a hard link to index.html. */
+export function demoApplication(version: string): Record<string, string> {
+  return {
+    'index.html': `<h1>demo ${version}</h1>`,
+    'WEB-INF/web.xml': '<web-app/>',
+    'WEB-INF/ünïcode name.txt': 'x'.repeat(100_000),
+  }
+}
+
+let compiled: Promise<Buffer> | undefined
+
+function demoServer(): Promise<Buffer> {
+  compiled ??= compile()
+  return compiled
+}
+
+async function compile(): Promise<Buffer> {
+  const folder = await mkdtemp(join(tmpdir(), 'ccd-'))
+  try {
+    await writeFile(join(folder, 'server.c'), SERVER)
+    await exec('gcc', ['-static', '-Os', '-o', join(folder, 'server'), join(folder, 'server.c')])
+    return await readFile(join(folder, 'server'))
+  } finally {
+    await rm(folder, { recursive: true, force: true })
+  }
+}
+
+/**
+ * Answers 200 and its version on PORT. EXIT: ends at once with that code. EXIT_AFTER: seconds to
+ * live. SICK: answers 503. SLOW: seconds until it listens. FILE: prints that file first.
+ */
+const SERVER = String.raw`
+#include <arpa/inet.h>
+#include <signal.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/socket.h>
+#include <unistd.h>
+static const char *env(const char *name, const char *other) { char *v = getenv(name); return v ? v : other; }
+static void bye(int s) { _exit(0); }
+static void late(int s) { _exit(atoi(env("EXIT", "9"))); }
+int main(void) {
+  setvbuf(stdout, 0, _IOLBF, 0);
+  signal(SIGTERM, bye);
+  signal(SIGPIPE, SIG_IGN);
+  printf("demo %s starts\n", env("VERSION", "?"));
+  fprintf(stderr, "a line on stderr\n");
+  if (getenv("FILE")) {
+    char text[256] = "";
+    FILE *file = fopen(getenv("FILE"), "r");
+    if (file) fgets(text, sizeof text, file);
+    printf("file: %s\n", file ? text : "none");
+  }
+  if (getenv("EXIT_AFTER")) { signal(SIGALRM, late); alarm(atoi(getenv("EXIT_AFTER"))); }
+  else if (getenv("EXIT")) { printf("ending with %s\n", getenv("EXIT")); return atoi(getenv("EXIT")); }
+  sleep(atoi(env("SLOW", "0")));
+  int listener = socket(AF_INET, SOCK_STREAM, 0), on = 1;
+  setsockopt(listener, SOL_SOCKET, SO_REUSEADDR, &on, sizeof on);
+  struct sockaddr_in at = { .sin_family = AF_INET, .sin_port = htons(atoi(env("PORT", "8080"))) };
+  if (bind(listener, (struct sockaddr *)&at, sizeof at) || listen(listener, 16)) { perror("bind"); return 7; }
+  for (;;) {
+    char request[4096], answer[512];
+    int c = accept(listener, 0, 0);
+    if (c < 0) continue;
+    if (read(c, request, sizeof request) > 0) {
+      const char *body = env("VERSION", "?");
+      int n = snprintf(answer, sizeof answer, "HTTP/1.1 %s\r\nContent-Length: %zu\r\nConnection: close\r\n\r\n%s",
+        getenv("SICK") ? "503 Sick" : "200 OK", strlen(body), body);
+      write(c, answer, n);
+    }
+    close(c);
+  }
+}
+`
