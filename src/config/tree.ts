@@ -39,8 +39,8 @@ export function parseTree(yaml: typeof Yaml, text: string, json: boolean): KeyDo
     set(key, value) {
       const place = places.get(key)
       if (place) setScalar(yaml, place, value)
-      else addKey(yaml, document.contents as Yaml.YAMLMap, key, value)
-      result.entries = index()
+      else places.set(key, addKey(yaml, document.contents as Yaml.YAMLMap, key, value))
+      result.entries.set(key, value)
     },
     remove(key) {
       removeKey(yaml, document, places.get(key))
@@ -89,7 +89,7 @@ function parseStrictly(yaml: typeof Yaml, text: string, json: boolean): Yaml.Doc
   const nothing = contents === null || (yaml.isScalar(contents) && contents.value === '')
   if (nothing) {
     const map = new yaml.YAMLMap()
-    if (contents !== null && contents.commentBefore) map.commentBefore = contents.commentBefore
+    if (contents?.commentBefore) map.commentBefore = contents.commentBefore
     document.contents = map as never
   } else if (!yaml.isMap(contents)) throw fault(':1: the file must hold a map of keys')
   return document as Yaml.Document
@@ -136,77 +136,95 @@ function scalarText(yaml: typeof Yaml, node: unknown, path: string): string {
   throw fault(`: ${path || '/'}: only texts, maps and lists are read here`)
 }
 
-/** A text that YAML's own schema would read as a number, a boolean or null gets quotes. */
+/** What YAML's own schema, or an older one, would not read as this very text gets quotes. */
 function scalarOf(yaml: typeof Yaml, value: string): Yaml.Scalar {
   const scalar = new yaml.Scalar(value)
-  const readAgain: unknown = yaml
-    .parseDocument(value, { logLevel: 'silent' })
-    .toJS({ maxAliasCount: 0 })
-  const loose = /^(?:y|n|yes|no|on|off)$/i.test(value)
-  if (loose || readAgain !== value) scalar.type = 'QUOTE_DOUBLE'
+  const plain = /^[\p{L}/_][\p{L}\p{N}/_.-]*$/u.test(value)
+  const loose = /^(?:y|n|yes|no|on|off|true|false|null|\.nan)$/i.test(value)
+  const block = /^[^\s\p{Cc}][^\p{Cc}]*(?:\n[^\p{Cc}]*)+$/u.test(value)
+  if (!block && (!plain || loose) && !readsAsText(yaml, value)) scalar.type = 'QUOTE_DOUBLE'
   return scalar
 }
 
-function scalarSafely(yaml: typeof Yaml, value: string): Yaml.Scalar {
-  try {
-    return scalarOf(yaml, value)
-  } catch {
-    const scalar = new yaml.Scalar(value)
-    scalar.type = 'QUOTE_DOUBLE'
-    return scalar
-  }
+function readsAsText(yaml: typeof Yaml, value: string): boolean {
+  if (/^(?:y|n|yes|no|on|off)$/i.test(value) || /[\p{Cc}\p{Zl}\p{Zp}\ufeff]/u.test(value))
+    return false
+  const document = yaml.parseDocument(value, { logLevel: 'silent' })
+  if (document.errors.length > 0 || document.warnings.length > 0) return false
+  return yaml.isScalar(document.contents) && document.contents.value === value
 }
 
 function setScalar(yaml: typeof Yaml, { container, at }: Place, value: string): void {
-  const old: unknown = container.get(at, true)
-  const scalar = scalarSafely(yaml, value)
+  const items: unknown[] = container.items
+  const slot = yaml.isSeq(container)
+    ? Number(at)
+    : items.findIndex((item) => isNamed(yaml, item, at))
+  const pair = items[slot]
+  const old = yaml.isPair(pair) ? pair.value : pair
+  const scalar = scalarOf(yaml, value)
   if (yaml.isScalar(old)) {
     if (old.comment) scalar.comment = old.comment
     if (old.commentBefore) scalar.commentBefore = old.commentBefore
     if (old.spaceBefore) scalar.spaceBefore = old.spaceBefore
-    if (old.type === 'QUOTE_DOUBLE' || old.type === 'QUOTE_SINGLE') scalar.type = old.type
-    if (/[\n\r]/.test(value)) scalar.type = 'QUOTE_DOUBLE'
+    const quoted = old.type === 'QUOTE_DOUBLE' || old.type === 'QUOTE_SINGLE'
+    if (quoted && scalar.type === undefined) scalar.type = old.type
   }
-  if (yaml.isSeq(container)) container.items[Number(at)] = scalar
-  else
-    container.set(container.items.find((pair) => nameOf(yaml, pair.key) === at)?.key ?? at, scalar)
+  if (yaml.isPair(pair)) pair.value = scalar
+  else items[slot] = scalar
 }
 
 function nameOf(yaml: typeof Yaml, key: unknown): string {
   return yaml.isScalar(key) ? String(key.value) : String(key)
 }
 
-/** Goes down as far as maps reach, then writes the rest nested, or as one name where one is in the way. */
-function addKey(yaml: typeof Yaml, root: Yaml.YAMLMap, key: string, value: string): void {
-  const segments = key.slice(1).split('/')
-  let here = root
-  while (segments.length > 1) {
-    const found = here.items.find(
-      (pair) => nameOf(yaml, pair.key).replace(/^\//, '') === segments[0],
-    )
-    if (!yaml.isMap(found?.value)) break
-    here = found.value
-    segments.shift()
-  }
-  const taken = here.items.some((pair) => nameOf(yaml, pair.key).replace(/^\//, '') === segments[0])
-  const flat = taken || here.items.some((pair) => nameOf(yaml, pair.key).startsWith('/'))
-  const scalar = scalarSafely(yaml, value)
-  if (here === root && flat) root.set(nameScalar(yaml, key), scalar)
-  else if (taken && segments.length === 1) root.set(nameScalar(yaml, key), scalar)
-  else if (flat) here.set(nameScalar(yaml, segments.join('/')), scalar)
-  else {
-    for (const segment of segments.slice(0, -1)) {
-      const map = new yaml.YAMLMap()
-      here.set(nameScalar(yaml, segment), map)
-      here = map
-    }
-    here.set(nameScalar(yaml, segments.at(-1) ?? ''), scalar)
-  }
-  root.flow = root.flow && root.items.length > 0 && !taken
+function isNamed(yaml: typeof Yaml, item: unknown, name: string | number): boolean {
+  return yaml.isPair(item) && nameOf(yaml, item.key) === name
 }
 
-function nameScalar(yaml: typeof Yaml, name: string): Yaml.Scalar {
-  return scalarSafely(yaml, name)
+/**
+ * Goes down as far as maps (or the end of a list) reach and nests the rest there. Where a value is
+ * in the way, or the file writes its keys flat, the whole key becomes one name at the top.
+ */
+function addKey(yaml: typeof Yaml, root: Yaml.YAMLMap, key: string, value: string): Place {
+  const bareName = (name: unknown) => nameOf(yaml, name).replace(/^\//, '')
+  const scalar = scalarOf(yaml, value)
+  const flat =
+    root.items.length > 0 && root.items.every(({ key: name }) => nameOf(yaml, name).startsWith('/'))
+  let here = root
+  let rest = key.slice(1)
+  for (;;) {
+    const next = here.items.find(
+      (pair) => !yaml.isScalar(pair.value) && rest.startsWith(`${bareName(pair.key)}/`),
+    )
+    if (next === undefined) break
+    const below = rest.slice(bareName(next.key).length + 1)
+    if (yaml.isSeq(next.value) && below === String(next.value.items.length)) {
+      next.value.items.push(scalar)
+      return { container: next.value, at: next.value.items.length - 1 }
+    }
+    if (!yaml.isMap(next.value)) break
+    here = next.value
+    rest = below
+  }
+  const [first = '', ...more] = rest.split('/')
+  const taken = here.items.some((pair) => bareName(pair.key) === first)
+  if (taken || (here === root && flat)) {
+    const spelling = root.items.some((pair) => isNamed(yaml, pair, key)) ? key.slice(1) : key
+    return addPair(yaml, root, spelling, scalar)
+  }
+  let name = first
+  for (const segment of more) {
+    const map = new yaml.YAMLMap()
+    addPair(yaml, here, name, map)
+    here = map
+    name = segment
+  }
+  return addPair(yaml, here, name, scalar)
+}
+
+function addPair(yaml: typeof Yaml, map: Yaml.YAMLMap, name: string, value: Node): Place {
+  map.items.push(new yaml.Pair(scalarOf(yaml, name), value))
+  return { container: map, at: name }
 }
 
 /** Removes a key and the maps it leaves empty. Lists become maps when another item would move. */
@@ -216,14 +234,16 @@ function removeKey(yaml: typeof Yaml, document: Yaml.Document, place: Place | un
   if (yaml.isSeq(container) && at !== container.items.length - 1) {
     const map = new yaml.YAMLMap()
     for (const [i, item] of container.items.entries()) {
-      if (i !== at) map.set(nameScalar(yaml, String(i)), item)
+      if (i !== at) map.items.push(new yaml.Pair(scalarOf(yaml, String(i)), item))
     }
     replaceNode(yaml, document, container, map)
     return
   }
-  container.delete(
-    yaml.isSeq(container) ? at : container.items.find((pair) => nameOf(yaml, pair.key) === at)?.key,
-  )
+  const items: unknown[] = container.items
+  const slot = yaml.isSeq(container)
+    ? Number(at)
+    : items.findIndex((item) => isNamed(yaml, item, at))
+  if (slot >= 0) items.splice(slot, 1)
   if (container.items.length === 0 && container !== document.contents) {
     replaceNode(yaml, document, container, undefined)
   }
