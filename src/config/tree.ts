@@ -108,8 +108,9 @@ function readTree(
     if (yaml.isMap(node)) {
       for (const pair of node.items) {
         const name = scalarText(yaml, pair.key, path)
-        if (name === '<<')
-          throw fault(`: ${path || '/'}: merge keys are not read; write the values`)
+        const merges =
+          !json && name === '<<' && yaml.isScalar(pair.key) && pair.key.type === 'PLAIN'
+        if (merges) throw fault(`: ${path || '/'}: merge keys are not read; write the values`)
         const tail = path === '' ? name.replace(/^\//, '') : name
         visit(pair.value, `${path}/${tail}`, { container: node, at: name }, depth + 1)
       }
@@ -147,7 +148,7 @@ function scalarOf(yaml: typeof Yaml, value: string): Yaml.Scalar {
 }
 
 function readsAsText(yaml: typeof Yaml, value: string): boolean {
-  if (/^(?:y|n|yes|no|on|off)$/i.test(value) || /[\p{Cc}\p{Zl}\p{Zp}\ufeff]/u.test(value))
+  if (/^(?:y|n|yes|no|on|off|<<)$/i.test(value) || /[\p{Cc}\p{Zl}\p{Zp}\ufeff]/u.test(value))
     return false
   const document = yaml.parseDocument(value, { logLevel: 'silent' })
   if (document.errors.length > 0 || document.warnings.length > 0) return false
@@ -167,7 +168,7 @@ function setScalar(yaml: typeof Yaml, { container, at }: Place, value: string): 
     if (old.commentBefore) scalar.commentBefore = old.commentBefore
     if (old.spaceBefore) scalar.spaceBefore = old.spaceBefore
     const quoted = old.type === 'QUOTE_DOUBLE' || old.type === 'QUOTE_SINGLE'
-    if (quoted && scalar.type === undefined) scalar.type = old.type
+    if (quoted && old.type && scalar.type === undefined) scalar.type = old.type
   }
   if (yaml.isPair(pair)) pair.value = scalar
   else items[slot] = scalar

@@ -1,7 +1,5 @@
-import { cp, mkdir, readFile, rm, writeFile } from 'node:fs/promises'
+import { mkdir } from 'node:fs/promises'
 import { join, resolve } from 'node:path'
-import { fileURLToPath } from 'node:url'
-import { parseDocument } from 'yaml'
 import { table } from '../cli/output.ts'
 import { createContext, type OpenContext } from '../context.ts'
 import { shortDigest } from '../core/digest.ts'
@@ -10,11 +8,9 @@ import { parseReference } from '../registry/reference.ts'
 import { type EmbeddedRegistry, startRegistry } from '../registry/server.ts'
 import { pushBase } from './base-push.ts'
 import { clearEngine } from './clear-engine.ts'
-import { type DemoMachine, prepareMachine } from './machine.ts'
+import { prepareMachine } from './machine.ts'
+import { baseIn, ENVIRONMENTS, writeProject } from './project.ts'
 import { type Reached, runRoad } from './road.ts'
-
-const ENVIRONMENTS = ['test', 'staging'] as const
-const BASE_NAME = 'library/tomcat'
 
 /** What the demo proved, as `--json` prints it. */
 export interface DemoResult {
@@ -44,7 +40,8 @@ export async function runDemo(folder: string, outer: OpenContext) {
     for (const name of ENVIRONMENTS) {
       registries.push(await startRegistry({ folder: join(work, `registry-${name}`) }))
     }
-    const project = await writeProject(work, machine, registries)
+    const addresses = registries.map(({ address }) => address)
+    const project = await writeProject(work, machine, addresses)
     const context = createContext({
       cwd: project,
       variables: {
@@ -58,8 +55,7 @@ export async function runDemo(folder: string, outer: OpenContext) {
     try {
       const { base } = machine
       if (base) {
-        const [first] = registries
-        const to = parseReference(`${first?.address}/${BASE_NAME}:demo`)
+        const to = parseReference(baseIn(addresses))
         await log.section('Putting the base image into the first registry', async () =>
           pushBase(await context.registry(), base, to, log),
         )
@@ -82,39 +78,6 @@ function noMaven(skipped: string[]): StepError {
   return new StepError('NOT_FOUND', why, {
     hint: 'Install Maven and a JDK 17, or run the demo as root on Debian.',
   })
-}
-
-/** A copy of the example whose crosscloud.yml names this machine's registries and engine. */
-async function writeProject(
-  work: string,
-  machine: DemoMachine,
-  registries: readonly EmbeddedRegistry[],
-): Promise<string> {
-  const example = fileURLToPath(new URL('../../examples/webapi', import.meta.url))
-  const project = join(work, 'webapi')
-  // Its ledger and its image stay: the next run is the next release.
-  for (const part of ['src', 'target', 'deploy', 'config']) {
-    await rm(join(project, part), { recursive: true, force: true })
-  }
-  await cp(example, project, {
-    recursive: true,
-    filter: (path) => !path.startsWith(join(example, 'target')),
-  })
-  const settings = parseDocument(await readFile(join(example, 'crosscloud.yml'), 'utf8'))
-  settings.setIn(['war', 'args'], ['-Dmaven.test.skip=true', ...(machine.mavenArgs ?? [])])
-  const base = machine.base ? `${registries[0]?.address}/${BASE_NAME}:demo` : 'scratch'
-  settings.setIn(['image', 'base'], base)
-  if (machine.base) settings.setIn(['image', 'webapp'], machine.base.webapp)
-  if (machine.base) settings.setIn(['image', 'start-script'], true)
-  ENVIRONMENTS.forEach((name, index) => {
-    settings.setIn(['environments', name, 'image'], `${registries[index]?.address}/team/webapi`)
-    settings.setIn(
-      ['environments', name, 'hosts'],
-      machine.engine ? { 'this-machine': machine.engine.url } : {},
-    )
-  })
-  await writeFile(join(project, 'crosscloud.yml'), settings.toString())
-  return project
 }
 
 function judge(environments: Reached[], skipped: string[]): DemoResult {

@@ -212,10 +212,11 @@ async function configuration(dockerd: string, place: Place): Promise<object> {
   }
 }
 
-/** What the engine said last, for a sentence. */
+/** The last thing the engine said that was not a mere note; its reason to end is the last line. */
 async function lastWords(logFile: string): Promise<string> {
-  const lines = (await readFile(logFile, 'utf8').catch(() => '')).trim().split('\n')
-  return lines.slice(-3).join(' | ') || 'it said nothing'
+  const text = await readFile(logFile, 'utf8').catch(() => '')
+  const lines = text.split('\n').filter((line) => line && !/ level=(?:info|debug) /.test(line))
+  return lines.at(-1) ?? 'it said nothing'
 }
 
 const PROGRAMS = /^(?:dockerd|containerd|containerd-shim.*)$/

@@ -22,7 +22,7 @@ export interface Database {
 
 /** How the rooms' queries reach the database: translated errors, and contention waited out. */
 export interface Access {
-  /** One statement, so that it sees one moment. `what` begins the message of a failure. */
+  /** All queries of one call see one moment. `what` begins the message of a failure. */
   read<T>(what: string, query: (db: Kysely<Schema>) => Promise<T>): Promise<T>
   /** All or nothing. `change` may run more than once. */
   write<T>(what: string, change: (trx: Transaction<Schema>) => Promise<T>): Promise<T>
@@ -40,7 +40,8 @@ export function accessTo(database: Database, isClosed: () => boolean): Access {
     }
   }
   return {
-    read: (what, query) => run(what, () => query(db)),
+    read: (what, query) =>
+      run(what, () => db.transaction().setAccessMode('read only').execute(query)),
     write: (what, change) => run(what, () => db.transaction().execute(change)),
     now: database.now,
   }

@@ -152,27 +152,24 @@ async function notRunning(trx: Transaction<Schema>, id: string): Promise<StepErr
   })
 }
 
-/**
- * Host results are written in the transaction that ends a deployment and never change, so reading
- * them after the rows, and for ended ones only, gives what belongs together.
- */
 async function withHosts(
   db: Kysely<Schema>,
   rows: Selectable<DeploymentsTable>[],
 ): Promise<Deployment[]> {
-  const ended = rows.filter((row) => row.state !== 'running').map((row) => row.id)
-  const hostRows =
-    ended.length === 0
-      ? []
-      : await db
-          .selectFrom('deployment_hosts')
-          .selectAll()
-          .where('deployment', 'in', ended)
-          .orderBy('position')
-          .execute()
-  const hosts = new Map<string, typeof hostRows>(rows.map((row) => [row.id, []]))
-  for (const row of hostRows) hosts.get(row.deployment)?.push(row)
-  return rows.map((row) => fromRow(row, hosts.get(row.id) ?? []))
+  if (rows.length === 0) return []
+  const hosts = await db
+    .selectFrom('deployment_hosts')
+    .selectAll()
+    .where(
+      'deployment',
+      'in',
+      rows.map((row) => row.id),
+    )
+    .orderBy('position')
+    .execute()
+  const byDeployment = new Map(rows.map((row) => [row.id, [] as typeof hosts]))
+  for (const host of hosts) byDeployment.get(host.deployment)?.push(host)
+  return rows.map((row) => fromRow(row, byDeployment.get(row.id) ?? []))
 }
 
 function checkStart(start: DeploymentStart): void {

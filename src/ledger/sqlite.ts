@@ -2,7 +2,7 @@ import { mkdir, open } from 'node:fs/promises'
 import { dirname, resolve } from 'node:path'
 import type { Dialect, Kysely } from 'kysely'
 import { describe, errorCodeOf, explain, StepError, throwIfCancelled } from '../core/errors.ts'
-import { type Database, ledgerError, patiently } from './access.ts'
+import { ledgerError, patiently } from './access.ts'
 import type { Ledger } from './ledger.ts'
 import { migrate } from './migrations.ts'
 import { createLedger } from './records.ts'
@@ -18,8 +18,10 @@ export interface SqliteLedgerOptions {
 }
 
 const PATIENCE = 15_000
-/** Longer waits are in `patiently`: SQLite sleeps with the whole process. */
-const BUSY_TIMEOUT = 20
+/** milliseconds */
+const BUSY_TIMEOUT = 5000
+
+type Handle = import('libsql').Database
 
 /**
  * The ledger in one SQLite file on a local disk, made with its folder when there is none; only its
@@ -35,19 +37,16 @@ export async function openSqliteLedger(
   throwIfCancelled(signal)
   try {
     await createFile(file)
-    const db = await connect(file)
-    const database: Database = { db, name, contended, translate, close, patience, now }
-    async function close() {
-      await checkpoint(db).catch(() => {})
-      await db.destroy()
-    }
+    const connection = await connect(file)
+    const { db } = connection
+    const close = () => disconnect(connection)
     try {
-      await patiently(database, () => prepare(db, name), signal)
+      await patiently({ contended, patience }, () => prepare(connection, name), signal)
     } catch (error) {
-      await db.destroy()
+      await close()
       throw error
     }
-    return createLedger(database)
+    return createLedger({ db, name, contended, translate, close, patience, now })
   } catch (error) {
     throw ledgerError({ translate }, 'opening the ledger', error)
   }
@@ -63,7 +62,12 @@ async function createFile(file: string): Promise<void> {
   }
 }
 
-async function connect(file: string): Promise<Kysely<Schema>> {
+interface Connection {
+  handle: Handle
+  db: Kysely<Schema>
+}
+
+async function connect(file: string): Promise<Connection> {
   const { default: Libsql } = await import('libsql').catch((error: unknown) => {
     throw new StepError('UNAVAILABLE', `SQLite cannot be loaded: ${describe(error)}`, {
       hint: 'Install again with optional packages: libsql has a prebuilt one for each system.',
@@ -71,44 +75,76 @@ async function connect(file: string): Promise<Kysely<Schema>> {
       cause: error,
     })
   })
-  const { Kysely, CompiledQuery, SqliteDialect } = await import('kysely')
-  const sqlite = new SqliteDialect({
-    database: () => Promise.resolve(new Libsql(file, { timeout: BUSY_TIMEOUT })),
-  })
-  const adapter = sqlite.createAdapter()
-  // SQLite can roll back its DDL; so a migration is one transaction, which also is its lock.
-  Object.defineProperty(adapter, 'supportsTransactionalDdl', { value: true })
+  const { Kysely, SqliteDialect } = await import('kysely')
+  const handle = new Libsql(file, { timeout: BUSY_TIMEOUT })
+  const sqlite = new SqliteDialect({ database: handle })
   const dialect: Dialect = {
-    createAdapter: () => adapter,
+    createAdapter: () => sqlite.createAdapter(),
     createDriver() {
       const driver = sqlite.createDriver()
-      // A plain `begin` that reads before it writes fails, at once, when another wrote between
-      // (SQLITE_BUSY_SNAPSHOT, https://www.sqlite.org/isolation.html).
-      driver.beginTransaction = async (connection) => {
-        await connection.executeQuery(CompiledQuery.raw('begin immediate'))
-      }
+      driver.beginTransaction = async (_connection, { accessMode }) =>
+        accessMode === 'read only' ? beginReading(handle) : beginWriting(handle)
       return driver
     },
     createQueryCompiler: () => sqlite.createQueryCompiler(),
     createIntrospector: (db) => sqlite.createIntrospector(db),
   }
-  return new Kysely<Schema>({ dialect })
+  return { handle, db: new Kysely<Schema>({ dialect }) }
 }
 
-async function prepare(db: Kysely<Schema>, name: string): Promise<void> {
-  await pragma(db, 'journal_mode = wal')
-  await pragma(db, 'foreign_keys = on')
-  await migrate(db, { name })
+/**
+ * Takes the write lock first. A plain `begin` that reads before it writes fails when another
+ * process wrote between (SQLITE_BUSY_SNAPSHOT, https://www.sqlite.org/isolation.html). It does not
+ * wait for the lock: SQLite would sleep with the whole process, and with it another ledger that
+ * has the lock; `patiently` waits instead.
+ *
+ * It is run by `exec`, as everything that may find the file busy: a prepared statement that fails
+ * so stays open in libsql 0.5 and spoils the transactions after it
+ * (https://github.com/tursodatabase/libsql-client-ts/issues/352).
+ */
+function beginWriting(handle: Handle): void {
+  try {
+    handle.exec('pragma busy_timeout = 0; begin immediate')
+  } finally {
+    handle.exec(`pragma busy_timeout = ${BUSY_TIMEOUT}`)
+  }
+}
+
+/** Takes the read lock at once, by a first query; readers wait for nobody but a closing process. */
+function beginReading(handle: Handle): void {
+  handle.exec('begin')
+  try {
+    handle.exec('select 1 from counters')
+  } catch (error) {
+    handle.exec('rollback')
+    throw error
+  }
+}
+
+/** SQLite can roll back its DDL, so one transaction is all the lock that migrations need. */
+async function prepare({ handle, db }: Connection, name: string): Promise<void> {
+  handle.exec('pragma journal_mode = wal; pragma foreign_keys = on')
+  await db.connection().execute(async (connection) => {
+    beginWriting(handle)
+    try {
+      await migrate(connection, { name })
+      handle.exec('commit')
+    } catch (error) {
+      handle.exec('rollback')
+      throw error
+    }
+  })
 }
 
 /** Brings everything into the one file, so that it may be copied or cached alone. */
-async function checkpoint(db: Kysely<Schema>): Promise<void> {
-  await pragma(db, 'wal_checkpoint(truncate)')
-}
-
-async function pragma(db: Kysely<Schema>, text: string): Promise<void> {
-  const { CompiledQuery } = await import('kysely')
-  await db.executeQuery(CompiledQuery.raw(`pragma ${text}`))
+async function disconnect({ handle, db }: Connection): Promise<void> {
+  try {
+    handle.exec('pragma wal_checkpoint(truncate)')
+  } catch {
+    // Another process reads or writes; the last one to close does it.
+  }
+  await db.destroy()
+  if (handle.open) handle.close()
 }
 
 /** The part of SQLite's code that names the fault: `SQLITE_BUSY` of `SQLITE_BUSY_SNAPSHOT`. */

@@ -56,9 +56,13 @@ export function createCredentials(options: CredentialOptions): CredentialSource 
     find(registry) {
       const known = found.get(registry)
       if (known) return known
-      const search_ = search(registry)
-      found.set(registry, search_)
-      return search_
+      const searching = search(registry)
+      found.set(registry, searching)
+      searching.catch(() => {
+        found.delete(registry)
+        configs = undefined
+      })
+      return searching
     },
   }
 }
@@ -218,8 +222,11 @@ function helperFailure(what: string, error: unknown, secrets: Secrets): StepErro
       hint: "Install it, or take it out of docker's config.json and log in again.",
     })
   }
-  const said = message.includes('"Secret"') ? 'failed' : secrets.mask(message)
-  return new StepError('COMMAND_FAILED', `${what}: ${said}`, {
+  // run() tells in its first line what we know already.
+  const [first = '', ...printed] = message.split('\n')
+  const said = secrets.mask(printed.join(' ').trim() || first)
+  const shown = said.includes('"Secret"') ? 'failed' : said
+  return new StepError('COMMAND_FAILED', `${what}: ${shown}`, {
     hint: 'Unlock or repair the credential store, then run the same command again.',
   })
 }

@@ -182,7 +182,7 @@ async function commit(
   message: IncomingMessage,
   gate: ServerGate | undefined,
 ): Promise<Reply | undefined> {
-  if ('delay' in fault) await wait(fault.delay)
+  if ('delay' in fault) await pause(fault.delay, message)
   if ('expireToken' in fault) gate?.expireTokens()
   if ('cut' in fault && hasBody(message)) {
     let received = 0
@@ -197,6 +197,18 @@ async function commit(
   const { status, code, message: words = '', headers } = fault
   const told = code === undefined ? { status } : refusalReply({ status, code, message: words })
   return { ...told, headers: { ...('headers' in told ? told.headers : {}), ...headers } }
+}
+
+/** Ends early when the client hangs up, so that no timer outlives its request. */
+async function pause(milliseconds: number, { socket }: IncomingMessage): Promise<void> {
+  const gone = new AbortController()
+  const leave = () => gone.abort()
+  socket.once('close', leave)
+  try {
+    await wait(milliseconds, gone.signal)
+  } finally {
+    socket.off('close', leave)
+  }
 }
 
 function hasBody({ headers }: IncomingMessage): boolean {

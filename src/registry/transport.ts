@@ -1,3 +1,4 @@
+import { setMaxListeners } from 'node:events'
 import { Readable } from 'node:stream'
 import { rootCertificates } from 'node:tls'
 import type { Dispatcher } from 'undici'
@@ -64,16 +65,19 @@ interface Request {
 }
 
 export async function createTransport(options: TransportOptions): Promise<Transport> {
-  const { signal, log } = options
+  const { log } = options
+  // One signal for all requests in parallel; Node warns from the eleventh listener on.
+  const signal = AbortSignal.any([options.signal])
+  setMaxListeners(0, signal)
   const origin = (registry: string) => originOf(registry, options)
-  const wire = await createWire(options)
+  const wire = await createWire({ ...options, signal })
 
   const exchange = async (what: string, url: URL, request: Request): Promise<Answer> => {
     const answer = await wire.send(what, url, request)
     if (isRetryable(answer.status)) throw await failure(what, answer)
     return answer
   }
-  const authorizer = createAuthorizer({ ...options, originOf: origin, exchange })
+  const authorizer = createAuthorizer({ ...options, signal, originOf: origin, exchange })
 
   const sendOnce = async (call: Call): Promise<Answer> => {
     const { what, registry, scopes, body } = call

@@ -1,6 +1,6 @@
 import { Readable } from 'node:stream'
 import pLimit from 'p-limit'
-import { isStepError, StepError } from '../core/errors.ts'
+import { explain, isStepError, StepError } from '../core/errors.ts'
 import { type Answer, failure, header } from './answer.ts'
 import { pushScopes } from './auth.ts'
 import { followLocation } from './origin.ts'
@@ -183,10 +183,15 @@ function lost(told: StepError): StepError {
 /** Fails before a request with the wrong number of bytes can end as if it were whole. */
 async function* exactly(what: string, source: Readable, size: number) {
   let sent = 0
-  for await (const chunk of source as AsyncIterable<Buffer>) {
-    sent += chunk.length
-    if (sent > size) break
-    yield chunk
+  try {
+    for await (const chunk of source as AsyncIterable<Buffer>) {
+      sent += chunk.length
+      if (sent > size) break
+      yield chunk
+    }
+  } catch (error) {
+    // Told here: beyond this point it would look like a fault of the connection.
+    throw explain(what, error)
   }
   if (sent === size) return
   const amount = sent > size ? `more than ${size}` : `${sent} instead of ${size}`

@@ -27,7 +27,7 @@ export const buildWar = defineStep({
   }),
   fromSettings: ({ war }) => (war ? { war: war.path, goals: war.goals, args: war.args } : {}),
   report: ({ war, warMd5, warSha256, warSize }) => [
-    `WAR      ${war} (${(warSize / 1e6).toFixed(1)} MB)`,
+    `WAR      ${war}, ${formatSize(warSize)}`,
     `MD5      ${warMd5}`,
     `SHA-256  ${warSha256}`,
   ],
@@ -35,7 +35,7 @@ export const buildWar = defineStep({
     const folder = repository ? await checkOut(repository, branch, context) : context.cwd
     const { log, signal } = context
     const started = Date.now()
-    await run(maven, ['--batch-mode', '--no-transfer-progress', ...args, ...goals], {
+    await run(maven, [...QUIET, ...args, ...goals], {
       cwd: folder,
       signal,
       log,
@@ -52,6 +52,13 @@ export const buildWar = defineStep({
     }
   },
 })
+
+/** No questions, no download bars, no colours: the output goes into a log. */
+const QUIET = ['--batch-mode', '--no-transfer-progress', '-Dstyle.color=never']
+
+function formatSize(bytes: number): string {
+  return bytes < 1e6 ? `${(bytes / 1e3).toFixed(1)} kB` : `${(bytes / 1e6).toFixed(1)} MB`
+}
 
 /** A WAR from an earlier build must never pass for this one's. */
 async function requireFresh(path: string, started: number): Promise<void> {

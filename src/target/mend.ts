@@ -26,7 +26,8 @@ export function nameOf(name: string, role: Role): string {
 /**
  * What a deployer that was killed left behind, and how to put it right; undefined when all is well.
  * The order of rollout.ts makes it decidable: `<name>` is missing only between the two renames,
- * after the new container was verified.
+ * after the new container was verified. The actions are ordered so that being killed among them
+ * leaves a state that is decided again, and never one that looks like a container stopped by hand.
  */
 export function decide(found: Found<{ running: boolean }>): Finding | undefined {
   const { current, next, previous, older } = found
@@ -37,8 +38,9 @@ export function decide(found: Found<{ running: boolean }>): Finding | undefined 
         ? 'a deployment was cut off before its new container was verified; the old one stays'
         : 'a deployment was cut off before it had tidied up',
       actions: [
-        ...only(next, { do: 'remove', container: 'next' }),
+        ...only(next?.running, { do: 'stop', container: 'next' }),
         ...only(!current.running, { do: 'start', container: 'current' }),
+        ...only(next, { do: 'remove', container: 'next' }),
         ...only(older && previous, { do: 'remove', container: 'older' }),
         ...only(older && !previous, { do: 'rename', container: 'older', to: 'previous' }),
       ],
@@ -50,8 +52,8 @@ export function decide(found: Found<{ running: boolean }>): Finding | undefined 
     return {
       text: 'a deployment was cut off after its new container was verified; it is finished now',
       actions: [
+        ...only(!next.running, { do: 'start', container: 'next' }),
         { do: 'rename', container: 'next', to: 'current' },
-        ...only(!next.running, { do: 'start', container: 'current' }),
         ...only(older, { do: 'remove', container: 'older' }),
       ],
     }
@@ -60,9 +62,10 @@ export function decide(found: Found<{ running: boolean }>): Finding | undefined 
     return {
       text: 'the container that should serve is missing; the one before it is put back',
       actions: [
-        ...only(next, { do: 'remove', container: 'next' }),
+        ...only(next?.running, { do: 'stop', container: 'next' }),
+        ...only(!found[old]?.running, { do: 'start', container: old }),
         { do: 'rename', container: old, to: 'current' },
-        ...only(!found[old]?.running, { do: 'start', container: 'current' }),
+        ...only(next, { do: 'remove', container: 'next' }),
         ...only(older && previous, { do: 'rename', container: 'older', to: 'previous' }),
       ],
     }

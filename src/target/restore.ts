@@ -67,12 +67,13 @@ export async function bringBack(
     standings.set(change, await log.section(title, () => restore(change, options)))
   }
   const hosts: HostStanding[] = []
+  const lines: string[] = []
   for (const change of changes) {
     const standing = standings.get(change) ?? (await untouched(change, spec.name))
+    lines.push(`  ${standing.host}: ${sentence(standing)}`)
     if (change === failed) standing.error ??= cause.message
     hosts.push(standing)
   }
-  const lines = hosts.map((standing) => `  ${standing.host}: ${sentence(standing)}`)
   const error = new StepError(cause.code, [cause.message, ...lines].join('\n'), {
     hint: cause.hint,
     retryable: cause.retryable,
@@ -84,9 +85,9 @@ export async function bringBack(
 function sentence({ serves, touched, error }: HostStanding): string {
   if (serves === 'unknown') return `NOT brought back, look at it now: ${error ?? ''}`
   if (serves === 'new') return `the new container serves: ${error ?? ''}`
-  if (!touched)
-    return `not touched, ${serves === 'old' ? 'the old container serves' : 'nothing serves'}`
-  return serves === 'old' ? 'the old container serves again' : 'nothing serves, as before'
+  if (!touched) return `not touched, ${serves === 'old' ? 'the old container' : 'nothing'} serves`
+  if (serves === 'nothing') return 'nothing serves, as before'
+  return error ? `the old container runs again, but: ${error}` : 'the old container serves again'
 }
 
 async function showLastLines({ host, next }: Change, log: Log): Promise<void> {
@@ -113,16 +114,11 @@ export function wayBack(
   const fresh = roleOf(newId)
   const kept = roleOf(old?.id)
   const actions: Action[] = []
-  if (fresh === 'next') actions.push({ do: 'remove', container: 'next' })
-  if (fresh === 'current') {
-    actions.push({ do: 'rename', container: 'current', to: 'next' })
-    actions.push({ do: 'stop', container: 'next' })
-  }
+  if (fresh === 'current') actions.push({ do: 'rename', container: 'current', to: 'next' })
+  if (fresh) actions.push({ do: 'stop', container: 'next' })
+  if (kept && old?.running && !found[kept]?.running) actions.push({ do: 'start', container: kept })
   if (kept && kept !== 'current') actions.push({ do: 'rename', container: kept, to: 'current' })
-  if (kept && old?.running && !found[kept]?.running) {
-    actions.push({ do: 'start', container: 'current' })
-  }
-  if (fresh === 'current') actions.push({ do: 'remove', container: 'next' })
+  if (fresh) actions.push({ do: 'remove', container: 'next' })
   if (found.older && kept !== 'older' && (!found.previous || kept === 'previous')) {
     actions.push({ do: 'rename', container: 'older', to: 'previous' })
   }
@@ -160,7 +156,8 @@ async function restore(
     const actions = wayBack(found, next?.id ?? '', old)
     await perform(host, spec.name, found, actions, {
       log,
-      stopTimeout: spec.settings.stopTimeout,
+      // A new container that took no requests yet need not end gracefully.
+      stopTimeout: result ? spec.settings.stopTimeout : Math.min(spec.settings.stopTimeout, 5),
     })
   } catch (error) {
     const { message } = toStepError(error)

@@ -1,23 +1,33 @@
-import { spawn } from 'node:child_process'
-import { createHash } from 'node:crypto'
+import { execFileSync, spawn, spawnSync } from 'node:child_process'
 import { once } from 'node:events'
-import { chmodSync, readdirSync, readFileSync, statSync, truncateSync, writeFileSync } from 'node:fs'
-import { createRequire } from 'node:module'
+import {
+  mkdirSync,
+  mkdtempSync,
+  readFileSync,
+  rmSync,
+  statSync,
+  truncateSync,
+  writeFileSync,
+} from 'node:fs'
+import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { createInterface } from 'node:readline'
 import { fileURLToPath } from 'node:url'
+import { buildSync } from 'esbuild'
+import fc from 'fast-check'
 import Libsql from 'libsql'
 import t, { type Test } from 'tap'
 import { openLedger } from '../../src/ledger/open.ts'
 import { openSqliteLedger } from '../../src/ledger/sqlite.ts'
 import { raises, versionAfter } from '../../src/ledger/versions.ts'
 import { digestOf, firstVersions, ledgerConformance, release } from './ledger-conformance.ts'
-void [createHash, chmodSync, readdirSync, readFileSync, statSync, truncateSync, writeFileSync, createRequire, Libsql, digestOf, versionAfter, raises]
 
 await ledgerConformance(t, 'sqlite', async (t) => {
   const file = join(t.testdir(), 'ledger.db')
   return (options) => openSqliteLedger(file, options)
 })
+
+const SCHEMA_0001 = 'sha256:'
 
 interface Worker {
   ready: Promise<unknown>
@@ -26,11 +36,20 @@ interface Worker {
   exit: Promise<unknown[]>
 }
 
-const script = fileURLToPath(new URL('ledger-worker.ts', import.meta.url))
+/** The worker as plain JavaScript: many start at once, and tap's own loader takes seconds each. */
+const script = join(t.testdir({}), 'ledger-worker.mjs')
+buildSync({
+  entryPoints: [fileURLToPath(new URL('ledger-worker.ts', import.meta.url))],
+  outfile: script,
+  bundle: true,
+  platform: 'node',
+  format: 'esm',
+  packages: 'external',
+})
 
-/** A process that waits until it is told to go; it inherits how tap runs TypeScript. */
+/** A process that waits until it is told to go. */
 function startWorker(t: Test, url: string, task: string, count: number): Worker {
-  const child = spawn(process.execPath, [...process.execArgv, script, url, task, String(count)], {
+  const child = spawn(process.execPath, [script, url, task, String(count)], {
     stdio: ['pipe', 'pipe', 'inherit'],
   })
   t.teardown(() => child.kill('SIGKILL'))
@@ -93,4 +112,205 @@ t.test('a killed process leaves a lock that expires, and a file that is well', a
   await new Promise((resolve) => setTimeout(resolve, 320))
   t.match(await ledger.lock('webapi', 'test', 'li', 'next', 1000), { owner: 'li' })
   await ledger.recordRelease(release('1.0.0'))
+})
+
+t.test('a new file is for its owner only, and whole by itself after closing', async (t) => {
+  const file = join(t.testdir(), 'a', 'b', 'ledger.db')
+  const ledger = await openLedger('a/b/ledger.db', { folder: t.testdirName })
+  t.equal(ledger.name, `sqlite:${file}`)
+  await ledger.recordRelease(release('1.0.0'))
+  for (const part of ['', '-wal', '-shm']) {
+    t.equal(statSync(file + part).mode & 0o777, 0o600, `ledger.db${part}`)
+  }
+  t.equal(statSync(join(t.testdirName, 'a', 'b')).mode & 0o777, 0o700)
+  await ledger.close()
+  const copy = join(t.testdirName, 'copy.db')
+  writeFileSync(copy, readFileSync(file))
+  const again = await openLedger(`sqlite://${copy}`)
+  t.teardown(() => again.close())
+  t.strictSame(await again.findRelease('webapi', '1.0.0'), release('1.0.0'))
+})
+
+t.test('a busy file is waited for without stopping the process', async (t) => {
+  const file = join(t.testdir(), 'ledger.db')
+  const patient = await openSqliteLedger(file)
+  const hasty = await openSqliteLedger(file, { patience: 60 })
+  const other = new Libsql(file)
+  t.teardown(() => Promise.all([patient.close(), hasty.close(), other.close()]))
+  other.exec('begin immediate')
+  const busy = {
+    code: 'UNAVAILABLE',
+    retryable: true,
+    message: `allotting a version of webapi: sqlite:${file} is busy: another process writes to it`,
+  }
+  await t.rejects(hasty.nextVersion('webapi'), busy)
+  await t.rejects(hasty.nextVersion('webapi'), busy)
+  t.same(await hasty.releases('webapi', 10), [], 'readers do not wait')
+  setTimeout(() => other.exec('commit'), 100)
+  t.equal(await patient.nextVersion('webapi'), '1.0.0', 'a timer ran while it waited')
+  t.equal(await hasty.nextVersion('webapi'), '1.0.1', 'a failed try leaves nothing open')
+  t.equal(await patient.nextVersion('webapi'), '1.0.2')
+  t.equal(await hasty.nextVersion('webapi'), '1.0.3')
+  other.exec('begin immediate; commit')
+
+  other.exec('begin exclusive')
+  await t.rejects(openSqliteLedger(file, { patience: 60 }), { code: 'UNAVAILABLE' })
+  const abort = new AbortController()
+  const opening = openSqliteLedger(file, { signal: abort.signal })
+  setTimeout(() => abort.abort(), 50)
+  await t.rejects(opening, { code: 'CANCELLED' })
+  await t.rejects(openSqliteLedger(file, { signal: abort.signal }), { code: 'CANCELLED' })
+})
+
+t.test('files that are no ledger are refused and left alone', async (t) => {
+  const folder = t.testdir({ 'text.db': 'Not a database at all. '.repeat(200) })
+  const at = (name: string) => join(folder, name)
+  const text = readFileSync(at('text.db'))
+  await t.rejects(openLedger(at('text.db')), {
+    code: 'INPUT_INVALID',
+    message: `opening the ledger: sqlite:${at('text.db')} is not an SQLite database`,
+  })
+  t.same(readFileSync(at('text.db')), text)
+
+  const foreign = new Libsql(at('foreign.db'))
+  foreign.exec('create table theirs (a integer)')
+  await t.rejects(openLedger(at('foreign.db')), {
+    code: 'INPUT_INVALID',
+    message: `sqlite:${at('foreign.db')} is a database of another program, not a ledger`,
+  })
+  const tables = foreign.prepare('select name from sqlite_master').all()
+  t.same(tables, [{ name: 'theirs' }])
+  foreign.close()
+
+  await (await openLedger(at('newer.db'))).close()
+  const newer = new Libsql(at('newer.db'))
+  newer.exec("insert into kysely_migration values ('9999-later', '2099-01-01T00:00:00.000Z')")
+  newer.close()
+  await t.rejects(openLedger(at('newer.db')), {
+    code: 'CONFLICT',
+    message: `ledger sqlite:${at('newer.db')} has schema 9999-later, this crosscloud knows up to 0001-first`,
+    hint: /Update/,
+  })
+
+  const ledger = await openLedger(at('damaged.db'))
+  await ledger.recordRelease(release('1.0.0'))
+  await ledger.close()
+  truncateSync(at('damaged.db'), 8192)
+  const damaged = openLedger(at('damaged.db')).then((ledger) => ledger.releases('webapi', 1))
+  await t.rejects(damaged, { code: 'COMMAND_FAILED', message: /damaged\.db is damaged$/ })
+
+  mkdirSync(at('folder.db'))
+  await t.rejects(openLedger(at('folder.db')), { message: /folder\.db: EISDIR/ })
+  await t.rejects(openLedger(at('text.db/below.db')), { message: /below\.db: E/ })
+})
+
+t.test('addresses of ledgers', async (t) => {
+  const bad = (message: RegExp | string) => ({ code: 'INPUT_INVALID', message })
+  const mysql = openLedger('mysql://crosscloud:s3cret@db/crosscloud')
+  await t.rejects(mysql, bad('ledger: MySQL comes with a later version'))
+  await t.rejects(openLedger('postgres://u:s3cret@db/x'), bad('ledger: postgres: is not known'))
+  for (const empty of ['', ' ', 'sqlite:', 'sqlite: ', 'a\0b']) {
+    await t.rejects(openLedger(empty), bad('ledger: no path'))
+  }
+})
+
+t.test('a full disk is named', { skip: process.getuid?.() !== 0 && 'only root may mount' }, (t) =>
+  fullDisk(t),
+)
+
+async function fullDisk(t: Test): Promise<void> {
+  const folder = mkdtempSync(join(tmpdir(), 'crosscloud-full-'))
+  t.teardown(() => rmSync(folder, { recursive: true }))
+  const mount = spawnSync('mount', ['-t', 'tmpfs', '-o', 'size=512k', 'tmpfs', folder])
+  if (mount.status !== 0) return void t.pass('skipped', { skip: `mount: ${mount.stderr}` })
+  t.teardown(() => execFileSync('umount', ['--lazy', folder]))
+  const file = join(folder, 'ledger.db')
+  const ledger = await openLedger(file)
+  t.teardown(() => ledger.close())
+  await t.rejects(ledger.recordConfigRevision('big', 'x'.repeat(1 << 20)), {
+    code: 'COMMAND_FAILED',
+    message: `recording config revision big: sqlite:${file} cannot grow: the disk is full`,
+  })
+  t.equal(await ledger.findConfigRevision('big'), undefined)
+  t.equal(await ledger.nextVersion('webapi'), '1.0.0', 'small things still fit')
+}
+
+t.test('a missing native module is explained', async (t) => {
+  const folder = mkdtempSync(join(tmpdir(), 'crosscloud-bare-'))
+  t.teardown(() => rmSync(folder, { recursive: true }))
+  const outfile = join(folder, 'open.mjs')
+  buildSync({
+    stdin: {
+      contents: `import { openLedger } from './open.ts'
+        openLedger('ledger.db').catch((error) => console.log(JSON.stringify({ ...error, message: error.message })))`,
+      resolveDir: fileURLToPath(new URL('../../src/ledger', import.meta.url)),
+    },
+    outfile,
+    bundle: true,
+    platform: 'node',
+    format: 'esm',
+    external: ['libsql'],
+  })
+  const { stdout } = spawnSync(process.execPath, [outfile], { cwd: folder, encoding: 'utf8' })
+  t.match(JSON.parse(stdout), {
+    code: 'UNAVAILABLE',
+    retryable: false,
+    message: /^SQLite cannot be loaded: /,
+    hint: /Install again/,
+  })
+})
+
+t.test('the released schema is never edited', async (t) => {
+  const file = join(t.testdir(), 'ledger.db')
+  await (await openLedger(file)).close()
+  const db = new Libsql(file, { readonly: true })
+  t.teardown(() => db.close())
+  const rows = db.prepare('select sql from sqlite_master where sql is not null order by name').all()
+  const sql = rows.map((row) => (row as { sql: string }).sql).join('\n')
+  t.equal(digestOf(sql), SCHEMA_0001, 'write a new migration instead')
+})
+
+t.test('queries of the history use an index', async (t) => {
+  const file = join(t.testdir(), 'ledger.db')
+  const ledger = await openLedger(file)
+  t.teardown(() => ledger.close())
+  await ledger.recordRelease(release('1.0.0'))
+  const db = new Libsql(file)
+  t.teardown(() => db.close())
+  db.exec(`
+    insert into deployments (id, number, app, environment, version, digest, config_revision,
+      started_by, state, started_at, verified)
+    with recursive n(i) as (select 1 union all select i + 1 from n where i < 30000)
+    select 'x' || i, i, 'webapi', 'e' || (i % 5), '1.0.0', '', '', 'li',
+      case when i % 3 then 'succeeded' else 'failed' end, '', 1 from n`)
+  const timed = async (what: string, query: () => Promise<unknown[]>, rows: number) => {
+    const begin = performance.now()
+    t.equal((await query()).length, rows, what)
+    const took = performance.now() - begin
+    t.ok(took < 250, `${what}: ${took.toFixed(1)} ms of 30000 deployments`)
+  }
+  await timed('current', () => ledger.current(), 5)
+  await timed('current of one', () => ledger.current('webapi'), 5)
+  await timed('newest', () => ledger.deployments({ limit: 20 }), 20)
+  await timed('none', () => ledger.deployments({ app: 'nobody', limit: 20 }), 0)
+  const environment = { environment: 'e1', state: 'failed', limit: 20 } as const
+  await timed('one environment', () => ledger.deployments(environment), 20)
+  const plan = db
+    .prepare(`explain query plan select max(number) from deployments
+      where state = 'succeeded' group by app, environment`)
+    .all()
+    .map((row) => (row as { detail: string }).detail)
+  t.same(plan, ['SEARCH deployments USING COVERING INDEX deployments_state (state=?)'])
+})
+
+t.test('the next version is always higher', async (t) => {
+  const part = fc.nat({ max: 12 })
+  fc.assert(
+    fc.property(part, part, part, (x, y, z) => {
+      const version = `${x}.${y}.${z}`
+      const next = versionAfter(version)
+      return raises(next, version) && !raises(version, next) && !raises(version, version)
+    }),
+  )
+  t.pass()
 })

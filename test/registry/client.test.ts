@@ -1,4 +1,6 @@
 import { randomBytes } from 'node:crypto'
+import { once } from 'node:events'
+import { createReadStream } from 'node:fs'
 import { createServer, type IncomingMessage } from 'node:http'
 import { createServer as createTlsServer } from 'node:https'
 import type { AddressInfo } from 'node:net'
@@ -8,6 +10,7 @@ import { buffer } from 'node:stream/consumers'
 import { setTimeout as sleep } from 'node:timers/promises'
 import t, { type Test } from 'tap'
 import { sha256 } from '../../src/core/digest.ts'
+import { StepError } from '../../src/core/errors.ts'
 import { type Log, silentLog } from '../../src/core/log.ts'
 import { run } from '../../src/core/process.ts'
 import { createSecrets } from '../../src/core/secrets.ts'
@@ -117,10 +120,17 @@ t.test('faults that pass', async (t) => {
       : Readable.from(
           (async function* () {
             yield Buffer.alloc(10)
-            throw Object.assign(new Error('source broke'), { code: 'ECONNRESET' })
+            throw new StepError('UNAVAILABLE', 'source broke')
           })(),
         )
   t.equal(await client.ensureBlob(place, broken.blob, flaky), 'uploaded', 'the source broke once')
+  const before = seen('PUT').length
+  const gone = async () => createReadStream(join(t.testdirName, 'gone'))
+  await t.rejects(client.ensureBlob(place, makeBlob().blob, gone), {
+    code: 'NOT_FOUND',
+    message: /pushing .*webapi@sha256.*ENOENT/,
+  })
+  t.ok(seen('PUT').length - before <= 1, 'a file that is gone is not tried again')
 
   const late = makeBlob()
   fail('POST', '/uploads/', {
@@ -151,7 +161,7 @@ t.test('mounts that are not made', async (t) => {
   for (const status of [401, 403, 404, 405]) {
     const { blob, open } = makeBlob()
     await client.ensureBlob(place, blob, open)
-    fail('POST', 'mount=', { status, code: 'DENIED', headers: { 'www-authenticate': '' } }, 2)
+    fail('POST', 'mount=', { status, code: 'DENIED', headers: { 'www-authenticate': '' } })
     t.equal(await client.ensureBlob(other, blob, open, place), 'uploaded', `${status}`)
   }
   const before = seen('POST').length
@@ -172,16 +182,12 @@ t.test('few uploads at a time, each once', async (t) => {
   const { client, place, fail, seen } = await setUp(t, {})
   fail('PUT', '/uploads/', { delay: 40 }, 99)
   const blobs = Array.from({ length: 12 }, () => makeBlob())
-  let running = 0
   let most = 0
-  const pushes = [...blobs, ...blobs].map(({ blob, open }) =>
-    client.ensureBlob(place, blob, async () => {
-      most = Math.max(most, ++running)
-      const source = await open()
-      source.on('close', () => running--)
-      return source
-    }),
-  )
+  const watch = setInterval(() => {
+    most = Math.max(most, seen('PUT').filter(({ status }) => status === 0).length)
+  }, 5)
+  t.teardown(() => clearInterval(watch))
+  const pushes = [...blobs, ...blobs].map(({ blob, open }) => client.ensureBlob(place, blob, open))
   t.same(new Set(await Promise.all(pushes)), new Set(['uploaded']))
   t.equal(seen('PUT').length, 12)
   t.equal(most, 4)
@@ -361,7 +367,7 @@ t.test('tokens', async (t) => {
 })
 
 t.test('token services that are not asked', async (t) => {
-  const { client, place, fail, registry } = await setUp(t, { credential: alice })
+  const { place, fail, registry } = await setUp(t, {})
   for (const realm of [
     'http://evil.example/token',
     'ftp://evil.example',
@@ -370,6 +376,7 @@ t.test('token services that are not asked', async (t) => {
   ]) {
     const headers = { 'www-authenticate': `Bearer realm="${realm}",service="x"` }
     fail('GET', '/v2/', { status: 401, headers }, 1)
+    const client = await newClient(t, { credential: alice })
     await t.rejects(client.resolve(withTag(place, '1')), {
       code: 'UNAUTHORIZED',
       message: /token service .* (?:is|carries)/,
@@ -421,6 +428,7 @@ t.test('redirects carry no password', async (t) => {
     response.end(bytes)
   }).listen(0, '127.0.0.1')
   t.teardown(() => storage.close())
+  await once(storage, 'listening')
   const to = `http://127.0.0.1:${(storage.address() as AddressInfo).port}/bucket/x?signature=a%2Fb`
   for (const status of [301, 302, 307, 308]) {
     fail('GET', '/blobs/', { status, headers: { location: to } })
@@ -435,18 +443,23 @@ t.test('redirects carry no password', async (t) => {
   fail('GET', '/blobs/', { status: 307, headers: { location: own } }, 50)
   await t.rejects(client.getBlob(place, blob), { message: /answered 307/ })
   t.ok(seen('GET', '?again').length < 10)
-  fail('GET', '/blobs/', { status: 307, headers: { location: 'file:///etc/passwd' } }, 50)
 })
 
 t.test('pushing what is there costs a request a blob', async (t) => {
   const { client, place, registry } = await setUp(t, {})
-  const image = makeImage('there', { layers: 9 })
+  const image = makeImage('there', { layers: 30 })
+  const warnings: Error[] = []
+  const warn = (warning: Error) => warnings.push(warning)
+  process.on('warning', warn)
+  t.teardown(() => process.off('warning', warn))
   await pushImage(client, withTag(place, '1'), image)
   const sent = client.bytesSent()
   const before = registry.requests.length
   await pushImage(client, withTag(place, '1'), image)
   t.equal(registry.requests.length - before, image.blobs.size + 1)
   t.equal(client.bytesSent() - sent, image.manifest.bytes.length)
+  await sleep(1)
+  t.same(warnings, [], 'no warning of too many listeners')
 })
 
 t.test('a registry with its own authority', async (t) => {
@@ -466,6 +479,7 @@ t.test('a registry with its own authority', async (t) => {
     response.setHeader('docker-content-digest', digest).end()
   }).listen(0, '127.0.0.1')
   t.teardown(() => server.close())
+  await once(server, 'listening')
   const address = `127.0.0.1:${(server.address() as AddressInfo).port}`
   const reference = { registry: address, name: 'a', tag: '1' }
   const trusting = await newClient(t, { ca: { [address]: mine.cert } })
@@ -498,7 +512,7 @@ t.test('challenges', async (t) => {
     ],
   ]
   for (const [header, expected] of cases) t.match(parseChallenges(header), expected, String(header))
-  t.equal(parseChallenges('Basic realm="a').length, 1)
+  t.match(parseChallenges('Basic realm="never closed'), [{ scheme: 'basic' }])
 })
 
 t.test('origins and locations', async (t) => {

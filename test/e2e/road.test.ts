@@ -1,0 +1,228 @@
+import { mkdtemp, readFile, rm, writeFile } from 'node:fs/promises'
+import { tmpdir } from 'node:os'
+import { join } from 'node:path'
+import { fileURLToPath } from 'node:url'
+import t, { type Test } from 'tap'
+import { createContext } from '../../src/context.ts'
+import { describe } from '../../src/core/errors.ts'
+import { silentLog } from '../../src/core/log.ts'
+import { run } from '../../src/core/process.ts'
+import { createSecrets } from '../../src/core/secrets.ts'
+import { prepareBaseRootfs } from '../../src/demo/base-image.ts'
+import { pushBase } from '../../src/demo/base-push.ts'
+import { prepareMaven } from '../../src/demo/maven.ts'
+import { baseIn, writeProject } from '../../src/demo/project.ts'
+import { parseReference } from '../../src/registry/reference.ts'
+import { startRegistry } from '../../src/registry/server.ts'
+import { type Finished, runCli, startCli } from '../support/cli.ts'
+import { startEngine, startPlainRegistry } from '../support/engine.ts'
+
+// The demo's folder: whoever ran the demo has the base image already.
+const KEPT = fileURLToPath(new URL('../../.crosscloud/demo', import.meta.url))
+
+interface Road {
+  project: string
+  docker: (...args: string[]) => Promise<string>
+  cli: (...args: string[]) => Promise<Finished>
+  json: (...args: string[]) => Promise<Record<string, unknown>>
+}
+
+const made = await prepare()
+if (typeof made === 'string') await t.test('the whole road', { skip: made }, async () => {})
+else
+  await t.test('the whole road, on a real engine, Tomcat, Maven and registries', (t) =>
+    travel(t, made),
+  )
+
+async function prepare(): Promise<Road | string> {
+  const engine = await startEngine()
+  if (typeof engine === 'string') return engine
+  t.teardown(() => engine.stop())
+  const second = await startPlainRegistry()
+  if (typeof second === 'string') return second
+  t.teardown(() => second.stop())
+  const work = await mkdtemp(join(tmpdir(), 'road-'))
+  t.teardown(() => rm(work, { recursive: true, force: true }))
+  const first = await startRegistry({ folder: join(work, 'registry') })
+  t.teardown(() => first.close())
+  let machine: Parameters<typeof writeProject>[1]
+  try {
+    machine = {
+      mavenArgs: await prepareMaven(work),
+      base: await prepareBaseRootfs(KEPT, silentLog),
+      engine: { socket: engine.socket, url: engine.address, own: false, stop: async () => {} },
+    }
+  } catch (error) {
+    return describe(error)
+  }
+  const addresses = [first.address, second.host]
+  const project = await writeProject(work, machine, addresses)
+  const env = { CROSSCLOUD_CACHE: join(work, 'cache') }
+  if (machine.base) {
+    const context = createContext({
+      cwd: project,
+      variables: {},
+      log: silentLog,
+      secrets: createSecrets(),
+      signal: new AbortController().signal,
+    })
+    await pushBase(
+      await context.registry(),
+      machine.base,
+      parseReference(baseIn(addresses)),
+      silentLog,
+    )
+    await context.close()
+  }
+  const cli = (...args: string[]) => runCli(args, { cwd: project, env })
+  return {
+    project,
+    cli,
+    docker: async (...args) => (await run('docker', ['-H', engine.address, ...args])).stdout,
+    async json(...args) {
+      const { code, stdout, stderr } = await cli(...args, '--json')
+      if (code !== 0) throw new Error(`${args.join(' ')} ended with ${code}:\n${stderr}\n${stdout}`)
+      return JSON.parse(stdout) as Record<string, unknown>
+    },
+  }
+}
+
+async function travel(t: Test, { project, cli, json, docker }: Road) {
+  const released = await json('release', '--env', 'test', '--reason', 'first')
+  t.match(released, { release: 'webapi@1.0.0', verified: true }, 'released, deployed and verified')
+  const page = await fetch(new URL('/info', String(released.url)))
+  t.match(await page.json(), { values: { greeting: 'Hello from test' } }, 'the values of test')
+
+  await t.test('promoted by digest, with other values', async (t) => {
+    const promoted = await json('promote', 'webapi@1.0.0', '--to', 'staging')
+    t.equal(promoted.digest, released.digest, 'the same digest')
+    t.equal(promoted.warMd5, released.warMd5, 'the same WAR')
+    t.not(promoted.configRevision, released.configRevision, 'another config revision')
+    const properties = await Promise.all(
+      ['test', 'staging'].map((env) =>
+        docker('exec', `webapi-${env}`, 'cat', '/etc/webapi/webapi.properties'),
+      ),
+    )
+    t.match(properties[0], /greeting = Hello from test/)
+    t.match(properties[1], /greeting = Hello from staging/)
+    const { environments } = (await json('status')) as { environments: { environment: string }[] }
+    t.strictSame(environments.map((one) => one.environment).sort(), ['staging', 'test'])
+  })
+
+  await t.test('the image in the registries is accepted by others', async (t) => {
+    const image = String(released.image)
+    const inspected = await run('skopeo', ['inspect', '--tls-verify=false', `docker://${image}`])
+    t.match(JSON.parse(inspected.stdout), {
+      Digest: released.digest,
+      Labels: { 'io.crosscloud.war.md5': released.warMd5 },
+    })
+    t.match(await docker('pull', image), String(released.digest), 'docker pull')
+    t.match(
+      await docker('logs', 'webapi-test'),
+      `WAR MD5 ${String(released.warMd5)}`,
+      'the start script tells',
+    )
+  })
+
+  await t.test('one changed file in the container is named', async (t) => {
+    const webapp = '/var/lib/tomcat10/webapps/ROOT'
+    const good = await cli('verify-md5', '--env', 'test')
+    t.equal(good.code, 0, good.stderr)
+    await docker(
+      'exec',
+      'webapi-test',
+      'sh',
+      '-c',
+      `printf x >> ${webapp}/index.jsp; touch ${webapp}/new`,
+    )
+    await docker('exec', 'webapi-test', 'rm', `${webapp}/WEB-INF/web.xml`)
+    await docker('exec', 'webapi-test', 'sh', '-c', 'printf x >> /etc/webapi/webapi.properties')
+    const { code, stderr } = await cli('verify-md5', '--env', 'test')
+    t.equal(code, 1)
+    t.match(stderr, `changed  ${webapp}/index.jsp`)
+    t.match(stderr, `missing  ${webapp}/WEB-INF/web.xml`)
+    t.match(stderr, `extra    ${webapp}/new`)
+    t.match(stderr, 'changed  /etc/webapi/webapi.properties (rendered config)')
+    t.equal(
+      (await cli('deploy', 'webapi@1.0.0', '--env', 'test')).code,
+      0,
+      'deploying puts it right',
+    )
+    t.equal((await cli('verify-md5', '--env', 'test')).code, 0)
+  })
+
+  await t.test('missing keys are all named before anything is touched', async (t) => {
+    const before = await docker('inspect', '-f', '{{.Id}}', 'webapi-test')
+    const path = join(project, 'config/test.yaml')
+    const kept = await readFile(path, 'utf8')
+    await cli('config', 'unset', '--env', 'test', '/webapi/greeting')
+    await cli('config', 'unset', '--env', 'test', '/webapi/db/url')
+    const { code, stderr } = await cli('deploy', 'webapi@1.0.0', '--env', 'test')
+    t.equal(code, 2)
+    t.match(stderr, '/webapi/greeting is missing in test')
+    t.match(stderr, '/webapi/db/url is missing in test')
+    t.equal(await docker('inspect', '-f', '{{.Id}}', 'webapi-test'), before, 'nothing was touched')
+    await writeFile(path, kept)
+  })
+
+  await t.test('bad input says what to do', async (t) => {
+    const unknown = await cli('deploy', 'webapi@1.0.0', '--env', 'prod')
+    t.equal(unknown.code, 2)
+    t.match(unknown.stderr, 'Known environments: test, staging.')
+    const absent = await cli('deploy', 'webapi@9.9.9', '--env', 'test')
+    t.equal(absent.code, 1)
+    t.match(absent.stderr, 'webapi@9.9.9 is not in the ledger')
+    const base = await cli(
+      'bake-image',
+      '--base',
+      '127.0.0.1:1/no/such:1',
+      '--war',
+      'target/webapi.war',
+    )
+    t.equal(base.code, 75, 'a registry that does not answer is worth another try')
+    t.match(base.stderr, '127.0.0.1:1/no/such:1')
+    await writeFile(join(project, 'broken.war'), 'this is no ZIP')
+    const war = await cli('bake-image', '--war', 'broken.war')
+    t.equal(war.code, 2)
+    t.match(war.stderr, 'broken.war is not a readable ZIP file')
+  })
+
+  await t.test('a version that is never healthy: the old container serves again', async (t) => {
+    const health = join(project, 'src/main/java/com/example/webapi/HealthServlet.java')
+    const good = await readFile(health, 'utf8')
+    const broken = good.replace(
+      'boolean healthy = ',
+      'System.out.println("the price list is empty"); boolean healthy = false && ',
+    )
+    t.not(broken, good)
+    await writeFile(health, broken)
+    await writeFile(
+      join(project, 'crosscloud.yml'),
+      (await readFile(join(project, 'crosscloud.yml'), 'utf8')).replace(
+        'timeout: 60s',
+        'timeout: 12s',
+      ),
+    )
+    const before = await docker('inspect', '-f', '{{.Id}}', 'webapi-test')
+    const { code, stdout, stderr } = await cli('release', '--env', 'test')
+    t.equal(code, 1, stderr)
+    t.match(stdout, 'the price list is empty', "the container's last lines are shown")
+    t.equal(await docker('inspect', '-f', '{{.Id}}', 'webapi-test'), before, 'the old container')
+    t.equal(await docker('inspect', '-f', '{{.State.Running}}', 'webapi-test'), 'true', 'serves')
+    t.equal(await docker('ps', '-aq', '--filter', 'name=webapi-test.next'), '', 'nothing is left')
+    const { deployments } = (await json('history', '--env', 'test', '--limit', '1')) as {
+      deployments: { state: string; version: string }[]
+    }
+    t.match(deployments, [{ state: 'failed', version: '1.0.1' }], 'the ledger tells')
+
+    const hurried = startCli(['deploy', 'webapi@1.0.1', '--env', 'test'], { cwd: project })
+    await hurried.until('created webapi-test.next')
+    hurried.child.kill('SIGINT')
+    const stopped = await hurried.finished
+    t.equal(stopped.code, 1, 'Ctrl-C in the middle')
+    t.match(stopped.stderr, 'stopped by SIGINT')
+    t.equal(await docker('inspect', '-f', '{{.Id}}', 'webapi-test'), before, 'still the old one')
+    t.equal(await docker('inspect', '-f', '{{.State.Running}}', 'webapi-test'), 'true', 'serves')
+    await writeFile(health, good)
+  })
+}
