@@ -1,5 +1,6 @@
 import type * as Yaml from 'yaml'
 import { fault } from './values.ts'
+import { type Replaced, scalarOf, splice } from './yaml-text.ts'
 
 type Node = Yaml.Scalar | Yaml.YAMLMap | Yaml.YAMLSeq
 type Container = Yaml.YAMLMap | Yaml.YAMLSeq
@@ -30,6 +31,9 @@ const DEEPEST = 64
 export function parseTree(yaml: typeof Yaml, text: string, json: boolean): KeyDocument {
   const document = parseStrictly(yaml, text, json)
   let places = new Map<string, Place>()
+  /** New values of scalars that were there; while nothing else changed, only their bytes do. */
+  const replaced: Replaced[] = []
+  let reshaped = false
   const index = (): Map<string, string> => {
     places = new Map()
     return readTree(yaml, document, places, json)
@@ -38,22 +42,25 @@ export function parseTree(yaml: typeof Yaml, text: string, json: boolean): KeyDo
     entries: index(),
     set(key, value) {
       const place = places.get(key)
-      if (place) setScalar(yaml, place, value)
-      else places.set(key, addKey(yaml, document.contents as Yaml.YAMLMap, key, value))
+      const old = place && setScalar(yaml, place, value)
+      if (old) replaced.push({ ...old, value })
+      else reshaped = true
+      if (!place) {
+        places.set(key, addKey(yaml, document.contents as Yaml.YAMLMap, key, value))
+      }
       result.entries.set(key, value)
     },
     remove(key) {
       removeKey(yaml, document, places.get(key))
+      reshaped = true
       result.entries = index()
     },
-    toString: () =>
-      json
-        ? `${printJson(yaml, document.contents as Node, indentOf(text))}\n`
-        : document.toString({
-            lineWidth: 0,
-            indent: indentOf(text),
-            flowCollectionPadding: !/[[{]\S/.test(text),
-          }),
+    toString() {
+      if (json) return `${printJson(yaml, document.contents, indentOf(text))}\n`
+      if (!reshaped) return splice(yaml, text, replaced)
+      const flowCollectionPadding = !/[[{]\S/.test(text)
+      return document.toString({ lineWidth: 0, indent: indentOf(text), flowCollectionPadding })
+    },
   }
   return result
 }
@@ -137,25 +144,12 @@ function scalarText(yaml: typeof Yaml, node: unknown, path: string): string {
   throw fault(`: ${path || '/'}: only texts, maps and lists are read here`)
 }
 
-/** What YAML's own schema, or an older one, would not read as this very text gets quotes. */
-function scalarOf(yaml: typeof Yaml, value: string): Yaml.Scalar {
-  const scalar = new yaml.Scalar(value)
-  const plain = /^[\p{L}/_][\p{L}\p{N}/_.-]*$/u.test(value)
-  const loose = /^(?:y|n|yes|no|on|off|true|false|null|\.nan)$/i.test(value)
-  const block = /^[^\s\p{Cc}][^\p{Cc}]*(?:\n[^\p{Cc}]*)+$/u.test(value)
-  if (!block && (!plain || loose) && !readsAsText(yaml, value)) scalar.type = 'QUOTE_DOUBLE'
-  return scalar
-}
-
-function readsAsText(yaml: typeof Yaml, value: string): boolean {
-  if (/^(?:y|n|yes|no|on|off|<<)$/i.test(value) || /[\p{Cc}\p{Zl}\p{Zp}\ufeff]/u.test(value))
-    return false
-  const document = yaml.parseDocument(value, { logLevel: 'silent' })
-  if (document.errors.length > 0 || document.warnings.length > 0) return false
-  return yaml.isScalar(document.contents) && document.contents.value === value
-}
-
-function setScalar(yaml: typeof Yaml, { container, at }: Place, value: string): void {
+/** Changes a value; tells where the old one stood in the text, if it stood there on its own. */
+function setScalar(
+  yaml: typeof Yaml,
+  { container, at }: Place,
+  value: string,
+): Omit<Replaced, 'value'> | undefined {
   const items: unknown[] = container.items
   const slot = yaml.isSeq(container)
     ? Number(at)
@@ -172,6 +166,9 @@ function setScalar(yaml: typeof Yaml, { container, at }: Place, value: string): 
   }
   if (yaml.isPair(pair)) pair.value = scalar
   else items[slot] = scalar
+  if (!yaml.isScalar(old) || !old.range || old.type?.startsWith('BLOCK')) return undefined
+  const [start, end] = old.range
+  return { start, end, quoted: old.type !== 'PLAIN' }
 }
 
 function nameOf(yaml: typeof Yaml, key: unknown): string {

@@ -128,15 +128,6 @@ export async function startEngine(
   return { socket: place.socket, url: `unix://${place.socket}`, own: true, stop }
 }
 
-/** An engine that answers already, else one of our own. */
-export async function findOrStartEngine(
-  folder: string,
-  options: { log: Log; signal?: AbortSignal | undefined; dockerHost?: string | undefined },
-): Promise<Engine> {
-  const found = await findEngine(options.log, options.dockerHost)
-  return found ?? startEngine(folder, options)
-}
-
 /** Takes the run folder for this process: a rename gives it to one of several that ask. */
 async function claim(place: Place, folder: string): Promise<void> {
   const owner = `${process.pid} ${await startTime(process.pid)}`

@@ -1,9 +1,10 @@
 import { constants } from 'node:fs'
 import { access, readdir, readFile, rm, stat, writeFile } from 'node:fs/promises'
 import { delimiter, join } from 'node:path'
-import { explain, StepError } from '../core/errors.ts'
+import { describe, explain, StepError, throwIfCancelled } from '../core/errors.ts'
 import type { Log } from '../core/log.ts'
-import { run } from '../core/process.ts'
+import { type RunOptions, run } from '../core/process.ts'
+import { wait } from '../core/retry.ts'
 
 /** What the demo, or the project's own tests, may need a machine to have. */
 export type Need = 'engine' | 'maven' | 'base' | 'tests'
@@ -112,11 +113,15 @@ export async function installPackages(
     log: { ...log, output: log.debug },
     signal,
   }
-  const wait = ['-o', 'DPkg::Lock::Timeout=120', '-o', 'Acquire::Retries=3']
+  const aptOptions = ['-o', 'DPkg::Lock::Timeout=120', '-o', 'Acquire::Retries=3']
   const restore = await keepServicesStopped()
   try {
-    await updateLists(wait, options)
-    await run('apt-get', ['install', '-y', '--no-install-recommends', ...wait, ...names], options)
+    await updateLists(aptOptions, options, log)
+    await run(
+      'apt-get',
+      ['install', '-y', '--no-install-recommends', ...aptOptions, ...names],
+      options,
+    )
   } catch (error) {
     throw explain(`Debian's packages could not be installed (${list})`, error)
   } finally {
@@ -124,16 +129,19 @@ export async function installPackages(
   }
 }
 
-/** apt's own lock timeout does not cover the package lists, so a second try waits for the first. */
-async function updateLists(wait: string[], options: Parameters<typeof run>[2]): Promise<void> {
+/**
+ * apt's own lock timeout does not cover the package lists, so this waits for another apt by trying
+ * again. Old lists may do: what the installation says then is what counts.
+ */
+async function updateLists(options: string[], runOptions: RunOptions, log: Log): Promise<void> {
   for (let attempt = 1; ; attempt++) {
     try {
-      await run('apt-get', ['update', ...wait], options)
+      await run('apt-get', ['update', ...options], runOptions)
       return
     } catch (error) {
-      const { wait: pause } = await import('../core/retry.ts')
-      if (attempt >= 6 || options?.signal?.aborted) throw error
-      await pause(5000, options?.signal)
+      throwIfCancelled(runOptions.signal)
+      if (attempt < 6) await wait(5000, runOptions.signal)
+      else return log.warn(`Debian's package lists could not be updated: ${describe(error)}`)
     }
   }
 }

@@ -61,8 +61,9 @@ export function createDeployments({ read, write, now }: Access): Deployments {
       })
     },
 
-    async deployments({ app, environment, state, limit }) {
+    async deployments({ app, version, environment, state, limit }) {
       if (app !== undefined) checkName('application', app)
+      if (version !== undefined) checkVersion(version)
       if (environment !== undefined) checkName('environment', environment)
       if (state !== undefined && !deploymentStates.includes(state)) {
         throw invalid(`"${state}" is not a state; known: ${deploymentStates.join(', ')}`)
@@ -71,6 +72,7 @@ export function createDeployments({ read, write, now }: Access): Deployments {
       return await read('reading the history', async (db) => {
         let query = db.selectFrom('deployments').selectAll().orderBy('number', 'desc').limit(limit)
         if (app !== undefined) query = query.where('app', '=', app)
+        if (version !== undefined) query = query.where('version', '=', version)
         if (environment !== undefined) query = query.where('environment', '=', environment)
         if (state !== undefined) query = query.where('state', '=', state)
         return await withHosts(db, await query.execute())

@@ -84,6 +84,7 @@ async function connect(file: string): Promise<Connection> {
       const driver = sqlite.createDriver()
       driver.beginTransaction = async (_connection, { accessMode }) =>
         accessMode === 'read only' ? beginReading(handle) : beginWriting(handle)
+      driver.rollbackTransaction = async () => rollback(handle)
       return driver
     },
     createQueryCompiler: () => sqlite.createQueryCompiler(),
@@ -116,9 +117,14 @@ function beginReading(handle: Handle): void {
   try {
     handle.exec('select 1 from counters')
   } catch (error) {
-    handle.exec('rollback')
+    rollback(handle)
     throw error
   }
+}
+
+/** SQLite itself has rolled back after some faults, such as a full disk. */
+function rollback(handle: Handle): void {
+  if (handle.inTransaction) handle.exec('rollback')
 }
 
 /** SQLite can roll back its DDL, so one transaction is all the lock that migrations need. */
@@ -130,7 +136,7 @@ async function prepare({ handle, db }: Connection, name: string): Promise<void> 
       await migrate(connection, { name })
       handle.exec('commit')
     } catch (error) {
-      handle.exec('rollback')
+      rollback(handle)
       throw error
     }
   })
@@ -139,7 +145,7 @@ async function prepare({ handle, db }: Connection, name: string): Promise<void> 
 /** Brings everything into the one file, so that it may be copied or cached alone. */
 async function disconnect({ handle, db }: Connection): Promise<void> {
   try {
-    handle.exec('pragma wal_checkpoint(truncate)')
+    handle.exec('pragma busy_timeout = 0; pragma wal_checkpoint(truncate)')
   } catch {
     // Another process reads or writes; the last one to close does it.
   }

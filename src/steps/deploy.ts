@@ -2,7 +2,7 @@ import { randomUUID } from 'node:crypto'
 import { hostname } from 'node:os'
 import { z } from 'zod'
 import { parseDigest } from '../core/digest.ts'
-import { StepError, toStepError } from '../core/errors.ts'
+import { describe, StepError, toStepError } from '../core/errors.ts'
 import type { Deployment, DeploymentEnd, Ledger, Lock, Release } from '../ledger/ledger.ts'
 import { withDigest } from '../registry/reference.ts'
 import type { EnvironmentSettings } from '../settings.ts'
@@ -63,18 +63,19 @@ export const deploy = defineStep({
     const plan = await prepare(release, environment, context)
     return withLock(release.app, environment, reason, context, async (checkLock) => {
       const deployment = await begin(plan, reason, ledger, context)
-      try {
-        const results = await carryOut(plan, deployment, checkLock, context)
-        await ledger.endDeployment(deployment.id, {
-          state: 'succeeded',
-          hosts: results.map((result) => ({ ...result, ok: true })),
-          verified: true,
+      const results = await carryOut(plan, deployment, checkLock, context).catch(async (error) => {
+        // A ledger that cannot be written to must not hide why the deployment failed.
+        await ledger.endDeployment(deployment.id, failureOf(error, context)).catch((fault) => {
+          context.log.warn(`the ledger does not know of this failure: ${describe(fault)}`)
         })
-        return summary(plan, deployment, results)
-      } catch (error) {
-        await ledger.endDeployment(deployment.id, failureOf(error, context))
         throw error
-      }
+      })
+      await ledger.endDeployment(deployment.id, {
+        state: 'succeeded',
+        hosts: results.map((result) => ({ ...result, ok: true })),
+        verified: true,
+      })
+      return summary(plan, deployment, results)
     })
   },
 })

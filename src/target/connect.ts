@@ -135,7 +135,8 @@ function sshAgent(to: Extract<EngineAddress, { kind: 'ssh' }>, config: string | 
 export const SSH_FAILED = 'SSH_FAILED'
 
 function tunnel(args: string[]): Duplex {
-  const child = spawn('ssh', args, { stdio: ['pipe', 'pipe', 'pipe'] })
+  // Out of the terminal's process group: Ctrl-C must not cut the way back to the old container.
+  const child = spawn('ssh', args, { stdio: ['pipe', 'pipe', 'pipe'], detached: true })
   let said = ''
   const socket = new Duplex({
     read() {

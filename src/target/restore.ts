@@ -74,7 +74,9 @@ export async function bringBack(
     if (change === failed) standing.error ??= cause.message
     hosts.push(standing)
   }
-  const error = new StepError(cause.code, [cause.message, ...lines].join('\n'), {
+  const named = cause.message.includes(failed.host.name)
+  const what = named ? cause.message : `host ${failed.host.name}: ${cause.message}`
+  const error = new StepError(cause.code, [what, ...lines].join('\n'), {
     hint: cause.hint,
     retryable: cause.retryable,
     cause,

@@ -215,6 +215,10 @@ async function travel(t: Test, { project, cli, json, docker }: Road) {
     }
     t.match(deployments, [{ state: 'failed', version: '1.0.1' }], 'the ledger tells')
 
+    const early = await cli('promote', 'webapi@1.0.1', '--to', 'staging')
+    t.equal(early.code, 1, 'what failed in test goes no further')
+    t.match(early.stderr, 'webapi@1.0.1 has not run, verified, in test')
+
     const hurried = startCli(['deploy', 'webapi@1.0.1', '--env', 'test'], { cwd: project })
     await hurried.until('created webapi-test.next')
     hurried.child.kill('SIGINT')

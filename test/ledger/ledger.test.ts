@@ -27,7 +27,7 @@ await ledgerConformance(t, 'sqlite', async (t) => {
   return (options) => openSqliteLedger(file, options)
 })
 
-const SCHEMA_0001 = 'sha256:'
+const SCHEMA_0001 = 'sha256:493cba58e8fc361e974c0b830243197c7c968dcb668f982fdf8c72dc25031b8b'
 
 interface Worker {
   ready: Promise<unknown>

@@ -372,3 +372,47 @@ int main(void) {
   }
 }
 `
+
+export interface SshDoor {
+  /** `ssh://root@127.0.0.1:2222` */
+  address: string
+  /** For `ssh -F`. */
+  config: string
+  stop(): Promise<void>
+}
+
+/** An ssh server whose docker client speaks to this engine. */
+export async function startSshDoor(engine: TestEngine): Promise<SshDoor | string> {
+  const reason = missingProgram('ssh', 'docker')
+  if (reason) return reason
+  if (!executable('/usr/sbin', 'sshd')) return 'needs sshd (Debian: openssh-server)'
+  const folder = await mkdtemp(join(tmpdir(), 'ccs-'))
+  const file = (name: string) => join(folder, name)
+  for (const name of ['host', 'user']) {
+    await exec('ssh-keygen', ['-q', '-t', 'ed25519', '-N', '', '-f', file(name)])
+  }
+  const port = await freePort()
+  const hostKey = await readFile(file('host.pub'), 'utf8')
+  await writeFile(file('known'), `[127.0.0.1]:${port} ${hostKey}`)
+  const server = [
+    ...[`Port ${port}`, 'ListenAddress 127.0.0.1', `HostKey ${file('host')}`, 'UsePAM no'],
+    ...[`AuthorizedKeysFile ${file('user.pub')}`, 'StrictModes no', 'PidFile none'],
+    ...['PermitRootLogin yes', `SetEnv DOCKER_HOST=unix://${engine.socket}`],
+  ]
+  await writeFile(file('sshd_config'), `${server.join('\n')}\n`)
+  const client = [`IdentityFile ${file('user')}`, 'IdentitiesOnly yes']
+  client.push(`UserKnownHostsFile ${file('known')}`, 'StrictHostKeyChecking yes')
+  await writeFile(file('config'), `${client.join('\n')}\n`)
+  // sshd wants this folder, which Debian's own start script makes.
+  await mkdir('/run/sshd', { recursive: true })
+  const daemon = spawn('/usr/sbin/sshd', ['-D', '-e', '-f', file('sshd_config')], {
+    stdio: 'ignore',
+  })
+  const stop = async () => {
+    const ended = new Promise((resolve) => daemon.once('exit', resolve))
+    if (daemon.exitCode === null && daemon.kill()) await ended
+    await rm(folder, { recursive: true, force: true })
+  }
+  await sleep(300)
+  return { address: `ssh://root@127.0.0.1:${port}`, config: file('config'), stop }
+}

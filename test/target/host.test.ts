@@ -10,6 +10,7 @@ import {
   registryLogin,
   startEngine,
   startPlainRegistry,
+  startSshDoor,
   type TestEngine,
 } from '../support/engine.ts'
 import { hostConformance, settings, untilText } from './host-conformance.ts'
@@ -121,6 +122,26 @@ if (typeof engine === 'string' || typeof registry === 'string') {
     await detailsOfDocker(t, engine, image)
     await host.close()
   })
+
+  const door = await startSshDoor(engine)
+  if (typeof door === 'string') {
+    t.test('over ssh', { skip: door }, async () => {})
+  } else {
+    t.teardown(() => door.stop())
+    t.test('over ssh', async (t) => {
+      await engine.docker.getImage(image).remove({ force: true })
+      const { address, config: sshConfig } = door
+      const host = await connectDocker({ name: 'app-03', address, credentials, signal, sshConfig })
+      await hostConformance(t, { host, image, application })
+      await host.close()
+      const stranger = await connectDocker({ name: 'h', address, credentials, signal })
+      await t.rejects(stranger.ping(), {
+        code: 'UNAVAILABLE',
+        message: /^host h \(ssh:.*: (Host key verification failed|.*Permission denied)/,
+      })
+      await stranger.close()
+    })
+  }
 
   t.test('over TCP with mutual TLS', async (t) => {
     const { address, certificates } = engine.tcp ?? { address: '', certificates: '' }

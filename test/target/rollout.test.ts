@@ -175,7 +175,11 @@ async function rollouts(one: TestEngine, two: TestEngine, repository: string): P
         throw new StepError('VERIFY_FAILED', 'index.html was changed', { hint: 'bake again' })
       }
       const { error } = await fail({ spec: spec('one', v2), verify })
-      t.match(error, { code: 'VERIFY_FAILED', message: /index\.html/, hint: 'bake again' })
+      t.match(error, {
+        code: 'VERIFY_FAILED',
+        message: /^host app-01: index\.html/,
+        hint: 'bake again',
+      })
       await expectOld(t)
     })
 
