@@ -24,10 +24,6 @@ export function sha256(bytes: string | Uint8Array): Digest {
   return `sha256:${createHash('sha256').update(bytes).digest('hex')}`
 }
 
-export function md5(bytes: string | Uint8Array): string {
-  return createHash('md5').update(bytes).digest('hex')
-}
-
 /** Digest for people: `sha256:` and twelve digits. */
 export function shortDigest(digest: string): string {
   return digest.slice(0, 'sha256:'.length + 12)

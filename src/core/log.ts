@@ -1,3 +1,5 @@
+import { stripVTControlCharacters } from 'node:util'
+
 /**
  * What the rest of the program may say. One line a fact; a section is a stretch of work with a
  * title; progress replaces itself on a terminal and is silent elsewhere.
@@ -51,7 +53,8 @@ export function createLog(options: LogOptions): Log {
   }
   const say = (level: Level) => (text: string) => {
     if (level === 'debug' && !verbose) return
-    for (const line of text.split('\n')) emit(face.line(level, line, depth))
+    const told = level === 'output' ? withoutControls(text) : text
+    for (const line of told.split('\n')) emit(face.line(level, line, depth))
   }
 
   return {
@@ -85,6 +88,12 @@ export function createLog(options: LogOptions): Log {
       }
     },
   }
+}
+
+/** Another program's output gets no colours, and cannot end our sections or move the cursor. */
+function withoutControls(text: string): string {
+  // biome-ignore lint/suspicious/noControlCharactersInRegex: those are what is taken out
+  return stripVTControlCharacters(text).replace(/[\x00-\x08\x0b-\x1f\x7f]/g, '')
 }
 
 const indent = (depth: number) => '  '.repeat(depth)

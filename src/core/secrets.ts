@@ -38,8 +38,3 @@ function leakedForms(value: string): string[] {
   for (const line of value.split(/\r?\n/)) forms.push(line)
   return forms.filter((form) => form.length >= SHORTEST)
 }
-
-/** A URL as it may be shown: the password replaced. Anything that is not a URL comes back as it is. */
-export function maskUrl(text: string): string {
-  return text.replace(/^([a-z][a-z0-9+.-]*:\/\/[^:@/?#]*):[^@/?#]*@/i, `$1:${MASK}@`)
-}

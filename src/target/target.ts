@@ -1,5 +1,4 @@
 import type { Readable } from 'node:stream'
-import type { Digest } from '../core/digest.ts'
 
 /** How an environment wants its containers. Read from `container:` in crosscloud.yml. */
 export interface ContainerSettings {
@@ -101,13 +100,4 @@ export interface HostResult {
   duration: number
   /** Milliseconds between stopping the old container and the new one's first healthy answer. */
   silence: number
-}
-
-export interface Verification {
-  warMd5: string
-  digest: Digest
-  files: number
-  changed: string[]
-  missing: string[]
-  extra: string[]
 }
