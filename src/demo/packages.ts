@@ -117,11 +117,13 @@ export async function installPackages(
   const restore = await keepServicesStopped()
   try {
     await updateLists(aptOptions, options, log)
-    await run(
-      'apt-get',
-      ['install', '-y', '--no-install-recommends', ...aptOptions, ...names],
-      options,
-    )
+    const install = ['install', '-y', '--no-install-recommends', ...aptOptions, ...names]
+    await run('apt-get', install, options).catch(async () => {
+      throwIfCancelled(signal)
+      // An installation that was killed half-way must be finished before another may begin.
+      await run('dpkg', ['--configure', '-a'], options)
+      await run('apt-get', install, options)
+    })
   } catch (error) {
     throw explain(`Debian's packages could not be installed (${list})`, error)
   } finally {

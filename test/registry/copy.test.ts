@@ -128,6 +128,11 @@ t.test('to another registry', async (t) => {
   t.match(puts.at(-1)?.path, /\/1$/, 'children before the index')
   t.equal(puts.length, 3)
 
+  const before = two.requests.length
+  const again = await copy(at(one, 'team/multi', 'x'), at(two, 'prod/multi', '2'))
+  t.same(again, { digest: index.digest, changed: true, blobs: none }, 'children are there')
+  t.equal(two.requests.slice(before).filter(({ method }) => method === 'PUT').length, 1)
+
   const arm = await copy(at(one, 'team/multi', 'x'), at(two, 'prod/multi', 'arm'), {
     platform: 'linux/arm64',
   })
