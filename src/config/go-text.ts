@@ -1,5 +1,5 @@
 import { posix } from 'node:path'
-import { fault, isList, isMap, mapOf, type Value } from './values.ts'
+import { fault, isList, isMap, mapOf, refuseLong, type Value } from './values.ts'
 
 /** Go's path.Clean: shortest equal path, never a trailing slash, "." for nothing. */
 export function cleanPath(path: string): string {
@@ -26,17 +26,23 @@ export function splitText(text: string, separator: string): string[] {
 
 /** Go's strings.Replace: at most `n` times, all when n < 0; an empty `old` stands before each character. */
 export function replaceText(text: string, old: string, replacement: string, n: number): string {
-  if (n < 0) n = Number.POSITIVE_INFINITY
+  const most = n < 0 ? Number.POSITIVE_INFINITY : n
   const pieces = old === '' ? ['', ...Array.from(text)] : text.split(old)
-  if (old === '') {
-    const shown = pieces.map((piece, i) => (i < n ? piece + replacement : piece))
-    return shown.join('')
-  }
+  const count = Math.min(most, old === '' ? pieces.length : pieces.length - 1)
+  refuseLong(text.length + count * (replacement.length - old.length))
+  if (old === '') return pieces.map((piece, i) => (i < most ? piece + replacement : piece)).join('')
   let result = pieces[0] ?? ''
   for (const [i, piece] of pieces.slice(1).entries()) {
-    result += (i < n ? replacement : old) + piece
+    result += (i < most ? replacement : old) + piece
   }
   return result
+}
+
+/** Go's strings.Join. */
+export function joinTexts(items: readonly string[], separator: string): string {
+  const characters = items.reduce((sum, item) => sum + item.length, 0)
+  refuseLong(characters + separator.length * Math.max(0, items.length - 1))
+  return items.join(separator)
 }
 
 /** Go's strings.ToUpper and ToLower map one character to one character: ß stays ß. */

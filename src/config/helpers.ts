@@ -6,6 +6,7 @@ import {
   dirPath,
   formatTime,
   indexInto,
+  joinTexts,
   mapCase,
   parseBool,
   parseJson,
@@ -122,7 +123,7 @@ const textHelpers: Record<string, Helper> = {
   base: helper([read.text], (_, path) => basePath(path)),
   dir: helper([read.text], (_, path) => dirPath(path)),
   split: helper([read.text, read.text], (_, text, separator) => splitText(text, separator)),
-  join: helper([read.scalarTexts, read.text], (_, items, separator) => items.join(separator)),
+  join: helper([read.scalarTexts, read.text], (_, items, separator) => joinTexts(items, separator)),
   contains: helper([read.text, read.text], (_, text, part) => text.includes(part)),
   trimSuffix: helper([read.text, read.text], (_, text, end) =>
     end !== '' && text.endsWith(end) ? text.slice(0, -end.length) : text,
@@ -179,10 +180,12 @@ const listHelpers: Record<string, Helper> = {
   sortByLength: helper([read.texts], (_, items) =>
     items.toSorted((a, b) => byteLength(a) - byteLength(b)),
   ),
-  sortKVByLength: helper([read.list], (_, items) => {
-    const length = (item: Value) => byteLength(read.text(isMap(item) ? item.key : undefined))
-    return items.toSorted((a, b) => length(a) - length(b))
-  }),
+  sortKVByLength: helper([read.list], (_, items) =>
+    items
+      .map((item) => ({ item, length: byteLength(read.text(isMap(item) ? item.key : undefined)) }))
+      .sort((a, b) => a.length - b.length)
+      .map(({ item }) => item),
+  ),
 }
 
 function compare(a: Value, b: Value): number {

@@ -47,6 +47,8 @@ export interface RequiredKey {
 
 const LONGEST_FILE = 8 * 1024 * 1024
 const LONGEST_ALL = 64 * 1024 * 1024
+/** Characters that one template's values and loops may make, the inner ones of nested loops counted again. */
+const MOST_CHARACTERS = 4 * LONGEST_FILE
 const MOST_CALLS = 1_000_000
 /** milliseconds, for all templates together */
 const LONGEST_TIME = 30_000
@@ -241,7 +243,7 @@ function renderOne(
       if (options.fileExists) return options.fileExists(path)
       throw fault('the files of the container are not known here', 'Use a key instead.')
     },
-    limits: { characters: LONGEST_FILE, calls: MOST_CALLS, deadline },
+    limits: { characters: MOST_CHARACTERS, calls: MOST_CALLS, deadline },
     onMissing: (at) => noteMissing(template, view, findings, at),
   }
   const text = compiled.render(session)

@@ -115,5 +115,6 @@ function negate(node: Expression | undefined): Expression | undefined {
 }
 
 function constantKey(node: Expression | undefined): string | undefined {
-  return node?.type === 'StringLiteral' ? String(node.value) : undefined
+  const text = node?.type === 'StringLiteral' ? String(node.value) : ''
+  return text.startsWith('/') ? text : undefined
 }

@@ -10,13 +10,14 @@ import {
   kindOf,
   type Missing,
   missing,
+  refuseLong,
   truth,
   type Value,
 } from './values.ts'
 
 /** What one rendering may use at most; templates are code. */
 export interface Limits {
-  /** Characters a template or one of its values may have. */
+  /** Characters that all values and loops of a template may make together. */
   characters: number
   /** Helper calls and loop rounds. */
   calls: number
@@ -42,15 +43,16 @@ export function bindHelpers(
   native: Record<'each' | 'with', HelperDelegate>,
 ): Record<string, (this: unknown, ...args: unknown[]) => unknown> {
   let calls = 0
+  let made = 0
   let file = ''
   let line = 0
   const host: HelperHost = { ...session, missing: (key) => missing(key, file, line) }
 
   const spend = (characters = 0) => {
     if (++calls > session.limits.calls) throw fault('the template loops too often')
-    if (characters > session.limits.characters) throw fault('the result is too large')
-    if (calls % 64 === 0 && Date.now() > session.limits.deadline)
-      throw fault('rendering takes too long')
+    made += characters
+    if (made > session.limits.characters) throw fault('the template makes too much text')
+    if (Date.now() > session.limits.deadline) throw fault('rendering takes too long')
   }
 
   /** Runs one call at its place in the template. */
@@ -95,7 +97,10 @@ export function bindHelpers(
       const options = args.pop() as Options
       return at(options, () => {
         const result = callHelper(name, args as Value[], host)
-        if (typeof result === 'string') spend(result.length)
+        if (typeof result === 'string') {
+          refuseLong(result.length)
+          spend(result.length)
+        }
         return result
       })
     }

@@ -67,6 +67,14 @@ export function fault(message: string, hint?: string): StepError {
   return new StepError('INPUT_INVALID', message, { hint })
 }
 
+/** Characters that a value made by a helper may have. */
+export const LONGEST_VALUE = 1024 * 1024
+
+/** Refuses a result before it is built. */
+export function refuseLong(characters: number): void {
+  if (characters > LONGEST_VALUE) throw fault('the value is too large')
+}
+
 /** Turns an argument into what a helper needs, or throws a fault that does not show the value. */
 export type Reader<T> = (value: Value) => T
 

@@ -41,7 +41,13 @@ export function accessTo(database: Database, isClosed: () => boolean): Access {
   }
   return {
     read: (what, query) =>
-      run(what, () => db.transaction().setAccessMode('read only').execute(query)),
+      run(what, () =>
+        db
+          .transaction()
+          .setIsolationLevel('repeatable read')
+          .setAccessMode('read only')
+          .execute(query),
+      ),
     write: (what, change) => run(what, () => db.transaction().execute(change)),
     now: database.now,
   }

@@ -9,19 +9,21 @@ export interface OpenLedgerOptions {
   signal?: AbortSignal | undefined
 }
 
-/** Opens the ledger at `sqlite:path` or at a plain path; its driver is loaded only now. */
+/**
+ * Opens the ledger at `sqlite:path`, a plain path or `mysql://user:password@host/database`; the
+ * driver is loaded only now.
+ */
 export async function openLedger(url: string, options: OpenLedgerOptions = {}): Promise<Ledger> {
   const { folder = '.', signal } = options
   // One letter before the colon is a drive of Windows.
   const scheme = /^([a-z][a-z0-9+.-]+):/i.exec(url)?.[1]?.toLowerCase()
   if (scheme === 'mysql') {
-    throw new StepError('INPUT_INVALID', 'ledger: MySQL comes with a later version', {
-      hint: 'Use an SQLite file for now: sqlite:path.',
-    })
+    const { openMysqlLedger } = await import('./mysql.ts')
+    return await openMysqlLedger(url, { signal })
   }
   if (scheme !== undefined && scheme !== 'sqlite') {
     throw new StepError('INPUT_INVALID', `ledger: ${scheme}: is not known`, {
-      hint: 'Use sqlite:path.',
+      hint: 'Use sqlite:path or mysql://user:password@host/database.',
     })
   }
   const path = scheme === 'sqlite' ? url.slice('sqlite:'.length).replace(/^\/\/(?=\/)/, '') : url

@@ -97,8 +97,8 @@ async function pushUnlessThere(options: {
   const blobs = new Map(
     [layout.content.config, ...layout.content.layers].map((blob) => [blob.digest, blob]),
   )
-  const base = layout.base && sameRegistry(layout.base, target) ? [layout.base] : []
-  await registry.authorizePush(target, base)
+  const { base } = layout
+  await registry.authorizePush(target, base?.registry === target.registry ? [base] : [])
   const existing = await registry.resolve(reference)
   if (existing === layout.manifest.digest) return { present: blobs.size, mounted: 0, uploaded: 0 }
   if (existing !== undefined && !overwrite) throw tagTaken(reference, existing, layout)
@@ -114,10 +114,6 @@ async function pushUnlessThere(options: {
   )
   await registry.putManifest(reference, layout.manifest)
   return counts
-}
-
-function sameRegistry(one: Repository, other: Repository): boolean {
-  return one.registry === other.registry
 }
 
 async function pushBlob(

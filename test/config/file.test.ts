@@ -89,6 +89,7 @@ t.test('YAML: scalars stay as they are written', async (t) => {
       '/webapi/list/0': 'a',
       '/webapi/list/1': '2.0',
       '/webapi/list/2/n': 'No',
+      '/webapi/deep/er': 'on',
       '/flat/key': '2024-01-02',
       '/folded': 'one two\n',
       '/007': 'agent',

@@ -59,6 +59,7 @@ export async function startEngine(options: { tls?: boolean } = {}): Promise<Test
     ],
     { stdio: ['ignore', 'pipe', 'pipe'], detached: true },
   )
+  endWithUs(daemon)
   const log = createWriteStream(join(folder, 'log'))
   daemon.stdout.pipe(log, { end: false })
   daemon.stderr.pipe(log, { end: false })
@@ -78,6 +79,13 @@ export async function startEngine(options: { tls?: boolean } = {}): Promise<Test
     return `dockerd did not start: ${said}`
   }
   return { socket, address: `unix://${socket}`, docker, tcp, stop }
+}
+
+/** A test file that crashes runs no teardown; its servers shall end all the same. */
+function endWithUs(child: ChildProcess): void {
+  const end = () => child.kill()
+  process.once('exit', end)
+  child.once('exit', () => process.removeListener('exit', end))
 }
 
 async function makeBridge(name: string): Promise<void> {
@@ -216,6 +224,7 @@ export async function startPlainRegistry(
   const server = spawn('docker-registry', ['serve', join(folder, 'config.yml')], {
     stdio: 'ignore',
   })
+  endWithUs(server)
   const stop = async () => {
     const ended = new Promise((resolve) => server.once('exit', resolve))
     if (server.exitCode === null && server.kill()) await ended
@@ -269,6 +278,7 @@ export async function startSshDoor(engine: TestEngine): Promise<SshDoor | string
   const daemon = spawn('/usr/sbin/sshd', ['-D', '-e', '-f', file('sshd_config')], {
     stdio: 'ignore',
   })
+  endWithUs(daemon)
   const stop = async () => {
     const ended = new Promise((resolve) => daemon.once('exit', resolve))
     if (daemon.exitCode === null && daemon.kill()) await ended

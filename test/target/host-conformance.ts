@@ -6,7 +6,7 @@ import { compareFiles, readContainerFile } from '../../src/target/verify.ts'
 
 export interface ConformanceSetting {
   host: Host
-  /** The demo image of test/support/engine.ts by digest, not pulled yet. */
+  /** The demo image of test/support/demo-image.ts by digest, not pulled yet. */
   image: string
   /** What is in its /app/ROOT. */
   application: Record<string, string>

@@ -3,10 +3,10 @@ import t, { type Test } from 'tap'
 import { StepError } from '../../src/core/errors.ts'
 import { connectDocker } from '../../src/target/docker.ts'
 import type { RegistryCredential } from '../../src/target/target.ts'
+import { demoApplication, publishDemoImage } from '../support/demo-image.ts'
 import {
-  demoApplication,
   freePort,
-  publishDemoImage,
+  missingProgram,
   registryLogin,
   startEngine,
   startPlainRegistry,
@@ -56,9 +56,9 @@ const [engine, registry] = await Promise.all([
 ])
 if (typeof engine !== 'string') t.teardown(() => engine.stop())
 if (typeof registry !== 'string') t.teardown(() => registry.stop())
-const reason = [engine, registry].find((one) => typeof one === 'string')
+const reason = [engine, registry, missingProgram('gcc')].find((one) => typeof one === 'string')
 
-if (typeof engine === 'string' || typeof registry === 'string') {
+if (reason || typeof engine === 'string' || typeof registry === 'string') {
   t.test('Docker host', { skip: String(reason) }, async () => {})
 } else {
   const image = await publishDemoImage(engine, `${registry.host}/team/demo`, '1')

@@ -5,9 +5,10 @@ import { connectDocker } from '../../src/target/docker.ts'
 import { mend } from '../../src/target/mend.ts'
 import { isRolloutFailure, type RolloutOptions, rollOut } from '../../src/target/rollout.ts'
 import type { ContainerSettings, ContainerSpec, Host } from '../../src/target/target.ts'
+import { publishDemoImage } from '../support/demo-image.ts'
 import {
   freePort,
-  publishDemoImage,
+  missingProgram,
   startEngine,
   startPlainRegistry,
   type TestEngine,
@@ -25,7 +26,14 @@ for (const server of [first, second, registry]) {
   if (typeof server !== 'string') t.teardown(() => server.stop())
 }
 
-if (typeof first === 'string' || typeof second === 'string' || typeof registry === 'string') {
+const gcc = missingProgram('gcc')
+if (gcc) {
+  t.test('rollouts', { skip: gcc }, async () => {})
+} else if (
+  typeof first === 'string' ||
+  typeof second === 'string' ||
+  typeof registry === 'string'
+) {
   const skip = [first, second, registry].filter((one) => typeof one === 'string').join('; ')
   t.test('rollouts', { skip }, async () => {})
 } else {
