@@ -11,8 +11,9 @@ export interface Streams {
 /** Outputs as `CROSSCLOUD_…` lines for GitLab's dotenv reports; the next step reads them as inputs. */
 export function dotenvLines(outputs: Record<string, unknown>): string {
   const lines = Object.entries(outputs).flatMap(([name, value]) => {
-    if (value === undefined) return []
-    const text = typeof value === 'string' ? value : JSON.stringify(value)
+    // GitLab allows 5 KB in all: lists are for --json.
+    if (value === undefined || typeof value === 'object') return []
+    const text = String(value)
     if (!/[\r\n]/.test(text)) return [`${variableName(name)}=${text}\n`]
     throw new StepError('INTERNAL', `output ${name} has a line break; dotenv cannot carry it`)
   })

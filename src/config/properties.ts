@@ -1,3 +1,4 @@
+import type { KeyDocument } from './tree.ts'
 import { fault } from './values.ts'
 
 /** One logical line of a `.properties` file, with the text it was read from. */
@@ -7,19 +8,11 @@ interface Line {
   entry?: { spelling: string; key: string; value: string }
 }
 
-/** A `.properties` file that can be changed without touching its other lines. */
-export interface PropertiesDocument {
-  entries: Map<string, string>
-  set(key: string, value: string): void
-  remove(key: string): void
-  toString(): string
-}
-
 /**
  * Reads the format of java.util.Properties, in UTF-8. A key written `/webapi/db/url` is taken as it
  * is; `webapi.db.url` means the same key. A segment that has a dot needs the first form.
  */
-export function parseProperties(text: string): PropertiesDocument {
+export function parseProperties(text: string): KeyDocument {
   const newline = /\r\n|\r|\n/.exec(text)?.[0] ?? '\n'
   const lines = readLines(text)
   const byKey = new Map<string, Line>()
@@ -35,7 +28,7 @@ export function parseProperties(text: string): PropertiesDocument {
     number += countNewlines(line.raw)
   }
   const slashes = spellings.length > 0 && spellings.every((spelling) => spelling.startsWith('/'))
-  const document: PropertiesDocument = {
+  const document: KeyDocument = {
     entries: new Map([...byKey].map(([key, { entry }]) => [key, entry?.value ?? ''])),
     set(key, value) {
       const known = byKey.get(key)

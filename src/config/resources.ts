@@ -125,9 +125,10 @@ function parseResource(
   try {
     const { template, ...others } = parse(text)
     for (const name of Object.keys(others)) {
-      problems.push(
-        `${file}:${lineOf(text, name) ?? 1}: ${name} is not known${didYouMean(name, ['template', ...known])}; all fields belong to [template]`,
-      )
+      const why = known.includes(name)
+        ? `${name} belongs below [template]`
+        : `${name} is not known${didYouMean(name, ['template', ...known])}`
+      problems.push(`${file}:${lineOf(text, name) ?? 1}: ${why}`)
     }
     if (isTable(template)) return template
     problems.push(`${file}: there is no [template]`)

@@ -14,6 +14,8 @@ export interface CompiledTemplate {
   render(session: Session): string
 }
 
+const DEEPEST = 100
+
 /** A file of templates/ and what it includes. */
 interface Unit {
   file: string
@@ -119,6 +121,7 @@ function readUnit(
 ): Unit | StepError {
   try {
     const source = decode(files, file)
+    refuseDeep(source, file)
     const program = parse(engine, source, file)
     const partial = (name: string) => partialFile(files, name)
     const problems = checkAndRewrite(program, { fields: included, partial })
@@ -163,6 +166,17 @@ function parse(engine: typeof Handlebars, source: string, file: string): Program
     const [first = '', near] = text.split('\n')
     const what = near === undefined ? first : `syntax error near ${near.trim()}`
     throw new StepError('INPUT_INVALID', `${file}:${line}: ${what}`, { cause: error })
+  }
+}
+
+/** The time Handlebars takes grows with the square of the nesting. */
+function refuseDeep(source: string, file: string): void {
+  const bare = source.replace(/\{\{~?!--[\s\S]*?--~?\}\}|\{\{~?![\s\S]*?\}\}/g, '')
+  let depth = 0
+  for (const [, kind] of bare.matchAll(/\{\{~?(#|\^(?!~?\}\})|\/)/g)) {
+    depth += kind === '/' ? -1 : 1
+    if (depth <= DEEPEST) continue
+    throw new StepError('INPUT_INVALID', `${file}: blocks are nested more than ${DEEPEST} deep`)
   }
 }
 

@@ -16,6 +16,7 @@ import { parseReference } from '../../src/registry/reference.ts'
 import { startRegistry } from '../../src/registry/server.ts'
 import { type Finished, runCli, startCli } from '../support/cli.ts'
 import { startEngine, startPlainRegistry } from '../support/engine.ts'
+import { makeRepository, runGitlab } from '../support/gitlab.ts'
 
 // The demo's folder: whoever ran the demo has the base image already.
 const KEPT = fileURLToPath(new URL('../../.crosscloud/demo', import.meta.url))
@@ -27,6 +28,7 @@ interface Road {
   json: (...args: string[]) => Promise<Record<string, unknown>>
 }
 
+t.setTimeout(280_000)
 const made = await prepare()
 if (typeof made === 'string') await t.test('the whole road', { skip: made }, async () => {})
 else
@@ -228,5 +230,26 @@ async function travel(t: Test, { project, cli, json, docker }: Road) {
     t.equal(await docker('inspect', '-f', '{{.Id}}', 'webapi-test'), before, 'still the old one')
     t.equal(await docker('inspect', '-f', '{{.State.Running}}', 'webapi-test'), 'true', 'serves')
     await writeFile(health, good)
+  })
+
+  await t.test('a GitLab pipeline: the push reaches test, a click promotes', async (t) => {
+    const crosscloud = `${process.execPath} ${fileURLToPath(new URL('../../dist/cli/main.js', import.meta.url))}`
+    await makeRepository(project, { template: 'release', inputs: { crosscloud } })
+    const pushed = await runGitlab(project, [])
+    t.ok(pushed.ok, pushed.output)
+    t.match(pushed.output, 'webapi@1.0.2 runs in test', 'the push reached test')
+    t.match(pushed.output, 'webapi@1.0.2 in test is what was built')
+    const running = async () => {
+      const { environments } = (await json('status')) as {
+        environments: { environment: string; version: string; digest: string }[]
+      }
+      return Object.fromEntries(environments.map((one) => [one.environment, one]))
+    }
+    t.match(await running(), { staging: { version: '1.0.0' } }, 'nobody clicked yet')
+    const clicked = await runGitlab(project, ['promote-to-staging'])
+    t.ok(clicked.ok, clicked.output)
+    const now = await running()
+    t.match(now, { test: { version: '1.0.2' }, staging: { version: '1.0.2' } })
+    t.equal(now.staging?.digest, now.test?.digest, 'the same digest')
   })
 }

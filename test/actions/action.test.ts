@@ -1,0 +1,103 @@
+import { spawn } from 'node:child_process'
+import { once } from 'node:events'
+import { readFile, writeFile } from 'node:fs/promises'
+import { join } from 'node:path'
+import { fileURLToPath } from 'node:url'
+import t from 'tap'
+import { createContext } from '../../src/context.ts'
+import { silentLog } from '../../src/core/log.ts'
+import { run } from '../../src/core/process.ts'
+import { createSecrets } from '../../src/core/secrets.ts'
+import { startRegistry } from '../../src/registry/server.ts'
+import { bakeImage } from '../../src/steps/bake-image.ts'
+import { runStep } from '../../src/steps/inputs.ts'
+import { pushImage } from '../../src/steps/push-image.ts'
+import { writeWar } from '../support/war.ts'
+
+const ROOT = fileURLToPath(new URL('../../', import.meta.url))
+t.setTimeout(120_000)
+
+/** As a runner calls an action: inputs as INPUT_…, files for outputs and summary. */
+async function runAction(folder: string, step: string, inputs: Record<string, string>) {
+  const files = {
+    GITHUB_OUTPUT: join(folder, 'output'),
+    GITHUB_STEP_SUMMARY: join(folder, 'summary'),
+  }
+  for (const path of Object.values(files)) await writeFile(path, '')
+  const given = Object.entries(inputs).map(([name, value]) => [
+    `INPUT_${name.toUpperCase()}`,
+    value,
+  ])
+  const child = spawn(process.execPath, [join(ROOT, 'dist', `${step}.cjs`)], {
+    cwd: folder,
+    env: {
+      PATH: process.env.PATH,
+      HOME: folder,
+      GITHUB_ACTIONS: 'true',
+      ...files,
+      ...Object.fromEntries(given),
+    },
+  })
+  let printed = ''
+  for (const stream of [child.stdout, child.stderr]) {
+    stream.setEncoding('utf8').on('data', (text: string) => {
+      printed += text
+    })
+  }
+  const [code] = await once(child, 'close')
+  const [output, summary] = await Promise.all(
+    Object.values(files).map((path) => readFile(path, 'utf8')),
+  )
+  return { code: code as number, printed, output: output ?? '', summary: summary ?? '' }
+}
+
+await t.test('retag-image from its bundle, as a runner runs it', async (t) => {
+  await run(process.execPath, ['scripts/run.mjs', 'scripts/bundle.ts'], { cwd: ROOT })
+  const folder = t.testdir({})
+  const login = { kind: 'basic', username: 'ci', password: 'a very secret word' } as const
+  const registry = await startRegistry({ folder: join(folder, 'registry'), auth: login })
+  t.teardown(() => registry.close())
+  const auth = Buffer.from(`${login.username}:${login.password}`).toString('base64')
+  const DOCKER_AUTH_CONFIG = JSON.stringify({ auths: { [registry.address]: { auth } } })
+  await writeWar(join(folder, 'app.war'), { 'index.jsp': 'hello' })
+  const context = createContext({
+    cwd: folder,
+    variables: { DOCKER_AUTH_CONFIG, CROSSCLOUD_CACHE: join(folder, 'cache') },
+    log: silentLog,
+    secrets: createSecrets(),
+    signal: new AbortController().signal,
+  })
+  await runStep(bakeImage, { app: 'app', war: 'app.war', base: 'scratch', webapp: '/app' }, context)
+  const from = `${registry.address}/team/app`
+  const { digest } = await runStep(pushImage, { to: from, tag: 'one', record: false }, context)
+  await context.close()
+
+  const to = `${registry.address}/team/other:two`
+  process.env.DOCKER_AUTH_CONFIG = undefined
+  const refused = await runAction(folder, 'retag-image', { image: `${from}:one`, to })
+  t.equal(refused.code, 1, 'no login, no tag')
+  t.match(
+    refused.printed,
+    /::error title=crosscloud retag-image::.*%0A/,
+    'one annotation with a hint',
+  )
+
+  const { mkdir } = await import('node:fs/promises')
+  await mkdir(join(folder, '.docker'))
+  await writeFile(join(folder, '.docker', 'config.json'), DOCKER_AUTH_CONFIG)
+  const done = await runAction(folder, 'retag-image', { image: `${from}:one`, to, overwrite: '' })
+  t.equal(done.code, 0, done.printed)
+  t.match(done.output, `${registry.address}/team/other@${digest}`, 'output image')
+  t.match(done.output, /changed<<.*\ntrue/, 'output changed')
+  t.match(done.summary, digest, 'the summary has the digest')
+  t.match(done.printed, `::add-mask::${login.password}`, 'the runner is told the secret')
+  const shown = done.printed.replace(/^::add-mask::.*$/gm, '')
+  t.notMatch(`${shown}${done.output}${done.summary}`, login.password, 'and nobody else')
+
+  const wrong = await runAction(folder, 'retag-image', {
+    image: 'http://x',
+    to,
+    overwrite: 'maybe',
+  })
+  t.equal(wrong.code, 2, wrong.printed)
+})

@@ -1,0 +1,364 @@
+import {
+  existsSync,
+  lstatSync,
+  mkdirSync,
+  mkdtempSync,
+  readdirSync,
+  readFileSync,
+  rmSync,
+  statSync,
+  symlinkSync,
+  writeFileSync,
+} from 'node:fs'
+import { tmpdir } from 'node:os'
+import { join } from 'node:path'
+import fc from 'fast-check'
+import t from 'tap'
+import { writeFiles } from '../../src/config/place.ts'
+import { renderAll } from '../../src/config/render.ts'
+import { readTemplateFolder, readTemplates } from '../../src/config/resources.ts'
+import {
+  changedKeys,
+  configRevision,
+  describeRevision,
+  fingerprintKey,
+  revisionInput,
+} from '../../src/config/revision.ts'
+import { suggest } from '../../src/config/suggest.ts'
+import { sha256 } from '../../src/core/digest.ts'
+import { isStepError, type StepError } from '../../src/core/errors.ts'
+
+const buffers = (files: Record<string, string>) =>
+  new Map(Object.entries(files).map(([path, text]) => [path, Buffer.from(text)]))
+const failure = (work: () => unknown): StepError => {
+  try {
+    work()
+  } catch (error) {
+    if (isStepError(error)) return error
+    throw error
+  }
+  throw new Error('it did not fail')
+}
+
+t.test('template resources are read as confd writes them', async (t) => {
+  const [app, nginx] = readTemplates(
+    buffers({
+      'conf.d/app.toml':
+        '[template]\nsrc = "app.hbs"\ndest = "/opt/app/app.properties"\nkeys = ["/db", "web"]\nprefix = "webapi"\nmode = "0600"\nuid = 1000\ngid = 1001\ncheck_cmd = "check {{.src}}"\nreload_cmd = "reload"\n',
+      'conf.d/deep/er/nginx.toml':
+        '# minimal\n[template]\nsrc = "sub/nginx.hbs"\ndest = "/etc/nginx.conf"\n',
+      'conf.d/README.md': 'not read',
+      'templates/app.hbs': 'a',
+      'templates/sub/nginx.hbs': 'b',
+      'config.schema.json': '{}',
+    }),
+  )
+  t.match(app, {
+    resource: 'conf.d/app.toml',
+    template: 'templates/app.hbs',
+    dest: '/opt/app/app.properties',
+    prefix: '/webapi',
+    roots: ['/webapi/db', '/webapi/web'],
+    mode: 0o600,
+    uid: 1000,
+    gid: 1001,
+    checkCmd: 'check {{.src}}',
+    reloadCmd: 'reload',
+  })
+  t.match(nginx, {
+    resource: 'conf.d/deep/er/nginx.toml',
+    template: 'templates/sub/nginx.hbs',
+    prefix: '/',
+    roots: ['/'],
+    mode: 0o644,
+    uid: 0,
+    gid: 0,
+  })
+  t.equal(nginx?.checkCmd, undefined)
+})
+
+t.test('all that is wrong with template resources is told at once, with lines', async (t) => {
+  const files = buffers({
+    'templates/a.hbs': '',
+    'conf.d/01.toml':
+      '[template]\nsrc = "a.hbs"\ndest = "/a"\nrelaod_cmd = "x"\nmode = 644\nuid = "1000"\n',
+    'conf.d/02.toml':
+      '[template]\nsrc = "../../etc/passwd"\ndest = "etc/a"\nkeys = "/a"\nmode = "rw-r--r--"\n',
+    'conf.d/03.toml': '[template]\nsrc = "b.hbs"\ndest = "/etc/../a"\nmode = "4755"\ngid = -1\n',
+    'conf.d/04.toml': 'src = "a.hbs"\n[templat]\ndest = "/a"\n',
+    'conf.d/05.toml': '[template]\nsrc = "a.hbs\ndest = "/a"\n',
+    'conf.d/06.toml': '[template]\n',
+    'conf.d/07.toml': '[template]\nsrc = "a.hbs"\ndest = "/ok"\n',
+    'conf.d/08.toml': '[template]\nsrc = "a.hbs"\ndest = "/ok"\n',
+    'conf.d/09.toml': '[template]\nsrc = "a.hbs"\ndest = "/ok/below"\n',
+    'conf.d/10.toml': '[template]\nsrc = "/a.hbs"\ndest = "/a/"\nreload_cmd = ["x"]\nkeys = [1]\n',
+    'conf.d/11.toml': '[template]\nsrc = "a.hbs"\ndest = "/a\\u0000b"\nuid = 1.5\n',
+  })
+  const error = failure(() => readTemplates(files))
+  t.equal(error.code, 'INPUT_INVALID')
+  const lines = error.message.split('\n')
+  for (const wanted of [
+    'conf.d/01.toml:4: relaod_cmd is not known: did you mean reload_cmd?',
+    /01\.toml:5: mode must be a string of octal/,
+    /01\.toml:6: uid must be/,
+    /02\.toml:2: src "\.\.\/\.\.\/etc\/passwd" leads out/,
+    /02\.toml:3: dest "etc\/a" is not an absolute/,
+    /02\.toml:4: keys must be a list/,
+    /02\.toml:5: mode/,
+    'conf.d/03.toml:2: there is no templates/b.hbs: did you mean a.hbs?',
+    /03\.toml:3: dest .* has a \. or \.\./,
+    /03\.toml:4: mode/,
+    /03\.toml:5: gid/,
+    /04\.toml:1: src belongs below \[template\]/,
+    /04\.toml:2: templat is not known: did you mean template\?$/,
+    /04\.toml: there is no \[template\]/,
+    /05\.toml:2: /,
+    /06\.toml:1: src is missing/,
+    /06\.toml:1: dest is missing/,
+    'conf.d/08.toml: dest /ok is also that of conf.d/07.toml',
+    'conf.d/09.toml: dest /ok/below is below /ok, a file of conf.d/07.toml',
+    /10\.toml:2: src "\/a\.hbs" leads out/,
+    /10\.toml:3: dest .* empty part/,
+    /10\.toml:4: reload_cmd must be a string/,
+    /10\.toml:5: keys/,
+    /11\.toml:3: dest has a NUL/,
+    /11\.toml:4: uid/,
+  ]) {
+    t.ok(
+      lines.some((line) => (typeof wanted === 'string' ? line === wanted : wanted.test(line))),
+      `${wanted} in\n${error.message}`,
+    )
+  }
+  t.match(
+    failure(() => readTemplates(buffers({ 'templates/a': '' }))).message,
+    /no template resource/,
+  )
+})
+
+t.test('suggestions', async (t) => {
+  const known = ['src', 'dest', 'keys', 'reload_cmd', 'check_cmd']
+  t.equal(suggest('chekc_cmd', known), 'check_cmd')
+  t.equal(suggest('Dest', known), 'dest')
+  t.equal(suggest('owner', known), undefined)
+})
+
+t.test('a template folder', async (t) => {
+  const folder = t.testdir({ 'conf.d': { a: { 'x.toml': 'x' } }, templates: { 'a.hbs': 'a' } })
+  symlinkSync('a.hbs', join(folder, 'templates/link.hbs'))
+  t.same(
+    [...(await readTemplateFolder(folder))].map(([path, bytes]) => [path, String(bytes)]),
+    [
+      ['conf.d/a/x.toml', 'x'],
+      ['templates/a.hbs', 'a'],
+      ['templates/link.hbs', 'a'],
+    ],
+  )
+  const refuses = async (name: string, make: (path: string) => void, message: RegExp) => {
+    const path = join(folder, 'templates', name)
+    make(path)
+    await t.rejects(readTemplateFolder(folder), { code: 'INPUT_INVALID', message }, name)
+    rmSync(path, { recursive: true })
+  }
+  await refuses(
+    'out',
+    (path) => symlinkSync('/etc/passwd', path),
+    /templates\/out: .*out of the template folder/,
+  )
+  await refuses('folder', (path) => symlinkSync('..', path), /templates\/folder/)
+  await refuses(
+    'big',
+    (path) => writeFileSync(path, Buffer.alloc(1024 * 1024 + 1)),
+    /big: larger than 1 MiB/,
+  )
+  symlinkSync('nowhere', join(folder, 'templates/dangling'))
+  await t.rejects(readTemplateFolder(folder), { code: 'NOT_FOUND' })
+  await t.rejects(readTemplateFolder(join(folder, 'none')), { code: 'NOT_FOUND', message: /none/ })
+  await t.rejects(readTemplateFolder(folder, AbortSignal.abort()), { code: 'CANCELLED' })
+})
+
+const file = (path: string, text = 'x', mode = 0o640) => ({
+  path,
+  content: Buffer.from(text),
+  mode,
+  uid: 1234,
+  gid: 1235,
+})
+
+t.test('writing files', async (t) => {
+  const out = mkdtempSync(join(tmpdir(), 'crosscloud-place-'))
+  t.teardown(() => rmSync(out, { recursive: true }))
+  t.test('with mode and owner, over what is there, nothing beside', async (t) => {
+    await writeFiles(join(out, 'new'), [file('/etc/app/a.conf', 'one'), file('/b', 'two', 0o444)])
+    await writeFiles(join(out, 'new'), [file('/etc/app/a.conf', 'three', 0o600)])
+    const path = join(out, 'new/etc/app/a.conf')
+    t.equal(readFileSync(path, 'utf8'), 'three')
+    t.equal(statSync(path).mode & 0o7777, 0o600)
+    t.equal(statSync(join(out, 'new/b')).mode & 0o7777, 0o444)
+    if (process.getuid?.() === 0) t.match(statSync(path), { uid: 1234, gid: 1235 })
+    t.same(readdirSync(join(out, 'new/etc/app')), ['a.conf'])
+  })
+  t.test('paths and links that lead elsewhere are refused, and nothing is written', async (t) => {
+    const root = join(out, 'links')
+    mkdirSync(join(root, 'real'), { recursive: true })
+    symlinkSync(join(out, 'elsewhere'), join(root, 'link'))
+    mkdirSync(join(out, 'elsewhere'))
+    writeFileSync(join(root, 'file'), 'old')
+    mkdirSync(join(root, 'taken'))
+    for (const bad of [
+      '/../x',
+      '/a/../../x',
+      'x',
+      '/a\0b',
+      '/',
+      '/a/',
+      '//a',
+      '/./a',
+      '/link/x',
+      '/file/x',
+      '/taken',
+      '/real',
+    ]) {
+      await t.rejects(
+        writeFiles(root, [file('/first'), file(bad)]),
+        { code: 'INPUT_INVALID' },
+        JSON.stringify(bad),
+      )
+    }
+    await t.rejects(writeFiles(root, [file('/a'), file('/a')]), {
+      code: 'INPUT_INVALID',
+      message: /twice/,
+    })
+    t.same(readdirSync(root).sort(), ['file', 'link', 'real', 'taken'])
+    t.same(readdirSync(join(out, 'elsewhere')), [])
+    await t.rejects(writeFiles(root, [file('/first')], AbortSignal.abort()), { code: 'CANCELLED' })
+    t.notOk(existsSync(join(root, 'first')))
+  })
+  t.test('a link in the file’s own place is replaced, not followed', async (t) => {
+    writeFileSync(join(out, 'precious'), 'keep')
+    mkdirSync(join(out, 'own'))
+    symlinkSync(join(out, 'precious'), join(out, 'own/a'))
+    await writeFiles(join(out, 'own'), [file('/a', 'new')])
+    t.equal(readFileSync(join(out, 'precious'), 'utf8'), 'keep')
+    t.ok(lstatSync(join(out, 'own/a')).isFile())
+  })
+  t.test('no path ever escapes', async (t) => {
+    const root = join(out, 'jail/root')
+    mkdirSync(join(out, 'jail/root'), { recursive: true })
+    const segment = fc.oneof(
+      fc.constantFrom('..', '.', '', 'a', 'b', '...', '.. ', '\\..', '%2e%2e', '~'),
+      fc.string({ maxLength: 5 }),
+    )
+    await fc.assert(
+      fc.asyncProperty(fc.array(segment, { minLength: 1, maxLength: 5 }), async (parts) => {
+        const written = await writeFiles(root, [file(`/${parts.join('/')}`)]).then(
+          () => true,
+          (error: unknown) => {
+            if (!isStepError(error, 'INPUT_INVALID')) throw error
+            return false
+          },
+        )
+        if (readdirSync(join(out, 'jail')).length !== 1) throw new Error('escaped')
+        if (written && readdirSync(root).length !== 1)
+          throw new Error('nothing, or more, was written')
+        for (const name of readdirSync(root)) rmSync(join(root, name), { recursive: true })
+      }),
+      { numRuns: 150 },
+    )
+    t.same(readdirSync(join(out, 'jail')), ['root'])
+  })
+  t.test('a failure while staging leaves the old files, and nothing beside', async (t) => {
+    const root = join(out, 'failing')
+    mkdirSync(root)
+    writeFileSync(join(root, 'a'), 'old')
+    const tooLong = `/${`${'d'.repeat(250)}/`.repeat(16)}x`
+    await t.rejects(writeFiles(root, [file('/a', 'new'), file(tooLong)]), {
+      message: /writing below/,
+    })
+    t.equal(readFileSync(join(root, 'a'), 'utf8'), 'old')
+    t.same(readdirSync(root).sort(), ['a', 'd'.repeat(250)])
+  })
+})
+
+t.test('revisions', async (t) => {
+  const templates = readTemplates(
+    buffers({
+      'conf.d/a.toml': '[template]\nsrc = "a"\ndest = "/etc/a"\n',
+      'conf.d/b.toml': '[template]\nsrc = "b"\ndest = "/etc/b"\n',
+      'templates/a': 'p={{getv "/pin"}}',
+      'templates/b': 'u={{getv "/user"}} {{getv "/none" "d"}}',
+    }),
+  )
+  const of = (values: Record<string, string>, use = templates) => {
+    const snapshot = new Map(Object.entries(values))
+    return revisionInput(use, snapshot, renderAll({ templates: use, snapshot, environment: 'x' }))
+  }
+  const key = fingerprintKey('0123456789abcdef0123')
+  const base = { '/pin': '4711', '/user': 'app', '/unused': 'u' }
+  t.same([...of(base).keys].sort(), [
+    ['/pin', '4711'],
+    ['/user', 'app'],
+  ])
+
+  t.test('are the same for the same input, in any order', async (t) => {
+    t.match(configRevision(of(base)), /^sha256:[0-9a-f]{64}$/)
+    const turned = of(
+      { '/user': 'app', '/pin': '4711', '/unused': 'other' },
+      templates.toReversed(),
+    )
+    t.equal(configRevision(turned), configRevision(of(base)))
+    t.equal(configRevision(turned, key), configRevision(of(base), key))
+    t.equal(describeRevision(turned, key), describeRevision(of(base), key))
+  })
+  t.test('differ with any value, template, mode, owner, path', async (t) => {
+    const input = of(base)
+    const [first, ...rest] = input.files
+    if (first === undefined) throw new Error('no file')
+    const others = [
+      of({ ...base, '/pin': '4712' }),
+      of({ ...base, '/user': 'app ' }),
+      {
+        ...input,
+        templates: new Map([...input.templates, ['templates/a', Buffer.from('p=4711')] as const]),
+      },
+      ...[
+        { mode: 0o600 },
+        { uid: 5 },
+        { gid: 5 },
+        { path: '/etc/c' },
+        { content: Buffer.from('p=4711\n') },
+      ].map((change) => ({ ...input, files: [{ ...first, ...change }, ...rest] })),
+    ]
+    const all = [input, ...others].flatMap((one) => [configRevision(one), configRevision(one, key)])
+    t.equal(new Set(all).size, all.length)
+  })
+  t.test('tell which keys changed, and nothing of the values', async (t) => {
+    const before = describeRevision(of(base), key)
+    const after = describeRevision(of({ ...base, '/pin': '4712' }), key)
+    t.same(changedKeys(before, after), { added: [], removed: [], changed: ['/pin'], unknown: [] })
+    t.same(changedKeys(before, before), { added: [], removed: [], changed: [], unknown: [] })
+    const without = readTemplates(
+      buffers({
+        'conf.d/b.toml': '[template]\nsrc = "b"\ndest = "/etc/b"\n',
+        'templates/b': '{{getv "/user"}}',
+      }),
+    )
+    const fewer = describeRevision(of(base, without), key)
+    t.same(changedKeys(before, fewer).removed, ['/pin'])
+    t.same(changedKeys(fewer, before).added, ['/pin'])
+    const other = describeRevision(of(base), fingerprintKey('another secret of the shop'))
+    t.same(changedKeys(before, other).unknown, ['/pin', '/user'])
+    const bare = describeRevision(of(base))
+    t.same(changedKeys(bare, bare).unknown, ['/pin', '/user'])
+    for (const text of [before, bare]) t.notMatch(text, /4711|"app"/)
+    // Whoever has the ledger alone cannot find a four-digit PIN by trying them all.
+    for (const text of [before, bare]) {
+      for (let pin = 0; pin < 10_000; pin++) {
+        const guess = String(pin).padStart(4, '0')
+        for (const form of [guess, `/pin=${guess}`, `p=${guess}`]) {
+          if (text.includes(sha256(form).slice(7))) t.fail(`found ${guess}`)
+        }
+      }
+    }
+    t.throws(() => fingerprintKey('short'), { code: 'INPUT_INVALID' })
+  })
+})

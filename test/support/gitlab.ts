@@ -1,0 +1,61 @@
+import { mkdir, writeFile } from 'node:fs/promises'
+import { dirname, join } from 'node:path'
+import { fileURLToPath } from 'node:url'
+import { stringify } from 'yaml'
+import { errorCodeOf } from '../../src/core/errors.ts'
+import { run } from '../../src/core/process.ts'
+
+const ROOT = fileURLToPath(new URL('../../', import.meta.url))
+const LOCAL = join(ROOT, 'node_modules/gitlab-ci-local/dist/index.js')
+
+export const template = (name: string) => join(ROOT, 'pipeline-templates', `${name}.yml`)
+
+/** Makes a folder a Git repository whose pipeline includes one of our templates, as a team's would. */
+export async function makeRepository(
+  folder: string,
+  options: { template: string; inputs: Record<string, unknown>; files?: Record<string, string> },
+): Promise<void> {
+  const { cp } = await import('node:fs/promises')
+  await mkdir(join(folder, 'templates-of-crosscloud'), { recursive: true })
+  const local = `templates-of-crosscloud/${options.template}.yml`
+  await cp(template(options.template), join(folder, local))
+  const files = {
+    // GitLab takes `tags: []`, its published schema does not; so each sample names a runner.
+    '.gitlab-ci.yml': stringify({
+      include: [{ local, inputs: { tags: ['docker'], ...options.inputs } }],
+    }),
+    '.gitignore': '.crosscloud/\ntarget/\n.gitlab-ci-local/\ncrosscloud.env\n',
+    ...options.files,
+  }
+  for (const [path, text] of Object.entries(files)) {
+    await mkdir(dirname(join(folder, path)), { recursive: true })
+    await writeFile(join(folder, path), text)
+  }
+  const git = (...args: string[]) =>
+    run('git', ['-c', 'user.name=dev', '-c', 'user.email=dev@example.com', ...args], {
+      cwd: folder,
+    })
+  await git('init', '--quiet', '--initial-branch=main')
+  await git('remote', 'add', 'origin', 'https://gitlab.example.com/team/webapi.git')
+  await git('add', '--all')
+  await git('commit', '--quiet', '--message', 'A sample application')
+}
+
+/** Runs gitlab-ci-local in a repository; its shell executor runs the jobs in the folder itself. */
+export async function runGitlab(
+  folder: string,
+  args: readonly string[],
+  env: Record<string, string> = {},
+): Promise<{ ok: boolean; output: string; stdout: string }> {
+  const base = ['--force-shell-executor', '--no-color', '--home', join(folder, '.gitlab-ci-local')]
+  try {
+    const { stdout, stderr } = await run(process.execPath, [LOCAL, ...base, ...args], {
+      cwd: folder,
+      env: { ...env, FORCE_COLOR: undefined },
+    })
+    return { ok: true, output: `${stdout}\n${stderr}`, stdout }
+  } catch (error) {
+    if (errorCodeOf(error) === 'NOT_FOUND') throw error
+    return { ok: false, output: (error as Error).message, stdout: '' }
+  }
+}
