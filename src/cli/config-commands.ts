@@ -1,7 +1,7 @@
 import type { Command } from 'commander'
 import type { ConfigChange, ConfigStore } from '../config/store.ts'
 import { StepError } from '../core/errors.ts'
-import { addExample, type Perform, requireText } from './program.ts'
+import { addExample, type Perform, requireText } from './command.ts'
 
 interface EnvOption {
   env?: string

@@ -3,8 +3,8 @@ import { shortDigest } from '../core/digest.ts'
 import { StepError } from '../core/errors.ts'
 import { type Deployment, type DeploymentState, deploymentStates } from '../ledger/ledger.ts'
 import { formatRelease } from '../steps/inputs.ts'
+import { addExample, type Perform } from './command.ts'
 import { table } from './output.ts'
-import { addExample, type Perform } from './program.ts'
 
 interface HistoryOptions {
   app?: string

@@ -1,12 +1,13 @@
 import { readFile } from 'node:fs/promises'
 import { Command, CommanderError, Option } from 'commander'
-import { createContext, type OpenContext } from '../context.ts'
-import { StepError, toStepError } from '../core/errors.ts'
+import { createContext } from '../context.ts'
+import { toStepError } from '../core/errors.ts'
 import { createLog, type Log, type LogFormat, logFormats } from '../core/log.ts'
 import { createSecrets } from '../core/secrets.ts'
 import { steps } from '../steps/index.ts'
 import { runStep } from '../steps/inputs.ts'
 import type { Step } from '../steps/step.ts'
+import { addExample, type Perform } from './command.ts'
 import { addConfigCommands } from './config-commands.ts'
 import { addLedgerCommands } from './ledger-commands.ts'
 import { addInputOptions, gatherInputs } from './options.ts'
@@ -29,17 +30,6 @@ interface GlobalOptions {
   log?: LogFormat
   dotenv?: string
 }
-
-/** What a command answers: one document for `--json`, the same as lines for people. */
-export interface Answer {
-  json: Record<string, unknown> | unknown[]
-  text: string
-}
-
-export type CommandWork = (context: OpenContext) => Promise<Answer>
-
-/** Runs a command's work with a context of its own; given to each group of commands. */
-export type Perform = (command: Command, work: CommandWork) => Promise<void>
 
 /** Runs the command line and gives the exit code. */
 export async function runProgram(surroundings: Surroundings): Promise<number> {
@@ -139,11 +129,6 @@ function addStep(
   })
 }
 
-/** Every command shows one line that works. */
-export function addExample(command: Command, example: string): void {
-  command.addHelpText('after', `\nExample:\n  $ crosscloud ${example}`)
-}
-
 function addDemo(program: Command, perform: Perform): void {
   const command = program
     .command('demo')
@@ -175,10 +160,4 @@ function surfaceFormat(variables: Surroundings['variables'], terminal: boolean):
   if (variables.GITLAB_CI === 'true') return 'gitlab'
   if (variables.GITHUB_ACTIONS === 'true') return 'github'
   return terminal ? 'terminal' : 'plain'
-}
-
-/** A flag that must be there; commander's own words would not name the example. */
-export function requireText(value: string | undefined, flag: string): string {
-  if (value) return value
-  throw new StepError('INPUT_INVALID', `${flag} is required`)
 }

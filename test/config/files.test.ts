@@ -270,7 +270,7 @@ t.test('writing files', async (t) => {
     const root = join(out, 'failing')
     mkdirSync(root)
     writeFileSync(join(root, 'a'), 'old')
-    const tooLong = `/${`${'d'.repeat(250)}/`.repeat(16)}x`
+    const tooLong = `/${`${'d'.repeat(250)}/`.repeat(16)}${'x'.repeat(60)}`
     await t.rejects(writeFiles(root, [file('/a', 'new'), file(tooLong)]), {
       message: /writing below/,
     })

@@ -1,0 +1,25 @@
+import type { Command } from 'commander'
+import type { OpenContext } from '../context.ts'
+import { StepError } from '../core/errors.ts'
+
+/** What a command answers: one document for `--json`, the same as lines for people. */
+export interface Answer {
+  json: Record<string, unknown> | unknown[]
+  text: string
+}
+
+export type CommandWork = (context: OpenContext) => Promise<Answer>
+
+/** Runs a command's work with a context of its own; given to each group of commands. */
+export type Perform = (command: Command, work: CommandWork) => Promise<void>
+
+/** Every command shows one line that works. */
+export function addExample(command: Command, example: string): void {
+  command.addHelpText('after', `\nExample:\n  $ crosscloud ${example}`)
+}
+
+/** A flag that must be there; commander's own words would not name the example. */
+export function requireText(value: string | undefined, flag: string): string {
+  if (value) return value
+  throw new StepError('INPUT_INVALID', `${flag} is required`)
+}

@@ -1,0 +1,134 @@
+import { readdir, readFile } from 'node:fs/promises'
+import { dirname, join, relative, resolve } from 'node:path'
+import { fileURLToPath } from 'node:url'
+import t from 'tap'
+
+const ROOT = fileURLToPath(new URL('../', import.meta.url))
+
+/** The house of the design: an import goes down or stays in its room, never up. */
+const floors: Record<string, number> = {
+  core: 1,
+  image: 2,
+  registry: 2,
+  config: 2,
+  target: 2,
+  ledger: 2,
+  gitlab: 2,
+  'settings.ts': 3,
+  steps: 4,
+  'context.ts': 5,
+  cli: 6,
+  actions: 6,
+  server: 6,
+  demo: 6,
+  'index.ts': 6,
+}
+/** The one pair of rooms on a floor that may meet: image knows references and descriptors. */
+const allowed = new Set(['image → registry', 'demo → cli', 'cli → demo'])
+
+const roomOf = (path: string) => path.split('/')[0] ?? ''
+
+/** What is wrong with an import graph: file → files it imports, paths from src. */
+function faults(graph: ReadonlyMap<string, readonly string[]>): string[] {
+  return [...graph].flatMap(([file, imports]) =>
+    imports.flatMap((imported) => {
+      const [from, to] = [roomOf(file), roomOf(imported)]
+      const [above, below] = [floors[from], floors[to]]
+      if (above === undefined) return [`${file}: room ${from} has no floor`]
+      if (below === undefined) return [`${imported}: room ${to} has no floor`]
+      if (from === to || above > below) return []
+      if (above === below && allowed.has(`${from} → ${to}`)) return []
+      return [`${file} imports ${imported}: floor ${above} to floor ${below}`]
+    }),
+  )
+}
+
+/** Files that import one another in a circle at run time. */
+function circles(graph: ReadonlyMap<string, readonly string[]>): string[] {
+  const found: string[] = []
+  const done = new Set<string>()
+  const visit = (file: string, path: string[]) => {
+    if (path.includes(file)) {
+      found.push([...path.slice(path.indexOf(file)), file].join(' → '))
+      return
+    }
+    if (done.has(file)) return
+    for (const next of graph.get(file) ?? []) visit(next, [...path, file])
+    done.add(file)
+  }
+  for (const file of graph.keys()) visit(file, [])
+  return found
+}
+
+async function sources(folder: string): Promise<string[]> {
+  const entries = await readdir(join(ROOT, folder), { recursive: true, withFileTypes: true })
+  return entries
+    .filter((entry) => entry.isFile() && /\.(ts|mjs)$/.test(entry.name))
+    .map((entry) => relative(ROOT, join(entry.parentPath, entry.name)))
+}
+
+const IMPORT = /(import type |import\(|from )\s*'(\.[^']+)'/g
+
+async function readGraph(types: boolean): Promise<Map<string, string[]>> {
+  const graph = new Map<string, string[]>()
+  for (const file of await sources('src')) {
+    const text = await readFile(join(ROOT, file), 'utf8')
+    const statements = text.split(/^(?=import|export)/m)
+    const imports = statements.flatMap((statement) =>
+      [...statement.matchAll(IMPORT)]
+        .filter(([, how]) => types || (!statement.startsWith('import type') && how !== 'import('))
+        .map(([, , path = '']) => relative(join(ROOT, 'src'), resolve(ROOT, dirname(file), path))),
+    )
+    graph.set(
+      relative('src', file),
+      imports.filter((path) => !path.startsWith('..')),
+    )
+  }
+  return graph
+}
+
+await t.test('imports go down', async (t) => {
+  const bad = new Map([
+    ['core/errors.ts', ['steps/step.ts']],
+    ['ledger/ledger.ts', ['config/store.ts', 'core/errors.ts']],
+    ['image/war.ts', ['registry/reference.ts']],
+  ])
+  t.strictSame(faults(bad), [
+    'core/errors.ts imports steps/step.ts: floor 1 to floor 4',
+    'ledger/ledger.ts imports config/store.ts: floor 2 to floor 2',
+  ])
+  const graph = await readGraph(true)
+  t.ok(graph.size > 50, 'the whole house was read')
+  t.ok((graph.get('context.ts') ?? []).includes('registry/client.ts'), 'dynamic imports too')
+  t.strictSame(faults(graph), [])
+})
+
+await t.test('no file imports itself by way of others', async (t) => {
+  t.strictSame(
+    circles(
+      new Map([
+        ['a.ts', ['b.ts']],
+        ['b.ts', ['a.ts']],
+      ]),
+    ),
+    ['a.ts → b.ts → a.ts'],
+  )
+  t.strictSame(circles(await readGraph(false)), [])
+})
+
+await t.test('only surfaces touch the process', async (t) => {
+  const touch = /process\.(argv|env|stdout|stderr|exit\b|exitCode)/
+  for (const file of await sources('src')) {
+    if (floors[roomOf(relative('src', file))] === 6) continue
+    t.notMatch(await readFile(join(ROOT, file), 'utf8'), touch, file)
+  }
+})
+
+await t.test('no file is over 400 lines', async (t) => {
+  for (const folder of ['src', 'scripts', 'test', 'bench']) {
+    for (const file of await sources(folder)) {
+      const lines = (await readFile(join(ROOT, file), 'utf8')).split('\n').length - 1
+      t.ok(lines <= 400, `${file}: ${lines} lines`)
+    }
+  }
+})
