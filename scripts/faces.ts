@@ -1,17 +1,18 @@
 import { readFileSync } from 'node:fs'
 import { join } from 'node:path'
 import { stringify } from 'yaml'
-import { z } from 'zod'
-import { settingsSchema } from '../src/settings.ts'
 import { fieldsOf, type InputField } from '../src/steps/fields.ts'
 import { steps } from '../src/steps/index.ts'
 import { kebab, variableName } from '../src/steps/inputs.ts'
 import type { Step } from '../src/steps/step.ts'
+import { settingsJson, settingsPage, stepsPage, stepsTable, told } from './pages.ts'
 
 /** The runtime of GitHub's hosted runners (node20 was removed from them in September 2026). */
 const RUNTIME = 'node24'
 /** The step that is the whole flow: the action at the root. */
 const WHOLE_FLOW = 'release'
+/** Written by hand; only the version in it is kept up. */
+const RELEASE_TEMPLATE = 'pipeline-templates/release.yml'
 
 /** Everything that is derived from the steps and the settings: path → text. */
 export function renderFaces(root: string): Map<string, string> {
@@ -24,6 +25,8 @@ export function renderFaces(root: string): Map<string, string> {
     if (step.name === WHOLE_FLOW) faces.set('action.yml', action(step, `dist/${step.name}.cjs`))
     else faces.set(`pipeline-templates/${step.name}.yml`, gitlabTemplate(step, version))
   }
+  const release = readFileSync(join(root, RELEASE_TEMPLATE), 'utf8')
+  faces.set(RELEASE_TEMPLATE, release.replace(/(?<=\bcrosscloud@)\d[\w.-]*/g, version))
   faces.set('docs/steps.md', stepsPage())
   faces.set('docs/settings.md', settingsPage())
   faces.set('docs/crosscloud.schema.json', `${JSON.stringify(settingsJson(), null, 2)}\n`)
@@ -59,40 +62,43 @@ function action(step: Step, main: string): string {
   )
 }
 
-function told({ description, default: value }: InputField): string {
-  if (value === undefined || value === '' || (Array.isArray(value) && value.length === 0)) {
-    return description
-  }
-  return `${description} (default: ${Array.isArray(value) ? value.join(' ') : String(value)})`
+/**
+ * Steps that belong to an environment's page on GitLab, and the input that names it. Those that
+ * change it run one at a time; the others make no deployment record there.
+ */
+const environments: Record<string, { input: string; action?: 'verify' }> = {
+  deploy: { input: 'env' },
+  promote: { input: 'to' },
+  'verify-md5': { input: 'env', action: 'verify' },
 }
 
-/** Steps that change an environment: one at a time there, and shown on GitLab's environment page. */
-const environmentInput: Record<string, string> = { deploy: 'env', promote: 'to' }
+const tiers = ['development', 'testing', 'staging', 'production', 'other']
+
+const input = (name: string) => `$[[ inputs.${name} ]]`
 
 function gitlabTemplate(step: Step, version: string): string {
   const fields = fieldsOf(step.inputs)
-  const environment = environmentInput[step.name]
-  const common = {
-    stage: { default: environment ? 'deploy' : 'build', description: 'Stage of the job' },
-    'job-prefix': { default: '', description: 'Put before the name of the job' },
-    'job-image': { default: 'node:24', description: 'Image the job runs in' },
-    tags: { type: 'array', default: [], description: 'Tags of the runners that may take the job' },
-    needs: { type: 'array', default: [], description: 'Jobs this one waits for' },
-    rules: {
-      type: 'array',
-      default: [{ when: 'on_success' }],
-      description: 'When the job runs',
-    },
-    crosscloud: {
-      default: `npx --yes crosscloud@${version}`,
-      description: 'Command that starts crosscloud; split at spaces',
-    },
+  const environment = environments[step.name]
+  const own = fields.map((field): [string, object] => {
+    const name = kebab(field.name)
+    // What names the environment's page must be there when the pipeline is made.
+    return [
+      name,
+      name === environment?.input ? { description: field.description } : templateInput(field),
+    ]
+  })
+  const changes = environment && !environment.action
+  const inputs = {
+    ...jobInputs(step, version),
+    ...(changes && {
+      'environment-tier': { description: "The environment's tier", options: tiers },
+      'environment-url': {
+        default: '$CROSSCLOUD_URL',
+        description: 'Where people reach it; default: url in crosscloud.yml',
+      },
+    }),
+    ...Object.fromEntries(own),
   }
-  const inputs = Object.fromEntries(
-    fields.map((field) => [kebab(field.name), templateInput(field)]),
-  )
-  if (environment) inputs[environment] = { description: fieldTold(fields, environment) }
-  const input = (name: string) => `$[[ inputs.${name} ]]`
   const variables = Object.fromEntries(
     fields.map(({ name }) => [variableName(name), { value: input(kebab(name)), expand: false }]),
   )
@@ -106,29 +112,63 @@ function gitlabTemplate(step: Step, version: string): string {
       CROSSCLOUD_COMMAND: { value: input('crosscloud'), expand: false },
       ...variables,
     },
-    ...(environment && {
-      environment: { name: input(environment) },
-      resource_group: input(environment),
-    }),
+    ...(environment && { environment: environmentOf(environment) }),
+    ...(changes && { resource_group: input(environment.input) }),
     script: [`$CROSSCLOUD_COMMAND ${step.name} --dotenv crosscloud.env`],
     retry: { max: 2, exit_codes: 75 },
     artifacts: {
-      ...(artifacts[step.name] && { paths: artifacts[step.name] }),
+      ...(artifacts[step.name] && { paths: artifacts[step.name], expire_in: '1 week' }),
       reports: { dotenv: 'crosscloud.env' },
     },
   }
   const body = yaml({ [`${input('job-prefix')}${step.name}`]: job })
-  return `${notice(step)}${yaml({ spec: { inputs: { ...common, ...inputs } } })}---\n${body}`
+  return `${notice(step)}${yaml({ spec: { inputs } })}---\n${body}`
+}
+
+function environmentOf({ input: name, action }: { input: string; action?: string }): object {
+  if (action) return { name: input(name), action }
+  return {
+    name: input(name),
+    url: input('environment-url'),
+    deployment_tier: input('environment-tier'),
+  }
+}
+
+/** The inputs that every template has: how and when its job runs. */
+function jobInputs(step: Step, version: string): Record<string, object> {
+  const image =
+    step.name === 'build-war'
+      ? { description: 'Image the job runs in, with Node 20 or newer, a JDK and Maven' }
+      : { default: 'node:24', description: 'Image the job runs in, with Node 20 or newer' }
+  return {
+    stage: {
+      default: environments[step.name] ? 'deploy' : 'build',
+      description: 'Stage of the job',
+    },
+    'job-prefix': { default: '', description: 'Put before the name of the job' },
+    'job-image': image,
+    tags: { type: 'array', default: [], description: 'Tags of the runners that may take the job' },
+    needs: {
+      type: 'array',
+      default: [],
+      description: 'Jobs it waits for and takes files and values from; none: it starts at once',
+    },
+    rules: {
+      type: 'array',
+      default: [{ when: 'on_success' }],
+      description: 'When the job runs',
+    },
+    crosscloud: {
+      default: `npx --yes crosscloud@${version}`,
+      description: 'Command that starts crosscloud; split at spaces',
+    },
+  }
 }
 
 /** What a later job of the same pipeline needs on disk. */
 const artifacts: Record<string, string[]> = {
   'build-war': ['**/target/*.war'],
   'bake-image': ['.crosscloud/image/'],
-}
-
-function fieldTold(fields: InputField[], name: string): string {
-  return fields.find((field) => field.name === name)?.description ?? ''
 }
 
 /** Always a text, since GitLab's variables are texts; empty means: as crosscloud.yml says. */
@@ -140,86 +180,6 @@ function templateInput(field: InputField): object {
     description: `${told(field)}${more}`,
     ...(options && { options: ['', ...options] }),
   }
-}
-
-function row(...cells: string[]): string {
-  return `| ${cells.map((cell) => cell.replaceAll('|', '\\|')).join(' | ')} |`
-}
-
-function stepsTable(): string {
-  return [
-    row('step', 'what it does'),
-    row('---', '---'),
-    ...steps.map(({ name, summary }) => row(`[${name}](docs/steps.md#${name})`, summary)),
-  ].join('\n')
-}
-
-function stepsPage(): string {
-  const parts = steps.map((step) => {
-    const inputs = fieldsOf(step.inputs).map((field) =>
-      row(`\`--${kebab(field.name)}\``, `\`${variableName(field.name)}\``, told(field)),
-    )
-    const outputs = fieldsOf(step.outputs, 'output').map(({ name, description }) =>
-      row(`\`${name}\``, `\`${variableName(name)}\``, description),
-    )
-    return [
-      `## ${step.name}`,
-      step.summary,
-      `\`\`\`sh\ncrosscloud ${step.example}\n\`\`\``,
-      [row('input', 'variable', 'meaning'), row('---', '---', '---'), ...inputs].join('\n'),
-      [row('output', 'in dotenv', 'meaning'), row('---', '---', '---'), ...outputs].join('\n'),
-    ].join('\n\n')
-  })
-  return `<!-- Generated from src/steps by \`npm run generate\`. Do not edit. -->
-# The steps
-
-Inputs come from flags, then variables, then crosscloud.yml. An empty variable counts as not set.
-In an action, inputs and outputs have the flags' names without \`--\`.
-
-${parts.join('\n\n')}\n`
-}
-
-interface JsonSchema {
-  $ref?: string
-  type?: string
-  description?: string
-  default?: unknown
-  enum?: unknown[]
-  properties?: Record<string, JsonSchema>
-  required?: string[]
-  additionalProperties?: JsonSchema | boolean
-  anyOf?: JsonSchema[]
-}
-
-function settingsJson(): JsonSchema {
-  return z.toJSONSchema(settingsSchema, { io: 'input', unrepresentable: 'any' }) as JsonSchema
-}
-
-function settingsPage(): string {
-  const rows = settingRows(settingsJson(), '')
-  return `<!-- Generated from src/settings.ts by \`npm run generate\`. Do not edit. -->
-# crosscloud.yml
-
-[The example's file](../examples/webapi/crosscloud.yml) is commented line by line. Editors that know
-JSON Schema can use [crosscloud.schema.json](crosscloud.schema.json). Unknown settings are errors.
-\`\${NAME}\` is replaced by a variable of the process's environment.
-
-${[row('setting', 'meaning', 'default'), row('---', '---', '---'), ...rows].join('\n')}\n`
-}
-
-function settingRows(schema: JsonSchema, path: string): string[] {
-  const own = Object.entries(schema.properties ?? {})
-  const named =
-    typeof schema.additionalProperties === 'object' ? schema.additionalProperties : undefined
-  const rows = own.flatMap(([name, part]) => {
-    const full = path ? `${path}.${name}` : name
-    const required = schema.required?.includes(name) && part.default === undefined
-    const value =
-      part.default === undefined ? (required ? 'required' : '') : JSON.stringify(part.default)
-    return [row(`\`${full}\``, part.description ?? '', value), ...settingRows(part, full)]
-  })
-  const below = named?.properties ? settingRows(named, `${path}.<name>`) : []
-  return [...rows, ...below]
 }
 
 /** Puts text between `<!-- name:begin -->` and `<!-- name:end -->`. */

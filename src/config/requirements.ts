@@ -20,6 +20,8 @@ export interface Requirement {
 }
 
 interface Walk {
+  load(name: string): { file: string; program: ProgramNode } | undefined
+  found: Requirement[]
   file: string
   conditional: boolean
   /** Keys known to exist here, because of an `exists` around. */
@@ -36,53 +38,57 @@ interface Walk {
 export function requirementsOf(
   file: string,
   program: ProgramNode,
-  load: (name: string) => { file: string; program: ProgramNode } | undefined,
+  load: Walk['load'],
 ): Requirement[] {
   const found: Requirement[] = []
-
-  const inProgram = (node: ProgramNode | undefined, walk: Walk): void => {
-    for (const statement of node?.body ?? []) inStatement(statement, walk)
-  }
-  const inStatement = (node: Statement, walk: Walk): void => {
-    if (node.type === 'MustacheStatement') inExpression({ ...node, type: 'SubExpression' }, walk)
-    else if (node.type === 'BlockStatement') inBlock(node, walk)
-    else if (node.type === 'PartialStatement') inPartial(node, walk)
-  }
-  const inBlock = (node: BlockNode, walk: Walk): void => {
-    for (const param of node.params) inExpression(param, walk)
-    const name = calledName(node)
-    if (name === 'raw') return
-    const condition = name === 'unless' ? negate(node.params[0]) : node.params[0]
-    inProgram(node.program, inside(walk, condition, true))
-    inProgram(node.inverse, inside(walk, condition, false))
-  }
-  const inPartial = (node: PartialNode, walk: Walk): void => {
-    for (const param of node.params) inExpression(param, walk)
-    for (const pair of node.hash?.pairs ?? []) inExpression(pair.value, walk)
-    const loaded = load(partialName(node) ?? '')
-    if (loaded === undefined || walk.open.includes(loaded.file)) return
-    inProgram(loaded.program, { ...walk, file: loaded.file, open: [...walk.open, loaded.file] })
-  }
-  const inExpression = (node: Expression, walk: Walk): void => {
-    if (node.type !== 'SubExpression') return
-    const name = calledName(node)
-    const key = constantKey(node.params[0])
-    const asks = name === 'get' || (name === 'getv' && node.params.length === 1)
-    if (asks && key !== undefined && !walk.known.has(key)) {
-      found.push({ key, file: walk.file, line: node.loc.start.line, conditional: walk.conditional })
-    }
-    let here = walk
-    for (const param of node.params) {
-      inExpression(param, here)
-      if (name === 'and') here = inside(here, param, true)
-      else if (name === 'or') here = inside(here, param, false)
-      // A default counts only when the key is absent.
-      else if (name === 'getv') here = { ...here, conditional: true }
-    }
-  }
-
-  inProgram(program, { file, conditional: false, known: new Set(), open: [file] })
+  inProgram(program, { file, load, found, conditional: false, known: new Set(), open: [file] })
   return found
+}
+
+function inProgram(node: ProgramNode | undefined, walk: Walk): void {
+  for (const statement of node?.body ?? []) inStatement(statement, walk)
+}
+function inStatement(node: Statement, walk: Walk): void {
+  if (node.type === 'MustacheStatement') inExpression({ ...node, type: 'SubExpression' }, walk)
+  else if (node.type === 'BlockStatement') inBlock(node, walk)
+  else if (node.type === 'PartialStatement') inPartial(node, walk)
+}
+function inBlock(node: BlockNode, walk: Walk): void {
+  for (const param of node.params) inExpression(param, walk)
+  const name = calledName(node)
+  if (name === 'raw') return
+  const condition = name === 'unless' ? negate(node.params[0]) : node.params[0]
+  inProgram(node.program, inside(walk, condition, true))
+  inProgram(node.inverse, inside(walk, condition, false))
+}
+function inPartial(node: PartialNode, walk: Walk): void {
+  for (const param of node.params) inExpression(param, walk)
+  for (const pair of node.hash?.pairs ?? []) inExpression(pair.value, walk)
+  const loaded = walk.load(partialName(node) ?? '')
+  if (loaded === undefined || walk.open.includes(loaded.file)) return
+  inProgram(loaded.program, { ...walk, file: loaded.file, open: [...walk.open, loaded.file] })
+}
+function inExpression(node: Expression, walk: Walk): void {
+  if (node.type !== 'SubExpression') return
+  const name = calledName(node)
+  const key = constantKey(node.params[0])
+  const asks = name === 'get' || (name === 'getv' && node.params.length === 1)
+  if (asks && key !== undefined && !walk.known.has(key)) {
+    walk.found.push({
+      key,
+      file: walk.file,
+      line: node.loc.start.line,
+      conditional: walk.conditional,
+    })
+  }
+  let here = walk
+  for (const param of node.params) {
+    inExpression(param, here)
+    if (name === 'and') here = inside(here, param, true)
+    else if (name === 'or') here = inside(here, param, false)
+    // A default counts only when the key is absent.
+    else if (name === 'getv') here = { ...here, conditional: true }
+  }
 }
 
 function inside(walk: Walk, condition: Expression | undefined, holds: boolean): Walk {

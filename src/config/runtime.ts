@@ -36,108 +36,135 @@ interface Options extends HelperOptions {
   loc?: { source?: string; start: { line: number } }
 }
 type Loop = (context: unknown, options: Options) => string
+type Block = (context: unknown, options: Options, value: Value) => unknown
+type BlockName = (typeof blocks)[number] | typeof PRINT | typeof HAND_OVER
 
-/** The helpers as Handlebars calls them, for one rendering. Faults carry file and line. */
+type Bound = Record<string, (this: unknown, ...args: unknown[]) => unknown>
+
+/** Counts what one rendering uses, and knows where it is. */
+interface Meter {
+  spend(characters?: number): void
+  /** Runs one call at its place in the template; its faults carry file and line. */
+  at<T>(options: Options, work: () => T): T
+  place(): { file: string; line: number }
+}
+
+function createMeter({ limits }: Session): Meter {
+  let calls = 0
+  let made = 0
+  let here = { file: '', line: 0 }
+  const placed = new WeakSet<StepError>()
+  const spend = (characters = 0) => {
+    made += characters
+    if (++calls > limits.calls) throw fault('the template loops too often')
+    if (made > limits.characters) throw fault('the template makes too much text')
+    if (Date.now() > limits.deadline) throw fault('rendering takes too long')
+  }
+  return {
+    spend,
+    place: () => here,
+    at({ loc }, work) {
+      const place = { file: loc?.source ?? '', line: loc?.start.line ?? 0 }
+      here = place
+      try {
+        spend()
+        return work()
+      } catch (error) {
+        if (!(error instanceof StepError) || placed.has(error)) throw error
+        const message = `${place.file}:${place.line}: ${error.message}`
+        const told = new StepError(error.code, message, { hint: error.hint })
+        placed.add(told)
+        throw told
+      }
+    },
+  }
+}
+
+/** The helpers and blocks as Handlebars calls them, for one rendering. */
 export function bindHelpers(
   session: Session,
   native: Record<'each' | 'with', HelperDelegate>,
-): Record<string, (this: unknown, ...args: unknown[]) => unknown> {
-  let calls = 0
-  let made = 0
-  let file = ''
-  let line = 0
-  const host: HelperHost = { ...session, missing: (key) => missing(key, file, line) }
-
-  const spend = (characters = 0) => {
-    if (++calls > session.limits.calls) throw fault('the template loops too often')
-    made += characters
-    if (made > session.limits.characters) throw fault('the template makes too much text')
-    if (Date.now() > session.limits.deadline) throw fault('rendering takes too long')
+): Bound {
+  const meter = createMeter(session)
+  const host: HelperHost = {
+    ...session,
+    missing(key) {
+      const { file, line } = meter.place()
+      return missing(key, file, line)
+    },
   }
-
-  /** Runs one call at its place in the template. */
-  const at = <T>(options: Options, work: () => T): T => {
-    file = options.loc?.source ?? ''
-    line = options.loc?.start.line ?? 0
-    const place = `${file}:${line}`
-    try {
-      spend()
-      return work()
-    } catch (error) {
-      if (!(error instanceof StepError) || placed.has(error)) throw error
-      const told = new StepError(error.code, `${place}: ${error.message}`, { hint: error.hint })
-      placed.add(told)
-      throw told
-    }
-  }
-  const placed = new WeakSet<StepError>()
-
-  /** Whether a block may look at its value; a missing one is noted and the block left out. */
-  const present = (value: Value): boolean => {
-    if (isMissing(value)) session.onMissing(value)
-    return !isMissing(value)
-  }
-  const counted = (fn: TemplateDelegate): TemplateDelegate => {
-    const run: TemplateDelegate = (context, options) => {
-      spend()
-      const text = fn(context, options)
-      spend(text.length)
-      return text
-    }
-    return Object.assign(run, fn)
-  }
-  const branch = (context: unknown, options: Options, value: Value, wanted: boolean) => {
-    if (!present(value)) return ''
-    return truth(value) === wanted ? options.fn(context) : options.inverse(context)
-  }
-
-  const bound: Record<string, (this: unknown, ...args: unknown[]) => unknown> = {}
+  const bound = bindBlocks(session, meter, native)
   for (const name of helpers.keys()) {
     bound[name] = (...args) => {
       const options = args.pop() as Options
-      return at(options, () => {
+      return meter.at(options, () => {
         const result = callHelper(name, args as Value[], host)
         if (typeof result === 'string') {
           refuseLong(result.length)
-          spend(result.length)
+          meter.spend(result.length)
         }
         return result
       })
     }
   }
-  const block = (
-    name: (typeof blocks)[number] | typeof PRINT | typeof HAND_OVER,
-    run: (context: unknown, options: Options, value: Value) => unknown,
-  ) => {
+  return bound
+}
+
+function bindBlocks(
+  session: Session,
+  meter: Meter,
+  native: Record<'each' | 'with', HelperDelegate>,
+): Bound {
+  /** Whether a block may look at its value; a missing one is noted and the block left out. */
+  const present = (value: Value): boolean => {
+    if (isMissing(value)) session.onMissing(value)
+    return !isMissing(value)
+  }
+  const branch =
+    (wanted: boolean): Block =>
+    (context, options, value) => {
+      if (!present(value)) return ''
+      return truth(value) === wanted ? options.fn(context) : options.inverse(context)
+    }
+  const loop = (run: HelperDelegate, value: Value, context: unknown, options: Options) =>
+    (run as unknown as Loop).call(context, value, { ...options, fn: counted(options.fn, meter) })
+
+  const byName: Record<BlockName, Block> = {
+    if: branch(true),
+    unless: branch(false),
+    each(context, options, value) {
+      if (!present(value)) return ''
+      if (isList(value) || isMap(value)) return loop(native.each, value, context, options)
+      const hint = 'split makes a list of a string.'
+      throw fault(`each needs a list or a map, got ${kindOf(value)}`, hint)
+    },
+    with(context, options, value) {
+      if (!present(value)) return ''
+      return truth(value) ? loop(native.with, value, context, options) : options.inverse(context)
+    },
+    raw: (context, options) => options.fn(context),
+    [PRINT]: (_context, _options, value) => print(value, present),
+    [HAND_OVER]: (_context, _options, value) => (present(value) ? value : Object.create(null)),
+  }
+  const bound: Bound = {}
+  for (const [name, block] of Object.entries(byName)) {
     bound[name] = function (...args) {
       const options = args.pop() as Options
-      return at(options, () => run(this, options, args[0] as Value))
+      return meter.at(options, () => block(this, options, args[0] as Value))
     }
   }
-  const loop = (run: HelperDelegate, value: Value, context: unknown, options: Options) =>
-    (run as unknown as Loop).call(context, value, {
-      ...options,
-      fn: counted(options.fn),
-    })
-
-  block('if', (context, options, value) => branch(context, options, value, true))
-  block('unless', (context, options, value) => branch(context, options, value, false))
-  block('each', (context, options, value) => {
-    if (!present(value)) return ''
-    if (isList(value) || isMap(value)) return loop(native.each, value, context, options)
-    throw fault(
-      `each needs a list or a map, got ${kindOf(value)}`,
-      'split makes a list of a string.',
-    )
-  })
-  block('with', (context, options, value) => {
-    if (!present(value)) return ''
-    return truth(value) ? loop(native.with, value, context, options) : options.inverse(context)
-  })
-  block('raw', (context, options) => options.fn(context))
-  block(PRINT, (_context, _options, value) => print(value, present))
-  block(HAND_OVER, (_context, _options, value) => (present(value) ? value : Object.create(null)))
   return bound
+}
+
+/** A loop's body, with its rounds and its text counted. */
+function counted(fn: TemplateDelegate, meter: Meter): TemplateDelegate {
+  const run: TemplateDelegate = (context, options) => {
+    meter.spend()
+    const text = fn(context, options)
+    meter.spend(text.length)
+    return text
+  }
+  return Object.assign(run, fn)
 }
 
 function print(value: Value, present: (value: Value) => boolean): string {

@@ -7,6 +7,7 @@ import {
   type ProgramNode,
   partialName,
   type Statement,
+  type SubExpression,
 } from './ast.ts'
 import { arityProblem, helpers } from './helpers.ts'
 import { didYouMean } from './suggest.ts'
@@ -40,7 +41,11 @@ export interface SyntaxProblem {
 interface Scope {
   /** Inside each or with (or a partial): names may be fields of the item. */
   fields: boolean
+  partial(name: string): string | undefined
+  report(node: Located, text: string): void
 }
+
+type Located = Pick<Call, 'loc'>
 
 /**
  * Finds everything in a parsed template that would fail or be silently empty, and rewrites it in
@@ -48,113 +53,106 @@ interface Scope {
  */
 export function checkAndRewrite(
   program: ProgramNode,
-  options: { fields: boolean; partial: (name: string) => string | undefined },
+  options: Pick<Scope, 'fields' | 'partial'>,
 ): SyntaxProblem[] {
   const problems: SyntaxProblem[] = []
-  const report = (node: { loc: Call['loc'] }, text: string) => {
-    problems.push({ line: node.loc.start.line, text })
-  }
-  const checkProgram = (node: ProgramNode | undefined, scope: Scope): void => {
-    for (const statement of node?.body ?? []) checkStatement(statement, scope)
-  }
-
-  const checkStatement = (node: Statement, scope: Scope): void => {
-    switch (node.type) {
-      case 'CommentStatement':
-        return
-      case 'ContentStatement':
-        if (node.original.includes('{{')) {
-          report(
-            node,
-            '\\{{ prints {{ and no value: write \\\\{{ for a backslash before a value, {{{{raw}}}} for braces',
-          )
-        }
-        return
-      case 'MustacheStatement':
-        checkCall(node, scope)
-        printThrough(node)
-        return
-      case 'BlockStatement':
-        checkBlock(node, scope)
-        return
-      case 'PartialStatement':
-        checkPartial(node, scope)
-        return
-      default:
-        report(node, 'decorators, inline partials and partial blocks are not read')
-    }
-  }
-
-  const checkBlock = (node: Extract<Statement, { type: 'BlockStatement' }>, scope: Scope): void => {
-    const name = calledName(node)
-    if (name === undefined || !blockNames.has(name)) {
-      const shown = String(node.path.original)
-      const hint = helpers.has(shown) ? `: write {{#each (${shown} …)}}` : didYouMean(shown, blocks)
-      report(node, `{{#${shown}}} is no block${hint}`)
-    } else {
-      const wanted = name === 'raw' ? 0 : 1
-      if (node.params.length !== wanted)
-        report(node, `{{#${name}}} takes ${wanted} argument, got ${node.params.length}`)
-      if (node.hash) report(node, `{{#${name}}} takes no name=value`)
-    }
-    for (const param of node.params) checkExpression(param, scope)
-    for (const param of node.program?.blockParams ?? []) {
-      if (helpers.has(param)) report(node, `"${param}" is a helper and cannot be a block parameter`)
-    }
-    if (name === 'raw') return
-    const inside = name === 'each' || name === 'with' ? { fields: true } : scope
-    checkProgram(node.program, inside)
-    checkProgram(node.inverse, scope)
-  }
-
-  const checkPartial = (node: PartialNode, scope: Scope): void => {
-    const name = partialName(node)
-    const file = name === undefined ? undefined : options.partial(name)
-    if (name === undefined) report(node, 'the name of a partial cannot be computed')
-    else if (file === undefined) report(node, `there is no partial ${name} in templates/`)
-    else
-      node.name = {
-        type: 'PathExpression',
-        data: false,
-        depth: 0,
-        parts: [file],
-        original: file,
-        loc: node.loc,
-      }
-    for (const param of node.params) checkExpression(param, scope)
-    for (const pair of node.hash?.pairs ?? []) checkExpression(pair.value, scope)
-    node.params = node.params.map((param) => call(HAND_OVER, [param], node))
-  }
-
-  const checkExpression = (node: Expression, scope: Scope): void => {
-    if (node.type === 'SubExpression') checkCall(node, scope)
-    else if (node.type === 'PathExpression') checkPath(node, scope)
-    else if (node.type === 'NullLiteral' || node.type === 'UndefinedLiteral')
-      report(node, `${node.type === 'NullLiteral' ? 'null' : 'undefined'} is not a value`)
-  }
-
-  const checkPath = (node: PathNode, scope: Scope): void => {
-    if (node.data) {
-      if (!dataNames.has(node.parts.join('.')))
-        report(node, `${node.original} is not known; there are @index, @key, @first, @last`)
-    } else if (!scope.fields) report(node, noHelper(node.original))
-  }
-
-  const checkCall = (node: Call, scope: Scope): void => {
-    const name = calledName(node)
-    if (name !== undefined && helpers.has(name)) {
-      const problem = arityProblem(name, node.params.length)
-      if (problem) report(node, problem)
-    } else if (node.params.length > 0 || (node as { type?: string }).type === 'SubExpression') {
-      report(node, noHelper(String(node.path.original)))
-    } else if (node.path.type === 'PathExpression') checkPath(node.path, scope)
-    else report(node, 'a constant needs no braces')
-    if (node.hash) report(node, `${String(node.path.original)} takes no name=value`)
-    for (const param of node.params) checkExpression(param, scope)
-  }
-
-  checkProgram(program, { fields: options.fields })
+  checkProgram(program, {
+    ...options,
+    report: (node, text) => problems.push({ line: node.loc.start.line, text }),
+  })
   return problems
+}
+
+function checkProgram(node: ProgramNode | undefined, scope: Scope): void {
+  for (const statement of node?.body ?? []) checkStatement(statement, scope)
+}
+
+function checkStatement(node: Statement, scope: Scope): void {
+  switch (node.type) {
+    case 'CommentStatement':
+      return
+    case 'ContentStatement':
+      if (node.original.includes('{{')) {
+        scope.report(
+          node,
+          '\\{{ prints {{ and no value: write \\\\{{ for a backslash before a value, {{{{raw}}}} for braces',
+        )
+      }
+      return
+    case 'MustacheStatement':
+      checkCall(node, scope)
+      printThrough(node)
+      return
+    case 'BlockStatement':
+      checkBlock(node, scope)
+      return
+    case 'PartialStatement':
+      checkPartial(node, scope)
+      return
+    default:
+      scope.report(node, 'decorators, inline partials and partial blocks are not read')
+  }
+}
+
+function checkBlock(node: Extract<Statement, { type: 'BlockStatement' }>, scope: Scope): void {
+  const name = calledName(node)
+  if (name === undefined || !blockNames.has(name)) {
+    const shown = String(node.path.original)
+    const hint = helpers.has(shown) ? `: write {{#each (${shown} …)}}` : didYouMean(shown, blocks)
+    scope.report(node, `{{#${shown}}} is no block${hint}`)
+  } else {
+    const wanted = name === 'raw' ? 0 : 1
+    if (node.params.length !== wanted)
+      scope.report(node, `{{#${name}}} takes ${wanted} argument, got ${node.params.length}`)
+    if (node.hash) scope.report(node, `{{#${name}}} takes no name=value`)
+  }
+  for (const param of node.params) checkExpression(param, scope)
+  for (const param of node.program?.blockParams ?? []) {
+    if (helpers.has(param))
+      scope.report(node, `"${param}" is a helper and cannot be a block parameter`)
+  }
+  if (name === 'raw') return
+  const inside = name === 'each' || name === 'with' ? { ...scope, fields: true } : scope
+  checkProgram(node.program, inside)
+  checkProgram(node.inverse, scope)
+}
+
+function checkPartial(node: PartialNode, scope: Scope): void {
+  const name = partialName(node)
+  const file = name === undefined ? undefined : scope.partial(name)
+  if (name === undefined) scope.report(node, 'the name of a partial cannot be computed')
+  else if (file === undefined) scope.report(node, `there is no partial ${name} in templates/`)
+  else node.name = pathNode(file, node)
+  for (const param of node.params) checkExpression(param, scope)
+  for (const pair of node.hash?.pairs ?? []) checkExpression(pair.value, scope)
+  node.params = node.params.map((param) => call(HAND_OVER, [param], node))
+}
+
+function checkExpression(node: Expression, scope: Scope): void {
+  if (node.type === 'SubExpression') checkCall(node, scope)
+  else if (node.type === 'PathExpression') checkPath(node, scope)
+  else if (node.type === 'NullLiteral' || node.type === 'UndefinedLiteral')
+    scope.report(node, `${node.type === 'NullLiteral' ? 'null' : 'undefined'} is not a value`)
+}
+
+function checkPath(node: PathNode, scope: Scope): void {
+  if (node.data) {
+    if (!dataNames.has(node.parts.join('.')))
+      scope.report(node, `${node.original} is not known; there are @index, @key, @first, @last`)
+  } else if (!scope.fields) scope.report(node, noHelper(node.original))
+}
+
+function checkCall(node: Call, scope: Scope): void {
+  const name = calledName(node)
+  if (name !== undefined && helpers.has(name)) {
+    const problem = arityProblem(name, node.params.length)
+    if (problem) scope.report(node, problem)
+  } else if (node.params.length > 0 || (node as { type?: string }).type === 'SubExpression') {
+    scope.report(node, noHelper(String(node.path.original)))
+  } else if (node.path.type === 'PathExpression') checkPath(node.path, scope)
+  else scope.report(node, 'a constant needs no braces')
+  if (node.hash) scope.report(node, `${String(node.path.original)} takes no name=value`)
+  for (const param of node.params) checkExpression(param, scope)
 }
 
 function noHelper(name: string): string {
@@ -177,18 +175,10 @@ function printThrough(node: Extract<Statement, { type: 'MustacheStatement' }>): 
   node.hash = undefined
 }
 
-function call(
-  name: string,
-  params: Expression[],
-  { loc }: { loc: Call['loc'] },
-): Extract<Expression, { type: 'SubExpression' }> {
-  const path: PathNode = {
-    type: 'PathExpression',
-    data: false,
-    depth: 0,
-    parts: [name],
-    original: name,
-    loc,
-  }
-  return { type: 'SubExpression', path, params, loc }
+function call(name: string, params: Expression[], at: Located): SubExpression {
+  return { type: 'SubExpression', path: pathNode(name, at), params, loc: at.loc }
+}
+
+function pathNode(name: string, { loc }: Located): PathNode {
+  return { type: 'PathExpression', data: false, depth: 0, parts: [name], original: name, loc }
 }

@@ -49,11 +49,12 @@ export function createLog(options: LogOptions): Log {
   const emit = (text: string) => {
     if (progressShown) write('\r\x1b[2K')
     progressShown = false
-    write(mask(text))
+    write(text)
   }
+  // Masked before a face escapes or quotes anything: afterwards a secret may look different.
   const say = (level: Level) => (text: string) => {
     if (level === 'debug' && !verbose) return
-    const told = level === 'output' ? withoutControls(text) : text
+    const told = mask(level === 'output' ? withoutControls(text) : text)
     for (const line of told.split('\n')) emit(face.line(level, line, depth))
   }
 
@@ -65,16 +66,17 @@ export function createLog(options: LogOptions): Log {
     output: say('output'),
     progress(label, done, total) {
       if (!face.progress || total <= 0) return
-      emit(face.progress(label, done, total))
+      emit(face.progress(mask(label), done, total))
       progressShown = true
     },
-    async section(title, work) {
+    async section(text, work) {
+      const title = mask(text)
       const id = `crosscloud_${++sections}`
       const start = now().getTime()
       const close = (failed: boolean) => {
         depth--
-        const text = face.close(id, title, depth, (now().getTime() - start) / 1000, failed)
-        if (text) emit(text)
+        const closing = face.close(id, title, depth, (now().getTime() - start) / 1000, failed)
+        if (closing) emit(closing)
       }
       emit(face.open(id, title, depth))
       depth++
@@ -148,12 +150,17 @@ const github = (): Face => ({
   line: (level, text, depth) => {
     if (level === 'warn') return `::warning::${escapeCommand(text)}\n`
     if (level === 'error') return `::error::${escapeCommand(text)}\n`
-    return plain().line(level, text.replace(/^::/, ' ::'), depth)
+    return plain().line(level, withoutCommands(text), depth)
   },
   open: (_id, title, depth) =>
     depth === 0 ? `::group::${escapeCommand(title)}\n` : `${indent(depth)}${title}\n`,
   close: (_id, _title, depth) => (depth === 0 ? '::endgroup::\n' : ''),
 })
+
+/** The runner trims a line before it looks for `::`, and finds `##[` anywhere (ActionCommand.cs). */
+function withoutCommands(text: string): string {
+  return text.replace(/^\s*::/, (start) => start.replace('::', ': :')).replaceAll('##[', '## [')
+}
 
 function escapeCommand(text: string): string {
   return text.replaceAll('%', '%25').replaceAll('\r', '%0D').replaceAll('\n', '%0A')

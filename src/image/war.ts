@@ -66,7 +66,7 @@ async function openFile(path: string): Promise<FileHandle> {
 }
 
 async function readDirectory(path: string, file: FileHandle) {
-  const { fromFdPromise } = await import('yauzl')
+  const { fromFdPromise, getFileNameLowLevel } = await import('yauzl')
   const entries: WarEntry[] = []
   const problems: string[] = []
   const seen = new Set<string>()
@@ -76,18 +76,20 @@ async function readDirectory(path: string, file: FileHandle) {
     const zip = await fromFdPromise(file.fd, {
       autoClose: false,
       lazyEntries: true,
-      decodeStrings: true,
-      strictFileNames: false,
+      // Names are decoded below: yauzl would mend backslashes and stop at the first bad name.
+      decodeStrings: false,
       validateEntrySizes: true,
     })
     for await (const entry of zip.eachEntry()) {
-      const name = entry.fileName
+      const { generalPurposeBitFlag: flags, fileNameRaw, extraFields } = entry
+      const name = getFileNameLowLevel(flags, fileNameRaw, extraFields, true)
       const date = entry.getLastModDate({ timezone: 'UTC', forceDosFormat: true })
       if (date > newest) newest = date
-      const problem = problemOf(entry) ?? (seen.has(name) ? 'is there twice' : undefined)
+      const isFile = !name.endsWith('/')
+      const problem = problemOf(name, entry) ?? (isFile && seen.has(name) ? 'is there twice' : undefined)
       seen.add(name)
       if (problem) problems.push(`${JSON.stringify(name)} ${problem}`)
-      if (problem || name.endsWith('/')) continue
+      if (problem || !isFile) continue
       const { fileDataStart } = await zip.readLocalFileHeaderPromise(entry, { minimal: true })
       total += entry.uncompressedSize
       entries.push({
@@ -119,8 +121,7 @@ function parents(name: string): string[] {
   return parts.map((_, index) => parts.slice(0, index + 1).join('/'))
 }
 
-function problemOf(entry: Entry): string | undefined {
-  const name = entry.fileName
+function problemOf(name: string, entry: Entry): string | undefined {
   if (name.startsWith('/') || /^[A-Za-z]:/.test(name)) return 'is an absolute path'
   if (name.includes('\\')) return 'has a backslash'
   // biome-ignore lint/suspicious/noControlCharactersInRegex: those are what is refused

@@ -236,7 +236,7 @@ async function travel(t: Test, { project, cli, json, docker }: Road) {
     const crosscloud = `${process.execPath} ${fileURLToPath(new URL('../../dist/cli/main.js', import.meta.url))}`
     await makeRepository(project, { template: 'release', inputs: { crosscloud } })
     const pushed = await runGitlab(project, [])
-    t.ok(pushed.ok, pushed.output)
+    t.ok(pushed.ok, 'the pipeline ran', { output: pushed.output })
     t.match(pushed.output, 'webapi@1.0.2 runs in test', 'the push reached test')
     t.match(pushed.output, 'webapi@1.0.2 in test is what was built')
     const running = async () => {
@@ -247,7 +247,7 @@ async function travel(t: Test, { project, cli, json, docker }: Road) {
     }
     t.match(await running(), { staging: { version: '1.0.0' } }, 'nobody clicked yet')
     const clicked = await runGitlab(project, ['promote-to-staging'])
-    t.ok(clicked.ok, clicked.output)
+    t.ok(clicked.ok, 'the manual job ran', { output: clicked.output })
     const now = await running()
     t.match(now, { test: { version: '1.0.2' }, staging: { version: '1.0.2' } })
     t.equal(now.staging?.digest, now.test?.digest, 'the same digest')

@@ -1,0 +1,116 @@
+import { z } from 'zod'
+import { settingsSchema } from '../src/settings.ts'
+import { fieldsOf, type InputField } from '../src/steps/fields.ts'
+import { steps } from '../src/steps/index.ts'
+import { kebab, variableName } from '../src/steps/inputs.ts'
+
+/** What an input means, with its default. */
+export function told({ description, default: value }: InputField): string {
+  if (value === undefined || value === '' || (Array.isArray(value) && value.length === 0)) {
+    return description
+  }
+  return `${description} (default: ${Array.isArray(value) ? value.join(' ') : String(value)})`
+}
+
+function row(...cells: string[]): string {
+  return `| ${cells.map(cellText).join(' | ')} |`
+}
+
+/** A bar would end the cell, even inside code; `<` would begin a tag, but for code. */
+function cellText(text: string): string {
+  return text
+    .replaceAll('|', '\\|')
+    .split('`')
+    .map((part, index) => (index % 2 === 0 ? part.replaceAll('<', '&lt;') : part))
+    .join('`')
+}
+
+export function stepsTable(): string {
+  return [
+    row('step', 'what it does'),
+    row('---', '---'),
+    ...steps.map(({ name, summary }) => row(`[${name}](docs/steps.md#${name})`, summary)),
+  ].join('\n')
+}
+
+export function stepsPage(): string {
+  const parts = steps.map((step) => {
+    const inputs = fieldsOf(step.inputs).map((field) =>
+      row(`\`--${kebab(field.name)}\``, `\`${variableName(field.name)}\``, told(field)),
+    )
+    const outputs = fieldsOf(step.outputs, 'output').map(({ name, description }) =>
+      row(`\`${name}\``, `\`${variableName(name)}\``, description),
+    )
+    return [
+      `## ${step.name}`,
+      step.summary,
+      `\`\`\`sh\ncrosscloud ${step.example}\n\`\`\``,
+      [row('input', 'variable', 'meaning'), row('---', '---', '---'), ...inputs].join('\n'),
+      [row('output', 'in dotenv', 'meaning'), row('---', '---', '---'), ...outputs].join('\n'),
+    ].join('\n\n')
+  })
+  return `<!-- Generated from src/steps by \`npm run generate\`. Do not edit. -->
+# The steps
+
+Inputs come from flags, then variables, then crosscloud.yml. An empty variable counts as not set.
+In an action, inputs and outputs have the flags' names without \`--\`.
+
+In a GitLab template too. There, an input is taken as it is: \`$NAME\` in it is not replaced. What a
+job in \`needs\` put out goes before an input of the same name; write
+\`needs: [{ job: x, artifacts: false }]\` to take nothing from it.
+
+${parts.join('\n\n')}\n`
+}
+
+interface JsonSchema {
+  $ref?: string
+  type?: string
+  description?: string
+  default?: unknown
+  enum?: unknown[]
+  properties?: Record<string, JsonSchema>
+  required?: string[]
+  additionalProperties?: JsonSchema | boolean
+  anyOf?: JsonSchema[]
+}
+
+export function settingsJson(): JsonSchema {
+  return z.toJSONSchema(settingsSchema, { io: 'input', unrepresentable: 'any' }) as JsonSchema
+}
+
+export function settingsPage(): string {
+  const rows = settingRows(settingsJson(), '')
+  return `<!-- Generated from src/settings.ts by \`npm run generate\`. Do not edit. -->
+# crosscloud.yml
+
+[The example's file](../examples/webapi/crosscloud.yml) is commented line by line. Editors that know
+JSON Schema can use [crosscloud.schema.json](crosscloud.schema.json). Unknown settings are errors.
+\`\${NAME}\` is replaced by a variable of the process's environment.
+
+${[row('setting', 'meaning', 'default'), row('---', '---', '---'), ...rows].join('\n')}\n`
+}
+
+function settingRows(schema: JsonSchema, path: string): string[] {
+  return Object.entries(schema.properties ?? {}).flatMap(([name, part]) => {
+    const full = path ? `${path}.${name}` : name
+    const { description, default: value, enum: choices } = part
+    const below = rowsBelow(part, full)
+    if (description === undefined && below.length > 0) return below
+    const meaning = [description, choices?.join(', ')].filter(Boolean).join(': ')
+    const required = schema.required?.includes(name) ? 'required' : ''
+    return [row(`\`${full}\``, meaning, value === undefined ? required : shown(value)), ...below]
+  })
+}
+
+function rowsBelow(part: JsonSchema, path: string): string[] {
+  // An environment's container has the settings of `container`; they are told there.
+  if (path.endsWith('>.container')) return []
+  const { additionalProperties: named } = part
+  if (typeof named !== 'object') return settingRows(part, path)
+  const object = named.anyOf?.find(({ properties }) => properties) ?? named
+  return settingRows(object, `${path}.<name>`)
+}
+
+function shown(value: unknown): string {
+  return `\`${typeof value === 'string' ? value : JSON.stringify(value)}\``
+}
