@@ -1,7 +1,7 @@
 import { writeFile } from 'node:fs/promises'
 import { join } from 'node:path'
 import { build } from 'esbuild'
-import { steps } from '../src/steps/index.ts'
+import { stepNames } from '../src/steps/index.ts'
 
 // One bundle for all actions, and a line for each that names its step.
 // Native modules stay outside: a step that asks for an SQLite ledger says what is missing.
@@ -16,6 +16,6 @@ await build({
   external: ['*.node', 'cpu-features', 'libsql'],
   logLevel: 'error',
 })
-for (const { name } of steps) {
+for (const name of stepNames) {
   await writeFile(join(dist, `${name}.cjs`), `require('./crosscloud.cjs').runAction('${name}')\n`)
 }

@@ -2,7 +2,7 @@ import { readFileSync } from 'node:fs'
 import { join } from 'node:path'
 import { stringify } from 'yaml'
 import { fieldsOf, type InputField } from '../src/steps/fields.ts'
-import { steps } from '../src/steps/index.ts'
+import { loadSteps } from '../src/steps/index.ts'
 import { kebab, variableName } from '../src/steps/inputs.ts'
 import type { Step } from '../src/steps/step.ts'
 import { settingsJson, settingsPage, stepsPage, stepsTable, told } from './pages.ts'
@@ -15,7 +15,8 @@ const WHOLE_FLOW = 'release'
 const RELEASE_TEMPLATE = 'pipeline-templates/release.yml'
 
 /** Everything that is derived from the steps and the settings: path → text. */
-export function renderFaces(root: string): Map<string, string> {
+export async function renderFaces(root: string): Promise<Map<string, string>> {
+  const steps = await loadSteps()
   const { version } = JSON.parse(readFileSync(join(root, 'package.json'), 'utf8')) as {
     version: string
   }
@@ -27,12 +28,12 @@ export function renderFaces(root: string): Map<string, string> {
   }
   const release = readFileSync(join(root, RELEASE_TEMPLATE), 'utf8')
   faces.set(RELEASE_TEMPLATE, release.replace(/(?<=\bcrosscloud@)\d[\w.-]*/g, version))
-  faces.set('docs/steps.md', stepsPage())
+  faces.set('docs/steps.md', stepsPage(steps))
   faces.set('docs/settings.md', settingsPage())
   faces.set('docs/crosscloud.schema.json', `${JSON.stringify(settingsJson(), null, 2)}\n`)
   for (const name of ['README.md', 'README.zh-CN.md']) {
     const text = readFileSync(join(root, name), 'utf8')
-    faces.set(name, between(text, 'steps', stepsTable()))
+    faces.set(name, between(text, 'steps', stepsTable(steps)))
   }
   return faces
 }

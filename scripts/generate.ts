@@ -3,7 +3,7 @@ import { dirname, join } from 'node:path'
 import { renderFaces } from './faces.ts'
 
 const root = process.cwd()
-for (const [path, text] of renderFaces(root)) {
+for (const [path, text] of await renderFaces(root)) {
   await mkdir(dirname(join(root, path)), { recursive: true })
   await writeFile(join(root, path), text)
 }

@@ -1,8 +1,8 @@
 import { z } from 'zod'
 import { settingsSchema } from '../src/settings.ts'
 import { fieldsOf, type InputField } from '../src/steps/fields.ts'
-import { steps } from '../src/steps/index.ts'
 import { kebab, variableName } from '../src/steps/inputs.ts'
+import type { Step } from '../src/steps/step.ts'
 
 /** What an input means, with its default. */
 export function told({ description, default: value }: InputField): string {
@@ -25,7 +25,7 @@ function cellText(text: string): string {
     .join('`')
 }
 
-export function stepsTable(): string {
+export function stepsTable(steps: readonly Step[]): string {
   return [
     row('step', 'what it does'),
     row('---', '---'),
@@ -33,7 +33,7 @@ export function stepsTable(): string {
   ].join('\n')
 }
 
-export function stepsPage(): string {
+export function stepsPage(steps: readonly Step[]): string {
   const parts = steps.map((step) => {
     const inputs = fieldsOf(step.inputs).map((field) =>
       row(`\`--${kebab(field.name)}\``, `\`${variableName(field.name)}\``, told(field)),
@@ -53,10 +53,10 @@ export function stepsPage(): string {
 # The steps
 
 Inputs come from flags, then variables, then crosscloud.yml. An empty variable counts as not set.
-In an action, inputs and outputs have the flags' names without \`--\`.
+In actions and templates, inputs have the flags' names without \`--\`; so have an action's outputs.
 
-In a GitLab template too. There, an input is taken as it is: \`$NAME\` in it is not replaced. What a
-job in \`needs\` put out goes before an input of the same name; write
+In a GitLab template an input is taken as it is: \`$NAME\` in it is not replaced. What a job in
+\`needs\` put out goes before an input of the same name; write
 \`needs: [{ job: x, artifacts: false }]\` to take nothing from it.
 
 ${parts.join('\n\n')}\n`

@@ -3,9 +3,12 @@ import { StepError, toStepError } from '../core/errors.ts'
 import { createLog } from '../core/log.ts'
 import { createSecrets } from '../core/secrets.ts'
 import { fieldsOf, readText } from '../steps/fields.ts'
-import { steps } from '../steps/index.ts'
+import { loadStep } from '../steps/index.ts'
 import { kebab, runStep } from '../steps/inputs.ts'
 import type { Step } from '../steps/step.ts'
+
+/** The bundle has no native module; and a runner's disk is gone after the job. */
+const NO_SQLITE = 'Actions have no SQLite. Set ledger: mysql://… in crosscloud.yml.'
 
 /** Runs a step as an action of GitHub, Gitea or Forgejo. Each `dist/<step>.cjs` calls this. */
 export async function runAction(name: string): Promise<void> {
@@ -23,12 +26,13 @@ export async function runAction(name: string): Promise<void> {
       format: 'github',
       write: (text) => void process.stdout.write(text),
       mask: secrets.mask,
+      verbose: core.isDebug(),
     }),
     secrets,
     signal: stop.signal,
   })
   try {
-    const step = steps.find((known) => known.name === name)
+    const step = await loadStep(name)
     if (!step) throw new StepError('INTERNAL', `there is no step ${name}`)
     const outputs = await runStep(step, readInputs(step, process.env), context)
     for (const line of step.report(outputs)) context.log.info(line)
@@ -37,7 +41,8 @@ export async function runAction(name: string): Promise<void> {
     }
     if (process.env.GITHUB_STEP_SUMMARY) await writeSummary(core, step, outputs, secrets.mask)
   } catch (error) {
-    const { message, hint, exitCode } = toStepError(error)
+    const { message, exitCode, hint: told } = toStepError(error)
+    const hint = isModuleMissing(error) ? NO_SQLITE : told
     core.error(secrets.mask(hint ? `${message}\n${hint}` : message), {
       title: `crosscloud ${name}`,
     })
@@ -45,6 +50,12 @@ export async function runAction(name: string): Promise<void> {
   } finally {
     await context.close()
   }
+}
+
+function isModuleMissing(error: unknown): boolean {
+  if (!(error instanceof Error)) return false
+  if ((error as NodeJS.ErrnoException).code === 'ERR_MODULE_NOT_FOUND') return true
+  return isModuleMissing(error.cause)
 }
 
 /** A runner passes `with: war-layout` as INPUT_WAR-LAYOUT: upper-case, hyphens stay; empty is not given. */
@@ -55,7 +66,7 @@ export function readInputs(
   const given: Record<string, unknown> = {}
   for (const field of fieldsOf(step.inputs)) {
     const name = kebab(field.name)
-    const text = variables[`INPUT_${name.toUpperCase()}`]
+    const text = variables[`INPUT_${name.toUpperCase()}`]?.trim()
     if (text) given[field.name] = readText(field, text, name)
   }
   return given

@@ -4,7 +4,7 @@ import { createContext } from '../context.ts'
 import { toStepError } from '../core/errors.ts'
 import { createLog, type Log, type LogFormat, logFormats } from '../core/log.ts'
 import { createSecrets } from '../core/secrets.ts'
-import { steps } from '../steps/index.ts'
+import { loadStep, loadSteps } from '../steps/index.ts'
 import { runStep } from '../steps/inputs.ts'
 import type { Step } from '../steps/step.ts'
 import { addExample, type Perform } from './command.ts'
@@ -65,7 +65,11 @@ export async function runProgram(surroundings: Surroundings): Promise<number> {
     return 0
   }
   describeProgram(program, surroundings)
-  for (const step of steps) addStep(program, step, perform, surroundings)
+  // A command that is a step loads only itself; help needs them all.
+  const asked = await loadStep(argv.find((word) => !word.startsWith('-')) ?? '')
+  for (const step of asked ? [asked] : await loadSteps()) {
+    addStep(program, step, perform, surroundings)
+  }
   addLedgerCommands(program, perform)
   addConfigCommands(program, perform)
   addDemo(program, perform)

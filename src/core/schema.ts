@@ -38,11 +38,12 @@ export const version = z
   )
 
 /** An absolute path inside a container. */
-export const containerPath = z.string().refine(
+export const containerPath = z.string().refine((path) => {
+  const parts = path.replace(/\/$/, '').split('/')
   // biome-ignore lint/suspicious/noControlCharactersInRegex: those are what is refused
-  (path) => /^\/[^\x00-\x1f]+$/.test(path) && !path.split('/').includes('..'),
-  'is not an absolute path without ".."',
-)
+  const clean = parts.slice(1).every((part) => !/^\.{0,2}$|[\x00-\x1f]/.test(part))
+  return parts.length > 1 && parts[0] === '' && clean
+}, 'is not an absolute path without ".", ".." and empty parts')
 
 /** Zod's findings as `path: what is wrong`, one a line. */
 export function issueLines(

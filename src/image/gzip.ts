@@ -88,9 +88,10 @@ async function writeDeflated(
   const fed = (async () => {
     for await (const chunk of source.read()) {
       await sink.blob(chunk)
-      if (!inflate.write(chunk)) {
-        await Promise.race([new Promise((resolve) => inflate.once('drain', resolve)), taken])
-      }
+      // The chunk's buffer is used again for the next, so it must be eaten up first.
+      await new Promise<void>((resolve, reject) => {
+        inflate.write(chunk, (error) => (error ? reject(error) : resolve()))
+      })
     }
     inflate.end()
   })()

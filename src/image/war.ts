@@ -1,5 +1,6 @@
 import { type FileHandle, open } from 'node:fs/promises'
 import type { Entry } from 'yauzl'
+import { readChunks } from '../core/digest.ts'
 import { describe, errorCodeOf, StepError } from '../core/errors.ts'
 
 /** A file inside the WAR, as the ZIP's central directory tells of it (APPNOTE.TXT 4.3.12). */
@@ -21,12 +22,11 @@ export interface War {
   entries: WarEntry[]
   /** The newest date of an entry. ZIP knows no time zone, so it is taken as UTC everywhere alike. */
   newest: Date
-  /** The entry's bytes as they stand in the file, in chunks of at most 1 MiB. */
+  /** The entry's bytes as they stand in the file, in chunks of at most 1 MiB, each good until the next. */
   readStored(entry: WarEntry): AsyncGenerator<Buffer>
   close(): Promise<void>
 }
 
-const CHUNK = 1 << 20
 /** A ceiling against archives made to fill a disk. */
 const LARGEST_CONTENT = 8 * 2 ** 30
 const METHODS: Record<number, WarEntry['method']> = { 0: 'stored', 8: 'deflated' }
@@ -86,7 +86,8 @@ async function readDirectory(path: string, file: FileHandle) {
       const date = entry.getLastModDate({ timezone: 'UTC', forceDosFormat: true })
       if (date > newest) newest = date
       const isFile = !name.endsWith('/')
-      const problem = problemOf(name, entry) ?? (isFile && seen.has(name) ? 'is there twice' : undefined)
+      const problem =
+        problemOf(name, entry) ?? (isFile && seen.has(name) ? 'is there twice' : undefined)
       seen.add(name)
       if (problem) problems.push(`${JSON.stringify(name)} ${problem}`)
       if (problem || !isFile) continue
@@ -156,16 +157,10 @@ function damaged(path: string, why: string, cause?: unknown): StepError {
 }
 
 async function* readRange(path: string, file: FileHandle, entry: WarEntry): AsyncGenerator<Buffer> {
-  for (let done = 0; done < entry.storedSize; ) {
-    const wanted = Math.min(CHUNK, entry.storedSize - done)
-    const { bytesRead, buffer } = await file.read(
-      Buffer.allocUnsafe(wanted),
-      0,
-      wanted,
-      entry.offset + done,
-    )
-    if (bytesRead === 0) throw damaged(path, `${entry.name} ends too early`)
-    done += bytesRead
-    yield buffer.subarray(0, bytesRead)
+  let read = 0
+  for await (const chunk of readChunks(file.fd, entry.offset, entry.storedSize)) {
+    read += chunk.length
+    yield chunk
   }
+  if (read < entry.storedSize) throw damaged(path, `${entry.name} ends too early`)
 }

@@ -1,23 +1,27 @@
-import { bakeImage } from './bake-image.ts'
-import { buildWar } from './build-war.ts'
-import { deploy } from './deploy.ts'
-import { promote } from './promote.ts'
-import { pushImage } from './push-image.ts'
-import { release } from './release.ts'
-import { renderConfig } from './render-config.ts'
-import { retagImage } from './retag-image.ts'
 import type { Step } from './step.ts'
-import { verifyMd5 } from './verify-md5.ts'
 
-/** Every step, in the order of the road; the last two chain the others. */
-export const steps = [
-  buildWar,
-  bakeImage,
-  pushImage,
-  retagImage,
-  renderConfig,
-  deploy,
-  verifyMd5,
-  release,
-  promote,
-] as unknown as readonly Step[]
+/** Every step, in the order of the road; the last two chain the others. Each loads by itself. */
+const modules = {
+  'build-war': async () => (await import('./build-war.ts')).buildWar,
+  'bake-image': async () => (await import('./bake-image.ts')).bakeImage,
+  'push-image': async () => (await import('./push-image.ts')).pushImage,
+  'retag-image': async () => (await import('./retag-image.ts')).retagImage,
+  'render-config': async () => (await import('./render-config.ts')).renderConfig,
+  deploy: async () => (await import('./deploy.ts')).deploy,
+  'verify-md5': async () => (await import('./verify-md5.ts')).verifyMd5,
+  release: async () => (await import('./release.ts')).release,
+  promote: async () => (await import('./promote.ts')).promote,
+}
+
+export const stepNames = Object.keys(modules)
+
+/** One step, or undefined when there is none of this name. */
+export async function loadStep(name: string): Promise<Step | undefined> {
+  const load = Object.hasOwn(modules, name) ? modules[name as keyof typeof modules] : undefined
+  return (await load?.()) as Step | undefined
+}
+
+export async function loadSteps(): Promise<Step[]> {
+  const steps = await Promise.all(stepNames.map(loadStep))
+  return steps.filter((step) => step !== undefined)
+}

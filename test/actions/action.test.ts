@@ -1,16 +1,19 @@
 import { spawn } from 'node:child_process'
 import { once } from 'node:events'
-import { readFile, writeFile } from 'node:fs/promises'
-import { join } from 'node:path'
+import { access, cp, mkdtemp, readFile, rm, writeFile } from 'node:fs/promises'
+import { tmpdir } from 'node:os'
+import { dirname, join } from 'node:path'
 import { fileURLToPath } from 'node:url'
 import t from 'tap'
+import { parse } from 'yaml'
 import { createContext } from '../../src/context.ts'
 import { silentLog } from '../../src/core/log.ts'
 import { run } from '../../src/core/process.ts'
 import { createSecrets } from '../../src/core/secrets.ts'
 import { startRegistry } from '../../src/registry/server.ts'
 import { bakeImage } from '../../src/steps/bake-image.ts'
-import { runStep } from '../../src/steps/inputs.ts'
+import { loadSteps } from '../../src/steps/index.ts'
+import { kebab, runStep } from '../../src/steps/inputs.ts'
 import { pushImage } from '../../src/steps/push-image.ts'
 import { writeWar } from '../support/war.ts'
 
@@ -18,7 +21,12 @@ const ROOT = fileURLToPath(new URL('../../', import.meta.url))
 t.setTimeout(120_000)
 
 /** As a runner calls an action: inputs as INPUT_…, files for outputs and summary. */
-async function runAction(folder: string, step: string, inputs: Record<string, string>) {
+async function runAction(
+  folder: string,
+  step: string,
+  inputs: Record<string, string>,
+  dist = join(ROOT, 'dist'),
+) {
   const files = {
     GITHUB_OUTPUT: join(folder, 'output'),
     GITHUB_STEP_SUMMARY: join(folder, 'summary'),
@@ -28,7 +36,7 @@ async function runAction(folder: string, step: string, inputs: Record<string, st
     `INPUT_${name.toUpperCase()}`,
     value,
   ])
-  const child = spawn(process.execPath, [join(ROOT, 'dist', `${step}.cjs`)], {
+  const child = spawn(process.execPath, [join(dist, `${step}.cjs`)], {
     cwd: folder,
     env: {
       PATH: process.env.PATH,
@@ -51,8 +59,9 @@ async function runAction(folder: string, step: string, inputs: Record<string, st
   return { code: code as number, printed, output: output ?? '', summary: summary ?? '' }
 }
 
+await run(process.execPath, ['scripts/run.mjs', 'scripts/bundle.ts'], { cwd: ROOT })
+
 await t.test('retag-image from its bundle, as a runner runs it', async (t) => {
-  await run(process.execPath, ['scripts/run.mjs', 'scripts/bundle.ts'], { cwd: ROOT })
   const folder = t.testdir({})
   const login = { kind: 'basic', username: 'ci', password: 'a very secret word' } as const
   const registry = await startRegistry({ folder: join(folder, 'registry'), auth: login })
@@ -100,4 +109,52 @@ await t.test('retag-image from its bundle, as a runner runs it', async (t) => {
     overwrite: 'maybe',
   })
   t.equal(wrong.code, 2, wrong.printed)
+})
+
+interface Action {
+  description: string
+  inputs: Record<string, { description: string }>
+  outputs: Record<string, { description: string }>
+  runs: { using: string; main: string }
+}
+
+await t.test(
+  'each action.yml names its inputs, its outputs and a bundle that is there',
+  async (t) => {
+    const faces = (await loadSteps()).map((step) => ({
+      step,
+      file: `actions/${step.name}/action.yml`,
+    }))
+    const whole = faces.find(({ step }) => step.name === 'release')
+    for (const { step, file } of [...faces, ...(whole ? [{ ...whole, file: 'action.yml' }] : [])]) {
+      const action: Action = parse(await readFile(join(ROOT, file), 'utf8'))
+      t.equal(action.description, step.summary, file)
+      t.strictSame(Object.keys(action.inputs), Object.keys(step.inputs.shape).map(kebab), file)
+      t.strictSame(Object.keys(action.outputs), Object.keys(step.outputs.shape).map(kebab), file)
+      for (const { description } of Object.values({ ...action.inputs, ...action.outputs })) {
+        t.ok(description, `${file} describes each`)
+      }
+      t.equal(action.runs.using, 'node24')
+      const main = join(ROOT, dirname(file), action.runs.main)
+      t.equal(main, join(ROOT, 'dist', `${step.name}.cjs`), file)
+      await t.resolves(access(main), `${file}: its bundle is there`)
+    }
+  },
+)
+
+await t.test('away from node_modules, an SQLite ledger is refused with a way out', async (t) => {
+  const folder = await mkdtemp(join(tmpdir(), 'crosscloud-action-'))
+  t.teardown(() => rm(folder, { recursive: true }))
+  for (const name of ['crosscloud.cjs', 'deploy.cjs']) {
+    await cp(join(ROOT, 'dist', name), join(folder, name))
+  }
+  await writeFile(
+    join(folder, 'crosscloud.yml'),
+    'app: app\nenvironments: { test: { image: registry.example.com/app } }\n',
+  )
+  const inputs = { release: ' app@1.0.0\n', env: 'test' }
+  const { code, printed } = await runAction(folder, 'deploy', inputs, folder)
+  t.equal(code, 1, printed)
+  t.match(printed, 'SQLite cannot be loaded')
+  t.match(printed, '%0AActions have no SQLite. Set ledger: mysql://')
 })

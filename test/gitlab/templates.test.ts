@@ -14,7 +14,7 @@ const SCHEMA = join(ROOT, '../shared/contracts/gitlab-ci-schema.json')
 t.setTimeout(240_000)
 
 await t.test('generated files are what `npm run generate` writes', async (t) => {
-  for (const [path, text] of renderFaces(ROOT)) {
+  for (const [path, text] of await renderFaces(ROOT)) {
     const found = await readFile(join(ROOT, path), 'utf8').catch(() => '(absent)')
     t.equal(found, text, `${path}: run \`npm run generate\``)
   }
@@ -51,10 +51,15 @@ await t.test("headers and bodies pass GitLab's own schema", { skip: noSchema }, 
     const [header] = parseAllDocuments(await readFile(template(name), 'utf8'))
     t.ok(valid(header?.toJS()), `${name}: header ${told()}`)
     const folder = t.testdir({})
-    const required = Object.entries<{ default?: unknown }>(header?.toJS().spec.inputs)
-      .filter(([, input]) => input.default === undefined)
-      .map(([input]) => [input, 'staging'])
-    await makeRepository(folder, { template: name, inputs: Object.fromEntries(required) })
+    const inputs = Object.entries<{ default?: unknown }>(header?.toJS().spec.inputs)
+    const required = inputs.filter(([, input]) => input.default === undefined)
+    // The schema's pattern for a URL takes `$NAME`, its format does not; the default is `$NAME`.
+    const urls = inputs.filter(([, input]) => input.default === '$CROSSCLOUD_URL')
+    const given = {
+      ...Object.fromEntries(required.map(([input]) => [input, 'staging'])),
+      ...Object.fromEntries(urls.map(([input]) => [input, 'https://staging.example.com'])),
+    }
+    await makeRepository(folder, { template: name, inputs: given })
     const { ok, output, stdout } = await runGitlab(folder, ['--preview'])
     t.ok(ok, output)
     const preview = parse(stdout)

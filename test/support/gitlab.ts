@@ -41,21 +41,36 @@ export async function makeRepository(
   await git('commit', '--quiet', '--message', 'A sample application')
 }
 
+export interface PipelineRun {
+  ok: boolean
+  output: string
+  stdout: string
+  /** Those that ran, in their order: `{ 'build-war': 'PASS', 'bake-image': 'FAIL' }`. */
+  jobs: Record<string, string>
+}
+
 /** Runs gitlab-ci-local in a repository; its shell executor runs the jobs in the folder itself. */
 export async function runGitlab(
   folder: string,
   args: readonly string[],
   env: Record<string, string> = {},
-): Promise<{ ok: boolean; output: string; stdout: string }> {
+): Promise<PipelineRun> {
   const base = ['--force-shell-executor', '--no-color', '--home', join(folder, '.gitlab-ci-local')]
   try {
     const { stdout, stderr } = await run(process.execPath, [LOCAL, ...base, ...args], {
       cwd: folder,
       env: { ...env, FORCE_COLOR: undefined },
     })
-    return { ok: true, output: `${stdout}\n${stderr}`, stdout }
+    return { ok: true, output: `${stdout}\n${stderr}`, stdout, jobs: jobStates(stdout) }
   } catch (error) {
     if (errorCodeOf(error) === 'NOT_FOUND') throw error
-    return { ok: false, output: (error as Error).message, stdout: '' }
+    const output = (error as Error).message
+    return { ok: false, output, stdout: '', jobs: jobStates(output) }
   }
+}
+
+/** The table at the end: ` PASS  build-war`. */
+function jobStates(output: string): Record<string, string> {
+  const rows = output.matchAll(/^ +(PASS|WARN|FAIL) +(\S+) *$/gm)
+  return Object.fromEntries([...rows].map(([, state = '', job = '']) => [job, state]))
 }

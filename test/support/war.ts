@@ -93,6 +93,6 @@ function rawEntry(entry: RawEntry, offset: number): { local: Buffer; central: Bu
   const centralMark = Buffer.from([0x50, 0x4b, 1, 2, 20, 3])
   return {
     local: Buffer.concat([localMark, own, name, stored, descriptor]),
-    central: Buffer.concat([centralMark, common, Buffer.alloc(2), attributes.subarray(2), name]),
+    central: Buffer.concat([centralMark, common, attributes, name]),
   }
 }

@@ -1,0 +1,30 @@
+// The command line as one file and what it loads on demand beside it: reading hundreds of small
+// modules takes longer than most commands do. The library stays as tsc wrote it.
+import { readFile, rm } from 'node:fs/promises'
+import { join } from 'node:path'
+import { build } from 'esbuild'
+
+const root = join(import.meta.dirname, '..')
+// What every command loads. All else is loaded when it is used, from its own package.
+const bundled = ['commander', 'zod']
+const { dependencies } = JSON.parse(await readFile(join(root, 'package.json'), 'utf8'))
+const outdir = join(root, 'dist', 'cli')
+await rm(outdir, { recursive: true, force: true })
+await build({
+  entryPoints: [join(root, 'src', 'cli', 'main.ts')],
+  outdir,
+  bundle: true,
+  splitting: true,
+  // Beside main.js, so that paths from import.meta.url stay as deep as in src.
+  chunkNames: '[name]-[hash]',
+  platform: 'node',
+  format: 'esm',
+  target: 'node20',
+  minifyWhitespace: true,
+  external: Object.keys(dependencies).filter((name) => !bundled.includes(name)),
+  // Commander is CommonJS and asks for Node's modules by require.
+  banner: {
+    js: "import { createRequire as createRequire_ } from 'node:module';const require=createRequire_(import.meta.url);",
+  },
+  logLevel: 'error',
+})

@@ -1,0 +1,225 @@
+import fc from 'fast-check'
+import t from 'tap'
+import { createLog, type LogFormat, logFormats, silentLog } from '../../src/core/log.ts'
+import { createSecrets } from '../../src/core/secrets.ts'
+
+function record(format: LogFormat, options: { verbose?: boolean; secrets?: string[] } = {}) {
+  const secrets = createSecrets()
+  for (const secret of options.secrets ?? []) secrets.add(secret)
+  let text = ''
+  let seconds = Date.UTC(2026, 0, 2, 3, 4, 5) / 1000
+  const log = createLog({
+    format,
+    mask: secrets.mask,
+    verbose: options.verbose ?? false,
+    now: () => new Date(seconds++ * 1000),
+    write: (part) => {
+      text += part
+    },
+  })
+  return { log, text: () => text }
+}
+
+async function tell(format: LogFormat): Promise<string> {
+  const { log, text } = record(format)
+  log.info('first\nsecond')
+  await log.section('Outer', async () => {
+    log.warn('careful: 100 %')
+    await log.section('Inner', async () => {
+      log.progress('pushing', 1, 3)
+      log.output('from \x1b[31mMaven\x1b[0m\x1b[0Ksection_end:1:x\r')
+      log.debug('not shown')
+    })
+    await log
+      .section('Broken', () => Promise.reject(new Error('no')))
+      .catch(() => log.error('it broke'))
+  })
+  return text()
+}
+
+const ESC = '\x1b'
+const golden: Record<LogFormat, string[]> = {
+  plain: [
+    'first',
+    'second',
+    'Outer',
+    '  warning: careful: 100 %',
+    '  Inner',
+    '    | from Mavensection_end:1:x',
+    '  Broken',
+    '  error: it broke',
+    '',
+  ],
+  terminal: [
+    'first',
+    'second',
+    `${ESC}[1mOuter${ESC}[0m`,
+    `  ${ESC}[33mwarning: careful: 100 %${ESC}[0m`,
+    `  ${ESC}[1mInner${ESC}[0m`,
+    `\r${ESC}[2Kpushing ████████░░░░░░░░░░░░░░░░ 33 %\r${ESC}[2K    ${ESC}[2m| from Mavensection_end:1:x${ESC}[0m`,
+    `  ${ESC}[1mBroken${ESC}[0m`,
+    `  ${ESC}[31m✗ Broken (1.0 s)${ESC}[0m`,
+    `  ${ESC}[31merror: it broke${ESC}[0m`,
+    '',
+  ],
+  gitlab: [
+    'first',
+    'second',
+    `${ESC}[0Ksection_start:1767323046:crosscloud_1\r${ESC}[0K${ESC}[1mOuter${ESC}[0m`,
+    `  ${ESC}[33mwarning: careful: 100 %${ESC}[0m`,
+    `${ESC}[0Ksection_start:1767323048:crosscloud_2\r${ESC}[0K  ${ESC}[1mInner${ESC}[0m`,
+    `    ${ESC}[2m| from Mavensection_end:1:x${ESC}[0m`,
+    `${ESC}[0Ksection_end:1767323050:crosscloud_2\r${ESC}[0K`,
+    `${ESC}[0Ksection_start:1767323052:crosscloud_3\r${ESC}[0K  ${ESC}[1mBroken${ESC}[0m`,
+    `${ESC}[0Ksection_end:1767323054:crosscloud_3\r${ESC}[0K`,
+    `  ${ESC}[31merror: it broke${ESC}[0m`,
+    `${ESC}[0Ksection_end:1767323056:crosscloud_1\r${ESC}[0K`,
+    '',
+  ],
+  github: [
+    'first',
+    'second',
+    '::group::Outer',
+    '::warning::careful: 100 %25',
+    '  Inner',
+    '    | from Mavensection_end:1:x',
+    '  Broken',
+    '::error::it broke',
+    '::endgroup::',
+    '',
+  ],
+  json: [],
+}
+
+for (const format of logFormats) {
+  if (format === 'json') continue
+  await t.test(`${format}: golden text`, async (t) => {
+    t.strictSame((await tell(format)).split('\n'), golden[format])
+  })
+}
+
+await t.test('json: a document a line', async (t) => {
+  const lines = (await tell('json')).trim().split('\n')
+  t.equal(lines[0], '{"time":"2026-01-02T03:04:05.000Z","level":"info","text":"first","depth":0}')
+  const told = lines.map((line) => JSON.parse(line) as Record<string, unknown>)
+  t.strictSame(
+    told.map(({ level, event, text, depth, failed }) => [level, event ?? '', text, depth, failed]),
+    [
+      ['info', '', 'first', 0, undefined],
+      ['info', '', 'second', 0, undefined],
+      ['info', 'section-start', 'Outer', 0, undefined],
+      ['warn', '', 'careful: 100 %', 1, undefined],
+      ['info', 'section-start', 'Inner', 1, undefined],
+      ['output', '', 'from Mavensection_end:1:x', 2, undefined],
+      ['info', 'section-end', 'Inner', 1, false],
+      ['info', 'section-start', 'Broken', 1, undefined],
+      ['error', 'section-end', 'Broken', 1, true],
+      ['error', '', 'it broke', 1, undefined],
+      ['info', 'section-end', 'Outer', 0, false],
+    ],
+  )
+})
+
+await t.test('verbose shows what is for the curious', async (t) => {
+  const { log, text } = record('plain', { verbose: true })
+  log.debug('why')
+  t.equal(text(), '· why\n')
+})
+
+await t.test('sections give the result and the error of their work', async (t) => {
+  for (const log of [record('plain').log, silentLog]) {
+    t.equal(await log.section('a', async () => 42), 42)
+    await t.rejects(
+      log.section('a', () => Promise.reject(new Error('mine'))),
+      /mine/,
+    )
+  }
+})
+
+/** A value that changes its looks wherever something is escaped, quoted or encoded. */
+const AWKWARD = 'p%ss"w\\rd :/+ü'
+const PEM = '-----BEGIN KEY-----\nMIIEow+/IBAAKCAQEA\nabc\n-----END KEY-----'
+
+await t.test('secrets are masked in every format, however they leak', async (t) => {
+  const leaks = [
+    AWKWARD,
+    encodeURIComponent(AWKWARD),
+    JSON.stringify({ password: AWKWARD }),
+    Buffer.from(AWKWARD).toString('base64'),
+    `https://ci:${encodeURIComponent(AWKWARD)}@git.example.com/x`,
+  ]
+  for (const format of logFormats) {
+    const { log, text } = record(format, { verbose: true, secrets: [AWKWARD, PEM, 'info', 'true'] })
+    for (const leak of leaks) {
+      for (const level of ['info', 'warn', 'error', 'debug', 'output'] as const) {
+        log[level](`before ${leak} after`)
+      }
+      log.progress(`pushing ${leak}`, 1, 2)
+      await log.section(`section ${leak}`, async () => {})
+    }
+    // A secret of several lines, in one text and line by line as a program prints it.
+    log.info(`the key\n${PEM}\nwas it`)
+    for (const line of PEM.split('\n')) log.output(line)
+    for (const leak of [...leaks, ...PEM.split('\n').filter(({ length }) => length > 3)]) {
+      t.notOk(text().includes(leak), `${format}: ${leak.slice(0, 20)}`)
+    }
+    t.ok(text().includes('***'))
+    t.ok(text().includes('before') && text().includes('after'), 'the rest is still there')
+    if (format === 'json') {
+      for (const line of text().trim().split('\n')) t.ok(JSON.parse(line).time, 'still JSON')
+    }
+  }
+})
+
+await t.test('the mask holds for any secret in any text', async (t) => {
+  const secret = fc.string({ minLength: 6, maxLength: 40, unit: 'binary' })
+  fc.assert(
+    fc.property(secret, fc.string(), fc.string(), (value, before, after) => {
+      const secrets = createSecrets()
+      secrets.add(value)
+      const masked = secrets.mask(`${before}${value}${after}`)
+      return !masked.includes(value) || value.includes('***')
+    }),
+  )
+  const told: string[] = []
+  const secrets = createSecrets((value) => told.push(value))
+  secrets.add(undefined)
+  secrets.add('abc')
+  t.equal(secrets.mask('abc is too short to be a secret'), 'abc is too short to be a secret')
+  secrets.add('short')
+  secrets.add('shorter one')
+  secrets.add('short')
+  t.equal(secrets.mask('a shorter one, a short'), 'a ***, a ***', 'the longest first')
+  t.equal(told.filter((value) => value === 'short').length, 1, 'each is told once')
+})
+
+await t.test('what others print cannot command the runner', async (t) => {
+  const { log, text } = record('github')
+  const attacks = [
+    '::set-output name=a::b',
+    '   ::add-mask::x',
+    '\t::stop-commands::t',
+    'x ##[error]y',
+  ]
+  for (const attack of attacks) {
+    log.info(attack)
+    log.output(attack)
+  }
+  for (const line of text().split('\n')) {
+    // As the runner's ActionCommand.cs looks for them.
+    t.notOk(line.trimStart().startsWith('::') || line.includes('##['), line)
+  }
+  log.warn('two\nlines %0A')
+  t.match(text(), /::warning::two\n::warning::lines %250A\n$/)
+})
+
+await t.test('progress is drawn only on a terminal, and never above its end', async (t) => {
+  for (const format of logFormats) {
+    const { log, text } = record(format)
+    log.progress('pushing', 5, 0)
+    t.equal(text(), '', 'nothing to do')
+    log.progress('pushing', 9, 3)
+    if (format === 'terminal') t.match(text(), /█{24} 100 %$/)
+    else t.equal(text(), '', format)
+  }
+})
