@@ -130,6 +130,8 @@ function problemOf(name: string, entry: Entry): string | undefined {
   const parts = name.replace(/\/$/, '').split('/')
   if (parts.includes('..')) return 'leads out of the archive with ".."'
   if (parts.includes('.') || parts.includes('')) return 'has an empty or "." part'
+  // OCI image-spec, layer.md, "Whiteouts".
+  if (parts.some((part) => part.startsWith('.wh.'))) return 'would be a deletion mark in a layer'
   if (Buffer.byteLength(name) > 4096) return 'is longer than 4096 bytes'
   if (entry.isEncrypted()) return 'is encrypted'
   if (METHODS[entry.compressionMethod] === undefined) {

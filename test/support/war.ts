@@ -42,11 +42,11 @@ export interface RawEntry {
   descriptor?: boolean
 }
 
-/** A ZIP made by hand (APPNOTE.TXT 4.3), for what no honest writer makes. */
-export function rawZip(entries: readonly RawEntry[]): Buffer {
-  const files: Buffer[] = []
+/** A ZIP made by hand (APPNOTE.TXT 4.3), for what no honest writer makes; offsets count a prefix. */
+export function rawZip(entries: readonly RawEntry[], prefix = ''): Buffer {
+  const files: Buffer[] = [Buffer.from(prefix)]
   const directory: Buffer[] = []
-  let offset = 0
+  let offset = Buffer.byteLength(prefix)
   for (const entry of entries) {
     const { local, central } = rawEntry(entry, offset)
     files.push(local)

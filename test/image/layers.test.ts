@@ -1,0 +1,424 @@
+import { createHash } from 'node:crypto'
+import { createReadStream } from 'node:fs'
+import { mkdir, readdir, readFile, stat, truncate, utimes, writeFile } from 'node:fs/promises'
+import { basename, join } from 'node:path'
+import { buffer } from 'node:stream/consumers'
+import { createGunzip, deflateRawSync, gunzipSync } from 'node:zlib'
+import fc from 'fast-check'
+import t, { type Test } from 'tap'
+import { extract } from 'tar-stream'
+import { digestFile, sha256 } from '../../src/core/digest.ts'
+import { StepError } from '../../src/core/errors.ts'
+import { run } from '../../src/core/process.ts'
+import { buildLayer, cachedBlob, type Layer, layerKey } from '../../src/image/build.ts'
+import {
+  type LayerFile,
+  type LayerPlan,
+  planTexts,
+  planWar,
+  type WarLayout,
+} from '../../src/image/layers.ts'
+import { openWar } from '../../src/image/war.ts'
+import { temporaryFolder } from '../support/temporary.ts'
+import { type RawEntry, rawZip, writeWar } from '../support/war.ts'
+
+const WEBAPP = '/usr/local/tomcat/webapps/ROOT'
+const ROOT = WEBAPP.slice(1)
+
+interface Baked {
+  plans: LayerPlan[]
+  layers: Layer[]
+}
+
+async function bake(
+  path: string,
+  cache: string,
+  options: { layout?: WarLayout; webapp?: string; signal?: AbortSignal } = {},
+): Promise<Baked> {
+  const { layout = 'exploded', webapp = WEBAPP, signal } = options
+  const war = await openWar(path)
+  try {
+    const plans = await planWar(war, { layout, webapp, ...(await digestFile(path)) })
+    const layers: Layer[] = []
+    for (const plan of plans) layers.push(await buildLayer(plan, { folder: cache }, signal))
+    return { plans, layers }
+  } finally {
+    await war.close()
+  }
+}
+
+/** Deterministic bytes that hardly compress. */
+function noise(size: number, seed: string): Buffer {
+  const blocks = Array.from({ length: Math.ceil(size / 32) }, (_, index) =>
+    createHash('sha256').update(`${seed}${index}`).digest(),
+  )
+  return Buffer.concat(blocks).subarray(0, size)
+}
+
+const LONG = `${'a-folder-with-a-long-name/'.repeat(4)}${'n'.repeat(60)}.txt`
+const LONGER = `${'ein-sehr-länger-Name/'.repeat(14)}ü.txt`
+const sample: Record<string, string | Buffer> = {
+  'WEB-INF/lib/spring-core-6.1.jar': noise(3_000_000, 'spring'),
+  'WEB-INF/lib/a-1.0.jar': noise(1000, 'a'),
+  'WEB-INF/lib/own-2.0-SNAPSHOT.jar': noise(70_000, 'own'),
+  'WEB-INF/lib/stored-1.0.jar': noise(2_200_000, 'stored'),
+  'WEB-INF/classes/com/example/A.class': 'class A'.repeat(500),
+  'WEB-INF/classes/com/example/B.class': noise(65_536, 'B'),
+  'WEB-INF/classes/messages_zh.properties': 'greeting=你好',
+  'WEB-INF/web.xml': '<web-app/>',
+  'META-INF/MANIFEST.MF': 'Manifest-Version: 1.0\n',
+  'applet/Odd.class': 'a class outside WEB-INF/classes',
+  'index.jsp': '<%= "hello" %>',
+  'static/zeros.bin': Buffer.alloc(400_000),
+  'static/empty-stored.txt': '',
+  'static/empty-deflated.txt': '',
+  'static/64k-stored.txt': noise(65_536, 's'),
+  'static/64k+1-stored.txt': noise(65_537, 's'),
+  'static/中文 und Ümläut.txt': 'names need no ASCII',
+  'static/100': 'x',
+  [LONG]: 'over 100 bytes',
+  [LONGER]: 'over 255 bytes',
+  [`static/${'n'.repeat(100 - ROOT.length - 1 - 7)}`]: 'exactly 100 bytes in the tar',
+  [`static/${'n'.repeat(101 - ROOT.length - 1 - 7)}`]: 'exactly 101 bytes in the tar',
+}
+const isStored = (name: string) => /stored/.test(name)
+const writeSample = (path: string, changes: Record<string, string | Buffer> = {}, date?: Date) =>
+  writeWar(
+    path,
+    { ...sample, ...changes },
+    { compress: (name) => !isStored(name), ...(date && { date }) },
+  )
+
+/** What is in a layer's blob, as tar-stream reads it. */
+async function contents(path: string) {
+  const unpack = extract()
+  const entries: { name: string; type: string; mode: number; owner: string; bytes: Buffer }[] = []
+  const done = (async () => {
+    for await (const entry of unpack) {
+      const { name, type, mode = 0, uid, gid, uname, gname, mtime } = entry.header
+      const owner = `${uid}:${gid} ${uname}:${gname} ${mtime?.getTime()}`
+      entries.push({ name, type: `${type}`, mode, owner, bytes: await buffer(entry) })
+    }
+  })()
+  createReadStream(path).pipe(createGunzip()).pipe(unpack)
+  await done
+  return entries
+}
+
+async function sameBytes(t: Test, folder: string, files: Record<string, string | Buffer>) {
+  const found = await readdir(folder, { recursive: true, withFileTypes: true })
+  const names = found
+    .filter((entry) => entry.isFile())
+    .map((entry) => join(entry.parentPath, entry.name).slice(folder.length + 1))
+  t.strictSame(names.sort(), Object.keys(files).sort())
+  for (const [name, content] of Object.entries(files)) {
+    const bytes = await readFile(join(folder, name))
+    t.ok(bytes.equals(Buffer.from(content)), `${name}: every byte`)
+  }
+}
+
+await t.test('GNU tar, gzip and tar-stream read back exactly the WAR', async (t) => {
+  const folder = await temporaryFolder(t)
+  const path = join(folder, 'a.war')
+  await writeSample(path)
+  const { layers } = await bake(path, join(folder, 'cache'))
+  t.strictSame(
+    layers.map(({ name }) => name),
+    ['dependencies', 'snapshots', 'resources', 'classes'],
+  )
+  const out = join(folder, 'out')
+  await mkdir(out)
+  const listed: string[] = []
+  for (const { name, digest, diffId, size, files } of layers) {
+    const blob = cachedBlob({ folder: join(folder, 'cache') }, digest)
+    const bytes = await readFile(blob)
+    t.equal(sha256(bytes), digest, `${name}: digest`)
+    t.equal(bytes.length, size)
+    t.equal(sha256(gunzipSync(bytes)), diffId, `${name}: diffId`)
+    await run('gzip', ['--test'], { input: createReadStream(blob) })
+    const { stdout } = await run('tar', ['tzvf', blob, '--numeric-owner', '--full-time'], {
+      env: { LC_ALL: 'C.UTF-8', TZ: 'UTC' },
+    })
+    listed.push(...stdout.split('\n'))
+    await run('tar', ['xzf', blob, '-C', out])
+    const entries = await contents(blob)
+    const read = entries.filter(({ type }) => type === 'file')
+    t.strictSame(
+      read.map((entry) => `/${entry.name}`),
+      files.map((file) => file.path),
+    )
+    t.strictSame(
+      read.map((entry) => createHash('md5').update(entry.bytes).digest('hex')),
+      files.map((file) => file.md5),
+      `${name}: MD5 of every file`,
+    )
+    const paths = entries.map((entry) => entry.name)
+    t.equal(new Set(paths).size, paths.length, 'nothing is written twice')
+    for (const entry of entries) {
+      t.equal(entry.owner, '0:0 : 1000', entry.name)
+      t.equal(entry.mode, entry.type === 'directory' ? 0o755 : 0o644)
+      t.ok(entry.name === `${ROOT}/` || entry.name.startsWith(`${ROOT}/`), 'nothing above the root')
+    }
+    t.equal(entries[0]?.name, `${ROOT}/`, 'the root first')
+  }
+  for (const line of listed)
+    t.match(line, /^(drwxr-xr-x|-rw-r--r--) 0\/0 +\d+ 1970-01-01 00:00:01 /)
+  await sameBytes(t, join(out, ROOT), sample)
+})
+
+await t.test('files go to the layer that changes as often as they do', async (t) => {
+  const folder = await temporaryFolder(t)
+  const path = join(folder, 'a.war')
+  await writeSample(path)
+  const { plans } = await bake(path, join(folder, 'cache'))
+  const names = (layer: string) =>
+    plans
+      .find((plan) => plan.name === layer)
+      ?.files.map((file) => file.path.slice(ROOT.length + 1)) ?? []
+  t.strictSame(names('snapshots'), ['WEB-INF/lib/own-2.0-SNAPSHOT.jar'])
+  t.strictSame(names('classes'), [
+    'WEB-INF/classes/com/example/A.class',
+    'WEB-INF/classes/com/example/B.class',
+  ])
+  t.equal(names('dependencies').length, 3)
+  t.ok(names('resources').includes('META-INF/MANIFEST.MF'), 'META-INF survives')
+  t.ok(names('resources').includes('applet/Odd.class'), 'so do classes elsewhere')
+})
+
+await t.test('packaged: the one file, byte for byte', async (t) => {
+  const folder = await temporaryFolder(t)
+  const path = join(folder, 'a.war')
+  await writeSample(path)
+  const cache = join(folder, 'cache')
+  const { layers } = await bake(path, cache, { layout: 'packaged' })
+  t.equal(layers.length, 1)
+  const blob = cachedBlob({ folder: cache }, layers[0]?.digest ?? sha256(''))
+  const entries = await contents(blob)
+  t.strictSame(
+    entries.map(({ name, type, mode }) => [name, type, mode]),
+    [[`${ROOT}.war`, 'file', 0o644]],
+  )
+  const war = await readFile(path)
+  t.ok(entries[0]?.bytes.equals(war))
+  await run('tar', ['xzf', blob, '-C', folder])
+  t.ok((await readFile(join(folder, `${ROOT}.war`))).equals(war))
+  t.equal(layers[0]?.files[0]?.md5, createHash('md5').update(war).digest('hex'))
+  t.ok((layers[0]?.size ?? 0) < war.length * 1.001 + 2000, 'nothing is compressed twice')
+})
+
+const digestsOf = ({ layers }: Baked) =>
+  Object.fromEntries(layers.map(({ name, digest }) => [name, digest]))
+
+await t.test('equal content gives equal digests; a changed class changes its layer', async (t) => {
+  const folder = await temporaryFolder(t)
+  const other = await temporaryFolder(t)
+  const [first, second, third] = ['a.war', 'b.war', 'c.war'] as const
+  await writeSample(join(folder, first), {}, new Date('2026-01-02T03:04:06Z'))
+  await writeSample(join(other, second), {}, new Date('2031-07-08T09:10:12Z'))
+  await utimes(join(other, second), new Date(0), new Date(0))
+  await writeSample(join(other, third), { 'WEB-INF/classes/com/example/A.class': 'class A, new' })
+  const one = digestsOf(await bake(join(folder, first), join(folder, 'cache')))
+  const two = digestsOf(await bake(join(other, second), join(other, 'cache')))
+  t.strictSame(one, two)
+  const three = digestsOf(await bake(join(other, third), join(other, 'cache')))
+  t.strictSame({ ...three, classes: '' }, { ...one, classes: '' })
+  t.not(three.classes, one.classes)
+  const elsewhere = await bake(join(folder, first), join(folder, 'cache'), { webapp: '/srv/app/' })
+  t.not(digestsOf(elsewhere).classes, one.classes, 'the place belongs to the content')
+  t.equal(elsewhere.plans[0]?.root, 'srv/app')
+})
+
+await t.test('a layer is written once; a damaged one again', async (t) => {
+  const folder = await temporaryFolder(t)
+  const path = join(folder, 'a.war')
+  const cache = join(folder, 'cache')
+  await writeSample(path)
+  const first = await bake(path, cache)
+  const blob = cachedBlob({ folder: cache }, first.layers[0]?.digest ?? sha256(''))
+  const before = await stat(blob)
+  const again = await bake(path, cache)
+  t.strictSame(again.layers, first.layers)
+  t.equal((await stat(blob)).ino, before.ino, 'the same file, not a new one')
+
+  const whole = await readFile(blob)
+  await truncate(blob, 1000)
+  t.strictSame((await bake(path, cache)).layers, first.layers)
+  t.ok((await readFile(blob)).equals(whole), 'a cut blob is made anew')
+
+  const record = join(cache, 'layers', `${layerKey(first.plans[0] as LayerPlan)}.json`)
+  for (const text of ['', '{"digest":', '{}', 'null', '[]', '{"digest":"../../x","size":4}']) {
+    await writeFile(record, text)
+    t.strictSame((await bake(path, cache)).layers, first.layers, `record "${text}"`)
+  }
+})
+
+await t.test('two at once do not disturb each other', async (t) => {
+  const folder = await temporaryFolder(t)
+  const path = join(folder, 'a.war')
+  const cache = join(folder, 'cache')
+  await writeSample(path)
+  const all = await Promise.all([bake(path, cache), bake(path, cache), bake(path, cache)])
+  t.strictSame(digestsOf(all[0]), digestsOf(all[1]))
+  t.strictSame(digestsOf(all[0]), digestsOf(all[2]))
+  t.notOk((await readdir(join(cache, 'blobs'))).some((name) => name.startsWith('.')))
+})
+
+/** A file of a plan whose bytes come as `read` says. */
+function slowFile(read: () => AsyncGenerator<Buffer>, size: number): LayerFile {
+  const source = {
+    name: 'slow',
+    method: 'stored' as const,
+    crc32: undefined,
+    size,
+    storedSize: size,
+    read,
+  }
+  return { path: 'app/slow', mode: 0o644, identity: 'slow', source }
+}
+
+await t.test('cancelled or failing in the middle, nothing is left', async (t) => {
+  const cache = join(await temporaryFolder(t), 'cache')
+  const stop = new AbortController()
+  const faults: [string, () => void][] = [
+    ['stopped by SIGINT', () => stop.abort(new StepError('CANCELLED', 'stopped by SIGINT'))],
+    [
+      'disk',
+      () => {
+        throw Object.assign(new Error('disk'), { code: 'EIO' })
+      },
+    ],
+  ]
+  for (const [message, fault] of faults) {
+    async function* read() {
+      yield Buffer.alloc(200_000)
+      const staged = (await readdir(join(cache, 'blobs'))).filter((name) => name.startsWith('.'))
+      t.equal(staged.length, 1, 'it was being written')
+      fault()
+      yield Buffer.alloc(200_000)
+    }
+    const plan: LayerPlan = {
+      name: 'resources',
+      root: 'app',
+      files: [slowFile(read, 400_000)],
+    }
+    const signal = message === 'disk' ? new AbortController().signal : stop.signal
+    await t.rejects(buildLayer(plan, { folder: cache }, signal), { message: new RegExp(message) })
+    t.strictSame(await readdir(join(cache, 'blobs')), [])
+    await t.rejects(readdir(join(cache, 'layers')), { code: 'ENOENT' })
+  }
+})
+
+await t.test('damage inside an entry is found, whatever its kind', async (t) => {
+  const folder = await temporaryFolder(t)
+  const path = join(folder, 'bad.war')
+  const big = noise(300_000, 'big')
+  const flipped = Buffer.from(big)
+  flipped[200_000] = (flipped[200_000] ?? 0) ^ 1
+  const bad: Record<string, RawEntry> = {
+    'small stored, wrong CRC': { name: 'f', content: 'abc', method: 0, crc32: 1 },
+    'large stored, wrong CRC': { name: 'f', content: big, method: 0, stored: flipped },
+    'deflated, wrong CRC': { name: 'f', content: 'abc'.repeat(99), crc32: 1 },
+    'deflated, other content': { name: 'f', content: big, stored: deflateRawSync(flipped) },
+    'deflated, too short': { name: 'f', content: 'abc', size: 2 },
+    'deflated, too long': { name: 'f', content: 'abc', size: 4 },
+    'cut deflate stream': {
+      name: 'f',
+      content: big,
+      stored: deflateRawSync(big).subarray(0, 9999),
+    },
+    'no deflate stream': { name: 'f', content: big, stored: Buffer.alloc(5000, 0xff) },
+    'bytes after the end': {
+      name: 'f',
+      content: 'abc',
+      stored: Buffer.concat([deflateRawSync('abc'), Buffer.from('more')]),
+    },
+    'much after the end': {
+      name: 'f',
+      content: 'abc',
+      stored: Buffer.concat([deflateRawSync('abc'), noise(3 << 20, 'more')]),
+    },
+  }
+  for (const [what, entry] of Object.entries(bad)) {
+    await writeFile(path, rawZip([{ name: 'a.txt', content: 'good' }, entry]))
+    const error = await bake(path, join(folder, 'cache')).catch((caught) => caught)
+    t.match(error, { code: 'INPUT_INVALID', message: /damaged: f / }, what)
+    t.strictSame(await readdir(join(folder, 'cache', 'blobs')), [], what)
+  }
+})
+
+await t.test('our own texts: sorted, with their modes', async (t) => {
+  const folder = await temporaryFolder(t)
+  const files = new Map([
+    ['templates/b.hbs', { content: Buffer.from('b'), mode: 0o644 }],
+    ['start.sh', { content: Buffer.from('#!/bin/sh\n'), mode: 0o755 }],
+  ])
+  const layer = await buildLayer(planTexts('templates', '.crosscloud', files), { folder })
+  const entries = await contents(cachedBlob({ folder }, layer.digest))
+  t.strictSame(
+    entries.map(({ name, mode, bytes }) => [name, mode, String(bytes)]),
+    [
+      ['.crosscloud/', 0o755, ''],
+      ['.crosscloud/start.sh', 0o755, '#!/bin/sh\n'],
+      ['.crosscloud/templates/', 0o755, ''],
+      ['.crosscloud/templates/b.hbs', 0o644, 'b'],
+    ],
+  )
+  const reversed = new Map([...files].reverse())
+  const again = await buildLayer(planTexts('templates', '.crosscloud', reversed), {
+    folder: join(folder, 'other'),
+  })
+  t.equal(again.digest, layer.digest)
+})
+
+await t.test('any set of files comes back', async (t) => {
+  const folder = await temporaryFolder(t)
+  const part = fc
+    .string({ minLength: 1, maxLength: 30, unit: 'grapheme' })
+    // biome-ignore lint/suspicious/noControlCharactersInRegex: those are what is refused
+    .filter((text) => !/[/\\\x00-\x1f\x7f]|^\.{1,2}$|^\.wh\.|^[A-Za-z]:/.test(text))
+  const content = fc.oneof(
+    fc.uint8Array({ maxLength: 2000 }).map((bytes) => Buffer.from(bytes)),
+    fc.integer({ min: 0, max: 600_000 }).map((size) => Buffer.alloc(size, 'the same again ')),
+    fc.integer({ min: 65_000, max: 70_000 }).map((size) => noise(size, 'n')),
+  )
+  const file = fc.record({
+    // A folder's name never is a file's name: files end in ".f", folders in ".d".
+    folders: fc.array(
+      part.map((text) => `${text}.d`),
+      { maxLength: 8 },
+    ),
+    name: part.map((text) => `${text}.f`),
+    content,
+    method: fc.constantFrom(0, 8),
+    descriptor: fc.boolean(),
+  })
+  let run = 0
+  await fc.assert(
+    fc.asyncProperty(fc.array(file, { minLength: 1, maxLength: 12 }), async (files) => {
+      const entries = new Map<string, RawEntry & { content: Buffer }>()
+      for (const { folders, name, ...rest } of files) {
+        const path = [...folders, name].join('/')
+        // Only a deflate stream tells its own end.
+        entries.set(path, { name: path, ...rest, descriptor: rest.descriptor && rest.method === 8 })
+      }
+      const path = join(folder, `${++run}.war`)
+      await writeFile(path, rawZip([...entries.values()]))
+      const cache = join(folder, `cache${run}`)
+      const { layers } = await bake(path, cache, { webapp: '/app' })
+      const found = new Map<string, Buffer>()
+      for (const { digest, diffId } of layers) {
+        const blob = cachedBlob({ folder: cache }, digest)
+        if (sha256(gunzipSync(await readFile(blob))) !== diffId) throw new Error('diffId')
+        for (const { name, type, bytes } of await contents(blob)) {
+          if (type === 'file') found.set(name.slice('app/'.length), bytes)
+        }
+      }
+      if (found.size !== entries.size) throw new Error(`${found.size} of ${entries.size} files`)
+      for (const [name, { content: expected }] of entries) {
+        if (!found.get(name)?.equals(expected)) throw new Error(`${basename(name)} differs`)
+      }
+    }),
+    { numRuns: 40 },
+  )
+  t.equal(run >= 40, true)
+})
