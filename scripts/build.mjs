@@ -8,6 +8,17 @@ const root = join(import.meta.dirname, '..')
 // What every command loads. All else is loaded when it is used, from its own package.
 const bundled = ['commander', 'zod']
 const { dependencies } = JSON.parse(await readFile(join(root, 'package.json'), 'utf8'))
+/** zod brings its messages in fifty languages; ours are English. */
+const englishOnly = {
+  name: 'english-only',
+  setup({ onLoad }) {
+    onLoad({ filter: /zod\/v4\/locales\/index\.js$/ }, () => ({
+      contents: "export { default as en } from './en.js'",
+      resolveDir: join(root, 'node_modules', 'zod', 'v4', 'locales'),
+    }))
+  },
+}
+
 const outdir = join(root, 'dist', 'cli')
 await rm(outdir, { recursive: true, force: true })
 await build({
@@ -20,7 +31,8 @@ await build({
   platform: 'node',
   format: 'esm',
   target: 'node20',
-  minifyWhitespace: true,
+  minify: true,
+  plugins: [englishOnly],
   external: Object.keys(dependencies).filter((name) => !bundled.includes(name)),
   // Commander is CommonJS and asks for Node's modules by require.
   banner: {

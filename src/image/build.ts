@@ -1,9 +1,10 @@
 import { createHash, randomUUID } from 'node:crypto'
 import { link, mkdir, open, readFile, rename, rm, stat, utimes, writeFile } from 'node:fs/promises'
 import { dirname, join } from 'node:path'
-import type { Digest } from '../core/digest.ts'
+import { crc32 } from 'node:zlib'
+import { type Digest, isDigest } from '../core/digest.ts'
 import { throwIfCancelled } from '../core/errors.ts'
-import { deflatedMember, isSmall, type LayerSink, writeMember } from './gzip.ts'
+import { deflatedMember, isSmall, type LayerSink, requireWhole, writeMember } from './gzip.ts'
 import type { LayerFile, LayerName, LayerPlan } from './layers.ts'
 import { padding, tarEnd, tarHeader } from './tar.ts'
 
@@ -67,7 +68,9 @@ export async function buildLayer(
 
 async function readRecord(path: string, name: LayerName): Promise<Layer | undefined> {
   try {
-    return { ...(JSON.parse(await readFile(path, 'utf8')) as Layer), name }
+    const layer = { ...(JSON.parse(await readFile(path, 'utf8')) as Layer), name }
+    // What a crash or another program left there is as good as nothing.
+    return isDigest(layer.digest) && isDigest(layer.diffId) && layer.files ? layer : undefined
   } catch {
     return undefined
   }
@@ -160,12 +163,12 @@ async function flushAndWrite(
 }
 
 async function addSmall(file: LayerFile, add: (bytes: Buffer) => Promise<void>): Promise<string> {
-  const md5 = createHash('md5')
-  for await (const chunk of file.source.read()) {
-    md5.update(chunk)
-    await add(chunk)
-  }
-  return md5.digest('hex')
+  const chunks: Buffer[] = []
+  for await (const chunk of file.source.read()) chunks.push(Buffer.from(chunk))
+  const content = Buffer.concat(chunks)
+  requireWhole(file.source, content.length, crc32(content))
+  await add(content)
+  return createHash('md5').update(content).digest('hex')
 }
 
 /** The folders from `root` down to the file that were not written yet, outermost first. */

@@ -1,7 +1,7 @@
 import { createHash } from 'node:crypto'
 import { crc32, createInflateRaw } from 'node:zlib'
 import { deflateSync } from 'fflate'
-import { StepError } from '../core/errors.ts'
+import { errorCodeOf, StepError } from '../core/errors.ts'
 
 /**
  * RFC 1952: a gzip file may have many members, and a member's body is a raw deflate stream. What a
@@ -67,11 +67,11 @@ export async function writeMember(source: MemberSource, sink: LayerSink): Promis
     if (source.method === 'deflated') await writeDeflated(source, sink, take)
     else await writeStored(source, sink, take)
   } catch (error) {
-    if (error instanceof StepError) throw error
+    // What inflating complains of is the WAR's fault; a full disk is not.
+    if (!/^(Z|ERR_STREAM)_/.test(errorCodeOf(error) ?? '')) throw error
     throw broken(source, error)
   }
-  if (size !== source.size) throw broken(source)
-  if (source.crc32 !== undefined && crc >>> 0 !== source.crc32 >>> 0) throw broken(source)
+  requireWhole(source, size, crc)
   await sink.blob(trailer(crc, size))
   return md5.digest('hex')
 }
@@ -95,7 +95,11 @@ async function writeDeflated(
     }
     inflate.end()
   })()
-  await Promise.all([fed, taken])
+  try {
+    await Promise.all([fed, taken])
+  } finally {
+    inflate.destroy()
+  }
   // Bytes after the end of the deflate stream would make the member unreadable.
   if (inflate.bytesWritten !== source.storedSize) throw broken(source)
 }
@@ -119,6 +123,13 @@ async function writeStored(
       await sink.blob(Buffer.concat([head, block]))
     }
   }
+}
+
+/** Compares what was read with what the WAR's directory promised. */
+export function requireWhole(source: MemberSource, size: number, crc: number): void {
+  const { crc32: promised } = source
+  if (size === source.size && (promised === undefined || crc >>> 0 === promised >>> 0)) return
+  throw broken(source)
 }
 
 function broken(source: MemberSource, cause?: unknown): StepError {

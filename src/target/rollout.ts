@@ -5,7 +5,7 @@ import { mend, nameOf } from './mend.ts'
 import { bringBack, type Change } from './restore.ts'
 import type { ContainerInfo, ContainerSpec, Host, HostResult } from './target.ts'
 
-export { type HostStanding, isRolloutFailure, type RolloutFailure } from './restore.ts'
+export { isRolloutFailure } from './restore.ts'
 
 export interface RolloutOptions {
   /** In the order in which they are changed. */
