@@ -1,53 +1,13 @@
-import { createHash, randomUUID } from 'node:crypto'
-import { link, mkdir, open, readFile, rename, rm, stat, utimes, writeFile } from 'node:fs/promises'
-import { dirname, join } from 'node:path'
+import { createHash } from 'node:crypto'
+import { open, rm } from 'node:fs/promises'
+import { dirname } from 'node:path'
 import { crc32 } from 'node:zlib'
-import { type Digest, isDigest } from '../core/digest.ts'
+import type { Digest } from '../core/digest.ts'
 import { throwIfCancelled } from '../core/errors.ts'
+import { findLayer, keepBlob, keepLayer, type LayerCache, layerKey, stagedBlob } from './cache.ts'
 import { deflatedMember, isSmall, type LayerSink, requireWhole, writeMember } from './gzip.ts'
-import type { LayerFile, LayerName, LayerPlan } from './layers.ts'
+import type { Layer, LayerContent, LayerFile, LayerPlan } from './layers.ts'
 import { padding, tarEnd, tarHeader } from './tar.ts'
-
-/** A written layer: OCI image-spec, layer.md; `diffId` is over the tar, `digest` over the blob. */
-export interface Layer {
-  name: LayerName
-  diffId: Digest
-  digest: Digest
-  /** bytes of the blob */
-  size: number
-  files: LayerContent[]
-}
-
-export interface LayerContent {
-  /** Absolute inside the image, with the leading `/`. */
-  path: string
-  /** hex */
-  md5: string
-}
-
-/** Raised whenever the bytes of a layer would come out otherwise than before. */
-const FORMAT = 'crosscloud-layer-1'
-
-/**
- * Layers by content, kept between builds: an unchanged layer is neither compressed nor written
- * again. A key hashes what goes in, never a path or a date on this machine.
- */
-export interface LayerCache {
-  folder: string
-}
-
-export function layerKey(plan: LayerPlan): string {
-  const hash = createHash('sha256').update(`${FORMAT}\n${plan.root}\n`)
-  for (const { path, mode, identity } of plan.files) {
-    hash.update(JSON.stringify([path, mode, identity]))
-  }
-  return hash.digest('hex')
-}
-
-/** The blob of a layer in the cache. */
-export function cachedBlob(cache: LayerCache, digest: Digest): string {
-  return join(cache.folder, 'blobs', digest.slice('sha256:'.length))
-}
 
 /** Gives the layer from the cache, or writes it there. */
 export async function buildLayer(
@@ -55,34 +15,12 @@ export async function buildLayer(
   cache: LayerCache,
   signal?: AbortSignal,
 ): Promise<Layer> {
-  const record = join(cache.folder, 'layers', `${layerKey(plan)}.json`)
-  const known = await readRecord(record, plan.name)
-  if (known && (await isWhole(cache, known))) return known
+  const key = layerKey(plan)
+  const known = await findLayer(cache, key)
+  if (known) return { ...known, name: plan.name }
   const layer = await writeLayer(plan, cache, signal)
-  await mkdir(dirname(record), { recursive: true, mode: 0o700 })
-  const staged = `${record}.${randomUUID()}`
-  await writeFile(staged, JSON.stringify(layer))
-  await rename(staged, record)
+  await keepLayer(cache, key, layer)
   return layer
-}
-
-async function readRecord(path: string, name: LayerName): Promise<Layer | undefined> {
-  try {
-    const layer = { ...(JSON.parse(await readFile(path, 'utf8')) as Layer), name }
-    // What a crash or another program left there is as good as nothing.
-    return isDigest(layer.digest) && isDigest(layer.diffId) && layer.files ? layer : undefined
-  } catch {
-    return undefined
-  }
-}
-
-async function isWhole(cache: LayerCache, layer: Layer): Promise<boolean> {
-  const path = cachedBlob(cache, layer.digest)
-  const found = await stat(path).catch(() => undefined)
-  if (found?.size !== layer.size) return false
-  const now = new Date()
-  await utimes(path, now, now).catch(() => {})
-  return true
 }
 
 async function writeLayer(
@@ -90,10 +28,8 @@ async function writeLayer(
   cache: LayerCache,
   signal: AbortSignal | undefined,
 ): Promise<Layer> {
-  const blobs = join(cache.folder, 'blobs')
-  await mkdir(blobs, { recursive: true, mode: 0o700 })
-  const staged = join(blobs, `.staged-${randomUUID()}`)
-  const file = await open(staged, 'wx', 0o600)
+  const staged = await stagedBlob(cache)
+  const file = await open(staged, 'wx', 0o644)
   const hashes = { blob: createHash('sha256'), tar: createHash('sha256') }
   let size = 0
   const sink: LayerSink = {
@@ -110,7 +46,7 @@ async function writeLayer(
     await file.close()
     const digest: Digest = `sha256:${hashes.blob.digest('hex')}`
     const diffId: Digest = `sha256:${hashes.tar.digest('hex')}`
-    await rename(staged, cachedBlob(cache, digest))
+    await keepBlob(cache, staged, digest)
     return { name: plan.name, diffId, digest, size, files }
   } catch (error) {
     await file.close().catch(() => {})
@@ -180,15 +116,4 @@ function newDirectories(root: string, path: string, written: Set<string>): strin
     added.unshift(folder)
   }
   return added
-}
-
-/** Puts a cached blob where a layout wants it: the same file when both are on one disk. */
-export async function placeBlob(cache: LayerCache, digest: Digest, target: string): Promise<void> {
-  const source = cachedBlob(cache, digest)
-  try {
-    await link(source, target)
-  } catch {
-    const { copyFile } = await import('node:fs/promises')
-    await copyFile(source, target)
-  }
 }

@@ -6,7 +6,7 @@ import {
   type Manifest,
   mediaTypes,
 } from '../registry/types.ts'
-import type { Layer } from './build.ts'
+import type { Layer } from './layers.ts'
 
 /** OCI image-spec, config.md: what we read and write of it; the rest of the base's is kept. */
 export interface ImageConfig {

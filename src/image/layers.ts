@@ -1,4 +1,5 @@
 import { createHash } from 'node:crypto'
+import type { Digest } from '../core/digest.ts'
 import type { MemberSource } from './gzip.ts'
 import type { War, WarEntry } from './war.ts'
 
@@ -30,6 +31,23 @@ export interface LayerPlan {
   /** Folders are written from here downward; the base's own folders above it stay untouched. */
   root: string
   files: LayerFile[]
+}
+
+/** A written layer: OCI image-spec, layer.md; `diffId` is over the tar, `digest` over the blob. */
+export interface Layer {
+  name: LayerName
+  diffId: Digest
+  digest: Digest
+  /** bytes of the blob */
+  size: number
+  files: LayerContent[]
+}
+
+export interface LayerContent {
+  /** Absolute inside the image, with the leading `/`. */
+  path: string
+  /** hex */
+  md5: string
 }
 
 /** A WAR as layers, least changing first; empty ones are left out. */

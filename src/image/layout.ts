@@ -10,8 +10,9 @@ import {
   type Manifest,
   mediaTypes,
 } from '../registry/types.ts'
-import { type Layer, type LayerCache, placeBlob } from './build.ts'
+import { type LayerCache, placeBlob } from './cache.ts'
 import type { Image, ImageConfig } from './image.ts'
+import type { Layer } from './layers.ts'
 
 /** Written on the image's entry in index.json: where the base's blobs are to be had. */
 const BASE_ANNOTATION = 'io.crosscloud.base'
@@ -60,7 +61,7 @@ async function refuseForeignFolder(folder: string): Promise<void> {
   const { readdir } = await import('node:fs/promises')
   if (isLayout || (found.isDirectory() && (await readdir(folder)).length === 0)) return
   throw new StepError('CONFLICT', `${folder} exists and is not an image layout`, {
-    hint: 'Choose another folder with --layout; nothing was deleted.',
+    hint: 'Choose another folder with --image-folder; nothing was deleted.',
   })
 }
 
@@ -134,7 +135,7 @@ async function readPart(folder: string, path: string): Promise<string> {
 function notALayout(folder: string, error: unknown): StepError {
   if (errorCodeOf(error) !== 'ENOENT') throw error
   return new StepError('NOT_FOUND', `${folder} is not an image layout`, {
-    hint: 'Run `crosscloud bake-image` first, or name its folder with --layout.',
+    hint: 'Run `crosscloud bake-image` first, or name its folder with --image-folder.',
     cause: error,
   })
 }

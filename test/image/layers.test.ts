@@ -2,120 +2,27 @@ import { createHash } from 'node:crypto'
 import { createReadStream } from 'node:fs'
 import { mkdir, readdir, readFile, stat, truncate, utimes, writeFile } from 'node:fs/promises'
 import { basename, join } from 'node:path'
-import { buffer } from 'node:stream/consumers'
-import { createGunzip, deflateRawSync, gunzipSync } from 'node:zlib'
+import { deflateRawSync, gunzipSync } from 'node:zlib'
 import fc from 'fast-check'
-import t, { type Test } from 'tap'
-import { extract } from 'tar-stream'
-import { digestFile, sha256 } from '../../src/core/digest.ts'
+import t from 'tap'
+import { sha256 } from '../../src/core/digest.ts'
 import { StepError } from '../../src/core/errors.ts'
 import { run } from '../../src/core/process.ts'
-import { buildLayer, cachedBlob, type Layer, layerKey } from '../../src/image/build.ts'
+import { buildLayer } from '../../src/image/build.ts'
+import { cachedBlob, layerKey } from '../../src/image/cache.ts'
+import { type LayerFile, type LayerPlan, planTexts } from '../../src/image/layers.ts'
 import {
-  type LayerFile,
-  type LayerPlan,
-  planTexts,
-  planWar,
-  type WarLayout,
-} from '../../src/image/layers.ts'
-import { openWar } from '../../src/image/war.ts'
+  type Baked,
+  bake,
+  contents,
+  noise,
+  ROOT,
+  sameBytes,
+  sample,
+  writeSample,
+} from '../support/layers.ts'
 import { temporaryFolder } from '../support/temporary.ts'
-import { type RawEntry, rawZip, writeWar } from '../support/war.ts'
-
-const WEBAPP = '/usr/local/tomcat/webapps/ROOT'
-const ROOT = WEBAPP.slice(1)
-
-interface Baked {
-  plans: LayerPlan[]
-  layers: Layer[]
-}
-
-async function bake(
-  path: string,
-  cache: string,
-  options: { layout?: WarLayout; webapp?: string; signal?: AbortSignal } = {},
-): Promise<Baked> {
-  const { layout = 'exploded', webapp = WEBAPP, signal } = options
-  const war = await openWar(path)
-  try {
-    const plans = await planWar(war, { layout, webapp, ...(await digestFile(path)) })
-    const layers: Layer[] = []
-    for (const plan of plans) layers.push(await buildLayer(plan, { folder: cache }, signal))
-    return { plans, layers }
-  } finally {
-    await war.close()
-  }
-}
-
-/** Deterministic bytes that hardly compress. */
-function noise(size: number, seed: string): Buffer {
-  const blocks = Array.from({ length: Math.ceil(size / 32) }, (_, index) =>
-    createHash('sha256').update(`${seed}${index}`).digest(),
-  )
-  return Buffer.concat(blocks).subarray(0, size)
-}
-
-const LONG = `${'a-folder-with-a-long-name/'.repeat(4)}${'n'.repeat(60)}.txt`
-const LONGER = `${'ein-sehr-länger-Name/'.repeat(14)}ü.txt`
-const sample: Record<string, string | Buffer> = {
-  'WEB-INF/lib/spring-core-6.1.jar': noise(3_000_000, 'spring'),
-  'WEB-INF/lib/a-1.0.jar': noise(1000, 'a'),
-  'WEB-INF/lib/own-2.0-SNAPSHOT.jar': noise(70_000, 'own'),
-  'WEB-INF/lib/stored-1.0.jar': noise(2_200_000, 'stored'),
-  'WEB-INF/classes/com/example/A.class': 'class A'.repeat(500),
-  'WEB-INF/classes/com/example/B.class': noise(65_536, 'B'),
-  'WEB-INF/classes/messages_zh.properties': 'greeting=你好',
-  'WEB-INF/web.xml': '<web-app/>',
-  'META-INF/MANIFEST.MF': 'Manifest-Version: 1.0\n',
-  'applet/Odd.class': 'a class outside WEB-INF/classes',
-  'index.jsp': '<%= "hello" %>',
-  'static/zeros.bin': Buffer.alloc(400_000),
-  'static/empty-stored.txt': '',
-  'static/empty-deflated.txt': '',
-  'static/64k-stored.txt': noise(65_536, 's'),
-  'static/64k+1-stored.txt': noise(65_537, 's'),
-  'static/中文 und Ümläut.txt': 'names need no ASCII',
-  'static/100': 'x',
-  [LONG]: 'over 100 bytes',
-  [LONGER]: 'over 255 bytes',
-  [`static/${'n'.repeat(100 - ROOT.length - 1 - 7)}`]: 'exactly 100 bytes in the tar',
-  [`static/${'n'.repeat(101 - ROOT.length - 1 - 7)}`]: 'exactly 101 bytes in the tar',
-}
-const isStored = (name: string) => /stored/.test(name)
-const writeSample = (path: string, changes: Record<string, string | Buffer> = {}, date?: Date) =>
-  writeWar(
-    path,
-    { ...sample, ...changes },
-    { compress: (name) => !isStored(name), ...(date && { date }) },
-  )
-
-/** What is in a layer's blob, as tar-stream reads it. */
-async function contents(path: string) {
-  const unpack = extract()
-  const entries: { name: string; type: string; mode: number; owner: string; bytes: Buffer }[] = []
-  const done = (async () => {
-    for await (const entry of unpack) {
-      const { name, type, mode = 0, uid, gid, uname, gname, mtime } = entry.header
-      const owner = `${uid}:${gid} ${uname}:${gname} ${mtime?.getTime()}`
-      entries.push({ name, type: `${type}`, mode, owner, bytes: await buffer(entry) })
-    }
-  })()
-  createReadStream(path).pipe(createGunzip()).pipe(unpack)
-  await done
-  return entries
-}
-
-async function sameBytes(t: Test, folder: string, files: Record<string, string | Buffer>) {
-  const found = await readdir(folder, { recursive: true, withFileTypes: true })
-  const names = found
-    .filter((entry) => entry.isFile())
-    .map((entry) => join(entry.parentPath, entry.name).slice(folder.length + 1))
-  t.strictSame(names.sort(), Object.keys(files).sort())
-  for (const [name, content] of Object.entries(files)) {
-    const bytes = await readFile(join(folder, name))
-    t.ok(bytes.equals(Buffer.from(content)), `${name}: every byte`)
-  }
-}
+import { type RawEntry, rawZip } from '../support/war.ts'
 
 await t.test('GNU tar, gzip and tar-stream read back exactly the WAR', async (t) => {
   const folder = await temporaryFolder(t)
@@ -245,11 +152,45 @@ await t.test('a layer is written once; a damaged one again', async (t) => {
   t.strictSame((await bake(path, cache)).layers, first.layers)
   t.ok((await readFile(blob)).equals(whole), 'a cut blob is made anew')
 
+  // A layout shares the file: the same size, another content.
+  await writeFile(blob, Buffer.from(whole).fill(0, 500, 600))
+  t.strictSame((await bake(path, cache)).layers, first.layers)
+  t.ok((await readFile(blob)).equals(whole), 'a changed blob is made anew')
+  const { ino } = await stat(blob)
+  await utimes(blob, new Date(), new Date())
+  t.strictSame((await bake(path, cache)).layers, first.layers)
+  t.equal((await stat(blob)).ino, ino, 'a new date alone changes nothing')
+
   const record = join(cache, 'layers', `${layerKey(first.plans[0] as LayerPlan)}.json`)
   for (const text of ['', '{"digest":', '{}', 'null', '[]', '{"digest":"../../x","size":4}']) {
     await writeFile(record, text)
     t.strictSame((await bake(path, cache)).layers, first.layers, `record "${text}"`)
   }
+})
+
+await t.test('what nobody used for a month is forgotten', async (t) => {
+  const folder = await temporaryFolder(t)
+  const text = (content: string) =>
+    planTexts('templates', 'a', new Map([['b', { content: Buffer.from(content), mode: 0o644 }]]))
+  const [old, used] = [
+    await buildLayer(text('old'), { folder }),
+    await buildLayer(text('used'), { folder }),
+  ]
+  const longAgo = new Date(Date.now() - 31 * 24 * 3_600_000)
+  for (const place of ['blobs', 'layers']) {
+    for (const name of await readdir(join(folder, place))) {
+      const path = join(folder, place, name)
+      await utimes(path, longAgo, (await stat(path)).mtime)
+    }
+  }
+  await writeFile(join(folder, 'blobs', '.staged-by-a-killed-run'), '')
+  await utimes(join(folder, 'blobs', '.staged-by-a-killed-run'), longAgo, longAgo)
+  t.strictSame(await buildLayer(text('used'), { folder }), used)
+  const fresh = await buildLayer(text('fresh'), { folder })
+  const blobs = [used, fresh].map(({ digest }) => digest.slice('sha256:'.length))
+  t.strictSame((await readdir(join(folder, 'blobs'))).sort(), blobs.sort())
+  t.equal((await readdir(join(folder, 'layers'))).length, 2)
+  t.strictSame(await buildLayer(text('old'), { folder }), old, 'and comes back the same')
 })
 
 await t.test('two at once do not disturb each other', async (t) => {
