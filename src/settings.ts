@@ -52,17 +52,28 @@ export const settingsSchema = z
     container: containerSettings.optional(),
     environments: z.record(objectName, environmentSettings).default({}),
   })
-  .check(({ value, issues }) => {
-    for (const [name, { from }] of Object.entries(value.environments)) {
-      if (from === undefined || (from !== name && value.environments[from])) continue
-      issues.push({
-        code: 'custom',
-        input: from,
-        path: ['environments', name, 'from'],
-        message: `there is no other environment "${from}"`,
-      })
+  .check(({ value: { environments }, issues }) => {
+    for (const [name, { from }] of Object.entries(environments)) {
+      if (from === undefined) continue
+      const known = from !== name && Object.hasOwn(environments, from)
+      if (known && !isCircle(name, environments)) continue
+      const message = known
+        ? 'goes round in a circle; the first environment has no "from"'
+        : `there is no other environment "${from}"`
+      issues.push({ code: 'custom', input: from, path: ['environments', name, 'from'], message })
     }
   })
+
+/** Whether the way back from an environment comes to it again. */
+function isCircle(name: string, environments: Record<string, { from?: string | undefined }>) {
+  const seen = new Set<string>()
+  for (let at = environments[name]?.from; at !== undefined; at = environments[at]?.from) {
+    if (at === name) return true
+    if (seen.has(at)) return false
+    seen.add(at)
+  }
+  return false
+}
 
 export type Settings = z.output<typeof settingsSchema> & {
   /** Absolute path of the file, and the folder all its paths start from. */

@@ -43,7 +43,7 @@ function faults(graph: ReadonlyMap<string, readonly string[]>): string[] {
   )
 }
 
-/** Files that import one another in a circle at run time. */
+/** Files that import one another in a circle. */
 function circles(graph: ReadonlyMap<string, readonly string[]>): string[] {
   const found: string[] = []
   const done = new Set<string>()
@@ -67,17 +67,25 @@ async function sources(folder: string): Promise<string[]> {
     .map((entry) => relative(ROOT, join(entry.parentPath, entry.name)))
 }
 
-const IMPORT = /(import type |import\(|from )\s*'(\.[^']+)'/g
+const IMPORT = /(import type |import\(|import |from )\s*['"](\.[^'"]+)['"]/g
+
+/** The relative paths a source imports; without `types` only those that load at once. */
+function importsOf(text: string, types: boolean): string[] {
+  return text
+    .split(/^(?=import|export)/m)
+    .flatMap((statement) =>
+      [...statement.matchAll(IMPORT)]
+        .filter(([, how]) => types || (!statement.startsWith('import type') && how !== 'import('))
+        .map(([, , path = '']) => path),
+    )
+}
 
 async function readGraph(types: boolean): Promise<Map<string, string[]>> {
   const graph = new Map<string, string[]>()
   for (const file of await sources('src')) {
     const text = await readFile(join(ROOT, file), 'utf8')
-    const statements = text.split(/^(?=import|export)/m)
-    const imports = statements.flatMap((statement) =>
-      [...statement.matchAll(IMPORT)]
-        .filter(([, how]) => types || (!statement.startsWith('import type') && how !== 'import('))
-        .map(([, , path = '']) => relative(join(ROOT, 'src'), resolve(ROOT, dirname(file), path))),
+    const imports = importsOf(text, types).map((path) =>
+      relative(join(ROOT, 'src'), resolve(ROOT, dirname(file), path)),
     )
     graph.set(
       relative('src', file),
@@ -86,6 +94,26 @@ async function readGraph(types: boolean): Promise<Map<string, string[]>> {
   }
   return graph
 }
+
+await t.test('every way to import is seen', async (t) => {
+  const text = [
+    "import { a } from './a.ts'",
+    'import {',
+    '  b,',
+    "} from './b.ts'",
+    "import type { C } from './c.ts'",
+    "import './d.ts'",
+    'import e from "./e.ts"',
+    "export { f } from './f.ts'",
+    "export * from '../g.ts'",
+    "import { join } from 'node:path'",
+    "const { h } = await import('./h.ts')",
+    "type I = import('./i.ts').I",
+  ].join('\n')
+  const all = [...'abcdef'].map((name) => `./${name}.ts`)
+  t.strictSame(importsOf(text, true), [...all, '../g.ts', './h.ts', './i.ts'])
+  t.strictSame(importsOf(text, false), [...all.filter((path) => path !== './c.ts'), '../g.ts'])
+})
 
 await t.test('imports go down', async (t) => {
   const bad = new Map([
@@ -117,7 +145,11 @@ await t.test('no file imports itself by way of others', async (t) => {
 })
 
 await t.test('only surfaces touch the process', async (t) => {
-  const touch = /process\.(argv|env|stdout|stderr|exit\b|exitCode)/
+  const touch =
+    /process\.(argv|env|stdin|stdout|stderr|exit\b|exitCode)|\bconsole\.|['"](node:)?process['"]/
+  for (const text of ['process.env.HOME', 'process.exit(1)', 'console.log(1)', "'node:process'"]) {
+    t.match(text, touch)
+  }
   for (const file of await sources('src')) {
     if (floors[roomOf(relative('src', file))] === 6) continue
     t.notMatch(await readFile(join(ROOT, file), 'utf8'), touch, file)

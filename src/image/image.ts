@@ -1,4 +1,4 @@
-import { type Digest, sha256 } from '../core/digest.ts'
+import { type Digest, isDigest, sha256 } from '../core/digest.ts'
 import { StepError } from '../core/errors.ts'
 import {
   type Descriptor,
@@ -110,7 +110,7 @@ export function composeImage(options: {
       diff_ids: [...baseConfig.rootfs.diff_ids, ...layers.map(({ diffId }) => diffId)],
     },
     history: [
-      ...(baseConfig.history ?? []),
+      ...baseHistory(base),
       ...layers.map(({ name }) => ({ created, created_by: 'crosscloud', comment: name })),
     ],
   }
@@ -128,6 +128,18 @@ export function composeImage(options: {
     config,
     configBytes,
   }
+}
+
+/** Tools count the history's layers; one that does not tell of them all is made anew. */
+function baseHistory({ config, manifest }: BaseImage): NonNullable<ImageConfig['history']> {
+  const { history = [], created } = config
+  const told = history.filter(({ empty_layer: empty }) => !empty)
+  if (told.length === manifest.layers.length) return history
+  return manifest.layers.map(({ digest }) => ({
+    ...(created !== undefined && { created }),
+    created_by: 'base image',
+    comment: digest,
+  }))
 }
 
 function layerDescriptor({ name, digest, size }: Layer): Descriptor {
@@ -149,6 +161,21 @@ export function descriptor(mediaType: string, bytes: Buffer): Descriptor {
 
 function sorted(values: Record<string, string>): Record<string, string> {
   return Object.fromEntries(Object.entries(values).sort(([a], [b]) => (a < b ? -1 : 1)))
+}
+
+/** Reads an image manifest. What is not one is refused before a digest of it becomes a path. */
+export function parseImageManifest(what: string, bytes: Buffer): ImageManifest {
+  let content: ImageManifest | undefined
+  try {
+    content = JSON.parse(bytes.toString()) as ImageManifest
+  } catch {
+    // said below
+  }
+  const layers = content && Array.isArray(content.layers) ? content.layers : [undefined]
+  if (content && [content.config, ...layers].every((one) => isDigest(one?.digest ?? ''))) {
+    return content
+  }
+  throw new StepError('INPUT_INVALID', `${what}: its manifest is not an image's`)
 }
 
 /** Finds one of our layers by its annotation. */

@@ -11,7 +11,7 @@ import {
   mediaTypes,
 } from '../registry/types.ts'
 import { type LayerCache, placeBlob } from './cache.ts'
-import type { Image, ImageConfig } from './image.ts'
+import { type Image, type ImageConfig, parseImageManifest } from './image.ts'
 import type { Layer } from './layers.ts'
 
 /** Written on the image's entry in index.json: where the base's blobs are to be had. */
@@ -90,15 +90,9 @@ export interface Layout {
 
 export async function readLayout(folder: string): Promise<Layout> {
   const path = (digest: string) => join(folder, 'blobs', 'sha256', hex(digest))
-  const index = JSON.parse(await readPart(folder, join(folder, 'index.json'))) as {
-    manifests?: Descriptor[]
-  }
-  const [entry, ...others] = index.manifests ?? []
-  if (!entry || others.length > 0 || !isDigest(entry.digest)) {
-    throw new StepError('INPUT_INVALID', `image layout ${folder}: expected exactly one image`)
-  }
+  const entry = parseIndex(folder, await readPart(folder, join(folder, 'index.json')))
   const bytes = await readBlob(folder, path(entry.digest), entry.digest)
-  const content = JSON.parse(bytes.toString()) as ImageManifest
+  const content = parseImageManifest(`image layout ${folder}`, bytes)
   const configBytes = await readBlob(folder, path(content.config.digest), content.config.digest)
   const base = entry.annotations?.[BASE_ANNOTATION]
   return {
@@ -114,6 +108,20 @@ export async function readLayout(folder: string): Promise<Layout> {
       )
     },
   }
+}
+
+function parseIndex(folder: string, text: string): Descriptor {
+  let index: { manifests?: Descriptor[] } | null = null
+  try {
+    index = JSON.parse(text)
+  } catch {
+    // said below
+  }
+  const [entry, ...others] = index?.manifests ?? []
+  if (entry && others.length === 0 && isDigest(entry.digest)) return entry
+  throw new StepError('INPUT_INVALID', `image layout ${folder}: expected exactly one image`, {
+    hint: 'Bake the image again.',
+  })
 }
 
 async function readBlob(folder: string, path: string, digest: Digest): Promise<Buffer> {

@@ -1,0 +1,243 @@
+import { createHash } from 'node:crypto'
+import { mkdir, readdir, readFile, utimes, writeFile } from 'node:fs/promises'
+import { dirname, join } from 'node:path'
+import { setTimeout as sleep } from 'node:timers/promises'
+import t, { type Test } from 'tap'
+import { StepError } from '../../src/core/errors.ts'
+import { run } from '../../src/core/process.ts'
+import { descriptor, findLayer, type ImageConfig } from '../../src/image/image.ts'
+import { readLayout } from '../../src/image/layout.ts'
+import { startRegistry } from '../../src/registry/server.ts'
+import type { ImageManifest } from '../../src/registry/types.ts'
+import { bakeImage } from '../../src/steps/bake-image.ts'
+import { runStep } from '../../src/steps/inputs.ts'
+import { pushImage } from '../../src/steps/push-image.ts'
+import { testContext } from '../support/context.ts'
+import {
+  makeImage,
+  makeIndex,
+  pushImage as pushTestImage,
+  type TestImage,
+  toManifest,
+} from '../support/image.ts'
+import { sample, writeSample } from '../support/layers.ts'
+import { newClient } from '../support/registry-client.ts'
+import { temporaryFolder } from '../support/temporary.ts'
+
+const APP = { app: 'webapi', war: 'webapi.war', webapp: '/srv/webapps/ROOT' }
+const templates: Record<string, string> = {
+  'deploy/conf.d/webapi.toml':
+    '[template]\nsrc = "webapi.hbs"\ndest = "/etc/webapi.properties"\nkeys = ["/webapi"]\n',
+  'deploy/templates/webapi.hbs': 'greeting={{getv "/webapi/greeting"}}\n',
+}
+
+async function project(t: Test, date?: Date): Promise<string> {
+  const folder = await temporaryFolder(t)
+  await writeSample(join(folder, 'webapi.war'))
+  for (const [path, text] of Object.entries(templates)) {
+    await mkdir(dirname(join(folder, path)), { recursive: true })
+    await writeFile(join(folder, path), text)
+    if (date) await utimes(join(folder, path), date, date)
+  }
+  if (date) await utimes(join(folder, 'webapi.war'), date, date)
+  return folder
+}
+
+await t.test('baked twice, in two folders, at two times: the same digest', async (t) => {
+  const bake = async (folder: string, warLayout: 'exploded' | 'packaged') =>
+    runStep(
+      bakeImage,
+      { ...APP, base: 'scratch', version: '1.4.2', commit: 'abc', templates: 'deploy', warLayout },
+      testContext(t, folder),
+    )
+  const first = await project(t)
+  const second = await project(t, new Date('2001-02-03T04:05:06Z'))
+  const one = await bake(first, 'exploded')
+  await sleep(1100)
+  const two = await bake(second, 'exploded')
+  t.strictSame(two, one)
+  const [packed, packedAgain] = [await bake(first, 'packaged'), await bake(second, 'packaged')]
+  t.strictSame(packedAgain, packed)
+  t.not(packed.digest, one.digest)
+
+  const war = await readFile(join(first, 'webapi.war'))
+  t.equal(one.warMd5, createHash('md5').update(war).digest('hex'))
+  t.equal(one.warSha256, createHash('sha256').update(war).digest('hex'))
+  t.strictSame(await readdir(join(first, '.crosscloud')), ['image'])
+})
+
+await t.test('what the image says of itself is true', async (t) => {
+  const folder = await project(t)
+  const inputs = { ...APP, base: 'scratch', version: '1.4.2', commit: 'abc', templates: 'deploy' }
+  const baked = await runStep(bakeImage, inputs, testContext(t, folder))
+  const layout = await readLayout(join(folder, '.crosscloud/image'))
+  t.equal(layout.manifest.digest, baked.digest)
+  t.equal(layout.content.layers.length, baked.layers)
+  t.match(layout.config.config?.Labels, {
+    'org.opencontainers.image.title': 'webapi',
+    'org.opencontainers.image.version': '1.4.2',
+    'org.opencontainers.image.revision': 'abc',
+    'org.opencontainers.image.created': '2026-01-02T03:04:06.000Z',
+    'io.crosscloud.war.md5': baked.warMd5,
+    'io.crosscloud.war.sha256': baked.warSha256,
+    'io.crosscloud.war.layout': 'exploded',
+    'io.crosscloud.webapp': '/srv/webapps/ROOT',
+  })
+  const root = join(folder, 'root')
+  await mkdir(root)
+  for (const { digest } of layout.content.layers) {
+    await run('tar', ['xzf', (await layout.blobPath(digest)) ?? '', '-C', root])
+  }
+  const manifest = await readFile(join(root, '.crosscloud/files.md5'), 'utf8')
+  t.equal(manifest.trim().split('\n').length, Object.keys(sample).length)
+  await writeFile(join(folder, 'sums'), manifest.replaceAll('  /', `  ${root}/`))
+  await run('md5sum', ['--check', '--strict', '--quiet', join(folder, 'sums')])
+  for (const [path, text] of Object.entries(templates)) {
+    const inImage = join(root, '.crosscloud/config', path.slice('deploy/'.length))
+    t.equal(await readFile(inImage, 'utf8'), text)
+  }
+})
+
+await t.test('on a base from a registry, and to a registry', async (t) => {
+  const folder = await project(t)
+  const registry = await startRegistry({ folder: join(folder, 'registry') })
+  t.teardown(() => registry.close())
+  const client = await newClient(t)
+  const library = { registry: registry.address, name: 'library/base' }
+  const [amd, arm] = [makeImage('amd'), makeImage('arm', { architecture: 'arm64' })]
+  for (const image of [amd, arm]) await pushTestImage(client, library, image)
+  const index = makeIndex([
+    { image: amd, architecture: 'amd64' },
+    { image: arm, architecture: 'arm64' },
+  ])
+  await client.putManifest({ ...library, tag: '1' }, index)
+  const base = `${registry.address}/library/base:1`
+  const context = testContext(t, folder)
+
+  const baked = await runStep(bakeImage, { ...APP, base, architecture: 'arm64' }, context)
+  const layout = await readLayout(join(folder, '.crosscloud/image'))
+  t.equal(layout.config.architecture, 'arm64')
+  t.equal(layout.base?.digest, arm.manifest.digest, 'settled to a digest')
+  t.match(layout.config.config?.Labels, {
+    seed: 'arm',
+    'org.opencontainers.image.base.digest': arm.manifest.digest,
+  })
+  const blobs = registry.requests.filter(
+    ({ method, path }) => method === 'GET' && /blobs/.test(path),
+  )
+  t.equal(blobs.length, 1, "of the base's blobs only its config is read")
+
+  const to = `${registry.address}/team/webapi`
+  const push = (tag: string) => runStep(pushImage, { to, tag, record: false }, context)
+  const first = await push('one')
+  t.match(first, { digest: baked.digest, image: `${to}@${baked.digest}`, mounted: 2 })
+  t.equal(first.present + first.mounted + first.uploaded, baked.layers + 2 + 1)
+  const again = await push('one')
+  t.match(again, { uploaded: 0, mounted: 0, bytesSent: 0 })
+
+  await writeSample(join(folder, 'webapi.war'), {
+    'WEB-INF/classes/com/example/A.class': 'class A, changed',
+  })
+  const changed = await runStep(bakeImage, { ...APP, base, architecture: 'arm64' }, context)
+  t.not(changed.digest, baked.digest)
+  await t.rejects(push('one'), { code: 'CONFLICT', hint: /--overwrite/ })
+  const small = await push('two')
+  t.equal(small.uploaded, 3, 'classes, file manifest, config')
+  // The sample's other class does not compress, and is in the same layer.
+  t.ok(small.bytesSent < 65_536 + 16_384, `${small.bytesSent} bytes for one class`)
+  const moved = await runStep(
+    pushImage,
+    { to, tag: 'one', record: false, overwrite: true },
+    context,
+  )
+  t.equal(moved.uploaded, 0)
+  t.equal(await client.resolve({ ...library, name: 'team/webapi', tag: 'one' }), changed.digest)
+})
+
+/** The image with an entrypoint and a command. */
+function withCommand(image: TestImage): TestImage {
+  const content = JSON.parse(image.manifest.bytes.toString()) as ImageManifest
+  const config = JSON.parse(String(image.blobs.get(content.config.digest))) as ImageConfig
+  config.config = { ...config.config, Entrypoint: ['/entry'], Cmd: ['serve'] }
+  const bytes = Buffer.from(JSON.stringify(config))
+  content.config = descriptor(content.config.mediaType, bytes)
+  return {
+    manifest: toManifest(image.manifest.mediaType, content),
+    blobs: new Map([...image.blobs, [content.config.digest, bytes]]),
+  }
+}
+
+await t.test('a start script that tells what starts', async (t) => {
+  const folder = await project(t)
+  const registry = await startRegistry({ folder: join(folder, 'registry') })
+  t.teardown(() => registry.close())
+  const client = await newClient(t)
+  const place = { registry: registry.address, name: 'base' }
+  await pushTestImage(client, { ...place, tag: 'silent' }, makeImage('silent'))
+  await pushTestImage(client, { ...place, tag: 'good' }, withCommand(makeImage('good')))
+  const bake = (tag: string) => {
+    const base = `${registry.address}/base:${tag}`
+    const inputs = { ...APP, base, version: '1.4.2', startScript: true }
+    return runStep(bakeImage, inputs, testContext(t, folder))
+  }
+  await t.rejects(bake('silent'), {
+    code: 'INPUT_INVALID',
+    message: /no entrypoint and no command/,
+  })
+  t.notOk((await readdir(folder)).includes('.crosscloud'))
+
+  const { warMd5 } = await bake('good')
+  const layout = await readLayout(join(folder, '.crosscloud/image'))
+  t.strictSame(layout.config.config?.Entrypoint, ['/.crosscloud/start.sh', '/entry'])
+  t.strictSame(layout.config.config?.Cmd, ['serve'])
+  const layer = findLayer(layout.content, 'start')?.digest
+  await run('tar', ['xzf', (layer && (await layout.blobPath(layer))) ?? '', '-C', folder])
+  const { stdout } = await run(join(folder, '.crosscloud/start.sh'), ['printf', '%s|', 'a b', 'c'])
+  t.equal(stdout, `webapi 1.4.2, WAR MD5 ${warMd5}\na b|c|`)
+})
+
+await t.test('what is missing or wrong is named, and nothing is left', async (t) => {
+  const folder = await project(t)
+  await writeFile(join(folder, 'page.war'), '<html>Not Found</html>')
+  const registry = await startRegistry({ folder: join(folder, 'registry') })
+  t.teardown(() => registry.close())
+  const bad: [Record<string, unknown>, object][] = [
+    [{ war: 'none.war' }, { code: 'NOT_FOUND', message: /none\.war does not exist/ }],
+    [{ war: 'page.war' }, { code: 'INPUT_INVALID', message: /page\.war is not a readable ZIP/ }],
+    [{ war: '.' }, { code: 'INPUT_INVALID', message: /is not a file/ }],
+    [{ base: `${registry.address}/no/such:1` }, { code: 'NOT_FOUND', message: /no\/such:1/ }],
+    [{ base: 'https://x/y' }, { code: 'INPUT_INVALID', message: /--base/ }],
+    [{ webapp: 'relative' }, { code: 'INPUT_INVALID', message: /--webapp/ }],
+    [{ templates: 'no-such-folder' }, { code: 'NOT_FOUND', message: /no-such-folder/ }],
+    [{ warLayout: 'flat' }, { code: 'INPUT_INVALID', message: /--war-layout/ }],
+    [{ version: 'not a version' }, { code: 'INPUT_INVALID', message: /--version/ }],
+  ]
+  for (const [inputs, expected] of bad) {
+    const work = runStep(bakeImage, { ...APP, base: 'scratch', ...inputs }, testContext(t, folder))
+    const error = await work.catch((caught) => caught)
+    t.match(error, expected, JSON.stringify(inputs))
+  }
+  t.notOk((await readdir(folder)).includes('.crosscloud'))
+})
+
+await t.test('cancelled in the middle, nothing is left', async (t) => {
+  const folder = await project(t)
+  for (const delay of [0, 5, 20, 60]) {
+    const stop = new AbortController()
+    const context = testContext(t, folder, {
+      signal: stop.signal,
+      variables: { CROSSCLOUD_CACHE: join(folder, `cache${delay}`) },
+    })
+    const work = runStep(bakeImage, { ...APP, base: 'scratch' }, context)
+    setTimeout(() => stop.abort(new StepError('CANCELLED', 'stopped by SIGINT')), delay)
+    const error = await work.then(
+      () => undefined,
+      (caught) => caught,
+    )
+    t.ok(error || delay > 5, 'at this delay it cannot be ready')
+    if (error) t.match(error, { code: 'CANCELLED', message: 'stopped by SIGINT' })
+    const left = await readdir(folder, { recursive: true })
+    t.notOk(left.some((path) => /\.staged-|\.image-/.test(path)))
+    if (error) t.notOk(left.includes('.crosscloud/image'))
+  }
+})
