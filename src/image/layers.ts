@@ -1,7 +1,7 @@
 import { createHash } from 'node:crypto'
 import type { Digest } from '../core/digest.ts'
 import type { MemberSource } from './gzip.ts'
-import type { War, WarEntry } from './war.ts'
+import type { War, WarDigests, WarEntry } from './war.ts'
 
 export type LayerName =
   | 'dependencies'
@@ -51,12 +51,13 @@ export interface LayerContent {
 }
 
 /** A WAR as layers, least changing first; empty ones are left out. */
-export async function planWar(
+export function planWar(
   war: War,
-  options: { layout: WarLayout; webapp: string; sha256: string; md5: string; size: number },
-): Promise<LayerPlan[]> {
+  digests: WarDigests,
+  options: { layout: WarLayout; webapp: string },
+): LayerPlan[] {
   const root = options.webapp.replace(/^\/+|\/+$/g, '')
-  if (options.layout === 'packaged') return [packaged(war, root, options)]
+  if (options.layout === 'packaged') return [packaged(war, root, digests)]
   const groups = new Map<LayerName, LayerFile[]>([
     ['dependencies', []],
     ['snapshots', []],
@@ -64,7 +65,7 @@ export async function planWar(
     ['classes', []],
   ])
   for (const entry of war.entries) {
-    groups.get(layerOf(entry.name))?.push(await warFile(war, entry, root))
+    groups.get(layerOf(entry.name))?.push(warFile(war, entry, digests, root))
   }
   return [...groups]
     .filter(([, files]) => files.length > 0)
@@ -79,22 +80,17 @@ export function layerOf(name: string): LayerName {
   return /^WEB-INF\/classes\/.*\.class$/.test(name) ? 'classes' : 'resources'
 }
 
-async function warFile(war: War, entry: WarEntry, root: string): Promise<LayerFile> {
-  const hash = createHash('sha256')
-  for await (const chunk of war.readStored(entry)) hash.update(chunk)
+function warFile(war: War, entry: WarEntry, { stored }: WarDigests, root: string): LayerFile {
+  const { name, method, size, crc32 } = entry
   return {
-    path: `${root}/${entry.name}`,
+    path: `${root}/${name}`,
     mode: 0o644,
-    identity: `${entry.method} ${entry.size} ${entry.crc32} ${hash.digest('hex')}`,
+    identity: `${method} ${size} ${crc32} ${stored.get(name)}`,
     source: { ...entry, read: () => war.readStored(entry) },
   }
 }
 
-function packaged(
-  war: War,
-  root: string,
-  { sha256, size }: { sha256: string; size: number },
-): LayerPlan {
+function packaged(war: War, root: string, { sha256, size }: WarDigests): LayerPlan {
   const whole: WarEntry = {
     name: `${root}.war`,
     method: 'stored',

@@ -14,6 +14,9 @@ import { type LayerCache, placeBlob } from './cache.ts'
 import { type Image, type ImageConfig, parseImageManifest } from './image.ts'
 import type { Layer } from './layers.ts'
 
+/** From where a step runs. */
+export const DEFAULT_IMAGE_FOLDER = '.crosscloud/image'
+
 /** Written on the image's entry in index.json: where the base's blobs are to be had. */
 const BASE_ANNOTATION = 'io.crosscloud.base'
 

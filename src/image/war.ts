@@ -1,7 +1,15 @@
+import { createHash } from 'node:crypto'
+import { readSync } from 'node:fs'
 import { type FileHandle, open } from 'node:fs/promises'
-import type { Entry } from 'yauzl'
-import { readChunks } from '../core/digest.ts'
-import { describe, errorCodeOf, StepError } from '../core/errors.ts'
+import {
+  type Entry,
+  fromRandomAccessReaderPromise,
+  getFileNameLowLevel,
+  RandomAccessReader,
+  type ZipFile,
+} from 'yauzl'
+import { type FileDigests, readChunks } from '../core/digest.ts'
+import { describe, errorCodeOf, StepError, throwIfCancelled } from '../core/errors.ts'
 
 /** A file inside the WAR, as the ZIP's central directory tells of it (APPNOTE.TXT 4.3.12). */
 export interface WarEntry {
@@ -16,6 +24,11 @@ export interface WarEntry {
   offset: number
 }
 
+/** What the WAR is, and each of its entries by name: SHA-256, hex, over its bytes in the file. */
+export interface WarDigests extends FileDigests {
+  stored: ReadonlyMap<string, string>
+}
+
 export interface War {
   path: string
   /** Files only, sorted bytewise by name; directories follow from the names. */
@@ -24,6 +37,8 @@ export interface War {
   newest: Date
   /** The entry's bytes as they stand in the file, in chunks of at most 1 MiB, each good until the next. */
   readStored(entry: WarEntry): AsyncGenerator<Buffer>
+  /** Reads the whole file, once. */
+  digest(signal?: AbortSignal): Promise<WarDigests>
   close(): Promise<void>
 }
 
@@ -41,6 +56,7 @@ export async function openWar(path: string): Promise<War> {
       entries,
       newest,
       readStored: (entry) => readRange(path, file, entry),
+      digest: (signal) => digestAll(file, entries, signal),
       close: () => file.close(),
     }
   } catch (error) {
@@ -65,21 +81,36 @@ async function openFile(path: string): Promise<FileHandle> {
   }
 }
 
+/** A WAR has hundreds of small headers: a trip to the thread pool for each would take longest. */
+async function openZip(file: FileHandle): Promise<ZipFile> {
+  class SyncReader extends RandomAccessReader {
+    override read(
+      buffer: Buffer,
+      offset: number,
+      length: number,
+      position: number,
+      callback: (error: Error | null, bytesRead?: number) => void,
+    ): void {
+      callback(null, readSync(file.fd, buffer, offset, length, position))
+    }
+  }
+  return fromRandomAccessReaderPromise(new SyncReader(), (await file.stat()).size, {
+    autoClose: false,
+    lazyEntries: true,
+    // Names are decoded later: yauzl would mend backslashes and stop at the first bad name.
+    decodeStrings: false,
+    validateEntrySizes: true,
+  })
+}
+
 async function readDirectory(path: string, file: FileHandle) {
-  const { fromFdPromise, getFileNameLowLevel } = await import('yauzl')
   const entries: WarEntry[] = []
   const problems: string[] = []
   const seen = new Set<string>()
   let newest = new Date(Date.UTC(1980, 0, 1))
   let total = 0
   try {
-    const zip = await fromFdPromise(file.fd, {
-      autoClose: false,
-      lazyEntries: true,
-      // Names are decoded below: yauzl would mend backslashes and stop at the first bad name.
-      decodeStrings: false,
-      validateEntrySizes: true,
-    })
+    const zip = await openZip(file)
     for await (const entry of zip.eachEntry()) {
       const { generalPurposeBitFlag: flags, fileNameRaw, extraFields } = entry
       const name = getFileNameLowLevel(flags, fileNameRaw, extraFields, true)
@@ -109,6 +140,12 @@ async function readDirectory(path: string, file: FileHandle) {
     if (seen.has(`${entry.name}/`) || parents(entry.name).some((parent) => seen.has(parent))) {
       problems.push(`${JSON.stringify(entry.name)} is a file and a folder at once`)
     }
+  }
+  const byOffset = entries.toSorted((a, b) => a.offset - b.offset)
+  for (const [index, entry] of byOffset.entries()) {
+    const next = byOffset[index + 1]
+    if (!next || next.offset >= entry.offset + entry.storedSize) continue
+    problems.push(`${JSON.stringify(next.name)} shares bytes with ${JSON.stringify(entry.name)}`)
   }
   if (total > LARGEST_CONTENT) problems.push(`unpacks to ${total} bytes, over ${LARGEST_CONTENT}`)
   if (problems.length > 0) throw unsafe(path, problems)
@@ -165,4 +202,34 @@ async function* readRange(path: string, file: FileHandle, entry: WarEntry): Asyn
     yield chunk
   }
   if (read < entry.storedSize) throw damaged(path, `${entry.name} ends too early`)
+}
+
+/** One reading serves all three: of the file MD5 and SHA-256, of each entry SHA-256. */
+async function digestAll(
+  file: FileHandle,
+  entries: readonly WarEntry[],
+  signal: AbortSignal | undefined,
+): Promise<WarDigests> {
+  const { size } = await file.stat()
+  const whole = { md5: createHash('md5'), sha256: createHash('sha256') }
+  const stored = new Map<string, string>()
+  const waiting = entries.toSorted((a, b) => b.offset - a.offset)
+  let hash = createHash('sha256')
+  let start = 0
+  for await (const chunk of readChunks(file.fd, 0, size)) {
+    throwIfCancelled(signal)
+    whole.md5.update(chunk)
+    whole.sha256.update(chunk)
+    const end = start + chunk.length
+    for (let entry = waiting.at(-1); entry && entry.offset < end; entry = waiting.at(-1)) {
+      const entryEnd = entry.offset + entry.storedSize
+      hash.update(chunk.subarray(Math.max(entry.offset - start, 0), entryEnd - start))
+      if (entryEnd > end) break
+      stored.set(entry.name, hash.digest('hex'))
+      hash = createHash('sha256')
+      waiting.pop()
+    }
+    start = end
+  }
+  return { size, md5: whole.md5.digest('hex'), sha256: whole.sha256.digest('hex'), stored }
 }

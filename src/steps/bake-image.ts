@@ -1,20 +1,17 @@
 import { resolve } from 'node:path'
 import { z } from 'zod'
-import { readTemplateFolder, readTemplates } from '../config/resources.ts'
-import { digestFile, parseDigest } from '../core/digest.ts'
+import { parseDigest } from '../core/digest.ts'
 import { StepError } from '../core/errors.ts'
 import { containerPath, objectName, version } from '../core/schema.ts'
 import { buildLayer } from '../image/build.ts'
 import { type BaseImage, composeImage, labels, OWN_FOLDER, scratchBase } from '../image/image.ts'
 import { type Layer, planTexts, planWar, warLayouts } from '../image/layers.ts'
-import { writeLayout } from '../image/layout.ts'
+import { DEFAULT_IMAGE_FOLDER, writeLayout } from '../image/layout.ts'
 import { openWar } from '../image/war.ts'
 import { parseReference, type Reference, withDigest } from '../registry/reference.ts'
 import { imageReference } from './inputs.ts'
 import { MANIFEST_FILE, openImage, START_SCRIPT, TEMPLATES_FOLDER } from './remote-image.ts'
 import { type Context, defineStep } from './step.ts'
-
-export const DEFAULT_IMAGE_FOLDER = '.crosscloud/image'
 
 export const bakeImage = defineStep({
   name: 'bake-image',
@@ -64,19 +61,17 @@ export const bakeImage = defineStep({
     `WAR MD5  ${warMd5}`,
   ],
   async run(inputs, context) {
-    const warPath = resolve(context.cwd, inputs.war)
-    const war = await openWar(warPath)
+    const war = await openWar(resolve(context.cwd, inputs.war))
     try {
       const [digests, base, templates] = await Promise.all([
-        digestFile(warPath, context.signal),
+        war.digest(context.signal),
         readBase(inputs.base, inputs.architecture, context),
-        inputs.templates ? readTemplateFolder(resolve(context.cwd, inputs.templates)) : undefined,
+        inputs.templates === undefined ? undefined : readTemplates(inputs.templates, context),
       ])
-      if (templates) readTemplates(templates)
       const number = await settleVersion(inputs.app, inputs.version, context)
       const cache = { folder: context.cacheFolder }
       const layers: Layer[] = []
-      for (const plan of await planWar(war, { layout: inputs.warLayout, ...inputs, ...digests })) {
+      for (const plan of planWar(war, digests, { layout: inputs.warLayout, ...inputs })) {
         layers.push(await buildLayer(plan, cache, context.signal))
       }
       const manifest = fileManifest(layers)
@@ -108,6 +103,14 @@ export const bakeImage = defineStep({
     }
   },
 })
+
+/** The template folder's files, after a look at whether they can be used at all. */
+async function readTemplates(folder: string, { cwd, signal }: Context) {
+  const resources = await import('../config/resources.ts')
+  const files = await resources.readTemplateFolder(resolve(cwd, folder), signal)
+  resources.readTemplates(files)
+  return files
+}
 
 async function settleVersion(
   app: string,

@@ -5,7 +5,7 @@ import type { Digest } from '../core/digest.ts'
 import { StepError } from '../core/errors.ts'
 import { version } from '../core/schema.ts'
 import { labels } from '../image/image.ts'
-import { type Layout, readLayout } from '../image/layout.ts'
+import { DEFAULT_IMAGE_FOLDER, type Layout, readLayout } from '../image/layout.ts'
 import {
   formatReference,
   formatRepository,
@@ -16,7 +16,6 @@ import {
   withTag,
 } from '../registry/reference.ts'
 import type { BlobOutcome, Descriptor, RegistryClient } from '../registry/types.ts'
-import { DEFAULT_IMAGE_FOLDER } from './bake-image.ts'
 import { formatRelease, imageByDigest, imageRepository } from './inputs.ts'
 import { type Context, defineStep } from './step.ts'
 

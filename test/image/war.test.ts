@@ -1,8 +1,8 @@
 import { writeFile } from 'node:fs/promises'
 import { join } from 'node:path'
-import { buffer } from 'node:stream/consumers'
 import { crc32, deflateRawSync, inflateRawSync } from 'node:zlib'
 import t, { type Test } from 'tap'
+import { digestFile, sha256 } from '../../src/core/digest.ts'
 import { StepError } from '../../src/core/errors.ts'
 import { openWar } from '../../src/image/war.ts'
 import { temporaryFolder } from '../support/temporary.ts'
@@ -25,6 +25,13 @@ async function refused(t: Test, bytes: Buffer | readonly RawEntry[]): Promise<St
   throw new Error('the WAR was accepted')
 }
 
+/** Chunks are good only until the next is asked for. */
+async function collect(chunks: AsyncIterable<Buffer>): Promise<Buffer> {
+  const copies: Buffer[] = []
+  for await (const chunk of chunks) copies.push(Buffer.from(chunk))
+  return Buffer.concat(copies)
+}
+
 const GOOD: RawEntry = { name: 'WEB-INF/web.xml', content: '<web-app/>' }
 
 await t.test('reads what the archive holds, sorted, directories left out', async (t) => {
@@ -35,17 +42,25 @@ await t.test('reads what the archive holds, sorted, directories left out', async
     'WEB-INF/lib/ü 中文.jar': Buffer.alloc(70_000, 1),
     empty: '',
     'Z.txt': 'upper case sorts first',
+    'long.bin': Buffer.alloc(2_500_000, 'longer than a chunk'),
   }
   await writeWar(path, files, { compress: (name) => name.endsWith('.xml') })
   const war = await openWar(path)
   t.teardown(() => war.close())
-  const names = ['WEB-INF/lib/ü 中文.jar', 'WEB-INF/web.xml', 'Z.txt', 'empty', 'index.jsp']
+  const names = [
+    'WEB-INF/lib/ü 中文.jar',
+    'WEB-INF/web.xml',
+    'Z.txt',
+    'empty',
+    'index.jsp',
+    'long.bin',
+  ]
   t.strictSame(
     war.entries.map(({ name }) => name),
     names,
   )
   for (const entry of war.entries) {
-    const stored = await buffer(war.readStored(entry))
+    const stored = await collect(war.readStored(entry))
     t.equal(stored.length, entry.storedSize)
     const content = Buffer.from(files[entry.name as keyof typeof files])
     const plain = entry.method === 'deflated' ? inflateRawSync(stored) : stored
@@ -54,6 +69,13 @@ await t.test('reads what the archive holds, sorted, directories left out', async
     t.equal(entry.crc32, crc32(content))
     t.equal(entry.method, entry.name.endsWith('.xml') ? 'deflated' : 'stored')
   }
+  const { stored, ...digests } = await war.digest()
+  t.strictSame(digests, await digestFile(path))
+  for (const entry of war.entries) {
+    const expected = sha256(await collect(war.readStored(entry)))
+    t.equal(`sha256:${stored.get(entry.name)}`, expected, entry.name)
+  }
+  await t.rejects(war.digest(AbortSignal.abort()), { code: 'CANCELLED' })
   t.equal(war.newest.toISOString(), '2026-01-02T03:04:06.000Z', 'the same in every time zone')
 })
 
@@ -126,6 +148,7 @@ await t.test('refuses entries that cannot be what they say', async (t) => {
     [[{ name: 'link', content: '/etc/passwd', mode: 0o120777 }], /is a symbolic link/],
     [[{ name: 'secret', flags: 0x801 }], /is encrypted/],
     [[{ name: 'odd', method: 12 }], /uses compression method 12/],
+    [[GOOD, { ...GOOD, name: 'again', at: 0 }], /"again" shares bytes with "WEB-INF/],
     [[], /holds no file/],
     [[{ name: 'META-INF/', mode: 0o040755 }], /holds no file/],
     [[{ name: 'a', method: 0, content: 'abc', size: 4 }], /not a readable ZIP/],

@@ -6,7 +6,6 @@ import { buffer } from 'node:stream/consumers'
 import { createGunzip } from 'node:zlib'
 import type { Test } from 'tap'
 import { extract } from 'tar-stream'
-import { digestFile } from '../../src/core/digest.ts'
 import { buildLayer } from '../../src/image/build.ts'
 import { type Layer, type LayerPlan, planWar, type WarLayout } from '../../src/image/layers.ts'
 import { openWar } from '../../src/image/war.ts'
@@ -28,7 +27,7 @@ export async function bake(
   const { layout = 'exploded', webapp = WEBAPP, signal } = options
   const war = await openWar(path)
   try {
-    const plans = await planWar(war, { layout, webapp, ...(await digestFile(path)) })
+    const plans = planWar(war, await war.digest(signal), { layout, webapp })
     const layers: Layer[] = []
     for (const plan of plans) layers.push(await buildLayer(plan, { folder: cache }, signal))
     return { plans, layers }

@@ -40,6 +40,8 @@ export interface RawEntry {
   stored?: Buffer
   /** Sizes and CRC follow the bytes, as a writer that streams does it (APPNOTE 4.3.9). */
   descriptor?: boolean
+  /** Where the directory says that the entry begins; default: where it does. */
+  at?: number
 }
 
 /** A ZIP made by hand (APPNOTE.TXT 4.3), for what no honest writer makes; offsets count a prefix. */
@@ -88,7 +90,7 @@ function rawEntry(entry: RawEntry, offset: number): { local: Buffer; central: Bu
   }
   const attributes = Buffer.alloc(14)
   attributes.writeUInt32LE((mode << 16) >>> 0, 6)
-  attributes.writeUInt32LE(offset, 10)
+  attributes.writeUInt32LE(entry.at ?? offset, 10)
   const localMark = Buffer.from('PK\x03\x04', 'latin1')
   const centralMark = Buffer.from([0x50, 0x4b, 1, 2, 20, 3])
   return {
