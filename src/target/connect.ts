@@ -37,7 +37,7 @@ export interface OpenOptions {
 /** Reads `unix:///path`, `tcp://host:port` or `ssh://user@host[:port]`; anything else is INPUT_INVALID. */
 export function parseAddress(text: string): EngineAddress {
   const socket = /^unix:\/\/(\/[^\0]+)$/.exec(text)?.[1]
-  if (socket) return { kind: 'unix', socket }
+  if (socket) return { kind: 'unix', socket: fitting(socket) }
   const parts =
     /^(tcp|ssh):\/\/(?:([\w.][\w.-]*)@)?([\w][\w.-]*|\[[\da-f:]+\])(?::(\d{1,5}))?\/?$/i.exec(text)
   const [, kind, user, host, portText] = parts ?? []
@@ -47,6 +47,19 @@ export function parseAddress(text: string): EngineAddress {
   if (kind === 'ssh') return { kind, host, port, user }
   if (user !== undefined) throw unreadable(text)
   return { kind: 'tcp', host: host.replace(/^\[|\]$/g, ''), port }
+}
+
+/** unix(7): sun_path holds 108 bytes with the closing zero; Node cuts a longer path without a word. */
+const LONGEST_SOCKET_PATH = 107
+
+function fitting(socket: string): string {
+  const length = Buffer.byteLength(socket)
+  if (length <= LONGEST_SOCKET_PATH) return socket
+  throw new StepError(
+    'INPUT_INVALID',
+    `the socket's path has ${length} bytes, and the system takes ${LONGEST_SOCKET_PATH}: ${socket}`,
+    { hint: 'Name it through a symbolic link with a shorter path.' },
+  )
 }
 
 function unreadable(text: string): StepError {

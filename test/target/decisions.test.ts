@@ -193,6 +193,8 @@ t.test('addresses of engines', async (t) => {
     ['tcp://user@host:2376', undefined],
     ['tcp://host:70000', undefined],
     ['unix://relative', undefined],
+    [`unix:///${'a'.repeat(106)}`, { kind: 'unix', socket: `/${'a'.repeat(106)}` }],
+    [`unix:///${'a'.repeat(107)}`, undefined],
     ['http://host', undefined],
     ['', undefined],
   ]

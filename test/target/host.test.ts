@@ -13,13 +13,14 @@ import {
   startSshDoor,
   type TestEngine,
 } from '../support/engine.ts'
+import { temporaryFolder } from '../support/temporary.ts'
 import { hostConformance, settings, untilText } from './host-conformance.ts'
 
 const { signal } = new AbortController()
 const none = async () => undefined
 
 t.test('a host that is not there is named, and worth retrying', async (t) => {
-  const address = `unix://${t.testdir()}/docker.sock`
+  const address = `unix://${await temporaryFolder(t)}/docker.sock`
   const host = await connectDocker({ name: 'app-01', address, credentials: none, signal })
   await t.rejects(host.ping(), {
     code: 'UNAVAILABLE',
@@ -45,7 +46,7 @@ t.test('DOCKER_HOST does not move a host', async (t) => {
     if (before === undefined) delete process.env.DOCKER_HOST
     else process.env.DOCKER_HOST = before
   })
-  const address = `unix://${t.testdir()}/docker.sock`
+  const address = `unix://${await temporaryFolder(t)}/docker.sock`
   const host = await connectDocker({ name: 'app-01', address, credentials: none, signal })
   await t.rejects(host.ping(), { code: 'UNAVAILABLE', message: /ENOENT/ })
 })

@@ -13,6 +13,7 @@ import {
   startPlainRegistry,
   type TestEngine,
 } from '../support/engine.ts'
+import { temporaryFolder } from '../support/temporary.ts'
 import { settings as base, until, untilText } from './host-conformance.ts'
 
 const settings: ContainerSettings = { ...base, restart: 'no' }
@@ -315,7 +316,7 @@ async function rollouts(one: TestEngine, two: TestEngine, repository: string): P
   t.test('nothing is changed when a host is silent or the image is missing', async (t) => {
     await go({ spec: spec('still', v1), hosts: [a] })
     const before = await idOf(a, 'still')
-    const silent = await connect('app-08', `unix://${t.testdir()}/none.sock`)
+    const silent = await connect('app-08', `unix://${await temporaryFolder(t)}/none.sock`)
     const mute = await connect('app-09', `tcp://127.0.0.1:${await freePort()}`)
     await t.rejects(go({ spec: spec('still', v2), hosts: [silent, a, mute] }), {
       code: 'UNAVAILABLE',
