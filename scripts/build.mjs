@@ -5,8 +5,8 @@ import { join } from 'node:path'
 import { build } from 'esbuild'
 
 const root = join(import.meta.dirname, '..')
-// What every command loads. All else is loaded when it is used, from its own package.
-const bundled = ['commander', 'zod']
+// What the image's way to the registry loads. All else is loaded when used, from its own package.
+const bundled = ['commander', 'fflate', 'p-limit', 'yauzl', 'zod']
 const { dependencies } = JSON.parse(await readFile(join(root, 'package.json'), 'utf8'))
 /** zod brings its messages in fifty languages; ours are English. */
 const englishOnly = {

@@ -39,8 +39,8 @@ export interface OpenContext extends Context {
 export function createContext(options: ContextOptions): OpenContext {
   const { cwd, variables, log, secrets, signal } = options
   const settingsPath = resolve(cwd, options.settingsFile ?? SETTINGS_FILE)
-  const opened: { close(): Promise<void> }[] = []
-  const keep = async <T extends { close(): Promise<void> }>(opening: Promise<T>): Promise<T> => {
+  const opened: Closable[] = []
+  const keep = async <T extends Closable>(opening: Promise<T>): Promise<T> => {
     const driver = await opening
     opened.push(driver)
     return driver
@@ -79,9 +79,13 @@ export function createContext(options: ContextOptions): OpenContext {
     cacheFolder: cacheFolder(variables),
     variable: (name) => variables[name],
     async close() {
-      await Promise.allSettled(opened.splice(0).map((driver) => driver.close()))
+      await Promise.allSettled(opened.splice(0).map(async (driver) => driver.close()))
     },
   }
+}
+
+interface Closable {
+  close(): void | Promise<void>
 }
 
 function once<T>(make: () => Promise<T>): () => Promise<T> {

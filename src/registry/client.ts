@@ -24,10 +24,8 @@ const MANIFESTS: readonly string[] = [
  * A client for all registries. Connections and tokens are kept until `close`. A registry on loopback
  * or named in `insecure` is spoken to in plain http, every other one over TLS.
  */
-export async function createRegistryClient(
-  options: RegistryClientOptions,
-): Promise<RegistryClient> {
-  const transport = await createTransport(options)
+export function createRegistryClient(options: RegistryClientOptions): RegistryClient {
+  const transport = createTransport(options)
   return {
     authorizePush: (target, sources = []) =>
       transport.authorize(target.registry, pushScopes(target, sources)),

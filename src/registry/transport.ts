@@ -1,23 +1,19 @@
 import { setMaxListeners } from 'node:events'
 import { Readable } from 'node:stream'
-import { rootCertificates } from 'node:tls'
-import type { Dispatcher } from 'undici'
-import { cancelled, StepError } from '../core/errors.ts'
+import { StepError } from '../core/errors.ts'
 import type { Log } from '../core/log.ts'
 import { retry, retryAfter } from '../core/retry.ts'
 import type { Secrets } from '../core/secrets.ts'
-import { type Answer, connectionFault, failure, header, isRetryable } from './answer.ts'
+import { type Answer, failure, header, isRetryable } from './answer.ts'
 import { createAuthorizer, type Scope } from './auth.ts'
 import type { CredentialSource } from './credentials.ts'
-import { caFor, followLocation, isLoopback, type OriginOptions, originOf } from './origin.ts'
+import { followLocation, originOf } from './origin.ts'
+import { createWire, type WireOptions, type WireRequest } from './wire.ts'
 
-export interface TransportOptions extends OriginOptions {
+export interface TransportOptions extends WireOptions {
   credentials: CredentialSource
   secrets: Secrets
   log: Log
-  signal: AbortSignal
-  /** As in HTTP_PROXY, HTTPS_PROXY and NO_PROXY; loopback is never proxied. */
-  proxy?: { http?: string; https?: string; except?: string } | undefined
   retry?: { attempts?: number; firstPause?: number } | undefined
 }
 
@@ -25,7 +21,7 @@ export interface TransportOptions extends OriginOptions {
 export interface Call {
   /** What is being done, to what: the start of each error message. */
   what: string
-  method: 'GET' | 'HEAD' | 'PUT' | 'POST' | 'DELETE'
+  method: WireRequest['method']
   registry: string
   /** A path below the registry's root, or a URL that the registry named. */
   to: string | URL
@@ -49,30 +45,19 @@ export interface Transport {
   again<T>(work: (attempt: number) => Promise<T>): Promise<T>
   authorize(registry: string, scopes: readonly Scope[]): Promise<void>
   bytesSent(): number
-  close(): Promise<void>
+  close(): void
 }
 
 const MOST_REDIRECTS = 5
-/** Some registries store a blob anew after its last byte, and only then answer. */
-const ANSWER_TIMEOUT = 300_000
-const SILENCE_TIMEOUT = 60_000
-
-interface Request {
-  method: Call['method']
-  headers: Record<string, string>
-  body?: Buffer | Readable | undefined
-  signal?: AbortSignal | undefined
-}
-
-export async function createTransport(options: TransportOptions): Promise<Transport> {
+export function createTransport(options: TransportOptions): Transport {
   const { log } = options
   // One signal for all requests in parallel; Node warns from the eleventh listener on.
   const signal = AbortSignal.any([options.signal])
   setMaxListeners(0, signal)
   const origin = (registry: string) => originOf(registry, options)
-  const wire = await createWire({ ...options, signal })
+  const wire = createWire({ ...options, signal })
 
-  const exchange = async (what: string, url: URL, request: Request): Promise<Answer> => {
+  const exchange = async (what: string, url: URL, request: WireRequest): Promise<Answer> => {
     const answer = await wire.send(what, url, request)
     if (isRetryable(answer.status)) throw await failure(what, answer)
     return answer
@@ -144,94 +129,4 @@ async function discardOr401(
 function isRedirect(method: Call['method'], status: number): boolean {
   if (method !== 'GET' && method !== 'HEAD') return false
   return status === 307 || status === 302 || status === 301 || status === 303 || status === 308
-}
-
-/** undici behind one function: connections are kept, at most eight a host. */
-async function createWire(options: TransportOptions) {
-  const [{ default: Agent }, { default: request }] = await Promise.all([
-    import('undici/lib/dispatcher/agent.js'),
-    import('undici/lib/api/api-request.js'),
-  ])
-  const settings = {
-    connections: 8,
-    keepAliveTimeout: 30_000,
-    headersTimeout: ANSWER_TIMEOUT,
-    bodyTimeout: SILENCE_TIMEOUT,
-    connect: { timeout: 10_000 },
-  }
-  const direct = new Agent(settings)
-  const outward = await proxied(options, settings)
-  const special = new Map<string, Dispatcher>()
-  let sent = 0
-
-  const dispatcherFor = (url: URL): Dispatcher => {
-    const ca = url.protocol === 'https:' ? caFor(url.host, options) : undefined
-    if (ca === undefined) return isLoopback(url.hostname) ? direct : (outward ?? direct)
-    const known = special.get(url.host)
-    if (known) return known
-    const connect = { ...settings.connect, ca: [...rootCertificates, ca] }
-    const agent = new Agent({ ...settings, connect })
-    special.set(url.host, agent)
-    return agent
-  }
-
-  const count = async function* (source: Readable) {
-    for await (const chunk of source as AsyncIterable<Buffer>) {
-      sent += chunk.length
-      yield chunk
-    }
-  }
-
-  return {
-    async send(
-      what: string,
-      url: URL,
-      { method, headers, body, signal = options.signal }: Request,
-    ) {
-      if (signal.aborted) throw cancelled(signal)
-      if (body instanceof Buffer) sent += body.length
-      try {
-        const answer = await request.call(dispatcherFor(url), {
-          origin: url.origin,
-          path: url.pathname + url.search,
-          method,
-          headers: { 'user-agent': 'crosscloud', ...headers },
-          body: body instanceof Readable ? Readable.from(count(body), { objectMode: false }) : body,
-          signal,
-        } as Dispatcher.RequestOptions)
-        const discard = () => answer.body.dump({ limit: 64 * 1024, signal })
-        return {
-          status: answer.statusCode,
-          headers: answer.headers,
-          url,
-          body: answer.body,
-          discard,
-        }
-      } catch (error) {
-        throw signal.aborted ? cancelled(signal) : connectionFault(what, error)
-      }
-    },
-    bytesSent: () => sent,
-    async close() {
-      for (const agent of [direct, outward, ...special.values()]) await agent?.destroy()
-    },
-  }
-}
-
-async function proxied(
-  options: TransportOptions,
-  settings: object,
-): Promise<Dispatcher | undefined> {
-  const { proxy } = options
-  if (!proxy?.http && !proxy?.https) return undefined
-  const { default: EnvHttpProxyAgent } = await import(
-    'undici/lib/dispatcher/env-http-proxy-agent.js'
-  )
-  return new EnvHttpProxyAgent({
-    ...settings,
-    // Empty strings keep the agent from reading the environment by itself.
-    httpProxy: proxy.http ?? '',
-    httpsProxy: proxy.https ?? '',
-    noProxy: proxy.except ?? '',
-  })
 }

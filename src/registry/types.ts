@@ -72,5 +72,5 @@ export interface RegistryClient {
   listTags(repository: Repository): Promise<string[]>
   /** Request-body bytes sent so far: what a push really cost. */
   bytesSent(): number
-  close(): Promise<void>
+  close(): void
 }

@@ -1,12 +1,13 @@
+import { once } from 'node:events'
 import { createReadStream } from 'node:fs'
 import { cp, mkdir, mkdtemp, readdir, readFile, rm, writeFile } from 'node:fs/promises'
+import { get, type IncomingMessage } from 'node:http'
 import { tmpdir } from 'node:os'
 import { dirname, join } from 'node:path'
+import { text } from 'node:stream/consumers'
 import { fileURLToPath } from 'node:url'
 import type Docker from 'dockerode'
 import t, { type Test } from 'tap'
-// Node 20's own fetch waits for ever when docker-proxy closes before Tomcat listens.
-import { fetch } from 'undici'
 import { digestFile, sha256 } from '../../src/core/digest.ts'
 import { silentLog } from '../../src/core/log.ts'
 import { run } from '../../src/core/process.ts'
@@ -276,7 +277,7 @@ async function startTomcat(
   const { NetworkSettings } = await container.inspect()
   const url = `http://127.0.0.1:${NetworkSettings.Ports['8080/tcp']?.[0]?.HostPort}`
   for (const deadline = Date.now() + 60_000; Date.now() < deadline; ) {
-    const reached = await fetch(`${url}/healthz`).then(
+    const reached = await answer(`${url}/healthz`).then(
       () => true,
       () => false,
     )
@@ -287,8 +288,10 @@ async function startTomcat(
 }
 
 async function answer(url: string): Promise<{ status: number; body: string }> {
-  const response = await fetch(url)
-  return { status: response.status, body: await response.text() }
+  // Node 20's fetch waits for ever when docker-proxy closes before Tomcat listens.
+  const request = get(url)
+  const [response] = (await once(request, 'response')) as [IncomingMessage]
+  return { status: response.statusCode ?? 0, body: await text(response) }
 }
 
 async function nothingLeft(t: Test, folder: string): Promise<void> {

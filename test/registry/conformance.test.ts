@@ -41,7 +41,7 @@ for (const [kind, start] of Object.entries(kinds)) {
   t.test(kind, { skip }, async (t) => {
     const { address, close } = await start()
     t.teardown(close)
-    const client = await createRegistryClient({
+    const client = createRegistryClient({
       credentials: { find: async () => undefined },
       secrets: createSecrets(),
       log: silentLog,

@@ -31,7 +31,7 @@ async function setUp(t: Test) {
     folder: join(folder, 'two'),
     auth: { kind: 'token', ...alice },
   })
-  const client = await createRegistryClient({
+  const client = createRegistryClient({
     credentials: { find: async (registry) => (registry === two.address ? alice : undefined) },
     secrets: createSecrets(),
     log: silentLog,
@@ -39,7 +39,7 @@ async function setUp(t: Test) {
     retry: { firstPause: 5 },
   })
   t.teardown(async () => {
-    await client.close()
+    client.close()
     await one.close()
     await two.close()
   })

@@ -46,7 +46,7 @@ export async function newClient(
   t: Test,
   { credential, ...options }: { credential?: Credential } & Partial<RegistryClientOptions> = {},
 ): Promise<RegistryClient> {
-  const client = await createRegistryClient({
+  const client = createRegistryClient({
     credentials: { find: async () => credential },
     secrets: createSecrets(),
     log: silentLog,
