@@ -15,7 +15,8 @@ import { baseIn, writeProject } from '../../src/demo/project.ts'
 import { parseReference } from '../../src/registry/reference.ts'
 import { startRegistry } from '../../src/registry/server.ts'
 import { type Finished, runCli, startCli } from '../support/cli.ts'
-import { startEngine, startPlainRegistry } from '../support/engine.ts'
+import { startDockerRegistry } from '../support/docker-registry.ts'
+import { noEngine, startEngine } from '../support/engine.ts'
 import { makeRepository, runGitlab } from '../support/gitlab.ts'
 
 // The demo's folder: whoever ran the demo has the base image already.
@@ -37,12 +38,12 @@ else
   )
 
 async function prepare(): Promise<Road | string> {
+  const missing = noEngine('docker-registry')
+  if (missing) return missing
   const engine = await startEngine()
-  if (typeof engine === 'string') return engine
   t.teardown(() => engine.stop())
-  const second = await startPlainRegistry()
-  if (typeof second === 'string') return second
-  t.teardown(() => second.stop())
+  const second = await startDockerRegistry()
+  t.teardown(() => second.close())
   const work = await mkdtemp(join(tmpdir(), 'road-'))
   t.teardown(() => rm(work, { recursive: true, force: true }))
   const first = await startRegistry({ folder: join(work, 'registry') })
@@ -57,7 +58,7 @@ async function prepare(): Promise<Road | string> {
   } catch (error) {
     return describe(error)
   }
-  const addresses = [first.address, second.host]
+  const addresses = [first.address, second.address]
   const project = await writeProject(work, machine, addresses)
   const env = { CROSSCLOUD_CACHE: join(work, 'cache') }
   if (machine.base) {

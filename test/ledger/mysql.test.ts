@@ -2,11 +2,12 @@ import { setTimeout as sleep } from 'node:timers/promises'
 import t from 'tap'
 import { openMysqlLedger } from '../../src/ledger/mysql.ts'
 import { openLedger } from '../../src/ledger/open.ts'
+import { missingProgram } from '../support/server.ts'
 import { firstVersions, ledgerConformance } from './ledger-conformance.ts'
 import { release } from './ledger-samples.ts'
-import { noMariadb, startMariadb } from './mariadb.ts'
+import { startMariadb } from './mariadb.ts'
 
-const skip = noMariadb()
+const skip = missingProgram('mariadbd')
 t.test('MySQL', skip ? { skip } : {}, async (t) => {
   const server = await startMariadb(t)
   await server.query(`create user 'c c'@'%' identified by 'p@:/ss'`)

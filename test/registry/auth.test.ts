@@ -12,13 +12,10 @@ import { parseChallenges } from '../../src/registry/auth.ts'
 import { followLocation, originOf } from '../../src/registry/origin.ts'
 import { withTag } from '../../src/registry/reference.ts'
 import type { RegistryAuth } from '../../src/registry/server.ts'
-import {
-  dockerRegistryMissing,
-  dockerRegistryUser,
-  startDockerRegistry,
-} from '../support/docker-registry.ts'
+import { dockerRegistryUser, startDockerRegistry } from '../support/docker-registry.ts'
 import { makeImage, pushImage } from '../support/image.ts'
 import { alice, makeBlob, newClient, setUp } from '../support/registry-client.ts'
+import { missingProgram } from '../support/server.ts'
 
 t.test('tokens', async (t) => {
   const auth: RegistryAuth = { kind: 'token', ...alice }
@@ -116,7 +113,7 @@ t.test('passwords', async (t) => {
   await t.rejects((await newClient(t)).resolve(withTag(place, '1')), { code: 'UNAUTHORIZED' })
 })
 
-t.test('passwords at docker-registry', { skip: dockerRegistryMissing() }, async (t) => {
+t.test('passwords at docker-registry', { skip: missingProgram('docker-registry') }, async (t) => {
   const registry = await startDockerRegistry({ htpasswd: true })
   t.teardown(() => registry.close())
   const place = { registry: registry.address, name: 'team/webapi' }

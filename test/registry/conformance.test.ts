@@ -13,8 +13,9 @@ import { createRegistryClient } from '../../src/registry/client.ts'
 import { type Repository, withDigest, withTag } from '../../src/registry/reference.ts'
 import { startRegistry } from '../../src/registry/server.ts'
 import { type Manifest, mediaTypes } from '../../src/registry/types.ts'
-import { dockerRegistryMissing, startDockerRegistry } from '../support/docker-registry.ts'
+import { startDockerRegistry } from '../support/docker-registry.ts'
 import { makeImage, makeIndex, pushBlobs, pushImage, toManifest } from '../support/image.ts'
+import { missingProgram } from '../support/server.ts'
 
 const kinds = {
   async embedded() {
@@ -37,7 +38,7 @@ const skopeo = await run('skopeo', ['--version']).then(
 )
 
 for (const [kind, start] of Object.entries(kinds)) {
-  const skip = kind === 'docker-registry' && dockerRegistryMissing()
+  const skip = kind === 'docker-registry' && missingProgram('docker-registry')
   t.test(kind, { skip }, async (t) => {
     const { address, close } = await start()
     t.teardown(close)

@@ -14,8 +14,9 @@ import {
 } from '../../src/registry/reference.ts'
 import { type EmbeddedRegistry, type Fault, startRegistry } from '../../src/registry/server.ts'
 import { mediaTypes } from '../../src/registry/types.ts'
-import { dockerRegistryMissing, startDockerRegistry } from '../support/docker-registry.ts'
+import { startDockerRegistry } from '../support/docker-registry.ts'
 import { makeImage, makeIndex, pushBlobs, pushImage, toManifest } from '../support/image.ts'
+import { missingProgram } from '../support/server.ts'
 
 const alice = { username: 'alice', password: 'open-sesame' }
 
@@ -184,7 +185,7 @@ t.test('across, with a source that breaks', async (t) => {
   await t.rejects(copy(source, at(two, 'other/big', '1')), { code: 'UNAVAILABLE' })
 })
 
-t.test('to docker-registry and back', { skip: dockerRegistryMissing() }, async (t) => {
+t.test('to docker-registry and back', { skip: missingProgram('docker-registry') }, async (t) => {
   const { one, client, copy } = await setUp(t)
   const real = await startDockerRegistry()
   t.teardown(() => real.close())

@@ -4,7 +4,8 @@ import { join } from 'node:path'
 import type { Readable } from 'node:stream'
 import type Docker from 'dockerode'
 import { pack } from 'tar-stream'
-import { exec, registryLogin, type TestEngine } from './engine.ts'
+import { dockerRegistryUser } from './docker-registry.ts'
+import { exec, type TestEngine } from './engine.ts'
 
 /**
  * Makes a small image, pushes it and removes it from the engine again.
@@ -24,7 +25,7 @@ export async function publishDemoImage(
   })
   await finished(docker, imported)
   const image = docker.getImage(`${repository}:${version}`)
-  const authconfig = { ...registryLogin, serveraddress: repository }
+  const authconfig = { ...dockerRegistryUser, serveraddress: repository }
   const events = await finished(docker, await image.push({ authconfig }))
   const digest = events.map((event) => event.aux?.Digest).find((each) => each)
   if (!digest) throw new Error(`pushing ${repository}:${version}: ${JSON.stringify(events)}`)

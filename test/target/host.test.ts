@@ -4,15 +4,9 @@ import { StepError } from '../../src/core/errors.ts'
 import { connectDocker } from '../../src/target/docker.ts'
 import type { RegistryCredential } from '../../src/target/target.ts'
 import { demoApplication, publishDemoImage } from '../support/demo-image.ts'
-import {
-  freePort,
-  missingProgram,
-  registryLogin,
-  startEngine,
-  startPlainRegistry,
-  startSshDoor,
-  type TestEngine,
-} from '../support/engine.ts'
+import { dockerRegistryUser, startDockerRegistry } from '../support/docker-registry.ts'
+import { noEngine, startEngine, startSshDoor, type TestEngine } from '../support/engine.ts'
+import { freePort } from '../support/ports.ts'
 import { temporaryFolder } from '../support/temporary.ts'
 import { hostConformance, settings, untilText } from './host-conformance.ts'
 
@@ -51,21 +45,19 @@ t.test('DOCKER_HOST does not move a host', async (t) => {
   await t.rejects(host.ping(), { code: 'UNAVAILABLE', message: /ENOENT/ })
 })
 
-const [engine, registry] = await Promise.all([
-  startEngine({ tls: true }),
-  startPlainRegistry({ login: true }),
-])
-if (typeof engine !== 'string') t.teardown(() => engine.stop())
-if (typeof registry !== 'string') t.teardown(() => registry.stop())
-const reason = [engine, registry, missingProgram('gcc')].find((one) => typeof one === 'string')
+const reason = noEngine('docker-registry', 'gcc', 'openssl', 'ssh', 'sshd', 'docker')
+if (reason) t.test('Docker host', { skip: reason }, async () => {})
+else await dockerHosts()
 
-if (reason || typeof engine === 'string' || typeof registry === 'string') {
-  t.test('Docker host', { skip: String(reason) }, async () => {})
-} else {
-  const image = await publishDemoImage(engine, `${registry.host}/team/demo`, '1')
+async function dockerHosts() {
+  const engine = await startEngine({ tls: true })
+  t.teardown(() => engine.stop())
+  const registry = await startDockerRegistry({ htpasswd: true })
+  t.teardown(() => registry.close())
+  const image = await publishDemoImage(engine, `${registry.address}/team/demo`, '1')
   const application = demoApplication('1')
   const credentials = async (asked: string): Promise<RegistryCredential | undefined> =>
-    asked === registry.host ? registryLogin : undefined
+    asked === registry.address ? dockerRegistryUser : undefined
 
   t.test('a pull without credentials is UNAUTHORIZED', async (t) => {
     const host = await connectDocker({
@@ -94,7 +86,7 @@ if (reason || typeof engine === 'string' || typeof registry === 'string') {
       credentials: none,
       signal,
     })
-    const elsewhere = image.replace(registry.host, `127.0.0.1:${await freePort()}`)
+    const elsewhere = image.replace(registry.address, `127.0.0.1:${await freePort()}`)
     await t.rejects(host.pull(elsewhere), { code: 'UNAVAILABLE' })
   })
 
@@ -125,24 +117,20 @@ if (reason || typeof engine === 'string' || typeof registry === 'string') {
   })
 
   const door = await startSshDoor(engine)
-  if (typeof door === 'string') {
-    t.test('over ssh', { skip: door }, async () => {})
-  } else {
-    t.teardown(() => door.stop())
-    t.test('over ssh', async (t) => {
-      await engine.docker.getImage(image).remove({ force: true })
-      const { address, config: sshConfig } = door
-      const host = await connectDocker({ name: 'app-03', address, credentials, signal, sshConfig })
-      await hostConformance(t, { host, image, application })
-      await host.close()
-      const stranger = await connectDocker({ name: 'h', address, credentials, signal })
-      await t.rejects(stranger.ping(), {
-        code: 'UNAVAILABLE',
-        message: /^host h \(ssh:.*: (Host key verification failed|.*Permission denied)/,
-      })
-      await stranger.close()
+  t.teardown(() => door.stop())
+  t.test('over ssh', async (t) => {
+    await engine.docker.getImage(image).remove({ force: true })
+    const { address, config: sshConfig } = door
+    const host = await connectDocker({ name: 'app-03', address, credentials, signal, sshConfig })
+    await hostConformance(t, { host, image, application })
+    await host.close()
+    const stranger = await connectDocker({ name: 'h', address, credentials, signal })
+    await t.rejects(stranger.ping(), {
+      code: 'UNAVAILABLE',
+      message: /^host h \(ssh:.*: (Host key verification failed|.*Permission denied)/,
     })
-  }
+    await stranger.close()
+  })
 
   t.test('over TCP with mutual TLS', async (t) => {
     const { address, certificates } = engine.tcp ?? { address: '', certificates: '' }

@@ -6,39 +6,21 @@ import { mend } from '../../src/target/mend.ts'
 import { isRolloutFailure, type RolloutOptions, rollOut } from '../../src/target/rollout.ts'
 import type { ContainerSettings, ContainerSpec, Host } from '../../src/target/target.ts'
 import { publishDemoImage } from '../support/demo-image.ts'
-import {
-  freePort,
-  missingProgram,
-  startEngine,
-  startPlainRegistry,
-  type TestEngine,
-} from '../support/engine.ts'
+import { startDockerRegistry } from '../support/docker-registry.ts'
+import { noEngine, startEngine, type TestEngine } from '../support/engine.ts'
+import { freePort } from '../support/ports.ts'
 import { temporaryFolder } from '../support/temporary.ts'
 import { settings as base, until, untilText } from './host-conformance.ts'
 
 const settings: ContainerSettings = { ...base, restart: 'no' }
 const none = async () => undefined
-const [first, second, registry] = await Promise.all([
-  startEngine(),
-  startEngine(),
-  startPlainRegistry(),
-])
-for (const server of [first, second, registry]) {
-  if (typeof server !== 'string') t.teardown(() => server.stop())
-}
-
-const gcc = missingProgram('gcc')
-if (gcc) {
-  t.test('rollouts', { skip: gcc }, async () => {})
-} else if (
-  typeof first === 'string' ||
-  typeof second === 'string' ||
-  typeof registry === 'string'
-) {
-  const skip = [first, second, registry].filter((one) => typeof one === 'string').join('; ')
-  t.test('rollouts', { skip }, async () => {})
-} else {
-  await rollouts(first, second, `${registry.host}/team/demo`)
+const skip = noEngine('docker-registry', 'gcc')
+if (skip) t.test('rollouts', { skip }, async () => {})
+else {
+  const [first, second] = await Promise.all([startEngine(), startEngine()])
+  const registry = await startDockerRegistry()
+  t.teardown(() => Promise.all([first.stop(), second.stop(), registry.close()]))
+  await rollouts(first, second, `${registry.address}/team/demo`)
 }
 
 async function rollouts(one: TestEngine, two: TestEngine, repository: string): Promise<void> {
