@@ -84,7 +84,7 @@ async function changeHost(change: Change, options: RolloutOptions): Promise<Host
   change.old = old
   const next = await host.create({ ...spec, name: nameOf(name, 'next') })
   change.next = next
-  log.info(`created ${next.name}, ${spec.files.length} files placed`)
+  log.info(`created ${next.name}, files placed: ${spec.files.length}`)
   mayGoOn(options)
   const stopped = Date.now()
   if (old) {

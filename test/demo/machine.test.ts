@@ -1,10 +1,7 @@
-import { once } from 'node:events'
 import { createReadStream } from 'node:fs'
 import { cp, mkdir, mkdtemp, readdir, readFile, rm, writeFile } from 'node:fs/promises'
-import { get, type IncomingMessage } from 'node:http'
 import { tmpdir } from 'node:os'
 import { dirname, join } from 'node:path'
-import { text } from 'node:stream/consumers'
 import { fileURLToPath } from 'node:url'
 import type Docker from 'dockerode'
 import t, { type Test } from 'tap'
@@ -23,6 +20,7 @@ import {
 import { prepareMaven } from '../../src/demo/maven.ts'
 import { overlap } from '../../src/demo/network.ts'
 import { debianMirror, isRoot, missingPackages } from '../../src/demo/packages.ts'
+import { fetchText } from '../support/http.ts'
 
 const example = fileURLToPath(new URL('../../examples/webapi', import.meta.url))
 const log = silentLog
@@ -169,26 +167,26 @@ t.test('Tomcat serves the example on an engine of our own', { skip }, async (t) 
 
   await t.test('healthy with its properties', async (t) => {
     const url = await start(true)
-    const health = await answer(`${url}/healthz`)
+    const health = await fetchText(`${url}/healthz`)
     t.match(health, { status: 200, body: /^ok webapi 1\.0\.0\n$/ })
-    t.match(JSON.parse((await answer(`${url}/info`)).body), {
+    t.match(JSON.parse((await fetchText(`${url}/info`)).body), {
       application: 'webapi',
       version: '1.0.0',
       file: '/etc/webapi/webapi.properties',
       values: { greeting: 'Grüße <b>', environment: 'test', 'db.url': 'jdbc:x', 'db.pool': '5' },
     })
-    const page = await answer(`${url}/`)
+    const page = await fetchText(`${url}/`)
     t.match(page, { status: 200, body: /<h1>Grüße &lt;b&gt;<\/h1>/ })
     t.match(page.body, /id="db-url">jdbc:x</)
   })
 
   await t.test('not ready without them, and says why', async (t) => {
     const url = await start(false)
-    t.match(await answer(`${url}/healthz`), {
+    t.match(await fetchText(`${url}/healthz`), {
       status: 503,
       body: /not ready: webapi 1\.0\.0: .*\/etc\/webapi\/webapi\.properties/,
     })
-    t.match(await answer(`${url}/`), { status: 503, body: /Not ready/ })
+    t.match(await fetchText(`${url}/`), { status: 503, body: /Not ready/ })
     const [container] = await docker.listContainers({ limit: 1 })
     const logs = await docker.getContainer(container?.Id ?? '').logs({ stdout: true, stderr: true })
     t.match(logs.toString(), /cannot read the settings/, "the reason is in the container's log")
@@ -277,7 +275,7 @@ async function startTomcat(
   const { NetworkSettings } = await container.inspect()
   const url = `http://127.0.0.1:${NetworkSettings.Ports['8080/tcp']?.[0]?.HostPort}`
   for (const deadline = Date.now() + 60_000; Date.now() < deadline; ) {
-    const reached = await answer(`${url}/healthz`).then(
+    const reached = await fetchText(`${url}/healthz`).then(
       () => true,
       () => false,
     )
@@ -285,13 +283,6 @@ async function startTomcat(
     await new Promise((resolve) => setTimeout(resolve, 200))
   }
   throw new Error(`nothing answers at ${url}`)
-}
-
-async function answer(url: string): Promise<{ status: number; body: string }> {
-  // Node 20's fetch waits for ever when docker-proxy closes before Tomcat listens.
-  const request = get(url)
-  const [response] = (await once(request, 'response')) as [IncomingMessage]
-  return { status: response.statusCode ?? 0, body: await text(response) }
 }
 
 async function nothingLeft(t: Test, folder: string): Promise<void> {

@@ -3,6 +3,7 @@ import type { Test } from 'tap'
 import { extract } from 'tar-stream'
 import type { ContainerSettings, ContainerSpec, Host } from '../../src/target/target.ts'
 import { compareFiles, readContainerFile } from '../../src/target/verify.ts'
+import { fetchText } from '../support/http.ts'
 
 export interface ConformanceSetting {
   host: Host
@@ -251,8 +252,8 @@ export async function until<T>(look: () => Promise<T | undefined>, seconds = 10)
 
 export function untilText(url: string): Promise<string> {
   return until(() =>
-    fetch(url).then(
-      (response) => response.text(),
+    fetchText(url).then(
+      ({ body }) => body,
       () => undefined,
     ),
   )
