@@ -40,6 +40,8 @@ const provided: Record<Need, readonly Provided[]> = {
     { package: 'skopeo', by: 'skopeo' },
     { package: 'git', by: 'git' },
     { package: 'mariadb-server', by: 'mariadbd' },
+    { package: 'redis-server', by: 'redis-server' },
+    { package: 'etcd-server', by: 'etcd' },
     { package: 'openssh-server', by: 'sshd' },
     { package: 'openssl', by: 'openssl' },
     { package: 'rsync', by: 'rsync' },

@@ -29,10 +29,7 @@ const PACKAGES: Record<string, string> = {
   mariadbd: 'mariadb-server',
   sshd: 'openssh-server',
   ssh: 'openssh-client',
-  'redis-sentinel': 'redis-sentinel',
-  'redis-cli': 'redis-tools',
   etcd: 'etcd-server',
-  etcdctl: 'etcd-client',
 }
 
 /** Why a test must be skipped: the first program that is not here; false when all are. */
