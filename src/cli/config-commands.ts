@@ -28,7 +28,7 @@ export function addConfigCommands(program: Command, perform: Perform): void {
   const list = config.command('list [prefix]').description('All keys below a prefix.')
   addExample(list, 'config list --env test /webapi')
   withStore(list, async (store) => {
-    const values = await store.snapshot(checkKey(list.args[0] ?? '/'))
+    const values = await store.snapshot([checkKey(list.args[0] ?? '/')])
     const sorted = [...values].sort(([a], [b]) => (a < b ? -1 : 1))
     return {
       json: Object.fromEntries(sorted),
@@ -40,7 +40,7 @@ export function addConfigCommands(program: Command, perform: Perform): void {
   addExample(get, 'config get --env test /webapi/db/url')
   withStore(get, async (store) => {
     const key = checkKey(get.args[0] ?? '')
-    const value = (await store.snapshot(key)).get(key)
+    const value = (await store.snapshot([key])).get(key)
     if (value !== undefined) return { json: { key, value }, text: value }
     throw new StepError('NOT_FOUND', `${key} is not in ${store.name}`, {
       hint: '`crosscloud config list` shows the keys there are.',
@@ -70,7 +70,7 @@ export function addConfigCommands(program: Command, perform: Perform): void {
 async function change(store: ConfigStore, name: string, value: string | null, expect?: string) {
   const key = checkKey(name)
   if (value !== null) refuseOuterSpace(key, value)
-  const before = (await store.snapshot(key)).get(key) ?? null
+  const before = (await store.snapshot([key])).get(key) ?? null
   if (before === null && value === null) {
     throw new StepError('NOT_FOUND', `${key} is not in ${store.name}`, {
       hint: '`crosscloud config list` shows the keys there are.',

@@ -44,11 +44,11 @@ export function openFileStore(path: string, options: FileStoreOptions = {}): Con
   }
   return {
     name,
-    async snapshot(prefix) {
+    async snapshot(roots) {
       const { entries } = await load().catch((error: unknown) => {
         throw tell(error)
       })
-      return selectBelow(entries, prefix)
+      return selectBelow(entries, roots)
     },
     async change(changes, expect = []) {
       checkChanges(changes, expect)

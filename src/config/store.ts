@@ -14,8 +14,8 @@ export interface ConfigChange {
 export interface ConfigStore {
   /** How people call it, without any secret: `redis://config-test:6379/0`. */
   readonly name: string
-  /** All keys below `prefix` (`/` for all), of one moment. */
-  snapshot(prefix: string): Promise<ConfigSnapshot>
+  /** All keys at or below any of `roots` (`/` for all), of one moment, in few round trips. */
+  snapshot(roots: readonly string[]): Promise<ConfigSnapshot>
   /**
    * Makes all changes or none. With `expect`, fails with CONFLICT, changing nothing, unless each
    * named key has that value now (`null`: it is absent).

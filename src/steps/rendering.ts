@@ -35,7 +35,7 @@ export async function renderTemplates(
   const snapshot =
     templates.length === 0
       ? new Map<string, string>()
-      : await (await context.configStore(environment)).snapshot('/')
+      : await (await context.configStore(environment)).snapshot(['/'])
   const files = renderAll({ templates, snapshot, environment: environment.name })
   const input = revisionInput(templates, snapshot, files)
   return { files, revision: configRevision(input), description: describeRevision(input) }
