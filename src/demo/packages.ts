@@ -41,6 +41,8 @@ const provided: Record<Need, readonly Provided[]> = {
     { package: 'git', by: 'git' },
     { package: 'mariadb-server', by: 'mariadbd' },
     { package: 'redis-server', by: 'redis-server' },
+    { package: 'redis-tools', by: 'redis-cli' },
+    { package: 'busybox-static', by: 'busybox' },
     { package: 'etcd-server', by: 'etcd' },
     { package: 'openssh-server', by: 'sshd' },
     { package: 'openssl', by: 'openssl' },

@@ -4,6 +4,7 @@ import type { MemberSource } from './gzip.ts'
 import type { War, WarDigests, WarEntry } from './war.ts'
 
 export type LayerName =
+  | 'additions'
   | 'dependencies'
   | 'snapshots'
   | 'resources'

@@ -16,6 +16,14 @@ export const imageSettings = z.strictObject({
   layout: z.enum(warLayouts).default('exploded').describe('Files of the WAR, or one .war file'),
   webapp: containerPath.describe('Where the web application lives in the image, without .war'),
   templates: z.string().optional().describe('Folder with conf.d/*.toml and templates/*.hbs'),
+  add: z
+    .record(z.string(), containerPath)
+    .optional()
+    .describe('More files or folders, and where they go in the image'),
+  entrypoint: z
+    .array(z.string())
+    .optional()
+    .describe("What a container starts, in place of the base's entrypoint"),
   'start-script': z
     .boolean()
     .default(false)

@@ -3,6 +3,7 @@ import { z } from 'zod'
 import { parseDigest } from '../core/digest.ts'
 import { StepError } from '../core/errors.ts'
 import { containerPath, objectName, version } from '../core/schema.ts'
+import { type Addition, planAdditions } from '../image/additions.ts'
 import { buildLayer } from '../image/build.ts'
 import { type BaseImage, composeImage, labels, OWN_FOLDER, scratchBase } from '../image/image.ts'
 import { type Layer, planTexts, planWar, warLayouts } from '../image/layers.ts'
@@ -12,6 +13,11 @@ import { parseReference, type Reference, withDigest } from '../registry/referenc
 import { imageReference } from './inputs.ts'
 import { MANIFEST_FILE, openImage, START_SCRIPT, TEMPLATES_FOLDER } from './remote-image.ts'
 import { type Context, defineStep } from './step.ts'
+
+const addition = z.string().refine((text) => {
+  const at = text.lastIndexOf(':')
+  return at > 0 && containerPath.safeParse(text.slice(at + 1)).success
+}, 'is not an addition; write from:/where/in/the/image')
 
 export const bakeImage = defineStep({
   name: 'bake-image',
@@ -24,6 +30,14 @@ export const bakeImage = defineStep({
     webapp: containerPath.describe('Where the web application lives in the image, without .war'),
     warLayout: z.enum(warLayouts).default('exploded').describe('Its files, or one .war file'),
     templates: z.string().optional().describe('Folder with conf.d and templates'),
+    add: z
+      .array(addition)
+      .default([])
+      .describe('More files or folders, as from:/where/in/the/image'),
+    entrypoint: z
+      .array(z.string())
+      .optional()
+      .describe("What a container starts, in place of the base's entrypoint"),
     version: version.optional().describe('Version; `next` takes the next one from the ledger'),
     commit: z.string().optional().describe('Commit the WAR was built from'),
     startScript: z
@@ -52,6 +66,8 @@ export const bakeImage = defineStep({
       webapp: image.webapp,
       warLayout: image.layout,
       templates: image.templates,
+      add: Object.entries(image.add ?? {}).map(([from, to]) => `${from}:${to}`),
+      entrypoint: image.entrypoint,
       startScript: image['start-script'],
     }),
   }),
@@ -71,7 +87,9 @@ export const bakeImage = defineStep({
       const number = await settleVersion(inputs.app, inputs.version, context)
       const cache = { folder: context.cacheFolder }
       const layers: Layer[] = []
-      for (const plan of planWar(war, digests, { layout: inputs.warLayout, ...inputs })) {
+      const additions = await planAdditions(additionsOf(inputs.add, context), context.signal)
+      const webapp = planWar(war, digests, { layout: inputs.warLayout, ...inputs })
+      for (const plan of [...additions, ...webapp]) {
         layers.push(await buildLayer(plan, cache, context.signal))
       }
       const manifest = fileManifest(layers)
@@ -86,7 +104,7 @@ export const bakeImage = defineStep({
         layers,
         created: war.newest.toISOString(),
         labels: imageLabels({ ...inputs, number, base: base.image, digests, created: war.newest }),
-        ...(inputs.startScript && { entrypoint: entrypoint(base.image) }),
+        ...entrypointOf(inputs, base.image),
       })
       const folder = resolve(context.cwd, inputs.imageFolder)
       await writeLayout(folder, image, layers, cache, base.reference)
@@ -103,6 +121,14 @@ export const bakeImage = defineStep({
     }
   },
 })
+
+/** `bin/confd:/usr/local/bin/confd` */
+function additionsOf(add: readonly string[], { cwd }: Context): Addition[] {
+  return add.map((text) => {
+    const at = text.lastIndexOf(':')
+    return { from: resolve(cwd, text.slice(0, at)), to: text.slice(at + 1) }
+  })
+}
 
 /** The template folder's files, after a look at whether they can be used at all. */
 async function readTemplates(folder: string, { cwd, signal }: Context) {
@@ -160,10 +186,17 @@ function startLayer(app: string, number: string | undefined, warMd5: string) {
   )
 }
 
-function entrypoint(base: BaseImage): string[] {
-  const own = `/${OWN_FOLDER}/${START_SCRIPT}`
+/** The start script goes before whatever starts otherwise; the base's command stays as it is. */
+function entrypointOf(
+  { entrypoint, startScript }: { entrypoint?: string[] | undefined; startScript: boolean },
+  base: BaseImage,
+): { entrypoint?: string[] } {
+  if (!startScript) return entrypoint ? { entrypoint } : {}
   const { Entrypoint = [], Cmd = [] } = base.config.config ?? {}
-  if (Entrypoint.length + Cmd.length > 0) return [own, ...Entrypoint]
+  const started = entrypoint ?? Entrypoint
+  if (started.length + Cmd.length > 0) {
+    return { entrypoint: [`/${OWN_FOLDER}/${START_SCRIPT}`, ...started] }
+  }
   throw new StepError('INPUT_INVALID', 'the base image has no entrypoint and no command', {
     hint: 'Leave the start script out, or take a base image that starts something.',
   })

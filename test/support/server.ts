@@ -30,6 +30,8 @@ const PACKAGES: Record<string, string> = {
   sshd: 'openssh-server',
   ssh: 'openssh-client',
   etcd: 'etcd-server',
+  busybox: 'busybox-static',
+  'redis-cli': 'redis-tools',
 }
 
 /** Why a test must be skipped: the first program that is not here; false when all are. */

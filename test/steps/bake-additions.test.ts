@@ -1,0 +1,68 @@
+import { chmod, mkdir, readFile, stat, symlink, writeFile } from 'node:fs/promises'
+import { join } from 'node:path'
+import t, { type Test } from 'tap'
+import { run } from '../../src/core/process.ts'
+import { readLayout } from '../../src/image/layout.ts'
+import { bakeImage } from '../../src/steps/bake-image.ts'
+import { runStep } from '../../src/steps/inputs.ts'
+import { testContext } from '../support/context.ts'
+import { writeSample } from '../support/layers.ts'
+import { temporaryFolder } from '../support/temporary.ts'
+
+const APP = { app: 'webapi', war: 'webapi.war', webapp: '/srv/webapps/ROOT', base: 'scratch' }
+
+async function project(t: Test): Promise<string> {
+  const folder = await temporaryFolder(t)
+  await writeSample(join(folder, 'webapi.war'))
+  await mkdir(join(folder, 'confd/conf.d'), { recursive: true })
+  await writeFile(join(folder, 'confd/conf.d/a.toml'), '[template]\n')
+  await writeFile(join(folder, 'confd-0.16'), 'the program')
+  await chmod(join(folder, 'confd-0.16'), 0o700)
+  return folder
+}
+
+t.test('files and folders beside the WAR, and another entrypoint', async (t) => {
+  const folder = await project(t)
+  const add = ['confd-0.16:/usr/local/bin/confd', 'confd:/etc/confd']
+  const entrypoint = ['/usr/local/bin/start', '--all']
+  const bake = (inputs: object) => runStep(bakeImage, { ...APP, ...inputs }, testContext(t, folder))
+  const baked = await bake({ add, entrypoint })
+  const layout = await readLayout(join(folder, '.crosscloud/image'))
+  t.strictSame(layout.config.config?.Entrypoint, entrypoint)
+  const out = join(folder, 'out')
+  await mkdir(out)
+  for (const layer of layout.content.layers) {
+    await run('tar', ['xzf', await layout.blobPath(layer.digest), '-C', out])
+  }
+  t.equal(await readFile(join(out, 'usr/local/bin/confd'), 'utf8'), 'the program')
+  t.equal((await stat(join(out, 'usr/local/bin/confd'))).mode & 0o777, 0o755)
+  t.equal(await readFile(join(out, 'etc/confd/conf.d/a.toml'), 'utf8'), '[template]\n')
+  t.equal((await stat(join(out, 'etc/confd/conf.d/a.toml'))).mode & 0o777, 0o644)
+  t.match(await readFile(join(out, '.crosscloud/files.md5'), 'utf8'), '/usr/local/bin/confd')
+
+  await chmod(join(folder, 'confd/conf.d/a.toml'), 0o600)
+  t.equal((await bake({ add, entrypoint })).digest, baked.digest, 'the umask does not matter')
+  await writeFile(join(folder, 'confd-0.16'), 'the programme')
+  t.not((await bake({ add, entrypoint })).digest, baked.digest)
+  await bake({ add, entrypoint, startScript: true })
+  const started = await readLayout(join(folder, '.crosscloud/image'))
+  t.strictSame(started.config.config?.Entrypoint, ['/.crosscloud/start.sh', ...entrypoint])
+})
+
+t.test('additions that cannot be', async (t) => {
+  const folder = await project(t)
+  await mkdir(join(folder, 'empty'))
+  await symlink('/etc/passwd', join(folder, 'link'))
+  const table: [add: string, code: string, message: RegExp][] = [
+    ['nothing:/a', 'NOT_FOUND', /adding .*nothing/],
+    ['empty:/a', 'INPUT_INVALID', /holds no file/],
+    ['link:/a', 'INPUT_INVALID', /link is not a plain file/],
+    ['confd', 'INPUT_INVALID', /--add.*write from:/],
+    ['confd:../a', 'INPUT_INVALID', /write from:/],
+    ['confd:/a/../b', 'INPUT_INVALID', /write from:/],
+  ]
+  for (const [add, code, message] of table) {
+    const inputs = { ...APP, add: [add] }
+    await t.rejects(runStep(bakeImage, inputs, testContext(t, folder)), { code, message }, add)
+  }
+})
