@@ -7,6 +7,8 @@ export interface RunOptions {
   cwd?: string
   /** Added to this process's environment. */
   env?: Record<string, string | undefined>
+  /** Only `env`, nothing of this process's own: for programs that must not see its secrets. */
+  cleanEnv?: boolean
   signal?: AbortSignal | undefined
   /** milliseconds */
   timeout?: number
@@ -36,12 +38,13 @@ export async function run(
   options: RunOptions = {},
 ): Promise<RunResult> {
   const { execa } = await import('execa')
-  const { cwd, env, signal, timeout, input, log } = options
+  const { cwd, env, cleanEnv = false, signal, timeout, input, log } = options
   throwIfCancelled(signal)
   if (cwd !== undefined) await requireFolder(command, cwd)
   const child = execa(command, args, {
     ...(cwd === undefined ? {} : { cwd }),
     ...(env === undefined ? {} : { env }),
+    extendEnv: !cleanEnv,
     ...(input === undefined ? { stdin: 'ignore' as const } : { input }),
     reject: false,
     stripFinalNewline: true,
