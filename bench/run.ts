@@ -1,9 +1,10 @@
 import { StepError, toStepError } from '../src/core/errors.ts'
 
-// npm run bench -- image [--json]
+// npm run bench -- image|config [--json]
 const [name, ...flags] = process.argv.slice(2)
 const benches: Record<string, () => Promise<{ json: object; text: string }>> = {
   image: async () => (await import('./image.ts')).benchImage(),
+  config: async () => (await import('./config.ts')).benchConfig(),
 }
 try {
   const bench = benches[name ?? '']

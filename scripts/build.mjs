@@ -6,7 +6,17 @@ import { build } from 'esbuild'
 
 const root = join(import.meta.dirname, '..')
 // What the image's way to the registry loads. All else is loaded when used, from its own package.
-const bundled = ['commander', 'fflate', 'p-limit', 'yauzl', 'zod']
+const bundled = [
+  'commander',
+  'fflate',
+  'handlebars',
+  'ioredis',
+  'p-limit',
+  'smol-toml',
+  'yaml',
+  'yauzl',
+  'zod',
+]
 const { dependencies } = JSON.parse(await readFile(join(root, 'package.json'), 'utf8'))
 /** zod brings its messages in fifty languages; ours are English. */
 const englishOnly = {
@@ -33,6 +43,8 @@ await build({
   target: 'node20',
   minify: true,
   plugins: [englishOnly],
+  // Its other build is CommonJS, and the names in it would be lost on the way through import().
+  alias: { yaml: join(root, 'node_modules', 'yaml', 'browser', 'dist', 'index.js') },
   external: Object.keys(dependencies).filter((name) => !bundled.includes(name)),
   // Commander is CommonJS and asks for Node's modules by require.
   banner: {

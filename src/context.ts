@@ -1,6 +1,7 @@
 import { access, readFile } from 'node:fs/promises'
 import { homedir, userInfo } from 'node:os'
 import { join, resolve } from 'node:path'
+import type { KeyRing } from './config/seal.ts'
 import type { ConfigStore } from './config/store.ts'
 import { StepError } from './core/errors.ts'
 import type { Log } from './core/log.ts'
@@ -58,6 +59,13 @@ export function createContext(options: ContextOptions): OpenContext {
     ),
   )
   const ledger = once(async () => keep(openLedgerOf(await settings(), signal)))
+  const stores = new Map<string, Promise<ConfigStore>>()
+  const configStore = (environment: EnvironmentSettings) => {
+    const open = async () => keep(openConfigStore(environment, await settings(), signal))
+    const store = stores.get(environment.name) ?? open()
+    stores.set(environment.name, store)
+    return store
+  }
 
   return {
     cwd,
@@ -69,7 +77,8 @@ export function createContext(options: ContextOptions): OpenContext {
     environment: async (name) => settleEnvironment(await settings(), name),
     registry,
     ledger,
-    configStore: async (environment) => keep(openStore(environment, await settings())),
+    configStore,
+    configKeys: async (environment) => openConfigKeys(environment, await settings(), options),
     hosts: async ({ hosts }) => {
       const source = await credentials()
       const { folder } = await settings()
@@ -147,23 +156,33 @@ async function openLedgerOf({ ledger, folder }: Settings, signal: AbortSignal): 
   return openLedger(ledger ?? join('.crosscloud', 'ledger.db'), { folder, signal })
 }
 
-async function openStore(
+async function openConfigStore(
   { name, config }: EnvironmentSettings,
   { folder, file }: Settings,
+  signal: AbortSignal,
 ): Promise<ConfigStore> {
   if (config === undefined) {
     throw new StepError('INPUT_INVALID', `environment ${name} has no config centre`, {
       hint: `Set environments.${name}.config in ${file}: file:config/${name}.yaml.`,
     })
   }
-  const scheme = /^([a-z][a-z0-9+]*):/.exec(config)?.[1] ?? 'file'
-  if (scheme !== 'file') {
-    throw new StepError('INPUT_INVALID', `config centre of ${name}: "${scheme}:" is not known`, {
-      hint: 'This version reads file:PATH (.yaml, .properties or .json).',
-    })
-  }
-  const { openFileStore } = await import('./config/file.ts')
-  return openFileStore(resolve(folder, config.replace(/^file:(?:\/\/(?=\/))?/, '')))
+  const { openStore } = await import('./config/open.ts')
+  return openStore(config, { folder, signal })
+}
+
+const CONFIG_KEY = 'CROSSCLOUD_CONFIG_KEY'
+
+/** From crosscloud.yml, else from the variable; which one is never shown in full. */
+async function openConfigKeys(
+  { configKey }: EnvironmentSettings,
+  { folder, file }: Settings,
+  { variables, secrets }: ContextOptions,
+): Promise<KeyRing | undefined> {
+  const text = configKey ?? variables[CONFIG_KEY]
+  if (!text) return undefined
+  const { openKeyRing } = await import('./config/open.ts')
+  if (!/^(?:file:|\/)/.test(text)) secrets.add(text)
+  return openKeyRing(text, configKey === undefined ? CONFIG_KEY : `config-key in ${file}`, folder)
 }
 
 async function openHost(

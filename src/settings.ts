@@ -1,6 +1,8 @@
 import { readFile } from 'node:fs/promises'
 import { dirname, resolve } from 'node:path'
 import { z } from 'zod'
+import type { StoreAddress } from './config/open.ts'
+import { configKeySettings, storeSettings } from './config/settings.ts'
 import { errorCodeOf, StepError } from './core/errors.ts'
 import { issueLines, objectName } from './core/schema.ts'
 import type { Secrets } from './core/secrets.ts'
@@ -21,10 +23,8 @@ const repository = z.string().transform((text, check): Repository => {
 const environmentSettings = z.strictObject({
   from: objectName.optional().describe('The environment a release must come from'),
   image: repository.describe('Repository its images are kept in'),
-  config: z
-    .string()
-    .optional()
-    .describe('Config centre: file:config/test.yaml, redis://…, etcd://…'),
+  config: storeSettings.optional().describe('Config centre: file:config/test.yaml, redis://…'),
+  'config-key': configKeySettings.optional(),
   hosts: z.record(objectName, hostSettings).optional().describe('Docker hosts by name'),
   container: containerSettings.optional().describe('Overrides of container'),
   url: z.string().optional().describe('Where people reach the application'),
@@ -49,6 +49,7 @@ export const settingsSchema = z
           .describe('PEM files by registry host, trusted beside the usual authorities'),
       })
       .optional(),
+    'config-key': configKeySettings.optional(),
     container: containerSettings.optional(),
     environments: z.record(objectName, environmentSettings).default({}),
   })
@@ -92,7 +93,9 @@ export interface EnvironmentSettings {
   name: string
   from: string | undefined
   image: Repository
-  config: string | undefined
+  config: StoreAddress | undefined
+  /** `file:PATH`, or the keys themselves; never print it. */
+  configKey: string | undefined
   hosts: HostAddress[]
   containerName: string
   container: ContainerSettings
@@ -200,6 +203,7 @@ export function settleEnvironment(settings: Settings, name: string): Environment
     from: own.from,
     image: own.image,
     config: own.config,
+    configKey: own['config-key'] ?? settings['config-key'],
     url: own.url,
     containerName: container.name ?? `${settings.app}-${name}`,
     hosts: Object.entries(own.hosts ?? {}).map(([host, address]) => ({

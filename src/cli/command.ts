@@ -6,6 +6,8 @@ import { StepError } from '../core/errors.ts'
 export interface Answer {
   json: Record<string, unknown> | unknown[]
   text: string
+  /** The command did what it should, and what it found is an error. */
+  failure?: StepError
 }
 
 export type CommandWork = (context: OpenContext) => Promise<Answer>

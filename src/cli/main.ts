@@ -1,4 +1,5 @@
 #!/usr/bin/env node
+import { text } from 'node:stream/consumers'
 import { StepError } from '../core/errors.ts'
 import { runProgram } from './program.ts'
 
@@ -12,12 +13,27 @@ for (const name of ['SIGINT', 'SIGTERM', 'SIGHUP'] as const) {
   })
 }
 
+async function confirm(question: string): Promise<boolean> {
+  const { createInterface } = await import('node:readline/promises')
+  const lines = createInterface({ input: process.stdin, output: process.stderr })
+  try {
+    const answer = await lines.question(`${question} [y/N] `, { signal: stop.signal })
+    return /^y(?:es)?$/i.test(answer.trim())
+  } finally {
+    lines.close()
+  }
+}
+
 process.exitCode = await runProgram({
   argv: process.argv.slice(2),
   cwd: process.cwd(),
   variables: process.env,
   signal: stop.signal,
   terminal: process.stdout.isTTY === true,
+  person: {
+    confirm: process.stdin.isTTY && process.stderr.isTTY ? confirm : undefined,
+    readInput: () => text(process.stdin),
+  },
   streams: {
     stdout: (text) => void process.stdout.write(text),
     stderr: (text) => void process.stderr.write(text),

@@ -8,10 +8,11 @@ import { loadStep, loadSteps } from '../steps/index.ts'
 import { runStep } from '../steps/inputs.ts'
 import type { Step } from '../steps/step.ts'
 import { addExample, type Perform } from './command.ts'
-import { addConfigCommands } from './config-commands.ts'
+import { addConfigCommands } from './config/commands.ts'
 import { addLedgerCommands } from './ledger-commands.ts'
 import { addInputOptions, gatherInputs } from './options.ts'
 import { errorJson, errorText, type Streams, writeDotenv } from './output.ts'
+import type { Terminal } from './surface.ts'
 
 /** The process as the program sees it; only main.ts knows the real one. */
 export interface Surroundings {
@@ -20,6 +21,7 @@ export interface Surroundings {
   variables: Readonly<Record<string, string | undefined>>
   signal: AbortSignal
   terminal: boolean
+  person: Terminal
   streams: Streams
 }
 
@@ -36,6 +38,7 @@ export async function runProgram(surroundings: Surroundings): Promise<number> {
   const { streams, argv } = surroundings
   const secrets = createSecrets()
   const program = new Command('crosscloud')
+  let exitCode = 0
   const perform: Perform = async (command, work) => {
     const options = command.optsWithGlobals<GlobalOptions>()
     const log = makeLog(options, surroundings, secrets.mask)
@@ -55,6 +58,10 @@ export async function runProgram(surroundings: Surroundings): Promise<number> {
       }
       const text = options.json ? JSON.stringify(answer.json, null, 2) : answer.text
       streams.stdout(secrets.mask(`${text}\n`))
+      if (answer.failure) {
+        streams.stderr(secrets.mask(errorText(answer.failure)))
+        exitCode = answer.failure.exitCode
+      }
     } finally {
       await context.close()
     }
@@ -71,11 +78,11 @@ export async function runProgram(surroundings: Surroundings): Promise<number> {
     addStep(program, step, perform, surroundings)
   }
   addLedgerCommands(program, perform)
-  addConfigCommands(program, perform)
+  addConfigCommands(program, perform, surroundings.person)
   addDemo(program, perform)
   try {
     await program.parseAsync([...argv], { from: 'user' })
-    return 0
+    return exitCode
   } catch (error) {
     if (error instanceof CommanderError) return error.exitCode === 0 ? 0 : 2
     const known = toStepError(error)

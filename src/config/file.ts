@@ -1,11 +1,11 @@
-import { readFile, realpath, rename, rm, stat } from 'node:fs/promises'
-import { dirname, extname } from 'node:path'
+import { readFile, realpath, stat } from 'node:fs/promises'
+import { extname } from 'node:path'
 import { errorCodeOf, explain, StepError, throwIfCancelled } from '../core/errors.ts'
 import { checkChanges, checkExpected, keyProblem, selectBelow } from './keys.ts'
 import { withFileLock } from './lock.ts'
-import { stageFile, syncFolder } from './place.ts'
+import { replaceFile } from './place.ts'
 import { parseProperties } from './properties.ts'
-import type { ConfigChange, ConfigStore } from './store.ts'
+import type { ConfigChange, ConfigSnapshot, ConfigStore } from './store.ts'
 import { type KeyDocument, parseTree } from './tree.ts'
 
 type Parse = (text: string) => Promise<KeyDocument>
@@ -74,6 +74,22 @@ export function openFileStore(path: string, options: FileStoreOptions = {}): Con
   }
 }
 
+/** Keys as the text of a new file; the format is named by its ending, with the dot. */
+export async function formatKeys(ending: string, values: ConfigSnapshot): Promise<string> {
+  const parse = formats[ending]
+  if (parse === undefined) throw new StepError('INTERNAL', `no format ${ending}`)
+  const document = await parse(ending === '.json' ? '{}' : '')
+  for (const [key, value] of values) document.set(key, value)
+  const text = document.toString()
+  await check(`the ${ending} file`, parse, text, values)
+  return text
+}
+
+/** The endings of files of keys. */
+export function keyFileEndings(): string[] {
+  return Object.keys(formats)
+}
+
 async function readText(path: string): Promise<string> {
   const { size } = await stat(path)
   if (size > LARGEST) throw new StepError('INPUT_INVALID', `${path}: larger than 16 MiB`)
@@ -136,19 +152,7 @@ async function check(
 
 async function replace(real: string, text: string): Promise<void> {
   const { mode, uid, gid } = await stat(real)
-  const temporary = await stageFile(real, {
-    content: Buffer.from(text),
-    mode: mode & 0o7777,
-    uid,
-    gid,
-  })
-  try {
-    await rename(temporary, real)
-  } catch (error) {
-    await rm(temporary, { force: true })
-    throw error
-  }
-  await syncFolder(dirname(real))
+  await replaceFile(real, { content: Buffer.from(text), mode: mode & 0o7777, uid, gid })
 }
 
 function translate(name: string, path: string, error: unknown): StepError {

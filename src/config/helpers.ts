@@ -19,14 +19,31 @@ import { printf } from './printf.ts'
 import * as read from './values.ts'
 import { fault, isList, isMap, isMissing, mapOf, type Reader, truth, type Value } from './values.ts'
 
+/** Addresses, or SRV records; a fault is thrown when the template wants it. */
+export type LookupAnswer = readonly (string | SrvRecord)[]
+
+export interface SrvRecord {
+  /** Host name without the dot at its end. */
+  target: string
+  port: number
+  priority: number
+  weight: number
+}
+
 /** What one template sees while it is rendered. */
 export interface HelperHost {
   /** The value of a key as the template names it; undefined when there is none. */
   value(key: string): string | undefined
   /** All keys the template may see, sorted by their bytes. */
   keys(): readonly string[]
-  /** What stands for a key that is absent. */
+  /** Whether the key is there, but its value cannot be decrypted. */
+  locked(key: string): boolean
+  /** What stands for a key that is absent or locked. */
   missing(key: string): Value
+  /** Told of a pattern or folder that no key matches. */
+  nothingBelow(pattern: string): void
+  /** The answer of the network to `["lookupIP", "db.example.com"]`, fetched before. */
+  lookup(query: readonly string[]): LookupAnswer
   env(name: string): string | undefined
   now(): Date
   fileExists(path: string): boolean
@@ -69,19 +86,23 @@ const key: Reader<string> = (value) => {
   throw fault(`key "${name}" does not begin with /`, `Write "/${name}".`)
 }
 
-const pair = (name: string, value: string): Value =>
+const pair = (name: string, value: Value): Value =>
   mapOf([
     ['key', name],
     ['value', value],
   ])
 
-function matching(host: HelperHost, pattern: string): string[] {
-  const matches = compilePathMatch(pattern)
-  return host.keys().filter(matches)
+function matching(host: HelperHost, pattern: string): readonly string[] {
+  return noted(host, pattern, host.keys().filter(compilePathMatch(pattern)))
+}
+
+function noted<T>(host: HelperHost, pattern: string, found: readonly T[]): readonly T[] {
+  if (found.length === 0) host.nothingBelow(pattern)
+  return found
 }
 
 /** memkv's List: child names; a leaf lists itself by its base name. */
-function children(host: HelperHost, path: string, onlyFolders: boolean): string[] {
+function children(host: HelperHost, path: string, onlyFolders: boolean): readonly string[] {
   const clean = cleanPath(path)
   const root = clean === '/' ? '/' : `${clean}/`
   const names = new Set<string>()
@@ -91,28 +112,29 @@ function children(host: HelperHost, path: string, onlyFolders: boolean): string[
     const [child = '', ...below] = name.slice(root.length).split('/')
     if (child !== '' && (!onlyFolders || below.length > 0)) names.add(child)
   }
-  return [...names].sort(compareBytes)
+  return noted(host, path, [...names].sort(compareBytes))
 }
 
+/** A default is for a key that is absent, not for one that cannot be read. */
+const valueOr = (host: HelperHost, name: string, otherwise?: Value): Value =>
+  host.value(name) ?? (host.locked(name) ? undefined : otherwise) ?? host.missing(name)
+
 const keyHelpers: Record<string, Helper> = {
-  getv: helper(
-    [key, read.maybe(read.any)],
-    (host, name, otherwise) => host.value(name) ?? otherwise ?? host.missing(name),
-    { least: 1, lazyFrom: 1 },
-  ),
+  getv: helper([key, read.maybe(read.any)], valueOr, { least: 1, lazyFrom: 1 }),
   get: helper([key], (host, name) => {
     const value = host.value(name)
     return value === undefined ? host.missing(name) : pair(name, value)
   }),
-  exists: helper([key], (host, name) => host.value(name) !== undefined),
+  exists: helper([key], (host, name) => host.value(name) !== undefined || host.locked(name)),
   gets: helper([key], (host, pattern) =>
-    matching(host, pattern).map((name) => pair(name, host.value(name) ?? '')),
+    matching(host, pattern).map((name) => pair(name, valueOr(host, name))),
   ),
-  getvs: helper([key], (host, pattern) =>
-    matching(host, pattern)
-      .map((name) => host.value(name) ?? '')
-      .sort(compareBytes),
-  ),
+  getvs: helper([key], (host, pattern) => {
+    const found = matching(host, pattern)
+    const locked = found.find(host.locked)
+    if (locked !== undefined) return host.missing(locked)
+    return found.map((name) => host.value(name) ?? '').sort(compareBytes)
+  }),
   ls: helper([key], (host, path) => children(host, path, false)),
   lsdir: helper([key], (host, path) => children(host, path, true)),
 }
@@ -234,6 +256,15 @@ const logicHelpers: Record<string, Helper> = {
   printf: variadic(1, ([format, ...args]) => printf(read.text(format), args)),
 }
 
+/** Helpers cannot wait: prefetchLookups asked the network before. */
+const addresses = (wanted: (address: string) => boolean) =>
+  helper([read.text], (host, name) =>
+    host
+      .lookup(['lookupIP', name])
+      .filter((answer) => typeof answer === 'string')
+      .filter(wanted),
+  )
+
 const worldHelpers: Record<string, Helper> = {
   getenv: helper(
     [read.text, read.maybe(read.text)],
@@ -249,8 +280,14 @@ const worldHelpers: Record<string, Helper> = {
     { least: 0 },
   ),
   fileExists: helper([read.text], (host, path) => host.fileExists(path)),
-  // lookupIP, lookupIPV4, lookupIPV6 and lookupSRV belong here: helpers are synchronous, so the
-  // answers have to be fetched before and reach them through HelperHost.
+  lookupIP: addresses(() => true),
+  lookupIPV4: addresses((address) => address.includes('.')),
+  lookupIPV6: addresses((address) => address.includes(':')),
+  lookupSRV: helper([read.text, read.text, read.text], (host, service, protocol, name) =>
+    host
+      .lookup(['lookupSRV', service, protocol, name])
+      .flatMap((record) => (typeof record === 'object' ? [mapOf(Object.entries(record))] : [])),
+  ),
 }
 
 /** Every helper by name. */

@@ -118,6 +118,18 @@ export async function stageFile(
   return temporary
 }
 
+/** Puts one file in its place at once and for good, whatever stood there before. */
+export async function replaceFile(final: string, file: Omit<FileToWrite, 'path'>): Promise<void> {
+  const temporary = await stageFile(final, file)
+  try {
+    await rename(temporary, final)
+  } catch (error) {
+    await rm(temporary, { force: true })
+    throw error
+  }
+  await syncFolder(dirname(final))
+}
+
 /** Makes renames in a folder last through a power cut. */
 export async function syncFolder(folder: string): Promise<void> {
   const handle = await open(folder, constants.O_RDONLY)

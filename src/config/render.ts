@@ -1,10 +1,12 @@
 import { StepError, toStepError } from '../core/errors.ts'
 import { compareBytes } from './keys.ts'
+import { type Lookups, lookupKey } from './lookups.ts'
 import type { ConfigTemplate } from './resources.ts'
 import type { Session } from './runtime.ts'
 import type { ConfigSnapshot } from './store.ts'
-import { type CompiledTemplate, createCompiler } from './templates.ts'
+import type { CompiledTemplate, TemplateProgram } from './templates.ts'
 import { fault } from './values.ts'
+import { createView, fullKey, once, sortKeys, type View } from './view.ts'
 
 /** One file as a container must have it. */
 export interface RenderedFile {
@@ -22,9 +24,11 @@ export interface RenderedFile {
 }
 
 export interface RenderOptions {
-  templates: readonly ConfigTemplate[]
+  templates: readonly CompiledTemplate[]
   /** All keys of the environment; each template sees those below its `keys`. */
   snapshot: ConfigSnapshot
+  /** Keys that are there but cannot be decrypted, with the reason. */
+  locked?: ReadonlyMap<string, string> | undefined
   /** The environment's name, for messages. */
   environment: string
   /** What `getenv` reads; without it, getenv is an error rather than always empty. */
@@ -33,6 +37,14 @@ export interface RenderOptions {
   now?: (() => Date) | undefined
   /** Answers `fileExists`: only the caller knows which machine is meant. */
   fileExists?: ((path: string) => boolean) | undefined
+  /** What the network answered: see prefetchLookups. */
+  lookups?: Lookups | undefined
+}
+
+export interface Rendered {
+  files: RenderedFile[]
+  /** Lines for a person, sorted: patterns written in a template that no key matches. */
+  warnings: string[]
 }
 
 export interface RequiredKey {
@@ -53,60 +65,65 @@ const MOST_CALLS = 1_000_000
 /** milliseconds, for all templates together */
 const LONGEST_TIME = 30_000
 
+interface Place {
+  file: string
+  line: number
+}
+interface MissingKey extends Place {
+  key: string
+  /** Why it is missing, where it is in the environment all the same. */
+  why: 'absent' | 'locked' | 'hidden'
+  text: string
+}
+
 /** What renders keep telling of, a line each. */
 interface Findings {
-  missing: Map<string, { key: string; template: string; line: number; hidden: string | undefined }>
-  problems: string[]
-  hint: string | undefined
+  missing: Map<string, MissingKey>
+  problems: StepError[]
+  warnings: Map<string, Place & { text: string }>
 }
 
 /**
  * Renders every template before it returns anything. All absent keys and all faults of all
- * templates are one INPUT_INVALID: a line each, never with a value.
+ * templates are one INPUT_INVALID (UNAVAILABLE if only the network failed): a line each, never with
+ * a value.
  */
-export function renderAll(options: RenderOptions): RenderedFile[] {
-  const findings: Findings = { missing: new Map(), problems: [], hint: undefined }
-  const compile = createCompiler()
+export function renderAll(options: RenderOptions): Rendered {
+  const findings: Findings = { missing: new Map(), problems: [], warnings: new Map() }
   const deadline = Date.now() + LONGEST_TIME
-  const sorted = once(() => [...options.snapshot.keys()].sort(compareBytes))
-  const rendered: RenderedFile[] = []
+  const { snapshot, locked = new Map() } = options
+  const sorted = once(() => sortKeys([...snapshot.keys(), ...locked.keys()]))
+  const files: RenderedFile[] = []
   let total = 0
-  for (const template of options.templates) {
-    const view = createView(template, options.snapshot, sorted)
+  for (const { resource, program } of options.templates) {
+    const view = createView(resource, snapshot, sorted)
     try {
-      const compiled = compile(template)
-      noteRequired(template, compiled, view, findings)
-      const content = renderOne(template, compiled, view, options, deadline, findings)
+      if (program instanceof StepError) throw program
+      const job: Job = { resource, program, view, options, deadline, findings }
+      noteRequired(job)
+      const content = renderOne(job)
       total += content.length
       if (total > LONGEST_ALL) throw fault('all files together are larger than 64 MiB')
-      const { mode, uid, gid } = template
-      const keys = [...view.used].sort(compareBytes)
-      rendered.push({
-        path: template.dest,
-        content,
-        mode,
-        uid,
-        gid,
-        template: template.template,
-        keys,
-      })
+      const { dest: path, template, mode, uid, gid } = resource
+      const keys = sortKeys([...view.used])
+      files.push({ path, content, mode, uid, gid, template, keys })
     } catch (thrown) {
-      const error = asFault(template, thrown)
-      findings.problems.push(error.message)
-      findings.hint ??= error.hint
+      findings.problems.push(asFault(resource, thrown))
     }
   }
-  if (findings.missing.size === 0 && findings.problems.length === 0) return rendered
+  if (findings.missing.size === 0 && findings.problems.length === 0) {
+    return { files, warnings: inOrder(findings.warnings.values()).map(({ text }) => text) }
+  }
   throw summary(findings, options.environment)
 }
 
 /** Every constant key that the templates ask for without a default, sorted by template and line. */
-export function requiredKeys(templates: readonly ConfigTemplate[]): RequiredKey[] {
-  const compile = createCompiler()
+export function requiredKeys(templates: readonly CompiledTemplate[]): RequiredKey[] {
   const found = new Map<string, RequiredKey>()
-  for (const template of templates) {
-    for (const { key, file, line, conditional } of compile(template).requirements) {
-      const full = fullKey(template.prefix, key)
+  for (const { resource, program } of templates) {
+    if (program instanceof StepError) throw program
+    for (const { key, file, line, conditional } of program.requirements) {
+      const full = fullKey(resource.prefix, key)
       const id = `${full}\0${file}\0${line}`
       const before = found.get(id)
       found.set(id, {
@@ -117,120 +134,72 @@ export function requiredKeys(templates: readonly ConfigTemplate[]): RequiredKey[
       })
     }
   }
-  return [...found.values()].sort(
-    (a, b) => compareBytes(a.template, b.template) || a.line - b.line || compareBytes(a.key, b.key),
+  return inOrder([...found.values()].map((item) => ({ ...item, file: item.template }))).map(
+    ({ file: _, ...item }) => item,
   )
 }
 
-/** Keys as one template sees them: only those below its roots, without its prefix. */
-interface View {
-  value(key: string): string | undefined
-  keys(): readonly string[]
-  /** In the environment, but not below the roots. */
-  hidden(key: string): boolean
-  used: Set<string>
-}
-
-function createView(
-  { prefix, roots }: ConfigTemplate,
-  snapshot: ConfigSnapshot,
-  sorted: () => readonly string[],
-): View {
-  const outermost = roots.filter(
-    (root) => !roots.some((other) => other !== root && below(root, other)),
+function inOrder<T extends Place & { key?: string; text?: string }>(items: Iterable<T>): T[] {
+  const name = ({ key, text = '' }: T) => key ?? text
+  return [...items].sort(
+    (a, b) => compareBytes(a.file, b.file) || a.line - b.line || compareBytes(name(a), name(b)),
   )
-  const unique = [...new Set(outermost)]
-  const seen = (full: string) => unique.some((root) => below(full, root))
-  const used = new Set<string>()
-  const keys = once(() => {
-    const found = unique
-      .flatMap((root) => range(sorted(), root))
-      .map((key) => shortKey(prefix, key))
-    return unique.length > 1 ? found.sort(compareBytes) : found
-  })
-  return {
-    used,
-    keys,
-    value(key) {
-      const full = fullKey(prefix, key)
-      const value = seen(full) ? snapshot.get(full) : undefined
-      if (value !== undefined) used.add(full)
-      return value
-    },
-    hidden: (key) => snapshot.has(fullKey(prefix, key)) && !seen(fullKey(prefix, key)),
-  }
 }
 
-function below(key: string, root: string): boolean {
-  return root === '/' || key === root || (key.startsWith(root) && key[root.length] === '/')
-}
-
-function fullKey(prefix: string, key: string): string {
-  if (prefix === '/') return key
-  return key === '/' ? prefix : prefix + key
-}
-
-function shortKey(prefix: string, key: string): string {
-  return prefix === '/' ? key : key.slice(prefix.length) || '/'
-}
-
-/** The root itself and all keys below it; below it they are neighbours. */
-function range(sorted: readonly string[], root: string): string[] {
-  if (root === '/') return [...sorted]
-  const first = firstFrom(sorted, `${root}/`)
-  let last = first
-  while (sorted[last]?.startsWith(`${root}/`)) last++
-  const own = sorted[firstFrom(sorted, root)] === root ? [root] : []
-  return [...own, ...sorted.slice(first, last)]
-}
-
-function firstFrom(sorted: readonly string[], key: string): number {
-  let low = 0
-  let high = sorted.length
-  while (low < high) {
-    const middle = (low + high) >>> 1
-    if (compareBytes(sorted[middle] ?? '', key) < 0) low = middle + 1
-    else high = middle
-  }
-  return low
+/** One template on its way. */
+interface Job {
+  resource: ConfigTemplate
+  program: TemplateProgram
+  view: View
+  options: RenderOptions
+  deadline: number
+  findings: Findings
 }
 
 /** What is certain to be missing, even if rendering stops early at something else. */
-function noteRequired(
-  template: ConfigTemplate,
-  compiled: CompiledTemplate,
-  view: View,
-  findings: Findings,
-): void {
-  for (const { key, file, line, conditional } of compiled.requirements) {
-    if (!conditional && view.value(key) === undefined) {
-      noteMissing(template, view, findings, { key, file, line })
-    }
+function noteRequired(job: Job): void {
+  for (const { key, file, line, conditional } of job.program.requirements) {
+    if (!conditional && job.view.value(key) === undefined) noteMissing(job, { key, file, line })
   }
 }
 
 function noteMissing(
-  { prefix, resource }: ConfigTemplate,
-  view: View,
-  { missing }: Findings,
-  at: { key: string; file: string; line: number },
+  { resource, view, options, findings }: Job,
+  { key: short, file, line }: { key: string } & Place,
 ): void {
-  const key = fullKey(prefix, at.key)
-  const hidden = view.hidden(at.key) ? resource : undefined
-  missing.set(`${key}\0${at.file}\0${at.line}`, { key, template: at.file, line: at.line, hidden })
+  const key = fullKey(resource.prefix, short)
+  const { environment, locked, snapshot } = options
+  const reason = locked?.get(key)
+  const place = `(${file}:${line})`
+  const told = (why: MissingKey['why'], text: string) =>
+    findings.missing.set(`${key}\0${file}\0${line}`, { key, file, line, why, text })
+  if (!view.seen(short) && (snapshot.has(key) || reason !== undefined)) {
+    const keys = `the keys of ${resource.resource}`
+    told('hidden', `key ${key} is in ${environment}, but not below ${keys} ${place}`)
+  } else if (reason !== undefined) {
+    told('locked', `key ${key} in ${environment} cannot be decrypted: ${reason} ${place}`)
+  } else told('absent', `key ${key} is missing in ${environment} ${place}`)
 }
 
-function renderOne(
-  template: ConfigTemplate,
-  compiled: CompiledTemplate,
-  view: View,
-  options: RenderOptions,
-  deadline: number,
-  findings: Findings,
-): Buffer {
+/** Only where the pattern is written as it stands, and the template does not decide on it. */
+function noteNothing(
+  { resource, program, options, findings }: Job,
+  { pattern, file, line }: { pattern: string } & Place,
+): void {
+  const written = program.needs.get(file)?.patterns ?? []
+  if (!written.some((one) => one.pattern === pattern && one.line === line)) return
+  const full = fullKey(resource.prefix, pattern)
+  const text = `no key in ${options.environment} matches ${full} (${file}:${line})`
+  findings.warnings.set(text, { file, line, text })
+}
+
+function renderOne(job: Job): Buffer {
+  const { program, view, options, deadline } = job
   const session: Session = {
     value: view.value,
     keys: view.keys,
+    locked: (key) =>
+      view.seen(key) && (options.locked?.has(fullKey(job.resource.prefix, key)) ?? false),
     env(name) {
       if (options.env) return options.env[name]
       throw fault(
@@ -243,49 +212,47 @@ function renderOne(
       if (options.fileExists) return options.fileExists(path)
       throw fault('the files of the container are not known here', 'Use a key instead.')
     },
+    lookup: (query) => answerOf(options.lookups, query),
     limits: { characters: MOST_CHARACTERS, calls: MOST_CALLS, deadline },
-    onMissing: (at) => noteMissing(template, view, findings, at),
+    onMissing: (at) => noteMissing(job, at),
+    onNothing: (found) => noteNothing(job, found),
   }
-  const text = compiled.render(session)
+  const text = program.render(session)
   if (text.length > LONGEST_FILE) throw fault('the file is larger than 8 MiB')
   return Buffer.from(text)
+}
+
+function answerOf(lookups: Lookups | undefined, query: readonly string[]) {
+  const answer = lookups?.get(lookupKey(query))
+  if (answer instanceof StepError) throw answer
+  if (answer !== undefined) return answer
+  throw lookups === undefined
+    ? fault('the network is not asked here', 'Keep the address in the config centre.')
+    : fault('only a name that is written in the template can be looked up', 'Write it in quotes.')
 }
 
 /** A fault names its file; what Handlebars or the engine throws gets it here. */
 function asFault({ template }: ConfigTemplate, thrown: unknown): StepError {
   const error = toStepError(thrown)
   if (error.message.startsWith('templates/')) return error
-  return new StepError('INPUT_INVALID', `${template}: ${error.message}`, {
-    hint: error.hint,
-    cause: thrown,
-  })
+  const code = error.code === 'UNAVAILABLE' ? error.code : 'INPUT_INVALID'
+  return new StepError(code, `${template}: ${error.message}`, { hint: error.hint, cause: thrown })
 }
 
-function summary({ missing, problems, hint }: Findings, environment: string): StepError {
-  const all = [...missing.values()].sort(
-    (a, b) => compareBytes(a.template, b.template) || a.line - b.line || compareBytes(a.key, b.key),
-  )
-  const lines = all.map(({ key, template, line, hidden }) =>
-    hidden === undefined
-      ? `key ${key} is missing in ${environment} (${template}:${line})`
-      : `key ${key} is in ${environment}, but not below the keys of ${hidden} (${template}:${line})`,
-  )
-  const unset = all.find((item) => item.hidden === undefined)
-  const advice =
-    unset !== undefined
-      ? `crosscloud config set --env ${environment} ${unset.key} VALUE`
-      : all.length > 0
-        ? 'Add the key to keys in the template resource.'
-        : hint
-  return new StepError('INPUT_INVALID', [...lines, ...new Set(problems)].join('\n'), {
-    hint: advice,
+function summary({ missing, problems }: Findings, environment: string): StepError {
+  const all = inOrder(missing.values())
+  const lines = [...all.map(({ text }) => text), ...problems.map(({ message }) => message)]
+  const advice: [MissingKey['why'], (key: string) => string][] = [
+    ['absent', (key) => `crosscloud config set --env ${environment} ${key} VALUE`],
+    ['hidden', () => 'Add the key to keys in the template resource.'],
+    ['locked', () => 'Give the key these values were encrypted with in CROSSCLOUD_CONFIG_KEY.'],
+  ]
+  const [hint] = advice.flatMap(([kind, text]) => {
+    const first = all.find(({ why }) => why === kind)
+    return first ? [text(first.key)] : []
   })
-}
-
-function once<T>(make: () => T): () => T {
-  let made: { value: T } | undefined
-  return () => {
-    made ??= { value: make() }
-    return made.value
-  }
+  const passing = all.length === 0 && problems.every(({ code }) => code === 'UNAVAILABLE')
+  return new StepError(passing ? 'UNAVAILABLE' : 'INPUT_INVALID', [...new Set(lines)].join('\n'), {
+    hint: hint ?? problems.find((problem) => problem.hint)?.hint,
+  })
 }

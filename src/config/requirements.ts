@@ -7,6 +7,8 @@ import {
   partialName,
   type Statement,
 } from './ast.ts'
+import { PRINT_CALL } from './syntax.ts'
+import { fault } from './values.ts'
 
 /** A constant key that a template asks for without a default. */
 export interface Requirement {
@@ -19,29 +21,65 @@ export interface Requirement {
   conditional: boolean
 }
 
+/** What one file alone asks of the world, as far as it is written in it: plain JSON. */
+export interface Needs {
+  keys: { key: string; line: number; conditional: boolean }[]
+  /** Partials by file; `known` are keys that exist for certain where it is included. */
+  includes: { file: string; conditional: boolean; known: string[] }[]
+  /** Of `gets`, `getvs`, `ls` and `lsdir`, where the template does not care for "none" itself. */
+  patterns: { pattern: string; line: number }[]
+  /** `["lookupIP", "db.example.com"]`; SRV records have service, protocol and name. */
+  lookups: { query: string[]; line: number }[]
+}
+
 interface Walk {
-  load(name: string): { file: string; program: ProgramNode } | undefined
-  found: Requirement[]
-  file: string
+  needs: Needs
   conditional: boolean
   /** Keys known to exist here, because of an `exists` around. */
   known: ReadonlySet<string>
-  /** Files being walked, to end where partials include each other. */
-  open: readonly string[]
+  /** An empty list is an answer here: it is decided on, or there is an else. */
+  mayBeEmpty: boolean
+}
+
+/** Ways to come to a partial that are looked at; nested ones multiply. */
+const MOST_WAYS = 10_000
+
+const listing = new Set(['gets', 'getvs', 'ls', 'lsdir'])
+
+/** Reads a tree that checkAndRewrite found good. */
+export function needsOf(program: ProgramNode): Needs {
+  const needs: Needs = { keys: [], includes: [], patterns: [], lookups: [] }
+  inProgram(program, { needs, conditional: false, known: new Set(), mayBeEmpty: false })
+  return needs
 }
 
 /**
  * The keys a template needs, its partials included. `{{#if (exists "/a")}}{{getv "/a"}}{{/if}}`
  * needs none; a key in a block is needed if the block is taken, so it is marked `conditional`.
- * `load` gives a partial's file and tree before rewriting.
  */
 export function requirementsOf(
-  file: string,
-  program: ProgramNode,
-  load: Walk['load'],
+  template: string,
+  needsOfFile: (file: string) => Needs | undefined,
 ): Requirement[] {
   const found: Requirement[] = []
-  inProgram(program, { file, load, found, conditional: false, known: new Set(), open: [file] })
+  const seen = new Set<string>()
+  const visit = (file: string, outer: boolean, around: readonly string[]): void => {
+    // The same file in the same surroundings asks for the same, however often it is included.
+    const id = JSON.stringify([file, outer, around])
+    const needs = needsOfFile(file)
+    if (needs === undefined || seen.has(id)) return
+    seen.add(id)
+    if (seen.size > MOST_WAYS) throw fault(`${template}: partials are included in too many ways`)
+    for (const { key, line, conditional } of needs.keys) {
+      if (!around.includes(key)) {
+        found.push({ key, file, line, conditional: conditional || outer })
+      }
+    }
+    for (const { file: partial, conditional, known } of needs.includes) {
+      visit(partial, conditional || outer, [...new Set([...around, ...known])].sort())
+    }
+  }
+  visit(template, false, [])
   return found
 }
 
@@ -54,8 +92,10 @@ function inStatement(node: Statement, walk: Walk): void {
   else if (node.type === 'PartialStatement') inPartial(node, walk)
 }
 function inBlock(node: BlockNode, walk: Walk): void {
-  for (const param of node.params) inExpression(param, walk)
   const name = calledName(node)
+  const decides = name === 'if' || name === 'unless'
+  const heading = decides || node.inverse !== undefined ? { ...walk, mayBeEmpty: true } : walk
+  for (const param of node.params) inExpression(param, heading)
   if (name === 'raw') return
   const condition = name === 'unless' ? negate(node.params[0]) : node.params[0]
   inProgram(node.program, inside(walk, condition, true))
@@ -64,24 +104,28 @@ function inBlock(node: BlockNode, walk: Walk): void {
 function inPartial(node: PartialNode, walk: Walk): void {
   for (const param of node.params) inExpression(param, walk)
   for (const pair of node.hash?.pairs ?? []) inExpression(pair.value, walk)
-  const loaded = walk.load(partialName(node) ?? '')
-  if (loaded === undefined || walk.open.includes(loaded.file)) return
-  inProgram(loaded.program, { ...walk, file: loaded.file, open: [...walk.open, loaded.file] })
+  const file = partialName(node)
+  if (file === undefined) return
+  walk.needs.includes.push({ file, conditional: walk.conditional, known: [...walk.known] })
 }
 function inExpression(node: Expression, walk: Walk): void {
   if (node.type !== 'SubExpression') return
-  const name = calledName(node)
+  const name = calledName(node)?.replace(PRINT_CALL, '')
   const key = constantKey(node.params[0])
+  const { line } = node.loc.start
   const asks = name === 'get' || (name === 'getv' && node.params.length === 1)
   if (asks && key !== undefined && !walk.known.has(key)) {
-    walk.found.push({
-      key,
-      file: walk.file,
-      line: node.loc.start.line,
-      conditional: walk.conditional,
-    })
+    walk.needs.keys.push({ key, line, conditional: walk.conditional })
   }
-  let here = walk
+  if (name !== undefined && listing.has(name) && key !== undefined && !walk.mayBeEmpty) {
+    walk.needs.patterns.push({ pattern: key, line })
+  }
+  if (name?.startsWith('lookup')) {
+    const texts = node.params.flatMap(constantText)
+    const query = [name.replace(/V[46]$/, ''), ...texts]
+    if (texts.length === node.params.length) walk.needs.lookups.push({ query, line })
+  }
+  let here = name === 'len' || name === 'not' ? { ...walk, mayBeEmpty: true } : walk
   for (const param of node.params) {
     inExpression(param, here)
     if (name === 'and') here = inside(here, param, true)
@@ -120,7 +164,11 @@ function negate(node: Expression | undefined): Expression | undefined {
   return { type: 'SubExpression', path, params: [node], loc: node.loc }
 }
 
+function constantText(node: Expression | undefined): string[] {
+  return node?.type === 'StringLiteral' ? [String(node.value)] : []
+}
+
 function constantKey(node: Expression | undefined): string | undefined {
-  const text = node?.type === 'StringLiteral' ? String(node.value) : ''
+  const [text = ''] = constantText(node)
   return text.startsWith('/') ? text : undefined
 }

@@ -4,33 +4,43 @@ import { StepError } from '../core/errors.ts'
 import { compareBytes } from './keys.ts'
 import type { RenderedFile } from './render.ts'
 import type { ConfigTemplate } from './resources.ts'
-import type { ConfigSnapshot } from './store.ts'
 
 /** Everything a deployment's configuration was made of. Holds values: never store or print it. */
 export interface RevisionInput {
-  /** The keys that were used, with their values. */
-  keys: ReadonlyMap<string, string>
+  /** The keys that were used. */
+  keys: ReadonlyMap<string, RevisionKey>
   /** Template bytes by path. */
   templates: ReadonlyMap<string, Uint8Array>
   files: readonly Pick<RenderedFile, 'path' | 'content' | 'mode' | 'uid' | 'gid'>[]
 }
 
+export interface RevisionKey {
+  /** In clear. */
+  value: string
+  secret: boolean
+  /** What may be kept of it: the value, or it encrypted; null for a secret without a key. */
+  kept: string | null
+}
+
 /**
- * What the ledger keeps of a revision. A hash of a value, salted or not, lets anybody who reads the
+ * What the ledger keeps of a revision: enough to render it again. A secret is kept encrypted, or not
+ * at all. A hash of a value, salted or not, lets anybody who reads the
  * ledger try out short passwords; whatever can tell "changed" without a secret can do that too. So
  * fingerprints are HMACs under a key that is not in the ledger. Without such a key there are none,
  * and changed values can only be told apart as "may have changed".
  */
 export interface RevisionDescription {
-  version: 1
+  version: 2
   /** Tells two fingerprint keys apart; null without one. */
   keyId: string | null
-  /** Fingerprint by key, sorted by key. */
-  keys: Record<string, string | null>
+  /** Sorted by key. */
+  keys: Record<string, KeptKey>
   /** Digest by path; templates hold no secrets. */
   templates: Record<string, string>
   files: { path: string; mode: string; uid: number; gid: number; fingerprint: string | null }[]
 }
+
+export type KeptKey = { value: string } | { secret: string | null; fingerprint: string | null }
 
 export interface RevisionChanges {
   added: string[]
@@ -63,14 +73,11 @@ export function fingerprintKey(secret: string | Uint8Array): Buffer {
 /** What a revision is made of, from the pieces of one rendering. */
 export function revisionInput(
   templates: readonly ConfigTemplate[],
-  snapshot: ConfigSnapshot,
   files: readonly RenderedFile[],
+  describeKey: (key: string) => RevisionKey,
 ): RevisionInput {
-  const keys = new Map<string, string>()
-  for (const key of files.flatMap((file) => file.keys)) {
-    const value = snapshot.get(key)
-    if (value !== undefined) keys.set(key, value)
-  }
+  const keys = new Map<string, RevisionKey>()
+  for (const key of files.flatMap((file) => file.keys)) keys.set(key, describeKey(key))
   const sources = new Map<string, Uint8Array>()
   for (const template of templates) {
     for (const [path, bytes] of template.files) sources.set(path, bytes)
@@ -89,7 +96,7 @@ export function configRevision(input: RevisionInput, key?: Uint8Array): Digest {
   const canonical = [
     'crosscloud config revision v1',
     key === undefined ? null : keyIdOf(key),
-    sortedEntries(input.keys).map(([name, value]) => [name, hash('value', name, value)]),
+    sortedEntries(input.keys).map(([name, { value }]) => [name, hash('value', name, value)]),
     sortedEntries(input.templates).map(([path, bytes]) => [path, sha256(bytes)]),
     sortedFiles(input).map((file) => [
       file.path,
@@ -102,15 +109,18 @@ export function configRevision(input: RevisionInput, key?: Uint8Array): Digest {
   return sha256(JSON.stringify(canonical))
 }
 
-/** The ledger's JSON for a revision: no value, and nothing to guess one from without the key. */
+/** The ledger's JSON for a revision: no secret in clear, and nothing to guess one from without the key. */
 export function describeRevision(input: RevisionInput, key?: Uint8Array): string {
   const mark = (kind: string, name: string, value: string | Uint8Array) =>
     key === undefined ? null : fingerprint(key, kind, name, value)
   const description: RevisionDescription = {
-    version: 1,
+    version: 2,
     keyId: key === undefined ? null : keyIdOf(key),
     keys: Object.fromEntries(
-      sortedEntries(input.keys).map(([name, value]) => [name, mark('value', name, value)]),
+      sortedEntries(input.keys).map(([name, { value, secret, kept }]) => [
+        name,
+        secret ? { secret: kept, fingerprint: mark('value', name, value) } : { value },
+      ]),
     ),
     templates: Object.fromEntries(
       sortedEntries(input.templates).map(([path, bytes]) => [path, sha256(bytes)]),
@@ -130,18 +140,34 @@ export function describeRevision(input: RevisionInput, key?: Uint8Array): string
 export function changedKeys(before: string, after: string): RevisionChanges {
   const [old, now] = [readDescription(before), readDescription(after)]
   const comparable = old.keyId !== null && old.keyId === now.keyId
-  const both = Object.keys(now.keys).filter((key) => Object.hasOwn(old.keys, key))
-  return {
-    added: Object.keys(now.keys).filter((key) => !Object.hasOwn(old.keys, key)),
-    removed: Object.keys(old.keys).filter((key) => !Object.hasOwn(now.keys, key)),
-    changed: comparable ? both.filter((key) => old.keys[key] !== now.keys[key]) : [],
-    unknown: comparable ? [] : both,
+  const changes: RevisionChanges = { added: [], removed: [], changed: [], unknown: [] }
+  for (const [key, kept] of Object.entries(now.keys)) {
+    const before = Object.hasOwn(old.keys, key) ? old.keys[key] : undefined
+    if (before === undefined) changes.added.push(key)
+    else if (!('secret' in kept && 'secret' in before)) {
+      if (JSON.stringify(kept) !== JSON.stringify(before)) changes.changed.push(key)
+    } else if (!comparable) changes.unknown.push(key)
+    else if (kept.fingerprint !== before.fingerprint) changes.changed.push(key)
   }
+  changes.removed = Object.keys(old.keys).filter((key) => !Object.hasOwn(now.keys, key))
+  return changes
+}
+
+/** A revision's keys as the store would hold them; `withheld` are secrets that were not kept. */
+export function keptKeys(content: string): { values: Map<string, string>; withheld: string[] } {
+  const values = new Map<string, string>()
+  const withheld: string[] = []
+  for (const [key, kept] of Object.entries(readDescription(content).keys)) {
+    const text = 'value' in kept ? kept.value : kept.secret
+    if (text === null) withheld.push(key)
+    else values.set(key, text)
+  }
+  return { values, withheld }
 }
 
 function readDescription(text: string): RevisionDescription {
   const description = JSON.parse(text) as RevisionDescription
-  if (description.version === 1) return description
+  if (description.version === 2) return description
   throw new StepError('INPUT_INVALID', 'this config revision is of an unknown version', {
     hint: 'Use the crosscloud that wrote it, or a newer one.',
   })

@@ -1,7 +1,7 @@
 import type { HelperDelegate, HelperOptions, TemplateDelegate } from 'handlebars'
 import { StepError } from '../core/errors.ts'
 import { callHelper, type HelperHost, helpers } from './helpers.ts'
-import { type blocks, HAND_OVER, PRINT } from './syntax.ts'
+import { type blocks, HAND_OVER, PRINT, PRINT_CALL } from './syntax.ts'
 import {
   fault,
   isList,
@@ -25,10 +25,12 @@ export interface Limits {
   deadline: number
 }
 
-export interface Session extends Pick<HelperHost, 'value' | 'keys' | 'env' | 'now' | 'fileExists'> {
+export interface Session extends Omit<HelperHost, 'missing' | 'nothingBelow'> {
   limits: Limits
   /** Told of each absent key that a template printed or decided on. */
   onMissing(missing: Missing): void
+  /** Told of each pattern or folder that no key matches. */
+  onNothing(found: { pattern: string; file: string; line: number }): void
 }
 
 /** Handlebars gives the place of a call with its options, though its types do not say so. */
@@ -80,10 +82,14 @@ function createMeter({ limits }: Session): Meter {
   }
 }
 
-/** The helpers and blocks as Handlebars calls them, for one rendering. */
+/**
+ * The helpers and blocks as Handlebars calls them, for one rendering; only those in `calls`, as
+ * Handlebars wraps each of them again for each template.
+ */
 export function bindHelpers(
   session: Session,
   native: Record<'each' | 'with', HelperDelegate>,
+  calls: ReadonlySet<string>,
 ): Bound {
   const meter = createMeter(session)
   const host: HelperHost = {
@@ -92,10 +98,15 @@ export function bindHelpers(
       const { file, line } = meter.place()
       return missing(key, file, line)
     },
+    nothingBelow: (pattern) => session.onNothing({ pattern, ...meter.place() }),
   }
-  const bound = bindBlocks(session, meter, native)
-  for (const name of helpers.keys()) {
-    bound[name] = (...args) => {
+  const present = presence(session)
+  const bound = bindBlocks(present, meter, native)
+  for (const called of calls) {
+    const prints = called.startsWith(PRINT_CALL)
+    const name = prints ? called.slice(PRINT_CALL.length) : called
+    if (!helpers.has(name)) continue
+    bound[called] = (...args) => {
       const options = args.pop() as Options
       return meter.at(options, () => {
         const result = callHelper(name, args as Value[], host)
@@ -103,23 +114,28 @@ export function bindHelpers(
           refuseLong(result.length)
           meter.spend(result.length)
         }
-        return result
+        return prints ? print(result, present) : result
       })
     }
   }
   return bound
 }
 
-function bindBlocks(
-  session: Session,
-  meter: Meter,
-  native: Record<'each' | 'with', HelperDelegate>,
-): Bound {
-  /** Whether a block may look at its value; a missing one is noted and the block left out. */
-  const present = (value: Value): boolean => {
+type Present = (value: Value) => boolean
+
+/** Whether a block may look at its value; a missing one is noted and the block left out. */
+function presence(session: Session): Present {
+  return (value) => {
     if (isMissing(value)) session.onMissing(value)
     return !isMissing(value)
   }
+}
+
+function bindBlocks(
+  present: Present,
+  meter: Meter,
+  native: Record<'each' | 'with', HelperDelegate>,
+): Bound {
   const branch =
     (wanted: boolean): Block =>
     (context, options, value) => {
@@ -167,7 +183,7 @@ function counted(fn: TemplateDelegate, meter: Meter): TemplateDelegate {
   return Object.assign(run, fn)
 }
 
-function print(value: Value, present: (value: Value) => boolean): string {
+function print(value: Value, present: Present): string {
   if (typeof value === 'string') return value
   if (typeof value === 'number' || typeof value === 'boolean') return String(value)
   if (!present(value)) return ''

@@ -1,5 +1,5 @@
 import { createHmac, randomBytes } from 'node:crypto'
-import { isSealed } from './seal.ts'
+import { isSealed, type KeyRing, seal } from './seal.ts'
 
 /** Which keys are secret by the schema; undefined where it says nothing. */
 export type SecretBySchema = (key: string) => boolean | undefined
@@ -17,22 +17,48 @@ export function isSecret(key: string, stored: string, bySchema?: SecretBySchema)
 }
 
 function hasSecretName(key: string): boolean {
-  const last = key.slice(key.lastIndexOf('/') + 1)
-  return NAME.test(last.replace(/([a-z])([A-Z])/g, '$1-$2').toLowerCase())
+  return speaksOfSecret(key.slice(key.lastIndexOf('/') + 1))
 }
 
-/** A value as people may see it: in JSON's quotes, so that no space stays invisible. */
-export type Show = (key: string, stored: string) => string
+/** Whether a text has one of the words that secrets are called by. */
+export function speaksOfSecret(text: string): boolean {
+  return NAME.test(text.replace(/([a-z])([A-Z])/g, '$1-$2').toLowerCase())
+}
+
+/** One value, and what is known of it. */
+export interface Shown {
+  secret: boolean
+  /** As the store holds it. */
+  stored: string
+  /** In clear; undefined when it cannot be decrypted. */
+  clear: string | undefined
+}
 
 /**
- * Secrets are shown as a short mark: equal values have equal marks within one output, and no two
- * outputs can be compared, so that nobody can try out passwords against them.
+ * How values are shown to people: in JSON's quotes, so that no space stays invisible. Secrets become
+ * a short mark: equal values have equal marks within one output, and no two outputs can be compared,
+ * so that nobody can try out passwords against them.
  */
-export function createShow(bySchema?: SecretBySchema): Show {
+export function createShow(): (value: Shown) => string {
   const once = randomBytes(32)
-  return (key, stored) => {
-    if (!isSecret(key, stored, bySchema)) return JSON.stringify(stored)
-    const mark = createHmac('sha256', once).update(stored).digest('hex').slice(0, 8)
-    return `(secret ${mark}${isSealed(stored) ? ', encrypted' : ''})`
+  return ({ secret, stored, clear }) => {
+    if (!secret) return JSON.stringify(stored)
+    const encrypted = isSealed(stored) ? ', encrypted' : ''
+    if (clear === undefined) return `(secret${encrypted}, its key is not here)`
+    const mark = createHmac('sha256', once).update(clear).digest('hex').slice(0, 8)
+    return `(secret ${mark}${encrypted})`
   }
+}
+
+/**
+ * A stored value as a record may keep it: as it is, or encrypted when it is secret. Null when it is
+ * secret and there is no key: then nothing may be kept.
+ */
+export function keepable(
+  key: string,
+  stored: string,
+  { bySchema, ring }: { bySchema?: SecretBySchema | undefined; ring?: KeyRing | undefined },
+): string | null {
+  if (isSealed(stored) || !isSecret(key, stored, bySchema)) return stored
+  return ring === undefined ? null : seal(ring, key, stored)
 }

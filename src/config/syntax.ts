@@ -16,6 +16,8 @@ import { didYouMean } from './suggest.ts'
 export const blocks = ['if', 'unless', 'each', 'with', 'raw'] as const
 /** Prints the value of every `{{…}}`, so that nothing unprintable is ever printed. */
 export const PRINT = '$print'
+/** With a helper's name behind it: calls the helper and prints the result, in one. */
+export const PRINT_CALL = '$print '
 /** Checks the context handed to a partial. */
 export const HAND_OVER = '$handOver'
 
@@ -49,7 +51,8 @@ type Located = Pick<Call, 'loc'>
 
 /**
  * Finds everything in a parsed template that would fail or be silently empty, and rewrites it in
- * place: each `{{x}}` becomes `{{$print x}}`, each partial's name its file.
+ * place: each `{{x}}` becomes `{{$print x}}` or, of a helper, `{{[$print helper] …}}`; each
+ * partial's name its file.
  */
 export function checkAndRewrite(
   program: ProgramNode,
@@ -165,11 +168,11 @@ function noHelper(name: string): string {
 
 function printThrough(node: Extract<Statement, { type: 'MustacheStatement' }>): void {
   const name = calledName(node)
-  const isCall = name !== undefined && helpers.has(name)
-  const value: Expression = isCall
-    ? { type: 'SubExpression', path: node.path, params: node.params, loc: node.loc }
-    : node.path
-  const printed = call(PRINT, [value], node)
+  if (name !== undefined && helpers.has(name)) {
+    node.path = pathNode(`${PRINT_CALL}${name}`, node)
+    return
+  }
+  const printed = call(PRINT, [node.path], node)
   node.path = printed.path
   node.params = printed.params
   node.hash = undefined

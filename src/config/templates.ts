@@ -1,83 +1,201 @@
-import Handlebars from 'handlebars'
-import { describe, StepError } from '../core/errors.ts'
-import { type PartialNode, type ProgramNode, partialName, type Statement } from './ast.ts'
+import { Script } from 'node:vm'
+import type Handlebars from 'handlebars'
+import * as handlebarsRuntime from 'handlebars/runtime.js'
+import { StepError, toStepError } from '../core/errors.ts'
+import type { CompiledUnit, UnitCode, UnitSource } from './compile.ts'
+import { type KeptUnit, openUnitCache, type UnitCache } from './compiled.ts'
 import { helpers } from './helpers.ts'
-import { type Requirement, requirementsOf } from './requirements.ts'
+import { type Needs, type Requirement, requirementsOf } from './requirements.ts'
 import type { ConfigTemplate, TemplateFiles } from './resources.ts'
 import { bindHelpers, type Session } from './runtime.ts'
-import { blocks, checkAndRewrite, HAND_OVER, PRINT } from './syntax.ts'
+import { blocks } from './syntax.ts'
+import { once } from './view.ts'
+
+type Engine = typeof Handlebars
+
+type Compiler = Pick<typeof import('./compile.ts'), 'compileUnit'>
+
+/** A template resource, and its template compiled, or INPUT_INVALID with a line for each fault. */
+export interface CompiledTemplate {
+  readonly resource: ConfigTemplate
+  readonly program: TemplateProgram | StepError
+}
 
 /** A template that has passed every check that needs no values. */
-export interface CompiledTemplate {
+export interface TemplateProgram {
   readonly requirements: readonly Requirement[]
+  /** What it and its partials ask of the world, by file. */
+  readonly needs: ReadonlyMap<string, Needs>
   /** The text, or INPUT_INVALID with file and line. Absent keys are told to the session. */
   render(session: Session): string
 }
 
-const DEEPEST = 100
-
-/** A file of templates/ and what it includes. */
-interface Unit {
-  file: string
-  program: ProgramNode
-  /** Files of the partials it names. */
-  includes: readonly string[]
+/** A file of templates/, ready to run. */
+interface Unit extends Pick<CompiledUnit, 'needs' | 'calls'> {
   run: Handlebars.TemplateDelegate
 }
 
 /**
- * How templates are compiled, and why:
- * - noEscape: these are not HTML pages; `=` stays `=`.
- * - preventIndent: a partial's lines, and the values in them, stay as they are.
- * - ignoreStandalone is off: a line that holds only `{{#if …}}` or `{{/if}}` leaves no blank line.
- *   Go keeps such lines; confd's users ask to be rid of them.
- * - knownHelpersOnly, and syntax.ts with its allow-list: a misspelt helper is an error, not "".
+ * Compiles what the resources name, each file once. With a folder, what was compiled before is
+ * found there by content (see openUnitCache); the compiler is loaded only when something is not.
  */
-const compileOptions = {
-  noEscape: true,
-  preventIndent: true,
-  knownHelpersOnly: true,
-  knownHelpers: Object.fromEntries(
-    [...helpers.keys(), ...blocks, PRINT, HAND_OVER].map((name) => [name, true]),
-  ),
+export async function compileTemplates(
+  resources: readonly ConfigTemplate[],
+  cacheFolder?: string,
+): Promise<CompiledTemplate[]> {
+  const engine = createEngine()
+  const cache = cacheFolder === undefined ? undefined : openUnitCache(cacheFolder, dialect(engine))
+  const compiler = once(() => import('./compile.ts'))
+  const load = shareUnits((source) => loadUnit(engine, cache, compiler, source))
+  const compiled: CompiledTemplate[] = []
+  for (const resource of resources) {
+    const program = await linkTemplate(engine, resource, load).catch(toStepError)
+    compiled.push({ resource, program })
+  }
+  cache?.sweep()
+  return compiled
 }
 
-/** Returns a function that compiles; each file is parsed once, however many templates use it. */
-export function createCompiler(): (template: ConfigTemplate) => CompiledTemplate {
-  const engine = Handlebars.create()
-  const unitsOf = new Map<TemplateFiles, Map<string, Unit | StepError>>()
+/** Handlebars without its compiler: even a string among the partials could not become code. */
+function createEngine(): Engine {
+  // Its types say nothing of the runtime, which is a CommonJS module.
+  const { default: runtime } = handlebarsRuntime as unknown as { default: Engine }
+  return runtime.create()
+}
 
-  const unitAt = (files: TemplateFiles, file: string, included: boolean): Unit | StepError => {
-    const units = unitsOf.get(files) ?? new Map<string, Unit | StepError>()
-    unitsOf.set(files, units)
+/** What the checks and the code depend on, besides the template. */
+function dialect({ VERSION }: Engine): string {
+  const known = [...helpers].map(([name, { arity }]) => [name, arity[0], String(arity[1])])
+  return JSON.stringify([VERSION, known, blocks])
+}
+
+/** Templates of one folder share their files; the sources of two folders are never mixed. */
+function shareUnits(load: (source: UnitSource) => Promise<Unit | StepError>) {
+  const folders = new Map<TemplateFiles, Map<string, Promise<Unit | StepError>>>()
+  return async (files: TemplateFiles, file: string, included: boolean) => {
+    const units = folders.get(files) ?? new Map<string, Promise<Unit | StepError>>()
+    folders.set(files, units)
     const id = `${included} ${file}`
-    const known = units.get(id) ?? readUnit(engine, files, file, included)
-    units.set(id, known)
-    return known
-  }
-
-  return ({ template, files }) => {
-    const { units, problems } = collect(template, (file, included) => unitAt(files, file, included))
-    const main = units.get(template)
-    if (problems.length > 0 || main === undefined) {
-      throw new StepError('INPUT_INVALID', problems.join('\n'), { hint: 'Mend the template.' })
+    const bytes = files.get(file)
+    if (bytes === undefined) {
+      throw new StepError('INPUT_INVALID', `${file}: there is no such template`)
     }
-    const partials = Object.fromEntries([...units].map(([file, { run }]) => [file, run]))
-    return {
-      requirements: requirementsOf(template, main.program, (file) => units.get(file)),
-      render: (session) =>
-        main.run(Object.create(null), {
-          helpers: bindHelpers(session, nativeBlocks(engine)),
-          partials,
-          allowProtoPropertiesByDefault: false,
-          allowProtoMethodsByDefault: false,
-        }),
+    const partial = (name: string) =>
+      [`templates/${name}`, `templates/${name}.hbs`].find((path) => files.has(path))
+    const unit = units.get(id) ?? load({ file, bytes, included, partial })
+    units.set(id, unit)
+    return unit
+  }
+}
+
+async function loadUnit(
+  engine: Engine,
+  cache: UnitCache | undefined,
+  compiler: () => Promise<Compiler>,
+  source: UnitSource,
+): Promise<Unit | StepError> {
+  const key = cache?.keyOf(source) ?? ''
+  const found = cache?.find(key)
+  const keep = (unit: CompiledUnit, { script, make }: Started) => {
+    if (cache === undefined) return
+    compileAll(make)
+    cache.keep(key, { ...unit, machineCode: script.createCachedData() })
+  }
+  try {
+    if (found && namesTheSame(found, source)) {
+      const started = start(engine, source.file, found, found.machineCode)
+      if (started.script.cachedDataRejected) keep(found, started)
+      return started.unit
+    }
+  } catch {
+    // Whatever stands there, it is none of ours.
+  }
+  try {
+    const unit = (await compiler()).compileUnit(source)
+    const started = start(engine, source.file, unit)
+    keep(unit, started)
+    return started.unit
+  } catch (error) {
+    return toStepError(error)
+  }
+}
+
+interface Started {
+  unit: Unit
+  script: Script
+  make: UnitCode
+}
+
+function start(
+  engine: Engine,
+  file: string,
+  { code, needs, calls }: CompiledUnit,
+  machineCode?: Buffer,
+): Started {
+  const script = new Script(code, {
+    filename: file,
+    ...(machineCode && { cachedData: machineCode }),
+  })
+  const make = script.runInThisContext() as UnitCode
+  return { script, make, unit: { needs, calls, run: engine.template(make(optionsIn(file))) } }
+}
+
+/** A partial may have been added in the place of another one since. */
+function namesTheSame({ partials }: KeptUnit, { partial }: UnitSource): boolean {
+  return Object.entries(partials).every(([name, file]) => partial(name) === file)
+}
+
+/** As Handlebars would write them into the code, see shareOptions. */
+function optionsIn(source: string) {
+  return (name: string, data: unknown, line: number, column: number) => ({
+    name,
+    hash: {},
+    data,
+    loc: { source, start: { line, column } },
+  })
+}
+
+/** V8 keeps the code of a function only once it was called; without arguments they end at once. */
+function compileAll(make: UnitCode): void {
+  for (const part of Object.values(make(optionsIn('')))) {
+    if (typeof part !== 'function') continue
+    try {
+      part()
+    } catch {
+      // as expected
     }
   }
 }
 
-function nativeBlocks(engine: typeof Handlebars) {
-  const { each, with: withBlock } = engine.helpers
+async function linkTemplate(
+  engine: Engine,
+  { template, files }: ConfigTemplate,
+  load: ReturnType<typeof shareUnits>,
+): Promise<TemplateProgram> {
+  const { units, problems } = await collect(template, (file, included) =>
+    load(files, file, included),
+  )
+  const main = units.get(template)
+  if (problems.length > 0 || main === undefined) {
+    throw new StepError('INPUT_INVALID', problems.join('\n'), { hint: 'Mend the template.' })
+  }
+  const partials = Object.fromEntries([...units].map(([file, { run }]) => [file, run]))
+  const calls = new Set([...units.values()].flatMap((unit) => unit.calls))
+  const needs = new Map([...units].map(([file, unit]) => [file, unit.needs]))
+  return {
+    requirements: requirementsOf(template, (file) => needs.get(file)),
+    needs,
+    render: (session) =>
+      main.run(Object.create(null), {
+        helpers: bindHelpers(session, nativeBlocks(engine), calls),
+        partials,
+        allowProtoPropertiesByDefault: false,
+        allowProtoMethodsByDefault: false,
+      }),
+  }
+}
+
+function nativeBlocks({ helpers: { each, with: withBlock } }: Engine) {
   if (each === undefined || withBlock === undefined) {
     throw new StepError('INTERNAL', 'handlebars has no each and with')
   }
@@ -85,14 +203,14 @@ function nativeBlocks(engine: typeof Handlebars) {
 }
 
 /** The template and all it includes; partials that include each other are a problem. */
-function collect(
+async function collect(
   template: string,
-  unitAt: (file: string, included: boolean) => Unit | StepError,
-): { units: Map<string, Unit>; problems: string[] } {
+  load: (file: string, included: boolean) => Promise<Unit | StepError>,
+): Promise<{ units: Map<string, Unit>; problems: string[] }> {
   const units = new Map<string, Unit>()
   const problems: string[] = []
   const failed = new Set<string>()
-  const visit = (file: string, open: readonly string[]): void => {
+  const visit = async (file: string, open: readonly string[]): Promise<void> => {
     if (open.includes(file)) {
       const problem = `${file}: includes itself (${[...open, file].join(' → ')})`
       if (!failed.has(file)) problems.push(problem)
@@ -100,94 +218,15 @@ function collect(
       return
     }
     if (units.has(file) || failed.has(file)) return
-    const unit = unitAt(file, open.length > 0)
+    const unit = await load(file, open.length > 0)
     if (unit instanceof StepError) {
       failed.add(file)
       problems.push(unit.message)
       return
     }
-    for (const include of unit.includes) visit(include, [...open, file])
+    for (const { file: include } of unit.needs.includes) await visit(include, [...open, file])
     units.set(file, unit)
   }
-  visit(template, [])
+  await visit(template, [])
   return { units, problems }
-}
-
-function readUnit(
-  engine: typeof Handlebars,
-  files: TemplateFiles,
-  file: string,
-  included: boolean,
-): Unit | StepError {
-  try {
-    const source = decode(files, file)
-    refuseDeep(source, file)
-    const program = parse(engine, source, file)
-    const partial = (name: string) => partialFile(files, name)
-    const problems = checkAndRewrite(program, { fields: included, partial })
-    if (problems.length > 0) {
-      const lines = problems.map(({ line, text }) => `${file}:${line}: ${text}`)
-      return new StepError('INPUT_INVALID', [...new Set(lines)].join('\n'))
-    }
-    const includes = partialsIn(program).map((node) => partialName(node) ?? '')
-    return { file, program, includes, run: engine.compile(program, compileOptions) }
-  } catch (error) {
-    if (error instanceof StepError) return error
-    return new StepError('INPUT_INVALID', `${file}: cannot be compiled: ${describe(error)}`, {
-      cause: error,
-    })
-  }
-}
-
-function decode(files: TemplateFiles, file: string): string {
-  const bytes = files.get(file)
-  if (bytes === undefined)
-    throw new StepError('INPUT_INVALID', `${file}: there is no such template`)
-  let source: string
-  try {
-    source = new TextDecoder('utf-8', { fatal: true, ignoreBOM: true }).decode(bytes)
-  } catch {
-    throw new StepError('INPUT_INVALID', `${file}: is not UTF-8 text`)
-  }
-  if (source.startsWith('\ufeff')) {
-    throw new StepError('INPUT_INVALID', `${file}:1: begins with an invisible byte order mark`)
-  }
-  return source
-}
-
-/** Handlebars tells the line of a syntax error in its text, or as lineNumber; nowhere else. */
-function parse(engine: typeof Handlebars, source: string, file: string): ProgramNode {
-  try {
-    return engine.parse(source, { srcName: file }) as unknown as ProgramNode
-  } catch (error) {
-    const text = describe(error)
-    const told = (error as { lineNumber?: number }).lineNumber
-    const line = told ?? Number(/line (\d+)/.exec(text)?.[1] ?? 1)
-    const [first = '', near] = text.split('\n')
-    const what = near === undefined ? first : `syntax error near ${near.trim()}`
-    throw new StepError('INPUT_INVALID', `${file}:${line}: ${what}`, { cause: error })
-  }
-}
-
-/** The time Handlebars takes grows with the square of the nesting. */
-function refuseDeep(source: string, file: string): void {
-  const bare = source.replace(/\{\{~?!--[\s\S]*?--~?\}\}|\{\{~?![\s\S]*?\}\}/g, '')
-  let depth = 0
-  for (const [, kind] of bare.matchAll(/\{\{~?(#|\^(?!~?\}\})|\/)/g)) {
-    depth += kind === '/' ? -1 : 1
-    if (depth <= DEEPEST) continue
-    throw new StepError('INPUT_INVALID', `${file}: blocks are nested more than ${DEEPEST} deep`)
-  }
-}
-
-function partialFile(files: TemplateFiles, name: string): string | undefined {
-  return [`templates/${name}`, `templates/${name}.hbs`].find((file) => files.has(file))
-}
-
-function partialsIn(program: ProgramNode | undefined): PartialNode[] {
-  return (program?.body ?? []).flatMap((node: Statement) => {
-    if (node.type === 'PartialStatement') return [node]
-    if (node.type !== 'BlockStatement') return []
-    return [...partialsIn(node.program), ...partialsIn(node.inverse)]
-  })
 }

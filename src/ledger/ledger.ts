@@ -89,7 +89,54 @@ export interface HistoryQuery {
 }
 
 /**
- * The record of releases and deployments. A driver is a function that returns one of these; every
+ * A value of the config centre as a record may hold it. `withheld`: there was one, a secret in
+ * clear, that the ledger must not hold.
+ */
+export type KeptValue =
+  | { state: 'absent' }
+  | { state: 'kept'; text: string }
+  | { state: 'withheld' }
+
+export interface KeyChange {
+  key: string
+  before: KeptValue
+  after: KeptValue
+}
+
+/** Keys that somebody changed at once. It is never edited, and never removed. */
+export interface ConfigChangeSet {
+  id: string
+  /** Counts up in the order of recording, through all applications; times may not. */
+  number: number
+  app: string
+  environment: string
+  by: string
+  reason: string | undefined
+  /** ISO 8601, UTC. */
+  at: string
+  /** In the order they were given; each key once. */
+  changes: KeyChange[]
+}
+
+export type ConfigChangeStart = Pick<
+  ConfigChangeSet,
+  'app' | 'environment' | 'by' | 'reason' | 'changes'
+>
+
+export interface ConfigChangeQuery {
+  app?: string | undefined
+  environment?: string | undefined
+  /** Only change sets that have this key, and of them only its change. */
+  key?: string | undefined
+  /** The id of a change set: only those recorded after it. */
+  after?: string | undefined
+  /** The id of a change set: only those recorded before it. */
+  before?: string | undefined
+  limit: number
+}
+
+/**
+ * The record of releases, deployments and config changes. A driver is a function that returns one of these; every
  * driver passes test/ledger/ledger-conformance.ts. Times are ISO 8601 in UTC.
  */
 export interface Ledger {
@@ -116,6 +163,11 @@ export interface Ledger {
   /** Keeps a config revision's content by its hash; values that are secret must not be in it. */
   recordConfigRevision(revision: string, content: string): Promise<void>
   findConfigRevision(revision: string): Promise<string | undefined>
+  /** Records a change that was made: all its keys or none, at least one. */
+  recordConfigChange(set: ConfigChangeStart): Promise<ConfigChangeSet>
+  /** Newest first. NOT_FOUND when `after` or `before` is not in the ledger. */
+  configChanges(query: ConfigChangeQuery): Promise<ConfigChangeSet[]>
+  findConfigChange(id: string): Promise<ConfigChangeSet | undefined>
   /** Takes the lock, or CONFLICT naming its owner, reason and expiry. An expired lock is taken over. */
   lock(app: string, environment: string, owner: string, reason: string, ttl: number): Promise<Lock>
   /** The lock as it is held now, by whomever; undefined when there is none or it has expired. */

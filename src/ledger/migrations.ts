@@ -12,21 +12,27 @@ export interface MigrationOptions {
 /** Brings a database to the newest schema. Safe when several processes open it at once. */
 export async function migrate(db: Kysely<Schema>, options: MigrationOptions): Promise<void> {
   const migrations = allMigrations(options.tableOptions)
-  const known = Object.keys(migrations)
-  const done = await doneMigrations(db, options.name)
-  const unknown = done.find((name) => !known.includes(name))
-  if (unknown !== undefined) {
-    throw new StepError(
-      'CONFLICT',
-      `ledger ${options.name} has schema ${unknown}, this crosscloud knows up to ${known.at(-1)}`,
-      { hint: 'A newer crosscloud wrote it. Update this one to the same version.' },
-    )
-  }
-  if (done.length === known.length) return
+  const done = await checkedMigrations(db, options.name)
+  if (done.length === Object.keys(migrations).length) return
   const { Migrator } = await import('kysely')
   const migrator = new Migrator({ db, provider: { getMigrations: async () => migrations } })
   const { error } = await migrator.migrateToLatest()
   if (error) throw error
+}
+
+/** The migrations a database has had. Refuses, by reading alone, what is no ledger or a newer one. */
+export async function checkedMigrations(db: Kysely<Schema>, name: string): Promise<string[]> {
+  const known = Object.keys(allMigrations(undefined))
+  const done = await doneMigrations(db, name)
+  const unknown = done.find((name) => !known.includes(name))
+  if (unknown !== undefined) {
+    throw new StepError(
+      'CONFLICT',
+      `ledger ${name} has schema ${unknown}, this crosscloud knows up to ${known.at(-1)}`,
+      { hint: 'A newer crosscloud wrote it. Update this one to the same version.' },
+    )
+  }
+  return done
 }
 
 const MIGRATIONS_TABLE = 'kysely_migration'
@@ -51,18 +57,22 @@ async function doneMigrations(db: Kysely<Schema>, name: string): Promise<string[
  * without its length, and any integer as 64 bits.
  */
 function allMigrations(tableOptions: RawBuilder<unknown> | undefined): Record<string, Migration> {
-  return { '0001-first': { up: (db: Kysely<unknown>) => first(db, tableOptions) } }
+  const prepared = (migration: typeof first): Migration => ({
+    async up(db: Kysely<unknown>) {
+      const { sql } = await import('kysely')
+      const table: CreateTable = (name) => {
+        const builder = db.schema.createTable(name)
+        return tableOptions ? builder.modifyEnd(tableOptions) : builder
+      }
+      await migration(db, table, sql`longtext`)
+    },
+  })
+  return { '0001-first': prepared(first), '0002-config-changes': prepared(configChanges) }
 }
 
 type CreateTable = (name: string) => CreateTableBuilder<string>
 
-async function first(db: Kysely<unknown>, tableOptions: RawBuilder<unknown> | undefined) {
-  const { sql } = await import('kysely')
-  const longText = sql`longtext`
-  const table: CreateTable = (name) => {
-    const builder = db.schema.createTable(name)
-    return tableOptions ? builder.modifyEnd(tableOptions) : builder
-  }
+async function first(db: Kysely<unknown>, table: CreateTable, longText: RawBuilder<unknown>) {
   await createCounters(db, table)
   await createReleases(table, longText)
   await createIndexes(db, 'releases', {
@@ -181,6 +191,49 @@ async function createConfigAndLocks(table: CreateTable, longText: RawBuilder<unk
     .addColumn('expires_at', 'varchar(24)', (column) => column.notNull())
     .addPrimaryKeyConstraint('locks_key', ['app', 'environment'])
     .execute()
+}
+
+/**
+ * MySQL cannot roll back DDL, so this one can be run again after it was cut off. All its indexes
+ * are unique ones, for those are made together with their table.
+ */
+async function configChanges(
+  db: Kysely<unknown>,
+  table: CreateTable,
+  longText: RawBuilder<unknown>,
+) {
+  await table('config_changes')
+    .ifNotExists()
+    .addColumn('number', 'bigint', (column) => column.primaryKey().notNull())
+    .addColumn('app', 'varchar(63)', (column) => column.notNull())
+    .addColumn('environment', 'varchar(63)', (column) => column.notNull())
+    .addColumn('changed_by', 'varchar(255)', (column) => column.notNull())
+    .addColumn('reason', longText)
+    .addColumn('changed_at', 'varchar(24)', (column) => column.notNull())
+    .addUniqueConstraint('config_changes_app', ['app', 'environment', 'number'])
+    .addForeignKeyConstraint('config_changes_application', ['app'], 'applications', ['name'])
+    .execute()
+
+  await table('config_change_keys')
+    .ifNotExists()
+    .addColumn('number', 'bigint', (column) => column.notNull())
+    .addColumn('position', 'integer', (column) => column.notNull())
+    .addColumn('key_name', 'varchar(1024)', (column) => column.notNull())
+    .addColumn('key_hash', 'varchar(64)', (column) => column.notNull())
+    .addColumn('before_state', 'varchar(8)', (column) => column.notNull())
+    .addColumn('before_text', longText)
+    .addColumn('after_state', 'varchar(8)', (column) => column.notNull())
+    .addColumn('after_text', longText)
+    .addPrimaryKeyConstraint('config_change_keys_key', ['number', 'position'])
+    .addUniqueConstraint('config_change_keys_name', ['key_hash', 'number'])
+    .addForeignKeyConstraint('config_change_keys_set', ['number'], 'config_changes', ['number'])
+    .execute()
+
+  const name = 'config-change'
+  const records = db.withTables<Pick<Schema, 'counters'>>()
+  const counter = records.selectFrom('counters').select('name').where('name', '=', name)
+  if (await counter.executeTakeFirst()) return
+  await records.insertInto('counters').values({ name, value: 0 }).execute()
 }
 
 async function createIndexes(

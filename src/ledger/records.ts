@@ -1,6 +1,7 @@
 import { sha256 } from '../core/digest.ts'
 import { StepError } from '../core/errors.ts'
 import { type Access, accessTo, type Database, timestamp } from './access.ts'
+import { createConfigChanges } from './config-changes.ts'
 import { createDeployments } from './deployments.ts'
 import type { Ledger } from './ledger.ts'
 import { createLocks } from './locks.ts'
@@ -16,6 +17,7 @@ export function createLedger(database: Database): Ledger {
     ...createReleases(access),
     ...createDeployments(access),
     ...createConfigRevisions(access),
+    ...createConfigChanges(access),
     ...createLocks(access),
     close() {
       closing ??= database.close()

@@ -1,4 +1,4 @@
-import type { DeploymentState } from './ledger.ts'
+import type { DeploymentState, KeptValue } from './ledger.ts'
 
 /**
  * The tables as the newest migration leaves them. Flags are 0 or 1, times ISO 8601 in UTC with
@@ -11,6 +11,8 @@ export interface Schema {
   deployments: DeploymentsTable
   deployment_hosts: DeploymentHostsTable
   config_revisions: ConfigRevisionsTable
+  config_changes: ConfigChangesTable
+  config_change_keys: ConfigChangeKeysTable
   locks: LocksTable
 }
 
@@ -22,7 +24,7 @@ export interface ApplicationsTable {
   created_at: string
 }
 
-export type Counter = 'release' | 'deployment' | 'lock'
+export type Counter = 'release' | 'deployment' | 'lock' | 'config-change'
 
 export interface CountersTable {
   name: Counter
@@ -81,6 +83,32 @@ export interface ConfigRevisionsTable {
   revision: string
   content: string
   recorded_at: string
+}
+
+/** Rows here and in `config_change_keys` are only ever added. The id is `c` and the number. */
+export interface ConfigChangesTable {
+  number: number
+  app: string
+  environment: string
+  changed_by: string
+  reason: string | null
+  changed_at: string
+}
+
+/** `json`: the text is kept as a JSON string, because it has characters that SQLite would cut at. */
+export type KeptState = KeptValue['state'] | 'json'
+
+/** One key of the change set with this number; the texts are null unless something was kept. */
+export interface ConfigChangeKeysTable {
+  number: number
+  position: number
+  key_name: string
+  /** SHA-256 of the key in hex: keys are too long for MySQL's indexes, and its collations pad. */
+  key_hash: string
+  before_state: KeptState
+  before_text: string | null
+  after_state: KeptState
+  after_text: string | null
 }
 
 /** A row is a lock somebody took and did not give back; it may have expired. */

@@ -1,10 +1,11 @@
-import { mkdir, open } from 'node:fs/promises'
+import { randomUUID } from 'node:crypto'
+import { access, constants, link, mkdir, open, rm, stat } from 'node:fs/promises'
 import { dirname, resolve } from 'node:path'
 import type { Dialect, Kysely } from 'kysely'
 import { describe, errorCodeOf, explain, StepError, throwIfCancelled } from '../core/errors.ts'
 import { ledgerError, patiently } from './access.ts'
 import type { Ledger } from './ledger.ts'
-import { migrate } from './migrations.ts'
+import { checkedMigrations, migrate } from './migrations.ts'
 import { createLedger } from './records.ts'
 import type { Schema } from './schema.ts'
 
@@ -36,7 +37,7 @@ export async function openSqliteLedger(
   const translate = (error: unknown) => translateSqlite(name, error)
   throwIfCancelled(signal)
   try {
-    await createFile(file)
+    await assureFile(file, name)
     const connection = await connect(file)
     const { db } = connection
     const close = () => disconnect(connection)
@@ -52,13 +53,60 @@ export async function openSqliteLedger(
   }
 }
 
-/** SQLite gives its -wal and -shm files the mode of the database. */
-async function createFile(file: string): Promise<void> {
+/**
+ * Makes the ledger if there is none. One that is there is not opened to try it: closing a file
+ * drops all locks this process has on it, another ledger's too (https://sqlite.org/howtocorrupt.html).
+ */
+async function assureFile(file: string, name: string): Promise<void> {
   try {
-    await mkdir(dirname(file), { recursive: true, mode: 0o700 })
-    await (await open(file, 'a', 0o600)).close()
+    const isFolder = (await stat(file)).isDirectory()
+    if (!isFolder) return await access(file, constants.R_OK | constants.W_OK)
   } catch (error) {
-    throw explain(`ledger sqlite:${file}`, error)
+    if (errorCodeOf(error) === 'ENOENT') return await createFile(file, name)
+    throw explain(`ledger ${name}`, error)
+  }
+  throw new StepError('INPUT_INVALID', `ledger ${name} is a folder`, {
+    hint: 'Name a file in it: sqlite:path/ledger.db.',
+  })
+}
+
+/**
+ * A new ledger is made in memory and appears at its path whole or not at all: a failure leaves no
+ * file, and nobody opens a half-made one. Of two that make it at once, the first one's stays.
+ * SQLite gives its -wal and -shm files the mode of the database.
+ */
+async function createFile(file: string, name: string): Promise<void> {
+  const memory = await connect(':memory:')
+  const made = `${file}.${randomUUID()}.new`
+  try {
+    await prepare(memory, name)
+    await mkdir(dirname(file), { recursive: true, mode: 0o700 })
+    const handle = await open(made, 'wx', 0o600)
+    try {
+      memory.handle.prepare('vacuum into ?').run(made)
+      await handle.sync()
+    } finally {
+      await handle.close()
+    }
+    await publish(made, file)
+  } catch (error) {
+    // SQLite's errors are translated where all of them are.
+    throw primaryCode(error) ? error : explain(`ledger ${name}`, error)
+  } finally {
+    await disconnect(memory)
+    await rm(made, { force: true })
+  }
+}
+
+/** Gives the file its name unless it is taken. Some file systems cannot: there it begins empty. */
+async function publish(made: string, file: string): Promise<void> {
+  try {
+    await link(made, file)
+  } catch (error) {
+    const code = errorCodeOf(error) ?? ''
+    if (code === 'EEXIST') return
+    if (!['EPERM', 'ENOTSUP', 'EOPNOTSUPP', 'ENOSYS', 'EMLINK'].includes(code)) throw error
+    await (await open(file, 'a', 0o600)).close()
   }
 }
 
@@ -115,7 +163,7 @@ function beginWriting(handle: Handle): void {
 function beginReading(handle: Handle): void {
   handle.exec('begin')
   try {
-    handle.exec('select 1 from counters')
+    handle.exec('select 1 from sqlite_schema')
   } catch (error) {
     rollback(handle)
     throw error
@@ -129,17 +177,27 @@ function rollback(handle: Handle): void {
 
 /** SQLite can roll back its DDL, so one transaction is all the lock that migrations need. */
 async function prepare({ handle, db }: Connection, name: string): Promise<void> {
-  handle.exec('pragma journal_mode = wal; pragma foreign_keys = on')
   await db.connection().execute(async (connection) => {
-    beginWriting(handle)
-    try {
-      await migrate(connection, { name })
-      handle.exec('commit')
-    } catch (error) {
-      rollback(handle)
-      throw error
-    }
+    // Another program's file is not changed, and the journal's mode is written into it.
+    await within(handle, beginReading, () => checkedMigrations(connection, name))
+    handle.exec('pragma journal_mode = wal; pragma foreign_keys = on')
+    await within(handle, beginWriting, () => migrate(connection, { name }))
   })
+}
+
+async function within(
+  handle: Handle,
+  begin: (handle: Handle) => void,
+  work: () => Promise<unknown>,
+): Promise<void> {
+  begin(handle)
+  try {
+    await work()
+    handle.exec('commit')
+  } catch (error) {
+    rollback(handle)
+    throw error
+  }
 }
 
 /** Brings everything into the one file, so that it may be copied or cached alone. */

@@ -1,13 +1,17 @@
 import { resolve } from 'node:path'
 import { z } from 'zod'
+import { runCheckCommands } from '../config/check-command.ts'
 import { writeFiles } from '../config/place.ts'
 import { readTemplateFolder } from '../config/resources.ts'
+import { writeArchive } from '../config/tar.ts'
 import { withDigest } from '../registry/reference.ts'
+import type { EnvironmentSettings } from '../settings.ts'
 import { findRelease } from './deploy.ts'
 import { releaseName } from './inputs.ts'
 import { openImage } from './remote-image.ts'
-import { renderFor, renderTemplates } from './rendering.ts'
-import { defineStep } from './step.ts'
+import { diffFolder, diffRunning, type RenderedDiff } from './rendered-diff.ts'
+import { type Rendering, renderFor, renderTemplates } from './rendering.ts'
+import { type Context, defineStep } from './step.ts'
 
 export const renderConfig = defineStep({
   name: 'render-config',
@@ -18,45 +22,91 @@ export const renderConfig = defineStep({
     release: releaseName.optional().describe('Use the templates inside this release'),
     templates: z.string().optional().describe('Use the templates of this folder'),
     out: z.string().optional().describe('Folder to write the files to'),
+    tar: z.string().optional().describe('Tar archive to write the files to, with owner and mode'),
     check: z.boolean().default(false).describe('Render and check everything, write nothing'),
+    runChecks: z
+      .boolean()
+      .default(false)
+      .describe('Run the check_cmd of each template on this machine, without a shell'),
+    diff: z
+      .string()
+      .optional()
+      .describe('Show what differs from a folder, or from what runs: `running`'),
   }),
   outputs: z.object({
     environment: z.string().describe('Environment whose values were used'),
     configRevision: z.string().describe('Hash over keys, values and templates'),
     files: z.array(z.string()).describe('Paths inside the container'),
     out: z.string().optional().describe('Folder they were written to'),
+    tar: z.string().optional().describe('Archive they were written to'),
+    checked: z.array(z.string()).describe('Files that passed their check_cmd'),
+    changed: z.array(z.string()).optional().describe('Files that differ, where compared'),
+    diff: z.array(z.string()).optional().describe('The differences, without any secret'),
   }),
   fromSettings: ({ image }) => ({ templates: image?.templates }),
-  report: ({ environment, configRevision, files, out }) => [
+  report: ({ environment, configRevision, files, out, tar, changed, diff }) => [
     `Config of ${environment} is complete: ${configRevision}`,
-    ...files.map((path) => `${out ? 'Wrote ' : 'Checked'}  ${path}`),
+    ...files.map((path) => `${out || tar ? 'Wrote ' : 'Checked'}  ${path}`),
+    ...(changed?.length === 0 ? ['Nothing differs.'] : []),
+    ...(diff ?? []),
   ],
-  async run({ env, release: name, templates, out, check }, context) {
+  async run(inputs, context) {
+    const { env, release, templates, check, runChecks } = inputs
     const environment = await context.environment(env)
-    const rendering = name
-      ? await renderRelease(name)
+    const rendering = release
+      ? await renderRelease(release, environment, context)
       : await renderTemplates(
           environment,
           await readTemplateFolder(resolve(context.cwd, templates ?? 'deploy')),
           context,
         )
-    const written = check ? undefined : out
-    if (written !== undefined) await writeFiles(resolve(context.cwd, written), rendering.files)
+    const checked = runChecks ? await checkFiles(rendering, context) : []
+    const difference = await compare(inputs.diff, rendering, environment, context)
+    const { out, tar } = check ? {} : inputs
+    if (out !== undefined) {
+      await writeFiles(resolve(context.cwd, out), rendering.files, context.signal)
+    }
+    if (tar !== undefined) {
+      await writeArchive(resolve(context.cwd, tar), rendering.files)
+    }
     return {
       environment: env,
       configRevision: rendering.revision,
       files: rendering.files.map(({ path }) => path),
-      out: written,
-    }
-
-    async function renderRelease(text: string) {
-      const { digest } = await findRelease(text, await context.ledger())
-      const image = await openImage(
-        await context.registry(),
-        withDigest(environment.image, digest),
-        { what: `${text} for ${env}:` },
-      )
-      return renderFor(environment, image, context)
+      out,
+      tar,
+      checked,
+      changed: difference?.changed,
+      diff: difference?.lines,
     }
   },
 })
+
+async function renderRelease(name: string, environment: EnvironmentSettings, context: Context) {
+  const { digest } = await findRelease(name, await context.ledger())
+  const image = await openImage(await context.registry(), withDigest(environment.image, digest), {
+    what: `${name} for ${environment.name}:`,
+  })
+  return renderFor(environment, image, context)
+}
+
+async function checkFiles({ templates, files }: Rendering, context: Context): Promise<string[]> {
+  const { secrets, signal, log } = context
+  const { passed, skipped } = await runCheckCommands(templates, files, {
+    mask: secrets.mask,
+    signal,
+  })
+  for (const line of skipped) log.warn(line)
+  return passed
+}
+
+function compare(
+  diff: string | undefined,
+  rendering: Rendering,
+  environment: EnvironmentSettings,
+  context: Context,
+): Promise<RenderedDiff> | undefined {
+  if (diff === undefined) return undefined
+  if (diff === 'running') return diffRunning(rendering, environment, context)
+  return diffFolder(resolve(context.cwd, diff), rendering)
+}

@@ -1,8 +1,20 @@
-import { type RenderedFile, renderAll } from '../config/render.ts'
-import { readTemplates } from '../config/resources.ts'
-import { configRevision, describeRevision, revisionInput } from '../config/revision.ts'
+import { join } from 'node:path'
+import { prefetchLookups } from '../config/lookups.ts'
+import { type Rendered, type RenderedFile, renderAll } from '../config/render.ts'
+import { type ConfigTemplate, readTemplates, type TemplateFiles } from '../config/resources.ts'
+import {
+  configRevision,
+  describeRevision,
+  fingerprintKey,
+  revisionInput,
+} from '../config/revision.ts'
+import { type ConfigSchema, readConfigSchema } from '../config/schema.ts'
+import type { ConfigSnapshot } from '../config/store.ts'
+import { compileTemplates } from '../config/templates.ts'
 import type { Digest } from '../core/digest.ts'
+import { StepError, toStepError } from '../core/errors.ts'
 import type { EnvironmentSettings } from '../settings.ts'
+import { type EnvironmentConfig, readConfig } from './environment-config.ts'
 import { type RemoteImage, readLayerFiles, TEMPLATES_FOLDER } from './remote-image.ts'
 import type { Context } from './step.ts'
 
@@ -10,8 +22,14 @@ import type { Context } from './step.ts'
 export interface Rendering {
   files: RenderedFile[]
   revision: Digest
-  /** What the ledger keeps of the revision; no value in clear. */
+  /** What the ledger keeps of the revision; no secret in clear. */
   description: string
+  templates: readonly ConfigTemplate[]
+  config: EnvironmentConfig
+  /** Keys that templates look for and nobody has set, a line each. */
+  warnings: readonly string[]
+  /** The same templates with other values. */
+  render(snapshot: ConfigSnapshot): Rendered
 }
 
 /** Renders the templates inside an image with an environment's values. */
@@ -28,15 +46,64 @@ export async function renderFor(
 /** Renders template files with one snapshot of an environment's config centre. */
 export async function renderTemplates(
   environment: EnvironmentSettings,
-  source: ReadonlyMap<string, Buffer>,
+  source: TemplateFiles,
   context: Context,
 ): Promise<Rendering> {
-  const templates = readTemplates(source)
-  const snapshot =
-    templates.length === 0
-      ? new Map<string, string>()
-      : await (await context.configStore(environment)).snapshot(['/'])
-  const files = renderAll({ templates, snapshot, environment: environment.name })
-  const input = revisionInput(templates, snapshot, files)
-  return { files, revision: configRevision(input), description: describeRevision(input) }
+  const templates = source.size === 0 ? [] : readTemplates(source)
+  const schema = await readConfigSchema(source)
+  const roots = [...new Set(templates.flatMap((template) => template.roots))]
+  const config = await readConfig(environment, roots, schema, context)
+  let problems = schemaProblems(schema, config)
+  const compiled = await compileTemplates(templates, join(context.cacheFolder, 'compiled'))
+  const lookups = await prefetchLookups(compiled, context)
+  const render = (snapshot: ConfigSnapshot, locked?: EnvironmentConfig['locked']) =>
+    renderAll({ templates: compiled, snapshot, locked, lookups, environment: environment.name })
+  let rendered: Rendered = { files: [], warnings: [] }
+  let hint: string | undefined
+  try {
+    rendered = render(config.values, config.locked)
+  } catch (error) {
+    // Once more with all keys, to tell a key that is missing from one that the template cannot see.
+    const all = await readConfig(environment, ['/'], schema, context)
+    const told = toStepError(await attempt(() => render(all.values, all.locked), error))
+    const lines = told.message.split('\n')
+    const known = (problem: string) =>
+      lines.some((line) => line.startsWith(problem.replace(/;.*/, ' ')))
+    problems = [...lines, ...problems.filter((problem) => !known(problem))]
+    hint = told.hint
+  }
+  if (problems.length > 0) {
+    const advice = hint ?? 'Mend the values with `crosscloud config set`, or the schema.'
+    throw new StepError('INPUT_INVALID', problems.join('\n'), { hint: advice })
+  }
+  const described = describeFiles(templates, rendered.files, config)
+  return { ...rendered, templates, config, render, ...described }
+}
+
+async function attempt(work: () => unknown, otherwise: unknown): Promise<unknown> {
+  try {
+    work()
+    return otherwise
+  } catch (error) {
+    return error
+  }
+}
+
+function schemaProblems(schema: ConfigSchema | undefined, config: EnvironmentConfig): string[] {
+  if (schema === undefined) return []
+  return [...schema.check(config.values), ...schema.missing(new Set(config.stored.keys()))]
+}
+
+function describeFiles(
+  templates: readonly ConfigTemplate[],
+  files: readonly RenderedFile[],
+  { values, ring, isSecret, keepable }: EnvironmentConfig,
+) {
+  const input = revisionInput(templates, files, (key) => ({
+    value: values.get(key) ?? '',
+    secret: isSecret(key),
+    kept: keepable(key),
+  }))
+  const key = ring && fingerprintKey(ring.active.bytes)
+  return { revision: configRevision(input, key), description: describeRevision(input, key) }
 }

@@ -1,4 +1,5 @@
 import type { z } from 'zod'
+import type { KeyRing } from '../config/seal.ts'
 import type { ConfigStore } from '../config/store.ts'
 import type { Log } from '../core/log.ts'
 import type { Secrets } from '../core/secrets.ts'
@@ -25,6 +26,8 @@ export interface Context {
   registry(): Promise<RegistryClient>
   ledger(): Promise<Ledger>
   configStore(environment: EnvironmentSettings): Promise<ConfigStore>
+  /** The keys for its encrypted values, where any are given. */
+  configKeys(environment: EnvironmentSettings): Promise<KeyRing | undefined>
   hosts(environment: EnvironmentSettings): Promise<Host[]>
   /** Who does this, why and from where, as far as the surroundings tell. */
   readonly actor: Actor

@@ -4,6 +4,7 @@ import t from 'tap'
 import { parseCommand, runCheckCommands } from '../../src/config/check-command.ts'
 import { renderAll } from '../../src/config/render.ts'
 import { readTemplates } from '../../src/config/resources.ts'
+import { compileTemplates } from '../../src/config/templates.ts'
 
 t.test('a command without a shell', async (t) => {
   const table: [text: string, words: string[]][] = [
@@ -44,7 +45,8 @@ async function check(checkCmd: string) {
   ])
   const templates = readTemplates(files)
   const snapshot = new Map([['/p', 'sentinel']])
-  const rendered = renderAll({ templates, snapshot, environment: 'x' })
+  const compiled = await compileTemplates(templates)
+  const { files: rendered } = renderAll({ templates: compiled, snapshot, environment: 'x' })
   return runCheckCommands(templates, rendered, {
     mask: (text) => text.replaceAll('sentinel', '***'),
   })

@@ -284,7 +284,10 @@ t.test('the file itself', async (t) => {
     })
     const path = put('.yaml', '')
     writeFileSync(path, Buffer.from([0x61, 0x3a, 0x20, 0xff]))
-    await t.rejects(openFileStore(path).snapshot(['/']), { code: 'INPUT_INVALID', message: /UTF-8/ })
+    await t.rejects(openFileStore(path).snapshot(['/']), {
+      code: 'INPUT_INVALID',
+      message: /UTF-8/,
+    })
   })
   t.test('keeps its mode and its link; nothing else is left', async (t) => {
     const inside = join(folder, 'links')

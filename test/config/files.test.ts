@@ -22,9 +22,11 @@ import {
   configRevision,
   describeRevision,
   fingerprintKey,
+  keptKeys,
   revisionInput,
 } from '../../src/config/revision.ts'
 import { suggest } from '../../src/config/suggest.ts'
+import { compileTemplates } from '../../src/config/templates.ts'
 import { sha256 } from '../../src/core/digest.ts'
 import { isStepError, type StepError } from '../../src/core/errors.ts'
 
@@ -288,34 +290,43 @@ t.test('revisions', async (t) => {
       'templates/b': 'u={{getv "/user"}} {{getv "/none" "d"}}',
     }),
   )
-  const of = (values: Record<string, string>, use = templates) => {
+  const of = async (values: Record<string, string>, use = templates) => {
     const snapshot = new Map(Object.entries(values))
-    return revisionInput(use, snapshot, renderAll({ templates: use, snapshot, environment: 'x' }))
+    const { files } = renderAll({
+      templates: await compileTemplates(use),
+      snapshot,
+      environment: 'x',
+    })
+    return revisionInput(use, files, (name) => {
+      const value = snapshot.get(name) ?? ''
+      const secret = name === '/pin'
+      return { value, secret, kept: secret ? 'enc:v1:x' : value }
+    })
   }
   const key = fingerprintKey('0123456789abcdef0123')
   const base = { '/pin': '4711', '/user': 'app', '/unused': 'u' }
-  t.same([...of(base).keys].sort(), [
-    ['/pin', '4711'],
-    ['/user', 'app'],
+  t.same([...(await of(base)).keys].sort(), [
+    ['/pin', { value: '4711', secret: true, kept: 'enc:v1:x' }],
+    ['/user', { value: 'app', secret: false, kept: 'app' }],
   ])
 
   t.test('are the same for the same input, in any order', async (t) => {
-    t.match(configRevision(of(base)), /^sha256:[0-9a-f]{64}$/)
-    const turned = of(
+    t.match(configRevision(await of(base)), /^sha256:[0-9a-f]{64}$/)
+    const turned = await of(
       { '/user': 'app', '/pin': '4711', '/unused': 'other' },
       templates.toReversed(),
     )
-    t.equal(configRevision(turned), configRevision(of(base)))
-    t.equal(configRevision(turned, key), configRevision(of(base), key))
-    t.equal(describeRevision(turned, key), describeRevision(of(base), key))
+    t.equal(configRevision(turned), configRevision(await of(base)))
+    t.equal(configRevision(turned, key), configRevision(await of(base), key))
+    t.equal(describeRevision(turned, key), describeRevision(await of(base), key))
   })
   t.test('differ with any value, template, mode, owner, path', async (t) => {
-    const input = of(base)
+    const input = await of(base)
     const [first, ...rest] = input.files
     if (first === undefined) throw new Error('no file')
     const others = [
-      of({ ...base, '/pin': '4712' }),
-      of({ ...base, '/user': 'app ' }),
+      await of({ ...base, '/pin': '4712' }),
+      await of({ ...base, '/user': 'app ' }),
       {
         ...input,
         templates: new Map([...input.templates, ['templates/a', Buffer.from('p=4711')] as const]),
@@ -332,8 +343,8 @@ t.test('revisions', async (t) => {
     t.equal(new Set(all).size, all.length)
   })
   t.test('tell which keys changed, and nothing of the values', async (t) => {
-    const before = describeRevision(of(base), key)
-    const after = describeRevision(of({ ...base, '/pin': '4712' }), key)
+    const before = describeRevision(await of(base), key)
+    const after = describeRevision(await of({ ...base, '/pin': '4712' }), key)
     t.same(changedKeys(before, after), { added: [], removed: [], changed: ['/pin'], unknown: [] })
     t.same(changedKeys(before, before), { added: [], removed: [], changed: [], unknown: [] })
     const without = readTemplates(
@@ -342,14 +353,26 @@ t.test('revisions', async (t) => {
         'templates/b': '{{getv "/user"}}',
       }),
     )
-    const fewer = describeRevision(of(base, without), key)
+    const fewer = describeRevision(await of(base, without), key)
     t.same(changedKeys(before, fewer).removed, ['/pin'])
     t.same(changedKeys(fewer, before).added, ['/pin'])
-    const other = describeRevision(of(base), fingerprintKey('another secret of the shop'))
-    t.same(changedKeys(before, other).unknown, ['/pin', '/user'])
-    const bare = describeRevision(of(base))
-    t.same(changedKeys(bare, bare).unknown, ['/pin', '/user'])
-    for (const text of [before, bare]) t.notMatch(text, /4711|"app"/)
+    const other = describeRevision(await of(base), fingerprintKey('another secret of the shop'))
+    t.same(changedKeys(before, other).unknown, ['/pin'])
+    const bare = describeRevision(await of(base))
+    t.same(changedKeys(bare, bare).unknown, ['/pin'])
+    const moved = describeRevision(await of({ ...base, '/user': 'other' }), key)
+    t.same(changedKeys(before, moved).changed, ['/user'])
+    for (const text of [before, bare]) t.notMatch(text, /4711/)
+    t.same(keptKeys(bare), {
+      values: new Map([
+        ['/pin', 'enc:v1:x'],
+        ['/user', 'app'],
+      ]),
+      withheld: [],
+    })
+    const input = await of(base)
+    const keys = new Map(input.keys).set('/pin', { value: '4711', secret: true, kept: null })
+    t.same(keptKeys(describeRevision({ ...input, keys }, key)).withheld, ['/pin'])
     // Whoever has the ledger alone cannot find a four-digit PIN by trying them all.
     for (const text of [before, bare]) {
       for (let pin = 0; pin < 10_000; pin++) {

@@ -9,7 +9,7 @@ import {
   sealedWith,
   unseal,
 } from '../../src/config/seal.ts'
-import { createShow, isSecret } from '../../src/config/secrecy.ts'
+import { createShow, isSecret, keepable } from '../../src/config/secrecy.ts'
 
 const first = makeKey('first')
 const ring = parseKeyRing(first, 'test')
@@ -122,10 +122,21 @@ t.test('what is secret', async (t) => {
   )
 
   const show = createShow()
-  t.equal(show('/a', ' x\u00a0'), '" x\u00a0"')
-  t.match(show('/a/token', 'abc'), /^\(secret [0-9a-f]{8}\)$/)
-  t.equal(show('/a/token', 'abc'), show('/b/token', 'abc'))
-  t.not(show('/a/token', 'abc'), show('/a/token', 'abd'))
-  t.not(show('/a/token', 'abc'), createShow()('/a/token', 'abc'), 'no two outputs compare')
-  t.match(show('/a', seal(ring, '/a', 'x')), /, encrypted\)$/)
+  const secret = (clear: string | undefined, stored = clear ?? '') => ({
+    secret: true,
+    stored,
+    clear,
+  })
+  t.equal(show({ secret: false, stored: ' x\u00a0', clear: undefined }), '" x\u00a0"')
+  t.match(show(secret('abc')), /^\(secret [0-9a-f]{8}\)$/)
+  t.equal(show(secret('abc')), show(secret('abc')))
+  t.not(show(secret('abc')), show(secret('abd')))
+  t.not(show(secret('abc')), createShow()(secret('abc')), 'no two outputs compare')
+  const sealed = seal(ring, '/a', 'x')
+  t.match(show(secret('x', sealed)), /^\(secret [0-9a-f]{8}, encrypted\)$/)
+  t.equal(show(secret(undefined, sealed)), '(secret, encrypted, its key is not here)')
+  t.equal(keepable('/a', sealed, {}), sealed)
+  t.equal(keepable('/a', 'x', {}), 'x')
+  t.equal(keepable('/a/token', 'x', {}), null)
+  t.equal(unseal(ring, '/a/token', keepable('/a/token', 'x', { ring }) ?? ''), 'x')
 })

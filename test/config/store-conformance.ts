@@ -104,7 +104,11 @@ export async function testStore(t: Test, { open }: StoreUnderTest): Promise<void
   await t.test('a key may have a value and children', async (t) => {
     const { first, second } = await start([set('/a/b', 'leaf')])
     await first.change([set('/a/b/c', 'child'), set('/a', 'root')])
-    t.same(sorted(await second.snapshot(['/a'])), { '/a': 'root', '/a/b': 'leaf', '/a/b/c': 'child' })
+    t.same(sorted(await second.snapshot(['/a'])), {
+      '/a': 'root',
+      '/a/b': 'leaf',
+      '/a/b/c': 'child',
+    })
     await first.change([set('/a/b', null)])
     t.same(sorted(await second.snapshot(['/a'])), { '/a': 'root', '/a/b/c': 'child' })
   })

@@ -154,6 +154,21 @@ async function travel(t: Test, { project, cli, json, docker }: Road) {
     t.equal((await cli('verify-md5', '--env', 'test')).code, 0)
   })
 
+  await t.test('what a deployment would change in what runs', async (t) => {
+    const diff = () => cli('render-config', '--env', 'test', '--diff', 'running')
+    t.match(await diff(), { code: 0, stdout: /Nothing differs\.$/m })
+    const set = ['config', 'set', '--env', 'test', '/webapi/db/pool']
+    t.match(await cli(...set, '500'), {
+      code: 2,
+      stderr: /must be <= 100 \(config\.schema\.yaml\)/,
+    })
+    t.match(await cli(...set, '7', '--reason', 'e2e'), { code: 0, stdout: /"5" → "7"/ })
+    const { stdout } = await diff()
+    t.match(stdout, /^host app-01\n[\s\S]*^-db\.pool = 5\n\+db\.pool = 7$/m)
+    t.match(await cli('config', 'rollback', '--env', 'test', '/webapi/db/pool'), { code: 0 })
+    t.match(await diff(), { stdout: /Nothing differs\.$/m })
+  })
+
   await t.test('missing keys are all named before anything is touched', async (t) => {
     const before = await docker('inspect', '-f', '{{.Id}}', 'webapi-test')
     const path = join(project, 'config/test.yaml')

@@ -1,5 +1,13 @@
 import type { Test } from 'tap'
 import type { Ledger, Release } from '../../src/ledger/ledger.ts'
+import {
+  filtersConfigChanges,
+  keepsConfigChanges,
+  recordsManyKeys,
+  refusesConfigChanges,
+  setOf,
+  tellsKeysApart,
+} from './config-change-conformance.ts'
 import { abandons, filtersHistory, knowsCurrent, walksStates } from './deployment-conformance.ts'
 import {
   digestOf,
@@ -40,6 +48,11 @@ export async function ledgerConformance(
   await withLedger('filters the history', filtersHistory)
   await withLedger('knows what runs', knowsCurrent)
   await withLedger('keeps config revisions', keepsConfigRevisions)
+  await withLedger('keeps config changes', keepsConfigChanges)
+  await withLedger('tells keys apart', tellsKeysApart)
+  await withLedger('refuses config changes it cannot keep', refusesConfigChanges)
+  await withLedger('filters config changes', filtersConfigChanges)
+  await withLedger('records many keys, and many sets at once', recordsManyKeys)
   await withLedger('locks', locks)
   await withLedger('lets one of many take a lock', oneHolder)
   await withLedger('never has two holders of a lock', neverTwoHolders)
@@ -218,6 +231,8 @@ async function reopens(t: Test, ledger: Ledger, open: OpenLedger): Promise<void>
   await ledger.recordRelease(release('1.0.0'))
   const lock = await ledger.lock('webapi', 'test', 'li', 'why', MINUTE)
   await ledger.nextVersion('webapi')
+  const change = { key: '/a', before: { state: 'absent' }, after: { state: 'withheld' } } as const
+  const set = await ledger.recordConfigChange(setOf([change]))
   await ledger.close()
   await ledger.close()
   await t.rejects(ledger.current(), { code: 'INPUT_INVALID', message: /is closed$/ })
@@ -225,5 +240,6 @@ async function reopens(t: Test, ledger: Ledger, open: OpenLedger): Promise<void>
   t.teardown(() => again.close())
   t.strictSame(await again.findRelease('webapi', '1.0.0'), release('1.0.0'))
   t.strictSame(await again.findLock('webapi', 'test'), lock)
+  t.strictSame(await again.findConfigChange(set.id), set)
   t.equal(await again.nextVersion('webapi'), '1.0.2')
 }

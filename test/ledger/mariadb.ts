@@ -7,8 +7,8 @@ import { serverFolder, startServer } from '../support/server.ts'
 
 export interface Mariadb {
   port: number
-  /** Runs one statement as the administrator. */
-  query(sql: string): Promise<void>
+  /** Runs one statement as the administrator, and gives its rows. */
+  query(sql: string): Promise<Record<string, unknown>[]>
 }
 
 /** A server of its own on 127.0.0.1, in a temporary folder, ended with the test. */
@@ -35,7 +35,8 @@ export async function startMariadb(t: Test): Promise<Mariadb> {
   return {
     port,
     async query(sql) {
-      await root.query(sql)
+      const [rows] = await root.query(sql)
+      return Array.isArray(rows) ? (rows as Record<string, unknown>[]) : []
     },
   }
 }

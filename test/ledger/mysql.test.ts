@@ -1,11 +1,14 @@
 import { setTimeout as sleep } from 'node:timers/promises'
+import { createConnection } from 'mysql2/promise'
 import t from 'tap'
 import { openMysqlLedger } from '../../src/ledger/mysql.ts'
 import { openLedger } from '../../src/ledger/open.ts'
 import { missingProgram } from '../support/server.ts'
+import { absent, kept, setOf } from './config-change-conformance.ts'
 import { firstVersions, ledgerConformance } from './ledger-conformance.ts'
 import { release } from './ledger-samples.ts'
 import { startMariadb } from './mariadb.ts'
+import { bringsUpToDate, releasedLedgers } from './released-ledgers.ts'
 
 const skip = missingProgram('mariadbd')
 t.test('MySQL', skip ? { skip } : {}, async (t) => {
@@ -31,6 +34,79 @@ t.test('MySQL', skip ? { skip } : {}, async (t) => {
     t.teardown(() => Promise.all(ledgers.map((ledger) => ledger.close())))
     const calls = Array.from({ length: 100 }, (_, i) => ledgers[i % 8]?.nextVersion('webapi'))
     t.same((await Promise.all(calls)).sort(), firstVersions(100))
+  })
+
+  const tablesOf = async (database: string) => {
+    const tables = await server.query(`show full tables from ${database}`)
+    const names = tables.map((row) => String(Object.values(row)[0])).sort()
+    const created = names.map((name) => server.query(`show create table ${database}.${name}`))
+    return (await Promise.all(created)).map(([row]) => row)
+  }
+  for (const { schema, sql } of releasedLedgers('mysql')) {
+    await t.test(`a ledger of ${schema} is brought up to date`, async (t) => {
+      const fresh = await newDatabase()
+      await (await openLedger(fresh)).close()
+      const newest = await tablesOf(`ledger_${databases}`)
+      const url = await newDatabase()
+      const database = `ledger_${databases}`
+      const loader = await createConnection({ uri: url, multipleStatements: true })
+      await loader.query(sql)
+      await loader.end()
+      await bringsUpToDate(t, url)
+      t.same(await tablesOf(database), newest, 'and is like a new one')
+    })
+  }
+
+  await t.test('a migration that was cut off is run again', async (t) => {
+    const url = await newDatabase()
+    await (await openLedger(url)).close()
+    const database = `ledger_${databases}`
+    const newest = await tablesOf(database)
+    const uncounted = `delete from ${database}.counters where name = 'config-change'`
+    const noKeys = `drop table ${database}.config_change_keys`
+    const noTables = `${noKeys}, ${database}.config_changes`
+    for (const undone of [uncounted, noKeys, noTables]) {
+      await server.query(`delete from ${database}.kysely_migration where name like '0002-%'`)
+      await server.query(undone)
+      await (await openLedger(url)).close()
+      t.same(await tablesOf(database), newest, undone)
+    }
+    const counted = await server.query(`select * from ${database}.counters where name like 'con%'`)
+    t.same(counted, [{ name: 'config-change', value: 0 }])
+  })
+
+  await t.test('a thousand keys are few inserts, and found by index', async (t) => {
+    const ledger = await openLedger(await newDatabase())
+    t.teardown(() => ledger.close())
+    const database = `ledger_${databases}`
+    const inserts = async () => {
+      const [row] = await server.query(`show global status like 'Com_insert'`)
+      return Number(row?.Value)
+    }
+    const before = await inserts()
+    const keys = Array.from({ length: 1000 }, (_, i) => `/webapi/${i}`)
+    const changes = keys.map((key) => ({ key, before: absent, after: kept(key) }))
+    await ledger.recordConfigChange(setOf(changes))
+    t.equal((await inserts()) - before, 3, 'the application, the set and its keys')
+
+    await server.query(`insert into ${database}.config_changes
+      select seq, 'webapi', if(seq % 5, 'test', 'staging'), 'li', null, '' from ${database}.seq_2_to_30000`)
+    await server.query(`insert into ${database}.config_change_keys
+      select seq, 0, 'k', sha2(concat('/k/', seq % 1000), 256), 'absent', null, 'kept', 'v'
+      from ${database}.seq_2_to_30000`)
+    const place = { app: 'webapi', environment: 'test' }
+    for (const [query, count] of [
+      [{ ...place, limit: 20 }, 20],
+      [{ ...place, key: '/webapi/7', limit: 20 }, 1],
+      [{ ...place, key: '/k/7', limit: 20 }, 20],
+      [{ ...place, after: 'c29990', limit: 100 }, 8],
+      [{ app: 'nobody', limit: 20 }, 0],
+    ] as const) {
+      const begin = performance.now()
+      t.equal((await ledger.configChanges(query)).length, count, JSON.stringify(query))
+      const took = performance.now() - begin
+      t.ok(took < 250, `${took.toFixed(1)} ms of 30000 sets`)
+    }
   })
 
   await t.test('a broken connection is replaced, and a gone server named', async (t) => {

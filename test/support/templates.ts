@@ -1,5 +1,6 @@
-import { type RenderOptions, renderAll } from '../../src/config/render.ts'
-import { readTemplates } from '../../src/config/resources.ts'
+import { type Rendered, type RenderOptions, renderAll } from '../../src/config/render.ts'
+import { type ConfigTemplate, readTemplates } from '../../src/config/resources.ts'
+import { compileTemplates } from '../../src/config/templates.ts'
 import { isStepError, type StepError } from '../../src/core/errors.ts'
 
 export type Files = Record<string, string>
@@ -25,23 +26,28 @@ export const templates = (sources: Files, fields: Files = {}) => {
   }
   return read(files)
 }
-export const one = (
+type ToRender = Omit<RenderOptions, 'templates'> & { templates: readonly ConfigTemplate[] }
+
+/** Compiles without a cache, and renders. */
+export const render = async ({ templates, ...rest }: ToRender): Promise<Rendered> =>
+  renderAll({ ...rest, templates: await compileTemplates(templates) })
+export const one = async (
   source: string,
   keys: Files = {},
-  options: Partial<RenderOptions> & { partials?: Files } = {},
-) => {
+  options: Partial<ToRender> & { partials?: Files } = {},
+): Promise<string> => {
   const { partials = {}, ...rest } = options
-  const [file] = renderAll({
+  const { files } = await render({
     templates: templates({ 'a.hbs': source, ...partials }),
     snapshot: new Map(Object.entries(keys)),
     environment: 'staging',
     ...rest,
   })
-  return String(file?.content)
+  return String(files[0]?.content)
 }
-export const failure = (work: () => unknown): StepError => {
+export const failure = async (work: () => Promise<unknown>): Promise<StepError> => {
   try {
-    work()
+    await work()
   } catch (error) {
     if (isStepError(error)) return error
     throw error

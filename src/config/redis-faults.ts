@@ -1,0 +1,53 @@
+import { describe, errorCodeOf, StepError } from '../core/errors.ts'
+
+/** Redis begins an error with its code: `NOPERM this user has no permissions…`. */
+function replyCode(error: unknown): string {
+  return /^(?:-)?([A-Z]{2,})\b/.exec(describe(error))?.[1] ?? ''
+}
+
+const RIGHTS = new Set(['NOAUTH', 'WRONGPASS', 'NOPERM'])
+const BUSY =
+  /^(?:LOADING|CLUSTERDOWN|READONLY|MASTERDOWN|TRYAGAIN|BUSY|OOM|MISCONF|NOREPLICAS|UNKILLABLE|EXECABORT|MOVED|ASK)$/
+
+/** Anything Redis or its connection throws, told with the store's name; never a missing key. */
+export function redisFault(name: string, thrown: unknown, earlier?: unknown): StepError {
+  if (thrown instanceof StepError) return thrown
+  const error = rootOf(thrown, earlier)
+  const code = replyCode(error)
+  if (RIGHTS.has(code)) {
+    return new StepError('UNAUTHORIZED', `${name}: ${describe(error)}`, {
+      hint:
+        code === 'NOPERM'
+          ? 'The account needs +@read +scan, +@write +@transaction to change keys, and ~/* as keys.'
+          : 'Check user and password in the URL of the config centre.',
+      cause: thrown,
+    })
+  }
+  const system = errorCodeOf(error)
+  if (code === '' || BUSY.test(code)) {
+    const why = system && !describe(error).includes(system) ? ` (${system})` : ''
+    return new StepError('UNAVAILABLE', `${name}: ${describe(error)}${why}`, {
+      hint: /CERT|SSL|TLS|EPROTO|UNABLE_TO/.test(system ?? '')
+        ? 'Check ca: of this config centre, and whether the server speaks TLS (rediss://).'
+        : 'Check that Redis runs and that this machine reaches it.',
+      cause: thrown,
+    })
+  }
+  return new StepError('COMMAND_FAILED', `${name}: ${describe(error)}`, { cause: thrown })
+}
+
+/** ioredis tells "Connection is closed." while the reason went to its error event. */
+function rootOf(thrown: unknown, earlier: unknown): unknown {
+  const { lastNodeError, previousErrors, cause } = thrown as {
+    lastNodeError?: unknown
+    previousErrors?: unknown[]
+    cause?: unknown
+  }
+  // EXECABORT: what was wrong was said when the command was queued.
+  if (previousErrors?.[0]) return previousErrors[0]
+  if (lastNodeError) return rootOf(lastNodeError, earlier)
+  const vague =
+    /^(?:Connection is closed|Stream isn't writeable|Reached the max retries|Socket closed|All sentinels)/
+  if (!vague.test(describe(thrown))) return thrown
+  return cause ?? earlier ?? thrown
+}

@@ -1,0 +1,124 @@
+import { resolve } from 'node:path'
+import { readTemplateFolder } from '../config/resources.ts'
+import { type ConfigSchema, readConfigSchema, SCHEMA_FILES } from '../config/schema.ts'
+import { isSealed, seal, sealedWith } from '../config/seal.ts'
+import { isSecret, keepable } from '../config/secrecy.ts'
+import type { ConfigChange } from '../config/store.ts'
+import { describe, isStepError, StepError } from '../core/errors.ts'
+import type { ConfigChangeSet, KeptValue } from '../ledger/ledger.ts'
+import type { EnvironmentSettings } from '../settings.ts'
+import { type EnvironmentConfig, readConfig } from './environment-config.ts'
+import type { Context } from './step.ts'
+
+/** One key's way from what the store holds to what it shall hold; encrypted values as they are kept. */
+export interface PlannedChange {
+  key: string
+  before: string | null
+  after: string | null
+}
+
+/** The schema in the application's template folder, if there is one. */
+export async function findSchema(context: Context): Promise<ConfigSchema | undefined> {
+  const { image, folder } = await context.settings()
+  const templates = resolve(folder, image?.templates ?? 'deploy')
+  const files = await readTemplateFolder(templates, context.signal).catch((error: unknown) => {
+    if (isStepError(error, 'NOT_FOUND')) return new Map<string, Buffer>()
+    throw error
+  })
+  return readConfigSchema(new Map([...files].filter(([path]) => SCHEMA_FILES.includes(path))))
+}
+
+/** An environment's keys below `roots`, with the schema of the application. */
+export async function openConfig(
+  name: string,
+  roots: readonly string[],
+  context: Context,
+): Promise<{ environment: EnvironmentSettings; config: EnvironmentConfig }> {
+  const environment = await context.environment(name)
+  const schema = await findSchema(context)
+  return { environment, config: await readConfig(environment, roots, schema, context) }
+}
+
+/**
+ * A value as the store shall hold it: encrypted when it is so there already, when the schema says so,
+ * when its name does and there is a key, or when asked. INPUT_INVALID when it breaks the schema, or must be encrypted and there is no key.
+ */
+export function storable(
+  key: string,
+  plain: string,
+  { ring, schema, stored, values }: EnvironmentConfig,
+  asked?: boolean,
+): string {
+  if (isSealed(plain)) {
+    throw new StepError(
+      'INPUT_INVALID',
+      `${key}: the value looks like one that is encrypted already`,
+      {
+        hint: 'Give the value in clear; it is encrypted on its way into the store.',
+      },
+    )
+  }
+  const problems = schema?.check(new Map([[key, plain]])) ?? []
+  if (problems.length > 0) throw new StepError('INPUT_INVALID', problems.join('\n'))
+  const named = ring !== undefined && isSecret(key, plain, schema?.secret)
+  const wanted = asked ?? (schema?.secret(key) || isSealed(stored.get(key) ?? '') || named)
+  if (!wanted) return plain
+  const before = stored.get(key) ?? ''
+  if (ring && values.get(key) === plain && sealedWith(before) === ring.active.id) return before
+  if (ring) return seal(ring, key, plain)
+  throw new StepError(
+    'INPUT_INVALID',
+    `${key} is a secret, and there is no key to encrypt it with`,
+    {
+      hint: 'Make one with `crosscloud config make-key`, and give it in CROSSCLOUD_CONFIG_KEY.',
+    },
+  )
+}
+
+/** Writes all changes or none, and then who did it, when and why into the ledger. */
+export async function applyChanges(
+  environment: EnvironmentSettings,
+  config: EnvironmentConfig,
+  planned: readonly PlannedChange[],
+  reason: string | undefined,
+  context: Context,
+): Promise<ConfigChangeSet | undefined> {
+  const changes = planned.filter(({ before, after }) => before !== after)
+  if (changes.length === 0) return undefined
+  // Opened first: what cannot be recorded is not done.
+  const ledger = await context.ledger()
+  const { app } = await context.settings()
+  const store = await context.configStore(environment)
+  const written: ConfigChange[] = changes.map(({ key, after }) => ({ key, value: after }))
+  await store.change(
+    written,
+    changes.map(({ key, before }) => ({ key, value: before })),
+  )
+  const bySchema = config.schema?.secret
+  // A key that is or was secret: what it held in clear once may still be a password somewhere.
+  const kept = (key: string, value: string | null, secret: boolean): KeptValue => {
+    if (value === null) return { state: 'absent' }
+    const text = keepable(key, value, {
+      ring: config.ring,
+      bySchema: secret ? () => true : bySchema,
+    })
+    return text === null ? { state: 'withheld' } : { state: 'kept', text }
+  }
+  try {
+    return await ledger.recordConfigChange({
+      app,
+      environment: environment.name,
+      by: context.actor.by,
+      reason,
+      changes: changes.map(({ key, before, after }) => {
+        const secret = [before, after].some((one) => one !== null && isSecret(key, one, bySchema))
+        return { key, before: kept(key, before, secret), after: kept(key, after, secret) }
+      }),
+    })
+  } catch (error) {
+    throw new StepError('UNAVAILABLE', `the change is made, but not recorded: ${describe(error)}`, {
+      hint: `Do not repeat it. Tell whoever keeps the ledger ${ledger.name}.`,
+      retryable: false,
+    })
+  }
+}

@@ -1,0 +1,57 @@
+import type { ConfigSchema } from '../config/schema.ts'
+import { type KeyRing, type OpenedSnapshot, openSnapshot, unseal } from '../config/seal.ts'
+import { createShow, isSecret, keepable } from '../config/secrecy.ts'
+import type { ConfigSnapshot } from '../config/store.ts'
+import type { EnvironmentSettings } from '../settings.ts'
+import type { Context } from './step.ts'
+
+/** An environment's keys at one moment, with all that is known of them. */
+export interface EnvironmentConfig extends OpenedSnapshot {
+  /** As the store holds them: encrypted values are encrypted here. */
+  stored: ConfigSnapshot
+  ring: KeyRing | undefined
+  schema: ConfigSchema | undefined
+  /** Of the value that is there, or of another one for this key. */
+  isSecret(key: string, stored?: string): boolean
+  /** As people may see it; equal secrets look equal in all that one command prints. */
+  show(key: string, stored: string, secret?: boolean): string
+  /** What a record may keep of a key's value; null for a secret that cannot be encrypted. */
+  keepable(key: string): string | null
+}
+
+/** Reads an environment's keys; from now on no secret among them can appear in a log. */
+export async function readConfig(
+  environment: EnvironmentSettings,
+  roots: readonly string[],
+  schema: ConfigSchema | undefined,
+  context: Context,
+): Promise<EnvironmentConfig> {
+  const ring = await context.configKeys(environment)
+  const stored =
+    roots.length === 0
+      ? new Map<string, string>()
+      : await (await context.configStore(environment)).snapshot(roots)
+  const opened = openSnapshot(stored, ring)
+  const bySchema = schema?.secret
+  const secret = (key: string, value = stored.get(key) ?? '') => isSecret(key, value, bySchema)
+  const show = createShow()
+  for (const key of stored.keys()) if (secret(key)) context.secrets.add(opened.values.get(key))
+  return {
+    ...opened,
+    stored,
+    ring,
+    schema,
+    isSecret: secret,
+    show: (key, value, hidden = secret(key, value)) =>
+      show({ secret: hidden, stored: value, clear: clearOf(ring, key, value) }),
+    keepable: (key) => keepable(key, stored.get(key) ?? '', { bySchema, ring }),
+  }
+}
+
+function clearOf(ring: KeyRing | undefined, key: string, stored: string): string | undefined {
+  try {
+    return unseal(ring, key, stored)
+  } catch {
+    return undefined
+  }
+}

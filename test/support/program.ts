@@ -1,0 +1,40 @@
+import { runProgram } from '../../src/cli/program.ts'
+
+export interface Said {
+  code: number
+  stdout: string
+  stderr: string
+  /** Both, as they came. */
+  all: string
+}
+
+export interface ProgramOptions {
+  cwd: string
+  variables?: Record<string, string>
+  /** What the person at the terminal answers; without it nobody is there. */
+  confirm?: (question: string) => boolean
+  input?: string
+}
+
+/** Runs the command line in this process, in a folder, with only these variables. */
+export async function runHere(args: readonly string[], options: ProgramOptions): Promise<Said> {
+  const said = { stdout: '', stderr: '', all: '' }
+  const into = (name: 'stdout' | 'stderr') => (text: string) => {
+    said[name] += text
+    said.all += text
+  }
+  const { confirm } = options
+  const code = await runProgram({
+    argv: args,
+    cwd: options.cwd,
+    variables: { HOME: options.cwd, GITLAB_USER_LOGIN: 'li', ...options.variables },
+    signal: new AbortController().signal,
+    terminal: false,
+    person: {
+      confirm: confirm && (async (question) => confirm(question)),
+      readInput: async () => options.input ?? '',
+    },
+    streams: { stdout: into('stdout'), stderr: into('stderr') },
+  })
+  return { code, ...said }
+}
