@@ -150,7 +150,7 @@ async function writeTemplate(project: string, n: number, head: string): Promise<
 async function render(folder: string, cwd: string): Promise<void> {
   const main = join(process.cwd(), 'dist', 'cli', 'main.js')
   const args = [main, 'render-config', '--env', 'test', '--out', 'out']
-  const env = { ...process.env, CROSSCLOUD_CACHE: join(folder, 'cache') }
+  const env = { ...process.env, XDG_CACHE_HOME: join(folder, 'cache') }
   const child = spawn(process.execPath, args, { cwd, env, stdio: ['ignore', 'ignore', 'inherit'] })
   const [code] = await once(child, 'exit')
   if (code !== 0) throw new StepError('COMMAND_FAILED', `render-config in ${cwd} gave ${code}`)

@@ -1,11 +1,17 @@
-// The command line as one file and what it loads on demand beside it: reading hundreds of small
-// modules takes longer than most commands do. The library stays as tsc wrote it.
-import { readFile, rm } from 'node:fs/promises'
+// The command line as one file, with the code that V8 makes of it: reading and compiling hundreds of
+// small modules takes longer than most commands do. The library stays as tsc wrote it.
+import { mkdtemp, readFile, rm, writeFile } from 'node:fs/promises'
+import { createRequire } from 'node:module'
+import { tmpdir } from 'node:os'
 import { join } from 'node:path'
+import { setTimeout as sleep } from 'node:timers/promises'
+import { pathToFileURL } from 'node:url'
+import { Script } from 'node:vm'
 import { build } from 'esbuild'
 
 const root = join(import.meta.dirname, '..')
-// What the image's way to the registry loads. All else is loaded when used, from its own package.
+const outdir = join(root, 'dist', 'cli')
+// What the usual commands load. All else is loaded when used, from its own package.
 const bundled = [
   'commander',
   'fflate',
@@ -28,27 +34,64 @@ const englishOnly = {
     }))
   },
 }
+const common = {
+  bundle: true,
+  platform: 'node',
+  target: 'node20',
+  minify: !process.env.PROFILE,
+  external: Object.keys(dependencies).filter((name) => !bundled.includes(name)),
+  logLevel: 'error',
+}
 
-const outdir = join(root, 'dist', 'cli')
 await rm(outdir, { recursive: true, force: true })
 await build({
-  entryPoints: [join(root, 'src', 'cli', 'main.ts')],
-  outdir,
-  bundle: true,
-  splitting: true,
-  // Beside main.js, so that paths from import.meta.url stay as deep as in src.
-  chunkNames: '[name]-[hash]',
-  platform: 'node',
+  ...common,
+  entryPoints: [join(root, 'src', 'cli', 'start.ts')],
+  outfile: join(outdir, 'main.js'),
   format: 'esm',
-  target: 'node20',
-  minify: true,
-  plugins: [englishOnly],
-  // Its other build is CommonJS, and the names in it would be lost on the way through import().
-  alias: { yaml: join(root, 'node_modules', 'yaml', 'browser', 'dist', 'index.js') },
-  external: Object.keys(dependencies).filter((name) => !bundled.includes(name)),
-  // Commander is CommonJS and asks for Node's modules by require.
-  banner: {
-    js: "import { createRequire as createRequire_ } from 'node:module';const require=createRequire_(import.meta.url);",
-  },
-  logLevel: 'error',
 })
+const program = join(outdir, 'program.cjs')
+await build({
+  ...common,
+  entryPoints: [join(root, 'src', 'cli', 'main.ts')],
+  outfile: program,
+  format: 'cjs',
+  plugins: [englishOnly],
+  // Paths from import.meta.url stay as deep as in src.
+  define: { 'import.meta.url': 'programUrl' },
+  banner: { js: '(function (require, programUrl) {' },
+  footer: { js: '})' },
+})
+await writeFile(join(outdir, 'program.code'), await makeCode())
+
+/** V8 keeps what it has compiled when asked: a few commands make it compile what most of them use. */
+async function makeCode() {
+  const url = pathToFileURL(join(outdir, 'main.js')).href
+  const script = new Script(await readFile(program, 'utf8'), {
+    filename: program,
+    importModuleDynamically: (specifier) => import(specifier),
+  })
+  const { argv, stdout } = process
+  const write = stdout.write
+  const before = process.cwd()
+  process.chdir(join(root, 'examples', 'webapi'))
+  const cache = await mkdtemp(join(tmpdir(), 'crosscloud-build-'))
+  process.env.XDG_CACHE_HOME = cache
+  stdout.write = () => true
+  try {
+    for (const line of ['--help', 'render-config --env test --check', 'config lint test']) {
+      process.argv = [argv[0], 'crosscloud', ...line.split(' ')]
+      process.exitCode = undefined
+      script.runInThisContext()(createRequire(url), url)
+      while (process.exitCode === undefined) await sleep(5)
+      if (process.exitCode !== 0) throw new Error(`crosscloud ${line} failed`)
+    }
+  } finally {
+    stdout.write = write
+    process.chdir(before)
+    process.argv = argv
+    process.exitCode = 0
+    await rm(cache, { recursive: true, force: true })
+  }
+  return script.createCachedData()
+}

@@ -86,6 +86,7 @@ export function createContext(options: ContextOptions): OpenContext {
     },
     actor: actorOf(variables),
     cacheFolder: cacheFolder(variables),
+    codeCacheFolder: join(ownCacheFolder(variables), 'code'),
     variable: (name) => variables[name],
     async close() {
       await Promise.allSettled(opened.splice(0).map(async (driver) => driver.close()))
@@ -238,6 +239,9 @@ function userName(): string {
 }
 
 function cacheFolder(variables: ContextOptions['variables']): string {
-  const { CROSSCLOUD_CACHE, XDG_CACHE_HOME } = variables
-  return CROSSCLOUD_CACHE ?? join(XDG_CACHE_HOME ?? join(homedir(), '.cache'), 'crosscloud')
+  return variables.CROSSCLOUD_CACHE ?? ownCacheFolder(variables)
+}
+
+function ownCacheFolder({ XDG_CACHE_HOME, HOME }: ContextOptions['variables']): string {
+  return join(XDG_CACHE_HOME ?? join(HOME ?? homedir(), '.cache'), 'crosscloud')
 }

@@ -1,4 +1,3 @@
-#!/usr/bin/env node
 import { text } from 'node:stream/consumers'
 import { StepError } from '../core/errors.ts'
 import { runProgram } from './program.ts'
@@ -24,7 +23,7 @@ async function confirm(question: string): Promise<boolean> {
   }
 }
 
-process.exitCode = await runProgram({
+runProgram({
   argv: process.argv.slice(2),
   cwd: process.cwd(),
   variables: process.env,
@@ -38,4 +37,6 @@ process.exitCode = await runProgram({
     stdout: (text) => void process.stdout.write(text),
     stderr: (text) => void process.stderr.write(text),
   },
+}).then((code) => {
+  process.exitCode = code
 })

@@ -4,10 +4,13 @@ import type { ConfigChange } from './store.ts'
 const LONGEST_KEY = 1024
 /** C0 and C1 controls: invisible in a key, and no two tools show them alike. */
 const CONTROL = /\p{Cc}/u
+/** What nearly all keys look like, in one look: no control, no empty segment, none of dots alone. */
+const PLAIN = /^(?:\/(?!\.{1,2}(?:\/|$))[!-.0-~]+)+$/
 const LONE_SURROGATE = /\p{Cs}/u
 
 /** What is wrong with a key, or undefined. A good one is `/a/b/c`: no empty, `.` or `..` segment. */
 export function keyProblem(key: string): string | undefined {
+  if (PLAIN.test(key) && key.length <= LONGEST_KEY) return undefined
   if (!key.startsWith('/')) return 'a key begins with /'
   if (key === '/' || key.endsWith('/')) return 'a key does not end with /'
   if (key.length > LONGEST_KEY) return `a key has at most ${LONGEST_KEY} characters`

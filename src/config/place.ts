@@ -10,11 +10,14 @@ import {
   rm,
 } from 'node:fs/promises'
 import { basename, dirname, join } from 'node:path'
+import pLimit from 'p-limit'
 import { errorCodeOf, explain, StepError, throwIfCancelled } from '../core/errors.ts'
 import type { RenderedFile } from './render.ts'
 import { destProblem } from './resources.ts'
 
 export type FileToWrite = Pick<RenderedFile, 'path' | 'content' | 'mode' | 'uid' | 'gid'>
+
+const MOST_AT_ONCE = 32
 
 interface Staged {
   temporary: string
@@ -38,13 +41,13 @@ export async function writeFiles(
   try {
     await mkdir(folder, { recursive: true })
     const root = await realpath(folder)
-    for (const file of files) {
+    for (const file of files) await makeParents(root, file.path)
+    await inParallel(files, async (file) => {
       throwIfCancelled(signal)
       const final = join(root, file.path)
-      await makeParents(root, file.path)
       await refuseFolder(final)
       staged.push({ temporary: await stageFile(final, file), final })
-    }
+    })
     throwIfCancelled(signal)
     for (const { temporary, final } of staged) await rename(temporary, final)
     for (const parent of new Set(staged.map(({ final }) => dirname(final))))
@@ -53,6 +56,14 @@ export async function writeFiles(
     for (const { temporary } of staged) await rm(temporary, { force: true })
     throw error instanceof StepError ? error : explain(`writing below ${folder}`, error)
   }
+}
+
+/** A disk takes many small files at once as fast as one. All are done with when it fails, too. */
+async function inParallel<T>(items: readonly T[], work: (item: T) => Promise<void>): Promise<void> {
+  const limit = pLimit(MOST_AT_ONCE)
+  const results = await Promise.allSettled(items.map((item) => limit(() => work(item))))
+  const failed = results.find((result) => result.status === 'rejected')
+  if (failed) throw failed.reason
 }
 
 function refuseBadPaths(files: readonly FileToWrite[]): void {

@@ -78,7 +78,8 @@ function common(address: RedisAddress, { tls }: RedisConnection) {
     ...(username !== undefined && { username }),
     ...(password !== undefined && { password }),
     ...(address.tls && { tls: tls ?? {} }),
-    connectionName: 'crosscloud',
+    // CLIENT SETINFO would be one more round trip, and a right more.
+    disableClientInfo: true,
     lazyConnect: true,
     connectTimeout: CONNECT_TIMEOUT,
     commandTimeout: COMMAND_TIMEOUT,

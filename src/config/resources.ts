@@ -1,4 +1,5 @@
-import { lstat, readdir, readFile, realpath } from 'node:fs/promises'
+import { lstatSync, readdirSync, readFileSync, realpathSync } from 'node:fs'
+import { realpath } from 'node:fs/promises'
 import { join, posix, sep } from 'node:path'
 import { parse, TomlError } from 'smol-toml'
 import { explain, StepError, throwIfCancelled } from '../core/errors.ts'
@@ -53,29 +54,31 @@ export async function readTemplateFolder(
   const root = await realpath(folder).catch((error: unknown) => {
     throw explain(`template folder ${folder}`, error)
   })
-  const readOne = async (path: string): Promise<void> => {
-    const real = await realpath(join(root, path))
-    if (!real.startsWith(root + sep))
+  const readOne = (path: string, isLink: boolean): void => {
+    const full = join(root, path)
+    const real = isLink ? realpathSync(full) : full
+    if (isLink && !real.startsWith(root + sep))
       throw refuse(path, 'the link leads out of the template folder')
-    const status = await lstat(real)
+    const status = lstatSync(real)
     if (!status.isFile()) throw refuse(path, 'not a file')
     total += status.size
     if (status.size > LARGEST_FILE) throw refuse(path, 'larger than 1 MiB')
     if (total > LARGEST_FOLDER || files.size >= MOST_FILES)
       throw refuse('', 'too many or too large files')
-    files.set(path, await readFile(real))
+    files.set(path, readFileSync(real))
   }
-  const readBelow = async (path: string): Promise<void> => {
+  // Hundreds of small files: a trip to the thread pool for each would take longest.
+  const readBelow = (path: string): void => {
     throwIfCancelled(signal)
-    const entries = await readdir(join(root, path), { withFileTypes: true })
+    const entries = readdirSync(join(root, path), { withFileTypes: true })
     for (const entry of entries.sort((a, b) => (a.name < b.name ? -1 : 1))) {
       const below = path === '' ? entry.name : `${path}/${entry.name}`
-      if (entry.isDirectory()) await readBelow(below)
-      else await readOne(below)
+      if (entry.isDirectory()) readBelow(below)
+      else readOne(below, entry.isSymbolicLink())
     }
   }
   try {
-    await readBelow('')
+    readBelow('')
   } catch (error) {
     throw error instanceof StepError ? error : explain(`template folder ${folder}`, error)
   }

@@ -87,26 +87,25 @@ export function revisionInput(
 
 /**
  * `sha256:…` over keys, values, templates and files, whatever their order. The same input gives the
- * same revision. With a fingerprint key, values enter only as HMACs, and nobody without that key
- * can test guesses against the revision either.
+ * same revision. With a fingerprint key it is made from an HMAC, and nobody without that key can
+ * test guesses against the revision either.
  */
 export function configRevision(input: RevisionInput, key?: Uint8Array): Digest {
-  const hash = (kind: string, name: string, value: string | Uint8Array) =>
-    key === undefined ? sha256(value) : fingerprint(key, kind, name, value)
-  const canonical = [
-    'crosscloud config revision v1',
+  const canonical = JSON.stringify([
+    'crosscloud config revision v2',
     key === undefined ? null : keyIdOf(key),
-    sortedEntries(input.keys).map(([name, { value }]) => [name, hash('value', name, value)]),
-    sortedEntries(input.templates).map(([path, bytes]) => [path, sha256(bytes)]),
-    sortedFiles(input).map((file) => [
-      file.path,
-      file.mode,
-      file.uid,
-      file.gid,
-      hash('file', file.path, file.content),
+    sortedEntries(input.keys).map(([name, { value }]) => [name, value]),
+    templateDigests(input),
+    sortedFiles(input).map(({ path, mode, uid, gid, content }) => [
+      ...[path, mode, uid, gid],
+      sha256(content),
     ]),
-  ]
-  return sha256(JSON.stringify(canonical))
+  ])
+  return sha256(key === undefined ? canonical : fingerprint(key, 'revision', '', canonical))
+}
+
+function templateDigests({ templates }: RevisionInput): [path: string, digest: string][] {
+  return sortedEntries(templates).map(([path, bytes]) => [path, sha256(bytes)])
 }
 
 /** The ledger's JSON for a revision: no secret in clear, and nothing to guess one from without the key. */
@@ -122,9 +121,7 @@ export function describeRevision(input: RevisionInput, key?: Uint8Array): string
         secret ? { secret: kept, fingerprint: mark('value', name, value) } : { value },
       ]),
     ),
-    templates: Object.fromEntries(
-      sortedEntries(input.templates).map(([path, bytes]) => [path, sha256(bytes)]),
-    ),
+    templates: Object.fromEntries(templateDigests(input)),
     files: sortedFiles(input).map(({ path, mode, uid, gid, content }) => ({
       path,
       mode: mode.toString(8).padStart(4, '0'),

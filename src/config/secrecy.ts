@@ -7,6 +7,9 @@ export type SecretBySchema = (key: string) => boolean | undefined
 const NAME =
   /(?<![a-z])pass(?![a-z])|passwo?r?d|passphrase|passcode|pwd|secret|token|credential|(?:api|private|access|signing)[-_.]?key/
 
+/** In all of the above; most keys are done with after this look. */
+const HINT = /pass|pwd|secret|token|credential|key/i
+
 /**
  * Whether a value must never be shown: it is encrypted in the store, the schema says so, or its name
  * looks like it and the schema does not deny that.
@@ -22,7 +25,7 @@ function hasSecretName(key: string): boolean {
 
 /** Whether a text has one of the words that secrets are called by. */
 export function speaksOfSecret(text: string): boolean {
-  return NAME.test(text.replace(/([a-z])([A-Z])/g, '$1-$2').toLowerCase())
+  return HINT.test(text) && NAME.test(text.replace(/([a-z])([A-Z])/g, '$1-$2').toLowerCase())
 }
 
 /** One value, and what is known of it. */

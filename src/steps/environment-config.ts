@@ -35,16 +35,20 @@ export async function readConfig(
   const bySchema = schema?.secret
   const secret = (key: string, value = stored.get(key) ?? '') => isSecret(key, value, bySchema)
   const show = createShow()
-  for (const key of stored.keys()) if (secret(key)) context.secrets.add(opened.values.get(key))
+  const secrets = new Set([...stored.keys()].filter((key) => secret(key)))
+  for (const key of secrets) context.secrets.add(opened.values.get(key))
   return {
     ...opened,
     stored,
     ring,
     schema,
-    isSecret: secret,
+    isSecret: (key, value) => (value === undefined ? secrets.has(key) : secret(key, value)),
     show: (key, value, hidden = secret(key, value)) =>
       show({ secret: hidden, stored: value, clear: clearOf(ring, key, value) }),
-    keepable: (key) => keepable(key, stored.get(key) ?? '', { bySchema, ring }),
+    keepable(key) {
+      const value = stored.get(key) ?? ''
+      return secrets.has(key) ? keepable(key, value, { bySchema, ring }) : value
+    },
   }
 }
 

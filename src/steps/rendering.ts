@@ -1,4 +1,3 @@
-import { join } from 'node:path'
 import { prefetchLookups } from '../config/lookups.ts'
 import { type Rendered, type RenderedFile, renderAll } from '../config/render.ts'
 import { type ConfigTemplate, readTemplates, type TemplateFiles } from '../config/resources.ts'
@@ -54,7 +53,7 @@ export async function renderTemplates(
   const roots = [...new Set(templates.flatMap((template) => template.roots))]
   const config = await readConfig(environment, roots, schema, context)
   let problems = schemaProblems(schema, config)
-  const compiled = await compileTemplates(templates, join(context.cacheFolder, 'compiled'))
+  const compiled = await compileTemplates(templates, context.codeCacheFolder)
   const lookups = await prefetchLookups(compiled, context)
   const render = (snapshot: ConfigSnapshot, locked?: EnvironmentConfig['locked']) =>
     renderAll({ templates: compiled, snapshot, locked, lookups, environment: environment.name })
@@ -76,6 +75,7 @@ export async function renderTemplates(
     const advice = hint ?? 'Mend the values with `crosscloud config set`, or the schema.'
     throw new StepError('INPUT_INVALID', problems.join('\n'), { hint: advice })
   }
+  for (const warning of rendered.warnings) context.log.warn(warning)
   const described = describeFiles(templates, rendered.files, config)
   return { ...rendered, templates, config, render, ...described }
 }

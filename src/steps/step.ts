@@ -33,6 +33,11 @@ export interface Context {
   readonly actor: Actor
   /** Folder for caches that may be deleted at any time. */
   readonly cacheFolder: string
+  /**
+   * Folder for code that this user's next run executes. Never CROSSCLOUD_CACHE: CI hands that from
+   * one branch to another.
+   */
+  readonly codeCacheFolder: string
   /** A value from the process's environment; only for what is documented as such. */
   variable(name: string): string | undefined
 }

@@ -19,7 +19,7 @@ export interface TestEtcd {
 /** A server of its own on 127.0.0.1, ended with the test. */
 export async function startEtcd(
   t: Pick<Test, 'teardown'>,
-  options: { tls?: boolean } = {},
+  options: { tls?: boolean; args?: readonly string[] } = {},
 ): Promise<TestEtcd> {
   const { folder, remove } = await serverFolder('etcd')
   t.teardown(remove)
@@ -44,6 +44,7 @@ export async function startEtcd(
       ...['--initial-advertise-peer-urls', `http://127.0.0.1:${peer}`],
       ...['--initial-cluster', `default=http://127.0.0.1:${peer}`],
       ...(options.tls ? secure : []),
+      ...(options.args ?? []),
     ],
     { ready: () => ctl('endpoint', 'health') },
   )
