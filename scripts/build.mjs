@@ -59,18 +59,19 @@ await build({
   plugins: [englishOnly],
   // Paths from import.meta.url stay as deep as in src.
   define: { 'import.meta.url': 'programUrl' },
-  banner: { js: '(function (require, programUrl) {' },
+  banner: { js: '(function (require, programUrl, importModule) {' },
   footer: { js: '})' },
 })
+// Code that V8 kept has lost what import() needs to know.
+const text = await readFile(program, 'utf8')
+await writeFile(program, text.replace(/\bimport\((?=")/g, 'importModule('))
 await writeFile(join(outdir, 'program.code'), await makeCode())
 
 /** V8 keeps what it has compiled when asked: a few commands make it compile what most of them use. */
 async function makeCode() {
   const url = pathToFileURL(join(outdir, 'main.js')).href
-  const script = new Script(await readFile(program, 'utf8'), {
-    filename: program,
-    importModuleDynamically: (specifier) => import(specifier),
-  })
+  const script = new Script(await readFile(program, 'utf8'), { filename: program })
+  const importModule = (specifier) => import(specifier)
   const { argv, stdout } = process
   const write = stdout.write
   const before = process.cwd()
@@ -82,7 +83,7 @@ async function makeCode() {
     for (const line of ['--help', 'render-config --env test --check', 'config lint test']) {
       process.argv = [argv[0], 'crosscloud', ...line.split(' ')]
       process.exitCode = undefined
-      script.runInThisContext()(createRequire(url), url)
+      script.runInThisContext()(createRequire(url), url, importModule)
       while (process.exitCode === undefined) await sleep(5)
       if (process.exitCode !== 0) throw new Error(`crosscloud ${line} failed`)
     }

@@ -13,9 +13,9 @@ const file = (name: string) => fileURLToPath(new URL(name, import.meta.url))
 const script = new Script(readFileSync(file('program.cjs'), 'utf8'), {
   filename: file('program.cjs'),
   cachedData: readCode(),
-  importModuleDynamically: ((specifier: string) => import(specifier)) as never,
 })
-script.runInThisContext()(createRequire(import.meta.url), import.meta.url)
+const importModule = (specifier: string) => import(specifier)
+script.runInThisContext()(createRequire(import.meta.url), import.meta.url, importModule)
 
 function readCode(): Buffer | undefined {
   try {

@@ -70,17 +70,15 @@ export function journaledStore(client: EtcdClient, layout: EtcdLayout): Journale
       const { ID } = await client.repeat(({ leaseClient }, options) =>
         leaseClient.leaseGrant({ TTL: Math.ceil(ttl / 1000) }, options),
       )
-      const mine = Buffer.from(token)
       try {
-        const response = await transact(
+        const { succeeded } = await transact(
           [
             compare(layout.lock, marks.lock ?? null),
             ...(marks.lock && marks.journal ? [compare(layout.journal, marks.journal)] : []),
           ],
-          [{ request_put: { key: layout.lock, value: mine, lease: ID } }],
-          [{ request_range: { key: layout.lock } }],
+          [{ request_put: { key: layout.lock, value: Buffer.from(token), lease: ID } }],
         )
-        if (response.succeeded || has(response, mine)) {
+        if (succeeded) {
           lease = ID
           return true
         }
@@ -88,6 +86,7 @@ export function journaledStore(client: EtcdClient, layout: EtcdLayout): Journale
         await revoke(ID).catch(() => {})
         throw error
       }
+      // This takes the lock back, too, should we have got it by an answer that was lost.
       await revoke(ID).catch(() => {})
       return false
     },
