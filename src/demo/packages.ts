@@ -44,6 +44,7 @@ const provided: Record<Need, readonly Provided[]> = {
     { package: 'redis-tools', by: 'redis-cli' },
     { package: 'busybox-static', by: 'busybox' },
     { package: 'etcd-server', by: 'etcd' },
+    { package: 'etcd-client', by: 'etcdctl' },
     { package: 'openssh-server', by: 'sshd' },
     { package: 'openssl', by: 'openssl' },
     { package: 'rsync', by: 'rsync' },
