@@ -30,6 +30,7 @@ const isRoot = () => process.getuid?.() === 0
  * Writes files below `folder`: `/etc/app.conf` becomes `<folder>/etc/app.conf`. All are complete on
  * disk, with mode and (as root) owner, before the first takes its place. Refuses paths that leave
  * the folder and parents that are symbolic links. A failure before the first rename changes nothing.
+ * What stands there already, to the last bit, is left alone.
  */
 export async function writeFiles(
   folder: string,
@@ -46,6 +47,7 @@ export async function writeFiles(
       throwIfCancelled(signal)
       const final = join(root, file.path)
       await refuseFolder(final)
+      if (await isInPlace(final, file)) return
       staged.push({ temporary: await stageFile(final, file), final })
     })
     throwIfCancelled(signal)
@@ -100,6 +102,24 @@ async function refuseFolder(final: string): Promise<void> {
   throw new StepError('INPUT_INVALID', `${final} is a folder; a file shall be there`, {
     hint: 'Remove the folder.',
   })
+}
+
+async function isInPlace(final: string, file: FileToWrite): Promise<boolean> {
+  const { O_RDONLY, O_NOFOLLOW, O_NONBLOCK } = constants
+  let handle: FileHandle | undefined
+  try {
+    handle = await open(final, O_RDONLY | O_NOFOLLOW | O_NONBLOCK)
+    const status = await handle.stat()
+    if (!status.isFile() || status.size !== file.content.length) return false
+    if ((status.mode & 0o7777) !== file.mode) return false
+    if (isRoot() && (status.uid !== file.uid || status.gid !== file.gid)) return false
+    return file.content.equals(await handle.readFile())
+  } catch {
+    // Whatever cannot be read is written anew, where the fault shows.
+    return false
+  } finally {
+    await handle?.close()
+  }
 }
 
 /**

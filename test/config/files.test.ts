@@ -199,6 +199,22 @@ t.test('writing files', async (t) => {
     if (process.getuid?.() === 0) t.match(statSync(path), { uid: 1234, gid: 1235 })
     t.same(readdirSync(join(out, 'new/etc/app')), ['a.conf'])
   })
+  t.test('what stands there already is left alone, what differs in anything is not', async (t) => {
+    const folder = t.testdir()
+    const first = file('/etc/app.conf', 'a=1\n', 0o640)
+    const inode = () => statSync(join(folder, 'etc/app.conf')).ino
+    await writeFiles(folder, [first])
+    for (const other of [{ mode: 0o600 }, { content: Buffer.from('a=2\n') }]) {
+      const before = inode()
+      await writeFiles(folder, [first])
+      t.equal(inode(), before)
+      await writeFiles(folder, [{ ...first, ...other }])
+      t.not(inode(), before)
+      await writeFiles(folder, [first])
+    }
+    t.equal(readFileSync(join(folder, 'etc/app.conf'), 'utf8'), 'a=1\n')
+  })
+
   t.test('paths and links that lead elsewhere are refused, and nothing is written', async (t) => {
     const root = join(out, 'links')
     mkdirSync(join(root, 'real'), { recursive: true })
