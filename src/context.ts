@@ -3,10 +3,11 @@ import { homedir, userInfo } from 'node:os'
 import { join, resolve } from 'node:path'
 import type { KeyRing } from './config/seal.ts'
 import type { ConfigStore } from './config/store.ts'
-import { StepError } from './core/errors.ts'
+import { StepError, toStepError } from './core/errors.ts'
 import type { Log } from './core/log.ts'
 import { run } from './core/process.ts'
 import type { Secrets } from './core/secrets.ts'
+import type { Journal } from './ledger/journal.ts'
 import type { Ledger } from './ledger/ledger.ts'
 import type { CredentialSource } from './registry/credentials.ts'
 import type { RegistryClient } from './registry/types.ts'
@@ -58,7 +59,11 @@ export function createContext(options: ContextOptions): OpenContext {
       ),
     ),
   )
-  const ledger = once(async () => keep(openLedgerOf(await settings(), signal)))
+  const ledger = once(async () => {
+    const found = await keep(openLedgerOf(await settings(), signal))
+    await deliverJournal(await openJournalOf(found, variables), found, log)
+    return found
+  })
   const stores = new Map<string, Promise<ConfigStore>>()
   const configStore = (environment: EnvironmentSettings) => {
     const open = async () => keep(openConfigStore(environment, await settings(), signal))
@@ -77,6 +82,7 @@ export function createContext(options: ContextOptions): OpenContext {
     environment: async (name) => settleEnvironment(await settings(), name),
     registry,
     ledger,
+    journal: async () => openJournalOf(await ledger(), variables),
     configStore,
     configKeys: async (environment) => openConfigKeys(environment, await settings(), options),
     hosts: async ({ hosts }) => {
@@ -157,6 +163,23 @@ async function openLedgerOf({ ledger, folder }: Settings, signal: AbortSignal): 
   return openLedger(ledger ?? join('.crosscloud', 'ledger.db'), { folder, signal })
 }
 
+async function openJournalOf(
+  ledger: Ledger,
+  variables: ContextOptions['variables'],
+): Promise<Journal> {
+  const { openJournal } = await import('./ledger/journal.ts')
+  return openJournal(join(stateFolder(variables), 'journal'), ledger.name)
+}
+
+/** What an earlier command could not tell the ledger; that fault is not this command's. */
+async function deliverJournal(journal: Journal, ledger: Ledger, log: Log): Promise<void> {
+  try {
+    await journal.deliver(ledger, { delivered: log.info, refused: log.warn })
+  } catch (error) {
+    log.warn(`${toStepError(error).message}; what waits in ${journal.folder} is told later`)
+  }
+}
+
 async function openConfigStore(
   { name, config }: EnvironmentSettings,
   { folder, file }: Settings,
@@ -227,7 +250,14 @@ function actorOf(variables: ContextOptions['variables']): Actor {
       (run
         ? `${variables.GITHUB_SERVER_URL}/${variables.GITHUB_REPOSITORY}/actions/runs/${run}`
         : undefined),
+    jobUrl: first('CI_JOB_URL', 'BUILD_URL'),
+    committedAt: moment(first('CI_COMMIT_TIMESTAMP')),
   }
+}
+
+function moment(text: string | undefined): string | undefined {
+  const milliseconds = Date.parse(text ?? '')
+  return Number.isNaN(milliseconds) ? undefined : new Date(milliseconds).toISOString()
 }
 
 function userName(): string {
@@ -236,6 +266,16 @@ function userName(): string {
   } catch {
     return 'unknown'
   }
+}
+
+/** What must outlive a job; a runner's own folder, never the checkout, which CI cleans. */
+function stateFolder({
+  CROSSCLOUD_STATE,
+  XDG_STATE_HOME,
+  HOME,
+}: ContextOptions['variables']): string {
+  const home = XDG_STATE_HOME ?? join(HOME ?? homedir(), '.local', 'state')
+  return CROSSCLOUD_STATE ?? join(home, 'crosscloud')
 }
 
 function cacheFolder(variables: ContextOptions['variables']): string {

@@ -2,13 +2,21 @@ import { z } from 'zod'
 
 /** Building blocks for settings and inputs. Texts a person writes become the units the code uses. */
 
-const durationUnits: Record<string, number> = { ms: 1, s: 1000, m: 60_000, h: 3_600_000 }
+const durationUnits: Record<string, number> = {
+  ms: 1,
+  s: 1000,
+  m: 60_000,
+  h: 3_600_000,
+  d: 24 * 3_600_000,
+}
 
-/** `500ms`, `60s`, `5m`, `1h` → milliseconds. */
-export const duration = z
+/** A duration as a person writes it, to be handed on. */
+export const durationText = z
   .string()
-  .regex(/^\d+(ms|s|m|h)$/, 'is not a duration; write 500ms, 60s, 5m or 1h')
-  .transform((text) => unitValue(text, durationUnits))
+  .regex(/^\d+(ms|s|m|h|d)$/, 'is not a duration; write 500ms, 60s, 5m, 1h or 7d')
+
+/** `500ms`, `60s`, `5m`, `1h`, `7d` → milliseconds. */
+export const duration = durationText.transform((text) => unitValue(text, durationUnits))
 
 const sizeUnits: Record<string, number> = { b: 1, k: 1024, m: 1024 ** 2, g: 1024 ** 3 }
 

@@ -10,7 +10,7 @@ import type {
   KeyChange,
   Ledger,
 } from './ledger.ts'
-import { checkFilled, checkLimit, checkName, checkText, invalid } from './names.ts'
+import { checkFilled, checkLimit, checkName, checkText, checkTime, invalid } from './names.ts'
 import type { ConfigChangeKeysTable, ConfigChangesTable, KeptState, Schema } from './schema.ts'
 
 type ConfigChanges = Pick<Ledger, 'recordConfigChange' | 'configChanges' | 'findConfigChange'>
@@ -26,9 +26,11 @@ export function createConfigChanges({ read, write, now }: Access): ConfigChanges
   return {
     async recordConfigChange(start) {
       checkStart(start)
-      const { app, environment, by, reason, changes } = start
+      const { app, environment, by, reason, changes, request } = start
       return await write(`recording a change of ${app}'s config in ${environment}`, async (trx) => {
         await holdApplication(trx, app, now())
+        const known = request && (await findRequest(trx, request))
+        if (known) return known
         const number = await nextNumber(trx, 'config-change')
         const row = {
           number,
@@ -36,7 +38,8 @@ export function createConfigChanges({ read, write, now }: Access): ConfigChanges
           environment,
           changed_by: by,
           reason: reason ?? null,
-          changed_at: timestamp(now()),
+          changed_at: start.at ?? timestamp(now()),
+          request: request ?? null,
         }
         await trx.insertInto('config_changes').values(row).execute()
         const keys = changes.map((change, position) => toKeyRow(number, change, position))
@@ -81,6 +84,15 @@ async function find(db: Kysely<Schema>, id: string) {
     .executeTakeFirst()
 }
 
+async function findRequest(db: Kysely<Schema>, request: string) {
+  const rows = await db
+    .selectFrom('config_changes')
+    .selectAll()
+    .where('request', '=', request)
+    .execute()
+  return (await withKeys(db, rows, undefined))[0]
+}
+
 async function numberOf(db: Kysely<Schema>, id: string): Promise<number> {
   const row = await find(db, id)
   if (row) return row.number
@@ -109,12 +121,15 @@ async function withKeys(
   return rows.map((row) => fromRow(row, byNumber.get(row.number) ?? []))
 }
 
-function checkStart({ app, environment, by, reason, changes }: ConfigChangeStart): void {
+function checkStart(start: ConfigChangeStart): void {
+  const { app, environment, by, reason, changes, request, at } = start
   checkName('application', app)
   checkName('environment', environment)
   const what = `the change of ${app}'s config in ${environment}`
   checkFilled(`${what}: by`, by, 255)
   checkText(`${what}: reason`, reason)
+  checkText(`${what}: request`, request, 64)
+  if (at !== undefined) checkTime(`${what}: at`, at)
   if (changes.length === 0) throw invalid(`${what} has no key`)
   const seen = new Set<string>()
   for (const { key, before, after } of changes) {

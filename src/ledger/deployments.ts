@@ -1,42 +1,38 @@
 import type { Kysely, Selectable, Transaction } from 'kysely'
-import { type Digest, parseDigest } from '../core/digest.ts'
 import { StepError } from '../core/errors.ts'
 import { type Access, holdApplication, nextNumber, timestamp } from './access.ts'
-import {
-  type Deployment,
-  type DeploymentEnd,
-  type DeploymentStart,
-  deploymentStates,
-  type HostOutcome,
-  type Ledger,
-} from './ledger.ts'
-import {
-  checkAmount,
-  checkFilled,
-  checkLimit,
-  checkName,
-  checkText,
-  checkVersion,
-  invalid,
-} from './names.ts'
-import type { DeploymentHostsTable, DeploymentsTable, Schema } from './schema.ts'
+import { checkQuery, complete, findRow, selectPage } from './deployment-history.ts'
+import { checkEnd, checkStart, fromRow, numberIn, toHostRow, toRow } from './deployment-rows.ts'
+import type { DeploymentEnd, DeploymentStart, HistoryQuery, Ledger } from './ledger.ts'
+import { checkFilled, checkName } from './names.ts'
+import type { DeploymentsTable, Schema } from './schema.ts'
 
-type Deployments = Pick<Ledger, 'startDeployment' | 'endDeployment' | 'deployments' | 'current'>
+type Deployments = Pick<
+  Ledger,
+  'startDeployment' | 'endDeployment' | 'deployments' | 'findDeployment' | 'current'
+>
 
 export function createDeployments({ read, write, now }: Access): Deployments {
+  const page = async (db: Kysely<Schema>, query: HistoryQuery) =>
+    await complete(db, await selectPage(db, query, timestamp(now())), timestamp(now()))
   return {
     async startDeployment(start) {
       checkStart(start)
       const { app, version, environment } = start
       return await write(`starting ${app}@${version} in ${environment}`, async (trx) => {
         await holdApplication(trx, app, now())
+        const known = await findByLock(trx, start)
+        if (known) return known
         await assertReleased(trx, start)
         const number = await nextNumber(trx, 'deployment')
         const started_at = timestamp(now())
         await abandonOlder(trx, start, number, started_at)
-        const row = toRow(start, number, started_at)
+        const current = await currentNumber(trx, start)
+        const row = toRow(start, number, started_at, current ? `d${current}` : null)
         await trx.insertInto('deployments').values(row).execute()
-        return fromRow(row, [])
+        const approvals = await useApprovals(trx, row.id, start)
+        await rememberHosts(trx, row.id, start)
+        return fromRow(row, { hosts: [], approvals, lost: false })
       })
     },
 
@@ -44,61 +40,73 @@ export function createDeployments({ read, write, now }: Access): Deployments {
       checkFilled('the id of a deployment', id)
       checkEnd(id, end)
       await write(`closing deployment ${id}`, async (trx) => {
-        const closed = await trx
+        const row = await findRow(trx, id)
+        if (!row) throw new StepError('NOT_FOUND', `deployment ${id} is not in the ledger`)
+        await holdApplication(trx, row.app, now())
+        const before = await settle(trx, row, end)
+        if (before === 'settled') return
+        const finished_at = end.finishedAt ?? timestamp(now())
+        await trx
           .updateTable('deployments')
           .set({
             state: end.state,
-            finished_at: timestamp(now()),
+            finished_at,
             error: end.error ?? null,
             verified: end.verified ? 1 : 0,
           })
           .where('id', '=', id)
-          .where('state', '=', 'running')
-          .executeTakeFirst()
-        if (closed.numUpdatedRows === 0n) throw await notRunning(trx, id)
+          .execute()
         const rows = end.hosts.map((host, position) => toHostRow(id, host, position))
         if (rows.length > 0) await trx.insertInto('deployment_hosts').values(rows).execute()
+        if (end.state === 'succeeded') await makeCurrent(trx, row)
       })
     },
 
-    async deployments({ app, version, environment, state, limit }) {
-      if (app !== undefined) checkName('application', app)
-      if (version !== undefined) checkVersion(version)
-      if (environment !== undefined) checkName('environment', environment)
-      if (state !== undefined && !deploymentStates.includes(state)) {
-        throw invalid(`"${state}" is not a state; known: ${deploymentStates.join(', ')}`)
-      }
-      checkLimit(limit)
-      return await read('reading the history', async (db) => {
-        let query = db.selectFrom('deployments').selectAll().orderBy('number', 'desc').limit(limit)
-        if (app !== undefined) query = query.where('app', '=', app)
-        if (version !== undefined) query = query.where('version', '=', version)
-        if (environment !== undefined) query = query.where('environment', '=', environment)
-        if (state !== undefined) query = query.where('state', '=', state)
-        return await withHosts(db, await query.execute())
+    async deployments(query) {
+      checkQuery(query)
+      return await read('reading the history', (db) => page(db, query))
+    },
+
+    async findDeployment(id) {
+      checkFilled('the id of a deployment', id)
+      return await read(`looking up deployment ${id}`, async (db) => {
+        const row = await findRow(db, id)
+        return row && (await complete(db, [row], timestamp(now())))[0]
       })
     },
 
     async current(app) {
       if (app !== undefined) checkName('application', app)
       return await read('reading what runs', async (db) => {
-        let newest = db
-          .selectFrom('deployments')
-          .select((row) => row.fn.max('number').as('number'))
-          .where('state', '=', 'succeeded')
-          .groupBy(['app', 'environment'])
-        if (app !== undefined) newest = newest.where('app', '=', app)
-        const rows = await db
-          .selectFrom('deployments')
-          .innerJoin(newest.as('newest'), 'newest.number', 'deployments.number')
+        let query = db
+          .selectFrom('current_deployments')
+          .innerJoin('deployments', 'deployments.number', 'current_deployments.number')
           .selectAll('deployments')
-          .orderBy('deployments.app')
-          .orderBy('deployments.environment')
-          .execute()
-        return await withHosts(db, rows)
+          .orderBy('current_deployments.app')
+          .orderBy('current_deployments.environment')
+        if (app !== undefined) query = query.where('current_deployments.app', '=', app)
+        return await complete(db, await query.execute(), timestamp(now()))
       })
     },
   }
+}
+
+/** A connection may break after the database has done it: then the same start comes once more. */
+async function findByLock(trx: Transaction<Schema>, start: DeploymentStart) {
+  const { lockToken, app, environment, version } = start
+  if (lockToken === undefined) return undefined
+  const row = await trx
+    .selectFrom('deployments')
+    .selectAll()
+    .where('lock_token', '=', lockToken)
+    .executeTakeFirst()
+  if (!row) return undefined
+  if (row.app === app && row.environment === environment && row.version === version) {
+    return (await complete(trx, [row], ''))[0]
+  }
+  throw new StepError('CONFLICT', `lock ${lockToken} has started deployment ${row.id} already`, {
+    hint: 'Take the lock again for another deployment.',
+  })
 }
 
 /** A deployment is of a release that is known, and unchanged. */
@@ -130,7 +138,7 @@ async function abandonOlder(
   number: number,
   finished_at: string,
 ): Promise<void> {
-  const error = `never reported its end; deployment ${deploymentId(number)} came after it`
+  const error = `never reported its end; deployment d${number} came after it`
   await trx
     .updateTable('deployments')
     .set({ state: 'abandoned', finished_at, error })
@@ -140,142 +148,88 @@ async function abandonOlder(
     .execute()
 }
 
-async function notRunning(trx: Transaction<Schema>, id: string): Promise<StepError> {
+async function currentNumber(
+  trx: Transaction<Schema>,
+  { app, environment }: Pick<DeploymentStart, 'app' | 'environment'>,
+): Promise<number | undefined> {
   const row = await trx
-    .selectFrom('deployments')
-    .select(['app', 'version', 'environment', 'state', 'error'])
-    .where('id', '=', id)
+    .selectFrom('current_deployments')
+    .select('number')
+    .where('app', '=', app)
+    .where('environment', '=', environment)
     .executeTakeFirst()
-  if (!row) return new StepError('NOT_FOUND', `deployment ${id} is not in the ledger`)
-  const what = `deployment ${id} (${row.app}@${row.version} in ${row.environment})`
+  return row?.number
+}
+
+async function makeCurrent(trx: Transaction<Schema>, row: Selectable<DeploymentsTable>) {
+  const { app, environment, number } = row
+  const current = await currentNumber(trx, row)
+  if (current === undefined) {
+    await trx.insertInto('current_deployments').values({ app, environment, number }).execute()
+  } else if (current < number) {
+    await trx
+      .updateTable('current_deployments')
+      .set({ number })
+      .where('app', '=', app)
+      .where('environment', '=', environment)
+      .execute()
+  }
+}
+
+async function useApprovals(trx: Transaction<Schema>, deployment: string, start: DeploymentStart) {
+  const numbers = (start.approvals ?? []).map((id) => numberIn(id, 'a') ?? 0)
+  const rows = numbers.map((approval) => ({ deployment, approval }))
+  if (rows.length > 0) await trx.insertInto('deployment_approvals').values(rows).execute()
+  return numbers
+}
+
+async function rememberHosts(
+  trx: Transaction<Schema>,
+  first_deployment: string,
+  { app, environment, hosts = [] }: DeploymentStart,
+) {
+  if (hosts.length === 0) return
+  const known = await trx
+    .selectFrom('hosts')
+    .select(['name', 'address'])
+    .where('app', '=', app)
+    .where('environment', '=', environment)
+    .execute()
+  const fresh = hosts.filter(
+    ({ name, address }) => !known.some((one) => one.name === name && one.address === address),
+  )
+  const rows = fresh.map(({ name, address }) => ({
+    ...{ app, environment, name, address, first_deployment },
+  }))
+  if (rows.length > 0) await trx.insertInto('hosts').values(rows).execute()
+}
+
+/** Whether the deployment may end so: `settled` when it has, by the same report. */
+async function settle(
+  trx: Transaction<Schema>,
+  row: Selectable<DeploymentsTable>,
+  end: DeploymentEnd,
+): Promise<'open' | 'settled'> {
+  if (row.state === 'running') return 'open'
+  const hosts = await trx
+    .selectFrom('deployment_hosts')
+    .selectAll()
+    .where('deployment', '=', row.id)
+    .orderBy('position')
+    .execute()
+  const told = end.hosts.map((host, position) => toHostRow(row.id, host, position))
+  const same =
+    row.state === end.state &&
+    (row.error ?? undefined) === end.error &&
+    (row.verified === 1) === end.verified &&
+    JSON.stringify(hosts.map(sorted)) === JSON.stringify(told.map(sorted))
+  if (same) return 'settled'
+  if (row.state === 'abandoned' && end.state !== 'abandoned' && hosts.length === 0) return 'open'
+  const what = `deployment ${row.id} (${row.app}@${row.version} in ${row.environment})`
   const why = row.state === 'abandoned' && row.error ? `: ${row.error}` : ''
-  return new StepError('CONFLICT', `${what} is already ${row.state}${why}`, {
+  throw new StepError('CONFLICT', `${what} is already ${row.state}${why}`, {
     hint: 'A deployment ends once. Start another one.',
   })
 }
 
-async function withHosts(
-  db: Kysely<Schema>,
-  rows: Selectable<DeploymentsTable>[],
-): Promise<Deployment[]> {
-  if (rows.length === 0) return []
-  const hosts = await db
-    .selectFrom('deployment_hosts')
-    .selectAll()
-    .where(
-      'deployment',
-      'in',
-      rows.map((row) => row.id),
-    )
-    .orderBy('position')
-    .execute()
-  const byDeployment = new Map(rows.map((row) => [row.id, [] as typeof hosts]))
-  for (const host of hosts) byDeployment.get(host.deployment)?.push(host)
-  return rows.map((row) => fromRow(row, byDeployment.get(row.id) ?? []))
-}
-
-function checkStart(start: DeploymentStart): void {
-  checkName('application', start.app)
-  checkName('environment', start.environment)
-  checkVersion(start.version)
-  const what = `${start.app}@${start.version} in ${start.environment}`
-  parseDigest(start.digest, `digest of ${what}`)
-  checkFilled(`${what}: config revision`, start.configRevision, 128)
-  checkFilled(`${what}: by`, start.by, 255)
-  checkText(`${what}: reason`, start.reason)
-}
-
-function checkEnd(id: string, end: DeploymentEnd): void {
-  const what = `deployment ${id}`
-  if (!['succeeded', 'failed', 'abandoned'].includes(end.state)) {
-    throw invalid(`${what}: cannot end as "${end.state}"`)
-  }
-  checkText(`${what}: error`, end.error)
-  for (const host of end.hosts) {
-    checkFilled(`${what}: host`, host.host, 255)
-    checkText(`${what}: container of ${host.host}`, host.containerId, 255)
-    checkText(`${what}: previous container of ${host.host}`, host.previousContainerId, 255)
-    checkText(`${what}: URL of ${host.host}`, host.url)
-    checkAmount(`${what}: duration on ${host.host}`, host.duration)
-  }
-  const names = end.hosts.map((host) => host.host)
-  const twice = names.find((name, position) => names.indexOf(name) !== position)
-  if (twice !== undefined) throw invalid(`${what}: host ${twice} is named twice`)
-}
-
-function deploymentId(number: number): string {
-  return `d${number}`
-}
-
-function toRow(
-  start: DeploymentStart,
-  number: number,
-  started_at: string,
-): Selectable<DeploymentsTable> {
-  return {
-    id: deploymentId(number),
-    number,
-    app: start.app,
-    environment: start.environment,
-    version: start.version,
-    digest: start.digest,
-    config_revision: start.configRevision,
-    started_by: start.by,
-    reason: start.reason ?? null,
-    state: 'running',
-    started_at,
-    finished_at: null,
-    error: null,
-    verified: 0,
-  }
-}
-
-function fromRow(
-  row: Selectable<DeploymentsTable>,
-  hosts: Selectable<DeploymentHostsTable>[],
-): Deployment {
-  return {
-    id: row.id,
-    app: row.app,
-    version: row.version,
-    environment: row.environment,
-    digest: row.digest as Digest,
-    configRevision: row.config_revision,
-    by: row.started_by,
-    reason: row.reason ?? undefined,
-    state: row.state,
-    startedAt: row.started_at,
-    finishedAt: row.finished_at ?? undefined,
-    error: row.error ?? undefined,
-    hosts: hosts.map(fromHostRow),
-    verified: row.verified === 1,
-  }
-}
-
-function toHostRow(
-  deployment: string,
-  outcome: HostOutcome,
-  position: number,
-): DeploymentHostsTable {
-  return {
-    deployment,
-    position,
-    host: outcome.host,
-    container_id: outcome.containerId ?? null,
-    previous_container_id: outcome.previousContainerId ?? null,
-    url: outcome.url ?? null,
-    ok: outcome.ok ? 1 : 0,
-    duration: outcome.duration,
-  }
-}
-
-function fromHostRow(row: Selectable<DeploymentHostsTable>): HostOutcome {
-  return {
-    host: row.host,
-    containerId: row.container_id ?? undefined,
-    previousContainerId: row.previous_container_id ?? undefined,
-    url: row.url ?? undefined,
-    ok: row.ok === 1,
-    duration: row.duration,
-  }
-}
+const sorted = (row: object) => Object.entries(row).sort(([a], [b]) => (a < b ? -1 : 1))

@@ -15,9 +15,12 @@ export interface Release {
   /** The first repository it was pushed to, without tag. */
   repository: string
   commit: string | undefined
+  /** When the commit was made; ISO 8601, UTC. */
+  committedAt: string | undefined
   branch: string | undefined
   author: string | undefined
   pipelineUrl: string | undefined
+  jobUrl: string | undefined
   reason: string | undefined
   bakedBy: string
   /** ISO 8601, UTC, milliseconds. */
@@ -26,6 +29,9 @@ export interface Release {
 
 export const deploymentStates = ['running', 'succeeded', 'failed', 'abandoned'] as const
 export type DeploymentState = (typeof deploymentStates)[number]
+
+export const deploymentKinds = ['deploy', 'rollback'] as const
+export type DeploymentKind = (typeof deploymentKinds)[number]
 
 export interface HostOutcome {
   host: string
@@ -55,15 +61,35 @@ export interface Deployment {
   hosts: HostOutcome[]
   /** Whether the WAR's MD5 and every file were compared in the running containers. */
   verified: boolean
+  kind: DeploymentKind
+  /** The token of the lock it was started under. */
+  lockToken: number | undefined
+  /** The deployment that ran there before: its id. */
+  replaced: string | undefined
+  /** How it is known who started it: the issuer of a signed token, or `unverified`. */
+  identity: string | undefined
+  jobUrl: string | undefined
+  /** Whether a closed gate or a bad release was overruled. */
+  forced: boolean
+  /** Ids of the approvals it was let through by. */
+  approvals: string[]
 }
 
 export type DeploymentStart = Pick<
   Deployment,
   'app' | 'version' | 'environment' | 'digest' | 'configRevision' | 'by' | 'reason'
->
+> &
+  Partial<Pick<Deployment, 'kind' | 'lockToken' | 'identity' | 'jobUrl' | 'forced'>> & {
+    /** Ids of the approvals it was let through by. */
+    approvals?: readonly string[]
+    /** Where it will run. Addresses hold no secret. */
+    hosts?: readonly { name: string; address: string }[]
+  }
 
 export interface DeploymentEnd {
   state: Exclude<DeploymentState, 'running'>
+  /** ISO 8601, UTC; now, when it is told at once. */
+  finishedAt?: string | undefined
   error?: string | undefined
   hosts: HostOutcome[]
   verified: boolean
@@ -85,7 +111,48 @@ export interface HistoryQuery {
   version?: string | undefined
   environment?: string | undefined
   state?: DeploymentState | undefined
+  by?: string | undefined
+  /** ISO 8601, UTC: only those started then or later. */
+  since?: string | undefined
+  /** The id of a deployment: only those before it. The last one of a page gives the next page. */
+  before?: string | undefined
   limit: number
+}
+
+export const approvalDecisions = ['approved', 'rejected'] as const
+export type ApprovalDecision = (typeof approvalDecisions)[number]
+
+/** One person's word on a release in an environment. Of one person the newest counts. */
+export interface Approval {
+  id: string
+  app: string
+  environment: string
+  version: string
+  /** The approval is for this image and no other. */
+  digest: Digest
+  decision: ApprovalDecision
+  by: string
+  /** Groups the person is in, as their signed token said. */
+  groups: readonly string[]
+  /** How it is known who it was: the issuer of a signed token, or `unverified`. */
+  identity: string
+  reason: string | undefined
+  /** ISO 8601, UTC. */
+  at: string
+}
+
+export type ApprovalStart = Omit<Approval, 'id' | 'at'>
+
+/** Whether a release is known to be bad in an environment. */
+export interface Mark {
+  app: string
+  environment: string
+  version: string
+  bad: boolean
+  by: string
+  reason: string
+  /** ISO 8601, UTC. */
+  at: string
 }
 
 /**
@@ -121,7 +188,12 @@ export interface ConfigChangeSet {
 export type ConfigChangeStart = Pick<
   ConfigChangeSet,
   'app' | 'environment' | 'by' | 'reason' | 'changes'
->
+> & {
+  /** A name of its own for this change: recorded twice, it is one change set. */
+  request?: string | undefined
+  /** When it was made; now, when it is told at once. */
+  at?: string | undefined
+}
 
 export interface ConfigChangeQuery {
   app?: string | undefined
@@ -152,12 +224,19 @@ export interface Ledger {
   findRelease(app: string, version: string): Promise<Release | undefined>
   findReleaseByDigest(app: string, digest: Digest): Promise<Release | undefined>
   releases(app: string, limit: number): Promise<Release[]>
-  /** Writes a deployment in state `running`, and closes as `abandoned` those left running before it under no lock. */
+  /**
+   * Writes a deployment in state `running`, and closes as `abandoned` those left running before it.
+   * The caller holds the lock of `lockToken`; the same token again gives the same deployment.
+   */
   startDeployment(start: DeploymentStart): Promise<Deployment>
-  /** States go forward only: ending a deployment twice is CONFLICT. */
+  /**
+   * States go forward only: a deployment ends once, and the same end again changes nothing. Only an
+   * abandoned one may still be settled, by a deployer that reports late.
+   */
   endDeployment(id: string, end: DeploymentEnd): Promise<void>
-  /** Newest first. */
+  /** Newest first. One that is `running` under no living lock is shown as `abandoned`. */
   deployments(query: HistoryQuery): Promise<Deployment[]>
+  findDeployment(id: string): Promise<Deployment | undefined>
   /** The newest deployment that succeeded for each application and environment. */
   current(app?: string): Promise<Deployment[]>
   /** Keeps a config revision's content by its hash; values that are secret must not be in it. */
@@ -168,6 +247,13 @@ export interface Ledger {
   /** Newest first. NOT_FOUND when `after` or `before` is not in the ledger. */
   configChanges(query: ConfigChangeQuery): Promise<ConfigChangeSet[]>
   findConfigChange(id: string): Promise<ConfigChangeSet | undefined>
+  recordApproval(approval: ApprovalStart): Promise<Approval>
+  /** What was said about a release in an environment, oldest first. */
+  approvals(app: string, environment: string, version: string): Promise<Approval[]>
+  /** Says that a release is bad in an environment, or good again. */
+  mark(mark: Omit<Mark, 'at'>): Promise<Mark>
+  /** The newest mark; undefined when there is none. */
+  findMark(app: string, environment: string, version: string): Promise<Mark | undefined>
   /** Takes the lock, or CONFLICT naming its owner, reason and expiry. An expired lock is taken over. */
   lock(app: string, environment: string, owner: string, reason: string, ttl: number): Promise<Lock>
   /** The lock as it is held now, by whomever; undefined when there is none or it has expired. */

@@ -2,7 +2,7 @@ import type { Kysely } from 'kysely'
 import { describe, errorCodeOf, StepError, throwIfCancelled } from '../core/errors.ts'
 import { ledgerError, patiently } from './access.ts'
 import type { Ledger } from './ledger.ts'
-import { migrate } from './migrations.ts'
+import { migrate } from './migrations/migrate.ts'
 import { createLedger } from './records.ts'
 import type { Schema } from './schema.ts'
 

@@ -56,6 +56,13 @@ export function checkLimit(limit: number): void {
   throw invalid(`limit ${limit}: it must be a whole number from 1 to ${MOST_ROWS}`)
 }
 
+/** A moment as the ledger keeps it: such texts sort by time. */
+export function checkTime(what: string, time: string): void {
+  const milliseconds = Date.parse(time)
+  if (!Number.isNaN(milliseconds) && new Date(milliseconds).toISOString() === time) return
+  throw invalid(`${what} "${printable(time)}" is not like 2026-01-31T12:00:00.000Z`)
+}
+
 /** A size or a duration. */
 export function checkAmount(what: string, amount: number): void {
   if (Number.isSafeInteger(amount) && amount >= 0) return

@@ -9,6 +9,7 @@ import {
   checkLimit,
   checkName,
   checkText,
+  checkTime,
   checkVersion,
   invalid,
 } from './names.ts'
@@ -134,12 +135,11 @@ function checkRelease(release: Release): void {
   checkText(`${what}: branch`, release.branch, 255)
   checkText(`${what}: author`, release.author, 255)
   checkText(`${what}: pipeline URL`, release.pipelineUrl)
+  checkText(`${what}: job URL`, release.jobUrl)
   checkText(`${what}: reason`, release.reason)
   checkFilled(`${what}: baked by`, release.bakedBy, 255)
-  const bakedAt = Date.parse(release.bakedAt)
-  if (Number.isNaN(bakedAt) || timestamp(bakedAt) !== release.bakedAt) {
-    throw invalid(`${what}: bakedAt "${release.bakedAt}" is not like 2026-01-31T12:00:00.000Z`)
-  }
+  checkTime(`${what}: bakedAt`, release.bakedAt)
+  if (release.committedAt !== undefined) checkTime(`${what}: committedAt`, release.committedAt)
 }
 
 function toRow(release: Release): Omit<ReleasesTable, 'number' | 'recorded_at'> {
@@ -156,6 +156,8 @@ function toRow(release: Release): Omit<ReleasesTable, 'number' | 'recorded_at'> 
     branch: release.branch ?? null,
     author: release.author ?? null,
     pipeline_url: release.pipelineUrl ?? null,
+    job_url: release.jobUrl ?? null,
+    committed_at: release.committedAt ?? null,
     reason: release.reason ?? null,
     baked_by: release.bakedBy,
     baked_at: release.bakedAt,
@@ -173,9 +175,11 @@ function fromRow(row: Selectable<ReleasesTable>): Release {
     warSize: row.war_size,
     repository: row.repository,
     commit: row.commit_id ?? undefined,
+    committedAt: row.committed_at ?? undefined,
     branch: row.branch ?? undefined,
     author: row.author ?? undefined,
     pipelineUrl: row.pipeline_url ?? undefined,
+    jobUrl: row.job_url ?? undefined,
     reason: row.reason ?? undefined,
     bakedBy: row.baked_by,
     bakedAt: row.baked_at,

@@ -1,4 +1,4 @@
-import type { DeploymentState, KeptValue } from './ledger.ts'
+import type { ApprovalDecision, DeploymentKind, DeploymentState, KeptValue } from './ledger.ts'
 
 /**
  * The tables as the newest migration leaves them. Flags are 0 or 1, times ISO 8601 in UTC with
@@ -10,6 +10,11 @@ export interface Schema {
   releases: ReleasesTable
   deployments: DeploymentsTable
   deployment_hosts: DeploymentHostsTable
+  deployment_approvals: DeploymentApprovalsTable
+  current_deployments: CurrentDeploymentsTable
+  approvals: ApprovalsTable
+  marks: MarksTable
+  hosts: HostsTable
   config_revisions: ConfigRevisionsTable
   config_changes: ConfigChangesTable
   config_change_keys: ConfigChangeKeysTable
@@ -24,7 +29,7 @@ export interface ApplicationsTable {
   created_at: string
 }
 
-export type Counter = 'release' | 'deployment' | 'lock' | 'config-change'
+export type Counter = 'release' | 'deployment' | 'lock' | 'config-change' | 'approval' | 'mark'
 
 export interface CountersTable {
   name: Counter
@@ -49,6 +54,9 @@ export interface ReleasesTable {
   baked_by: string
   baked_at: string
   recorded_at: string
+  job_url: string | null
+  /** When the commit was made. */
+  committed_at: string | null
 }
 
 export interface DeploymentsTable {
@@ -66,6 +74,16 @@ export interface DeploymentsTable {
   finished_at: string | null
   error: string | null
   verified: number
+  kind: DeploymentKind
+  /** The lock it was started under. Each lock starts one deployment at the most. */
+  lock_token: number | null
+  /** The deployment that ran there before: its id. */
+  replaced: string | null
+  /** How it is known who started it; see Approval. */
+  identity: string | null
+  job_url: string | null
+  /** 1 when a closed gate or a bad release was overruled. */
+  forced: number
 }
 
 export interface DeploymentHostsTable {
@@ -77,6 +95,55 @@ export interface DeploymentHostsTable {
   url: string | null
   ok: number
   duration: number
+}
+
+export interface DeploymentApprovalsTable {
+  deployment: string
+  approval: number
+}
+
+/** The newest deployment that succeeded, by its number. Derived from `deployments`. */
+export interface CurrentDeploymentsTable {
+  app: string
+  environment: string
+  number: number
+}
+
+/** Rows are only ever added: whoever thinks again adds another. */
+export interface ApprovalsTable {
+  number: number
+  app: string
+  environment: string
+  version: string
+  digest: string
+  decision: ApprovalDecision
+  decided_by: string
+  /** JSON: a list of groups. */
+  member_of: string
+  identity: string
+  reason: string | null
+  decided_at: string
+}
+
+/** Rows are only ever added; the newest for a release and an environment counts. */
+export interface MarksTable {
+  number: number
+  app: string
+  environment: string
+  version: string
+  bad: number
+  marked_by: string
+  reason: string
+  marked_at: string
+}
+
+/** Every host that was ever deployed to, under every address it had. */
+export interface HostsTable {
+  app: string
+  environment: string
+  name: string
+  address: string
+  first_deployment: string
 }
 
 export interface ConfigRevisionsTable {
@@ -93,6 +160,8 @@ export interface ConfigChangesTable {
   changed_by: string
   reason: string | null
   changed_at: string
+  /** Chosen by whoever records it: the same again is the same change set. */
+  request: string | null
 }
 
 /** `json`: the text is kept as a JSON string, because it has characters that SQLite would cut at. */

@@ -5,7 +5,7 @@ import type { Dialect, Kysely } from 'kysely'
 import { describe, errorCodeOf, explain, StepError, throwIfCancelled } from '../core/errors.ts'
 import { ledgerError, patiently } from './access.ts'
 import type { Ledger } from './ledger.ts'
-import { checkedMigrations, migrate } from './migrations.ts'
+import { checkedMigrations, migrate } from './migrations/migrate.ts'
 import { createLedger } from './records.ts'
 import type { Schema } from './schema.ts'
 

@@ -1,3 +1,4 @@
+import { randomUUID } from 'node:crypto'
 import { resolve } from 'node:path'
 import { readTemplateFolder } from '../config/resources.ts'
 import { type ConfigSchema, readConfigSchema, SCHEMA_FILES } from '../config/schema.ts'
@@ -5,7 +6,8 @@ import { isSealed, seal, sealedWith } from '../config/seal.ts'
 import { isSecret, keepable } from '../config/secrecy.ts'
 import type { ConfigChange } from '../config/store.ts'
 import { describe, isStepError, StepError } from '../core/errors.ts'
-import type { ConfigChangeSet, KeptValue } from '../ledger/ledger.ts'
+import { retry } from '../core/retry.ts'
+import type { ConfigChangeStart, KeptValue } from '../ledger/ledger.ts'
 import type { EnvironmentSettings } from '../settings.ts'
 import { type EnvironmentConfig, readConfig } from './environment-config.ts'
 import type { Context } from './step.ts'
@@ -75,6 +77,11 @@ export function storable(
   )
 }
 
+/** The id of a change set in the ledger; undefined while the ledger must still be told. */
+export interface ChangeRecord {
+  id: string | undefined
+}
+
 /** Writes all changes or none, and then who did it, when and why into the ledger. */
 export async function applyChanges(
   environment: EnvironmentSettings,
@@ -82,11 +89,11 @@ export async function applyChanges(
   planned: readonly PlannedChange[],
   reason: string | undefined,
   context: Context,
-): Promise<ConfigChangeSet | undefined> {
+): Promise<ChangeRecord | undefined> {
   const changes = planned.filter(({ before, after }) => before !== after)
   if (changes.length === 0) return undefined
   // Opened first: what cannot be recorded is not done.
-  const ledger = await context.ledger()
+  await context.ledger()
   const { app } = await context.settings()
   const store = await context.configStore(environment)
   const written: ConfigChange[] = changes.map(({ key, after }) => ({ key, value: after }))
@@ -104,21 +111,37 @@ export async function applyChanges(
     })
     return text === null ? { state: 'withheld' } : { state: 'kept', text }
   }
-  try {
-    return await ledger.recordConfigChange({
+  return await recordChange(
+    {
       app,
       environment: environment.name,
       by: context.actor.by,
       reason,
+      request: randomUUID(),
+      at: new Date().toISOString(),
       changes: changes.map(({ key, before, after }) => {
         const secret = [before, after].some((one) => one !== null && isSecret(key, one, bySchema))
         return { key, before: kept(key, before, secret), after: kept(key, after, secret) }
       }),
-    })
+    },
+    context,
+  )
+}
+
+/** Tells the ledger of a change that is made; written down here first, so that it is never lost. */
+async function recordChange(
+  set: ConfigChangeStart & { request: string; at: string },
+  { ledger: open, journal: openJournal, log }: Context,
+): Promise<ChangeRecord> {
+  const [ledger, journal] = [await open(), await openJournal()]
+  const file = await journal.keep({ kind: 'config-change', set })
+  try {
+    const { id } = await retry(() => ledger.recordConfigChange(set), { attempts: 3 })
+    await journal.forget(file)
+    return { id }
   } catch (error) {
-    throw new StepError('UNAVAILABLE', `the change is made, but not recorded: ${describe(error)}`, {
-      hint: `Do not repeat it. Tell whoever keeps the ledger ${ledger.name}.`,
-      retryable: false,
-    })
+    log.warn(`the change is made, but the ledger was not told: ${describe(error)}`)
+    log.warn(`Do not repeat it. It waits in ${file}; the next command here tells it.`)
+    return { id: undefined }
   }
 }

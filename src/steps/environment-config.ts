@@ -19,18 +19,19 @@ export interface EnvironmentConfig extends OpenedSnapshot {
   keepable(key: string): string | null
 }
 
-/** Reads an environment's keys; from now on no secret among them can appear in a log. */
+/**
+ * Reads an environment's keys; from now on no secret among them can appear in a log. With `then`,
+ * those are its keys, as the ledger kept them, and the store is not asked.
+ */
 export async function readConfig(
   environment: EnvironmentSettings,
   roots: readonly string[],
   schema: ConfigSchema | undefined,
   context: Context,
+  then?: ConfigSnapshot,
 ): Promise<EnvironmentConfig> {
   const ring = await context.configKeys(environment)
-  const stored =
-    roots.length === 0
-      ? new Map<string, string>()
-      : await (await context.configStore(environment)).snapshot(roots)
+  const stored = then ?? (await readStore(environment, roots, context))
   const opened = openSnapshot(stored, ring)
   const bySchema = schema?.secret
   const secret = (key: string, value = stored.get(key) ?? '') => isSecret(key, value, bySchema)
@@ -50,6 +51,15 @@ export async function readConfig(
       return secrets.has(key) ? keepable(key, value, { bySchema, ring }) : value
     },
   }
+}
+
+async function readStore(
+  environment: EnvironmentSettings,
+  roots: readonly string[],
+  context: Context,
+): Promise<ConfigSnapshot> {
+  if (roots.length === 0) return new Map()
+  return await (await context.configStore(environment)).snapshot(roots)
 }
 
 function clearOf(ring: KeyRing | undefined, key: string, stored: string): string | undefined {

@@ -1,6 +1,6 @@
 import { z } from 'zod'
 import { StepError } from '../core/errors.ts'
-import { issueLines, NAME, version } from '../core/schema.ts'
+import { durationText, issueLines, NAME, version } from '../core/schema.ts'
 import { formatReference, parseReference, parseRepository } from '../registry/reference.ts'
 import type { EnvironmentSettings, Settings } from '../settings.ts'
 import type { Context, Step } from './step.ts'
@@ -30,6 +30,10 @@ function checked(read: (text: string) => unknown) {
 export const imageReference = z.string().superRefine(checked(parseReference))
 export const imageRepository = z.string().superRefine(checked(parseRepository))
 export const releaseName = z.string().superRefine(checked(parseRelease))
+
+export const lockWaitInput = durationText
+  .optional()
+  .describe('How long to wait while somebody else deploys there: 10m')
 
 export interface ReleaseName {
   app: string

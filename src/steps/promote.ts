@@ -2,8 +2,8 @@ import { z } from 'zod'
 import { StepError } from '../core/errors.ts'
 import { formatReference, withTag } from '../registry/reference.ts'
 import type { EnvironmentSettings } from '../settings.ts'
-import { findRelease } from './deploy.ts'
-import { callStep, formatRelease, imageByDigest, releaseName } from './inputs.ts'
+import { findRelease } from './deployment.ts'
+import { callStep, formatRelease, imageByDigest, lockWaitInput, releaseName } from './inputs.ts'
 import { deployAndVerify } from './release.ts'
 import { retagImage } from './retag-image.ts'
 import { type Context, defineStep } from './step.ts'
@@ -18,6 +18,11 @@ export const promote = defineStep({
       .describe('Release; default: the one that runs in the environment before'),
     to: z.string().describe('Environment to bring it to'),
     reason: z.string().default('').describe('Why; it is written into the ledger'),
+    force: z
+      .boolean()
+      .default(false)
+      .describe('Deploy a release that is known to be bad there; needs a reason'),
+    lockWait: lockWaitInput,
   }),
   outputs: z.object({
     release: z.string().describe('Release, as application@version'),
@@ -36,7 +41,7 @@ export const promote = defineStep({
     `WAR MD5  ${warMd5}`,
     ...(url ? [`Address  ${url}`] : []),
   ],
-  async run({ release: name, to, reason }, context) {
+  async run({ release: name, to, reason, force, lockWait }, context) {
     const target = await context.environment(to)
     const source = await sourceOf(target, context)
     const release = await settleRelease(name, source, context)
@@ -48,7 +53,10 @@ export const promote = defineStep({
       },
       context,
     )
-    const deployed = await deployAndVerify(formatRelease(release), to, reason, context)
+    const deployed = await deployAndVerify(
+      { release: formatRelease(release), env: to, reason, force, lockWait },
+      context,
+    )
     return {
       release: formatRelease(release),
       environment: to,

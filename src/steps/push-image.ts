@@ -188,6 +188,8 @@ async function recordRelease(
     branch: actor.branch,
     author: actor.author,
     pipelineUrl: actor.pipelineUrl,
+    jobUrl: actor.jobUrl,
+    committedAt: actor.committedAt,
     reason,
     bakedBy: actor.by,
     bakedAt: new Date().toISOString(),

@@ -6,7 +6,7 @@ import { formatRepository } from '../registry/reference.ts'
 import { bakeImage } from './bake-image.ts'
 import { buildWar } from './build-war.ts'
 import { deploy } from './deploy.ts'
-import { callStep, formatRelease } from './inputs.ts'
+import { callStep, formatRelease, lockWaitInput } from './inputs.ts'
 import { pushImage } from './push-image.ts'
 import { type Context, defineStep } from './step.ts'
 import { verifyMd5 } from './verify-md5.ts'
@@ -21,6 +21,7 @@ export const release = defineStep({
       .optional()
       .describe('Version; default: the git tag, else the next one from the ledger'),
     reason: z.string().default('').describe('Why; it is written into the ledger'),
+    lockWait: lockWaitInput,
     deploy: z.boolean().default(true).describe('Deploy the release; else stop after the push'),
   }),
   outputs: z.object({
@@ -42,7 +43,7 @@ export const release = defineStep({
     `WAR MD5  ${warMd5}`,
     ...(url ? [`Address  ${url}`] : []),
   ],
-  async run({ env, version: asked, reason, deploy: wanted }, context) {
+  async run({ env, version: asked, reason, lockWait, deploy: wanted }, context) {
     const environment = await context.environment(env)
     const { app } = await context.settings()
     const built = await callStep(buildWar, {}, context)
@@ -68,14 +69,17 @@ export const release = defineStep({
       warMd5: built.warMd5,
     }
     if (!wanted) return { ...common, verified: false }
-    return { ...common, ...(await deployAndVerify(name, env, reason, context)) }
+    return {
+      ...common,
+      ...(await deployAndVerify({ release: name, env, reason, lockWait }, context)),
+    }
   },
 })
 
 /** The last two steps of every road: what is deployed is looked at once more from outside. */
-export async function deployAndVerify(name: string, env: string, reason: string, context: Context) {
-  const deployed = await callStep(deploy, { release: name, env, reason }, context)
-  await callStep(verifyMd5, { env, release: name }, context)
+export async function deployAndVerify(given: z.input<typeof deploy.inputs>, context: Context) {
+  const deployed = await callStep(deploy, given, context)
+  await callStep(verifyMd5, { env: given.env, release: given.release }, context)
   const { configRevision, deployment, url, containers } = deployed
   return { configRevision, deployment, url, containers, verified: true }
 }

@@ -31,15 +31,16 @@ export interface Rendering {
   render(snapshot: ConfigSnapshot): Rendered
 }
 
-/** Renders the templates inside an image with an environment's values. */
+/** Renders the templates inside an image with an environment's values: those of now, or of `then`. */
 export async function renderFor(
   environment: EnvironmentSettings,
   image: RemoteImage,
   context: Context,
+  then?: ConfigSnapshot,
 ): Promise<Rendering> {
   const registry = await context.registry()
   const templates = await readLayerFiles(registry, image, 'templates', TEMPLATES_FOLDER)
-  return renderTemplates(environment, templates ?? new Map(), context)
+  return renderTemplates(environment, templates ?? new Map(), context, then)
 }
 
 /** Renders template files with one snapshot of an environment's config centre. */
@@ -47,11 +48,12 @@ export async function renderTemplates(
   environment: EnvironmentSettings,
   source: TemplateFiles,
   context: Context,
+  then?: ConfigSnapshot,
 ): Promise<Rendering> {
   const templates = source.size === 0 ? [] : readTemplates(source)
   const schema = await readConfigSchema(source)
   const roots = [...new Set(templates.flatMap((template) => template.roots))]
-  const config = await readConfig(environment, roots, schema, context)
+  const config = await readConfig(environment, roots, schema, context, then)
   let problems = schemaProblems(schema, config)
   const compiled = await compileTemplates(templates, context.codeCacheFolder)
   const lookups = await prefetchLookups(compiled, context)
@@ -63,7 +65,7 @@ export async function renderTemplates(
     rendered = render(config.values, config.locked)
   } catch (error) {
     // Once more with all keys, to tell a key that is missing from one that the template cannot see.
-    const all = await readConfig(environment, ['/'], schema, context)
+    const all = await readConfig(environment, ['/'], schema, context, then)
     const told = toStepError(await attempt(() => render(all.values, all.locked), error))
     const lines = told.message.split('\n')
     const known = (problem: string) =>

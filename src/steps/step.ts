@@ -3,6 +3,7 @@ import type { KeyRing } from '../config/seal.ts'
 import type { ConfigStore } from '../config/store.ts'
 import type { Log } from '../core/log.ts'
 import type { Secrets } from '../core/secrets.ts'
+import type { Journal } from '../ledger/journal.ts'
 import type { Ledger } from '../ledger/ledger.ts'
 import type { RegistryClient } from '../registry/types.ts'
 import type { EnvironmentSettings, Settings } from '../settings.ts'
@@ -25,6 +26,8 @@ export interface Context {
   environment(name: string): Promise<EnvironmentSettings>
   registry(): Promise<RegistryClient>
   ledger(): Promise<Ledger>
+  /** What the ledger must be told later, when it cannot be reached now. */
+  journal(): Promise<Journal>
   configStore(environment: EnvironmentSettings): Promise<ConfigStore>
   /** The keys for its encrypted values, where any are given. */
   configKeys(environment: EnvironmentSettings): Promise<KeyRing | undefined>
@@ -49,6 +52,9 @@ export interface Actor {
   branch: string | undefined
   commit: string | undefined
   pipelineUrl: string | undefined
+  jobUrl: string | undefined
+  /** When the commit was made; ISO 8601, UTC. */
+  committedAt: string | undefined
 }
 
 /**

@@ -1,7 +1,7 @@
 import { StepError, throwIfCancelled, toStepError } from '../core/errors.ts'
 import type { Log } from '../core/log.ts'
 import { parseHealth, refuseTakenPort, waitUntilHealthy } from './health.ts'
-import { mend, nameOf } from './mend.ts'
+import { mend, nameOf, survey } from './mend.ts'
 import { bringBack, type Change } from './restore.ts'
 import type { ContainerInfo, ContainerSpec, Host, HostResult } from './target.ts'
 
@@ -18,6 +18,8 @@ export interface RolloutOptions {
   verify: (host: Host, container: ContainerInfo) => Promise<void>
   /** Throws when the deployment's lock was lost. */
   checkLock?: (() => void) | undefined
+  /** The label of `spec` that holds the lock's token. */
+  lockLabel?: string | undefined
 }
 
 /**
@@ -43,11 +45,16 @@ export async function rollOut(options: RolloutOptions): Promise<HostResult[]> {
 }
 
 /** Everything that can be done while the old containers serve, on all hosts at once. */
-async function prepare({ hosts, spec, log, signal, checkLock }: RolloutOptions): Promise<void> {
+async function prepare(options: RolloutOptions): Promise<void> {
+  const { hosts, spec, log, signal, checkLock } = options
   throwIfCancelled(signal)
   await onAll(hosts, (host) => host.ping())
   checkLock?.()
-  await onAll(hosts, (host) => mend(host, spec.name, log))
+  await onAll(hosts, async (host) => {
+    const found = await survey(host, spec.name)
+    for (const container of Object.values(found)) refuseYounger(host, container, options)
+    await mend(host, spec.name, log)
+  })
   throwIfCancelled(signal)
   await log.section(`pulling ${spec.image}`, () =>
     onAll(hosts, async (host) => {
@@ -81,6 +88,7 @@ async function changeHost(change: Change, options: RolloutOptions): Promise<Host
   change.started = Date.now()
   mayGoOn(options)
   const old = await host.inspect(name)
+  if (old) refuseYounger(host, old, options)
   change.old = old
   const next = await host.create({ ...spec, name: nameOf(name, 'next') })
   change.next = next
@@ -109,6 +117,25 @@ async function changeHost(change: Change, options: RolloutOptions): Promise<Host
     duration: Date.now() - change.started,
     silence,
   }
+}
+
+/**
+ * The last word on who may change a host is the host's: a deployer that lost its lock without
+ * noticing, cut off from the ledger, finds the container of the one that took the lock after it.
+ */
+function refuseYounger(
+  host: Host,
+  { name, labels }: ContainerInfo,
+  { spec, lockLabel }: RolloutOptions,
+): void {
+  if (lockLabel === undefined) return
+  const [theirs, ours] = [labels[lockLabel], spec.labels[lockLabel]].map(Number)
+  if (theirs === undefined || ours === undefined || !(theirs > ours)) return
+  throw new StepError(
+    'CONFLICT',
+    `host ${host.name}: ${name} was put there under lock ${theirs}, younger than ours, ${ours}`,
+    { hint: 'Another deployment came after this one. Look at what runs, then deploy again.' },
+  )
 }
 
 function mayGoOn({ checkLock, signal }: RolloutOptions): void {

@@ -79,7 +79,7 @@ export async function abandons(t: Test, ledger: Ledger): Promise<void> {
   const [abandoned] = await ledger.deployments({ state: 'abandoned', limit: 10 })
   t.match(abandoned, { id: left.id, error: new RegExp(`deployment ${next.id} came after it`) })
   t.type(abandoned?.finishedAt, 'string')
-  await t.rejects(ledger.endDeployment(left.id, ended('succeeded')), {
+  await t.rejects(ledger.endDeployment(left.id, ended('abandoned')), {
     code: 'CONFLICT',
     message: /is already abandoned: never reported its end/,
   })

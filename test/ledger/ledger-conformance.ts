@@ -19,6 +19,13 @@ import {
   release,
   start,
 } from './ledger-samples.ts'
+import {
+  keepsJudgements,
+  pagesHistory,
+  remembersTheWay,
+  takesTheSameTwice,
+  tellsWhoIsGone,
+} from './life-conformance.ts'
 import { locks, neverTwoHolders, oneHolder } from './lock-conformance.ts'
 
 /** What every ledger must do, whatever database it lives in. */
@@ -47,6 +54,11 @@ export async function ledgerConformance(
   await withLedger('abandons what never ended', abandons)
   await withLedger('filters the history', filtersHistory)
   await withLedger('knows what runs', knowsCurrent)
+  await withLedger('tells a deployer that is gone by its lock', tellsWhoIsGone)
+  await withLedger('takes the same twice, and does it once', takesTheSameTwice)
+  await withLedger('remembers the way of a deployment', remembersTheWay)
+  await withLedger('keeps approvals and marks', keepsJudgements)
+  await withLedger('gives the history page by page', pagesHistory)
   await withLedger('keeps config revisions', keepsConfigRevisions)
   await withLedger('keeps config changes', keepsConfigChanges)
   await withLedger('tells keys apart', tellsKeysApart)
@@ -108,6 +120,8 @@ async function keepsReleases(t: Test, ledger: Ledger): Promise<void> {
     branch: undefined,
     author: undefined,
     pipelineUrl: undefined,
+    jobUrl: undefined,
+    committedAt: undefined,
     reason: undefined,
     warSize: 5_000_000_000,
   })
@@ -169,6 +183,7 @@ async function refusesInput(t: Test, ledger: Ledger): Promise<void> {
     { repository: '' },
     { bakedAt: '2026-01-31' },
     { bakedAt: 'yesterday' },
+    { committedAt: '2026-01-31' },
     { reason: 'cut\0off' },
     { author: 'a'.repeat(256) },
   ]

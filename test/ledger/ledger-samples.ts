@@ -1,5 +1,11 @@
 import { type Digest, sha256 } from '../../src/core/digest.ts'
-import type { Deployment, HostOutcome, Ledger, Release } from '../../src/ledger/ledger.ts'
+import type {
+  Deployment,
+  DeploymentStart,
+  HostOutcome,
+  Ledger,
+  Release,
+} from '../../src/ledger/ledger.ts'
 
 /** One empty database; each call opens it once more, with a clock of the caller's choice. */
 export type OpenLedger = (options?: { now?: () => number }) => Promise<Ledger>
@@ -22,7 +28,9 @@ export function release(version: string, more: Partial<Release> = {}): Release {
     commit: '2fd4e1c67a2d28fced849ee1bb76e7391b93eb12',
     branch: 'main',
     author: 'li',
+    committedAt: '2026-01-31T11:00:00.000Z',
     pipelineUrl: 'https://gitlab.example.com/team/webapi/-/pipelines/1',
+    jobUrl: 'https://gitlab.example.com/team/webapi/-/jobs/7',
     reason: 'fixes the search',
     bakedBy: 'ci',
     bakedAt: '2026-01-31T12:00:00.000Z',
@@ -46,7 +54,7 @@ export async function start(
   ledger: Ledger,
   { app, version, digest }: Release,
   environment: string,
-  more: { by?: string; reason?: string } = {},
+  more: Partial<DeploymentStart> = {},
 ): Promise<Deployment> {
   return await ledger.startDeployment({
     app,

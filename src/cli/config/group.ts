@@ -1,7 +1,11 @@
 import type { Command } from 'commander'
 import { StepError } from '../../core/errors.ts'
-import type { ConfigChangeSet } from '../../ledger/ledger.ts'
-import { applyChanges, openConfig, type PlannedChange } from '../../steps/config-change.ts'
+import {
+  applyChanges,
+  type ChangeRecord,
+  openConfig,
+  type PlannedChange,
+} from '../../steps/config-change.ts'
 import type { EnvironmentConfig } from '../../steps/environment-config.ts'
 import type { Context } from '../../steps/step.ts'
 import { type Answer, addExample, type Perform, requireText } from '../command.ts'
@@ -88,14 +92,11 @@ export async function carryOut(
   }
 }
 
-function closing(
-  count: number,
-  environment: string,
-  recorded: ConfigChangeSet | undefined,
-): string {
+function closing(count: number, environment: string, recorded: ChangeRecord | undefined): string {
   const what = count === 1 ? '1 key' : `${count} keys`
+  const record = recorded?.id ? `recorded as ${recorded.id}` : 'not recorded yet'
   return [
-    `Changed ${what} in ${environment}; recorded as ${recorded?.id}.`,
+    `Changed ${what} in ${environment}; ${record}.`,
     'What runs keeps its values: deploy the release again to use the new ones.',
   ].join('\n')
 }

@@ -1,0 +1,134 @@
+import { randomUUID } from 'node:crypto'
+import { mkdir, open, readdir, readFile, rename, rm } from 'node:fs/promises'
+import { join } from 'node:path'
+import { type ErrorCode, errorCodeOf, explain, toStepError } from '../core/errors.ts'
+import type { ConfigChangeStart, DeploymentEnd, Ledger } from './ledger.ts'
+
+/** What was done and must still be told to the ledger. Telling it twice is telling it once. */
+export type JournalEntry =
+  | { kind: 'deployment-end'; deployment: string; end: DeploymentEnd & { finishedAt: string } }
+  | { kind: 'config-change'; set: ConfigChangeStart & { request: string; at: string } }
+
+/** Where outcomes wait on this machine while their ledger cannot be reached. */
+export interface Journal {
+  readonly folder: string
+  /** Keeps an entry, safe on the disk; answers with its file. */
+  keep(entry: JournalEntry): Promise<string>
+  forget(file: string): Promise<void>
+  /** Tells the ledger all that waits for it, oldest first; `onDelivered` gets a line for each. */
+  deliver(ledger: Ledger, told: Told): Promise<void>
+  /** How many entries wait for the ledger of this name. */
+  waiting(ledger: string): Promise<number>
+}
+
+export interface Told {
+  delivered(line: string): void
+  refused(line: string): void
+}
+
+interface Kept {
+  version: 1
+  /** The ledger's name; it has no secret. */
+  ledger: string
+  entry: JournalEntry
+}
+
+/** What the ledger answers to an entry that it will never take. */
+const FINAL: readonly ErrorCode[] = ['CONFLICT', 'NOT_FOUND', 'INPUT_INVALID']
+const NAME = /^\d{13}-[0-9a-f-]{36}\.json$/
+
+/** One file an entry (0600, the folder 0700), complete or not there. */
+export function openJournal(folder: string, ledgerName: string): Journal {
+  const entries = async () => {
+    const names = await readdir(folder).catch((error: unknown) => {
+      if (errorCodeOf(error) === 'ENOENT') return []
+      throw explain(`reading the journal ${folder}`, error)
+    })
+    const kept = await Promise.all(
+      names
+        .filter((name) => NAME.test(name))
+        .sort()
+        .map(async (name) => ({
+          file: join(folder, name),
+          kept: await readKept(join(folder, name)),
+        })),
+    )
+    return kept.filter((one) => one.kept?.ledger === ledgerName)
+  }
+  return {
+    folder,
+    async keep(entry) {
+      const kept: Kept = { version: 1, ledger: ledgerName, entry }
+      const name = `${Date.now()}-${randomUUID()}.json`
+      try {
+        await mkdir(folder, { recursive: true, mode: 0o700 })
+        return await writeWhole(folder, name, JSON.stringify(kept))
+      } catch (error) {
+        throw explain(`keeping what the ledger must still be told, in ${folder}`, error)
+      }
+    },
+    forget: (file) => rm(file, { force: true }),
+    async deliver(ledger, told) {
+      for (const { file, kept } of await entries()) {
+        if (!kept) continue
+        const what = describeEntry(kept.entry)
+        try {
+          await tell(ledger, kept.entry)
+          told.delivered(`told the ledger now what it could not be told then: ${what}`)
+        } catch (error) {
+          // Only what the ledger will never take is put aside; all else is tried again.
+          if (!FINAL.includes(toStepError(error).code)) throw error
+          await rename(file, `${file}.refused`)
+          told.refused(`${what}: ${toStepError(error).message}; kept in ${file}.refused`)
+        }
+        await rm(file, { force: true })
+      }
+    },
+    waiting: async () => (await entries()).length,
+  }
+}
+
+/** The same again changes nothing, so a second process may tell it at the same time. */
+async function tell(ledger: Ledger, entry: JournalEntry): Promise<void> {
+  if (entry.kind === 'deployment-end') await ledger.endDeployment(entry.deployment, entry.end)
+  else await ledger.recordConfigChange(entry.set)
+}
+
+function describeEntry(entry: JournalEntry): string {
+  if (entry.kind === 'deployment-end') {
+    const { deployment, end } = entry
+    return `deployment ${deployment} ${end.state} at ${end.finishedAt}`
+  }
+  const { environment, by, at, changes } = entry.set
+  return `${by} changed ${changes.length} keys of ${environment} at ${at}`
+}
+
+/** Undefined for what is no entry, or was delivered by another process meanwhile. */
+async function readKept(file: string): Promise<Kept | undefined> {
+  try {
+    const kept = JSON.parse(await readFile(file, 'utf8')) as Kept
+    return kept.version === 1 ? kept : undefined
+  } catch {
+    return undefined
+  }
+}
+
+async function writeWhole(folder: string, name: string, text: string): Promise<string> {
+  const staged = join(folder, `.${name}`)
+  const handle = await open(staged, 'wx', 0o600)
+  try {
+    await handle.writeFile(text)
+    await handle.sync()
+  } finally {
+    await handle.close()
+  }
+  const file = join(folder, name)
+  await rename(staged, file)
+  const parent = await open(folder, 'r')
+  try {
+    await parent.sync()
+  } finally {
+    await parent.close()
+  }
+  return file
+}

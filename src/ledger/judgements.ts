@@ -1,0 +1,149 @@
+import type { Selectable } from 'kysely'
+import { type Digest, parseDigest } from '../core/digest.ts'
+import { StepError } from '../core/errors.ts'
+import { type Access, holdApplication, nextNumber, timestamp } from './access.ts'
+import { approvalId } from './deployment-rows.ts'
+import { type Approval, type ApprovalStart, approvalDecisions, type Ledger } from './ledger.ts'
+import { checkFilled, checkName, checkText, checkVersion, invalid } from './names.ts'
+import type { ApprovalsTable, MarksTable } from './schema.ts'
+
+type Judgements = Pick<Ledger, 'recordApproval' | 'approvals' | 'mark' | 'findMark'>
+
+/** What people have said about a release in an environment. */
+export function createJudgements({ read, write, now }: Access): Judgements {
+  return {
+    async recordApproval(approval) {
+      checkApproval(approval)
+      const { app, environment, version, digest } = approval
+      return await write(`recording what ${approval.by} says of ${app}@${version}`, async (trx) => {
+        await holdApplication(trx, app, now())
+        const release = await trx
+          .selectFrom('releases')
+          .select('digest')
+          .where('app', '=', app)
+          .where('version', '=', version)
+          .executeTakeFirst()
+        if (release?.digest !== digest) throw isNotThat(approval, release?.digest)
+        const row = {
+          number: await nextNumber(trx, 'approval'),
+          ...{ app, environment, version, digest },
+          decision: approval.decision,
+          decided_by: approval.by,
+          member_of: JSON.stringify(approval.groups),
+          identity: approval.identity,
+          reason: approval.reason ?? null,
+          decided_at: timestamp(now()),
+        }
+        await trx.insertInto('approvals').values(row).execute()
+        return fromApprovalRow(row)
+      })
+    },
+
+    async approvals(app, environment, version) {
+      checkPlace(app, environment, version)
+      const rows = await read(`reading the approvals of ${app}@${version}`, (db) =>
+        db
+          .selectFrom('approvals')
+          .selectAll()
+          .where('app', '=', app)
+          .where('environment', '=', environment)
+          .where('version', '=', version)
+          .orderBy('number')
+          .execute(),
+      )
+      return rows.map(fromApprovalRow)
+    },
+
+    async mark({ app, environment, version, bad, by, reason }) {
+      checkPlace(app, environment, version)
+      const what = `the mark of ${app}@${version} in ${environment}`
+      checkFilled(`${what}: by`, by, 255)
+      checkFilled(`${what}: reason`, reason)
+      return await write(`marking ${app}@${version} in ${environment}`, async (trx) => {
+        await holdApplication(trx, app, now())
+        const row = {
+          number: await nextNumber(trx, 'mark'),
+          ...{ app, environment, version, reason },
+          bad: bad ? 1 : 0,
+          marked_by: by,
+          marked_at: timestamp(now()),
+        }
+        await trx.insertInto('marks').values(row).execute()
+        return fromMarkRow(row)
+      })
+    },
+
+    async findMark(app, environment, version) {
+      checkPlace(app, environment, version)
+      const row = await read(`looking up the mark of ${app}@${version}`, (db) =>
+        db
+          .selectFrom('marks')
+          .selectAll()
+          .where('app', '=', app)
+          .where('environment', '=', environment)
+          .where('version', '=', version)
+          .orderBy('number', 'desc')
+          .limit(1)
+          .executeTakeFirst(),
+      )
+      return row && fromMarkRow(row)
+    },
+  }
+}
+
+function checkPlace(app: string, environment: string, version: string): void {
+  checkName('application', app)
+  checkName('environment', environment)
+  checkVersion(version)
+}
+
+function checkApproval(approval: ApprovalStart): void {
+  const { app, environment, version, digest, decision, by, groups, identity, reason } = approval
+  checkPlace(app, environment, version)
+  const what = `the approval of ${app}@${version} for ${environment}`
+  parseDigest(digest, `${what}: digest`)
+  if (!approvalDecisions.includes(decision)) throw invalid(`${what}: "${decision}" is no decision`)
+  checkFilled(`${what}: by`, by, 255)
+  checkFilled(`${what}: identity`, identity, 255)
+  checkText(`${what}: reason`, reason)
+  for (const group of groups) checkFilled(`${what}: group`, group, 1024)
+}
+
+function isNotThat({ app, version, digest }: ApprovalStart, known: string | undefined): StepError {
+  if (known === undefined) {
+    return new StepError('NOT_FOUND', `${app}@${version} is not in the ledger`, {
+      hint: '`crosscloud history` shows the releases there are.',
+    })
+  }
+  return new StepError('CONFLICT', `${app}@${version} is recorded with ${known}, not ${digest}`, {
+    hint: 'Approve the image of the release, by the digest it was recorded with.',
+  })
+}
+
+function fromApprovalRow(row: Selectable<ApprovalsTable>): Approval {
+  return {
+    id: approvalId(row.number),
+    app: row.app,
+    environment: row.environment,
+    version: row.version,
+    digest: row.digest as Digest,
+    decision: row.decision,
+    by: row.decided_by,
+    groups: JSON.parse(row.member_of) as string[],
+    identity: row.identity,
+    reason: row.reason ?? undefined,
+    at: row.decided_at,
+  }
+}
+
+function fromMarkRow(row: Selectable<MarksTable>) {
+  return {
+    app: row.app,
+    environment: row.environment,
+    version: row.version,
+    bad: row.bad === 1,
+    by: row.marked_by,
+    reason: row.reason,
+    at: row.marked_at,
+  }
+}

@@ -1,0 +1,75 @@
+import type { Kysely, Migration, RawBuilder } from 'kysely'
+import { StepError } from '../../core/errors.ts'
+import type { Schema } from '../schema.ts'
+import { first } from './0001-first.ts'
+import { configChanges } from './0002-config-changes.ts'
+import { deploymentLife } from './0003-deployment-life.ts'
+import type { CreateTable, Migrate } from './tables.ts'
+
+export interface MigrationOptions {
+  /** How people call the database, for messages. */
+  name: string
+  /** Put after each `create table (…)`: MySQL's engine and character set. */
+  tableOptions?: RawBuilder<unknown>
+}
+
+/** Brings a database to the newest schema. Safe when several processes open it at once. */
+export async function migrate(db: Kysely<Schema>, options: MigrationOptions): Promise<void> {
+  const migrations = allMigrations(options.tableOptions)
+  const done = await checkedMigrations(db, options.name)
+  if (done.length === Object.keys(migrations).length) return
+  const { Migrator } = await import('kysely')
+  const migrator = new Migrator({ db, provider: { getMigrations: async () => migrations } })
+  const { error } = await migrator.migrateToLatest()
+  if (error) throw error
+}
+
+/** The migrations a database has had. Refuses, by reading alone, what is no ledger or a newer one. */
+export async function checkedMigrations(db: Kysely<Schema>, name: string): Promise<string[]> {
+  const known = Object.keys(allMigrations(undefined))
+  const done = await doneMigrations(db, name)
+  const unknown = done.find((name) => !known.includes(name))
+  if (unknown !== undefined) {
+    throw new StepError(
+      'CONFLICT',
+      `ledger ${name} has schema ${unknown}, this crosscloud knows up to ${known.at(-1)}`,
+      { hint: 'A newer crosscloud wrote it. Update this one to the same version.' },
+    )
+  }
+  return done
+}
+
+const MIGRATIONS_TABLE = 'kysely_migration'
+
+async function doneMigrations(db: Kysely<Schema>, name: string): Promise<string[]> {
+  const tables = await db.introspection.getTables({ withInternalKyselyTables: true })
+  if (tables.length === 0) return []
+  // Kysely's own tables come first, so a database that has others only is not a ledger.
+  if (!tables.some((table) => table.name === MIGRATIONS_TABLE)) {
+    throw new StepError('INPUT_INVALID', `${name} is a database of another program, not a ledger`, {
+      hint: 'Give the ledger a database of its own. This one was not changed.',
+    })
+  }
+  const records = db.withTables<{ [MIGRATIONS_TABLE]: { name: string } }>()
+  const rows = await records.selectFrom(MIGRATIONS_TABLE).select('name').orderBy('name').execute()
+  return rows.map((row) => row.name)
+}
+
+/** Names sort in the order of running. One that was released is never edited; a new one is added below. */
+function allMigrations(tableOptions: RawBuilder<unknown> | undefined): Record<string, Migration> {
+  const prepared = (migration: Migrate): Migration => ({
+    async up(db: Kysely<unknown>) {
+      const { sql } = await import('kysely')
+      const table: CreateTable = (name) => {
+        const builder = db.schema.createTable(name)
+        return tableOptions ? builder.modifyEnd(tableOptions) : builder
+      }
+      await migration(db, table, sql`longtext`)
+    },
+  })
+  return {
+    '0001-first': prepared(first),
+    '0002-config-changes': prepared(configChanges),
+    '0003-deployment-life': prepared(deploymentLife),
+  }
+}

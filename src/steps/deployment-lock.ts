@@ -1,0 +1,110 @@
+import { randomUUID } from 'node:crypto'
+import { hostname } from 'node:os'
+import { isStepError, StepError, toStepError } from '../core/errors.ts'
+import { retry, wait } from '../core/retry.ts'
+import type { Ledger, Lock } from '../ledger/ledger.ts'
+import type { Context } from './step.ts'
+
+/** milliseconds: how long a lock outlives a deployer that was killed. */
+const LOCK_TTL = 60_000
+const HEARTBEAT = 15_000
+const POLL = 2000
+/** The ledger's own waiting comes before; this is for a connection that broke. */
+const TRIES = { attempts: 3, firstPause: 500 }
+
+export interface LockRequest {
+  app: string
+  environment: string
+  reason: string
+  /** How long to wait for somebody else's lock, in milliseconds. */
+  patience: number
+}
+
+export interface HeldLock {
+  token: number
+  /** Throws when the lock was lost to somebody else. */
+  check(): void
+}
+
+/** Holds the lock of application and environment while `work` runs, and gives it back. */
+export async function withLock<T>(
+  request: LockRequest,
+  context: Context,
+  work: (lock: HeldLock) => Promise<T>,
+): Promise<T> {
+  const ledger = await context.ledger()
+  let lock = await takeLock(request, ledger, context)
+  let lost: unknown
+  const timer = setInterval(() => {
+    ledger.heartbeat(lock, LOCK_TTL).then(
+      (extended) => {
+        lock = extended
+      },
+      (error: unknown) => {
+        // A ledger that does not answer takes nobody's lock away: hosts refuse the older token.
+        if (isStepError(error, 'CONFLICT')) lost = error
+      },
+    )
+  }, HEARTBEAT)
+  try {
+    return await work({
+      token: lock.token,
+      check() {
+        if (lost !== undefined) throw lost
+      },
+    })
+  } finally {
+    clearInterval(timer)
+    await giveBack(lock, ledger, context)
+  }
+}
+
+async function takeLock(request: LockRequest, ledger: Ledger, context: Context): Promise<Lock> {
+  const { app, environment, reason, patience } = request
+  const { signal, log, actor } = context
+  const owner = `${actor.by} (${hostname()}:${process.pid}:${randomUUID().slice(0, 8)})`
+  const deadline = performance.now() + patience
+  for (let told = false; ; told = true) {
+    try {
+      return await retry(
+        (attempt) =>
+          attempt === 1
+            ? ledger.lock(app, environment, owner, reason, LOCK_TTL)
+            : lockOnceMore(ledger, request, owner),
+        { ...TRIES, signal },
+      )
+    } catch (error) {
+      const known = toStepError(error)
+      if (known.code !== 'CONFLICT') throw known
+      if (performance.now() >= deadline) throw patience > 0 ? known : withAdvice(known)
+      if (!told) log.info(`${known.message}; waiting for it`)
+      await wait(Math.min(POLL, deadline - performance.now()), signal)
+    }
+  }
+}
+
+/** The answer to a lock was lost: it may be ours already. */
+async function lockOnceMore(
+  ledger: Ledger,
+  { app, environment, reason }: LockRequest,
+  owner: string,
+): Promise<Lock> {
+  const held = await ledger.findLock(app, environment)
+  if (held?.owner === owner) return held
+  return await ledger.lock(app, environment, owner, reason, LOCK_TTL)
+}
+
+function withAdvice(error: StepError): StepError {
+  return new StepError(error.code, error.message, {
+    hint: `${error.hint ?? ''} --lock-wait 10m waits for it.`.trim(),
+    cause: error,
+  })
+}
+
+async function giveBack(lock: Lock, ledger: Ledger, { log }: Context): Promise<void> {
+  try {
+    await retry(() => ledger.unlock(lock), TRIES)
+  } catch (error) {
+    log.warn(`${toStepError(error).message}; the lock ends by itself at ${lock.expiresAt}`)
+  }
+}

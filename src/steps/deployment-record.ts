@@ -1,0 +1,87 @@
+import { toStepError } from '../core/errors.ts'
+import { retry } from '../core/retry.ts'
+import type { Deployment, DeploymentEnd, DeploymentStart } from '../ledger/ledger.ts'
+import { isRolloutFailure } from '../target/rollout.ts'
+import type { HostResult } from '../target/target.ts'
+import type { Context } from './step.ts'
+
+const TRIES = { attempts: 4, firstPause: 500 }
+
+/** What the ledger needs before the first host is touched. Nothing is deployed without it. */
+export async function recordStart(
+  start: DeploymentStart & { lockToken: number },
+  revision: { name: string; content: string },
+  { ledger: open, log, signal }: Context,
+): Promise<Deployment> {
+  const ledger = await open()
+  const [before] = await ledger.deployments({
+    app: start.app,
+    environment: start.environment,
+    limit: 1,
+  })
+  if (before?.state === 'abandoned' && before.finishedAt === undefined) {
+    log.warn(
+      `deployment ${before.id} of ${before.version} by ${before.by} never told its end: ` +
+        'its deployer was killed. It is closed as abandoned, and its hosts are put right.',
+    )
+  }
+  // Asked twice, each of these is done once: a connection may break after it was done.
+  return await retry(
+    async () => {
+      await ledger.recordConfigRevision(revision.name, revision.content)
+      return await ledger.startDeployment(start)
+    },
+    { ...TRIES, signal },
+  )
+}
+
+/**
+ * Tells the ledger how a deployment ended. It is written down on this machine first: whatever
+ * happens to the ledger or to this process now, the next command tells it.
+ */
+export async function recordEnd(
+  deployment: Deployment,
+  outcome: DeploymentEnd,
+  { ledger: open, journal: openJournal, log }: Context,
+): Promise<void> {
+  const end = { ...outcome, finishedAt: new Date().toISOString() }
+  const [ledger, journal] = [await open(), await openJournal()]
+  const entry = { kind: 'deployment-end', deployment: deployment.id, end } as const
+  const file = await journal.keep(entry).catch((error: unknown) => {
+    log.warn(toStepError(error).message)
+    return undefined
+  })
+  try {
+    await retry(() => ledger.endDeployment(deployment.id, end), TRIES)
+    if (file !== undefined) await journal.forget(file)
+  } catch (error) {
+    const { message } = toStepError(error)
+    log.warn(`the ledger was not told that ${deployment.id} ${end.state}: ${message}`)
+    if (file === undefined) log.warn(`Tell whoever keeps it: ${JSON.stringify(entry)}`)
+    else log.warn(`It waits in ${file}; the next command here tells it.`)
+  }
+}
+
+export function successOf(results: readonly HostResult[]): DeploymentEnd {
+  const hosts = results.map(({ host, containerId, previousContainerId, url, duration }) => ({
+    ...{ host, containerId, previousContainerId, url, duration },
+    ok: true,
+  }))
+  return { state: 'succeeded', hosts, verified: true }
+}
+
+export function failureOf(error: unknown, { secrets }: Context): DeploymentEnd {
+  const { code, message } = toStepError(error)
+  const hosts = isRolloutFailure(error) ? error.hosts : []
+  return {
+    state: 'failed',
+    error: secrets.mask(`${code}: ${message}`),
+    verified: false,
+    hosts: hosts.map(({ host, containerId, duration }) => ({
+      ...{ host, containerId, duration },
+      previousContainerId: undefined,
+      url: undefined,
+      ok: false,
+    })),
+  }
+}

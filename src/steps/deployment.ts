@@ -1,0 +1,185 @@
+import { parseDigest } from '../core/digest.ts'
+import { StepError } from '../core/errors.ts'
+import type {
+  Deployment,
+  DeploymentKind,
+  DeploymentStart,
+  Ledger,
+  Release,
+} from '../ledger/ledger.ts'
+import { withDigest } from '../registry/reference.ts'
+import type { EnvironmentSettings } from '../settings.ts'
+import { rollOut } from '../target/rollout.ts'
+import type { ContainerSpec, Host, HostResult } from '../target/target.ts'
+import type { HeldLock } from './deployment-lock.ts'
+import { failureOf, recordEnd, recordStart, successOf } from './deployment-record.ts'
+import { formatRelease, imageByDigest, parseRelease } from './inputs.ts'
+import { openImage, type RemoteImage } from './remote-image.ts'
+import { type Rendering, renderFor } from './rendering.ts'
+import type { Context } from './step.ts'
+import {
+  configFilesLabel,
+  containerLabels,
+  type Expectation,
+  expectedFiles,
+  verifyContainer,
+} from './verification.ts'
+
+/** What shall run where, and why; a rollback is one of these, too. */
+export interface DeploymentRequest {
+  kind: DeploymentKind
+  release: Release
+  environment: EnvironmentSettings
+  reason: string
+  /** Overrules that the release is known to be bad there. */
+  force: boolean
+  /** The config's keys as the ledger kept them; else those of now. */
+  values?: ReadonlyMap<string, string> | undefined
+}
+
+/** What runs after a deployment. */
+export interface Deployed {
+  deployment: Deployment
+  warMd5: string
+  results: HostResult[]
+}
+
+/** The one way onto an environment. The caller holds the lock of application and environment. */
+export async function putOn(
+  request: DeploymentRequest,
+  lock: HeldLock,
+  context: Context,
+): Promise<Deployed> {
+  await refuseBad(request, await context.ledger())
+  const plan = await prepare(request, context)
+  const { revision: name, description: content } = plan.rendering
+  const deployment = await recordStart(startOf(plan, lock, context), { name, content }, context)
+  let results: HostResult[]
+  try {
+    results = await carryOut(plan, deployment, lock, context)
+  } catch (error) {
+    await recordEnd(deployment, failureOf(error, context), context)
+    throw error
+  }
+  await recordEnd(deployment, successOf(results), context)
+  return { deployment, warMd5: plan.expected.warMd5, results }
+}
+
+/** Everything a deployment needs, found and checked before anything changes. */
+interface Plan extends DeploymentRequest {
+  image: RemoteImage
+  rendering: Rendering
+  expected: Expectation
+  hosts: Host[]
+}
+
+export async function findRelease(name: string, ledger: Ledger): Promise<Release> {
+  const { app, version } = parseRelease(name)
+  const found = await ledger.findRelease(app, version)
+  if (found) return found
+  const known = (await ledger.releases(app, 5)).map(formatRelease).join(', ')
+  throw new StepError('NOT_FOUND', `release ${name} is not in the ledger ${ledger.name}`, {
+    hint: known ? `The newest are ${known}.` : 'Run `crosscloud push-image` first.',
+  })
+}
+
+/** A release that somebody rolled back from does not come again unnoticed. */
+async function refuseBad(
+  { release, environment, force, reason }: DeploymentRequest,
+  ledger: Ledger,
+): Promise<void> {
+  const name = formatRelease(release)
+  const mark = await ledger.findMark(release.app, environment.name, release.version)
+  if (!mark?.bad) return
+  if (force && reason) return
+  throw new StepError(
+    'GATE_CLOSED',
+    `${name} is known to be bad in ${environment.name}: ${mark.by} said so at ${mark.at}: ${mark.reason}`,
+    {
+      hint: force
+        ? 'Say why it shall run there all the same, with --reason.'
+        : 'Deploy another release, or this one with --force and --reason.',
+    },
+  )
+}
+
+async function prepare(request: DeploymentRequest, context: Context): Promise<Plan> {
+  const { release, environment } = request
+  const digest = parseDigest(release.digest)
+  const image = await openImage(await context.registry(), withDigest(environment.image, digest), {
+    what: `${formatRelease(release)} for ${environment.name}:`,
+  })
+  const [rendering, expected, hosts] = await Promise.all([
+    renderFor(environment, image, context, request.values),
+    expectedFiles(image, context),
+    context.hosts(environment),
+  ])
+  if (hosts.length > 0) return { ...request, image, rendering, expected, hosts }
+  throw new StepError('INPUT_INVALID', `environment ${environment.name} has no hosts`, {
+    hint: `Name at least one under environments.${environment.name}.hosts in crosscloud.yml.`,
+  })
+}
+
+function startOf(
+  { kind, release, environment, rendering, reason, force }: Plan,
+  lock: HeldLock,
+  { actor }: Context,
+): DeploymentStart & { lockToken: number } {
+  return {
+    app: release.app,
+    version: release.version,
+    environment: environment.name,
+    digest: release.digest,
+    configRevision: rendering.revision,
+    by: actor.by,
+    reason: reason || undefined,
+    kind,
+    lockToken: lock.token,
+    jobUrl: actor.jobUrl,
+    forced: force,
+    hosts: environment.hosts.map(({ name, address }) => ({ name, address })),
+  }
+}
+
+/** The containers are verified one by one, each before the next host is touched. */
+function carryOut(
+  plan: Plan,
+  deployment: Deployment,
+  lock: HeldLock,
+  context: Context,
+): Promise<HostResult[]> {
+  return rollOut({
+    hosts: plan.hosts,
+    spec: containerSpec(plan, deployment, lock),
+    log: context.log,
+    signal: context.signal,
+    checkLock: lock.check,
+    lockLabel: containerLabels.lock,
+    verify: async (host, container) => {
+      const { files } = await verifyContainer(host, container, plan.expected, context)
+      context.log.info(`${files} files are what was baked, WAR MD5 ${plan.expected.warMd5}`)
+    },
+  })
+}
+
+function containerSpec(
+  { release, environment, rendering }: Plan,
+  deployment: Deployment,
+  lock: HeldLock,
+): ContainerSpec {
+  return {
+    name: environment.containerName,
+    image: imageByDigest(environment.image, release.digest),
+    settings: environment.container,
+    files: rendering.files,
+    labels: {
+      [containerLabels.application]: release.app,
+      [containerLabels.environment]: environment.name,
+      [containerLabels.version]: release.version,
+      [containerLabels.deployment]: deployment.id,
+      [containerLabels.lock]: `${lock.token}`,
+      [containerLabels.configRevision]: rendering.revision,
+      [containerLabels.configFiles]: configFilesLabel(rendering.files),
+    },
+  }
+}

@@ -1,0 +1,143 @@
+import { z } from 'zod'
+import { keptKeys } from '../config/revision.ts'
+import { StepError } from '../core/errors.ts'
+import { duration } from '../core/schema.ts'
+import type { Deployment, Ledger } from '../ledger/ledger.ts'
+import type { EnvironmentSettings } from '../settings.ts'
+import { deployedOutputs, summarize } from './deployed.ts'
+import { type DeploymentRequest, findRelease, putOn } from './deployment.ts'
+import { withLock } from './deployment-lock.ts'
+import { formatRelease, parseRelease, releaseName } from './inputs.ts'
+import { type Context, defineStep } from './step.ts'
+
+export const rollback = defineStep({
+  name: 'rollback',
+  summary: 'Bring back what ran in an environment before, with its config of then or of now.',
+  example: 'rollback --env production --reason "orders fail"',
+  inputs: z.object({
+    env: z.string().describe('Environment to bring back'),
+    to: releaseName
+      .optional()
+      .describe('Release to go back to; default: the good one that ran before'),
+    config: z
+      .enum(['then', 'now'])
+      .default('then')
+      .describe('The config it ran with then, or that of now'),
+    reason: z.string().min(1, 'is empty; say why').describe('What is wrong with what runs now'),
+    force: z
+      .boolean()
+      .default(false)
+      .describe('Go back to a release even if it is known to be bad there'),
+    lockWait: duration.optional().describe('How long to wait while somebody else deploys there'),
+  }),
+  outputs: deployedOutputs.extend({
+    left: z.string().describe('Release that was left behind, and is marked bad there'),
+    config: z.enum(['then', 'now']).describe('Whether its config is that of then or of now'),
+  }),
+  report: ({ release, environment, left, digest, warMd5, configRevision, config, url }) => [
+    `${release} runs in ${environment} again; ${left} is marked bad there`,
+    `Image    ${digest}`,
+    `WAR MD5  ${warMd5}`,
+    `Config   ${configRevision}, the one of ${config}`,
+    ...(url ? [`Address  ${url}`] : []),
+  ],
+  async run({ env, to, config, reason, force, lockWait = 0 }, context) {
+    const environment = await context.environment(env)
+    const ledger = await context.ledger()
+    const { app } = await context.settings()
+    const place = { app, environment: env, reason: `rollback: ${reason}`, patience: lockWait }
+    return withLock(place, context, async (lock) => {
+      const current = await findCurrent(app, env, ledger)
+      const target = await findTarget(current, to, ledger)
+      const request: DeploymentRequest = {
+        kind: 'rollback',
+        release: await findRelease(formatRelease(target), ledger),
+        environment,
+        reason,
+        force,
+        values: config === 'then' ? await configOfThen(target, environment, context) : undefined,
+      }
+      const left = formatRelease(current)
+      context.log.info(`${env}: from ${left} back to ${formatRelease(target)}, as ${target.id} was`)
+      if (current.version !== target.version) await markBad(current, reason, context)
+      return { ...summarize(request, await putOn(request, lock, context)), left, config }
+    })
+  },
+})
+
+async function findCurrent(app: string, environment: string, ledger: Ledger): Promise<Deployment> {
+  const current = (await ledger.current(app)).find((one) => one.environment === environment)
+  if (current) return current
+  throw new StepError('NOT_FOUND', `nothing of ${app} was deployed to ${environment} yet`, {
+    hint: 'There is nothing to go back to. Deploy a release.',
+  })
+}
+
+const PAGE = 100
+
+/** The deployment to go back to: of the release that was asked for, or the newest good one before. */
+async function findTarget(
+  current: Deployment,
+  to: string | undefined,
+  ledger: Ledger,
+): Promise<Deployment> {
+  const { app, environment } = current
+  const wanted = to === undefined ? undefined : parseRelease(to)
+  if (wanted && wanted.app !== app) {
+    throw new StepError('INPUT_INVALID', `${to} is no release of ${app}`)
+  }
+  const query = { app, environment, version: wanted?.version, state: 'succeeded' as const }
+  for (let before: string | undefined; ; ) {
+    const page = await ledger.deployments({ ...query, before, limit: PAGE })
+    for (const one of page) {
+      if (wanted) return one
+      if (one.version === current.version) continue
+      const mark = await ledger.findMark(app, environment, one.version)
+      if (!mark?.bad) return one
+    }
+    before = page.at(-1)?.id
+    if (page.length < PAGE || before === undefined) throw nowhereToGo(current, to)
+  }
+}
+
+function nowhereToGo({ app, environment, version }: Deployment, to: string | undefined): StepError {
+  const why = to
+    ? `${to} never ran in ${environment}`
+    : `no good release but ${version} ever ran in ${environment}`
+  return new StepError('NOT_FOUND', why, {
+    hint: `\`crosscloud history --app ${app} --env ${environment}\` shows what ran there.`,
+  })
+}
+
+/** The keys as they were, and those of now for secrets that nobody kept. */
+async function configOfThen(
+  { configRevision, id }: Deployment,
+  environment: EnvironmentSettings,
+  context: Context,
+): Promise<Map<string, string>> {
+  const content = await (await context.ledger()).findConfigRevision(configRevision)
+  if (content === undefined) {
+    throw new StepError('NOT_FOUND', `the config of ${id}, ${configRevision}, was not kept`, {
+      hint: 'Go back with the config of now: --config now.',
+    })
+  }
+  const { values, withheld } = keptKeys(content)
+  if (withheld.length === 0) return values
+  const now = await (await context.configStore(environment)).snapshot(withheld)
+  for (const key of withheld) {
+    const value = now.get(key)
+    if (value !== undefined) values.set(key, value)
+  }
+  context.log.warn(
+    `these secrets were not kept then, so their values are those of now: ${withheld.join(', ')}`,
+  )
+  return values
+}
+
+async function markBad(
+  { app, environment, version }: Deployment,
+  reason: string,
+  { ledger: open, actor }: Context,
+): Promise<void> {
+  await (await open()).mark({ app, environment, version, bad: true, by: actor.by, reason })
+}

@@ -1,0 +1,161 @@
+import { writeFile } from 'node:fs/promises'
+import { join } from 'node:path'
+import Libsql from 'libsql'
+import t from 'tap'
+import { isStepError } from '../../src/core/errors.ts'
+import { deploy } from '../../src/steps/deploy.ts'
+import { runStep } from '../../src/steps/inputs.ts'
+import { rollback } from '../../src/steps/rollback.ts'
+import { runCli, startCli } from '../support/cli.ts'
+import { noEngine } from '../support/engine.ts'
+import { buildTown, listen, type Town } from '../support/town.ts'
+
+const skip = noEngine('docker-registry', 'gcc')
+if (skip) t.test('the life of deployments', { skip }, async () => {})
+else {
+  const town = await buildTown(t)
+  await town.settle('sqlite:ledger.db')
+  for (const version of ['1.0.0', '1.0.1', '1.0.2']) await town.release(version)
+  await life(town)
+}
+
+async function life(town: Town): Promise<void> {
+  const FILE = '/tmp/app.properties'
+  const put = async (version: string, more: object = {}, log = listen().log) => {
+    const context = town.context({ log })
+    try {
+      return await runStep(deploy, { release: `webapi@${version}`, env: 'test', ...more }, context)
+    } finally {
+      await context.close()
+    }
+  }
+  const back = async (more: object = {}) => {
+    const context = town.context()
+    try {
+      return await runStep(rollback, { env: 'test', reason: 'orders fail', ...more }, context)
+    } finally {
+      await context.close()
+    }
+  }
+  const greet = (text: string) =>
+    writeFile(join(town.folder, 'config/test.yaml'), `webapi:\n  greeting: ${text}\n`)
+  const newest = async (limit = 1) => {
+    const context = town.context()
+    const found = await (await context.ledger()).deployments({ limit })
+    await context.close()
+    return found
+  }
+  const cli = (...args: string[]) => runCli(args, { cwd: town.folder, env: town.variables })
+
+  await t.test('rollback brings back the release before, with its config of then', async (t) => {
+    const first = await put('1.0.0', { reason: 'first' })
+    await greet('hello again')
+    await put('1.0.1')
+    t.equal(await town.read('webapi-test', FILE), 'greeting=hello again\n')
+    const done = await back()
+    t.match(done, {
+      release: 'webapi@1.0.0',
+      left: 'webapi@1.0.1',
+      config: 'then',
+      configRevision: first.configRevision,
+      digest: first.digest,
+    })
+    t.equal(await town.read('webapi-test', FILE), 'greeting=hello\n')
+    t.equal(await town.read('webapi-test', '/srv/web/index.html'), '<h1>webapi 1.0.0</h1>')
+    t.match(await newest(), [
+      {
+        kind: 'rollback',
+        version: '1.0.0',
+        state: 'succeeded',
+        reason: 'orders fail',
+        configRevision: first.configRevision,
+        hosts: [{ host: 'app-01', ok: true }],
+      },
+    ])
+  })
+
+  await t.test('and asked so, with its config of now', async (t) => {
+    const done = await back({ to: 'webapi@1.0.0', config: 'now' })
+    t.match(done, { release: 'webapi@1.0.0', config: 'now' })
+    t.equal(await town.read('webapi-test', FILE), 'greeting=hello again\n')
+  })
+
+  await t.test('a release left behind comes back only by force, and with a reason', async (t) => {
+    const refused = { code: 'GATE_CLOSED', message: /1\.0\.1 is known to be bad in test.*orders/ }
+    await t.rejects(put('1.0.1'), refused)
+    await t.rejects(put('1.0.1', { force: true }), refused)
+    t.equal(await town.read('webapi-test', '/srv/web/index.html'), '<h1>webapi 1.0.0</h1>')
+    await put('1.0.1', { force: true, reason: 'it was the network' })
+    t.match(await newest(), [{ version: '1.0.1', forced: true, state: 'succeeded' }])
+    await t.rejects(back({ to: 'webapi@9.9.9' }), {
+      code: 'NOT_FOUND',
+      message: 'webapi@9.9.9 never ran in test',
+    })
+  })
+
+  await t.test('of two deployments started together one waits, or fails', async (t) => {
+    const results = await Promise.allSettled([put('1.0.0'), put('1.0.2')])
+    const failed = results.filter((one) => one.status === 'rejected')
+    t.equal(failed.length, 1)
+    t.ok(isStepError(failed[0]?.reason, 'CONFLICT'), 'is locked')
+    t.match(failed[0]?.reason.hint, /--lock-wait/)
+    const wait = { lockWait: '60s' }
+    const said = listen()
+    const both = await Promise.all([put('1.0.0', wait, said.log), put('1.0.2', wait, said.log)])
+    t.match(said.text(), /is locked by .*waiting for it/)
+    const [last, before] = await newest(2)
+    t.same(
+      new Set([last?.id, before?.id]),
+      new Set(both.map(({ deployment }) => deployment)),
+      'both came to their end',
+    )
+    t.ok((last?.startedAt ?? '') >= (before?.finishedAt ?? 'x'), 'one after the other')
+  })
+
+  await t.test('the next command names what a killed deployer left, and goes on', async (t) => {
+    const args = ['deploy', '--release', 'webapi@1.0.1', '--env', 'test']
+    const forced = [...args, '--force', '--reason', 'again']
+    const running = startCli(forced, { cwd: town.folder, env: town.variables })
+    await running.until('stopped the old webapi-test')
+    running.child.kill('SIGKILL')
+    await running.finished
+    const db = new Libsql(join(town.folder, 'ledger.db'))
+    const [lock] = db.prepare('select * from locks').all()
+    t.ok(lock, 'it died with the lock')
+    t.match(await newest(), [{ version: '1.0.1', state: 'running' }])
+    const locked = await cli(...forced)
+    t.equal(locked.code, 1)
+    t.match(locked.stderr, /webapi in test is locked by /)
+    // Its minute is over.
+    db.exec("update locks set expires_at = '2020-01-01T00:00:00.000Z'")
+    db.close()
+    const [left] = await newest()
+    t.match(left, { state: 'abandoned', finishedAt: undefined })
+    const next = await cli(...forced)
+    t.equal(next.code, 0, next.stderr)
+    t.match(next.stdout, `deployment ${left?.id} of 1.0.1`)
+    t.match(next.stdout, /never told its end/)
+    t.match(next.stdout, /a deployment was cut off/)
+    t.match(await newest(2), [
+      { state: 'succeeded', hosts: [{ host: 'app-01', ok: true }] },
+      { id: left?.id, state: 'abandoned', error: /never reported its end/ },
+    ])
+    t.equal(await town.read('webapi-test', '/srv/web/index.html'), '<h1>webapi 1.0.1</h1>')
+  })
+
+  await t.test('a deployer that was cut off does not change a younger deployment', async (t) => {
+    const context = town.context()
+    const ledger = await context.ledger()
+    const held = await ledger.findLock('webapi', 'test')
+    t.equal(held, undefined)
+    const { putOn, findRelease } = await import('../../src/steps/deployment.ts')
+    const environment = await context.environment('test')
+    const release = await findRelease('webapi@1.0.0', ledger)
+    const request = { kind: 'deploy' as const, release, environment, reason: '', force: false }
+    const old = putOn(request, { token: 1, check() {} }, context)
+    await t.rejects(old, { code: 'CONFLICT' })
+    const stale = putOn(request, { token: 0, check() {} }, context)
+    await t.rejects(stale, { code: 'CONFLICT', message: /under lock \d+, younger than ours, 0/ })
+    t.equal(await town.read('webapi-test', '/srv/web/index.html'), '<h1>webapi 1.0.1</h1>')
+  })
+}

@@ -1,0 +1,174 @@
+import type { Test } from 'tap'
+import type { Ledger } from '../../src/ledger/ledger.ts'
+import { kept, setOf } from './config-change-conformance.ts'
+import {
+  digestOf,
+  ended,
+  HOSTILE,
+  MINUTE,
+  type OpenLedger,
+  outcome,
+  release,
+  start,
+} from './ledger-samples.ts'
+
+const one = release('1.0.0')
+const two = release('1.0.1')
+
+/** A deployer that is gone shows by its lock; what it reports late still counts, once. */
+export async function tellsWhoIsGone(t: Test, _: Ledger, open: OpenLedger): Promise<void> {
+  let time = Date.parse('2026-05-01T12:00:00.000Z')
+  const ledger = await open({ now: () => time })
+  t.teardown(() => ledger.close())
+  await ledger.recordRelease(one)
+  const lock = await ledger.lock('webapi', 'test', 'li', 'deploy', MINUTE)
+  const begun = await start(ledger, one, 'test', { lockToken: lock.token })
+  t.match(begun, { state: 'running', lockToken: lock.token })
+  t.strictSame(await ledger.findDeployment(begun.id), begun)
+  const ids = async (state: 'running' | 'abandoned') =>
+    (await ledger.deployments({ state, limit: 10 })).map(({ id }) => id)
+  t.same([await ids('running'), await ids('abandoned')], [[begun.id], []])
+
+  time += 2 * MINUTE
+  t.same([await ids('running'), await ids('abandoned')], [[], [begun.id]], 'nobody is left')
+  t.match(await ledger.findDeployment(begun.id), {
+    state: 'abandoned',
+    error: /not been heard of/,
+    finishedAt: undefined,
+  })
+
+  const next = await ledger.lock('webapi', 'test', 'wang', 'deploy', MINUTE)
+  const second = await start(ledger, one, 'test', { lockToken: next.token })
+  t.match(await ledger.findDeployment(begun.id), {
+    state: 'abandoned',
+    error: `never reported its end; deployment ${second.id} came after it`,
+  })
+  t.same([await ids('running'), await ids('abandoned')], [[second.id], [begun.id]])
+  await ledger.endDeployment(second.id, ended('succeeded'))
+
+  const late = {
+    ...ended('succeeded', [outcome('app-01')]),
+    finishedAt: '2026-05-01T12:00:30.000Z',
+  }
+  await ledger.endDeployment(begun.id, late)
+  await ledger.endDeployment(begun.id, late)
+  t.match(await ledger.findDeployment(begun.id), {
+    state: 'succeeded',
+    finishedAt: late.finishedAt,
+    hosts: [{ host: 'app-01' }],
+  })
+  t.match(await ledger.current('webapi'), [{ id: second.id }], 'the newer one runs')
+  await t.rejects(ledger.endDeployment(begun.id, ended('failed')), { code: 'CONFLICT' })
+}
+
+/** A connection may break after the database has done what was asked; then it is asked again. */
+export async function takesTheSameTwice(t: Test, ledger: Ledger): Promise<void> {
+  await ledger.recordRelease(one)
+  await ledger.recordRelease(two)
+  const { token } = await ledger.lock('webapi', 'test', 'li', 'deploy', MINUTE)
+  const hosts = [
+    { name: 'app-01', address: 'unix:///var/run/docker.sock' },
+    { name: 'app-02', address: 'ssh://ops@app-02' },
+  ]
+  const first = await start(ledger, one, 'test', { lockToken: token, hosts })
+  t.strictSame(await start(ledger, one, 'test', { lockToken: token, hosts }), first)
+  await t.rejects(start(ledger, two, 'test', { lockToken: token }), { code: 'CONFLICT' })
+  t.equal((await ledger.deployments({ limit: 10 })).length, 1)
+  const end = ended('succeeded', [outcome('app-01'), outcome('app-02')])
+  await ledger.endDeployment(first.id, end)
+  const done = await ledger.findDeployment(first.id)
+  await ledger.endDeployment(first.id, end)
+  t.strictSame(await ledger.findDeployment(first.id), done)
+  await t.rejects(ledger.endDeployment(first.id, { ...end, verified: false }), { code: 'CONFLICT' })
+
+  const change = { key: '/a', before: { state: 'absent' } as const, after: kept('1') }
+  const set = { ...setOf([change]), request: 'r-1', at: '2026-05-01T12:00:00.000Z' }
+  const recorded = await ledger.recordConfigChange(set)
+  t.equal(recorded.at, set.at)
+  t.strictSame(await ledger.recordConfigChange(set), recorded)
+  t.equal((await ledger.configChanges({ limit: 10 })).length, 1)
+}
+
+export async function remembersTheWay(t: Test, ledger: Ledger): Promise<void> {
+  for (const made of [one, two]) await ledger.recordRelease(made)
+  const first = await start(ledger, one, 'test')
+  t.match(first, { kind: 'deploy', replaced: undefined, forced: false, approvals: [] })
+  await ledger.endDeployment(first.id, ended('succeeded'))
+  const failed = await start(ledger, two, 'test', { reason: 'try' })
+  await ledger.endDeployment(failed.id, ended('failed'))
+  const facts = {
+    kind: 'rollback',
+    identity: 'https://gitlab.example.com',
+    jobUrl: 'https://gitlab.example.com/-/jobs/9',
+    forced: true,
+  } as const
+  const back = await start(ledger, two, 'test', facts)
+  t.match(back, { ...facts, replaced: first.id })
+  t.strictSame(await ledger.findDeployment(back.id), back)
+  t.equal(await ledger.findDeployment('d99'), undefined)
+  t.equal(await ledger.findDeployment('nothing'), undefined)
+  await t.rejects(start(ledger, two, 'test', { kind: 'other' as 'deploy' }), {
+    code: 'INPUT_INVALID',
+  })
+}
+
+export async function keepsJudgements(t: Test, ledger: Ledger): Promise<void> {
+  await ledger.recordRelease(one)
+  const place = { app: 'webapi', environment: 'production', version: '1.0.0' }
+  const said = {
+    ...place,
+    digest: one.digest,
+    decision: 'approved',
+    by: 'ops-li',
+    groups: ['team/ops', HOSTILE],
+    identity: 'https://gitlab.example.com',
+    reason: HOSTILE,
+  } as const
+  const approval = await ledger.recordApproval(said)
+  const other = await ledger.recordApproval({ ...said, decision: 'rejected', reason: undefined })
+  t.match(approval, { ...said, id: 'a1', at: /Z$/ })
+  t.strictSame(await ledger.approvals('webapi', 'production', '1.0.0'), [approval, other])
+  t.same(await ledger.approvals('webapi', 'test', '1.0.0'), [])
+  for (const wrong of [{ decision: 'maybe' as 'approved' }, { by: '' }, { identity: '' }]) {
+    await t.rejects(ledger.recordApproval({ ...said, ...wrong }), { code: 'INPUT_INVALID' })
+  }
+  const strange = { ...said, digest: digestOf('another') }
+  await t.rejects(ledger.recordApproval(strange), { code: 'CONFLICT' })
+  await t.rejects(ledger.recordApproval({ ...said, version: '9.9.9' }), { code: 'NOT_FOUND' })
+  const deployment = await start(ledger, one, 'production', { approvals: [approval.id] })
+  t.same((await ledger.findDeployment(deployment.id))?.approvals, ['a1'])
+
+  t.equal(await ledger.findMark('webapi', 'production', '1.0.0'), undefined)
+  const bad = { ...place, bad: true, by: 'ops-li', reason: HOSTILE }
+  t.match(await ledger.mark(bad), bad)
+  t.match(await ledger.findMark('webapi', 'production', '1.0.0'), bad)
+  t.equal(await ledger.findMark('webapi', 'test', '1.0.0'), undefined, 'there it is not bad')
+  await ledger.mark({ ...bad, bad: false, reason: 'it was the network' })
+  t.match(await ledger.findMark('webapi', 'production', '1.0.0'), { bad: false })
+  await t.rejects(ledger.mark({ ...bad, reason: '' }), { code: 'INPUT_INVALID' })
+}
+
+export async function pagesHistory(t: Test, _: Ledger, open: OpenLedger): Promise<void> {
+  let time = Date.parse('2026-05-01T12:00:00.000Z')
+  const ledger = await open({ now: () => time })
+  t.teardown(() => ledger.close())
+  await ledger.recordRelease(one)
+  for (let i = 1; i <= 7; i++) {
+    const { id } = await start(ledger, one, 'test', { by: i % 2 ? 'li' : 'wang' })
+    await ledger.endDeployment(id, ended('succeeded'))
+    time += MINUTE
+  }
+  const ids = async (query: object) =>
+    (await ledger.deployments({ limit: 3, ...query })).map(({ id }) => id)
+  t.same(await ids({}), ['d7', 'd6', 'd5'])
+  t.same(await ids({ before: 'd5' }), ['d4', 'd3', 'd2'])
+  t.same(await ids({ before: 'd2' }), ['d1'])
+  t.same(await ids({ by: 'wang' }), ['d6', 'd4', 'd2'])
+  t.same(await ids({ by: 'wang', before: 'd6', limit: 1 }), ['d4'])
+  t.same(await ids({ since: '2026-05-01T12:05:00.000Z' }), ['d7', 'd6'])
+  t.same(await ids({ since: '2027-01-01T00:00:00.000Z' }), [])
+  t.same(await ids({ since: '2020-01-01T00:00:00.000Z', before: 'd3' }), ['d2', 'd1'])
+  for (const wrong of [{ since: 'yesterday' }, { before: '5' }, { before: 'd0' }, { by: 'a\0' }]) {
+    await t.rejects(ids(wrong), { code: 'INPUT_INVALID' }, JSON.stringify(wrong))
+  }
+}
