@@ -103,6 +103,8 @@ export interface Lock {
   reason: string
   /** Grows with every lock ever taken; a holder with an older one has lost it. */
   token: number
+  /** The id of the ledger: tokens of two ledgers cannot be compared. */
+  ledger: string
   expiresAt: string
 }
 

@@ -12,6 +12,12 @@ type Locks = Pick<Ledger, 'lock' | 'findLock' | 'heartbeat' | 'unlock'>
  * a holder is told by the token, never by the owner's name: one person may run two pipelines.
  */
 export function createLocks({ read, write, now }: Access): Locks {
+  let id: string | undefined
+  const fromRow = async (db: Kysely<Schema>, row: Selectable<LocksTable>): Promise<Lock> => {
+    id ??= await ledgerId(db)
+    const { app, environment, owner, reason, token, expires_at } = row
+    return { app, environment, owner, reason, token, ledger: id, expiresAt: expires_at }
+  }
   return {
     async lock(app, environment, owner, reason, ttl) {
       checkPlace(app, environment)
@@ -25,16 +31,16 @@ export function createLocks({ read, write, now }: Access): Locks {
         if (held) await remove(trx, held)
         const row = { app, environment, owner, reason, token, expires_at: timestamp(now() + ttl) }
         await trx.insertInto('locks').values(row).execute()
-        return fromRow(row)
+        return await fromRow(trx, row)
       })
     },
 
     async findLock(app, environment) {
       checkPlace(app, environment)
-      const row = await read(`looking up the lock of ${app} in ${environment}`, (db) =>
-        select(db, app, environment),
-      )
-      return row && row.expires_at > timestamp(now()) ? fromRow(row) : undefined
+      return await read(`looking up the lock of ${app} in ${environment}`, async (db) => {
+        const row = await select(db, app, environment)
+        return row && row.expires_at > timestamp(now()) ? await fromRow(db, row) : undefined
+      })
     },
 
     async heartbeat(lock, ttl) {
@@ -52,7 +58,7 @@ export function createLocks({ read, write, now }: Access): Locks {
           .where('app', '=', app)
           .where('environment', '=', environment)
           .execute()
-        return fromRow({ ...held, expires_at })
+        return await fromRow(trx, { ...held, expires_at })
       })
     },
 
@@ -122,7 +128,11 @@ function isLost(lock: Lock, held: Selectable<LocksTable> | undefined): StepError
   )
 }
 
-function fromRow(row: Selectable<LocksTable>): Lock {
-  const { app, environment, owner, reason, token, expires_at } = row
-  return { app, environment, owner, reason, token, expiresAt: expires_at }
+async function ledgerId(db: Kysely<Schema>): Promise<string> {
+  const row = await db
+    .selectFrom('facts')
+    .select('value')
+    .where('name', '=', 'id')
+    .executeTakeFirstOrThrow()
+  return row.value
 }

@@ -19,6 +19,7 @@ export interface Schema {
   config_changes: ConfigChangesTable
   config_change_keys: ConfigChangeKeysTable
   locks: LocksTable
+  facts: FactsTable
 }
 
 /** One row an application; whoever changes an application's records holds this row first. */
@@ -188,4 +189,10 @@ export interface LocksTable {
   reason: string
   token: number
   expires_at: string
+}
+
+/** `id`: the ledger's own, made with it. */
+export interface FactsTable {
+  name: 'id'
+  value: string
 }

@@ -10,7 +10,7 @@ const LOCK_TTL = 60_000
 const HEARTBEAT = 15_000
 const POLL = 2000
 /** The ledger's own waiting comes before; this is for a connection that broke. */
-const TRIES = { attempts: 3, firstPause: 500 }
+const TRIES = { attempts: 3, firstPause: 250 }
 
 export interface LockRequest {
   app: string
@@ -22,6 +22,8 @@ export interface LockRequest {
 
 export interface HeldLock {
   token: number
+  /** The id of the ledger that gave it. */
+  ledger: string
   /** Throws when the lock was lost to somebody else. */
   check(): void
 }
@@ -49,6 +51,7 @@ export async function withLock<T>(
   try {
     return await work({
       token: lock.token,
+      ledger: lock.ledger,
       check() {
         if (lost !== undefined) throw lost
       },

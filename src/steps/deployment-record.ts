@@ -5,7 +5,7 @@ import { isRolloutFailure } from '../target/rollout.ts'
 import type { HostResult } from '../target/target.ts'
 import type { Context } from './step.ts'
 
-const TRIES = { attempts: 4, firstPause: 500 }
+const TRIES = { attempts: 4, firstPause: 250 }
 
 /** What the ledger needs before the first host is touched. Nothing is deployed without it. */
 export async function recordStart(

@@ -177,7 +177,7 @@ function containerSpec(
       [containerLabels.environment]: environment.name,
       [containerLabels.version]: release.version,
       [containerLabels.deployment]: deployment.id,
-      [containerLabels.lock]: `${lock.token}`,
+      [containerLabels.lock]: `${lock.ledger}:${lock.token}`,
       [containerLabels.configRevision]: rendering.revision,
       [containerLabels.configFiles]: configFilesLabel(rendering.files),
     },

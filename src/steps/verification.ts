@@ -13,7 +13,7 @@ export const containerLabels = {
   environment: 'io.crosscloud.environment',
   version: 'io.crosscloud.version',
   deployment: 'io.crosscloud.deployment',
-  /** The token of the lock it was deployed under; a younger one wins. */
+  /** `ledger:token` of the lock it was deployed under; a younger one of the same ledger wins. */
   lock: 'io.crosscloud.lock',
   configRevision: 'io.crosscloud.config.revision',
   /** JSON: path → SHA-256 of each rendered file. */

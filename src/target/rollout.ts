@@ -18,7 +18,7 @@ export interface RolloutOptions {
   verify: (host: Host, container: ContainerInfo) => Promise<void>
   /** Throws when the deployment's lock was lost. */
   checkLock?: (() => void) | undefined
-  /** The label of `spec` that holds the lock's token. */
+  /** The label of `spec` that tells the lock: `ledger:token`. */
   lockLabel?: string | undefined
 }
 
@@ -129,13 +129,19 @@ function refuseYounger(
   { spec, lockLabel }: RolloutOptions,
 ): void {
   if (lockLabel === undefined) return
-  const [theirs, ours] = [labels[lockLabel], spec.labels[lockLabel]].map(Number)
-  if (theirs === undefined || ours === undefined || !(theirs > ours)) return
+  const [theirs, ours] = [labels[lockLabel], spec.labels[lockLabel]].map(readLock)
+  if (!theirs || !ours || theirs.ledger !== ours.ledger || theirs.token <= ours.token) return
   throw new StepError(
     'CONFLICT',
-    `host ${host.name}: ${name} was put there under lock ${theirs}, younger than ours, ${ours}`,
+    `host ${host.name}: ${name} was put there under lock ${theirs.token}, younger than ours, ${ours.token}`,
     { hint: 'Another deployment came after this one. Look at what runs, then deploy again.' },
   )
+}
+
+/** `ledger:token`; a ledger that was made anew counts from the start. */
+function readLock(label: string | undefined): { ledger: string; token: number } | undefined {
+  const [, ledger, token] = /^(.+):(\d+)$/.exec(label ?? '') ?? []
+  return ledger === undefined ? undefined : { ledger, token: Number(token) }
 }
 
 function mayGoOn({ checkLock, signal }: RolloutOptions): void {

@@ -6,8 +6,11 @@ import { isStepError } from '../../src/core/errors.ts'
 import { deploy } from '../../src/steps/deploy.ts'
 import { runStep } from '../../src/steps/inputs.ts'
 import { rollback } from '../../src/steps/rollback.ts'
+import { startCuttingProxy } from '../ledger/cutting-proxy.ts'
+import { startMariadb } from '../ledger/mariadb.ts'
 import { runCli, startCli } from '../support/cli.ts'
 import { noEngine } from '../support/engine.ts'
+import { missingProgram } from '../support/server.ts'
 import { buildTown, listen, type Town } from '../support/town.ts'
 
 const skip = noEngine('docker-registry', 'gcc')
@@ -146,16 +149,48 @@ async function life(town: Town): Promise<void> {
   await t.test('a deployer that was cut off does not change a younger deployment', async (t) => {
     const context = town.context()
     const ledger = await context.ledger()
-    const held = await ledger.findLock('webapi', 'test')
-    t.equal(held, undefined)
     const { putOn, findRelease } = await import('../../src/steps/deployment.ts')
     const environment = await context.environment('test')
     const release = await findRelease('webapi@1.0.0', ledger)
     const request = { kind: 'deploy' as const, release, environment, reason: '', force: false }
-    const old = putOn(request, { token: 1, check() {} }, context)
-    await t.rejects(old, { code: 'CONFLICT' })
-    const stale = putOn(request, { token: 0, check() {} }, context)
+    const lock = await ledger.lock('webapi', 'test', 'li', 'to see its ledger', 1000)
+    await ledger.unlock(lock)
+    const stale = putOn(request, { token: 0, ledger: lock.ledger, check() {} }, context)
     await t.rejects(stale, { code: 'CONFLICT', message: /under lock \d+, younger than ours, 0/ })
     t.equal(await town.read('webapi-test', '/srv/web/index.html'), '<h1>webapi 1.0.1</h1>')
+  })
+
+  const noDatabase = missingProgram('mariadbd')
+  await t.test('a ledger that goes away stops no rollout', { skip: noDatabase }, async (t) => {
+    const mariadb = await startMariadb(t)
+    await mariadb.query('create database ledger')
+    await mariadb.query("create user 'crosscloud'@'%' identified by 'secret'")
+    await mariadb.query("grant all on ledger.* to 'crosscloud'@'%'")
+    const proxy = await startCuttingProxy(t, mariadb.port)
+    await town.settle(`mysql://crosscloud:secret@127.0.0.1:${proxy.port}/ledger`)
+    for (const version of ['2.0.0', '2.0.1']) await town.release(version)
+    await put('2.0.0')
+    const args = ['deploy', '--release', 'webapi@2.0.1', '--env', 'test']
+    proxy.down()
+    const refused = await cli(...args)
+    t.match(refused, { code: 75, stderr: /does not answer/ })
+    t.equal(await town.read('webapi-test', '/srv/web/index.html'), '<h1>webapi 2.0.0</h1>')
+    proxy.up()
+    const running = startCli(args, { cwd: town.folder, env: town.variables })
+    await running.until('stopped the old webapi-test')
+    proxy.down()
+    const done = await running.finished
+    t.equal(done.code, 0, done.stderr)
+    t.match(done.stdout, /the ledger was not told that d2 succeeded/)
+    t.equal(await town.read('webapi-test', '/srv/web/index.html'), '<h1>webapi 2.0.1</h1>')
+    proxy.up()
+    const history = await cli('history', '--json')
+    t.match(history.stderr, /told the ledger now .* deployment d2 succeeded/)
+    t.match(JSON.parse(history.stdout), {
+      deployments: [
+        { id: 'd2', state: 'succeeded', version: '2.0.1' },
+        { id: 'd1', state: 'succeeded' },
+      ],
+    })
   })
 }

@@ -1,4 +1,6 @@
+import { randomUUID } from 'node:crypto'
 import type { Kysely, RawBuilder } from 'kysely'
+import type { Schema } from '../schema.ts'
 import { addCounter, type CreateTable, createIndexes, unlessThere } from './tables.ts'
 
 /**
@@ -16,6 +18,7 @@ export async function deploymentLife(
   await createMarks(table, longText)
   await createHosts(table)
   await createCurrent(db, table)
+  await createFacts(db, table)
   await unlessThere(
     db.schema.alterTable('config_changes').addColumn('request', 'varchar(64)').execute(),
   )
@@ -144,4 +147,17 @@ async function createCurrent(db: Kysely<unknown>, table: CreateTable) {
   await sql`insert into current_deployments (app, environment, number)
     select app, environment, max(number) from deployments
     where state = 'succeeded' group by app, environment`.execute(db)
+}
+
+/** The id tells ledgers apart: a lock's token means nothing in another one. */
+async function createFacts(db: Kysely<unknown>, table: CreateTable) {
+  await table('facts')
+    .ifNotExists()
+    .addColumn('name', 'varchar(32)', (column) => column.primaryKey().notNull())
+    .addColumn('value', 'varchar(255)', (column) => column.notNull())
+    .execute()
+  const records = db.withTables<Pick<Schema, 'facts'>>()
+  const known = records.selectFrom('facts').select('value').where('name', '=', 'id')
+  if (await known.executeTakeFirst()) return
+  await records.insertInto('facts').values({ name: 'id', value: randomUUID() }).execute()
 }
