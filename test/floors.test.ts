@@ -14,6 +14,8 @@ const floors: Record<string, number> = {
   target: 2,
   ledger: 2,
   gitlab: 2,
+  identity: 2,
+  gate: 2,
   'settings.ts': 3,
   steps: 4,
   'context.ts': 5,

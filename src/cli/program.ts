@@ -10,6 +10,7 @@ import type { Step } from '../steps/step.ts'
 import { addExample, type Perform } from './command.ts'
 import { addConfigCommands } from './config/commands.ts'
 import { addLedgerCommands } from './ledger-commands.ts'
+import { addLockCommands } from './lock-commands.ts'
 import { addInputOptions, gatherInputs } from './options.ts'
 import { errorJson, errorText, type Streams, writeDotenv } from './output.ts'
 import type { Terminal } from './surface.ts'
@@ -78,6 +79,7 @@ export async function runProgram(surroundings: Surroundings): Promise<number> {
     addStep(program, step, perform, surroundings)
   }
   addLedgerCommands(program, perform)
+  addLockCommands(program, perform)
   addConfigCommands(program, perform, surroundings.person)
   addDemo(program, perform)
   try {

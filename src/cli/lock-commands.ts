@@ -1,0 +1,123 @@
+import type { Command } from 'commander'
+import { StepError } from '../core/errors.ts'
+import { duration } from '../core/schema.ts'
+import type { Lock } from '../ledger/ledger.ts'
+import { formatRelease, parseRelease } from '../steps/inputs.ts'
+import type { Context } from '../steps/step.ts'
+import { addExample, type Perform, requireText } from './command.ts'
+
+/** By hand: nobody deploys meanwhile. */
+const handOwner = ({ actor }: Context) => `${actor.by} (by hand)`
+
+interface LockOptions {
+  env?: string
+  reason?: string
+  for: string
+}
+
+interface MarkOptions {
+  env?: string
+  reason?: string
+  good?: boolean
+}
+
+/** Commands that hold deployments up: locks by hand, and releases known to be bad. */
+export function addLockCommands(program: Command, perform: Perform): void {
+  addLock(program, perform)
+  addUnlock(program, perform)
+  addMark(program, perform)
+}
+
+function addLock(program: Command, perform: Perform): void {
+  const command = program
+    .command('lock')
+    .description('Freeze an environment: nobody deploys there until it is unlocked.')
+    .option('--env <name>', 'environment')
+    .option('--reason <text>', 'why; everybody who is refused reads it')
+    .option('--for <duration>', 'how long at the most: 30m, 8h, 7d', '8h')
+  addExample(command, 'lock --env production --reason "stocktaking" --for 2d')
+  command.action(async (options: LockOptions) => {
+    await perform(command, async (context) => {
+      const environment = await context.environment(requireText(options.env, '--env'))
+      const { app } = await context.settings()
+      const reason = requireText(options.reason, '--reason')
+      const time = readDuration(options.for)
+      const ledger = await context.ledger()
+      const lock = await ledger.lock(app, environment.name, handOwner(context), reason, time)
+      return { json: { ...lock }, text: `${describeLock(lock)}.\n${howToUnlock(lock)}` }
+    })
+  })
+}
+
+function addUnlock(program: Command, perform: Perform): void {
+  const command = program
+    .command('unlock')
+    .description('End a freeze, or the lock of a deployment that is known to be dead.')
+    .option('--env <name>', 'environment')
+    .option('--force', "end somebody else's lock, too")
+  addExample(command, 'unlock --env production')
+  command.action(async ({ env, force }: { env?: string; force?: boolean }) => {
+    await perform(command, async (context) => {
+      const environment = await context.environment(requireText(env, '--env'))
+      const { app } = await context.settings()
+      const ledger = await context.ledger()
+      const lock = await ledger.findLock(app, environment.name)
+      if (!lock) {
+        return { json: { lock: null }, text: `${app} in ${environment.name} is not locked.` }
+      }
+      if (lock.owner !== handOwner(context) && !force) throw isNotYours(lock)
+      await ledger.unlock(lock)
+      return { json: { lock: { ...lock } }, text: `Unlocked. ${describeLock(lock, 'was')}.` }
+    })
+  })
+}
+
+function addMark(program: Command, perform: Perform): void {
+  const command = program
+    .command('mark')
+    .argument('<release>', 'as application@version')
+    .description('Say that a release is bad in an environment, or good again.')
+    .option('--env <name>', 'environment')
+    .option('--good', 'it is good again; else it is bad')
+    .option('--reason <text>', 'why; everybody who is refused reads it')
+  addExample(command, 'mark webapi@1.4.2 --env production --reason "prices are wrong"')
+  command.action(async (name: string, { env, good, reason }: MarkOptions) => {
+    await perform(command, async (context) => {
+      const environment = await context.environment(requireText(env, '--env'))
+      const { app, version } = parseRelease(name)
+      const ledger = await context.ledger()
+      if (!(await ledger.findRelease(app, version))) {
+        throw new StepError('NOT_FOUND', `release ${name} is not in the ledger ${ledger.name}`)
+      }
+      const mark = await ledger.mark({
+        ...{ app, version, environment: environment.name },
+        bad: !good,
+        by: context.actor.by,
+        reason: requireText(reason, '--reason'),
+      })
+      const text = good
+        ? `${formatRelease(mark)} is good again in ${mark.environment}.`
+        : `${formatRelease(mark)} is bad in ${mark.environment}: it is deployed there only with --force.`
+      return { json: { ...mark }, text }
+    })
+  })
+}
+
+function readDuration(text: string): number {
+  const parsed = duration.safeParse(text)
+  if (parsed.success) return parsed.data
+  throw new StepError('INPUT_INVALID', `--for ${parsed.error.issues[0]?.message}`)
+}
+
+function describeLock({ app, environment, owner, reason, expiresAt }: Lock, is = 'is') {
+  const until = `${expiresAt.slice(0, 16).replace('T', ' ')} UTC`
+  return `${app} in ${environment} ${is} locked by ${owner} until ${until}: ${reason}`
+}
+
+const howToUnlock = ({ environment }: Lock) => `End it with: crosscloud unlock --env ${environment}`
+
+function isNotYours(lock: Lock): StepError {
+  return new StepError('CONFLICT', describeLock(lock), {
+    hint: 'If that run is gone, end its lock with --force. A deployment that still runs stops then.',
+  })
+}

@@ -1,0 +1,228 @@
+import { groupOf, isListed, maybeSame, oneOf, personOf } from './people.ts'
+import type { GateSettings } from './settings.ts'
+
+export interface ReleaseFact {
+  app: string
+  version: string
+  digest: string
+  /** Of the commit: a login, a mail address, or `Name <mail>`. */
+  author: string | undefined
+  bakedBy: string
+}
+
+/** One person's word on a release in an environment; the ledger's approvals are such. */
+export interface ApprovalFact {
+  by: string
+  /** Groups the person is in, as their signed token said. */
+  groups?: readonly string[] | undefined
+  digest: string
+  /** ISO 8601. */
+  at: string
+  /** How it is known who it was; `unverified` when it is not. */
+  identity: string
+  decision: 'approved' | 'rejected'
+  reason?: string | undefined
+}
+
+interface Facts<A extends ApprovalFact> {
+  release: ReleaseFact
+  environment: string
+  approvals: readonly A[]
+  deployer: string
+}
+
+/** Why an approval does not count; undefined when it does. */
+type Fault = string | undefined
+
+/**
+ * Counts the approvals. Only words on exactly this digest count, and of each person the newest (of
+ * two at the same time, the rejection). A rejection counts of whoever is on the list, the author
+ * and the baker too; without a list, of anybody. Groups are believed of signed identities only.
+ */
+export function judgeApprovals<A extends ApprovalFact>(
+  gate: GateSettings,
+  facts: Facts<A>,
+  allowUnverified: boolean,
+): { problems: string[]; counted: A[]; mayApprove: string } {
+  const { release, environment } = facts
+  const words = newestOfEach(
+    facts.approvals.filter(
+      ({ digest, identity }) =>
+        digest === release.digest && (allowUnverified || isSigned(identity)),
+    ),
+  )
+  const counted = words.filter(
+    (word) =>
+      word.decision === 'approved' &&
+      mayStand(gate, word) &&
+      barredAs(gate, release, word.by) === undefined,
+  )
+  const rejections = words.filter((word) => word.decision === 'rejected' && mayStand(gate, word))
+  const missing = gate.approvals - counted.length
+  return {
+    counted,
+    mayApprove: describeApprovers(gate, release),
+    problems: [
+      ...rejections.map(
+        ({ by, at, reason }) =>
+          `${by} rejected ${nameOf(release)} for ${environment} at ${at} (${oneLine(reason)}): deploy another version, or let ${by} approve this one.`,
+      ),
+      ...unknownMakers(gate, release),
+      ...(missing > 0 ? [needed(gate, facts, counted, missing)] : []),
+      ...(missing > 0 ? idle(gate, facts, counted, allowUnverified) : []),
+    ],
+  }
+}
+
+function isSigned(identity: string): boolean {
+  return identity !== 'unverified' && identity !== ''
+}
+
+function mayStand({ approvers }: GateSettings, { by, groups = [], identity }: ApprovalFact) {
+  return approvers === undefined || isListed(approvers, by, isSigned(identity) ? groups : [])
+}
+
+/** What four eyes say against a person: `wrote it`, `baked it`. */
+function barredAs(gate: GateSettings, release: ReleaseFact, login: string): Fault {
+  if (!gate['four-eyes']) return undefined
+  const deeds = [
+    ...(maybeSame(login, release.author ?? '') ? ['wrote it'] : []),
+    ...(maybeSame(login, release.bakedBy) ? ['baked it'] : []),
+  ]
+  return deeds.length === 0 ? undefined : deeds.join(' and ')
+}
+
+function newestOfEach<A extends ApprovalFact>(words: readonly A[]): A[] {
+  const newest = new Map<string, A>()
+  for (const word of words) {
+    const known = newest.get(personOf(word.by))
+    if (known === undefined || isNewer(word, known)) newest.set(personOf(word.by), word)
+  }
+  return [...newest.values()]
+}
+
+function isNewer(word: ApprovalFact, known: ApprovalFact): boolean {
+  const [time, before] = [Date.parse(word.at), Date.parse(known.at)]
+  if (time !== before) return time > before
+  return word.decision === 'rejected' || known.decision === 'approved'
+}
+
+/** Without a name four eyes could be one person's. */
+function unknownMakers(gate: GateSettings, release: ReleaseFact): string[] {
+  if (!gate['four-eyes'] || gate.approvals === 0) return []
+  const unknown = [
+    ...(release.author?.trim() ? [] : ['wrote']),
+    ...(release.bakedBy.trim() ? [] : ['baked']),
+  ]
+  if (unknown.length === 0) return []
+  return [
+    `nobody is recorded as the one who ${unknown.join(' and ')} ${nameOf(release)}, so four-eyes cannot be judged: bake it in a pipeline that knows, or set four-eyes to false.`,
+  ]
+}
+
+function needed<A extends ApprovalFact>(
+  gate: GateSettings,
+  { release, environment, deployer }: Facts<A>,
+  counted: readonly A[],
+  missing: number,
+): string {
+  const more = `${missing} more ${missing === 1 ? 'approval' : 'approvals'}`
+  const need = `${nameOf(release)} needs ${more} for ${environment}`
+  const command = `crosscloud approve --release ${nameOf(release)} --env ${environment} --reason …`
+  if (gate.approvers === undefined) {
+    return `${need}, by ${describeApprovers(gate, release, counted)}: ${command}`
+  }
+  const entries = new Map(gate.approvers.map((entry) => [personOf(entry), entry]))
+  const left = [...entries.values()].filter((entry) => mayStillSpeak(gate, release, counted, entry))
+  const people = left.filter((entry) => groupOf(entry) === undefined)
+  if (people.length === left.length && people.length < missing) {
+    const few = people.length === 0 ? 'nobody on the list' : `only ${oneOf(people)}`
+    return `${need}, but ${few} may still give one: name more approvers in its gate, or ask for fewer.`
+  }
+  const names = left.map((entry) =>
+    personOf(entry) === personOf(deployer) ? `${entry} (you)` : showApprover(entry),
+  )
+  return `${need}, by ${oneOf(names)}: ${command}`
+}
+
+/** Groups always may: who is in them is not known here. */
+function mayStillSpeak(
+  gate: GateSettings,
+  release: ReleaseFact,
+  counted: readonly ApprovalFact[],
+  entry: string,
+): boolean {
+  if (groupOf(entry) !== undefined) return true
+  const spoke = counted.some(({ by }) => personOf(by) === personOf(entry))
+  return !spoke && barredAs(gate, release, entry) === undefined
+}
+
+/** The approvals that somebody gave in vain, while there are too few. */
+function idle<A extends ApprovalFact>(
+  gate: GateSettings,
+  { release, approvals }: Facts<A>,
+  counted: readonly A[],
+  allowUnverified: boolean,
+): string[] {
+  const people = new Set(counted.map(({ by }) => personOf(by)))
+  const rejected = newestOfEach(approvals).filter(({ decision }) => decision === 'rejected')
+  for (const { by } of rejected) people.add(personOf(by))
+  const given = approvals.filter(({ decision }) => decision === 'approved')
+  return newestOfEach(given.filter(({ by }) => !people.has(personOf(by)))).map((word) => {
+    const why = faultOf(gate, release, word, allowUnverified)
+    return `the approval of ${nameOf(release)} by ${word.by} does not count, ${why}.`
+  })
+}
+
+function faultOf(
+  gate: GateSettings,
+  release: ReleaseFact,
+  word: ApprovalFact,
+  allowUnverified: boolean,
+): string {
+  if (word.digest !== release.digest) {
+    return `it is for another image (${word.digest.slice(0, 19)}): look at this one, and approve it anew`
+  }
+  if (!allowUnverified && !isSigned(word.identity)) {
+    return 'no signed ID token says who that was: approve in a job that has one'
+  }
+  const barred = barredAs(gate, release, word.by)
+  if (barred !== undefined) return `${word.by} ${barred}: let somebody else approve`
+  const groups = gate.approvers?.some((entry) => groupOf(entry) !== undefined) ?? false
+  if (groups && !isSigned(word.identity)) {
+    return `only a signed ID token says in which groups ${word.by} is: approve in a job that has one`
+  }
+  return `${word.by} is not among the approvers: ask ${oneOf((gate.approvers ?? []).map(showApprover))}`
+}
+
+function showApprover(entry: string): string {
+  const group = groupOf(entry)
+  return group === undefined ? entry : `a member of ${group}`
+}
+
+/** Who may approve a release, without those who have. */
+function describeApprovers(
+  gate: GateSettings,
+  release: ReleaseFact,
+  counted: readonly ApprovalFact[] = [],
+): string {
+  const { approvers } = gate
+  const isGroup = (entry: string) => groupOf(entry) !== undefined
+  const able = approvers?.filter((one) => isGroup(one) || !barredAs(gate, release, one))
+  const who = able === undefined ? 'anybody' : oneOf(able.map(showApprover)) || 'nobody on the list'
+  // With a list of logins alone, whoever may not is not on it.
+  if (approvers !== undefined && !approvers.some(isGroup)) return who
+  const makers = gate['four-eyes'] ? [release.author, release.bakedBy] : []
+  const not = [...makers, ...counted.map(({ by }) => by)].filter((name) => name?.trim())
+  return not.length === 0 ? who : `${who}, but not ${oneOf([...new Set(not.map(oneLine))])}`
+}
+
+export function nameOf({ app, version }: ReleaseFact): string {
+  return `${app}@${version}`
+}
+
+/** Somebody's words within a sentence. */
+export function oneLine(text: string | undefined): string {
+  // biome-ignore lint/suspicious/noControlCharactersInRegex: words must not steer a terminal
+  return text?.replace(/[\s\x00-\x1f\x7f-\x9f]+/g, ' ').trim() || 'no reason given'
+}

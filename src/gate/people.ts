@@ -1,0 +1,58 @@
+/** Logins do not differ by case, on GitLab and on GitHub. */
+export function personOf(login: string): string {
+  return login.trim().toLowerCase()
+}
+
+/**
+ * Whether the person who speaks as `login` may be the one who is recorded as `other`: a login, a
+ * mail address, or `Name <mail>` as git writes it. Compared are all forms of both: login, mail, its
+ * local part (without `+tag`), the login in a noreply address of GitHub or GitLab, the name; upper
+ * case and the marks . _ - make no difference. It is a guess on the safe side: li@example.com is
+ * held to be li. A person whose login and mail have nothing in common is not found out.
+ */
+export function maybeSame(login: string, other: string): boolean {
+  const forms = formsOf(other)
+  return [...formsOf(login)].some((form) => forms.has(form))
+}
+
+function formsOf(text: string): Set<string> {
+  const whole = text.normalize('NFKC').trim().toLowerCase()
+  const [, name = '', inBrackets] = /^(.*?)<([^<>]*)>\s*$/.exec(whole) ?? []
+  const mail = inBrackets ?? whole
+  const at = mail.lastIndexOf('@')
+  const forms = [mail, inBrackets === undefined ? '' : name]
+  if (at > 0) forms.push(...localForms(mail.slice(0, at), mail.slice(at + 1)))
+  return new Set(forms.map((form) => form.replace(/[\s._-]/g, '')).filter((form) => form !== ''))
+}
+
+/** `12345+li@users.noreply.github.com`, `12345-li@users.noreply.gitlab.example.com`, `li+git@…`. */
+function localForms(local: string, domain: string): string[] {
+  if (/^users\.noreply\./.test(domain)) return [local.replace(/^\d+[+-]/, '')]
+  return [local, local.replace(/\+.*$/, '')]
+}
+
+const GROUP = 'group:'
+
+/** The path of a list's `group:path`; undefined for a login. */
+export function groupOf(entry: string): string | undefined {
+  return entry.startsWith(GROUP) ? entry.slice(GROUP.length) : undefined
+}
+
+/** Whether a login, or one of its groups, is in a list of `login` and `group:path`. */
+export function isListed(
+  list: readonly string[],
+  login: string,
+  groups: readonly string[],
+): boolean {
+  const [person, paths] = [personOf(login), new Set(groups.map(personOf))]
+  return list.some((entry) => {
+    const group = groupOf(entry)
+    return group === undefined ? personOf(entry) === person : paths.has(personOf(group))
+  })
+}
+
+/** `a`, `a or b`, `a, b or c`. */
+export function oneOf(names: readonly string[], word = 'or'): string {
+  const [last = '', ...others] = [...names].reverse()
+  return others.length === 0 ? last : `${others.reverse().join(', ')} ${word} ${last}`
+}

@@ -1,0 +1,118 @@
+import {
+  type ApprovalFact,
+  judgeApprovals,
+  nameOf,
+  oneLine,
+  type ReleaseFact,
+} from './approvals.ts'
+import { showDuration } from './calendar.ts'
+import { freezesAt } from './freeze.ts'
+import type { GateSettings } from './settings.ts'
+
+/** All that a gate is judged by. Times are ISO 8601. */
+export interface GateFacts<A extends ApprovalFact = ApprovalFact> {
+  release: ReleaseFact
+  environment: string
+  /** What was said about this release in this environment, in any order. */
+  approvals: readonly A[]
+  /** The environment before this one; undefined when this one is the first. */
+  before?: BeforeFact | undefined
+  /** The mark, when the release is known to be bad in this environment. */
+  knownBad?: { by: string; reason: string; at: string } | undefined
+  now: Date
+  /** Login of who wants to deploy. */
+  deployer: string
+}
+
+/** How a release did in the environment before. */
+export interface BeforeFact {
+  environment: string
+  /** When the last deployment of this digest that succeeded there ended; undefined: none did. */
+  finishedAt?: string | undefined
+  verified?: boolean | undefined
+  /** When another release took its place there. */
+  replacedAt?: string | undefined
+}
+
+export interface GateOptions {
+  /** Whether the word of somebody without a signed identity counts; default no. */
+  allowUnverified?: boolean | undefined
+}
+
+export interface Judgement<A extends ApprovalFact = ApprovalFact> {
+  open: boolean
+  /** All that keeps the gate closed: one plain sentence each, with what to do next. */
+  problems: string[]
+  /** The approvals that count, one a person. */
+  counted: A[]
+  /** `ops-li or a member of team/ops, but not dev-zhang, who wrote it`. */
+  mayApprove: string
+}
+
+/** Whether a release may be deployed to an environment now. */
+export function judgeGate<A extends ApprovalFact>(
+  gate: GateSettings,
+  facts: GateFacts<A>,
+  { allowUnverified = false }: GateOptions = {},
+): Judgement<A> {
+  const { problems, counted, mayApprove } = judgeApprovals(gate, facts, allowUnverified)
+  const all = [
+    ...markProblems(facts),
+    ...freezeProblems(gate, facts),
+    ...beforeProblems(gate, facts),
+    ...problems,
+  ]
+  return { open: all.length === 0, problems: all, counted, mayApprove }
+}
+
+function markProblems({ knownBad, release, environment }: GateFacts): string[] {
+  if (knownBad === undefined) return []
+  const { by, at, reason } = knownBad
+  const mark = `${by} marked it at ${at} (${oneLine(reason)})`
+  const next = `deploy another version, or have the mark taken back`
+  return [`${nameOf(release)} is known to be bad in ${environment}, ${mark}: ${next}.`]
+}
+
+function freezeProblems({ freeze }: GateSettings, { environment, now }: GateFacts): string[] {
+  return freezesAt(freeze, now).map(({ reason, until }) =>
+    until === undefined
+      ? `${environment} is frozen without an end (${oneLine(reason)}): change freeze in its gate.`
+      : `${environment} is frozen until ${until} (${oneLine(reason)}): deploy after that.`,
+  )
+}
+
+function beforeProblems(gate: GateSettings, facts: GateFacts): string[] {
+  const { release, environment, before, now } = facts
+  const name = nameOf(release)
+  if (gate.soak === undefined && !gate.verified) return []
+  if (before === undefined) {
+    if (gate.soak === undefined) return []
+    return [
+      `the gate of ${environment} asks for a soak, but no environment comes before it: write "from" under ${environment}, or take soak away.`,
+    ]
+  }
+  const { environment: previous, verified = false, finishedAt, replacedAt } = before
+  const soak = gate.soak === undefined ? '' : ` and let it run for ${showDuration(gate.soak)}`
+  const deploy = `crosscloud deploy --release ${name} --env ${previous}`
+  if (finishedAt === undefined) {
+    return [`${name} has not been deployed to ${previous}: do that first${soak}: ${deploy}`]
+  }
+  if (gate.verified && !verified) {
+    return [`${name} was not verified in ${previous}: deploy it there again${soak}: ${deploy}`]
+  }
+  if (gate.soak === undefined) return []
+  const start = Date.parse(finishedAt)
+  const replaced = replacedAt === undefined ? Number.POSITIVE_INFINITY : Date.parse(replacedAt)
+  // Written so that a time which cannot be read keeps the gate closed.
+  if (Math.min(now.getTime(), replaced) - start >= gate.soak) return []
+  const must = `and must run there for ${showDuration(gate.soak)}`
+  if (replacedAt !== undefined) {
+    return [
+      `another release took the place of ${name} in ${previous} at ${replacedAt}, too early, as it ran there since ${finishedAt} ${must}: ${deploy}`,
+    ]
+  }
+  const end = Number.isNaN(start) ? undefined : new Date(start + gate.soak)
+  return [
+    `${name} runs in ${previous} since ${finishedAt} ${must}: deploy it ${end ? `after ${end.toISOString()}` : 'there again'}.`,
+  ]
+}

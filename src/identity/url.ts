@@ -1,0 +1,14 @@
+const LOOPBACK = /^(?:localhost|127(?:\.\d{1,3}){3}|\[::1\])$/
+
+/** https, or http on this machine; without credentials, query and fragment. */
+export function isSafeOrigin(text: string): boolean {
+  if (!URL.canParse(text)) return false
+  const url = new URL(text)
+  const bare = url.username === '' && url.password === '' && url.search === '' && url.hash === ''
+  return bare && isSafe(url)
+}
+
+/** https, or http on this machine. */
+export function isSafe({ protocol, hostname }: URL): boolean {
+  return protocol === 'https:' || (protocol === 'http:' && LOOPBACK.test(hostname))
+}

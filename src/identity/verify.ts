@@ -1,0 +1,169 @@
+import type { JWTHeaderParameters, JWTPayload } from 'jose'
+import { StepError } from '../core/errors.ts'
+import { type Identity, readClaims } from './claims.ts'
+import type { IssuerAccess } from './http.ts'
+import { fetchKeys, told } from './issuer.ts'
+import type { IssuerSettings } from './settings.ts'
+
+/** What a token must say; `ca` is in the access, as its text. */
+export interface TokenRules extends Omit<IssuerSettings, 'ca'> {
+  /** A token of a job that names another environment is refused. */
+  environment?: string | undefined
+  /** The job must name the environment, and the environment must be protected there (GitLab). */
+  'protected-environment'?: boolean | undefined
+  /** Refuses a job of GitHub that was run again: its token names who started it first. */
+  'first-attempt'?: boolean | undefined
+}
+
+/** Only signatures: with an HS algorithm the public key would be the secret. */
+const ALGORITHMS = [
+  ...['RS256', 'RS384', 'RS512', 'PS256', 'PS384', 'PS512'],
+  ...['ES256', 'ES384', 'ES512', 'EdDSA', 'Ed25519'],
+]
+/** Seconds that two clocks may differ. */
+const TOLERANCE = 60
+/** Two hundred groups with long paths fit in. */
+const LONGEST_TOKEN = 128 * 1024
+
+/**
+ * Who speaks, by the ID token of a CI job. UNAUTHORIZED says what is wrong with the token, never
+ * the token; UNAVAILABLE that the issuer's keys could not be had.
+ */
+export async function verifyIdToken(
+  token: string,
+  rules: TokenRules,
+  access: IssuerAccess & { now?: Date | undefined },
+): Promise<Identity> {
+  const service = /github|\.ghe\.com|\/_services\/token/.test(rules.issuer) ? 'github' : 'gitlab'
+  const refuse = (why: string, hint = askHint(service, rules), cause?: unknown) =>
+    new StepError('UNAUTHORIZED', `the ID token is not accepted: ${why}`, { hint, cause })
+
+  const jose = await import('jose')
+  const { header, claims } = peek(jose, token, refuse)
+  if (!ALGORITHMS.includes(header.alg)) {
+    throw refuse(`its algorithm is ${told(header.alg)}, which proves nothing`)
+  }
+  if (claims.iss !== rules.issuer) {
+    throw refuse(`it is from ${told(claims.iss)}, not from ${rules.issuer}`)
+  }
+  const keys = jose.createLocalJWKSet(await fetchKeys(rules, access))
+  const verified = await jose
+    .jwtVerify(token, keys, {
+      algorithms: ALGORITHMS,
+      issuer: rules.issuer,
+      audience: rules.audience,
+      clockTolerance: TOLERANCE,
+      currentDate: access.now ?? new Date(),
+      requiredClaims: ['exp', 'sub'],
+    })
+    .catch((error) => {
+      throw refuse(reason(error, claims, rules), undefined, withoutToken(error))
+    })
+  return judge(verified.payload, rules, refuse)
+}
+
+type Refuse = (why: string, hint?: string, cause?: unknown) => StepError
+
+/** What a token says, still unproven: good for refusing it only. */
+function peek(
+  jose: typeof import('jose'),
+  token: string,
+  refuse: Refuse,
+): { header: JWTHeaderParameters; claims: JWTPayload } {
+  if (token === '') throw refuse('there is none')
+  if (token.length > LONGEST_TOKEN) throw refuse('it is longer than any token')
+  try {
+    const { alg = 'none', ...header } = jose.decodeProtectedHeader(token)
+    return { header: { alg, ...header }, claims: jose.decodeJwt(token) }
+  } catch {
+    throw refuse('it is not a JSON Web Token')
+  }
+}
+
+/** What jose found, in plain words. The claims are unproven for the first three. */
+function reason(error: unknown, claims: JWTPayload, rules: TokenRules): string {
+  const { code, claim, reason } = (error ?? {}) as Record<string, unknown>
+  switch (code) {
+    case 'ERR_JWS_SIGNATURE_VERIFICATION_FAILED':
+      return `its signature is not that of ${rules.issuer}`
+    case 'ERR_JWKS_NO_MATCHING_KEY':
+      return `it is signed with a key that ${rules.issuer} does not have`
+    case 'ERR_JWKS_MULTIPLE_MATCHING_KEYS':
+      return `it does not say with which key of ${rules.issuer} it is signed`
+    case 'ERR_JWT_EXPIRED':
+      return `it has expired${at(claims.exp)}`
+    case 'ERR_JWT_CLAIM_VALIDATION_FAILED':
+      if (claim === 'nbf') return `it is not valid yet${at(claims.nbf, 'before')}`
+      if (claim === 'aud') return `it is for ${audience(claims.aud)}, not for ${rules.audience}`
+      return `its claim ${told(claim)} is ${reason === 'missing' ? 'missing' : 'wrong'}`
+    default:
+      return 'it cannot be read, or the key of the issuer cannot be used'
+  }
+}
+
+function at(seconds: number | undefined, word = 'at'): string {
+  const date = new Date((seconds ?? Number.NaN) * 1000)
+  return Number.isNaN(date.getTime()) ? '' : ` ${word} ${date.toISOString()}`
+}
+
+function audience(aud: JWTPayload['aud']): string {
+  return told([aud ?? 'nobody'].flat().join(', '))
+}
+
+/** jose's errors carry the claims; nothing that prints causes shall show them. */
+function withoutToken(error: unknown): Error | undefined {
+  return error instanceof Error ? new Error(`${error.name}: ${error.message}`) : undefined
+}
+
+/** What the settings ask beyond a good signature. */
+function judge(claims: JWTPayload, rules: TokenRules, refuse: Refuse): Identity {
+  const found = readClaims(claims)
+  if (!found) throw refuse('it names no project; it is not of a CI job')
+  const { login, project, environment, ref } = found
+  if (!rules.project.includes(project)) {
+    throw refuse(
+      `it is of ${told(project)}, not of ${rules.project.join(' or ')}`,
+      'Run the job in that project, or add this one under identity in crosscloud.yml.',
+    )
+  }
+  if (login === undefined) {
+    throw refuse(
+      `it names no person: ${found.service === 'gitlab' ? 'user_login' : 'actor'} is missing`,
+    )
+  }
+  if (rules['protected-ref'] && !found.refProtected) {
+    throw refuse(
+      `${told(ref ?? 'its branch')} is not protected in ${project}`,
+      'Run the job on a protected branch or tag, or protect this one.',
+    )
+  }
+  if (rules.environment !== undefined && (environment ?? rules.environment) !== rules.environment) {
+    throw refuse(
+      `its job is for environment ${told(environment)}, not for ${rules.environment}`,
+      `Write "environment: ${rules.environment}" in the job.`,
+    )
+  }
+  if (rules['protected-environment'] && !(environment && found.environmentProtected)) {
+    throw refuse(
+      environment
+        ? `environment ${told(environment)} is not protected in ${project}`
+        : 'its job names no environment',
+      `Write "environment: ${rules.environment ?? 'NAME'}" in the job, and protect it in the project.`,
+    )
+  }
+  if (rules['first-attempt'] && found.attempt !== 1) {
+    throw refuse(
+      'its run was started again, and the token names who started it first',
+      'Start a new run of the workflow; do not run the old one again.',
+    )
+  }
+  return { ...found, login }
+}
+
+/** How a job gets the token that is asked for. */
+function askHint(service: Identity['service'], { audience }: TokenRules): string {
+  if (service === 'github') {
+    return `Write "permissions: { id-token: write }" in the job; the token is asked for audience ${audience}.`
+  }
+  return `Write in the job: "id_tokens: { CROSSCLOUD_ID_TOKEN: { aud: ${JSON.stringify(audience)} } }", and run it again.`
+}

@@ -1,0 +1,35 @@
+import type { ApprovalFact } from '../../src/gate/approvals.ts'
+import { type GateFacts, judgeGate } from '../../src/gate/rules.ts'
+import { gateSettings } from '../../src/gate/settings.ts'
+
+export const DIGEST = `sha256:${'a'.repeat(64)}`
+export const OTHER = `sha256:${'b'.repeat(64)}`
+export const ISSUER = 'https://gitlab.example.com'
+
+export const word = (by: string, more: Partial<ApprovalFact> = {}): ApprovalFact => ({
+  by,
+  digest: DIGEST,
+  at: '2026-11-23T08:00:00.000Z',
+  identity: ISSUER,
+  decision: 'approved',
+  reason: 'looks good',
+  ...more,
+})
+export const release = {
+  app: 'webapi',
+  version: '1.4.2',
+  digest: DIGEST,
+  author: 'Zhang Wei <zhang.wei@example.com>',
+  bakedBy: 'dev-baker',
+}
+const facts = (more: Partial<GateFacts> = {}): GateFacts => ({
+  release,
+  environment: 'production',
+  approvals: [],
+  before: { environment: 'staging', verified: true, finishedAt: '2026-11-22T08:00:00.000Z' },
+  now: new Date('2026-11-23T09:00:00Z'),
+  deployer: 'ops-wang',
+  ...more,
+})
+export const judge = (gate: object, more: Partial<GateFacts> = {}, allowUnverified = false) =>
+  judgeGate(gateSettings.parse(gate), facts(more), { allowUnverified })

@@ -1,0 +1,368 @@
+import { createSecretKey } from 'node:crypto'
+import { readFile } from 'node:fs/promises'
+import { Agent, type ServerResponse } from 'node:http'
+import { join } from 'node:path'
+import { exportSPKI, generateKeyPair, importJWK, SignJWT, UnsecuredJWT } from 'jose'
+import t, { type Test } from 'tap'
+import { StepError } from '../../src/core/errors.ts'
+import type { IssuerAccess } from '../../src/identity/http.ts'
+import { type TokenRules, verifyIdToken } from '../../src/identity/verify.ts'
+import { temporaryFolder } from '../support/temporary.ts'
+import { makeCertificates } from '../support/tls.ts'
+import { type Claims, githubClaims, gitlabClaims, startIssuer } from './issuer.ts'
+
+const { signal } = new AbortController()
+const access: IssuerAccess = { signal, retry: { attempts: 2, firstPause: 5 }, timeout: 2000 }
+const issuer = await startIssuer(t)
+const rules: TokenRules = {
+  issuer: issuer.url,
+  audience: 'crosscloud',
+  project: ['team/webapi', 'octo-org/webapi'],
+  'protected-ref': true,
+}
+
+/** The error of a token; nothing of it, message, hint or causes, may hold a part of the token. */
+async function refusal(
+  t: Pick<Test, 'ok' | 'notOk'>,
+  token: string,
+  changes: Partial<TokenRules> = {},
+  more: Partial<IssuerAccess> = {},
+): Promise<StepError> {
+  const error = await verifyIdToken(token, { ...rules, ...changes }, { ...access, ...more }).then(
+    () => undefined,
+    (error: unknown) => error,
+  )
+  t.ok(error instanceof StepError, 'it is refused')
+  if (!(error instanceof StepError)) throw new Error('the token was accepted')
+  let said = ''
+  for (let at: unknown = error; at instanceof Error; at = at.cause)
+    said += `${at.stack} ${at.message}`
+  said += `${error.hint} ${JSON.stringify(error)}`
+  for (const part of token.split('.').filter((part) => part.length > 20)) {
+    t.notOk(said.includes(part), 'no part of the token is told')
+  }
+  return error
+}
+
+const gitlab = (changes?: Claims) => issuer.sign(gitlabClaims(issuer.url, changes))
+const github = (changes?: Claims) => issuer.sign(githubClaims(issuer.url, changes))
+const seconds = () => Math.floor(Date.now() / 1000)
+
+await t.test("a good token of GitLab's", async (t) => {
+  const exp = seconds() + 300
+  for (const alg of ['RS256', 'ES256']) {
+    const token = await issuer.sign(gitlabClaims(issuer.url, { exp }), { alg })
+    t.strictSame(await verifyIdToken(token, rules, access), {
+      service: 'gitlab',
+      login: 'ops-li',
+      email: 'li@example.com',
+      groups: ['team/ops', 'team'],
+      project: 'team/webapi',
+      jobId: '302',
+      jobUrl: `${issuer.url}/team/webapi/-/jobs/302`,
+      attempt: 1,
+      issuer: issuer.url,
+      subject: 'project_path:team/webapi:ref_type:branch:ref:main',
+      verified: true,
+      environment: 'production',
+      environmentProtected: true,
+      ref: 'main',
+      refProtected: true,
+      sha: '714a629c0b401fdce83e847fc9589983fc6f46bc',
+      expiresAt: new Date(exp * 1000).toISOString(),
+    })
+  }
+  const many = await gitlab({ groups_direct: undefined, environment: undefined })
+  t.match(await verifyIdToken(many, rules, access), { groups: [], environment: undefined })
+  const audiences = await gitlab({ aud: ['vault', 'crosscloud'] })
+  t.match(await verifyIdToken(audiences, rules, access), { login: 'ops-li' })
+})
+
+await t.test("a good token of GitHub's", async (t) => {
+  t.match(await verifyIdToken(await github(), rules, access), {
+    service: 'github',
+    login: 'octocat',
+    groups: [],
+    project: 'octo-org/webapi',
+    jobId: '1234',
+    attempt: 1,
+    environment: 'production',
+    environmentProtected: undefined,
+    ref: 'refs/heads/main',
+    refProtected: true,
+  })
+  const server = await startIssuer(t, { path: '/_services/token' })
+  const token = await server.sign(githubClaims(server.url))
+  const identity = await verifyIdToken(token, { ...rules, issuer: server.url }, access)
+  const root = new URL(server.url).origin
+  t.equal(identity.jobUrl, `${root}/octo-org/webapi/actions/runs/1234`)
+})
+
+await t.test('a token that is not genuine', async (t) => {
+  const good = await gitlab()
+  const [head = '', body = '', signature = ''] = good.split('.')
+  const claims = gitlabClaims(issuer.url)
+  const other = await generateKeyPair('RS256')
+  const signAs = (alg: string, kid: string, key: Parameters<SignJWT['sign']>[0]) =>
+    new SignJWT(claims).setProtectedHeader({ alg, kid }).sign(key)
+  const publicKey = await importJWK(issuer.keys[0] ?? {}, 'RS256', { extractable: true })
+  if (publicKey instanceof Uint8Array) throw new Error('not a public key')
+  const pem = await exportSPKI(publicKey)
+  const changed = Buffer.from(JSON.stringify({ ...claims, user_login: 'root', sub: 'x' })).toString(
+    'base64url',
+  )
+
+  const cases: [string, string, RegExp][] = [
+    ['another key', await signAs('RS256', 'key-RS256', other.privateKey), /its signature is not/],
+    ['changed claims', `${head}.${changed}.${signature}`, /its signature is not/],
+    ['no signature', `${head}.${body}.`, /its signature is not|cannot be read/],
+    [
+      'unknown kid',
+      await signAs('RS256', 'other', other.privateKey),
+      /a key that .* does not have/,
+    ],
+    ['none', new UnsecuredJWT(claims).encode(), /its algorithm is none/],
+    [
+      'HS256 with the public key',
+      await signAs('HS256', 'key-RS256', createSecretKey(Buffer.from(pem))),
+      /its algorithm is HS256/,
+    ],
+    ['nothing', '', /there is none/],
+    ['not a token', '$CROSSCLOUD_ID_TOKEN', /not a JSON Web Token/],
+    ['too long', `${good}${'A'.repeat(200_000)}`, /longer than any token/],
+    ['a line end', `${good}\u001b[31m\n.x`, /not a JSON Web Token/],
+  ]
+  for (const [name, token, message] of cases) {
+    await t.test(name, async (t) => {
+      const error = await refusal(t, token)
+      t.match(error, { code: 'UNAUTHORIZED', retryable: false, message })
+      t.match(error.hint, /id_tokens: \{ CROSSCLOUD_ID_TOKEN: \{ aud: "crosscloud" \} \}/)
+    })
+  }
+
+  const asked = issuer.asked.length
+  await refusal(t, new UnsecuredJWT(claims).encode())
+  t.equal(issuer.asked.length, asked, 'what is refused at once asks nobody')
+  // A symmetric key among the issuer's changes nothing.
+  const secret = Buffer.from('0123456789abcdef0123456789abcdef')
+  issuer.keys.push({ kty: 'oct', kid: 'oct', alg: 'HS256', k: secret.toString('base64url') })
+  t.teardown(() => issuer.keys.pop())
+  const oct = await refusal(t, await signAs('HS256', 'oct', createSecretKey(secret)))
+  t.match(oct.message, /HS256/)
+  t.match(await verifyIdToken(good, rules, access), { login: 'ops-li' })
+})
+
+await t.test('a genuine token that says something else', async (t) => {
+  const time = seconds()
+  const cases: [string, string, RegExp, Partial<TokenRules>?][] = [
+    ['expired', await gitlab({ exp: time - 90 }), /it has expired at 20\d\d-.*Z/],
+    ['no expiry', await gitlab({ exp: undefined }), /its claim exp is missing/],
+    ['not yet valid', await gitlab({ nbf: time + 90 }), /not valid yet before 20/],
+    ['audience', await gitlab({ aud: 'https://vault' }), /for https:\/\/vault, not for crosscloud/],
+    ['no audience', await gitlab({ aud: undefined }), /for nobody, not for crosscloud/],
+    ['issuer', await gitlab({ iss: 'https://evil' }), /from https:\/\/evil, not from http:\/\/127/],
+    ['no issuer', await gitlab({ iss: undefined }), /it is from nothing/],
+    [
+      'project',
+      await gitlab({ project_path: 'evil/webapi' }),
+      /of evil\/webapi, not of team\/webapi/,
+    ],
+    ['no project', await gitlab({ project_path: undefined }), /it names no project/],
+    ['GitHub project', await github({ repository: 'evil/fork' }), /of evil\/fork, not of/],
+    ['branch', await gitlab({ ref: 'wip', ref_protected: 'false' }), /wip is not protected/],
+    ['unsaid', await gitlab({ ref_protected: undefined }), /main is not protected/],
+    ['GitHub branch', await github({ ref_protected: 'false' }), /refs\/heads\/main is not prot/],
+    ['no login', await gitlab({ user_login: undefined }), /names no person: user_login is missing/],
+    ['no login', await github({ actor: '' }), /names no person: actor is missing/],
+    ['no subject', await gitlab({ sub: undefined }), /its claim sub is missing/],
+    [
+      'environment',
+      await gitlab({ environment: 'staging' }),
+      /its job is for environment staging, not for production/,
+      { environment: 'production' },
+    ],
+    [
+      'GitHub environment',
+      await github({ environment: 'test' }),
+      /for environment test, not for production/,
+      { environment: 'production' },
+    ],
+    [
+      'unprotected environment',
+      await gitlab({ environment_protected: 'false' }),
+      /environment production is not protected in team\/webapi/,
+      { environment: 'production', 'protected-environment': true },
+    ],
+    [
+      'no environment',
+      await gitlab({ environment: undefined, environment_protected: undefined }),
+      /its job names no environment/,
+      { environment: 'production', 'protected-environment': true },
+    ],
+    [
+      'run again',
+      await github({ run_attempt: '2' }),
+      /its run was started again/,
+      { 'first-attempt': true },
+    ],
+  ]
+  for (const [name, token, message, changes] of cases) {
+    await t.test(name, async (t) => {
+      const error = await refusal(t, token, changes)
+      t.match(error, { code: 'UNAUTHORIZED', retryable: false, message })
+      t.ok(error.hint)
+    })
+  }
+  const shown = await refusal(t, await gitlab({ project_path: `a/b\u001b[2J\n${'x'.repeat(999)}` }))
+  t.notMatch(shown.message, /[\p{Cc}]/u)
+  t.ok(shown.message.length < 400)
+})
+
+await t.test('what is let through', async (t) => {
+  const time = seconds()
+  const all: Partial<TokenRules> = {
+    environment: 'production',
+    'protected-environment': true,
+    'first-attempt': true,
+  }
+  t.match(await verifyIdToken(await gitlab(), { ...rules, ...all }, access), { verified: true })
+  const cases: [string, Partial<TokenRules>?][] = [
+    [await gitlab({ exp: time - 30 })],
+    [await gitlab({ nbf: time + 30 })],
+    [await gitlab({ ref_protected: 'false' }), { 'protected-ref': false }],
+    [await gitlab({ environment: undefined }), { environment: 'production' }],
+    [await github({ run_attempt: '2' })],
+  ]
+  for (const [token, changes] of cases) {
+    t.match(await verifyIdToken(token, { ...rules, ...changes }, access), { verified: true })
+  }
+  const late = { ...access, now: new Date(Date.now() + 3_600_000) }
+  await t.rejects(verifyIdToken(await gitlab(), rules, late), { message: /has expired/ })
+})
+
+await t.test('the issuer', async (t) => {
+  const keys = '/oauth/keys'
+  const configuration = '/.well-known/openid-configuration'
+  const answerWith = (path: string, answer: (response: ServerResponse) => void) =>
+    issuer.answers.set(path, (_request, response) => answer(response))
+  t.afterEach(() => issuer.answers.clear())
+  const good = await gitlab()
+
+  await t.test('is down', async (t) => {
+    const gone = await startIssuer(t)
+    await gone.close()
+    const error = await refusal(t, await gone.sign(gitlabClaims(gone.url)), { issuer: gone.url })
+    t.match(error, { code: 'UNAVAILABLE', retryable: true, exitCode: 75, message: /ECONNREFUSED/ })
+    t.match(error.message, gone.url)
+    t.match(error.hint, /Check that the issuer runs/)
+  })
+  await t.test('has no keys for now', async (t) => {
+    const before = issuer.asked.length
+    answerWith(keys, (response) => response.writeHead(503).end())
+    t.match(await refusal(t, good), { code: 'UNAVAILABLE', retryable: true, message: /503/ })
+    t.strictSame(issuer.asked.slice(before), [configuration, keys, keys], 'it is asked again')
+    let asked = 0
+    answerWith(keys, (response) => {
+      if (asked++ === 0) response.writeHead(502).end()
+      else response.end(JSON.stringify({ keys: issuer.keys }))
+    })
+    t.match(await verifyIdToken(good, rules, access), { login: 'ops-li' })
+  })
+  await t.test('says nothing', async (t) => {
+    answerWith(keys, () => {})
+    const error = await refusal(t, good, {}, { timeout: 100 })
+    t.match(error, { code: 'UNAVAILABLE', retryable: true, message: /no answer within 0.1 s/ })
+    const stopper = new AbortController()
+    const stopped = refusal(t, good, {}, { signal: stopper.signal })
+    setTimeout(() => stopper.abort(), 50)
+    t.match(await stopped, { code: 'CANCELLED' })
+  })
+  const odd: [string, string, (response: ServerResponse) => void, RegExp][] = [
+    ['never ends', keys, flood, /longer than 512 KiB/],
+    ['is a page', keys, (r) => r.end('<html>sign in</html>'), /is not a JSON object/],
+    ['is a list', keys, (r) => r.end('[]'), /is not a JSON object/],
+    ['has no list', keys, (r) => r.end('{}'), /holds no keys/],
+    ['moved', keys, (r) => r.writeHead(302, { location: 'http://evil' }).end(), /answered 302/],
+    ['is not there', configuration, (r) => r.writeHead(404).end(), /answered 404/],
+  ]
+  for (const [name, path, answer, message] of odd) {
+    await t.test(name, async (t) => {
+      answerWith(path, answer)
+      t.match(await refusal(t, good), { code: 'UNAVAILABLE', retryable: false, message })
+    })
+  }
+  const wrong: [string, object, RegExp][] = [
+    [
+      'another',
+      { issuer: 'https://evil', jwks_uri: `${issuer.url}${keys}` },
+      /itself https:\/\/evil/,
+    ],
+    ['plain http', { issuer: issuer.url, jwks_uri: 'http://evil/keys' }, /http:\/\/evil\/keys for/],
+    ['no keys', { issuer: issuer.url }, /it names nothing for them/],
+  ]
+  for (const [name, answer, message] of wrong) {
+    await t.test(name, async (t) => {
+      answerWith(configuration, (response) => response.end(JSON.stringify(answer)))
+      t.match(await refusal(t, good), { code: 'UNAUTHORIZED', retryable: false, message })
+    })
+  }
+  await t.test('keys nobody can use spoil nothing', async (t) => {
+    const answer = { keys: [null, 7, {}, { kty: 'XYZ', kid: 'new' }, ...issuer.keys] }
+    answerWith(keys, (response) => response.end(JSON.stringify(answer)))
+    t.match(await verifyIdToken(good, rules, access), { login: 'ops-li' })
+    answerWith(keys, (response) =>
+      response.end(JSON.stringify({ keys: [{ kty: 'RSA', kid: 'key-RS256', n: '!', e: '!' }] })),
+    )
+    t.match(await refusal(t, good), { code: 'UNAUTHORIZED', message: /cannot be used/ })
+  })
+  await t.test('has several keys and the token names none', async (t) => {
+    const [rsa, ecdsa] = issuer.keys
+    const anonymous = { ...rsa, kid: undefined }
+    const token = await issuer.sign(gitlabClaims(issuer.url), { alg: 'RS256', kid: undefined })
+    t.match(await verifyIdToken(token, rules, access), { login: 'ops-li' }, 'one key fits')
+    const answer = { keys: [rsa, anonymous, ecdsa] }
+    answerWith(keys, (response) => response.end(JSON.stringify(answer)))
+    t.match(await refusal(t, token), { code: 'UNAUTHORIZED', message: /with which key/ })
+  })
+  await t.test('is reached by the agent that is given', async (t) => {
+    const agent = new Agent({ keepAlive: true })
+    t.teardown(() => agent.destroy())
+    const paths: string[] = []
+    const agentFor = async ({ pathname }: URL) => {
+      paths.push(pathname)
+      return agent
+    }
+    t.match(await verifyIdToken(good, rules, { ...access, agentFor }), { login: 'ops-li' })
+    t.strictSame(paths, [configuration, keys])
+    t.equal(Object.keys(agent.freeSockets).length, 1)
+  })
+  await t.test('has its keys where the settings say', async (t) => {
+    const before = issuer.asked.length
+    const named = { ...rules, jwks: `${issuer.url}${keys}` }
+    t.match(await verifyIdToken(good, named, access), { login: 'ops-li' })
+    t.strictSame(issuer.asked.slice(before), [keys], 'no other address is asked')
+  })
+})
+
+await t.test('an issuer with its own certificate authority', async (t) => {
+  const folder = await makeCertificates(join(await temporaryFolder(t), 'tls'))
+  const read = (name: string) => readFile(join(folder, name), 'utf8')
+  const tls = { key: await read('server-key.pem'), cert: await read('server.pem') }
+  const secure = await startIssuer(t, { tls })
+  const token = await secure.sign(gitlabClaims(secure.url))
+  const error = await refusal(t, token, { issuer: secure.url })
+  t.match(error, { code: 'UNAVAILABLE', retryable: false, hint: /certificate authority/ })
+  const trusting = { ...access, ca: await read('ca.pem') }
+  const identity = await verifyIdToken(token, { ...rules, issuer: secure.url }, trusting)
+  t.equal(identity.issuer, secure.url)
+})
+
+/** More than anybody wants, for as long as it is read. */
+function flood(response: ServerResponse): void {
+  response.write('{"keys":["')
+  const more = () => {
+    while (!response.destroyed && response.write('x'.repeat(65_536)));
+  }
+  response.on('drain', more)
+  more()
+}
