@@ -91,6 +91,17 @@ export function createContext(options: ContextOptions): OpenContext {
       return Promise.all(hosts.map((host) => keep(openHost(host, folder, source, signal))))
     },
     actor: actorOf(variables),
+    identify: async (environment, how) => {
+      const { identity, folder } = await settings()
+      const { identify } = await import('./identity/who.ts')
+      const ca = typeof identity === 'object' ? identity.ca : undefined
+      return identify(identity, {
+        ...{ variables, environment, signal, ...how },
+        by: actorOf(variables).by,
+        ca: ca && (await readFile(resolve(folder, ca), 'utf8')),
+        hide: secrets.add,
+      })
+    },
     cacheFolder: cacheFolder(variables),
     codeCacheFolder: join(ownCacheFolder(variables), 'code'),
     variable: (name) => variables[name],

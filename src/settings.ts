@@ -6,6 +6,8 @@ import { configKeySettings, storeSettings } from './config/settings.ts'
 import { errorCodeOf, StepError } from './core/errors.ts'
 import { issueLines, objectName } from './core/schema.ts'
 import type { Secrets } from './core/secrets.ts'
+import { type GateSettings, gateSettings } from './gate/settings.ts'
+import { identitySettings } from './identity/settings.ts'
 import { imageSettings, warSettings } from './image/settings.ts'
 import { parseRepository, type Repository } from './registry/reference.ts'
 import { containerSettings, hostSettings } from './target/settings.ts'
@@ -28,6 +30,7 @@ const environmentSettings = z.strictObject({
   hosts: z.record(objectName, hostSettings).optional().describe('Docker hosts by name'),
   container: containerSettings.optional().describe('Overrides of container'),
   url: z.string().optional().describe('Where people reach the application'),
+  gate: gateSettings.optional().describe('What must be true before a deployment may start'),
 })
 
 /** crosscloud.yml, whole. Its JSON schema is published from here. */
@@ -50,6 +53,7 @@ export const settingsSchema = z
       })
       .optional(),
     'config-key': configKeySettings.optional(),
+    identity: identitySettings.optional(),
     container: containerSettings.optional(),
     environments: z.record(objectName, environmentSettings).default({}),
   })
@@ -100,6 +104,7 @@ export interface EnvironmentSettings {
   containerName: string
   container: ContainerSettings
   url: string | undefined
+  gate: GateSettings | undefined
 }
 
 export const SETTINGS_FILE = 'crosscloud.yml'
@@ -205,6 +210,7 @@ export function settleEnvironment(settings: Settings, name: string): Environment
     config: own.config,
     configKey: own['config-key'] ?? settings['config-key'],
     url: own.url,
+    gate: own.gate,
     containerName: container.name ?? `${settings.app}-${name}`,
     hosts: Object.entries(own.hosts ?? {}).map(([host, address]) => ({
       name: host,

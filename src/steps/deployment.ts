@@ -13,6 +13,7 @@ import { rollOut } from '../target/rollout.ts'
 import type { ContainerSpec, Host, HostResult } from '../target/target.ts'
 import type { HeldLock } from './deployment-lock.ts'
 import { failureOf, recordEnd, recordStart, successOf } from './deployment-record.ts'
+import { identifyDeployer, passGate } from './gate.ts'
 import { formatRelease, imageByDigest, parseRelease } from './inputs.ts'
 import { openImage, type RemoteImage } from './remote-image.ts'
 import { type Rendering, renderFor } from './rendering.ts'
@@ -31,7 +32,7 @@ export interface DeploymentRequest {
   release: Release
   environment: EnvironmentSettings
   reason: string
-  /** Overrules that the release is known to be bad there. */
+  /** Overrules that the release is known to be bad there; never the gate. */
   force: boolean
   /** The config's keys as the ledger kept them; else those of now. */
   values?: ReadonlyMap<string, string> | undefined
@@ -50,10 +51,18 @@ export async function putOn(
   lock: HeldLock,
   context: Context,
 ): Promise<Deployed> {
+  const who = await identifyDeployer(request.environment, context)
   await refuseBad(request, await context.ledger())
+  const approvals = request.kind === 'deploy' ? await passGate(request, who, context) : []
   const plan = await prepare(request, context)
   const { revision: name, description: content } = plan.rendering
-  const deployment = await recordStart(startOf(plan, lock, context), { name, content }, context)
+  const start = {
+    ...startOf(plan, lock, context),
+    by: who.login,
+    identity: who.identity,
+    approvals,
+  }
+  const deployment = await recordStart(start, { name, content }, context)
   let results: HostResult[]
   try {
     results = await carryOut(plan, deployment, lock, context)
@@ -124,14 +133,13 @@ function startOf(
   { kind, release, environment, rendering, reason, force }: Plan,
   lock: HeldLock,
   { actor }: Context,
-): DeploymentStart & { lockToken: number } {
+): Omit<DeploymentStart, 'by'> & { lockToken: number } {
   return {
     app: release.app,
     version: release.version,
     environment: environment.name,
     digest: release.digest,
     configRevision: rendering.revision,
-    by: actor.by,
     reason: reason || undefined,
     kind,
     lockToken: lock.token,

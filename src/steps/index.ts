@@ -9,6 +9,7 @@ const modules = {
   'render-config': async () => (await import('./render-config.ts')).renderConfig,
   deploy: async () => (await import('./deploy.ts')).deploy,
   'verify-md5': async () => (await import('./verify-md5.ts')).verifyMd5,
+  approve: async () => (await import('./approve.ts')).approve,
   rollback: async () => (await import('./rollback.ts')).rollback,
   release: async () => (await import('./release.ts')).release,
   promote: async () => (await import('./promote.ts')).promote,

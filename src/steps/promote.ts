@@ -3,6 +3,7 @@ import { StepError } from '../core/errors.ts'
 import { formatReference, withTag } from '../registry/reference.ts'
 import type { EnvironmentSettings } from '../settings.ts'
 import { findRelease } from './deployment.ts'
+import { identifyDeployer, passGate } from './gate.ts'
 import { callStep, formatRelease, imageByDigest, lockWaitInput, releaseName } from './inputs.ts'
 import { deployAndVerify } from './release.ts'
 import { retagImage } from './retag-image.ts'
@@ -45,6 +46,12 @@ export const promote = defineStep({
     const target = await context.environment(to)
     const source = await sourceOf(target, context)
     const release = await settleRelease(name, source, context)
+    // Before anything is copied; the deployment asks again, under its lock.
+    await passGate(
+      { release, environment: target },
+      await identifyDeployer(target, context),
+      context,
+    )
     const { image, digest } = await callStep(
       retagImage,
       {

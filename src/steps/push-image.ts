@@ -16,6 +16,7 @@ import {
   withTag,
 } from '../registry/reference.ts'
 import type { BlobOutcome, Descriptor, RegistryClient } from '../registry/types.ts'
+import { describeCommit } from './commit.ts'
 import { formatRelease, imageByDigest, imageRepository } from './inputs.ts'
 import { type Context, defineStep } from './step.ts'
 
@@ -174,6 +175,7 @@ async function recordRelease(
 ): Promise<void> {
   const label = labelsOf(layout)
   const { actor } = context
+  const commit = label[labels.revision] ?? actor.commit
   const ledger = await context.ledger()
   await ledger.recordRelease({
     app,
@@ -184,12 +186,11 @@ async function recordRelease(
     warSha256: label[labels.warSha256] ?? '',
     warSize: Number(label[labels.warSize] ?? 0),
     repository: formatRepository(target),
-    commit: label[labels.revision] ?? actor.commit,
+    commit,
+    ...(await describeCommit(commit, context)),
     branch: actor.branch,
-    author: actor.author,
     pipelineUrl: actor.pipelineUrl,
     jobUrl: actor.jobUrl,
-    committedAt: actor.committedAt,
     reason,
     bakedBy: actor.by,
     bakedAt: new Date().toISOString(),

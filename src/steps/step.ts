@@ -3,6 +3,7 @@ import type { KeyRing } from '../config/seal.ts'
 import type { ConfigStore } from '../config/store.ts'
 import type { Log } from '../core/log.ts'
 import type { Secrets } from '../core/secrets.ts'
+import type { Who } from '../identity/who.ts'
 import type { Journal } from '../ledger/journal.ts'
 import type { Ledger } from '../ledger/ledger.ts'
 import type { RegistryClient } from '../registry/types.ts'
@@ -34,6 +35,8 @@ export interface Context {
   hosts(environment: EnvironmentSettings): Promise<Host[]>
   /** Who does this, why and from where, as far as the surroundings tell. */
   readonly actor: Actor
+  /** Who does this in an environment, by a signed token where crosscloud.yml asks for one. */
+  identify(environment: string, how: { required: boolean; strict: boolean }): Promise<Who>
   /** Folder for caches that may be deleted at any time. */
   readonly cacheFolder: string
   /**

@@ -1,0 +1,68 @@
+import { StepError } from '../core/errors.ts'
+import { requestGithubToken } from './github.ts'
+import type { IdentitySettings } from './settings.ts'
+import { verifyIdToken } from './verify.ts'
+
+/** Who does something, and how that is known. */
+export interface Who {
+  login: string
+  /** Full paths; only a signed token tells them. */
+  groups: readonly string[]
+  /** The issuer of the token that says so, or `unverified`. */
+  identity: string
+}
+
+export interface WhoOptions {
+  variables: Readonly<Record<string, string | undefined>>
+  /** Who it seems to be, by plain variables. */
+  by: string
+  /** What is done is done there: a token for another environment is refused. */
+  environment: string
+  /** Whether plain variables are not enough; where a token is at hand, it must hold anyhow. */
+  required: boolean
+  /** A token of a job that was run again, or names no environment, is refused, too. */
+  strict: boolean
+  /** PEM text. */
+  ca: string | undefined
+  signal: AbortSignal
+  hide(secret: string): void
+}
+
+const TOKEN_VARIABLE = 'CROSSCLOUD_ID_TOKEN'
+
+/** By a signed ID token where the settings ask for one, else by plain variables. */
+export async function identify(
+  settings: IdentitySettings | undefined,
+  { variables, by, environment, required, strict, ca, signal, hide }: WhoOptions,
+): Promise<Who> {
+  const unverified = { login: by, groups: [], identity: 'unverified' }
+  if (settings === undefined || settings === 'unverified') return unverified
+  const token = await findToken(settings.audience, variables, signal)
+  if (token === undefined) {
+    if (!required) return unverified
+    throw new StepError('UNAUTHORIZED', 'no signed ID token says who this is', {
+      hint:
+        `In GitLab, write "id_tokens: { ${TOKEN_VARIABLE}: { aud: ${JSON.stringify(settings.audience)} } }" in the job; ` +
+        'in GitHub "permissions: { id-token: write }".',
+    })
+  }
+  hide(token)
+  const { ca: _path, ...rules } = settings
+  const found = await verifyIdToken(
+    token,
+    { ...rules, environment, 'first-attempt': strict },
+    { signal, ca },
+  )
+  return { login: found.login, groups: found.groups, identity: found.issuer }
+}
+
+async function findToken(
+  audience: string,
+  variables: WhoOptions['variables'],
+  signal: AbortSignal,
+): Promise<string | undefined> {
+  const given = variables[TOKEN_VARIABLE]
+  if (given) return given
+  if (!variables.ACTIONS_ID_TOKEN_REQUEST_URL) return undefined
+  return await requestGithubToken(variables, audience, signal)
+}

@@ -1,0 +1,93 @@
+import { z } from 'zod'
+import { StepError } from '../core/errors.ts'
+import type { Approval } from '../ledger/ledger.ts'
+import { findRelease } from './deployment.ts'
+import { judge } from './gate.ts'
+import { formatRelease, releaseName } from './inputs.ts'
+import { type Context, defineStep } from './step.ts'
+
+export const approve = defineStep({
+  name: 'approve',
+  summary: 'Let a release through the gate of an environment, with your name on it.',
+  example: 'approve --release webapi@1.4.2 --env production --reason "tested by QA"',
+  inputs: z.object({
+    release: releaseName.describe('Release, as application@version'),
+    env: z.string().describe('Environment it shall be let into'),
+    reason: z.string().default('').describe('Why; it is written into the ledger'),
+    reject: z.boolean().default(false).describe('Keep the release out instead'),
+  }),
+  outputs: z.object({
+    release: z.string().describe('Release, as application@version'),
+    environment: z.string().describe('Environment it may go to'),
+    approval: z.string().describe('Identifier of the approval in the ledger'),
+    decision: z.enum(['approved', 'rejected']).describe('What was said'),
+    by: z.string().describe('Who said it'),
+    identity: z.string().describe('Issuer of the token that proves who it was, or unverified'),
+    open: z.boolean().describe('Whether the gate is open now'),
+    missing: z.array(z.string()).describe('What keeps the gate closed still'),
+  }),
+  report: ({ release, environment, decision, by, identity, open, missing }) => [
+    `${by} ${decision} ${release} for ${environment}`,
+    identity === 'unverified' ? 'Identity not verified' : `Identity signed by ${identity}`,
+    ...(open ? ['The gate is open: the deployment may start.'] : ['The gate is still closed:']),
+    ...missing.map((line) => `  ${line}`),
+  ],
+  async run({ release: name, env, reason, reject }, context) {
+    const environment = await context.environment(env)
+    await requireIdentity(env, context)
+    const ledger = await context.ledger()
+    const release = await findRelease(name, ledger)
+    const who = await context.identify(env, { required: true, strict: true })
+    const said = {
+      app: release.app,
+      environment: env,
+      version: release.version,
+      digest: release.digest,
+      decision: reject ? ('rejected' as const) : ('approved' as const),
+      by: who.login,
+      groups: who.groups,
+      identity: who.identity,
+      reason: reason || undefined,
+    }
+    // Judged before it is written: a word that counts for nothing is refused, not kept.
+    const draft: Approval = { ...said, id: 'draft', at: new Date().toISOString() }
+    const judged = await judge({ release, environment }, who, [draft], context)
+    if (judged === undefined) throw hasNoGate(env)
+    if (!reject && !judged.counted.includes(draft)) {
+      throw new StepError(
+        'GATE_CLOSED',
+        [`${who.login} cannot approve ${name} for ${env}`, ...judged.problems].join('\n'),
+        { hint: `${judged.mayApprove} may approve.` },
+      )
+    }
+    const { id } = await ledger.recordApproval(said)
+    return {
+      release: formatRelease(release),
+      environment: env,
+      approval: id,
+      decision: said.decision,
+      by: who.login,
+      identity: who.identity,
+      open: judged.open,
+      missing: judged.problems,
+    }
+  },
+})
+
+async function requireIdentity(environment: string, context: Context): Promise<void> {
+  const { identity, file } = await context.settings()
+  if (identity !== undefined) return
+  throw new StepError(
+    'INPUT_INVALID',
+    `${file} does not say how it is known who approves for ${environment}`,
+    {
+      hint: 'Write identity: { issuer, audience, project } for signed tokens, or identity: unverified.',
+    },
+  )
+}
+
+function hasNoGate(environment: string): StepError {
+  return new StepError('INPUT_INVALID', `${environment} has no gate: nothing is to be approved`, {
+    hint: `Write environments.${environment}.gate in crosscloud.yml.`,
+  })
+}

@@ -1,0 +1,97 @@
+import { StepError } from '../core/errors.ts'
+import { type BeforeFact, type Judgement, judgeGate } from '../gate/rules.ts'
+import type { Who } from '../identity/who.ts'
+import type { Approval, Deployment, Ledger, Release } from '../ledger/ledger.ts'
+import type { EnvironmentSettings } from '../settings.ts'
+import { formatRelease } from './inputs.ts'
+import type { Context } from './step.ts'
+
+interface Passage {
+  release: Release
+  environment: EnvironmentSettings
+}
+
+/** Where a gate stands, whoever deploys must be known as well: a token for another job is refused. */
+export function identifyDeployer(
+  { name, gate }: EnvironmentSettings,
+  context: Context,
+): Promise<Who> {
+  return context.identify(name, { required: gate !== undefined, strict: false })
+}
+
+/** GATE_CLOSED with all that is missing; else the ids of the approvals that opened the gate. */
+export async function passGate(passage: Passage, who: Who, context: Context): Promise<string[]> {
+  const judgement = await judge(passage, who, [], context)
+  if (judgement === undefined) return []
+  const name = formatRelease(passage.release)
+  const { environment } = passage
+  if (judgement.open) {
+    const by = judgement.counted.map((one) => one.by).join(', ')
+    context.log.info(`the gate of ${environment.name} is open for ${name}${by && `, by ${by}`}`)
+    return judgement.counted.map(({ id }) => id)
+  }
+  const title = `the gate of ${environment.name} is closed for ${name}`
+  throw new StepError('GATE_CLOSED', [title, ...judgement.problems].join('\n'), {
+    hint: `${judgement.mayApprove} may approve. Then run this job again.`,
+  })
+}
+
+/** How the gate stands, with approvals that are about to be given; undefined where there is none. */
+export async function judge(
+  { release, environment }: Passage,
+  who: Who,
+  more: readonly Approval[],
+  context: Context,
+): Promise<Judgement<Approval> | undefined> {
+  const { gate, name, from } = environment
+  if (gate === undefined) return undefined
+  const ledger = await context.ledger()
+  const { identity } = await context.settings()
+  const given = await ledger.approvals(release.app, name, release.version)
+  return judgeGate<Approval>(
+    gate,
+    {
+      release,
+      environment: name,
+      approvals: [...given, ...more],
+      before: from === undefined ? undefined : await runBefore(release, from, ledger),
+      now: new Date(),
+      deployer: who.login,
+    },
+    { allowUnverified: identity === 'unverified' },
+  )
+}
+
+/** How long the release ran in the environment before, the last time it did. */
+async function runBefore(
+  { app, version, digest }: Release,
+  environment: string,
+  ledger: Ledger,
+): Promise<BeforeFact> {
+  const query = { app, environment, state: 'succeeded', limit: PAGE } as const
+  const newer: Deployment[] = []
+  const run: Deployment[] = []
+  for (let before: string | undefined; ; ) {
+    const page = await ledger.deployments({ ...query, before })
+    for (const one of page) {
+      const ours = one.version === version && one.digest === digest
+      if (ours) run.push(one)
+      else if (run.length > 0) return told(environment, run, newer)
+      else newer.push(one)
+    }
+    before = page.at(-1)?.id
+    if (page.length < PAGE || before === undefined) return told(environment, run, newer)
+  }
+}
+
+const PAGE = 200
+
+/** Newest first, both: deployments of the release with none of another between, and those since. */
+function told(environment: string, run: Deployment[], newer: Deployment[]): BeforeFact {
+  return {
+    environment,
+    finishedAt: run.at(-1)?.finishedAt,
+    verified: run.some(({ verified }) => verified),
+    replacedAt: newer.at(-1)?.startedAt,
+  }
+}

@@ -1,0 +1,122 @@
+import t from 'tap'
+import { gitlabClaims, startIssuer } from '../identity/issuer.ts'
+import { noEngine } from '../support/engine.ts'
+import { runHere } from '../support/program.ts'
+import { buildTown, type Town } from '../support/town.ts'
+
+const skip = noEngine('docker-registry', 'gcc')
+if (skip) t.test('the gate of production', { skip }, async () => {})
+else await gate(await buildTown(t))
+
+async function gate(town: Town): Promise<void> {
+  const issuer = await startIssuer(t)
+  const production = `  production:
+    from: test
+    image: "${town.repository}-production"
+    config: "file:config/test.yaml"
+    hosts: { app-01: "${town.engine.address}" }
+    gate: { approvals: 1, approvers: [ops-li, dev-zhang, "group:team/ops"] }
+identity: { issuer: "${issuer.url}", audience: crosscloud, project: team/webapi }`
+  await town.settle('sqlite:ledger.db', production)
+  const people = { author: 'dev-zhang', ci: 'gitlab-ci' }
+  /** A job of somebody, with the variables and the token that GitLab gives it. */
+  const job = async (login: string, environment: string, changes: object = {}) => {
+    const claims = gitlabClaims(issuer.url, {
+      user_login: login,
+      aud: 'crosscloud',
+      environment,
+      groups_direct: login === 'ops-wang' ? ['team/ops'] : [],
+      ...changes,
+    })
+    const variables = {
+      ...town.variables,
+      // Whatever a job may say of itself is not believed.
+      GITLAB_USER_LOGIN: 'ops-li',
+      CROSSCLOUD_ID_TOKEN: await issuer.sign(claims),
+    }
+    return (...args: string[]) => runHere(args, { cwd: town.folder, variables })
+  }
+  Object.assign(town.variables, { GITLAB_USER_LOGIN: people.ci, CI_COMMIT_AUTHOR: people.author })
+  await town.release('1.0.0')
+  await town.release('1.0.1')
+
+  const promote = ['promote', '--release', 'webapi@1.0.0', '--to', 'production']
+  const approve = ['approve', '--release', 'webapi@1.0.0', '--env', 'production', '--reason', 'ok']
+
+  await t.test('the test environment has no gate', async (t) => {
+    const run = await job('dev-zhang', 'test')
+    t.match(await run('deploy', '--release', 'webapi@1.0.0', '--env', 'test'), { code: 0 })
+  })
+
+  await t.test('production is closed, and the job says who may open it', async (t) => {
+    const run = await job('tester-wu', 'production')
+    const refused = await run(...promote)
+    t.equal(refused.code, 1)
+    t.match(refused.stderr, /the gate of production is closed for webapi@1\.0\.0/)
+    t.match(
+      refused.stderr,
+      /needs 1 more approval for production, by ops-li or a member of team\/ops/,
+    )
+    t.match(refused.stderr, /crosscloud approve --release webapi@1\.0\.0 --env production/)
+    const deploy = await run('deploy', '--release', 'webapi@1.0.0', '--env', 'production')
+    t.match(deploy, { code: 1, stderr: /the gate of production is closed/ })
+    t.equal(await town.read('webapi-production', '/srv/web/index.html'), undefined)
+    t.notMatch((await run('history', '--env', 'production')).stdout, /webapi@1/)
+  })
+
+  await t.test(
+    'neither the author nor a stranger may open it, nor a job of another kind',
+    async (t) => {
+      const author = await (await job('dev-zhang', 'production'))(...approve)
+      t.match(author, { code: 1, stderr: /dev-zhang cannot approve webapi@1\.0\.0 for production/ })
+      t.match(author.stderr, /dev-zhang wrote it/)
+      const stranger = await (await job('tester-wu', 'production'))(...approve)
+      t.match(stranger, { code: 1, stderr: /tester-wu is not among the approvers/ })
+      const elsewhere = await (await job('ops-li', 'test'))(...approve)
+      t.match(elsewhere, {
+        code: 1,
+        stderr: /its job is for environment "?test"?, not for production/,
+      })
+      const old = await (await job('ops-li', 'production', { exp: 1 }))(...approve)
+      t.match(old, { code: 1, stderr: /it has expired/ })
+      const nobody = await runHere(approve, { cwd: town.folder, variables: town.variables })
+      t.match(nobody, { code: 1, stderr: /no signed ID token says who this is[\s\S]*id_tokens/ })
+    },
+  )
+
+  await t.test('a second person opens it, and is named in the ledger', async (t) => {
+    const wang = await job('ops-wang', 'production')
+    const approved = await wang(...approve)
+    t.match(approved, { code: 0 }, approved.stderr)
+    t.match(approved.stdout, /ops-wang approved webapi@1\.0\.0 for production/)
+    t.match(approved.stdout, new RegExp(`Identity signed by ${issuer.url}`))
+    t.match(approved.stdout, 'The gate is open: the deployment may start.')
+    const run = await job('tester-wu', 'production')
+    const done = await run(...promote, '--json')
+    t.match(done, { code: 0 }, done.stderr)
+    t.equal(await town.read('webapi-production', '/srv/web/index.html'), '<h1>webapi 1.0.0</h1>')
+    const { deployments } = JSON.parse(
+      (await run('history', '--env', 'production', '--json')).stdout,
+    )
+    t.match(deployments, [
+      { by: 'tester-wu', identity: issuer.url, approvals: ['a1'], state: 'succeeded' },
+    ])
+    const other = await run('promote', '--release', 'webapi@1.0.1', '--to', 'production')
+    t.match(other, { code: 1, stderr: /webapi@1\.0\.1 has not run, verified, in test/ })
+  })
+
+  await t.test('a rejection closes it again', async (t) => {
+    const li = await job('ops-li', 'production')
+    t.match(await li(...approve, '--reject'), { code: 0, stdout: /ops-li rejected/ })
+    const run = await job('tester-wu', 'production')
+    t.match(await run(...promote), { code: 1, stderr: /ops-li rejected webapi@1\.0\.0/ })
+  })
+
+  await t.test('a job for another environment cannot be turned on production', async (t) => {
+    const run = await job('tester-wu', 'test')
+    const turned = await run('deploy', '--release', 'webapi@1.0.0', '--env', 'production')
+    t.match(turned, { code: 1, stderr: /its job is for environment "?test"?, not for production/ })
+    const nobody = await runHere(promote, { cwd: town.folder, variables: town.variables })
+    t.match(nobody, { code: 1, stderr: /no signed ID token/ })
+  })
+}
