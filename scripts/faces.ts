@@ -11,8 +11,8 @@ import { settingsJson, settingsPage, stepsPage, stepsTable, told } from './pages
 const RUNTIME = 'node24'
 /** The step that is the whole flow: the action at the root. */
 const WHOLE_FLOW = 'release'
-/** Written by hand; only the version in it is kept up. */
-const RELEASE_TEMPLATE = 'pipeline-templates/release.yml'
+/** Written by hand; only the version in them is kept up. */
+const HAND_WRITTEN = ['release', 'environment'].map((name) => `pipeline-templates/${name}.yml`)
 
 /** Everything that is derived from the steps and the settings: path → text. */
 export async function renderFaces(root: string): Promise<Map<string, string>> {
@@ -26,8 +26,10 @@ export async function renderFaces(root: string): Promise<Map<string, string>> {
     if (step.name === WHOLE_FLOW) faces.set('action.yml', action(step, `dist/${step.name}.cjs`))
     else faces.set(`pipeline-templates/${step.name}.yml`, gitlabTemplate(step, version))
   }
-  const release = readFileSync(join(root, RELEASE_TEMPLATE), 'utf8')
-  faces.set(RELEASE_TEMPLATE, release.replace(/(?<=\bcrosscloud@)\d[\w.-]*/g, version))
+  for (const path of HAND_WRITTEN) {
+    const text = readFileSync(join(root, path), 'utf8')
+    faces.set(path, text.replace(/(?<=\bcrosscloud@)\d[\w.-]*/g, version))
+  }
   faces.set('docs/steps.md', stepsPage(steps))
   faces.set('docs/settings.md', settingsPage())
   faces.set('docs/crosscloud.schema.json', `${JSON.stringify(settingsJson(), null, 2)}\n`)
@@ -67,11 +69,16 @@ function action(step: Step, main: string): string {
  * Steps that belong to an environment's page on GitLab, and the input that names it. Those that
  * change it run one at a time; the others make no deployment record there.
  */
-const environments: Record<string, { input: string; action?: 'verify' }> = {
+const environments: Record<string, { input: string; action?: 'verify' | 'prepare' }> = {
+  approve: { input: 'env', action: 'prepare' },
   deploy: { input: 'env' },
   promote: { input: 'to' },
+  rollback: { input: 'env' },
   'verify-md5': { input: 'env', action: 'verify' },
 }
+
+/** Steps that ask who does it. */
+const signed = new Set(['approve', 'deploy', 'promote', 'rollback'])
 
 const tiers = ['development', 'testing', 'staging', 'production', 'other']
 
@@ -98,6 +105,13 @@ function gitlabTemplate(step: Step, version: string): string {
         description: 'Where people reach it; default: url in crosscloud.yml',
       },
     }),
+    ...(signed.has(step.name) && {
+      audience: {
+        default: 'crosscloud',
+        description:
+          'Audience of the signed ID token; the same as under identity in crosscloud.yml',
+      },
+    }),
     ...Object.fromEntries(own),
   }
   const variables = Object.fromEntries(
@@ -113,6 +127,9 @@ function gitlabTemplate(step: Step, version: string): string {
       CROSSCLOUD_COMMAND: { value: input('crosscloud'), expand: false },
       ...variables,
     },
+    ...(signed.has(step.name) && {
+      id_tokens: { CROSSCLOUD_ID_TOKEN: { aud: input('audience') } },
+    }),
     ...(environment && { environment: environmentOf(environment) }),
     ...(changes && { resource_group: input(environment.input) }),
     script: [`$CROSSCLOUD_COMMAND ${step.name} --dotenv crosscloud.env`],

@@ -1,11 +1,13 @@
 import { z } from 'zod'
 import { StepError } from '../core/errors.ts'
+import type { Release } from '../ledger/ledger.ts'
 import { formatReference, withTag } from '../registry/reference.ts'
 import type { EnvironmentSettings } from '../settings.ts'
 import { findRelease } from './deployment.ts'
 import { identifyDeployer, passGate } from './gate.ts'
 import { callStep, formatRelease, imageByDigest, lockWaitInput, releaseName } from './inputs.ts'
 import { deployAndVerify } from './release.ts'
+import { renderConfig } from './render-config.ts'
 import { retagImage } from './retag-image.ts'
 import { type Context, defineStep } from './step.ts'
 
@@ -24,34 +26,41 @@ export const promote = defineStep({
       .default(false)
       .describe('Deploy a release that is known to be bad there; needs a reason'),
     lockWait: lockWaitInput,
+    deploy: z
+      .boolean()
+      .default(true)
+      .describe(
+        'Deploy it; else only bring the image there, and check that its config is complete',
+      ),
   }),
   outputs: z.object({
     release: z.string().describe('Release, as application@version'),
-    environment: z.string().describe('Environment it runs in now'),
+    environment: z.string().describe('Environment it was brought to'),
     image: z.string().describe('Reference by digest'),
     digest: z.string().describe('Digest of the image, the same as before'),
     warMd5: z.string().describe('MD5 of the WAR'),
     configRevision: z.string().describe('Config revision it was rendered from'),
-    deployment: z.string().describe('Identifier of the deployment in the ledger'),
+    deployment: z.string().optional().describe('Identifier of the deployment in the ledger'),
     verified: z.boolean().describe('Whether every file in the containers was compared'),
     url: z.string().optional().describe('Where it answers'),
   }),
-  report: ({ release, environment, digest, warMd5, url }) => [
-    `${release} runs in ${environment}, unchanged`,
+  report: ({ release, environment, deployment, digest, warMd5, url }) => [
+    deployment
+      ? `${release} runs in ${environment}, unchanged`
+      : `${release} is ready for ${environment}, unchanged, and its config is complete`,
     `Image    ${digest}`,
     `WAR MD5  ${warMd5}`,
     ...(url ? [`Address  ${url}`] : []),
   ],
-  async run({ release: name, to, reason, force, lockWait }, context) {
+  async run({ release: name, to, reason, force, lockWait, deploy }, context) {
     const target = await context.environment(to)
     const source = await sourceOf(target, context)
     const release = await settleRelease(name, source, context)
     // Before anything is copied; the deployment asks again, under its lock.
-    await passGate(
-      { release, environment: target },
-      await identifyDeployer(target, context),
-      context,
-    )
+    if (deploy) {
+      const who = await identifyDeployer(target, context)
+      await passGate({ release, environment: target }, who, context)
+    }
     const { image, digest } = await callStep(
       retagImage,
       {
@@ -60,10 +69,10 @@ export const promote = defineStep({
       },
       context,
     )
-    const deployed = await deployAndVerify(
-      { release: formatRelease(release), env: to, reason, force, lockWait },
-      context,
-    )
+    const given = { release: formatRelease(release), env: to, reason, force, lockWait }
+    const deployed = deploy
+      ? await deployAndVerify(given, context)
+      : await makeReady(release, target, context)
     return {
       release: formatRelease(release),
       environment: to,
@@ -74,6 +83,13 @@ export const promote = defineStep({
     }
   },
 })
+
+/** What would stop the deployment is told now, before anybody is asked to approve it. */
+async function makeReady(release: Release, target: EnvironmentSettings, context: Context) {
+  const given = { env: target.name, release: formatRelease(release), check: true }
+  const { configRevision } = await callStep(renderConfig, given, context)
+  return { configRevision, verified: false, deployment: undefined, url: undefined }
+}
 
 async function sourceOf(
   target: EnvironmentSettings,

@@ -25,7 +25,10 @@ const outputs = {
   'push-image': { RELEASE: 'webapi@1.0.0' },
   deploy: { RELEASE: 'webapi@1.0.0', URL: 'http://127.0.0.1:8080' },
   'verify-md5': { RELEASE: 'webapi@1.0.0' },
-  promote: { RELEASE: 'webapi@1.0.0', URL: 'http://127.0.0.1:8081' },
+  promote: { RELEASE: 'webapi@1.0.0' },
+  approve: { RELEASE: 'webapi@1.0.0' },
+  rollback: { RELEASE: 'webapi@0.9.0' },
+  hosts: {},
 }[step]
 const lines = Object.entries(outputs).map(([name, value]) => 'CROSSCLOUD_' + name + '=' + value)
 writeFileSync('crosscloud.env', lines.join('\\n') + '\\n')
@@ -36,31 +39,32 @@ interface Call {
   variables: Record<string, string>
 }
 
-/** A team's repository with release.yml and, after it, promote.yml for production. */
+/** A team's repository: a push to test, then staging, then production behind a gate. */
 async function sample(t: Test, inputs: Record<string, unknown> = {}) {
   const folder = t.testdir({ bin: { mvn: '#!/bin/sh\n' } })
   await chmod(join(folder, 'bin', 'mvn'), 0o755)
   const common = { tags: ['docker'], crosscloud: 'node stand-in.mjs' }
   const prefix = typeof inputs['job-prefix'] === 'string' ? inputs['job-prefix'] : ''
-  const production = {
-    ...common,
-    'job-prefix': 'production-',
-    'environment-tier': 'production',
-    to: 'production',
-    needs: [`${prefix}promote-to-staging`],
-    rules: [{ when: 'manual', allow_failure: false }],
-  }
   const include = (name: string, given: object) => ({
     local: `templates-of-crosscloud/${name}.yml`,
-    inputs: given,
+    inputs: { ...common, 'job-prefix': prefix, ...given },
   })
   await makeRepository(folder, {
     template: 'release',
     inputs: {},
     files: {
-      'templates-of-crosscloud/promote.yml': await readFile(template('promote'), 'utf8'),
+      'templates-of-crosscloud/environment.yml': await readFile(template('environment'), 'utf8'),
       '.gitlab-ci.yml': stringify({
-        include: [include('release', { ...common, ...inputs }), include('promote', production)],
+        include: [
+          include('release', inputs),
+          include('environment', { environment: 'staging', after: `${prefix}verify-test` }),
+          include('environment', {
+            environment: 'production',
+            after: `${prefix}verify-staging`,
+            gate: 'true',
+            tier: 'production',
+          }),
+        ],
       }),
       'stand-in.mjs': STAND_IN,
     },
@@ -77,44 +81,70 @@ async function sample(t: Test, inputs: Record<string, unknown> = {}) {
 }
 
 const built = ['build-war', 'bake-image', 'push-image', 'deploy-test', 'verify-test']
+const staged = ['promote-to-staging', 'deploy-staging', 'verify-staging']
+// gitlab-ci-local runs a whole pipeline only when every click in it is named.
+const push = ['--needs', 'verify-test']
+const clicks = (...jobs: string[]) => jobs.flatMap((job) => ['--manual', job])
 
 await t.test(
-  'a push goes to test, a click to staging, another to production',
+  'a push goes to test, a click to staging, and a gate stands before production',
   { skip },
   async (t) => {
-    const { folder, pipeline, calls } = await sample(t)
-    const pushed = await pipeline()
+    const { pipeline } = await sample(t)
+    const pushed = await pipeline(...push)
     t.ok(pushed.ok, pushed.output)
-    t.strictSame(Object.keys(pushed.jobs), built, 'what waits for a click, and what follows, waits')
+    t.strictSame(Object.keys(pushed.jobs), built)
     t.match(pushed.output, 'deploy-test environment: { name: test')
 
-    const early = await pipeline('--needs', 'production-promote')
-    t.strictSame(early.jobs, {}, 'production waits for the first click')
+    const early = await pipeline('--needs', 'deploy-staging')
+    t.strictSame(early.jobs, {}, 'staging waits for its click')
     t.match(early.output, 'promote-to-staging is when:manual')
-
-    const clicked = await pipeline('--needs', 'promote-to-staging')
+    const click = ['--needs', 'verify-staging', ...clicks('promote-to-staging')]
+    const clicked = await pipeline(...click)
     t.ok(clicked.ok, clicked.output)
-    t.strictSame(Object.keys(clicked.jobs), [...built, 'promote-to-staging'])
-    t.match(clicked.output, 'promote-to-staging environment: { name: staging')
+    t.strictSame(Object.keys(clicked.jobs), [...built, ...staged], 'and goes on by itself')
+    t.match(clicked.output, 'deploy-staging environment: { name: staging')
 
-    await rm(join(folder, 'calls.log'))
-    const production = await pipeline('production-promote')
-    t.ok(production.ok, production.output)
-    t.match(await calls(), [
-      {
-        args: ['promote', '--dotenv', 'crosscloud.env'],
-        variables: { CROSSCLOUD_RELEASE: 'webapi@1.0.0', CROSSCLOUD_TO: 'production' },
-      },
-    ])
+    const manual = clicks('promote-to-staging', 'promote-to-production')
+    const closed = await pipeline('--needs', 'deploy-production', ...manual)
+    t.strictSame(closed.jobs, {}, 'nothing passes the gate by itself')
+    t.match(closed.output, 'gate-production is when:manual')
+    const opened = await pipeline(
+      ...['--needs', 'verify-production'],
+      ...clicks('promote-to-staging', 'promote-to-production', 'gate-production'),
+    )
+    t.ok(opened.ok, opened.output)
+    const last = ['promote-to-production', 'gate-production', 'deploy-production']
+    t.strictSame(Object.keys(opened.jobs), [...built, ...staged, ...last, 'verify-production'])
   },
 )
 
 await t.test('each job gets what it needs, and nothing else decides', { skip }, async (t) => {
-  const { pipeline, calls } = await sample(t, { test: 'qa', staging: 'uat' })
-  const clicked = await pipeline('--needs', 'promote-to-staging')
+  const { pipeline, calls } = await sample(t, { test: 'qa' })
+  const clicked = await pipeline(
+    ...['--needs', 'verify-production', '--manual', 'rollback-production'],
+    ...clicks('promote-to-staging', 'promote-to-production', 'gate-production'),
+  )
   t.ok(clicked.ok, clicked.output)
   const dotenv = ['--dotenv', 'crosscloud.env']
   const release = { CROSSCLOUD_RELEASE: 'webapi@1.0.0' }
+  const url = { CROSSCLOUD_URL: 'http://127.0.0.1:8080' }
+  const at = (environment: string) => ({
+    CROSSCLOUD_ENV: environment,
+    CROSSCLOUD_LOCK_WAIT: '10m',
+    ...release,
+  })
+  const toward = (environment: string) => [
+    {
+      args: ['promote', ...dotenv],
+      variables: { ...at(environment), CROSSCLOUD_TO: environment, CROSSCLOUD_DEPLOY: 'false' },
+    },
+    ...(environment === 'production'
+      ? [{ args: ['approve', ...dotenv], variables: at(environment) }]
+      : []),
+    { args: ['deploy', ...dotenv], variables: at(environment) },
+    { args: ['verify-md5', ...dotenv], variables: { ...at(environment), ...url } },
+  ]
   t.strictSame(await calls(), [
     { args: ['build-war', ...dotenv], variables: {} },
     {
@@ -130,11 +160,24 @@ await t.test('each job gets what it needs, and nothing else decides', { skip }, 
       },
     },
     { args: ['deploy', ...dotenv], variables: { CROSSCLOUD_ENV: 'qa', ...release } },
+    { args: ['verify-md5', ...dotenv], variables: { CROSSCLOUD_ENV: 'qa', ...url, ...release } },
+    ...toward('staging'),
+    ...toward('production'),
+  ])
+})
+
+await t.test('rollback and stop are clicks of their own', { skip }, async (t) => {
+  const { pipeline, calls } = await sample(t)
+  const back = await pipeline('rollback-production')
+  t.ok(back.ok, back.output)
+  const stop = await pipeline('stop-production')
+  t.ok(stop.ok, stop.output)
+  t.match(await calls(), [
     {
-      args: ['verify-md5', ...dotenv],
-      variables: { CROSSCLOUD_ENV: 'qa', CROSSCLOUD_URL: 'http://127.0.0.1:8080', ...release },
+      args: ['rollback', '--dotenv', 'crosscloud.env'],
+      variables: { CROSSCLOUD_ENV: 'production', CROSSCLOUD_REASON: /^rolled back by a click, / },
     },
-    { args: ['promote', ...dotenv], variables: { CROSSCLOUD_TO: 'uat', ...release } },
+    { args: ['hosts', 'stop'], variables: { CROSSCLOUD_ENV: 'production' } },
   ])
 })
 
@@ -144,7 +187,7 @@ await t.test(
   async (t) => {
     const { folder, pipeline, calls } = await sample(t, { 'job-prefix': 'webapi-' })
     await writeFile(join(folder, 'fail-deploy'), '')
-    const failed = await pipeline()
+    const failed = await pipeline('--needs', 'webapi-verify-test')
     t.notOk(failed.ok)
     t.strictSame(failed.jobs, {
       'webapi-build-war': 'PASS',

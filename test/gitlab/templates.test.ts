@@ -59,7 +59,12 @@ await t.test("headers and bodies pass GitLab's own schema", { skip: noSchema }, 
       ...Object.fromEntries(required.map(([input]) => [input, 'staging'])),
       ...Object.fromEntries(urls.map(([input]) => [input, 'https://staging.example.com'])),
     }
-    await makeRepository(folder, { template: name, inputs: given })
+    await makeRepository(folder, {
+      template: name,
+      inputs: given,
+      // The job that this one comes after.
+      files: { 'before.yml': 'staging: { script: ["true"] }\n' },
+    })
     const { ok, output, stdout } = await runGitlab(folder, ['--preview'])
     t.ok(ok, output)
     const preview = parse(stdout)

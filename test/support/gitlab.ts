@@ -22,7 +22,10 @@ export async function makeRepository(
   const files = {
     // GitLab takes `tags: []`, its published schema does not; so each sample names a runner.
     '.gitlab-ci.yml': stringify({
-      include: [{ local, inputs: { tags: ['docker'], ...options.inputs } }],
+      include: [
+        { local, inputs: { tags: ['docker'], ...options.inputs } },
+        ...(options.files?.['before.yml'] ? [{ local: 'before.yml' }] : []),
+      ],
     }),
     '.gitignore': '.crosscloud/\ntarget/\n.gitlab-ci-local/\ncrosscloud.env\n',
     ...options.files,
