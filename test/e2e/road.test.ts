@@ -1,94 +1,17 @@
-import { mkdtemp, readFile, rm, writeFile } from 'node:fs/promises'
-import { tmpdir } from 'node:os'
+import { readFile, writeFile } from 'node:fs/promises'
 import { join } from 'node:path'
-import { fileURLToPath } from 'node:url'
 import t, { type Test } from 'tap'
-import { createContext } from '../../src/context.ts'
-import { describe } from '../../src/core/errors.ts'
-import { silentLog } from '../../src/core/log.ts'
 import { run } from '../../src/core/process.ts'
-import { createSecrets } from '../../src/core/secrets.ts'
-import { prepareBaseRootfs } from '../../src/demo/base-image.ts'
-import { pushBase } from '../../src/demo/base-push.ts'
-import { prepareMaven } from '../../src/demo/maven.ts'
-import { baseIn, writeProject } from '../../src/demo/project.ts'
-import { parseReference } from '../../src/registry/reference.ts'
-import { startRegistry } from '../../src/registry/server.ts'
-import { type Finished, runCli, startCli } from '../support/cli.ts'
-import { startDockerRegistry } from '../support/docker-registry.ts'
-import { noEngine, startEngine } from '../support/engine.ts'
-import { makeRepository, runGitlab } from '../support/gitlab.ts'
-
-// The demo's folder: whoever ran the demo has the base image already.
-const KEPT = fileURLToPath(new URL('../../.crosscloud/demo', import.meta.url))
-
-interface Road {
-  project: string
-  docker: (...args: string[]) => Promise<string>
-  cli: (...args: string[]) => Promise<Finished>
-  json: (...args: string[]) => Promise<Record<string, unknown>>
-}
+import { startCli } from '../support/cli.ts'
+import { buildRoad, type Road } from '../support/road.ts'
 
 t.setTimeout(280_000)
-const made = await prepare()
+const made = await buildRoad(t)
 if (typeof made === 'string') await t.test('the whole road', { skip: made }, async () => {})
 else
   await t.test('the whole road, on a real engine, Tomcat, Maven and registries', (t) =>
     travel(t, made),
   )
-
-async function prepare(): Promise<Road | string> {
-  const missing = noEngine('docker-registry')
-  if (missing) return missing
-  const engine = await startEngine()
-  t.teardown(() => engine.stop())
-  const second = await startDockerRegistry()
-  t.teardown(() => second.close())
-  const work = await mkdtemp(join(tmpdir(), 'road-'))
-  t.teardown(() => rm(work, { recursive: true, force: true }))
-  const first = await startRegistry({ folder: join(work, 'registry') })
-  t.teardown(() => first.close())
-  let machine: Parameters<typeof writeProject>[1]
-  try {
-    machine = {
-      mavenArgs: await prepareMaven(work),
-      base: await prepareBaseRootfs(KEPT, silentLog),
-      engine: { socket: engine.socket, url: engine.address, own: false, stop: async () => {} },
-    }
-  } catch (error) {
-    return describe(error)
-  }
-  const addresses = [first.address, second.address]
-  const project = await writeProject(work, machine, addresses)
-  const env = { CROSSCLOUD_CACHE: join(work, 'cache') }
-  if (machine.base) {
-    const context = createContext({
-      cwd: project,
-      variables: {},
-      log: silentLog,
-      secrets: createSecrets(),
-      signal: new AbortController().signal,
-    })
-    await pushBase(
-      await context.registry(),
-      machine.base,
-      parseReference(baseIn(addresses)),
-      silentLog,
-    )
-    await context.close()
-  }
-  const cli = (...args: string[]) => runCli(args, { cwd: project, env })
-  return {
-    project,
-    cli,
-    docker: async (...args) => (await run('docker', ['-H', engine.address, ...args])).stdout,
-    async json(...args) {
-      const { code, stdout, stderr } = await cli(...args, '--json')
-      if (code !== 0) throw new Error(`${args.join(' ')} ended with ${code}:\n${stderr}\n${stdout}`)
-      return JSON.parse(stdout) as Record<string, unknown>
-    },
-  }
-}
 
 async function travel(t: Test, { project, cli, json, docker }: Road) {
   const released = await json('release', '--env', 'test', '--reason', 'first')
@@ -246,26 +169,5 @@ async function travel(t: Test, { project, cli, json, docker }: Road) {
     t.equal(await docker('inspect', '-f', '{{.Id}}', 'webapi-test'), before, 'still the old one')
     t.equal(await docker('inspect', '-f', '{{.State.Running}}', 'webapi-test'), 'true', 'serves')
     await writeFile(health, good)
-  })
-
-  await t.test('a GitLab pipeline: the push reaches test, a click promotes', async (t) => {
-    const crosscloud = `${process.execPath} ${fileURLToPath(new URL('../../dist/cli/main.js', import.meta.url))}`
-    await makeRepository(project, { template: 'release', inputs: { crosscloud } })
-    const pushed = await runGitlab(project, [])
-    t.ok(pushed.ok, 'the pipeline ran', { output: pushed.output })
-    t.match(pushed.output, 'webapi@1.0.2 runs in test', 'the push reached test')
-    t.match(pushed.output, 'webapi@1.0.2 in test is what was built')
-    const running = async () => {
-      const { environments } = (await json('status')) as {
-        environments: { environment: string; version: string; digest: string }[]
-      }
-      return Object.fromEntries(environments.map((one) => [one.environment, one]))
-    }
-    t.match(await running(), { staging: { version: '1.0.0' } }, 'nobody clicked yet')
-    const clicked = await runGitlab(project, ['promote-to-staging'])
-    t.ok(clicked.ok, 'the manual job ran', { output: clicked.output })
-    const now = await running()
-    t.match(now, { test: { version: '1.0.2' }, staging: { version: '1.0.2' } })
-    t.equal(now.staging?.digest, now.test?.digest, 'the same digest')
   })
 }
