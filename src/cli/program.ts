@@ -1,8 +1,7 @@
 import { readFile } from 'node:fs/promises'
 import { Command, CommanderError, Option } from 'commander'
-import { createContext } from '../context.ts'
 import { toStepError } from '../core/errors.ts'
-import { createLog, type Log, type LogFormat, logFormats } from '../core/log.ts'
+import { logFormats } from '../core/log.ts'
 import { createSecrets } from '../core/secrets.ts'
 import { loadStep, loadSteps } from '../steps/index.ts'
 import { runStep } from '../steps/inputs.ts'
@@ -12,7 +11,8 @@ import { addConfigCommands } from './config/commands.ts'
 import { addLedgerCommands } from './ledger-commands.ts'
 import { addLockCommands } from './lock-commands.ts'
 import { addInputOptions, gatherInputs } from './options.ts'
-import { errorJson, errorText, type Streams, writeDotenv } from './output.ts'
+import { errorJson, errorText, type Streams } from './output.ts'
+import { createPerform } from './perform.ts'
 import type { Terminal } from './surface.ts'
 
 /** The process as the program sees it; only main.ts knows the real one. */
@@ -26,47 +26,15 @@ export interface Surroundings {
   streams: Streams
 }
 
-interface GlobalOptions {
-  settings?: string
-  json?: boolean
-  verbose?: boolean
-  log?: LogFormat
-  dotenv?: string
-}
-
 /** Runs the command line and gives the exit code. */
 export async function runProgram(surroundings: Surroundings): Promise<number> {
   const { streams, argv } = surroundings
   const secrets = createSecrets()
   const program = new Command('crosscloud')
   let exitCode = 0
-  const perform: Perform = async (command, work) => {
-    const options = command.optsWithGlobals<GlobalOptions>()
-    const log = makeLog(options, surroundings, secrets.mask)
-    const { cwd, variables, signal } = surroundings
-    const context = createContext({
-      cwd,
-      settingsFile: options.settings,
-      variables,
-      log,
-      secrets,
-      signal,
-    })
-    try {
-      const answer = await work(context)
-      if (options.dotenv !== undefined) {
-        await writeDotenv(options.dotenv, answer.json as Record<string, unknown>)
-      }
-      const text = options.json ? JSON.stringify(answer.json, null, 2) : answer.text
-      streams.stdout(secrets.mask(`${text}\n`))
-      if (answer.failure) {
-        streams.stderr(secrets.mask(errorText(answer.failure)))
-        exitCode = answer.failure.exitCode
-      }
-    } finally {
-      await context.close()
-    }
-  }
+  const perform = createPerform(surroundings, secrets, (code) => {
+    exitCode = code
+  })
   // Not commander's own option: `release --version 1.4.2` is the release's.
   if (argv.length === 1 && (argv[0] === '--version' || argv[0] === '-V')) {
     streams.stdout(`${await programVersion()}\n`)
@@ -110,6 +78,7 @@ function describeProgram(program: Command, { streams }: Surroundings): void {
     .addOption(new Option('--settings <file>', 'crosscloud.yml to use; default: in this folder'))
     .addOption(new Option('--json', 'print one JSON document; logs go to stderr'))
     .addOption(new Option('--dotenv <file>', 'add the outputs to a file as CROSSCLOUD_… lines'))
+    .addOption(new Option('--junit <file>', 'write what was found as a JUnit report'))
     .addOption(new Option('--verbose', 'say more'))
     .addOption(new Option('--log <format>', 'how to log').choices([...logFormats]))
     .addHelpText(
@@ -154,23 +123,4 @@ function addDemo(program: Command, perform: Perform): void {
       return runDemo(folder, context)
     })
   })
-}
-
-function makeLog(
-  { json, verbose, log }: GlobalOptions,
-  { streams, variables, terminal }: Surroundings,
-  mask: (text: string) => string,
-): Log {
-  return createLog({
-    format: log ?? surfaceFormat(variables, terminal),
-    write: json ? streams.stderr : streams.stdout,
-    mask,
-    verbose: verbose ?? false,
-  })
-}
-
-function surfaceFormat(variables: Surroundings['variables'], terminal: boolean): LogFormat {
-  if (variables.GITLAB_CI === 'true') return 'gitlab'
-  if (variables.GITHUB_ACTIONS === 'true') return 'github'
-  return terminal ? 'terminal' : 'plain'
 }

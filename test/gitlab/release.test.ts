@@ -143,7 +143,10 @@ await t.test('each job gets what it needs, and nothing else decides', { skip }, 
       ? [{ args: ['approve', ...dotenv], variables: at(environment) }]
       : []),
     { args: ['deploy', ...dotenv], variables: at(environment) },
-    { args: ['verify-md5', ...dotenv], variables: { ...at(environment), ...url } },
+    {
+      args: ['verify-md5', ...dotenv, '--junit', 'crosscloud-verify.xml'],
+      variables: { ...at(environment), ...url },
+    },
   ]
   t.strictSame(await calls(), [
     { args: ['build-war', ...dotenv], variables: {} },
@@ -160,7 +163,10 @@ await t.test('each job gets what it needs, and nothing else decides', { skip }, 
       },
     },
     { args: ['deploy', ...dotenv], variables: { CROSSCLOUD_ENV: 'qa', ...release } },
-    { args: ['verify-md5', ...dotenv], variables: { CROSSCLOUD_ENV: 'qa', ...url, ...release } },
+    {
+      args: ['verify-md5', ...dotenv, '--junit', 'crosscloud-verify.xml'],
+      variables: { CROSSCLOUD_ENV: 'qa', ...url, ...release },
+    },
     ...toward('staging'),
     ...toward('production'),
   ])

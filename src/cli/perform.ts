@@ -1,0 +1,76 @@
+import { createContext } from '../context.ts'
+import { type StepError, toStepError } from '../core/errors.ts'
+import { createLog, type Log, type LogFormat } from '../core/log.ts'
+import type { Secrets } from '../core/secrets.ts'
+import type { Answer, Perform } from './command.ts'
+import { writeJunit } from './junit.ts'
+import { errorText, writeDotenv } from './output.ts'
+import type { Surroundings } from './program.ts'
+
+interface GlobalOptions {
+  settings?: string
+  json?: boolean
+  verbose?: boolean
+  log?: LogFormat
+  dotenv?: string
+  junit?: string
+}
+
+/** How every command runs: with a context of its own, its answer printed and reported as asked. */
+export function createPerform(
+  surroundings: Surroundings,
+  secrets: Secrets,
+  endWith: (exitCode: number) => void,
+): Perform {
+  const { cwd, variables, signal, streams } = surroundings
+  return async (command, work) => {
+    const options = command.optsWithGlobals<GlobalOptions>()
+    const log = makeLog(options, surroundings, secrets.mask)
+    const settingsFile = options.settings
+    const context = createContext({ cwd, settingsFile, variables, log, secrets, signal })
+    const report = async (facts: readonly string[], failure: StepError | undefined) => {
+      if (options.junit === undefined) return
+      const title = [command.name(), command.opts().env].filter(Boolean).join(' ')
+      await writeJunit(options.junit, { title, facts, failure }, secrets.mask)
+    }
+    try {
+      const answer = await work(context).catch(async (error: unknown) => {
+        await report([], toStepError(error))
+        throw error
+      })
+      await report(answer.text.split('\n'), answer.failure)
+      if (options.dotenv !== undefined) {
+        await writeDotenv(options.dotenv, answer.json as Record<string, unknown>)
+      }
+      streams.stdout(secrets.mask(`${textOf(answer, options)}\n`))
+      if (!answer.failure) return
+      streams.stderr(secrets.mask(errorText(answer.failure)))
+      endWith(answer.failure.exitCode)
+    } finally {
+      await context.close()
+    }
+  }
+}
+
+function textOf(answer: Answer, { json }: GlobalOptions): string {
+  return json ? JSON.stringify(answer.json, null, 2) : answer.text
+}
+
+function makeLog(
+  { json, verbose, log }: GlobalOptions,
+  { streams, variables, terminal }: Surroundings,
+  mask: (text: string) => string,
+): Log {
+  return createLog({
+    format: log ?? surfaceFormat(variables, terminal),
+    write: json ? streams.stderr : streams.stdout,
+    mask,
+    verbose: verbose ?? false,
+  })
+}
+
+function surfaceFormat(variables: Surroundings['variables'], terminal: boolean): LogFormat {
+  if (variables.GITLAB_CI === 'true') return 'gitlab'
+  if (variables.GITHUB_ACTIONS === 'true') return 'github'
+  return terminal ? 'terminal' : 'plain'
+}
