@@ -5,6 +5,7 @@ import { fieldsOf, type InputField } from '../src/steps/fields.ts'
 import { loadSteps } from '../src/steps/index.ts'
 import { kebab, variableName } from '../src/steps/inputs.ts'
 import type { Step } from '../src/steps/step.ts'
+import { jenkinsLibrary } from './jenkins.ts'
 import { settingsJson, settingsPage, stepsPage, stepsTable, told } from './pages.ts'
 
 /** The runtime of GitHub's hosted runners (node20 was removed from them in September 2026). */
@@ -12,7 +13,9 @@ const RUNTIME = 'node24'
 /** The step that is the whole flow: the action at the root. */
 const WHOLE_FLOW = 'release'
 /** Written by hand; only the version in them is kept up. */
-const HAND_WRITTEN = ['release', 'environment'].map((name) => `pipeline-templates/${name}.yml`)
+const HAND_WRITTEN = ['release', 'environment', 'review', 'config-check'].map(
+  (name) => `pipeline-templates/${name}.yml`,
+)
 
 /** Everything that is derived from the steps and the settings: path → text. */
 export async function renderFaces(root: string): Promise<Map<string, string>> {
@@ -30,6 +33,7 @@ export async function renderFaces(root: string): Promise<Map<string, string>> {
     const text = readFileSync(join(root, path), 'utf8')
     faces.set(path, text.replace(/(?<=\bcrosscloud@)\d[\w.-]*/g, version))
   }
+  for (const [path, text] of jenkinsLibrary(root, steps, version)) faces.set(path, text)
   faces.set('docs/steps.md', stepsPage(steps))
   faces.set('docs/settings.md', settingsPage())
   faces.set('docs/crosscloud.schema.json', `${JSON.stringify(settingsJson(), null, 2)}\n`)

@@ -165,7 +165,8 @@ function invalid(problems: string[]): StepError {
   })
 }
 
-const VARIABLE = /\$\{([A-Za-z_][A-Za-z0-9_]*)\}/g
+/** As in a shell: `${NAME}`, or `${NAME:-what it is without}`. */
+const VARIABLE = /\$\{([A-Za-z_][A-Za-z0-9_]*)(?::-([^}]*))?\}/g
 const SECRET_NAME = /PASS|SECRET|TOKEN|KEY|CREDENTIAL/i
 
 /** Puts variables into every text; what has a secret's name, or is a URL's password, is masked. */
@@ -183,8 +184,8 @@ function expand(
     )
   }
   if (typeof value !== 'string') return value
-  const text = value.replace(VARIABLE, (_match, name: string) => {
-    const found = variables[name]
+  const text = value.replace(VARIABLE, (_match, name: string, otherwise?: string) => {
+    const found = otherwise === undefined ? variables[name] : variables[name] || otherwise
     if (found === undefined) missing.add(name)
     if (SECRET_NAME.test(name)) secrets.add(found)
     return found ?? ''

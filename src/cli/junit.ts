@@ -5,7 +5,7 @@ import type { StepError } from '../core/errors.ts'
 export interface Findings {
   /** `render-config staging` */
   title: string
-  /** What holds, where all is well. */
+  /** What the command tells. */
   facts: readonly string[]
   failure: StepError | undefined
 }
@@ -26,7 +26,7 @@ function junitXml({ title, facts, failure }: Findings): string {
   const wrong = failure?.message.split('\n').filter((line) => line.trim()) ?? []
   const cases = failure
     ? wrong.map((line) => {
-        const text = [line.trim(), failure.hint].filter(Boolean).join('\n')
+        const text = [line.trim(), ...facts, failure.hint].filter(Boolean).join('\n')
         return testcase(
           title,
           line.trim(),

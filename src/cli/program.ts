@@ -8,6 +8,7 @@ import { runStep } from '../steps/inputs.ts'
 import type { Step } from '../steps/step.ts'
 import { addExample, type Perform } from './command.ts'
 import { addConfigCommands } from './config/commands.ts'
+import { addHostCommands } from './hosts.ts'
 import { addLedgerCommands } from './ledger-commands.ts'
 import { addLockCommands } from './lock-commands.ts'
 import { addInputOptions, gatherInputs } from './options.ts'
@@ -49,6 +50,7 @@ export async function runProgram(surroundings: Surroundings): Promise<number> {
   addLedgerCommands(program, perform)
   addLockCommands(program, perform)
   addConfigCommands(program, perform, surroundings.person)
+  addHostCommands(program, perform, surroundings.person)
   addDemo(program, perform)
   try {
     await program.parseAsync([...argv], { from: 'user' })

@@ -48,6 +48,7 @@ const provided: Record<Need, readonly Provided[]> = {
     { package: 'openssh-server', by: 'sshd' },
     { package: 'openssl', by: 'openssl' },
     { package: 'rsync', by: 'rsync' },
+    { package: 'groovy', by: 'groovy' },
     { package: 'gcc', by: 'gcc' },
     { package: 'libc6-dev', by: '/usr/include/stdio.h' },
   ],

@@ -10,6 +10,7 @@ import { bringsUpToDate, releasedLedgers } from './released-ledgers.ts'
 const SCHEMAS: Record<string, string> = {
   '0001-first': 'sha256:493cba58e8fc361e974c0b830243197c7c968dcb668f982fdf8c72dc25031b8b',
   '0002-config-changes': 'sha256:1a636b402b595e6a45eacfda5121289da17811668bfe3b987754eb7c5c7ff751',
+  '0003-deployment-life': 'sha256:f26b1ebb24b4a87175ff18bf4298258aae4786e3b383c4ff1ecff7ddfbd170b8',
 }
 const NEWEST = Object.keys(SCHEMAS).at(-1) ?? ''
 
@@ -67,7 +68,10 @@ t.test('queries of the history use an index', async (t) => {
       started_by, state, started_at, verified)
     with recursive n(i) as (select 1 union all select i + 1 from n where i < 30000)
     select 'x' || i, i, 'webapi', 'e' || (i % 5), '1.0.0', '', '', 'li',
-      case when i % 3 then 'succeeded' else 'failed' end, '', 1 from n`)
+      case when i % 3 then 'succeeded' else 'failed' end, '', 1 from n;
+    insert into current_deployments
+    select app, environment, max(number) from deployments
+    where state = 'succeeded' group by app, environment`)
   const timed = async (what: string, query: () => Promise<unknown[]>, rows: number) => {
     const begin = performance.now()
     t.equal((await query()).length, rows, what)
@@ -80,12 +84,6 @@ t.test('queries of the history use an index', async (t) => {
   await timed('none', () => ledger.deployments({ app: 'nobody', limit: 20 }), 0)
   const environment = { environment: 'e1', state: 'failed', limit: 20 } as const
   await timed('one environment', () => ledger.deployments(environment), 20)
-  const plan = db
-    .prepare(`explain query plan select max(number) from deployments
-      where state = 'succeeded' group by app, environment`)
-    .all()
-    .map((row) => (row as { detail: string }).detail)
-  t.same(plan, ['SEARCH deployments USING COVERING INDEX deployments_state (state=?)'])
 })
 
 t.test('queries of config changes use an index', async (t) => {

@@ -1,6 +1,5 @@
 import type { Kysely, RawBuilder } from 'kysely'
-import type { Schema } from '../schema.ts'
-import { type CreateTable, createIndexes } from './tables.ts'
+import { addCounter, type CreateTable, createIndexes } from './tables.ts'
 
 export async function first(
   db: Kysely<unknown>,
@@ -34,15 +33,7 @@ async function createCounters(db: Kysely<unknown>, table: CreateTable) {
     .addColumn('name', 'varchar(32)', (column) => column.primaryKey().notNull())
     .addColumn('value', 'bigint', (column) => column.notNull())
     .execute()
-  await db
-    .withTables<Pick<Schema, 'counters'>>()
-    .insertInto('counters')
-    .values([
-      { name: 'release', value: 0 },
-      { name: 'deployment', value: 0 },
-      { name: 'lock', value: 0 },
-    ])
-    .execute()
+  for (const name of ['release', 'deployment', 'lock'] as const) await addCounter(db, name)
 }
 
 async function createReleases(table: CreateTable, longText: RawBuilder<unknown>) {

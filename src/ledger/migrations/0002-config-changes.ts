@@ -1,17 +1,12 @@
 import type { Kysely, RawBuilder } from 'kysely'
 import { addCounter, type CreateTable } from './tables.ts'
 
-/**
- * MySQL cannot roll back DDL, so this one can be run again after it was cut off. All its indexes
- * are unique ones, for those are made together with their table.
- */
 export async function configChanges(
   db: Kysely<unknown>,
   table: CreateTable,
   longText: RawBuilder<unknown>,
 ) {
   await table('config_changes')
-    .ifNotExists()
     .addColumn('number', 'bigint', (column) => column.primaryKey().notNull())
     .addColumn('app', 'varchar(63)', (column) => column.notNull())
     .addColumn('environment', 'varchar(63)', (column) => column.notNull())
@@ -23,7 +18,6 @@ export async function configChanges(
     .execute()
 
   await table('config_change_keys')
-    .ifNotExists()
     .addColumn('number', 'bigint', (column) => column.notNull())
     .addColumn('position', 'integer', (column) => column.notNull())
     .addColumn('key_name', 'varchar(1024)', (column) => column.notNull())

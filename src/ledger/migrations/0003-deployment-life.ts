@@ -5,7 +5,7 @@ import { addCounter, type CreateTable, createIndexes, unlessThere } from './tabl
 
 /**
  * What a deployment went through: its lock, the one it replaced, approvals, hosts, marks of bad
- * releases, and what runs now. MySQL cannot roll back DDL, so all of it can be run again.
+ * releases, and what runs now.
  */
 export async function deploymentLife(
   db: Kysely<unknown>,
@@ -73,7 +73,6 @@ async function extendDeployments(db: Kysely<unknown>, longText: RawBuilder<unkno
 
 async function createApprovals(table: CreateTable, longText: RawBuilder<unknown>) {
   await table('approvals')
-    .ifNotExists()
     .addColumn('number', 'bigint', (column) => column.primaryKey().notNull())
     .addColumn('app', 'varchar(63)', (column) => column.notNull())
     .addColumn('environment', 'varchar(63)', (column) => column.notNull())
@@ -93,7 +92,6 @@ async function createApprovals(table: CreateTable, longText: RawBuilder<unknown>
     .execute()
 
   await table('deployment_approvals')
-    .ifNotExists()
     .addColumn('deployment', 'varchar(32)', (column) => column.notNull())
     .addColumn('approval', 'bigint', (column) => column.notNull())
     .addPrimaryKeyConstraint('deployment_approvals_key', ['deployment', 'approval'])
@@ -106,7 +104,6 @@ async function createApprovals(table: CreateTable, longText: RawBuilder<unknown>
 
 async function createMarks(table: CreateTable, longText: RawBuilder<unknown>) {
   await table('marks')
-    .ifNotExists()
     .addColumn('number', 'bigint', (column) => column.primaryKey().notNull())
     .addColumn('app', 'varchar(63)', (column) => column.notNull())
     .addColumn('environment', 'varchar(63)', (column) => column.notNull())
@@ -122,7 +119,6 @@ async function createMarks(table: CreateTable, longText: RawBuilder<unknown>) {
 
 async function createHosts(table: CreateTable) {
   await table('hosts')
-    .ifNotExists()
     .addColumn('app', 'varchar(63)', (column) => column.notNull())
     .addColumn('environment', 'varchar(63)', (column) => column.notNull())
     .addColumn('name', 'varchar(255)', (column) => column.notNull())
@@ -135,7 +131,6 @@ async function createHosts(table: CreateTable) {
 
 async function createCurrent(db: Kysely<unknown>, table: CreateTable) {
   await table('current_deployments')
-    .ifNotExists()
     .addColumn('app', 'varchar(63)', (column) => column.notNull())
     .addColumn('environment', 'varchar(63)', (column) => column.notNull())
     .addColumn('number', 'bigint', (column) => column.notNull())
@@ -152,7 +147,6 @@ async function createCurrent(db: Kysely<unknown>, table: CreateTable) {
 /** The id tells ledgers apart: a lock's token means nothing in another one. */
 async function createFacts(db: Kysely<unknown>, table: CreateTable) {
   await table('facts')
-    .ifNotExists()
     .addColumn('name', 'varchar(32)', (column) => column.primaryKey().notNull())
     .addColumn('value', 'varchar(255)', (column) => column.notNull())
     .execute()

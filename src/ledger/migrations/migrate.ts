@@ -61,7 +61,8 @@ function allMigrations(tableOptions: RawBuilder<unknown> | undefined): Record<st
     async up(db: Kysely<unknown>) {
       const { sql } = await import('kysely')
       const table: CreateTable = (name) => {
-        const builder = db.schema.createTable(name)
+        // MySQL cannot roll back DDL: a migration that was cut off finds some of its work done.
+        const builder = db.schema.createTable(name).ifNotExists()
         return tableOptions ? builder.modifyEnd(tableOptions) : builder
       }
       await migration(db, table, sql`longtext`)

@@ -24,7 +24,7 @@ export async function createIndexes(
   }
 }
 
-/** MySQL cannot roll back DDL: a migration that was cut off finds some of its work done. */
+/** For columns and indexes, which MySQL has no `if not exists` for. */
 export async function unlessThere(work: Promise<unknown>): Promise<void> {
   try {
     await work

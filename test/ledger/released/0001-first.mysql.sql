@@ -54,7 +54,6 @@ CREATE TABLE `deployments` (
   `verified` int(11) NOT NULL,
   PRIMARY KEY (`id`),
   UNIQUE KEY `deployments_number` (`number`),
-  KEY `deployments_release` (`app`,`version`),
   KEY `deployments_app` (`app`,`environment`,`number`),
   KEY `deployments_environment` (`environment`,`number`),
   KEY `deployments_state` (`state`,`app`,`environment`,`number`),

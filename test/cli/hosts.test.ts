@@ -1,0 +1,158 @@
+import { Command } from 'commander'
+import t, { type Test } from 'tap'
+import type { Answer } from '../../src/cli/command.ts'
+import { addHostCommands } from '../../src/cli/hosts.ts'
+import { toStepError } from '../../src/core/errors.ts'
+import { openLedger } from '../../src/ledger/open.ts'
+import { noEngine } from '../support/engine.ts'
+import { runHere } from '../support/program.ts'
+import { buildTown, listen, type Town } from '../support/town.ts'
+
+t.setTimeout(180_000)
+
+const REVIEW =
+  '  review: { image: "IMAGE", config: "file:config/test.yaml", hosts: { app-01: "ENGINE" }, container: { name: "webapi-review-${NUMBER}" } }'
+
+/** The commands alone, with the real context. */
+async function hosts(
+  town: Town,
+  args: readonly string[],
+  options: { confirm?: (question: string) => Promise<boolean>; number?: string; env?: string } = {},
+) {
+  const { log, text } = listen()
+  const { createContext } = await import('../../src/context.ts')
+  const { createSecrets } = await import('../../src/core/secrets.ts')
+  const program = new Command('crosscloud').exitOverride()
+  let answer: Answer | undefined
+  const context = createContext({
+    cwd: town.folder,
+    variables: {
+      ...town.variables,
+      GITLAB_USER_LOGIN: 'li',
+      NUMBER: options.number ?? '1',
+      ...(options.env && { CROSSCLOUD_ENV: options.env }),
+    },
+    log,
+    secrets: createSecrets(),
+    signal: new AbortController().signal,
+  })
+  addHostCommands(
+    program,
+    async (_command, work) => {
+      answer = await work(context)
+    },
+    { confirm: options.confirm, readInput: async () => '' },
+  )
+  try {
+    await program.parseAsync(['hosts', ...args], { from: 'user' })
+    return { text: answer?.text ?? '', json: answer?.json, log: text() }
+  } catch (error) {
+    const { code, message, hint } = toStepError(error)
+    return { code, message, hint }
+  } finally {
+    await context.close()
+  }
+}
+
+const names = async (town: Town) => {
+  const all = await town.engine.docker.listContainers({ all: true })
+  return all.flatMap(({ Names }) => Names).sort()
+}
+
+async function deploy(t: Test, town: Town, env: string, number: string, release: string) {
+  const said = await runHere(['deploy', '--env', env, '--release', release], {
+    cwd: town.folder,
+    variables: { ...town.variables, NUMBER: number },
+  })
+  t.equal(said.code, 0, said.all)
+}
+
+const skip = noEngine('docker-registry', 'gcc')
+t.test('the hosts of an environment, and only our own containers there', { skip }, async (t) => {
+  const town = await buildTown(t)
+  const { folder, engine } = town
+  const review = REVIEW.replace('IMAGE', town.repository).replace('ENGINE', engine.address)
+  await town.settle('sqlite:ledger.db', review)
+  // Its own variables must be there whenever crosscloud.yml is read.
+  town.variables.NUMBER = '1'
+  await town.release('1.0.0')
+  await town.release('1.0.1')
+  await deploy(t, town, 'test', '1', 'webapi@1.0.0')
+  await deploy(t, town, 'test', '1', 'webapi@1.0.1')
+  await deploy(t, town, 'review', '1', 'webapi@1.0.0')
+  await deploy(t, town, 'review', '2', 'webapi@1.0.1')
+  // Somebody else's, with a name that begins like ours.
+  const [ours] = await engine.docker.listContainers({ filters: { name: ['webapi-test'] } })
+  const stranger = await engine.docker.createContainer({
+    Image: ours?.ImageID ?? '',
+    name: 'webapi-review-1.older',
+  })
+
+  t.match(await hosts(town, ['list', '--env', 'test']), {
+    text: /^host +address +answers\napp-01 +unix:.* +yes$/,
+    json: { hosts: [{ host: 'app-01', answers: true }] },
+  })
+  t.match(await hosts(town, ['containers', '--env', 'test']), {
+    json: {
+      containers: [
+        { host: 'app-01', name: 'webapi-test', running: true, version: '1.0.1' },
+        { name: 'webapi-test.previous', running: false, version: '1.0.0' },
+      ],
+    },
+  })
+  const both = await hosts(town, ['containers'], { env: 'review' })
+  t.match(both.text, /webapi-review-1 +1\.0\.0 +running.*\n.*webapi-review-2 +1\.0\.1/)
+  t.match(await hosts(town, ['logs', '--env', 'test', '--lines', '5']), {
+    text: /^== webapi-test on app-01/,
+  })
+
+  t.match(
+    await hosts(town, ['stop', '--env', 'test'], {
+      confirm: async (question) => question !== 'Stop webapi-test on app-01?',
+    }),
+    { code: 'CANCELLED' },
+  )
+  t.match(await hosts(town, ['stop', '--env', 'test']), {
+    json: { stopped: [{ host: 'app-01', name: 'webapi-test' }] },
+  })
+  t.match((await hosts(town, ['containers', '--env', 'test'])).text, /webapi-test +1\.0\.1 +ended/)
+  t.match(await hosts(town, ['start', '--env', 'test']), { text: 'app-01: started webapi-test' })
+  t.match((await hosts(town, ['containers', '--env', 'test'])).text, /webapi-test +1\.0\.1 +run/)
+
+  const ledger = await openLedger(`${folder}/ledger.db`)
+  t.teardown(() => ledger.close())
+  const lock = await ledger.lock('webapi', 'review', 'wang', 'stocktaking', 60_000)
+  t.match(await hosts(town, ['rm', '--env', 'review', '--yes']), {
+    code: 'CONFLICT',
+    message: /wang.*stocktaking/,
+  })
+  await ledger.unlock(lock)
+  t.match(await hosts(town, ['rm', '--yes'], { env: 'review' }), {
+    text: 'app-01: removed webapi-review-1',
+  })
+  t.strictSame(
+    await names(town),
+    ['/webapi-review-1.older', '/webapi-review-2', '/webapi-test', '/webapi-test.previous'],
+    'neither another merge request nor a stranger is touched',
+  )
+  t.match(await hosts(town, ['rm', '--env', 'review', '--yes']), { text: 'Nothing was there.' })
+  t.match(await hosts(town, ['stop', '--env', 'review']), { code: 'NOT_FOUND' })
+  t.match(await hosts(town, ['rm', '--env', 'test', '--yes']), {
+    json: { removed: [{ name: 'webapi-test' }, { name: 'webapi-test.previous' }] },
+  })
+  await stranger.remove()
+
+  for (const [wrong, message] of [
+    [['list'], /--env is required/],
+    [['list', '--env', 'nowhere'], /no environment "nowhere"/],
+    [['list', '--env', 'test', '--host', 'app-09'], /no host "app-09"/],
+    [['logs', '--env', 'test', '--lines', 'x'], /--lines "x"/],
+    [['stop', '--env', 'test', '--lock-wait', 'x'], /--lock-wait/],
+  ] as const) {
+    t.match(await hosts(town, wrong), { code: 'INPUT_INVALID', message }, wrong.join(' '))
+  }
+  await engine.stop()
+  t.match(await hosts(town, ['list', '--env', 'test']), {
+    json: { hosts: [{ answers: false, fault: /app-01.*does not answer/ }] },
+  })
+})
