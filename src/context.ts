@@ -169,9 +169,11 @@ function proxyOf(variables: ContextOptions['variables']) {
   return { ...(http && { http }), ...(https && { https }), ...(except && { except }) }
 }
 
+const DEFAULT_LEDGER = join('.crosscloud', 'ledger.db')
+
 async function openLedgerOf({ ledger, folder }: Settings, signal: AbortSignal): Promise<Ledger> {
   const { openLedger } = await import('./ledger/open.ts')
-  return openLedger(ledger ?? join('.crosscloud', 'ledger.db'), { folder, signal })
+  return openLedger(ledger ?? DEFAULT_LEDGER, { folder, signal })
 }
 
 async function openJournalOf(

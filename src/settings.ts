@@ -9,6 +9,7 @@ import type { Secrets } from './core/secrets.ts'
 import { type GateSettings, gateSettings } from './gate/settings.ts'
 import { identitySettings } from './identity/settings.ts'
 import { imageSettings, warSettings } from './image/settings.ts'
+import { ledgerSettings } from './ledger/settings.ts'
 import { parseRepository, type Repository } from './registry/reference.ts'
 import { containerSettings, hostSettings } from './target/settings.ts'
 import type { ContainerSettings } from './target/target.ts'
@@ -39,10 +40,11 @@ export const settingsSchema = z
     app: objectName.describe('Name of the application'),
     war: warSettings.optional(),
     image: imageSettings.optional(),
-    ledger: z
-      .string()
+    ledger: ledgerSettings
       .optional()
-      .describe('sqlite:FILE or mysql://…; default .crosscloud/ledger.db beside this file'),
+      .describe(
+        'sqlite:FILE, mysql://… or mysqls://…; default .crosscloud/ledger.db beside this file',
+      ),
     registries: z
       .strictObject({
         insecure: z.array(z.string()).default([]).describe('Hosts that speak plain HTTP'),

@@ -1,8 +1,11 @@
+import { createConnection, type Socket } from 'node:net'
 import type { Kysely } from 'kysely'
-import { describe, errorCodeOf, StepError, throwIfCancelled } from '../core/errors.ts'
+import { throwIfCancelled } from '../core/errors.ts'
 import { ledgerError, patiently } from './access.ts'
 import type { Ledger } from './ledger.ts'
 import { migrate } from './migrations/migrate.ts'
+import { type MysqlAddress, parseMysqlAddress, type TlsFiles } from './mysql-address.ts'
+import { contended, refusesChanges, translateMysql } from './mysql-faults.ts'
 import { createLedger } from './records.ts'
 import type { Schema } from './schema.ts'
 
@@ -11,28 +14,35 @@ export interface MysqlLedgerOptions {
   signal?: AbortSignal | undefined
   /** Milliseconds since 1970; the server's clock when not given. */
   now?: () => number
+  /** What TLS needs beside the system's own authorities; PEM texts. */
+  tls?: TlsFiles | undefined
+  /** How long the server may say nothing while it is asked, in milliseconds. */
+  silence?: number
 }
 
 const PATIENCE = 15_000
+const SILENCE = 30_000
 
 /**
  * The ledger in a database of its own on MySQL 8 or MariaDB 10.5 and later:
- * `mysql://user:password@host:3306/database`. The server's clock decides when a lock expires.
+ * `mysql://user:password@host:3306/database`, or `mysqls://` for TLS. The server's clock decides
+ * when a lock expires.
  */
 export async function openMysqlLedger(
   url: string,
-  { signal, now }: MysqlLedgerOptions = {},
+  { signal, now, tls, silence = SILENCE }: MysqlLedgerOptions = {},
 ): Promise<Ledger> {
-  const address = parseAddress(url)
+  const address = parseMysqlAddress(url, tls)
   const { name } = address
   const translate = (error: unknown) => translateMysql(name, error)
   throwIfCancelled(signal)
-  const db = await connect(address)
+  const db = await connect(address, silence)
   try {
     const { sql } = await import('kysely')
     const tableOptions = sql`engine = InnoDB default charset = utf8mb4 collate = utf8mb4_bin`
     const patience = PATIENCE
-    await patiently({ contended, patience }, () => migrate(db, { name, tableOptions }), signal)
+    const schema = { name, tableOptions, refusesChanges }
+    await patiently({ contended, patience }, () => migrate(db, schema), signal)
     return createLedger({
       db,
       name,
@@ -48,49 +58,18 @@ export async function openMysqlLedger(
   }
 }
 
-interface Address {
-  name: string
-  host: string
-  port: number
-  user: string
-  password: string
-  database: string
-}
-
-/** Messages never show what is between `mysql://` and `@`: it may be a password. */
-function parseAddress(text: string): Address {
-  const url = URL.canParse(text) ? new URL(text) : undefined
-  const database = decode(url?.pathname.slice(1) ?? '')
-  if (!url?.hostname || !url.username || !database || database.includes('/') || url.search) {
-    throw new StepError('INPUT_INVALID', 'ledger: this is not the address of a MySQL database', {
-      hint: 'Write mysql://user:password@host:3306/database; escape special characters as in URLs.',
-    })
-  }
-  const port = Number(url.port || 3306)
-  const user = decode(url.username)
-  const name = `mysql://${url.hostname}:${port}/${database}`
-  const host = url.hostname.replace(/^\[|\]$/g, '')
-  return { name, host, port, user, password: decode(url.password), database }
-}
-
-function decode(text: string): string {
-  try {
-    return decodeURIComponent(text)
-  } catch {
-    return text
-  }
-}
-
-async function connect(address: Address): Promise<Kysely<Schema>> {
+async function connect(address: MysqlAddress, silence: number): Promise<Kysely<Schema>> {
   const { createPool } = await import('mysql2')
   const { CompiledQuery, Kysely, MysqlDialect } = await import('kysely')
-  const { host, port, user, password, database } = address
+  const { host, port, user, password, database, ssl } = address
   const pool = createPool({
     ...{ host, port, user, password, database },
+    ...(ssl && { ssl }),
     charset: 'utf8mb4',
     connectionLimit: 4,
     connectTimeout: 10_000,
     supportBigNumbers: true,
+    stream: () => openSocket(address, silence),
   })
   const dialect = new MysqlDialect({
     pool,
@@ -124,6 +103,15 @@ async function connect(address: Address): Promise<Kysely<Schema>> {
   })
 }
 
+/** A server that is frozen, or behind a network that drops all, must not keep a deployment waiting. */
+function openSocket({ host, port }: MysqlAddress, silence: number): Socket {
+  const socket = createConnection({ host, port, noDelay: true, keepAlive: true })
+  return socket.setTimeout(silence, () => {
+    const error = new Error(`it has said nothing for ${silence / 1000} s`)
+    socket.destroy(Object.assign(error, { code: 'ETIMEDOUT' }))
+  })
+}
+
 /** The server's clock as seen once, carried on by ours: machines that share a ledger may differ. */
 async function serverClock(db: Kysely<Schema>): Promise<() => number> {
   const { sql } = await import('kysely')
@@ -132,47 +120,4 @@ async function serverClock(db: Kysely<Schema>): Promise<() => number> {
     select cast(round(unix_timestamp(now(3)) * 1000) as char) as now`.execute(db)
   const offset = Number(rows[0]?.now) - (before + Date.now()) / 2
   return () => Math.round(Date.now() + offset)
-}
-
-/** Deadlock, lock wait, a row that another inserted first, and MariaDB's changed snapshot. */
-function contended(error: unknown): boolean {
-  const codes = ['ER_LOCK_DEADLOCK', 'ER_LOCK_WAIT_TIMEOUT', 'ER_DUP_ENTRY', 'ER_CHECKREAD']
-  return codes.includes(errorCodeOf(error) ?? '')
-}
-
-/** https://dev.mysql.com/doc/mysql-errors/8.0/en/server-error-reference.html */
-function translateMysql(name: string, error: unknown): StepError | undefined {
-  const code = errorCodeOf(error) ?? ''
-  const fault = (step: StepError['code'], message: string, hint: string) =>
-    new StepError(step, `${name} ${message}`, { hint, cause: error })
-  if (contended(error)) {
-    return fault('UNAVAILABLE', 'is busy: another process writes the same', 'Run it again.')
-  }
-  switch (code) {
-    case 'ER_ACCESS_DENIED_ERROR':
-    case 'ER_DBACCESS_DENIED_ERROR':
-    case 'ER_TABLEACCESS_DENIED_ERROR':
-    case 'ER_ACCESS_DENIED_NO_PASSWORD_ERROR':
-      return fault('UNAUTHORIZED', 'refuses the user', 'Check user, password and grants.')
-    case 'ER_BAD_DB_ERROR':
-      return fault('NOT_FOUND', 'has no such database', 'Create the database first.')
-    case 'ER_DISK_FULL':
-    case 'ER_RECORD_FILE_FULL':
-      return fault('COMMAND_FAILED', 'cannot grow: its disk is full', 'Free some space there.')
-    case 'ER_NET_PACKET_TOO_LARGE':
-      return fault('INPUT_INVALID', 'takes no packet as large', 'Raise max_allowed_packet there.')
-    case 'ER_CON_COUNT_ERROR':
-    case 'ER_SERVER_SHUTDOWN':
-    case 'PROTOCOL_CONNECTION_LOST':
-    case 'ECONNREFUSED':
-    case 'ECONNRESET':
-    case 'EPIPE':
-    case 'ENOTFOUND':
-    case 'EAI_AGAIN':
-    case 'EHOSTUNREACH':
-    case 'ETIMEDOUT':
-      return fault('UNAVAILABLE', `does not answer: ${describe(error)}`, 'Check the server.')
-    default:
-      return undefined
-  }
 }

@@ -50,9 +50,13 @@ export function addCompareCommands(group: ConfigGroup): void {
       const findings = lint(environments)
       const counts = countOf(findings, environments.length)
       const bad = findings.filter(({ level }) => strict || level === 'error')
-      const failure = new StepError('VERIFY_FAILED', `the config has ${bad.length} ${bad.length === 1 ? 'error' : 'errors'}`, {
-        hint: 'docs/config.md explains each finding.',
-      })
+      const failure = new StepError(
+        'VERIFY_FAILED',
+        `the config has ${bad.length} ${bad.length === 1 ? 'error' : 'errors'}`,
+        {
+          hint: 'docs/config.md explains each finding.',
+        },
+      )
       const text = [...findings.map(findingLine), counts].join('\n')
       return { json: { findings }, text, ...(bad.length > 0 && { failure }) }
     })

@@ -11,6 +11,8 @@ export interface MigrationOptions {
   name: string
   /** Put after each `create table (…)`: MySQL's engine and character set. */
   tableOptions?: RawBuilder<unknown>
+  /** Whether an error says that this account may not change tables. */
+  refusesChanges?: (error: unknown) => boolean
 }
 
 /** Brings a database to the newest schema. Safe when several processes open it at once. */
@@ -21,7 +23,18 @@ export async function migrate(db: Kysely<Schema>, options: MigrationOptions): Pr
   const { Migrator } = await import('kysely')
   const migrator = new Migrator({ db, provider: { getMigrations: async () => migrations } })
   const { error } = await migrator.migrateToLatest()
-  if (error) throw error
+  if (error === undefined) return
+  throw options.refusesChanges?.(error) ? mayNotMigrate(options.name, done, migrations) : error
+}
+
+function mayNotMigrate(name: string, done: readonly string[], all: object): StepError {
+  const found = done.at(-1) ?? 'no tables yet'
+  const needed = Object.keys(all).at(-1)
+  return new StepError(
+    'UNAUTHORIZED',
+    `ledger ${name} has schema ${found}, this crosscloud needs ${needed}`,
+    { hint: 'Run `crosscloud ledger migrate` once, with an account that may change tables.' },
+  )
 }
 
 /** The migrations a database has had. Refuses, by reading alone, what is no ledger or a newer one. */
