@@ -264,5 +264,14 @@ export interface Ledger {
   heartbeat(lock: Lock, ttl: number): Promise<Lock>
   /** Gives the lock back. Changes nothing when it was lost: another's is never released. */
   unlock(lock: Lock): Promise<void>
+  /** Its schema, and how many rows each table has. */
+  facts(): Promise<{ schema: string; rows: Record<string, number> }>
+  /**
+   * All records of one moment as JSON lines, each handed to `put` with its line break. The last line
+   * has a count and the SHA-256 of all before it.
+   */
+  exportRecords(put: (line: string) => void | Promise<void>): Promise<void>
+  /** Takes the lines of an export into an empty ledger: all of them or none. */
+  importRecords(lines: AsyncIterable<string>): Promise<{ rows: number }>
   close(): Promise<void>
 }

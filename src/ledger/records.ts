@@ -3,6 +3,7 @@ import { StepError } from '../core/errors.ts'
 import { type Access, accessTo, type Database, timestamp } from './access.ts'
 import { createConfigChanges } from './config-changes.ts'
 import { createDeployments } from './deployments.ts'
+import { createExchange } from './exchange.ts'
 import { createJudgements } from './judgements.ts'
 import type { Ledger } from './ledger.ts'
 import { createLocks } from './locks.ts'
@@ -21,6 +22,7 @@ export function createLedger(database: Database): Ledger {
     ...createConfigChanges(access),
     ...createLocks(access),
     ...createJudgements(access),
+    ...createExchange(access),
     close() {
       closing ??= database.close()
       return closing

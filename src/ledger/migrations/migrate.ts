@@ -87,3 +87,8 @@ function allMigrations(tableOptions: RawBuilder<unknown> | undefined): Record<st
     '0003-deployment-life': prepared(deploymentLife),
   }
 }
+
+/** The name of the newest schema, which every open ledger has. */
+export function newestMigration(): string {
+  return Object.keys(allMigrations(undefined)).at(-1) ?? ''
+}

@@ -1,0 +1,115 @@
+import { once } from 'node:events'
+import { createWriteStream } from 'node:fs'
+import { open, rename, rm } from 'node:fs/promises'
+import { resolve } from 'node:path'
+import { finished } from 'node:stream/promises'
+import type { Command } from 'commander'
+import { explain } from '../core/errors.ts'
+import { type Answer, addExample, type Perform } from './command.ts'
+import { table } from './output.ts'
+
+/** `crosscloud ledger …`: the database itself. */
+export function addLedgerAdminCommands(program: Command, perform: Perform): void {
+  const ledger = program.command('ledger').description('Set up, look at, and move the ledger.')
+  addMigrate(ledger, perform)
+  addStatus(ledger, perform)
+  addExport(ledger, perform)
+  addImport(ledger, perform)
+}
+
+function addMigrate(ledger: Command, perform: Perform): void {
+  const command = ledger
+    .command('migrate')
+    .description('Bring the tables to the newest schema; others may use the ledger meanwhile.')
+  addExample(command, 'ledger migrate')
+  command.action(async () => {
+    await perform(command, async (context) => {
+      // Opening does it.
+      const opened = await context.ledger()
+      const { schema } = await opened.facts()
+      const text = `${opened.name} has the newest schema, ${schema}.`
+      return { json: { ledger: opened.name, schema }, text }
+    })
+  })
+}
+
+function addStatus(ledger: Command, perform: Perform): void {
+  const command = ledger
+    .command('status')
+    .description('Where the ledger is, what it holds, and what it must still be told.')
+  addExample(command, 'ledger status')
+  command.action(async () => {
+    await perform(command, async (context): Promise<Answer> => {
+      const opened = await context.ledger()
+      const journal = await context.journal()
+      const { schema, rows } = await opened.facts()
+      const waiting = await journal.waiting(opened.name)
+      const counts = Object.entries(rows).map(([name, count]) => [name, String(count)])
+      const lines = [
+        `Ledger   ${opened.name}`,
+        `Schema   ${schema}`,
+        `Journal  ${waiting === 0 ? 'nothing waits' : `${waiting} wait`} in ${journal.folder}`,
+        '',
+        table(['records', 'rows'], counts),
+      ]
+      const json = { ledger: opened.name, schema, rows, waiting, journal: journal.folder }
+      return { json, text: lines.join('\n') }
+    })
+  })
+}
+
+function addExport(ledger: Command, perform: Perform): void {
+  const command = ledger
+    .command('export')
+    .description('Write all records as JSON lines, to be imported elsewhere.')
+    .requiredOption('--out <file>', 'file to write; complete or not there')
+  addExample(command, 'ledger export --out ledger.jsonl')
+  command.action(async ({ out }: { out: string }) => {
+    await perform(command, async (context) => {
+      const opened = await context.ledger()
+      const path = resolve(context.cwd, out)
+      const staged = `${path}.${process.pid}.new`
+      const stream = createWriteStream(staged, { mode: 0o600, flags: 'wx' })
+      let lines = 0
+      try {
+        await opened.exportRecords(async (line) => {
+          lines++
+          if (!stream.write(line)) await once(stream, 'drain')
+        })
+        stream.end()
+        await finished(stream)
+        await rename(staged, path)
+      } catch (error) {
+        stream.destroy()
+        await rm(staged, { force: true })
+        throw explain(`writing ${out}`, error)
+      }
+      const records = lines - 2
+      return { json: { out, records }, text: `Wrote ${records} records to ${out}.` }
+    })
+  })
+}
+
+function addImport(ledger: Command, perform: Perform): void {
+  const command = ledger
+    .command('import')
+    .argument('<file>', 'what `ledger export` wrote')
+    .description('Take the records of another ledger into an empty one: all or none.')
+  addExample(command, 'ledger import ledger.jsonl')
+  command.action(async (file: string) => {
+    await perform(command, async (context) => {
+      const path = resolve(context.cwd, file)
+      const handle = await open(path).catch((error: unknown) => {
+        throw explain(`reading ${file}`, error)
+      })
+      const opened = await context.ledger()
+      const { rows } = await opened
+        .importRecords(handle.readLines())
+        .finally(() => handle.close().catch(() => {}))
+      return {
+        json: { ledger: opened.name, records: rows },
+        text: `Took ${rows} records into ${opened.name}.`,
+      }
+    })
+  })
+}
