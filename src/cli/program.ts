@@ -9,8 +9,7 @@ import type { Step } from '../steps/step.ts'
 import { addExample, type Perform } from './command.ts'
 import { addConfigCommands } from './config/commands.ts'
 import { addHostCommands } from './hosts.ts'
-import { addLedgerAdminCommands } from './ledger-admin.ts'
-import { addLedgerCommands } from './ledger-commands.ts'
+import { addLedgerCommands } from './ledger/commands.ts'
 import { addLockCommands } from './lock-commands.ts'
 import { addInputOptions, gatherInputs } from './options.ts'
 import { errorJson, errorText, type Streams } from './output.ts'
@@ -49,7 +48,6 @@ export async function runProgram(surroundings: Surroundings): Promise<number> {
     addStep(program, step, perform, surroundings)
   }
   addLedgerCommands(program, perform)
-  addLedgerAdminCommands(program, perform)
   addLockCommands(program, perform)
   addConfigCommands(program, perform, surroundings.person)
   addHostCommands(program, perform, surroundings.person)

@@ -7,7 +7,7 @@ import { type Approval, type ApprovalStart, approvalDecisions, type Ledger } fro
 import { checkFilled, checkName, checkText, checkVersion, invalid } from './names.ts'
 import type { ApprovalsTable, MarksTable } from './schema.ts'
 
-type Judgements = Pick<Ledger, 'recordApproval' | 'approvals' | 'mark' | 'findMark'>
+type Judgements = Pick<Ledger, 'recordApproval' | 'approvals' | 'mark' | 'marks' | 'findMark'>
 
 /** What people have said about a release in an environment. */
 export function createJudgements({ read, write, now }: Access): Judgements {
@@ -40,17 +40,19 @@ export function createJudgements({ read, write, now }: Access): Judgements {
     },
 
     async approvals(app, environment, version) {
-      checkPlace(app, environment, version)
-      const rows = await read(`reading the approvals of ${app}@${version}`, (db) =>
-        db
+      checkName('application', app)
+      checkVersion(version)
+      if (environment !== undefined) checkName('environment', environment)
+      const rows = await read(`reading the approvals of ${app}@${version}`, (db) => {
+        let query = db
           .selectFrom('approvals')
           .selectAll()
           .where('app', '=', app)
-          .where('environment', '=', environment)
           .where('version', '=', version)
           .orderBy('number')
-          .execute(),
-      )
+        if (environment !== undefined) query = query.where('environment', '=', environment)
+        return query.execute()
+      })
       return rows.map(fromApprovalRow)
     },
 
@@ -71,6 +73,21 @@ export function createJudgements({ read, write, now }: Access): Judgements {
         await trx.insertInto('marks').values(row).execute()
         return fromMarkRow(row)
       })
+    },
+
+    async marks(app, version) {
+      checkName('application', app)
+      checkVersion(version)
+      const rows = await read(`reading the marks of ${app}@${version}`, (db) =>
+        db
+          .selectFrom('marks')
+          .selectAll()
+          .where('app', '=', app)
+          .where('version', '=', version)
+          .orderBy('number')
+          .execute(),
+      )
+      return rows.map(fromMarkRow)
     },
 
     async findMark(app, environment, version) {

@@ -121,6 +121,62 @@ export interface HistoryQuery {
   limit: number
 }
 
+export interface StatusQuery {
+  app?: string | undefined
+  environment?: string | undefined
+}
+
+/** What is known of one application in one environment now. */
+export interface StatusCell {
+  app: string
+  environment: string
+  /** What runs; undefined before the first deployment that succeeded. */
+  current:
+    | {
+        deployment: string
+        version: string
+        digest: Digest
+        configRevision: string
+        kind: DeploymentKind
+        by: string
+        /** ISO 8601, UTC. */
+        since: string
+        verified: boolean
+      }
+    | undefined
+  /** Releases that were recorded after the one that runs. */
+  behind: number
+  /** Set when what runs is known to be bad there. */
+  bad: Pick<Mark, 'by' | 'reason' | 'at'> | undefined
+  lock: Pick<Lock, 'owner' | 'reason' | 'expiresAt'> | undefined
+  /** A deployment that has not ended; `abandoned` when its deployer is gone. */
+  underway:
+    | { deployment: string; version: string; by: string; since: string; state: DeploymentState }
+    | undefined
+}
+
+/** A deployment as the measures of delivery need it. */
+export interface Delivery
+  extends Pick<
+    Deployment,
+    | 'id'
+    | 'app'
+    | 'environment'
+    | 'version'
+    | 'state'
+    | 'kind'
+    | 'replaced'
+    | 'startedAt'
+    | 'finishedAt'
+  > {
+  committedAt: string | undefined
+  bakedAt: string
+  /** Whether its release is known to be bad there. */
+  bad: boolean
+  /** Whether its release had never succeeded there before. */
+  isFirst: boolean
+}
+
 export const approvalDecisions = ['approved', 'rejected'] as const
 export type ApprovalDecision = (typeof approvalDecisions)[number]
 
@@ -250,12 +306,18 @@ export interface Ledger {
   configChanges(query: ConfigChangeQuery): Promise<ConfigChangeSet[]>
   findConfigChange(id: string): Promise<ConfigChangeSet | undefined>
   recordApproval(approval: ApprovalStart): Promise<Approval>
-  /** What was said about a release in an environment, oldest first. */
-  approvals(app: string, environment: string, version: string): Promise<Approval[]>
+  /** What was said about a release, in an environment or in all, oldest first. */
+  approvals(app: string, environment: string | undefined, version: string): Promise<Approval[]>
   /** Says that a release is bad in an environment, or good again. */
   mark(mark: Omit<Mark, 'at'>): Promise<Mark>
   /** The newest mark; undefined when there is none. */
   findMark(app: string, environment: string, version: string): Promise<Mark | undefined>
+  /** What was ever said of a release being bad, oldest first. */
+  marks(app: string, version: string): Promise<Mark[]>
+  /** By application and environment, in that order. */
+  status(query?: StatusQuery): Promise<StatusCell[]>
+  /** Deployments started since then (ISO 8601, UTC), oldest first. */
+  deliveries(query: StatusQuery & { since: string }): Promise<Delivery[]>
   /** Takes the lock, or CONFLICT naming its owner, reason and expiry. An expired lock is taken over. */
   lock(app: string, environment: string, owner: string, reason: string, ttl: number): Promise<Lock>
   /** The lock as it is held now, by whomever; undefined when there is none or it has expired. */

@@ -2,6 +2,7 @@ import { sha256 } from '../core/digest.ts'
 import { StepError } from '../core/errors.ts'
 import { type Access, accessTo, type Database, timestamp } from './access.ts'
 import { createConfigChanges } from './config-changes.ts'
+import { createDeliveries } from './deliveries.ts'
 import { createDeployments } from './deployments.ts'
 import { createExchange } from './exchange.ts'
 import { createJudgements } from './judgements.ts'
@@ -9,6 +10,7 @@ import type { Ledger } from './ledger.ts'
 import { createLocks } from './locks.ts'
 import { checkFilled, checkText } from './names.ts'
 import { createReleases } from './releases.ts'
+import { createStatus } from './status.ts'
 
 /** The ledger in a database whose schema is the newest. Knows no dialect. */
 export function createLedger(database: Database): Ledger {
@@ -22,6 +24,8 @@ export function createLedger(database: Database): Ledger {
     ...createConfigChanges(access),
     ...createLocks(access),
     ...createJudgements(access),
+    ...createStatus(access),
+    ...createDeliveries(access),
     ...createExchange(access),
     close() {
       closing ??= database.close()

@@ -27,6 +27,7 @@ import {
   tellsWhoIsGone,
 } from './life-conformance.ts'
 import { locks, neverTwoHolders, oneHolder } from './lock-conformance.ts'
+import { tellsDeliveries, tellsStatus } from './status-conformance.ts'
 
 /** What every ledger must do, whatever database it lives in. */
 export async function ledgerConformance(
@@ -59,6 +60,8 @@ export async function ledgerConformance(
   await withLedger('remembers the way of a deployment', remembersTheWay)
   await withLedger('keeps approvals and marks', keepsJudgements)
   await withLedger('gives the history page by page', pagesHistory)
+  await withLedger('tells which version is where', tellsStatus)
+  await withLedger('tells what was delivered', tellsDeliveries)
   await withLedger('keeps config revisions', keepsConfigRevisions)
   await withLedger('keeps config changes', keepsConfigChanges)
   await withLedger('tells keys apart', tellsKeysApart)

@@ -4,12 +4,12 @@ import { open, rename, rm } from 'node:fs/promises'
 import { resolve } from 'node:path'
 import { finished } from 'node:stream/promises'
 import type { Command } from 'commander'
-import { explain } from '../core/errors.ts'
-import { type Answer, addExample, type Perform } from './command.ts'
-import { table } from './output.ts'
+import { explain } from '../../core/errors.ts'
+import { type Answer, addExample, type Perform } from '../command.ts'
+import { table } from '../output.ts'
 
 /** `crosscloud ledger …`: the database itself. */
-export function addLedgerAdminCommands(program: Command, perform: Perform): void {
+export function addAdmin(program: Command, perform: Perform): void {
   const ledger = program.command('ledger').description('Set up, look at, and move the ledger.')
   addMigrate(ledger, perform)
   addStatus(ledger, perform)

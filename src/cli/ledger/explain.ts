@@ -1,0 +1,130 @@
+import type { Command } from 'commander'
+import { isDigest } from '../../core/digest.ts'
+import { StepError, toStepError } from '../../core/errors.ts'
+import type { Deployment } from '../../ledger/ledger.ts'
+import { formatRelease } from '../../steps/inputs.ts'
+import type { Context } from '../../steps/step.ts'
+import { containerLabels } from '../../steps/verification.ts'
+import { type Answer, addExample, type Perform } from '../command.ts'
+import { judgements, readLife, releaseFacts } from './show.ts'
+import { minute } from './text.ts'
+
+export function addExplain(program: Command, perform: Perform): void {
+  const command = program
+    .command('explain')
+    .argument('<thing>', 'a container, an address people open, or an image by digest')
+    .description('What is this, where does it come from, and who let it in?')
+  addExample(command, 'explain webapi-production')
+  command.action(async (thing: string) => {
+    await perform(command, async (context) => explain(await identify(thing, context), context))
+  })
+}
+
+/** What a thing turned out to be. */
+interface Found {
+  /** `container webapi-production on app-01` */
+  what: string
+  release: string
+  deployment: Deployment | undefined
+}
+
+async function identify(thing: string, context: Context): Promise<Found> {
+  const digest = /sha256:[0-9a-f]{64}$/.exec(thing)?.[0]
+  if (digest !== undefined && isDigest(digest)) {
+    const { app } = await context.settings()
+    const release = await (await context.ledger()).findReleaseByDigest(app, digest)
+    if (release) return { what: 'image', release: formatRelease(release), deployment: undefined }
+    throw new StepError('NOT_FOUND', `no release of ${app} has ${digest}`, {
+      hint: 'It was not pushed by crosscloud, or is of another application.',
+    })
+  }
+  const found = /^https?:\/\//.test(thing)
+    ? await findAddress(thing, context)
+    : await findContainer(thing, context)
+  if (found) return found
+  throw new StepError('NOT_FOUND', `nothing here is called ${thing}`, {
+    hint: 'Name a container on one of the hosts in crosscloud.yml, an address, or sha256:….',
+  })
+}
+
+/** By name or id, on every host; hosts that do not answer are told and passed over. */
+async function findContainer(name: string, context: Context): Promise<Found | undefined> {
+  const { environments } = await context.settings()
+  const ledger = await context.ledger()
+  for (const environment of Object.keys(environments)) {
+    const settings = await context.environment(environment)
+    for (const address of settings.hosts) {
+      try {
+        const [host] = await context.hosts({ ...settings, hosts: [address] })
+        const container = await host?.inspect(name)
+        if (!container) continue
+        const { application, version, deployment } = containerLabels
+        const [app, number, id] = [application, version, deployment].map(
+          (label) => container.labels[label],
+        )
+        if (app === undefined || number === undefined) {
+          throw new StepError('NOT_FOUND', `${name} on ${address.name} is not crosscloud's`)
+        }
+        return {
+          what: `container ${container.name} on ${address.name}, ${container.running ? 'running' : 'stopped'}`,
+          release: `${app}@${number}`,
+          deployment: id === undefined ? undefined : await ledger.findDeployment(id),
+        }
+      } catch (error) {
+        const known = toStepError(error)
+        if (known.code !== 'UNAVAILABLE') throw known
+        context.log.warn(known.message)
+      }
+    }
+  }
+  return undefined
+}
+
+async function findAddress(address: string, context: Context): Promise<Found | undefined> {
+  const { app, environments } = await context.settings()
+  const running = await (await context.ledger()).current(app)
+  const found = running.find(({ environment, hosts }) => {
+    const url = environments[environment]?.url
+    const known = [url, ...hosts.map((host) => host.url)].filter((one) => one !== undefined)
+    return known.some((one) => isBelow(address, one))
+  })
+  return (
+    found && {
+      what: `${address}, which is ${found.environment}`,
+      release: formatRelease(found),
+      deployment: found,
+    }
+  )
+}
+
+function isBelow(address: string, base: string): boolean {
+  if (!URL.canParse(address) || !URL.canParse(base)) return false
+  const [a, b] = [new URL(address), new URL(base)]
+  return a.origin === b.origin && a.pathname.startsWith(b.pathname)
+}
+
+async function explain({ what, release, deployment }: Found, context: Context): Promise<Answer> {
+  const life = await readLife(release, context)
+  const used = new Set(deployment?.approvals)
+  const approvals = deployment ? life.approvals.filter(({ id }) => used.has(id)) : life.approvals
+  const marks = life.marks.filter(
+    ({ environment }) => deployment === undefined || environment === deployment.environment,
+  )
+  const lines = [
+    `${what}: ${release}`,
+    ...(deployment
+      ? [
+          `Deployed ${minute(deployment.startedAt)} UTC to ${deployment.environment} by ${deployment.by}, as ${deployment.id}`,
+          `State    ${deployment.state}${deployment.verified ? ', every file compared' : ''}`,
+          `Config   ${deployment.configRevision}`,
+          ...(deployment.reason ? [`Reason   ${deployment.reason}`] : []),
+        ]
+      : []),
+    ...releaseFacts(life.release),
+    ...judgements(approvals, marks),
+  ]
+  return {
+    json: { what, release: life.release, deployment: deployment ?? null, approvals, marks },
+    text: lines.join('\n'),
+  }
+}

@@ -1,0 +1,115 @@
+import { writeFile } from 'node:fs/promises'
+import { resolve } from 'node:path'
+import type { Command } from 'commander'
+import { explain } from '../../core/errors.ts'
+import type { Delivery } from '../../ledger/ledger.ts'
+import { definitions, type Measures, measure } from '../../ledger/measures.ts'
+import { type Answer, addExample, type Perform } from '../command.ts'
+import { table } from '../output.ts'
+import { reportPage } from './report-page.ts'
+import { minute, percent, readSince, span } from './text.ts'
+
+interface ReportOptions {
+  app?: string
+  env?: string
+  since: string
+  csv?: string
+  html?: string
+}
+
+/** What a report is made from. */
+export interface Report {
+  since: string
+  until: string
+  measures: Measures[]
+  deliveries: Delivery[]
+}
+
+export function addReport(program: Command, perform: Perform): void {
+  const command = program
+    .command('report')
+    .description('How well is delivered: frequency, lead time, failures, time to restore.')
+    .option('--since <time>', 'from when on: 90d, 2026-09-01', '90d')
+    .option('--app <name>', 'only this application')
+    .option('--env <name>', 'only this environment')
+    .option('--csv <file>', 'write it as CSV as well')
+    .option('--html <file>', 'write it as a page with charts as well')
+  addExample(command, 'report --since 90d --html report.html')
+  command.action(async ({ app, env: environment, since: from, csv, html }: ReportOptions) => {
+    await perform(command, async (context) => {
+      const now = new Date()
+      const since = readSince(from, now)
+      const ledger = await context.ledger()
+      const deliveries = await ledger.deliveries({ since, app, environment })
+      const measures = measure(deliveries, since, now)
+      const report = { since, until: now.toISOString(), measures, deliveries }
+      if (csv !== undefined) await write(resolve(context.cwd, csv), toCsv(measures))
+      if (html !== undefined) await write(resolve(context.cwd, html), reportPage(report))
+      const written = [csv, html].filter((file) => file !== undefined)
+      return tell(report, written)
+    })
+  })
+}
+
+async function write(path: string, text: string): Promise<void> {
+  await writeFile(path, text).catch((error: unknown) => {
+    throw explain(`writing ${path}`, error)
+  })
+}
+
+function tell({ since, until, measures, deliveries }: Report, written: string[]): Answer {
+  const json = { since, until, deployments: deliveries.length, definitions, measures }
+  const files = written.map((file) => `Wrote ${file}`)
+  if (measures.length === 0) {
+    return { json, text: ['Nothing was deployed in that time.', ...files].join('\n') }
+  }
+  const rows = measures.map((one) => [
+    ...[one.app, one.environment, `${one.deployments}`, perWeek(one.frequency), span(one.leadTime)],
+    ...[percent(one.failureRate), span(one.restoreTime), `${one.rollbacks}`],
+  ])
+  const lines = [
+    `From ${minute(since)} to ${minute(until)} UTC`,
+    '',
+    table(
+      [
+        'application',
+        'environment',
+        'deployments',
+        'a week',
+        'lead time',
+        'failed',
+        'restored in',
+        'rollbacks',
+      ],
+      rows,
+    ),
+    '',
+    ...Object.entries(definitions).map(([name, text]) => `${name}: ${text}`),
+    ...files,
+  ]
+  return { json, text: lines.join('\n') }
+}
+
+export function perWeek(aDay: number): string {
+  const aWeek = aDay * 7
+  return aWeek >= 10 ? `${Math.round(aWeek)}` : aWeek.toFixed(1)
+}
+
+/** RFC 4180; a text that a spreadsheet would take for a formula is told as text. */
+function toCsv(measures: readonly Measures[]): string {
+  const head = [
+    ...['application', 'environment', 'deployments', 'deployments_per_day', 'lead_time_seconds'],
+    ...['change_failure_rate', 'failures', 'time_to_restore_seconds', 'rollbacks'],
+  ]
+  const seconds = (time: number | undefined) => (time === undefined ? '' : Math.round(time / 1000))
+  const rows = measures.map((one) => [
+    ...[one.app, one.environment, one.deployments, one.frequency.toFixed(4), seconds(one.leadTime)],
+    ...[one.failureRate?.toFixed(4) ?? '', one.failures, seconds(one.restoreTime), one.rollbacks],
+  ])
+  return [head, ...rows].map((row) => `${row.map(cell).join(',')}\r\n`).join('')
+}
+
+function cell(value: string | number): string {
+  const text = typeof value === 'string' && /^[=+\-@\t\r]/.test(value) ? `'${value}` : `${value}`
+  return /[",\r\n]/.test(text) ? `"${text.replaceAll('"', '""')}"` : text
+}

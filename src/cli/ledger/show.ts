@@ -1,0 +1,94 @@
+import type { Command } from 'commander'
+import type { Approval, Deployment, Mark, Release } from '../../ledger/ledger.ts'
+import { findRelease } from '../../steps/deployment.ts'
+import { formatRelease, parseRelease } from '../../steps/inputs.ts'
+import type { Context } from '../../steps/step.ts'
+import { type Answer, addExample, type Perform } from '../command.ts'
+import { deploymentTable } from './history.ts'
+import { minute, span } from './text.ts'
+
+export function addShow(program: Command, perform: Perform): void {
+  const command = program
+    .command('show')
+    .argument('<release>', 'as application@version')
+    .description('The whole life of a release: how it was made, who judged it, where it went.')
+  addExample(command, 'show webapi@1.4.2')
+  command.action(async (name: string) => {
+    await perform(command, async (context) => tellLife(await readLife(name, context)))
+  })
+}
+
+export interface Life {
+  release: Release
+  approvals: Approval[]
+  marks: Mark[]
+  /** Newest first. */
+  deployments: Deployment[]
+}
+
+export async function readLife(name: string, context: Context): Promise<Life> {
+  const { app, version } = parseRelease(name)
+  const ledger = await context.ledger()
+  const release = await findRelease(name, ledger)
+  const [approvals, marks, deployments] = await Promise.all([
+    ledger.approvals(app, undefined, version),
+    ledger.marks(app, version),
+    ledger.deployments({ app, version, limit: 200 }),
+  ])
+  return { release, approvals, marks, deployments }
+}
+
+function tellLife({ release, approvals, marks, deployments }: Life): Answer {
+  const lines = [
+    formatRelease(release),
+    ...releaseFacts(release),
+    '',
+    ...(deployments.length === 0
+      ? ['It was never deployed.']
+      : [deploymentTable(deployments), '', ...hostLines(deployments)]),
+    ...judgements(approvals, marks),
+  ]
+  return { json: { release, approvals, marks, deployments }, text: lines.join('\n').trimEnd() }
+}
+
+export function releaseFacts(release: Release): string[] {
+  const facts: [string, string | undefined][] = [
+    ['Image', `${release.repository}@${release.digest}`],
+    ['Base', release.baseDigest],
+    ['WAR', `MD5 ${release.warMd5}, ${release.warSize} bytes`],
+    [
+      'Commit',
+      [release.commit, release.branch && `on ${release.branch}`].filter(Boolean).join(' '),
+    ],
+    ['Author', release.author],
+    ['Baked', `${minute(release.bakedAt)} UTC by ${release.bakedBy}`],
+    ['Why', release.reason],
+    ['Job', release.jobUrl ?? release.pipelineUrl],
+  ]
+  return facts.flatMap(([name, value]) => (value ? [`${name.padEnd(8)} ${value}`] : []))
+}
+
+/** What became of each host, where the newest deployment of an environment says so. */
+function hostLines(deployments: readonly Deployment[]): string[] {
+  return deployments.flatMap(({ id, environment, hosts }) =>
+    hosts.map(({ host, ok, containerId, duration, url }) => {
+      const container = containerId ? ` as ${containerId.slice(0, 12)}` : ''
+      const where = url ? `, ${url}` : ''
+      const how = ok ? 'runs' : 'did not change'
+      return `${id} ${environment}, ${host}: ${how}${container} after ${span(duration)}${where}`
+    }),
+  )
+}
+
+export function judgements(approvals: readonly Approval[], marks: readonly Mark[]): string[] {
+  const said = approvals.map(({ id, by, decision, environment, at, reason, identity }) => {
+    const proof = identity === 'unverified' ? 'unverified' : `signed by ${identity}`
+    const why = reason ? `: ${reason}` : ''
+    return `${id} ${minute(at)} ${by} ${decision} it for ${environment} (${proof})${why}`
+  })
+  const marked = marks.map(
+    ({ at, by, bad, environment, reason }) =>
+      `${minute(at)} ${by} marked it ${bad ? 'bad' : 'good again'} in ${environment}: ${reason}`,
+  )
+  return said.length + marked.length === 0 ? [] : ['', ...said, ...marked]
+}

@@ -1,0 +1,116 @@
+import type { Command } from 'commander'
+import { shortDigest } from '../../core/digest.ts'
+import type { StatusCell } from '../../ledger/ledger.ts'
+import { type LiveState, lookAtHosts } from '../../steps/live-state.ts'
+import { addExample, type Perform } from '../command.ts'
+import { table } from '../output.ts'
+import { minute } from './text.ts'
+
+interface StatusOptions {
+  app?: string
+  env?: string
+  live?: boolean
+}
+
+export function addStatus(program: Command, perform: Perform): void {
+  const command = program
+    .command('status')
+    .description('Which version runs in which environment, since when, by whose hand.')
+    .option('--app <name>', 'only this application')
+    .option('--env <name>', 'only this environment')
+    .option('--live', 'ask the hosts, too, whether that is what runs')
+  addExample(command, 'status --live')
+  command.action(async ({ app, env: environment, live }: StatusOptions) => {
+    await perform(command, async (context) => {
+      const cells = await (await context.ledger()).status({ app, environment })
+      const states = live ? await lookAtHosts(cells, context) : []
+      return {
+        json: { environments: cells.map((cell) => toJson(cell, states)) },
+        text: statusText(cells, states),
+      }
+    })
+  })
+}
+
+function toJson(cell: StatusCell, states: readonly LiveState[]): object {
+  const { current, ...rest } = cell
+  const live = liveOf(cell, states)
+  return { ...rest, ...current, ...(live.length > 0 && { live }) }
+}
+
+const liveOf = ({ app, environment }: StatusCell, states: readonly LiveState[]) =>
+  states.filter((one) => one.app === app && one.environment === environment)
+
+function statusText(cells: readonly StatusCell[], states: readonly LiveState[]): string {
+  if (cells.length === 0) return 'Nothing was deployed yet.'
+  const notes = cells.flatMap((cell) => notesOn(cell, states))
+  const apps = new Set(cells.map(({ app }) => app))
+  const main = apps.size > 1 ? matrix(cells) : details(cells)
+  const more = apps.size > 1 ? ['', '-2: two releases behind. More with --app NAME.'] : []
+  return [main, ...more, ...(notes.length > 0 ? ['', ...notes] : [])].join('\n')
+}
+
+/** One application: a row an environment, with all that is known. */
+function details(cells: readonly StatusCell[]): string {
+  return table(
+    ['application', 'environment', 'version', 'behind', 'since (UTC)', 'by', 'image', 'config'],
+    cells.map(({ app, environment, current, behind }) => [
+      ...[app, environment, current?.version ?? '–', current ? behindText(behind) : ''],
+      ...[minute(current?.since), current?.by ?? ''],
+      current ? shortDigest(current.digest) : '',
+      current ? shortDigest(current.configRevision) : '',
+    ]),
+  )
+}
+
+/** Many applications: a row each, a column an environment. */
+function matrix(cells: readonly StatusCell[]): string {
+  const environments = [...new Set(cells.map(({ environment }) => environment))]
+  const byApp = new Map<string, Map<string, StatusCell>>()
+  for (const cell of cells) {
+    const row = byApp.get(cell.app) ?? new Map<string, StatusCell>()
+    byApp.set(cell.app, row.set(cell.environment, cell))
+  }
+  return table(
+    ['application', ...environments],
+    [...byApp].map(([app, row]) => [
+      app,
+      ...environments.map((environment) => cellText(row.get(environment))),
+    ]),
+  )
+}
+
+function cellText(cell: StatusCell | undefined): string {
+  if (!cell?.current) return '–'
+  const marks = [
+    ...(cell.behind > 0 ? [`-${cell.behind}`] : []),
+    ...(cell.bad ? ['bad'] : []),
+    ...(cell.lock ? ['locked'] : []),
+  ]
+  return [cell.current.version, ...(marks.length > 0 ? [`(${marks.join(', ')})`] : [])].join(' ')
+}
+
+function behindText(behind: number): string {
+  if (behind === 0) return 'newest'
+  return behind === 1 ? '1 release' : `${behind} releases`
+}
+
+function notesOn(cell: StatusCell, states: readonly LiveState[]): string[] {
+  const { app, environment, lock, underway, bad, current } = cell
+  const where = `${app} in ${environment}`
+  return [
+    ...(underway?.state === 'running'
+      ? [`${where}: ${underway.by} deploys ${underway.version} since ${minute(underway.since)} UTC`]
+      : []),
+    ...(underway?.state === 'abandoned'
+      ? [
+          `${where}: ${underway.deployment} of ${underway.version} by ${underway.by} was abandoned; deploy again to put it right`,
+        ]
+      : []),
+    ...(lock
+      ? [`${where}: locked by ${lock.owner} until ${minute(lock.expiresAt)} UTC: ${lock.reason}`]
+      : []),
+    ...(bad ? [`${where}: ${current?.version} is marked bad by ${bad.by}: ${bad.reason}`] : []),
+    ...liveOf(cell, states).map(({ host, state }) => `${where}, ${host}: ${state}`),
+  ]
+}

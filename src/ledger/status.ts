@@ -1,0 +1,151 @@
+import type { Kysely } from 'kysely'
+import type { Digest } from '../core/digest.ts'
+import { type Access, timestamp } from './access.ts'
+import type { DeploymentKind, DeploymentState, Ledger, StatusCell, StatusQuery } from './ledger.ts'
+import { checkName } from './names.ts'
+import type { Schema } from './schema.ts'
+
+type Status = Pick<Ledger, 'status'>
+
+/** Which version is where. A fixed number of queries, each from what runs now, none over history. */
+export function createStatus({ read, now }: Access): Status {
+  return {
+    async status(query = {}) {
+      if (query.app !== undefined) checkName('application', query.app)
+      if (query.environment !== undefined) checkName('environment', query.environment)
+      return await read('reading what runs where', async (db) => {
+        const cells = await currentCells(db, query)
+        await addUnderway(db, query, cells, timestamp(now()))
+        await addBehind(db, query, cells)
+        await addMarks(db, cells)
+        return [...cells.values()].sort(
+          (a, b) => compare(a.app, b.app) || compare(a.environment, b.environment),
+        )
+      })
+    },
+  }
+}
+
+const compare = (a: string, b: string) => (a < b ? -1 : a > b ? 1 : 0)
+
+/** Cells by application and environment. */
+type Cells = Map<string, StatusCell>
+interface Place {
+  app: string
+  environment: string
+}
+const keyOf = ({ app, environment }: Place) => `${app} ${environment}`
+
+async function currentCells(db: Kysely<Schema>, { app, environment }: StatusQuery): Promise<Cells> {
+  let query = db
+    .selectFrom('current_deployments as now')
+    .innerJoin('deployments as d', 'd.number', 'now.number')
+    .select(['now.app', 'now.environment', 'd.id', 'd.version', 'd.digest', 'd.config_revision'])
+    .select(['d.kind', 'd.started_by', 'd.started_at', 'd.finished_at', 'd.verified'])
+  if (app !== undefined) query = query.where('now.app', '=', app)
+  if (environment !== undefined) query = query.where('now.environment', '=', environment)
+  const rows = await query.execute()
+  return new Map(
+    rows.map((row) => [
+      keyOf(row),
+      {
+        app: row.app,
+        environment: row.environment,
+        current: {
+          deployment: row.id,
+          version: row.version,
+          digest: row.digest as Digest,
+          configRevision: row.config_revision,
+          kind: row.kind as DeploymentKind,
+          by: row.started_by,
+          since: row.finished_at ?? row.started_at,
+          verified: row.verified === 1,
+        },
+        ...{ behind: 0, bad: undefined, lock: undefined, underway: undefined },
+      },
+    ]),
+  )
+}
+
+/** Deployments that have not ended, and locks; there are few of both at any time. */
+async function addUnderway(
+  db: Kysely<Schema>,
+  { app, environment }: StatusQuery,
+  cells: Cells,
+  moment: string,
+): Promise<void> {
+  const cellOf = (place: Place): StatusCell => {
+    const key = keyOf(place)
+    const found = cells.get(key) ?? {
+      ...{ app: place.app, environment: place.environment, current: undefined, behind: 0 },
+      ...{ bad: undefined, lock: undefined, underway: undefined },
+    }
+    cells.set(key, found)
+    return found
+  }
+  const wanted = (place: Place) =>
+    (app ?? place.app) === place.app && (environment ?? place.environment) === place.environment
+  const locks = await db.selectFrom('locks').selectAll().where('expires_at', '>', moment).execute()
+  const living = new Set(locks.map(({ token }) => token))
+  for (const lock of locks.filter(wanted)) {
+    const { owner, reason, expires_at } = lock
+    cellOf(lock).lock = { owner, reason, expiresAt: expires_at }
+  }
+  const running = await db
+    .selectFrom('deployments')
+    .select(['app', 'environment', 'id', 'version', 'started_by', 'started_at', 'lock_token'])
+    .where('state', '=', 'running')
+    .orderBy('number')
+    .execute()
+  for (const row of running.filter(wanted)) {
+    const lost = row.lock_token !== null && !living.has(row.lock_token)
+    const state: DeploymentState = lost ? 'abandoned' : 'running'
+    const { id, version, started_by, started_at } = row
+    cellOf(row).underway = { deployment: id, version, by: started_by, since: started_at, state }
+  }
+}
+
+/** How many releases were recorded after the one that runs. */
+async function addBehind(
+  db: Kysely<Schema>,
+  { app, environment }: StatusQuery,
+  cells: Cells,
+): Promise<void> {
+  let query = db
+    .selectFrom('current_deployments as now')
+    .innerJoin('deployments as d', 'd.number', 'now.number')
+    .innerJoin('releases as ours', (join) =>
+      join.onRef('ours.app', '=', 'd.app').onRef('ours.version', '=', 'd.version'),
+    )
+    .innerJoin('releases as newer', (join) =>
+      join.onRef('newer.app', '=', 'ours.app').onRef('newer.number', '>', 'ours.number'),
+    )
+    .select(['now.app', 'now.environment', (row) => row.fn.countAll().as('releases')])
+    .groupBy(['now.app', 'now.environment'])
+  if (app !== undefined) query = query.where('now.app', '=', app)
+  if (environment !== undefined) query = query.where('now.environment', '=', environment)
+  for (const row of await query.execute()) {
+    const cell = cells.get(keyOf(row))
+    if (cell) cell.behind = Number(row.releases)
+  }
+}
+
+/** Marks of the releases that run; of several the newest counts. */
+async function addMarks(db: Kysely<Schema>, cells: Cells): Promise<void> {
+  const rows = await db
+    .selectFrom('marks as m')
+    .innerJoin('current_deployments as now', (join) =>
+      join.onRef('now.app', '=', 'm.app').onRef('now.environment', '=', 'm.environment'),
+    )
+    .innerJoin('deployments as d', 'd.number', 'now.number')
+    .select(['m.app', 'm.environment', 'm.bad', 'm.marked_by', 'm.reason', 'm.marked_at'])
+    .whereRef('m.version', '=', 'd.version')
+    .orderBy('m.number')
+    .execute()
+  for (const row of rows) {
+    const cell = cells.get(keyOf(row))
+    if (!cell) continue
+    const { marked_by: by, reason, marked_at: at } = row
+    cell.bad = row.bad === 1 ? { by, reason, at } : undefined
+  }
+}
