@@ -69,7 +69,7 @@ export async function selectPage(db: Kysely<Schema>, query: HistoryQuery, moment
 }
 
 /** The lowest number started since then: history is read by number, which counts the same way. */
-async function firstSince(db: Kysely<Schema>, since: string): Promise<number | undefined> {
+export async function firstSince(db: Kysely<Schema>, since: string): Promise<number | undefined> {
   const row = await db
     .selectFrom('deployments')
     .select('number')
