@@ -65,7 +65,7 @@ function row(one: Measures): string {
   const share = Math.round((one.failureRate ?? 0) * 100)
   return `<tr><th scope="row">${escapeHtml(one.app)}</th><td>${one.deployments}</td>
 <td>${perWeek(one.frequency)}</td><td>${span(one.leadTime)}</td>
-<td><span class="bar"><span style="width:${share}%"></span></span> ${percent(one.failureRate)}</td>
+<td><span class="bar"><span style="width:${share}%"></span></span> <span class="share">${percent(one.failureRate)}</span></td>
 <td>${span(one.restoreTime)}</td><td>${one.rollbacks}</td></tr>`
 }
 
@@ -98,16 +98,18 @@ function chart(deliveries: readonly Delivery[], since: string, until: string): s
   })
   const label = (x: number, y: number, anchor: string, text: string) =>
     `<text x="${x}" y="${y}" text-anchor="${anchor}">${escapeHtml(text)}</text>`
-  const days = [bars.at(0), bars.at(-1)].map((bar) =>
+  const [first = '', last = ''] = [bars.at(0), bars.at(-1)].map((bar) =>
     new Date(bar?.from ?? 0).toISOString().slice(0, 10),
   )
+  const days = Math.ceil((Date.parse(until) - Date.parse(since)) / DAY / bars.length)
   return `<svg viewBox="0 0 ${WIDTH} ${HEIGHT}" role="img" aria-label="Deployments over time">
 <line x1="${LEFT}" y1="${HEIGHT - BOTTOM}" x2="${WIDTH}" y2="${HEIGHT - BOTTOM}" class="axis"/>
 ${label(LEFT - 6, 14, 'end', `${most}`)}${label(LEFT - 6, HEIGHT - BOTTOM, 'end', '0')}
-${label(LEFT, HEIGHT - 6, 'start', days[0] ?? '')}${label(WIDTH, HEIGHT - 6, 'end', days[1] ?? '')}
+${label(LEFT, HEIGHT - 6, 'start', first)}${label(WIDTH, HEIGHT - 6, 'end', last)}
 ${drawn.join('\n')}
 </svg>
-<p class="key"><span class="good"></span> succeeded <span class="bad"></span> failed or abandoned</p>`
+<p class="key"><span class="good"></span> succeeded <span class="bad"></span> failed or abandoned;
+each bar is ${plural(days, 'day')}</p>`
 }
 
 function barsOf(deliveries: readonly Delivery[], begin: number, end: number): Bar[] {
@@ -156,7 +158,7 @@ svg { width: 100%; height: auto } svg text { font: 11px system-ui, sans-serif; f
 .key { color: var(--dim); font-size: .85rem; margin: .2rem 0 1rem }
 .key span { display: inline-block; width: .7rem; height: .7rem; margin: 0 .3rem 0 .8rem } .key span:first-child { margin-left: 0 }
 .key .good { background: var(--good) } .key .bad { background: var(--bad) }
-.bar { display: inline-block; width: 4rem; height: .5rem; background: var(--line); vertical-align: middle } .bar span { display: block; height: 100%; background: var(--bad) }
+.bar { display: inline-block; width: 4rem; height: .5rem; background: var(--line); vertical-align: middle } .share { display: inline-block; min-width: 3.2em } .bar span { display: block; height: 100%; background: var(--bad) }
 dt { font-weight: 600; margin-top: .6rem } dd { margin: 0; color: var(--dim) }
 @media print { body { margin: 0; max-width: none } section { break-inside: avoid } }
 `
