@@ -7,6 +7,7 @@ import { errorCodeOf, StepError } from './core/errors.ts'
 import { issueLines, objectName } from './core/schema.ts'
 import type { Secrets } from './core/secrets.ts'
 import { type GateSettings, gateSettings } from './gate/settings.ts'
+import { gitlabSettings } from './gitlab/settings.ts'
 import { identitySettings } from './identity/settings.ts'
 import { imageSettings, warSettings } from './image/settings.ts'
 import { ledgerSettings } from './ledger/settings.ts'
@@ -56,6 +57,7 @@ export const settingsSchema = z
       .optional(),
     'config-key': configKeySettings.optional(),
     identity: identitySettings.optional(),
+    gitlab: gitlabSettings.optional().describe('The project on GitLab'),
     container: containerSettings.optional(),
     environments: z.record(objectName, environmentSettings).default({}),
   })

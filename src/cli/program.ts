@@ -8,6 +8,7 @@ import { runStep } from '../steps/inputs.ts'
 import type { Step } from '../steps/step.ts'
 import { addExample, type Perform } from './command.ts'
 import { addConfigCommands } from './config/commands.ts'
+import { addGitlabCommands } from './gitlab.ts'
 import { addHostCommands } from './hosts.ts'
 import { addLedgerCommands } from './ledger/commands.ts'
 import { addLockCommands } from './lock-commands.ts'
@@ -51,6 +52,7 @@ export async function runProgram(surroundings: Surroundings): Promise<number> {
   addLockCommands(program, perform)
   addConfigCommands(program, perform, surroundings.person)
   addHostCommands(program, perform, surroundings.person)
+  addGitlabCommands(program, perform, surroundings.person)
   addDemo(program, perform)
   try {
     await program.parseAsync([...argv], { from: 'user' })

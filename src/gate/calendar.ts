@@ -1,7 +1,6 @@
 /** Days and times of a time zone, by the zone data that Node carries. Instants are milliseconds. */
 
 export const WEEKDAYS = ['mon', 'tue', 'wed', 'thu', 'fri', 'sat', 'sun'] as const
-export type Weekday = (typeof WEEKDAYS)[number]
 
 export const MINUTE = 60_000
 export const DAY = 24 * 60 * MINUTE

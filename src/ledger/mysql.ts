@@ -3,7 +3,7 @@ import type { Kysely } from 'kysely'
 import { throwIfCancelled } from '../core/errors.ts'
 import { ledgerError, patiently } from './access.ts'
 import type { Ledger } from './ledger.ts'
-import { migrate } from './migrations/migrate.ts'
+import { isMigrated, migrate } from './migrations/migrate.ts'
 import { type MysqlAddress, parseMysqlAddress, type TlsFiles } from './mysql-address.ts'
 import { contended, refusesChanges, translateMysql } from './mysql-faults.ts'
 import { createLedger } from './records.ts'
@@ -22,6 +22,7 @@ export interface MysqlLedgerOptions {
 
 const PATIENCE = 15_000
 const SILENCE = 30_000
+const MIGRATING = 6 * 3_600_000
 
 /**
  * The ledger in a database of its own on MySQL 8 or MariaDB 10.5 and later:
@@ -42,7 +43,13 @@ export async function openMysqlLedger(
     const tableOptions = sql`engine = InnoDB default charset = utf8mb4 collate = utf8mb4_bin`
     const patience = PATIENCE
     const schema = { name, tableOptions, refusesChanges }
-    await patiently({ contended, patience }, () => migrate(db, schema), signal)
+    if (!(await isMigrated(db, name))) {
+      // An index on a large table takes its time, and the server says nothing meanwhile.
+      const patient = await connect(address, MIGRATING)
+      await patiently({ contended, patience }, () => migrate(patient, schema), signal).finally(() =>
+        patient.destroy(),
+      )
+    }
     return createLedger({
       db,
       name,

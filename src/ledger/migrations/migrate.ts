@@ -37,6 +37,12 @@ function mayNotMigrate(name: string, done: readonly string[], all: object): Step
   )
 }
 
+/** Whether a database has the newest schema. */
+export async function isMigrated(db: Kysely<Schema>, name: string): Promise<boolean> {
+  const done = await checkedMigrations(db, name)
+  return done.length === Object.keys(allMigrations(undefined)).length
+}
+
 /** The migrations a database has had. Refuses, by reading alone, what is no ledger or a newer one. */
 export async function checkedMigrations(db: Kysely<Schema>, name: string): Promise<string[]> {
   const known = Object.keys(allMigrations(undefined))

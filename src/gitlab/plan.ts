@@ -1,0 +1,75 @@
+import { type ActualThing, keyOf, secretFields, type Thing, type Value } from './things.ts'
+
+export type Action =
+  | { do: 'create'; thing: Thing }
+  | { do: 'change'; thing: Thing; actual: ActualThing; changes: string[] }
+  | { do: 'delete'; actual: ActualThing }
+
+export interface Plan {
+  actions: Action[]
+  /** What a person should know: what is left alone, and what cannot be done there. */
+  notices: string[]
+}
+
+export interface PlanOptions {
+  /** Keys of the things that crosscloud made. */
+  managed: ReadonlySet<string>
+  /** Deletes what crosscloud made and nobody asks for any more. */
+  prune: boolean
+  /** Sets secrets again that GitLab does not tell. */
+  secrets: boolean
+}
+
+/** What must be done for the project to be as it shall be. The same again gives no action. */
+export function planActions(
+  desired: readonly Thing[],
+  actual: readonly ActualThing[],
+  { managed, prune, secrets }: PlanOptions,
+): Plan {
+  const found = new Map(actual.map((thing) => [keyOf(thing), thing]))
+  const wanted = new Set(desired.map(keyOf))
+  const actions: Action[] = []
+  const notices: string[] = []
+  for (const thing of desired) {
+    const there = found.get(keyOf(thing))
+    if (!there) {
+      actions.push({ do: 'create', thing })
+      continue
+    }
+    const changes = changesOf(thing, there)
+    const again = secrets ? Object.keys(thing.hidden ?? {}) : []
+    const all = [...changes, ...again.map((name) => `${name}: set again`)]
+    if (all.length > 0) actions.push({ do: 'change', thing, actual: there, changes: all })
+  }
+  for (const thing of actual) {
+    const key = keyOf(thing)
+    if (wanted.has(key) || !managed.has(key)) continue
+    if (prune) actions.push({ do: 'delete', actual: thing })
+    else notices.push(`${key} is not asked for any more; --prune deletes it`)
+  }
+  return { actions, notices }
+}
+
+function changesOf(thing: Thing, there: ActualThing): string[] {
+  return Object.entries(thing.fields).flatMap(([name, value]) => {
+    const before = there.fields[name] ?? null
+    if (JSON.stringify(before) === JSON.stringify(value)) return []
+    if (secretFields.has(name)) return [`${name}: another one`]
+    return [`${name}: ${show(before)} → ${show(value)}`]
+  })
+}
+
+function show(value: Value): string {
+  return value === null || value === ''
+    ? 'none'
+    : typeof value === 'string'
+      ? value
+      : JSON.stringify(value)
+}
+
+/** `+ variable LEDGER_PASSWORD`, `~ environment test: url: none → https://…`, `- webhook …` */
+export function actionLines(action: Action): string[] {
+  if (action.do === 'create') return [`+ ${keyOf(action.thing)}`]
+  if (action.do === 'delete') return [`- ${keyOf(action.actual)}`]
+  return action.changes.map((change) => `~ ${keyOf(action.thing)}: ${change}`)
+}

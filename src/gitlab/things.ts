@@ -1,0 +1,40 @@
+/** What a project on GitLab is set up with. */
+export const kinds = [
+  'environment',
+  'protected environment',
+  'variable',
+  'protected branch',
+  'protected tag',
+  'webhook',
+  'resource group',
+] as const
+export type Kind = (typeof kinds)[number]
+
+export type Value = string | number | boolean | null | readonly Value[] | { [name: string]: Value }
+
+/** One thing, as it shall be or as it is. */
+export interface Thing {
+  kind: Kind
+  /** Unique among its kind, as people call it. */
+  name: string
+  /** What is compared. */
+  fields: Record<string, Value>
+  /** What GitLab never tells again: set when it is made, and when asked. Never shown. */
+  hidden?: Record<string, string>
+}
+
+export interface ActualThing extends Thing {
+  /** What GitLab calls it by. */
+  id: string | number
+  /** Of the parts of a protected environment, which are changed one by one. */
+  hiddenIds?: { deployerIds: number[]; approvalIds: number[] }
+}
+
+export const keyOf = ({ kind, name }: Pick<Thing, 'kind' | 'name'>): string => `${kind} ${name}`
+
+/** A variable may be there once for each environment. */
+export const variableName = (key: string, scope: string): string =>
+  scope === '*' ? key : `${key} for ${scope}`
+
+/** Fields whose values are shown to nobody. */
+export const secretFields = new Set(['value'])
