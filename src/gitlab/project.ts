@@ -61,7 +61,11 @@ export function openProject(client: GitlabClient, project: string): Project {
       )
     },
     async remove(actual) {
-      await ask(`deleting ${actual.kind} ${actual.name}`, () => keepers[actual.kind].remove(actual))
+      const work = () => keepers[actual.kind].remove(actual)
+      await ask(`deleting ${actual.kind} ${actual.name}`, work).catch((error: unknown) => {
+        // Gone already: the answer to a first try was lost.
+        if (toStepError(error).code !== 'NOT_FOUND') throw error
+      })
     },
     async remember(managed) {
       const value = JSON.stringify([...managed].sort())

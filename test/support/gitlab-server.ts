@@ -52,7 +52,7 @@ export async function startGitlab(
   let id = 100
   const server = createServer(async (request, response) => {
     const answer = (status: number, body?: unknown) => {
-      response.writeHead(status, { 'content-type': 'application/json' })
+      response.writeHead(status, status === 204 ? {} : { 'content-type': 'application/json' })
       response.end(body === undefined ? undefined : JSON.stringify(body))
     }
     const body = await readBody(request)
