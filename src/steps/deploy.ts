@@ -1,6 +1,6 @@
 import { z } from 'zod'
 import { duration } from '../core/schema.ts'
-import { deployedOutputs, summarize } from './deployed.ts'
+import { deployedOutputs, nextLines, summarize } from './deployed.ts'
 import { findRelease, putOn } from './deployment.ts'
 import { withLock } from './deployment-lock.ts'
 import { releaseName } from './inputs.ts'
@@ -21,12 +21,13 @@ export const deploy = defineStep({
     lockWait: duration.optional().describe('How long to wait for another deployment: 10m'),
   }),
   outputs: deployedOutputs,
-  report: ({ release, environment, digest, warMd5, configRevision, url, containers }) => [
+  report: ({ release, environment, digest, warMd5, configRevision, url, containers, next }) => [
     `${release} runs in ${environment}`,
     `Image    ${digest}`,
     `WAR MD5  ${warMd5}, compared in ${containers.map(({ host }) => host).join(', ')}`,
     `Config   ${configRevision}`,
     ...(url ? [`Address  ${url}`] : []),
+    ...nextLines(next),
   ],
   async run({ release: name, env, reason, force, lockWait = 0 }, context) {
     const environment = await context.environment(env)
@@ -34,8 +35,9 @@ export const deploy = defineStep({
     const request = { kind: 'deploy' as const, release, environment, reason, force }
     const { app } = release
     const place = { app, environment: env, reason: reason || 'deploy', patience: lockWait }
+    const settings = await context.settings()
     return withLock(place, context, async (lock) =>
-      summarize(request, await putOn(request, lock, context)),
+      summarize(request, await putOn(request, lock, context), settings),
     )
   },
 })

@@ -1,4 +1,5 @@
 import { z } from 'zod'
+import type { Settings } from '../settings.ts'
 import type { Deployed, DeploymentRequest } from './deployment.ts'
 import { formatRelease } from './inputs.ts'
 
@@ -12,6 +13,7 @@ export const deployedOutputs = z.object({
   configRevision: z.string().describe('Config revision it was rendered from'),
   verified: z.boolean().describe('Whether every file was compared'),
   url: z.string().optional().describe('Where it answers'),
+  next: z.string().optional().describe('Environment that a release goes to from here'),
   containers: z
     .array(
       z.object({
@@ -24,9 +26,20 @@ export const deployedOutputs = z.object({
     .describe('The containers that run now'),
 })
 
+/** What a tester may do next, in the job's log. */
+export function nextLines(next: string | undefined): string[] {
+  if (next === undefined) return []
+  return [`Next     ${next}: click promote-to-${next}, or run: crosscloud promote --to ${next}`]
+}
+
+export function nextAfter(name: string, { environments }: Settings): string | undefined {
+  return Object.keys(environments).find((next) => environments[next]?.from === name)
+}
+
 export function summarize(
   { release, environment }: DeploymentRequest,
   { deployment, warMd5, results }: Deployed,
+  settings: Settings,
 ): z.output<typeof deployedOutputs> {
   return {
     release: formatRelease(release),
@@ -37,6 +50,7 @@ export function summarize(
     configRevision: deployment.configRevision,
     verified: true,
     url: environment.url ?? results[0]?.url,
+    next: nextAfter(environment.name, settings),
     containers: results.map(({ host, containerId, url, silence }) => ({
       ...{ host, containerId, url, silence },
     })),

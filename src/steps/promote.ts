@@ -3,6 +3,7 @@ import { StepError } from '../core/errors.ts'
 import type { Release } from '../ledger/ledger.ts'
 import { formatReference, withTag } from '../registry/reference.ts'
 import type { EnvironmentSettings } from '../settings.ts'
+import { nextLines } from './deployed.ts'
 import { findRelease } from './deployment.ts'
 import { identifyDeployer, passGate } from './gate.ts'
 import { callStep, formatRelease, imageByDigest, lockWaitInput, releaseName } from './inputs.ts'
@@ -43,14 +44,21 @@ export const promote = defineStep({
     deployment: z.string().optional().describe('Identifier of the deployment in the ledger'),
     verified: z.boolean().describe('Whether every file in the containers was compared'),
     url: z.string().optional().describe('Where it answers'),
+    next: z.string().optional().describe('Environment that a release goes to from here'),
+    gated: z
+      .boolean()
+      .optional()
+      .describe('Whether somebody must approve it before it is deployed'),
   }),
-  report: ({ release, environment, deployment, digest, warMd5, url }) => [
+  report: ({ release, environment, deployment, digest, warMd5, url, next, gated }) => [
     deployment
       ? `${release} runs in ${environment}, unchanged`
       : `${release} is ready for ${environment}, unchanged, and its config is complete`,
     `Image    ${digest}`,
     `WAR MD5  ${warMd5}`,
     ...(url ? [`Address  ${url}`] : []),
+    ...(gated ? [`Next     somebody who may clicks gate-${environment}; then it is deployed`] : []),
+    ...nextLines(next),
   ],
   async run({ release: name, to, reason, force, lockWait, deploy }, context) {
     const target = await context.environment(to)
@@ -88,7 +96,8 @@ export const promote = defineStep({
 async function makeReady(release: Release, target: EnvironmentSettings, context: Context) {
   const given = { env: target.name, release: formatRelease(release), check: true }
   const { configRevision } = await callStep(renderConfig, given, context)
-  return { configRevision, verified: false, deployment: undefined, url: undefined }
+  const gated = target.gate !== undefined
+  return { configRevision, verified: false, gated }
 }
 
 async function sourceOf(

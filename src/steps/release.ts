@@ -6,6 +6,7 @@ import { formatRepository } from '../registry/reference.ts'
 import { bakeImage } from './bake-image.ts'
 import { buildWar } from './build-war.ts'
 import { deploy } from './deploy.ts'
+import { nextLines } from './deployed.ts'
 import { callStep, formatRelease, lockWaitInput } from './inputs.ts'
 import { pushImage } from './push-image.ts'
 import { type Context, defineStep } from './step.ts'
@@ -34,14 +35,16 @@ export const release = defineStep({
     deployment: z.string().optional().describe('Identifier of the deployment in the ledger'),
     verified: z.boolean().describe('Whether every file in the containers was compared'),
     url: z.string().optional().describe('Where it answers'),
+    next: z.string().optional().describe('Environment that a release goes to from here'),
   }),
-  report: ({ release: name, environment, digest, warMd5, verified, url }) => [
+  report: ({ release: name, environment, digest, warMd5, verified, url, next }) => [
     verified
       ? `${name} runs in ${environment}, and is what was built`
       : `${name} is pushed for ${environment}; it was not deployed`,
     `Image    ${digest}`,
     `WAR MD5  ${warMd5}`,
     ...(url ? [`Address  ${url}`] : []),
+    ...nextLines(next),
   ],
   async run({ env, version: asked, reason, lockWait, deploy: wanted }, context) {
     const environment = await context.environment(env)
@@ -80,8 +83,8 @@ export const release = defineStep({
 export async function deployAndVerify(given: z.input<typeof deploy.inputs>, context: Context) {
   const deployed = await callStep(deploy, given, context)
   await callStep(verifyMd5, { env: given.env, release: given.release }, context)
-  const { configRevision, deployment, url, containers } = deployed
-  return { configRevision, deployment, url, containers, verified: true }
+  const { configRevision, deployment, url, next } = deployed
+  return { configRevision, deployment, url, next, verified: true }
 }
 
 /** The tag the commit has, without a leading `v`. */

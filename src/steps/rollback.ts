@@ -44,7 +44,8 @@ export const rollback = defineStep({
   async run({ env, to, config, reason, force, lockWait = 0 }, context) {
     const environment = await context.environment(env)
     const ledger = await context.ledger()
-    const { app } = await context.settings()
+    const settings = await context.settings()
+    const { app } = settings
     const place = { app, environment: env, reason: `rollback: ${reason}`, patience: lockWait }
     return withLock(place, context, async (lock) => {
       const current = await findCurrent(app, env, ledger)
@@ -60,7 +61,8 @@ export const rollback = defineStep({
       const left = formatRelease(current)
       context.log.info(`${env}: from ${left} back to ${formatRelease(target)}, as ${target.id} was`)
       if (current.version !== target.version) await markBad(current, reason, context)
-      return { ...summarize(request, await putOn(request, lock, context)), left, config }
+      const deployed = await putOn(request, lock, context)
+      return { ...summarize(request, deployed, settings), left, config }
     })
   },
 })
