@@ -16,7 +16,7 @@ const { env } = process
 const given = Object.entries(env).filter(([name, value]) => /^CROSSCLOUD_/.test(name) && value)
 appendFileSync('calls.log', JSON.stringify({
   args: process.argv.slice(2),
-  variables: Object.fromEntries(given.filter(([name]) => name !== 'CROSSCLOUD_COMMAND')),
+  variables: Object.fromEntries(given.filter(([name]) => !/_COMMAND$|_CACHE$/.test(name))),
 }) + '\\n')
 if (existsSync('fail-' + step)) process.exit(75)
 const outputs = {

@@ -1,6 +1,6 @@
 import { existsSync } from 'node:fs'
-import { readdir, readFile } from 'node:fs/promises'
-import { join } from 'node:path'
+import { chmod, readdir, readFile } from 'node:fs/promises'
+import { delimiter, join } from 'node:path'
 import { fileURLToPath } from 'node:url'
 import { Ajv } from 'ajv'
 import addFormats from 'ajv-formats'
@@ -72,23 +72,66 @@ await t.test("headers and bodies pass GitLab's own schema", { skip: noSchema }, 
   }
 })
 
-await t.test('shell metacharacters in an input stay its value', async (t) => {
-  const nasty = `a b; touch pwned $(touch pwned2) \`touch pwned3\` "q" & | > x`
-  const folder = t.testdir({
-    'dump.mjs': `import { writeFileSync } from 'node:fs'
-writeFileSync('dump.json', JSON.stringify({ args: process.argv.slice(2), env: process.env }))
-writeFileSync('crosscloud.env', '')`,
-  })
-  await makeRepository(folder, {
-    template: 'push-image',
-    inputs: { crosscloud: 'node dump.mjs', reason: nasty, tag: '1.0.0' },
-  })
-  const { ok, output } = await runGitlab(folder, ['push-image'])
-  t.ok(ok, output)
-  const { args, env } = JSON.parse(await readFile(join(folder, 'dump.json'), 'utf8'))
-  t.strictSame(args, ['push-image', '--dotenv', 'crosscloud.env'])
-  t.equal(env.CROSSCLOUD_REASON, nasty)
-  t.equal(env.CROSSCLOUD_TAG, '1.0.0')
-  t.equal(env.CROSSCLOUD_OVERWRITE, '', 'what is not given stays empty')
-  t.notOk((await readdir(folder)).some((name) => name.startsWith('pwned')))
+/** Inputs that say where a job stands in the pipeline; GitLab itself reads them. */
+const structural =
+  /^(stage|.*-stage|job-prefix|job-image|branch|crosscloud|after|to|env|environments?|test|auto-stop-in)$/
+const NASTY = `a b; touch pwned $(touch pwned2) \`touch pwned3\` "q" & | > x`
+
+await t.test('shell metacharacters in an input stay its value, in every job', async (t) => {
+  for (const name of names) {
+    const [header] = parseAllDocuments(await readFile(template(name), 'utf8'))
+    const inputs = Object.entries<{
+      default?: unknown
+      type?: string
+      options?: unknown
+      regex?: string
+    }>(header?.toJS().spec.inputs)
+    const free = inputs.filter(
+      ([input, { type = 'string', options, regex }]) =>
+        type === 'string' && !options && !regex && !structural.test(input),
+    )
+    const required = inputs.filter(([, input]) => input.default === undefined)
+    const folder = t.testdir({ bin: { mvn: '#!/bin/sh\n' } })
+    await chmod(join(folder, 'bin', 'mvn'), 0o755)
+    await makeRepository(folder, {
+      template: name,
+      inputs: {
+        ...Object.fromEntries(required.map(([input]) => [input, 'staging'])),
+        ...Object.fromEntries(free.map(([input]) => [input, NASTY])),
+        crosscloud: 'node dump.mjs',
+      },
+      files: {
+        'before.yml': 'staging: { script: ["true"] }\n',
+        'dump.mjs': `import { appendFileSync, writeFileSync } from 'node:fs'
+const { env } = process
+const given = Object.entries(env).filter(([name]) => name.startsWith('CROSSCLOUD_'))
+appendFileSync('dump.log', JSON.stringify({ args: process.argv.slice(2), ...Object.fromEntries(given) }) + '\\n')
+writeFileSync('crosscloud.env', '')
+writeFileSync('crosscloud-verify.xml', '<x/>')`,
+      },
+    })
+    const env = { PATH: `${join(folder, 'bin')}${delimiter}${process.env.PATH}` }
+    const request = ['--variable', 'CI_MERGE_REQUEST_IID=12']
+    const { stdout, output } = await runGitlab(folder, [...request, '--list-json'], env)
+    const jobs = (JSON.parse(stdout || '[]') as { name: string }[]).map((job) => job.name)
+    t.ok(jobs.length > 1, `${name}: ${output}`)
+    for (const job of jobs.filter((one) => one !== 'staging')) {
+      const ran = await runGitlab(folder, [...request, job], env)
+      t.match(ran.output, job, ran.output)
+    }
+    const calls = (await readFile(join(folder, 'dump.log'), 'utf8')).trim().split('\n')
+    t.ok(calls.length >= jobs.length - 1, `${name}: every job ran`)
+    for (const call of calls) {
+      const { args, ...variables } = JSON.parse(call) as { args: string[] } & Record<string, string>
+      t.notMatch(args.join(' '), 'pwned', `${name}: ${args.join(' ')}`)
+      for (const [variable, value] of Object.entries(variables)) {
+        if (value.includes('pwned')) t.equal(value, NASTY, `${name}: ${variable}`)
+      }
+    }
+    const files = await readdir(folder)
+    t.notOk(
+      files.some((file) => file.startsWith('pwned')),
+      `${name}: ${free.length} inputs`,
+    )
+  }
 })
