@@ -102,6 +102,17 @@ export function createContext(options: ContextOptions): OpenContext {
         hide: secrets.add,
       })
     },
+    platformApprovals: async (jobId, environment) => {
+      const { gitlab } = await settings()
+      const token = variables.GITLAB_TOKEN
+      if (!gitlab || !token) return []
+      secrets.add(token)
+      const { readApprovals } = await import('./gitlab/approvals.ts')
+      return readApprovals(
+        { url: gitlab.url, token, signal },
+        { project: gitlab.project, environment, jobId },
+      )
+    },
     cacheFolder: cacheFolder(variables),
     codeCacheFolder: join(ownCacheFolder(variables), 'code'),
     variable: (name) => variables[name],

@@ -96,6 +96,10 @@ export const gateSettings = z.strictObject({
     .boolean()
     .default(true)
     .describe('Whether a release must have been verified in the environment before'),
+  'platform-approvals': z
+    .boolean()
+    .default(false)
+    .describe("Whether GitLab's own approvals of the deployment job count as well (Premium)"),
   freeze: z.array(freezeWindow).default([]).describe('When nothing is deployed'),
 })
 

@@ -10,6 +10,8 @@ export interface Who {
   groups: readonly string[]
   /** The issuer of the token that says so, or `unverified`. */
   identity: string
+  /** The job that speaks and its commit, as the token says. */
+  job?: { id: string; sha: string | undefined } | undefined
 }
 
 export interface WhoOptions {
@@ -53,7 +55,8 @@ export async function identify(
     { ...rules, environment, 'first-attempt': strict },
     { signal, ca },
   )
-  return { login: found.login, groups: found.groups, identity: found.issuer }
+  const job = found.jobId === undefined ? undefined : { id: found.jobId, sha: found.sha }
+  return { login: found.login, groups: found.groups, identity: found.issuer, job }
 }
 
 async function findToken(

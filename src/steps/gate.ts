@@ -21,19 +21,51 @@ export function identifyDeployer(
 
 /** GATE_CLOSED with all that is missing; else the ids of the approvals that opened the gate. */
 export async function passGate(passage: Passage, who: Who, context: Context): Promise<string[]> {
-  const judgement = await judge(passage, who, [], context)
+  const platform = await platformWords(passage, who, context)
+  const judgement = await judge(passage, who, platform, context)
   if (judgement === undefined) return []
   const name = formatRelease(passage.release)
   const { environment } = passage
   if (judgement.open) {
     const by = judgement.counted.map((one) => one.by).join(', ')
     context.log.info(`the gate of ${environment.name} is open for ${name}${by && `, by ${by}`}`)
-    return judgement.counted.map(({ id }) => id)
+    return await idsOf(judgement.counted, await context.ledger())
   }
   const title = `the gate of ${environment.name} is closed for ${name}`
   throw new StepError('GATE_CLOSED', [title, ...judgement.problems].join('\n'), {
     hint: `${judgement.mayApprove} may approve. Then run this job again.`,
   })
+}
+
+/** Words that the ledger does not have yet. */
+const ELSEWHERE = 'elsewhere'
+
+/** The ledger keeps what was said on GitLab as soon as it let a deployment in. */
+async function idsOf(counted: readonly Approval[], ledger: Ledger): Promise<string[]> {
+  const ids: string[] = []
+  for (const { id, at: _at, ...word } of counted) {
+    ids.push(id === ELSEWHERE ? (await ledger.recordApproval(word)).id : id)
+  }
+  return ids
+}
+
+/**
+ * GitLab's own approvals of this very job. Which job that is, and of which commit, its signed token
+ * tells; a job that was turned on another release than its commit's gets none.
+ */
+async function platformWords(
+  { release, environment }: Passage,
+  { job, identity }: Who,
+  context: Context,
+): Promise<Approval[]> {
+  if (!environment.gate?.['platform-approvals'] || job === undefined) return []
+  if (release.commit === undefined || release.commit !== job.sha) return []
+  const words = await context.platformApprovals(job.id, environment.name)
+  return words.map(({ by, decision, reason, at }) => ({
+    ...{ id: ELSEWHERE, app: release.app, environment: environment.name, version: release.version },
+    ...{ digest: release.digest, decision, by, groups: [], reason, at },
+    identity: `${identity}, approved there`,
+  }))
 }
 
 /** How the gate stands, with approvals that are about to be given; undefined where there is none. */

@@ -3,6 +3,7 @@ import type { KeyRing } from '../config/seal.ts'
 import type { ConfigStore } from '../config/store.ts'
 import type { Log } from '../core/log.ts'
 import type { Secrets } from '../core/secrets.ts'
+import type { PlatformApproval } from '../gitlab/approvals.ts'
 import type { Who } from '../identity/who.ts'
 import type { Journal } from '../ledger/journal.ts'
 import type { Ledger } from '../ledger/ledger.ts'
@@ -37,6 +38,8 @@ export interface Context {
   readonly actor: Actor
   /** Who does this in an environment, by a signed token where crosscloud.yml asks for one. */
   identify(environment: string, how: { required: boolean; strict: boolean }): Promise<Who>
+  /** What people said of a deployment job on GitLab itself. */
+  platformApprovals(jobId: string, environment: string): Promise<PlatformApproval[]>
   /** Folder for caches that may be deleted at any time. */
   readonly cacheFolder: string
   /**

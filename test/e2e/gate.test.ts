@@ -1,8 +1,11 @@
 import t from 'tap'
 import { gitlabClaims, startIssuer } from '../identity/issuer.ts'
 import { noEngine } from '../support/engine.ts'
+import { startGitlab, TOKEN } from '../support/gitlab-server.ts'
 import { runHere } from '../support/program.ts'
 import { buildTown, type Town } from '../support/town.ts'
+
+const SHA = '0123456789abcdef0123456789abcdef01234567'
 
 const skip = noEngine('docker-registry', 'gcc')
 if (skip) t.test('the gate of production', { skip }, async () => {})
@@ -10,13 +13,15 @@ else await gate(await buildTown(t))
 
 async function gate(town: Town): Promise<void> {
   const issuer = await startIssuer(t)
+  const gitlab = await startGitlab(t, { project: 'team/webapi' })
   const production = `  production:
     from: test
     image: "${town.repository}-production"
     config: "file:config/test.yaml"
     hosts: { app-01: "${town.engine.address}" }
-    gate: { approvals: 1, approvers: [ops-li, dev-zhang, "group:team/ops"] }
-identity: { issuer: "${issuer.url}", audience: crosscloud, project: team/webapi }`
+    gate: { approvals: 1, approvers: [ops-li, dev-zhang, "group:team/ops"], platform-approvals: true }
+identity: { issuer: "${issuer.url}", audience: crosscloud, project: team/webapi }
+gitlab: { url: "${gitlab.url}", project: team/webapi }`
   await town.settle('sqlite:ledger.db', production)
   const people = { author: 'dev-zhang', ci: 'gitlab-ci' }
   /** A job of somebody, with the variables and the token that GitLab gives it. */
@@ -32,13 +37,14 @@ identity: { issuer: "${issuer.url}", audience: crosscloud, project: team/webapi 
       ...town.variables,
       // Whatever a job may say of itself is not believed.
       GITLAB_USER_LOGIN: 'ops-li',
+      GITLAB_TOKEN: TOKEN,
       CROSSCLOUD_ID_TOKEN: await issuer.sign(claims),
     }
     return (...args: string[]) => runHere(args, { cwd: town.folder, variables })
   }
   Object.assign(town.variables, { GITLAB_USER_LOGIN: people.ci, CI_COMMIT_AUTHOR: people.author })
   await town.release('1.0.0')
-  await town.release('1.0.1')
+  await town.release('1.0.1', SHA)
 
   const promote = ['promote', '--release', 'webapi@1.0.0', '--to', 'production']
   const approve = ['approve', '--release', 'webapi@1.0.0', '--env', 'production', '--reason', 'ok']
@@ -119,4 +125,32 @@ identity: { issuer: "${issuer.url}", audience: crosscloud, project: team/webapi 
     const nobody = await runHere(promote, { cwd: town.folder, variables: town.variables })
     t.match(nobody, { code: 1, stderr: /no signed ID token/ })
   })
+
+  await t.test(
+    "GitLab's own approval of the job counts, for the release of its commit",
+    async (t) => {
+      const test = await job('dev-zhang', 'test')
+      t.match(await test('deploy', '--release', 'webapi@1.0.1', '--env', 'test'), { code: 0 })
+      const go = ['promote', '--release', 'webapi@1.0.1', '--to', 'production']
+      const run = await job('tester-wu', 'production', { job_id: '1212', sha: SHA })
+      t.match(await run(...go), { code: 1, stderr: /needs 1 more approval/ })
+      const said = { user: { username: 'ops-li' }, status: 'approved', comment: 'fine' }
+      gitlab.tables.deployments?.push(
+        { id: 4, deployable: { id: 1211 }, approvals: [] },
+        {
+          ...{ id: 5, deployable: { id: 1212 } },
+          approvals: [{ ...said, created_at: new Date().toISOString() }],
+        },
+      )
+      const other = await job('tester-wu', 'production', { job_id: '1212', sha: 'f'.repeat(40) })
+      t.match(await other(...go), { code: 1, stderr: /needs 1 more approval/ }, 'of another commit')
+      const done = await run(...go)
+      t.match(done, { code: 0 }, done.stderr)
+      const shown = await run('show', 'webapi@1.0.1')
+      t.match(
+        shown.stdout,
+        /ops-li approved it for production \(signed by .*, approved there\): fine/,
+      )
+    },
+  )
 }

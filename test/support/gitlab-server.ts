@@ -36,7 +36,7 @@ export interface TestGitlab {
 
 const KEYS: Record<string, string> = {
   ...{ environments: 'id', variables: 'key', protected_branches: 'name', protected_tags: 'name' },
-  ...{ hooks: 'id', resource_groups: 'key', protected_environments: 'name' },
+  ...{ hooks: 'id', resource_groups: 'key', protected_environments: 'name', deployments: 'id' },
 }
 export const TOKEN = 'glpat-a-very-secret-token'
 
@@ -72,6 +72,10 @@ export async function startGitlab(
     const rows = tables[table]
     if (!rows || (table === 'protected_environments' && !premium)) {
       return answer(404, { message: '404 Not Found' })
+    }
+    if (method === 'GET' && key !== undefined) {
+      const one = rows.find((row) => String(row[KEYS[table] ?? 'id']) === key)
+      return one ? answer(200, one) : answer(404, { message: '404 Not Found' })
     }
     if (method === 'GET') return answer(200, rows)
     if (left-- <= 0) return void request.socket.destroy()

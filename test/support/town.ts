@@ -22,7 +22,7 @@ export interface Town {
   /** Writes crosscloud.yml. */
   settle(ledger: string, more?: string): Promise<void>
   /** Bakes and pushes a release, and records it. */
-  release(version: string): Promise<void>
+  release(version: string, commit?: string): Promise<void>
   context(options?: { log?: Log }): ReturnType<typeof testContext>
   /** A file inside the container, undefined when it is not there. */
   read(container: string, path: string): Promise<string | undefined>
@@ -75,11 +75,11 @@ export async function buildTown(t: Test): Promise<Town> {
           more,
         ].join('\n'),
       ),
-    async release(version) {
+    async release(version, commit) {
       const war = join(folder, `${version}.war`)
       await writeWar(war, { 'index.html': `<h1>webapi ${version}</h1>`, 'WEB-INF/web.xml': '<x/>' })
       const context = town.context()
-      const { imageFolder } = await runStep(bakeImage, { war, version }, context)
+      const { imageFolder } = await runStep(bakeImage, { war, version, commit }, context)
       await runStep(pushImage, { imageFolder, to: repository }, context)
       await context.close()
     },

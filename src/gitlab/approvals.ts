@@ -1,0 +1,54 @@
+import { type GitlabAccess, openGitlab } from './client.ts'
+
+/** One person's word on a deployment job. */
+export interface PlatformApproval {
+  by: string
+  decision: 'approved' | 'rejected'
+  reason: string | undefined
+  /** ISO 8601, UTC. */
+  at: string
+}
+
+interface Deployment {
+  id: number
+  deployable?: { id?: number } | null
+  approvals?: {
+    user?: { username?: string }
+    status?: string
+    created_at?: string
+    comment?: string | null
+  }[]
+}
+
+/** Newest first; a job's deployment is among the newest when it runs. */
+const NEWEST = 100
+
+/**
+ * What people said of a job's deployment (https://docs.gitlab.com/ci/environments/deployment_approvals/),
+ * with Premium; nobody says anything without.
+ */
+export async function readApprovals(
+  access: GitlabAccess,
+  { project, environment, jobId }: { project: string; environment: string; jobId: string },
+): Promise<PlatformApproval[]> {
+  const { api, ask } = await openGitlab(access)
+  const query = { environment, orderBy: 'id', sort: 'desc', perPage: NEWEST, maxPages: 1 } as const
+  const all = await ask(`reading the deployments of ${project} to ${environment}`, () =>
+    api.Deployments.all(project, query as never),
+  )
+  const found = (all as unknown as Deployment[]).find(
+    ({ deployable }) => String(deployable?.id) === jobId,
+  )
+  if (!found) return []
+  const whole = await ask(`reading deployment ${found.id} of ${project}`, () =>
+    api.Deployments.show(project, found.id),
+  )
+  return ((whole as unknown as Deployment).approvals ?? []).flatMap(
+    ({ user, status, created_at, comment }) => {
+      const known = status === 'approved' || status === 'rejected'
+      if (!known || !user?.username || created_at === undefined) return []
+      const at = new Date(created_at).toISOString()
+      return [{ by: user.username, decision: status, reason: comment || undefined, at }]
+    },
+  )
+}
