@@ -18,9 +18,11 @@ export interface WhoOptions {
   variables: Readonly<Record<string, string | undefined>>
   /** Who it seems to be, by plain variables. */
   by: string
-  /** What is done is done there: a token for another environment is refused. */
   environment: string
-  /** Whether plain variables are not enough; where a token is at hand, it must hold anyhow. */
+  /**
+   * Whether something is decided by it: plain variables are not enough then, and the token must be of
+   * a protected branch and of this environment. A token that is at hand must be genuine anyhow.
+   */
   required: boolean
   /** A token of a job that was run again, or names no environment, is refused, too. */
   strict: boolean
@@ -50,11 +52,11 @@ export async function identify(
   }
   hide(token)
   const { ca: _path, ...rules } = settings
-  const found = await verifyIdToken(
-    token,
-    { ...rules, environment, 'first-attempt': strict },
-    { signal, ca },
-  )
+  // Where nothing is decided by it, a name is enough: a merge request's branch is not protected, and
+  // its environment is called review/branch.
+  const place = required ? { environment } : { 'protected-ref': false }
+  const asked = { ...rules, ...place, 'first-attempt': strict }
+  const found = await verifyIdToken(token, asked, { signal, ca })
   const job = found.jobId === undefined ? undefined : { id: found.jobId, sha: found.sha }
   return { login: found.login, groups: found.groups, identity: found.issuer, job }
 }

@@ -52,6 +52,12 @@ gitlab: { url: "${gitlab.url}", project: team/webapi }`
   await t.test('the test environment has no gate', async (t) => {
     const run = await job('dev-zhang', 'test')
     t.match(await run('deploy', '--release', 'webapi@1.0.0', '--env', 'test'), { code: 0 })
+    const review = { ref: 'feature', ref_protected: 'false', environment: 'review/feature' }
+    const branch = await job('dev-zhang', 'test', review)
+    const go = ['deploy', '--release', 'webapi@1.0.0', '--env', 'test']
+    t.match(await branch(...go), { code: 0 }, 'a name is enough where nothing is decided')
+    const forged = await job('dev-zhang', 'test', { iss: 'https://other.example.com' })
+    t.match(await forged(...go), { code: 1, stderr: /the ID token is not accepted/ })
   })
 
   await t.test('production is closed, and the job says who may open it', async (t) => {
