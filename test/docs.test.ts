@@ -1,0 +1,75 @@
+import { readdir, readFile } from 'node:fs/promises'
+import { join } from 'node:path'
+import { fileURLToPath } from 'node:url'
+import t from 'tap'
+import { createSecrets } from '../src/core/secrets.ts'
+import { parseSettings } from '../src/settings.ts'
+import { runHere } from './support/program.ts'
+
+const ROOT = fileURLToPath(new URL('../', import.meta.url))
+const pages = ['README.md', 'README.zh-CN.md']
+for (const name of await readdir(join(ROOT, 'docs'))) {
+  // These two are written by `npm run generate`.
+  if (name.endsWith('.md') && !['steps.md', 'settings.md'].includes(name))
+    pages.push(`docs/${name}`)
+}
+
+const blocks = async (page: string, language: string) => {
+  const text = await readFile(join(ROOT, page), 'utf8')
+  const fence = new RegExp(`^\`\`\`${language}\\n([\\s\\S]*?)^\`\`\`$`, 'gm')
+  return [...text.matchAll(fence)].map(([, block = '']) => block)
+}
+
+t.test('every command that the documents show is one, with these flags', async (t) => {
+  const helps = new Map<string, Promise<string>>()
+  const help = (words: string[]) => {
+    const key = words.join(' ')
+    const found =
+      helps.get(key) ??
+      runHere([...words, '--help'], { cwd: ROOT }).then(({ code, all }) => (code === 0 ? all : ''))
+    helps.set(key, found)
+    return found
+  }
+  for (const page of pages) {
+    const lines = (await blocks(page, 'sh'))
+      .join('\n')
+      .replaceAll(/\\\n\s*/g, ' ')
+      .split('\n')
+    for (const line of lines) {
+      const [, rest = ''] = /^crosscloud ([^#|>]*)/.exec(line) ?? []
+      if (rest === '' || rest.startsWith('--')) continue
+      const words = rest.trim().split(/\s+/)
+      const group = ['config', 'hosts', 'ledger', 'gitlab'].includes(words[0] ?? '') ? 2 : 1
+      const told = await help(words.slice(0, group))
+      t.match(told, `crosscloud ${words.slice(0, group).join(' ')}`, `${page}: ${line}`)
+      for (const [flag] of rest.matchAll(/--[a-z][\w-]*/g)) {
+        t.match(told, flag, `${page}: ${line}`)
+      }
+    }
+  }
+})
+
+t.test('every crosscloud.yml that the documents show can be read', async (t) => {
+  let read = 0
+  for (const page of pages) {
+    for (const block of await blocks(page, 'yaml')) {
+      if (!/^app: /m.test(block)) continue
+      read++
+      const names = [...block.matchAll(/\$\{(\w+)/g)].map(([, name = '']) => [name, 'a-value'])
+      const variables = Object.fromEntries(names)
+      await t.resolves(parseSettings(block, page, variables, createSecrets()), page)
+    }
+  }
+  t.ok(read > 0, `${read} files`)
+})
+
+t.test('links lead somewhere', async (t) => {
+  const { access } = await import('node:fs/promises')
+  for (const page of pages) {
+    const text = await readFile(join(ROOT, page), 'utf8')
+    for (const [, link = ''] of text.matchAll(/\]\(([^)#]+)(?:#[^)]*)?\)/g)) {
+      if (/^https?:/.test(link)) continue
+      await t.resolves(access(join(ROOT, page, '..', link)), `${page}: ${link}`)
+    }
+  }
+})
