@@ -1,7 +1,14 @@
 import type { Delivery } from '../../ledger/ledger.ts'
 import { definitions, type Measures } from '../../ledger/measures.ts'
-import { perWeek, type Report } from './report.ts'
-import { minute, percent, span } from './text.ts'
+import { minute, percent, perWeek, span } from './text.ts'
+
+/** What a report is made from. */
+export interface Report {
+  since: string
+  until: string
+  measures: Measures[]
+  deliveries: Delivery[]
+}
 
 const DAY = 24 * 3_600_000
 

@@ -2,12 +2,11 @@ import { writeFile } from 'node:fs/promises'
 import { resolve } from 'node:path'
 import type { Command } from 'commander'
 import { explain } from '../../core/errors.ts'
-import type { Delivery } from '../../ledger/ledger.ts'
 import { definitions, type Measures, measure } from '../../ledger/measures.ts'
 import { type Answer, addExample, type Perform } from '../command.ts'
 import { table } from '../output.ts'
-import { reportPage } from './report-page.ts'
-import { minute, percent, readSince, span } from './text.ts'
+import { type Report, reportPage } from './report-page.ts'
+import { minute, percent, perWeek, readSince, span } from './text.ts'
 
 interface ReportOptions {
   app?: string
@@ -15,14 +14,6 @@ interface ReportOptions {
   since: string
   csv?: string
   html?: string
-}
-
-/** What a report is made from. */
-export interface Report {
-  since: string
-  until: string
-  measures: Measures[]
-  deliveries: Delivery[]
 }
 
 export function addReport(program: Command, perform: Perform): void {
@@ -88,11 +79,6 @@ function tell({ since, until, measures, deliveries }: Report, written: string[])
     ...files,
   ]
   return { json, text: lines.join('\n') }
-}
-
-export function perWeek(aDay: number): string {
-  const aWeek = aDay * 7
-  return aWeek >= 10 ? `${Math.round(aWeek)}` : aWeek.toFixed(1)
 }
 
 /** RFC 4180; a text that a spreadsheet would take for a formula is told as text. */

@@ -50,3 +50,9 @@ export function readCount(text: string, flag: string): number {
   if (Number.isInteger(count) && count > 0 && count < 10_000) return count
   throw new StepError('INPUT_INVALID', `${flag} "${text}" is not a number from 1 to 9999`)
 }
+
+/** A rate a day, told a week. */
+export function perWeek(aDay: number): string {
+  const aWeek = aDay * 7
+  return aWeek >= 10 ? `${Math.round(aWeek)}` : aWeek.toFixed(1)
+}
