@@ -1,4 +1,4 @@
-import { rm } from 'node:fs/promises'
+import { mkdir, rm } from 'node:fs/promises'
 import { join } from 'node:path'
 import Libsql from 'libsql'
 import { createConnection } from 'mysql2/promise'
@@ -96,7 +96,9 @@ async function measure(ledger: Ledger): Promise<Measured['times']> {
 }
 
 async function onMariadb(folder: string) {
-  const data = ['--no-defaults', `--datadir=${join(folder, 'data')}`, '--user=root']
+  await mkdir(join(folder, 'tmp'))
+  const own = [`--datadir=${join(folder, 'data')}`, `--tmpdir=${join(folder, 'tmp')}`]
+  const data = ['--no-defaults', ...own, '--user=root']
   const prepare = ['--auth-root-authentication-method=normal', '--skip-test-db']
   await run('mariadb-install-db', [...data, ...prepare])
   const port = await freePort()

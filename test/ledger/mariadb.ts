@@ -1,3 +1,4 @@
+import { mkdir } from 'node:fs/promises'
 import { join } from 'node:path'
 import { createConnection } from 'mysql2/promise'
 import type { Test } from 'tap'
@@ -19,8 +20,11 @@ export async function startMariadb(
 ): Promise<Mariadb> {
   const { folder, remove } = await serverFolder('mariadb')
   t.teardown(remove)
+  // A server that starts removes what it takes for leftovers in /tmp: another server's tables.
+  await mkdir(join(folder, 'tmp'))
   const common = [
     '--no-defaults',
+    `--tmpdir=${join(folder, 'tmp')}`,
     `--datadir=${join(folder, 'data')}`,
     ...(process.getuid?.() ? [] : ['--user=root']),
   ]
