@@ -16,6 +16,7 @@ await t.test('settings', async (t) => {
     approvals: 1,
     'four-eyes': true,
     verified: true,
+    'platform-approvals': false,
     freeze: [],
   })
   const soft = { approvals: 0, approvers: ['ops-li', 'group:team/ops'], soak: '24h' }
