@@ -49,7 +49,7 @@ async function problems(text: string, given?: Record<string, string>): Promise<s
 
 await t.test('variables come in, secrets are known before anything is said', async (t) => {
   const { settings, secrets } = await parse(FULL)
-  t.equal(settings.ledger, 'mysql://crosscloud:open-sesame@db/crosscloud')
+  t.strictSame(settings.ledger, { url: 'mysql://crosscloud:open-sesame@db/crosscloud' })
   t.equal(settings.container?.env?.JAVA_OPTS, '-Dzone=blue')
   t.equal(secrets.mask('open-sesame red%20is blue'), '*** *** blue')
 })

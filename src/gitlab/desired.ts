@@ -78,7 +78,8 @@ function environmentThing({ name, url }: EnvironmentFacts, settings: GitlabSetti
     settings.environments[name]?.tier ??
     tiers.find(([pattern]) => pattern.test(name))?.[1] ??
     'other'
-  return { kind: 'environment', name, fields: { tier, url: url ?? null } }
+  // Where none is asked for, the one that a job told GitLab stays.
+  return { kind: 'environment', name, fields: { tier, ...(url !== undefined && { url }) } }
 }
 
 function protectedEnvironment(

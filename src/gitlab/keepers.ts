@@ -1,4 +1,4 @@
-import type { GitlabClient } from './client.ts'
+import { type GitlabClient, statusOf } from './client.ts'
 import { sorted } from './desired.ts'
 import { type ActualThing, type Kind, type Thing, type Value, variableName } from './things.ts'
 
@@ -34,7 +34,8 @@ export function makeKeepers({ api }: GitlabClient, project: string): Record<Kind
       change: ({ fields }, { id }) =>
         api.Environments.edit(project, Number(id), environmentBody(fields)),
       async remove({ id }) {
-        await api.Environments.stop(project, Number(id))
+        // By force: its stop job would stop what runs there.
+        await api.Environments.stop(project, Number(id), { force: true } as never)
         await api.Environments.remove(project, Number(id))
       },
     },
@@ -79,7 +80,8 @@ export function makeKeepers({ api }: GitlabClient, project: string): Record<Kind
           name: variableName(String(row.key), String(row.environment_scope ?? '*')),
           id: JSON.stringify([row.key, row.environment_scope ?? '*']),
           fields: {
-            value: String(row.value ?? ''),
+            // Masked and hidden, it is told to nobody.
+            ...(row.value !== null && { value: String(row.value ?? '') }),
             masked: row.masked === true,
             protected: row.protected === true,
             raw: row.raw === true,
@@ -114,7 +116,7 @@ export function makeKeepers({ api }: GitlabClient, project: string): Record<Kind
       create: (thing) => protect('protected_branches', branchBody(thing)),
       // Roles cannot be changed without a licence: for a moment the branch is not protected.
       async change(thing) {
-        await api.ProtectedBranches.unprotect(project, thing.name)
+        await unlessGone(api.ProtectedBranches.unprotect(project, thing.name))
         await protect('protected_branches', branchBody(thing))
       },
       remove: ({ name }) => api.ProtectedBranches.unprotect(project, name),
@@ -129,7 +131,7 @@ export function makeKeepers({ api }: GitlabClient, project: string): Record<Kind
         })),
       create: (thing) => protect('protected_tags', tagBody(thing)),
       async change(thing) {
-        await api.ProtectedTags.unprotect(project, thing.name)
+        await unlessGone(api.ProtectedTags.unprotect(project, thing.name))
         await protect('protected_tags', tagBody(thing))
       },
       remove: ({ name }) => api.ProtectedTags.unprotect(project, name),
@@ -158,8 +160,17 @@ export function makeKeepers({ api }: GitlabClient, project: string): Record<Kind
   }
 }
 
+/** A first try may have done it, and failed after. */
+async function unlessGone(work: Promise<unknown>): Promise<void> {
+  try {
+    await work
+  } catch (error) {
+    if (statusOf(error) !== 404) throw error
+  }
+}
+
 const environmentBody = ({ tier, url }: Thing['fields']) =>
-  ({ tier, ...(url !== null && { externalUrl: url }) }) as never
+  ({ tier, ...(url !== undefined && { externalUrl: url }) }) as never
 
 const branchBody = ({ name, fields: { push, merge } }: Thing): Fields => ({
   ...{ name, push_access_level: push, merge_access_level: merge },

@@ -52,6 +52,8 @@ export function planActions(
 
 function changesOf(thing: Thing, there: ActualThing): string[] {
   return Object.entries(thing.fields).flatMap(([name, value]) => {
+    // A hidden value cannot be compared.
+    if (secretFields.has(name) && !(name in there.fields)) return []
     const before = there.fields[name] ?? null
     if (JSON.stringify(before) === JSON.stringify(value)) return []
     if (secretFields.has(name)) return [`${name}: another one`]

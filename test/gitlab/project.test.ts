@@ -149,6 +149,30 @@ t.test('cut off in the middle, it goes on the next time', async (t) => {
   t.equal(JSON.parse(String(own?.value)).length, 8, 'all of it is known as ours')
 })
 
+t.test('what GitLab tells otherwise, or not at all, is left as it is', async (t) => {
+  const gitlab = await startGitlab(t, { project: 'team/webapi' })
+  const { run } = await project(t, gitlab)
+  t.match(await run(['apply']), { code: 0 })
+  const [, production] = gitlab.tables.environments ?? []
+  Object.assign(production ?? {}, { external_url: 'https://told-by-a-job.example.com' })
+  const secret = gitlab.tables.variables?.find(({ key }) => key === 'LEDGER_PASSWORD')
+  Object.assign(secret ?? {}, { value: null, hidden: true })
+  t.match(await run(['plan']), { stdout: 'Nothing to change.\n' })
+})
+
+t.test('a branch does not stay unprotected when GitLab fails in between', async (t) => {
+  const gitlab = await startGitlab(t, { project: 'team/webapi' })
+  const { run } = await project(t, gitlab)
+  t.match(await run(['apply']), { code: 0 })
+  const [main] = gitlab.tables.protected_branches ?? []
+  Object.assign(main ?? {}, { push_access_levels: [{ access_level: 30 }] })
+  gitlab.failAt('POST protected_branches', 500)
+  t.match(await run(['apply']), { code: 0, stdout: /1 change done/ })
+  t.match(gitlab.tables.protected_branches, [
+    { name: 'main', push_access_levels: [{ access_level: 0 }] },
+  ])
+})
+
 t.test('without a licence for protected environments the rest is done', async (t) => {
   const gitlab = await startGitlab(t, { project: 'team/webapi', premium: false })
   const { run } = await project(t, gitlab)

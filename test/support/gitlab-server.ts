@@ -30,6 +30,8 @@ export interface TestGitlab {
   tables: Record<string, Row[]>
   /** Answers the next requests with these codes, then as usual. */
   failing: number[]
+  /** Answers the next such request with this code: `POST hooks`. */
+  failAt(request: string, status: number): void
   /** After so many changes every connection is cut. */
   dieAfter(changes: number): void
 }
@@ -49,6 +51,7 @@ export async function startGitlab(
   const changes: string[] = []
   const failing: number[] = []
   let left = Number.POSITIVE_INFINITY
+  let trap: { request: string; status: number } | undefined
   let id = 100
   const server = createServer(async (request, response) => {
     const answer = (status: number, body?: unknown) => {
@@ -78,6 +81,11 @@ export async function startGitlab(
       return one ? answer(200, one) : answer(404, { message: '404 Not Found' })
     }
     if (method === 'GET') return answer(200, rows)
+    if (trap?.request === `${method} ${table}`) {
+      const { status } = trap
+      trap = undefined
+      return answer(status, { message: `${status} no` })
+    }
     if (left-- <= 0) return void request.socket.destroy()
     changes.push(`${method} ${table}`)
     const scope =
@@ -117,6 +125,9 @@ export async function startGitlab(
   const { port } = server.address() as AddressInfo
   return {
     ...{ url: `http://127.0.0.1:${port}`, changes, tables, failing },
+    failAt(request, status) {
+      trap = { request, status }
+    },
     dieAfter(count) {
       left = count
     },
