@@ -6,6 +6,7 @@ import type { ConfigStore } from '../../src/config/store.ts'
 import { isStepError } from '../../src/core/errors.ts'
 import { run } from '../../src/core/process.ts'
 import { startEtcd, startProxy, type TestEtcd } from '../support/etcd.ts'
+import { freeze } from '../support/freeze.ts'
 import { missingProgram } from '../support/server.ts'
 import { temporaryFolder } from '../support/temporary.ts'
 import { testStore } from './store-conformance.ts'
@@ -169,7 +170,7 @@ t.test('servers that go away', { skip }, async (t) => {
     const stop = new AbortController()
     const stopped = open(t, url, { signal: stop.signal })
     await stopped.snapshot(['/'])
-    etcd.server.child.kill('SIGSTOP')
+    await freeze(etcd.server.child)
     const begin = Date.now()
     const reading = t.rejects(stopped.snapshot(['/']), { code: 'CANCELLED' })
     setTimeout(() => stop.abort(), 100)

@@ -3,6 +3,7 @@ import { createConnection } from 'mysql2/promise'
 import t, { type Test } from 'tap'
 import { openMysqlLedger } from '../../src/ledger/mysql.ts'
 import { openLedger } from '../../src/ledger/open.ts'
+import { freeze } from '../support/freeze.ts'
 import { missingProgram } from '../support/server.ts'
 import { temporaryFolder } from '../support/temporary.ts'
 import { makeCertificates } from '../support/tls.ts'
@@ -142,7 +143,7 @@ async function givesUp(t: Test, { server, port, query }: Mariadb) {
   const ledger = await openMysqlLedger(url, { silence: 1000 })
   t.teardown(() => ledger.close())
   t.equal(await ledger.nextVersion('webapi'), '1.0.0')
-  process.kill(server.child.pid ?? 0, 'SIGSTOP')
+  await freeze(server.child)
   const begun = Date.now()
   await t.rejects(ledger.nextVersion('webapi'), {
     code: 'UNAVAILABLE',
