@@ -1,6 +1,6 @@
 import type { Kysely } from 'kysely'
 import { type Access, timestamp } from './access.ts'
-import { firstSince } from './deployment-history.ts'
+import { firstSince, isLost, livingTokens } from './deployment-history.ts'
 import type { Delivery, Ledger, StatusQuery } from './ledger.ts'
 import { checkName, checkTime } from './names.ts'
 import type { Schema } from './schema.ts'
@@ -30,14 +30,12 @@ export function createDeliveries({ read, now }: Access): Deliveries {
         const found: Delivery[] = []
         for (let from = first; from <= last; from += STRIDE) {
           for (const row of await rowsOf(db, window, from)) {
-            const lost =
-              row.state === 'running' && row.lock_token !== null && !living.has(row.lock_token)
             found.push({
               id: row.id,
               app: row.app,
               environment: row.environment,
               version: row.version,
-              state: lost ? 'abandoned' : row.state,
+              state: isLost(row, living) ? 'abandoned' : row.state,
               kind: row.kind,
               replaced: row.replaced ?? undefined,
               startedAt: row.started_at,
@@ -74,11 +72,6 @@ async function badReleases(db: Kysely<Schema>, app: string | undefined): Promise
     else bad.delete(keyOf(mark))
   }
   return bad
-}
-
-async function livingTokens(db: Kysely<Schema>, moment: string): Promise<Set<number>> {
-  const locks = db.selectFrom('locks').select('token').where('expires_at', '>', moment)
-  return new Set((await locks.execute()).map(({ token }) => token))
 }
 
 async function rowsOf(db: Kysely<Schema>, { since, app, environment }: Window, from: number) {

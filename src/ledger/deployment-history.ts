@@ -105,17 +105,15 @@ export async function complete(
     .where('deployment', 'in', ids)
     .orderBy('approval')
     .execute()
-  const tokens = rows.flatMap(({ state, lock_token }) =>
-    state === 'running' && lock_token !== null ? [lock_token] : [],
-  )
-  const living = await livingTokens(db, tokens, moment)
+  const held = rows.some(({ state, lock_token }) => state === 'running' && lock_token !== null)
+  const living = held ? await livingTokens(db, moment) : new Set<number>()
   const hostsOf = byDeployment(hosts)
   const approvalsOf = byDeployment(used)
   return rows.map((row) =>
     fromRow(row, {
       hosts: hostsOf.get(row.id) ?? [],
       approvals: approvalsOf.get(row.id)?.map(({ approval }) => approval) ?? [],
-      lost: row.state === 'running' && row.lock_token !== null && !living.has(row.lock_token),
+      lost: isLost(row, living),
     }),
   )
 }
@@ -126,13 +124,19 @@ function byDeployment<Row extends { deployment: string }>(rows: readonly Row[]) 
   return groups
 }
 
-async function livingTokens(db: Kysely<Schema>, tokens: number[], moment: string) {
-  if (tokens.length === 0) return new Set<number>()
-  const rows = await db
-    .selectFrom('locks')
-    .select('token')
-    .where('token', 'in', tokens)
-    .where('expires_at', '>', moment)
-    .execute()
-  return new Set(rows.map(({ token }) => token))
+/** Tokens of the locks that have not expired; there are few at any time. */
+export async function livingTokens(
+  db: Kysely<Schema>,
+  moment: string,
+): Promise<ReadonlySet<number>> {
+  const locks = db.selectFrom('locks').select('token').where('expires_at', '>', moment)
+  return new Set((await locks.execute()).map(({ token }) => token))
+}
+
+/** Whether it still runs by its row, and its deployer is gone. */
+export function isLost(
+  { state, lock_token }: Pick<Selectable<DeploymentsTable>, 'state' | 'lock_token'>,
+  living: ReadonlySet<number>,
+): boolean {
+  return state === 'running' && lock_token !== null && !living.has(lock_token)
 }

@@ -1,6 +1,7 @@
 import type { Kysely } from 'kysely'
 import type { Digest } from '../core/digest.ts'
 import { type Access, timestamp } from './access.ts'
+import { isLost } from './deployment-history.ts'
 import type { DeploymentKind, DeploymentState, Ledger, StatusCell, StatusQuery } from './ledger.ts'
 import { checkName } from './names.ts'
 import type { Schema } from './schema.ts'
@@ -93,13 +94,13 @@ async function addUnderway(
   }
   const running = await db
     .selectFrom('deployments')
-    .select(['app', 'environment', 'id', 'version', 'started_by', 'started_at', 'lock_token'])
+    .select(['app', 'environment', 'id', 'version', 'started_by', 'started_at'])
+    .select(['state', 'lock_token'])
     .where('state', '=', 'running')
     .orderBy('number')
     .execute()
   for (const row of running.filter(wanted)) {
-    const lost = row.lock_token !== null && !living.has(row.lock_token)
-    const state: DeploymentState = lost ? 'abandoned' : 'running'
+    const state: DeploymentState = isLost(row, living) ? 'abandoned' : 'running'
     const { id, version, started_by, started_at } = row
     cellOf(row).underway = { deployment: id, version, by: started_by, since: started_at, state }
   }
