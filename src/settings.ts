@@ -1,11 +1,11 @@
-import { readFile } from 'node:fs/promises'
 import { dirname, resolve } from 'node:path'
 import { z } from 'zod'
 import type { StoreAddress } from './config/open.ts'
 import { configKeySettings, storeSettings } from './config/settings.ts'
-import { errorCodeOf, StepError } from './core/errors.ts'
-import { issueLines, objectName } from './core/schema.ts'
+import { StepError } from './core/errors.ts'
+import { objectName } from './core/schema.ts'
 import type { Secrets } from './core/secrets.ts'
+import { parseYamlSettings, readSettingsText } from './core/settings-file.ts'
 import { type GateSettings, gateSettings } from './gate/settings.ts'
 import { gitlabSettings } from './gitlab/settings.ts'
 import { identitySettings } from './identity/settings.ts'
@@ -119,12 +119,8 @@ export async function readSettings(
   secrets: Secrets,
 ): Promise<Settings> {
   const file = resolve(path)
-  const text = await readFile(file, 'utf8').catch((error) => {
-    if (errorCodeOf(error) !== 'ENOENT') throw error
-    throw new StepError('INPUT_INVALID', `${path} does not exist`, {
-      hint: `Run in the folder of ${SETTINGS_FILE}, or name it with --settings FILE.`,
-    })
-  })
+  const hint = `Run in the folder of ${SETTINGS_FILE}, or name it with --settings FILE.`
+  const text = await readSettingsText(path, hint)
   return { ...(await parseSettings(text, path, variables, secrets)), file, folder: dirname(file) }
 }
 
@@ -134,68 +130,8 @@ export async function parseSettings(
   variables: Readonly<Record<string, string | undefined>>,
   secrets: Secrets,
 ): Promise<z.output<typeof settingsSchema>> {
-  const { isNode, LineCounter, parseDocument } = await import('yaml')
-  const lines = new LineCounter()
-  const document = parseDocument(text, { lineCounter: lines, prettyErrors: false })
-  const at = (offset: number | undefined) =>
-    offset === undefined ? name : `${name}:${lines.linePos(offset).line}`
-  const problems = document.errors.map((error) => `${at(error.pos[0])} ${error.message}`)
-  if (problems.length > 0) throw invalid(problems)
-
-  const missing = new Set<string>()
-  const values = expand(document.toJS() ?? {}, variables, secrets, missing)
-  for (const variable of missing) {
-    problems.push(`${at(text.indexOf(`\${${variable}}`))} variable ${variable} is not set`)
-  }
-  const result = settingsSchema.safeParse(values, { reportInput: true })
-  for (const { path, text: what } of issueLines(result.error?.issues ?? [])) {
-    let node: unknown
-    for (let depth = path.length; depth > 0 && !isNode(node); depth--) {
-      node = document.getIn(path.slice(0, depth).map(indexOrKey), true)
-    }
-    problems.push(`${at(isNode(node) ? node.range?.[0] : undefined)} ${path.join('.')} ${what}`)
-  }
-  if (problems.length > 0 || !result.success) throw invalid(problems)
-  return result.data
-}
-
-function indexOrKey(part: string): string | number {
-  return /^\d+$/.test(part) ? Number(part) : part
-}
-
-function invalid(problems: string[]): StepError {
-  return new StepError('INPUT_INVALID', problems.join('\n'), {
-    hint: 'Mend these lines. docs/settings.md explains every setting.',
-  })
-}
-
-/** As in a shell: `${NAME}`, or `${NAME:-what it is without}`. */
-const VARIABLE = /\$\{([A-Za-z_][A-Za-z0-9_]*)(?::-([^}]*))?\}/g
-const SECRET_NAME = /PASS|SECRET|TOKEN|KEY|CREDENTIAL/i
-
-/** Puts variables into every text; what has a secret's name, or is a URL's password, is masked. */
-function expand(
-  value: unknown,
-  variables: Readonly<Record<string, string | undefined>>,
-  secrets: Secrets,
-  missing: Set<string>,
-): unknown {
-  if (Array.isArray(value)) return value.map((one) => expand(one, variables, secrets, missing))
-  if (value !== null && typeof value === 'object') {
-    const entries = Object.entries(value)
-    return Object.fromEntries(
-      entries.map(([key, one]) => [key, expand(one, variables, secrets, missing)]),
-    )
-  }
-  if (typeof value !== 'string') return value
-  const text = value.replace(VARIABLE, (_match, name: string, otherwise?: string) => {
-    const found = otherwise === undefined ? variables[name] : variables[name] || otherwise
-    if (found === undefined) missing.add(name)
-    if (SECRET_NAME.test(name)) secrets.add(found)
-    return found ?? ''
-  })
-  secrets.add(/^[a-z][a-z0-9+.-]*:\/\/[^:@/?#]*:([^@/?#]+)@/i.exec(text)?.[1])
-  return text
+  const page = 'docs/settings.md'
+  return parseYamlSettings(settingsSchema, { text, name, page }, variables, secrets)
 }
 
 /** The named environment with all defaults settled; INPUT_INVALID lists the known ones. */

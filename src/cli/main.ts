@@ -12,6 +12,11 @@ for (const name of ['SIGINT', 'SIGTERM', 'SIGHUP'] as const) {
   })
 }
 
+// A server that started this command is gone: nobody would learn what came of it.
+process.once('disconnect', () => {
+  stop.abort(new StepError('CANCELLED', 'the process that started this one ended'))
+})
+
 async function confirm(question: string): Promise<boolean> {
   const { createInterface } = await import('node:readline/promises')
   const lines = createInterface({ input: process.stdin, output: process.stderr })

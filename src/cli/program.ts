@@ -15,6 +15,7 @@ import { addLockCommands } from './lock-commands.ts'
 import { addInputOptions, gatherInputs } from './options.ts'
 import { errorJson, errorText, type Streams } from './output.ts'
 import { createPerform } from './perform.ts'
+import { addServerCommands } from './server/commands.ts'
 import type { Terminal } from './surface.ts'
 
 /** The process as the program sees it; only main.ts knows the real one. */
@@ -53,6 +54,7 @@ export async function runProgram(surroundings: Surroundings): Promise<number> {
   addConfigCommands(program, perform, surroundings.person)
   addHostCommands(program, perform, surroundings.person)
   addGitlabCommands(program, perform, surroundings.person)
+  addServerCommands(program, perform, surroundings)
   addDemo(program, perform)
   try {
     await program.parseAsync([...argv], { from: 'user' })

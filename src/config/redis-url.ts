@@ -24,8 +24,11 @@ export interface RedisAddress {
 const SHAPE =
   /^(rediss?)(?:\+(unix|sentinel|cluster))?:\/\/(?:([^:@/?]*)(?::([^@/?]*))?@)?([^/?@]*)(\/[^?]*)?(?:\?([^#]*))?$/
 
-/** Reads the forms that docs/config.md lists; INPUT_INVALID, without the password, for any other. */
-export function parseRedisUrl(url: string): RedisAddress {
+/**
+ * Reads the forms that docs/config.md lists; INPUT_INVALID, without the password, for any other.
+ * `whose` is what the URL belongs to.
+ */
+export function parseRedisUrl(url: string, whose = 'the config centre'): RedisAddress {
   const [, scheme = '', form, user, password, hosts = '', path = '', query] = SHAPE.exec(url) ?? []
   const kind = (form ?? 'single') as RedisAddress['kind']
   const name = `${scheme}${form ? `+${form}` : ''}://${hosts}${path}${query ? `?${query}` : ''}`
@@ -43,12 +46,12 @@ export function parseRedisUrl(url: string): RedisAddress {
     (kind !== 'single' || (nodes.length === 1 && second === undefined)) &&
     (kind !== 'sentinel' || (first !== '' && more.length === 0)) &&
     (kind !== 'cluster' || path.length <= 1)
-  if (!sound) throw unreadable()
+  if (!sound) throw unreadable(whose)
   return {
     kind,
     tls: scheme === 'rediss',
-    username: decode(user) || undefined,
-    password: decode(password),
+    username: decode(user, whose) || undefined,
+    password: decode(password, whose),
     nodes: kind === 'unix' ? [] : nodes.filter((node) => node !== undefined),
     socket: kind === 'unix' ? path : undefined,
     master: kind === 'sentinel' ? first : undefined,
@@ -66,17 +69,17 @@ function readNode(text: string, standard: number): Node | undefined {
     : { host: found, port: number }
 }
 
-function decode(text: string | undefined): string | undefined {
+function decode(text: string | undefined, whose: string): string | undefined {
   if (text === undefined) return undefined
   try {
     return decodeURIComponent(text)
   } catch {
-    throw unreadable()
+    throw unreadable(whose)
   }
 }
 
-function unreadable(): StepError {
-  return new StepError('INPUT_INVALID', 'the URL of the config centre is not one of Redis', {
+function unreadable(whose: string): StepError {
+  return new StepError('INPUT_INVALID', `the URL of ${whose} is not one of Redis`, {
     hint: 'Write redis://user:password@host:6379/0; percent-encode what is special in a password. docs/config.md lists all forms.',
   })
 }

@@ -8,6 +8,8 @@ export interface GitlabAccess {
   signal: AbortSignal
   /** Pauses between tries, in milliseconds. */
   firstPause?: number
+  /** Tries in all; default 5. */
+  attempts?: number
 }
 
 export type Api = InstanceType<typeof Gitlab>
@@ -21,8 +23,11 @@ export interface GitlabClient {
 /** Opens nothing yet; the library is loaded only now. */
 export async function openGitlab(access: GitlabAccess): Promise<GitlabClient> {
   const { Gitlab } = await import('@gitbeaker/rest')
-  // Its own retries are over within a third of a second.
-  const api = new Gitlab({ host: access.url, token: access.token, queryTimeout: 30_000 })
+  const { createRequesterFn } = await import('@gitbeaker/requester-utils')
+  const { sendOnce } = await import('./request.ts')
+  const requesterFn = createRequesterFn(async (_service, options) => options, sendOnce)
+  const { url: host, token } = access
+  const api = new Gitlab({ host, token, queryTimeout: 30_000, requesterFn })
   return {
     api,
     ask: (what, request) =>
@@ -34,7 +39,11 @@ export async function openGitlab(access: GitlabAccess): Promise<GitlabClient> {
             throw translate(what, error, access.url)
           }
         },
-        { signal: access.signal, attempts: 5, firstPause: access.firstPause ?? 500 },
+        {
+          signal: access.signal,
+          attempts: access.attempts ?? 5,
+          firstPause: access.firstPause ?? 500,
+        },
       ),
   }
 }

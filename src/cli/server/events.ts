@@ -1,0 +1,243 @@
+import { type Command, Option } from 'commander'
+import { StepError } from '../../core/errors.ts'
+import type { EventRecord, EventState, EventStore } from '../../server/queue/events.ts'
+import type { Tickets } from '../../server/queue/tickets.ts'
+import type { Context } from '../../steps/step.ts'
+import { type Answer, addExample, type Perform } from '../command.ts'
+import { table } from '../output.ts'
+import type { Surroundings } from '../program.ts'
+import { addServerOption, readServer, type ServerOption } from './settings.ts'
+
+interface Group {
+  events: Command
+  perform: Perform
+  surroundings: Surroundings
+}
+
+/** `crosscloud events …`: what the webhook server was told, and what became of it. */
+export function addEventCommands(
+  program: Command,
+  perform: Perform,
+  surroundings: Surroundings,
+): void {
+  const events = program
+    .command('events')
+    .description('What the webhook server was told, and what became of it.')
+  const group = { events, perform, surroundings }
+  addList(group)
+  addShow(group)
+  addRetry(group)
+  addDrop(group)
+}
+
+type EventWork = (store: EventStore, tickets: Tickets) => Promise<Answer>
+
+async function withEvents(
+  options: ServerOption,
+  context: Context,
+  { surroundings }: Group,
+  work: EventWork,
+): Promise<Answer> {
+  const { queue, folder } = await readServer(options, context, surroundings)
+  const { openQueueRedis } = await import('../../server/queue/connection.ts')
+  const { createEventStore } = await import('../../server/queue/events.ts')
+  const { openTickets } = await import('../../server/queue/tickets.ts')
+  const redis = await openQueueRedis(queue.redis, folder, context.log)
+  try {
+    const store = createEventStore(redis.quick, { server: redis.name, ...queue })
+    const tickets = await openTickets(redis.quick, queue.name)
+    try {
+      return await work(store, tickets)
+    } finally {
+      await tickets.close()
+    }
+  } finally {
+    await redis.close()
+  }
+}
+
+const states: readonly EventState[] = [
+  'waiting',
+  'running',
+  'done',
+  'dead',
+  'superseded',
+  'dropped',
+]
+const open: readonly EventState[] = ['dead', 'running', 'waiting']
+
+interface ListOptions extends ServerOption {
+  state?: EventState
+  limit: string
+}
+
+function addList(group: Group): void {
+  const command = addServerOption(
+    group.events.command('list').description('Events that wait, are worked on, or need a person.'),
+  )
+    .addOption(new Option('--state <state>', 'only those, also what is over').choices([...states]))
+    .option('--limit <number>', 'at most so many of each state', '50')
+  addExample(command, 'events list --state dead')
+  command.action(async (options: ListOptions) => {
+    await group.perform(command, (context) =>
+      withEvents(options, context, group, async (store) => {
+        const limit = readLimit(options.limit)
+        const asked = options.state === undefined ? open : [options.state]
+        const pages = await Promise.all(asked.map((state) => store.list(state, limit)))
+        const found = pages.flat()
+        return { json: { events: found.map(toJson) }, text: listText(found) }
+      }),
+    )
+  })
+}
+
+function addShow(group: Group): void {
+  const command = addServerOption(
+    group.events.command('show').argument('<event>', 'its id').description('All about one event.'),
+  )
+  addExample(command, 'events show 0mij3k2a1b2c3d4e5f6a7')
+  command.action(async (id: string, options: ServerOption) => {
+    await group.perform(command, (context) =>
+      withEvents(options, context, group, async (store) => {
+        const event = await store.find(readId(id))
+        if (event) return { json: toJson(event), text: showText(event) }
+        throw new StepError('NOT_FOUND', `there is no event ${id}`, {
+          hint: 'crosscloud events list shows those that are kept.',
+        })
+      }),
+    )
+  })
+}
+
+interface RetryOptions extends ServerOption {
+  dead?: boolean
+}
+
+function addRetry(group: Group): void {
+  const command = addServerOption(
+    group.events
+      .command('retry')
+      .argument('[events...]', 'their ids')
+      .description(
+        'Let dead, dropped or superseded events be worked on again, after those that wait.',
+      ),
+  ).option('--dead', 'all that are dead, oldest first')
+  addExample(command, 'events retry --dead')
+  command.action(async (ids: string[], options: RetryOptions) => {
+    await group.perform(command, (context) =>
+      withEvents(options, context, group, async (store, tickets) => {
+        const dead = options.dead ? await store.list('dead', MOST) : []
+        const wanted = [...ids.map(readId), ...dead.map(({ id }) => id).reverse()]
+        if (wanted.length === 0 && !options.dead) throw namesNone('retry')
+        for (const id of wanted) {
+          const lane = await store.revive(id)
+          await tickets.add([{ ...lane, id: `${id}-${Date.now()}` }])
+        }
+        return {
+          json: { events: wanted },
+          text: `${count(wanted.length)} will be worked on again.`,
+        }
+      }),
+    )
+  })
+}
+
+interface DropOptions extends ServerOption {
+  reason: string
+}
+
+function addDrop(group: Group): void {
+  const command = addServerOption(
+    group.events
+      .command('drop')
+      .argument('<events...>', 'their ids')
+      .description('Give waiting or dead events up.'),
+  ).requiredOption('--reason <text>', 'why; it is kept with them')
+  addExample(command, 'events drop 0mij3k2a1b2c3d4e5f6a7 --reason "released by hand"')
+  command.action(async (ids: string[], options: DropOptions) => {
+    await group.perform(command, (context) =>
+      withEvents(options, context, group, async (store) => {
+        const why = `${context.actor.by} dropped it: ${options.reason}`
+        for (const id of ids.map(readId)) await store.drop(id, why)
+        return { json: { events: ids }, text: `${count(ids.length)} given up.` }
+      }),
+    )
+  })
+}
+
+const MOST = 10_000
+
+function readLimit(text: string): number {
+  const limit = Number(text)
+  if (Number.isInteger(limit) && limit >= 1 && limit <= MOST) return limit
+  throw new StepError('INPUT_INVALID', `--limit ${text} is not a number from 1 to ${MOST}`)
+}
+
+function readId(id: string): string {
+  if (/^[0-9a-z]{10,40}$/.test(id)) return id
+  throw new StepError('INPUT_INVALID', `"${id}" is not the id of an event`, {
+    hint: 'crosscloud events list shows the ids.',
+  })
+}
+
+function namesNone(what: string): StepError {
+  return new StepError('INPUT_INVALID', `events ${what} needs an id, or --dead`)
+}
+
+const count = (events: number) => (events === 1 ? '1 event' : `${events} events`)
+
+const time = (milliseconds: number | undefined) =>
+  milliseconds === undefined
+    ? ''
+    : new Date(milliseconds).toISOString().slice(0, 19).replace('T', ' ')
+
+const utc = (milliseconds: number | undefined) =>
+  milliseconds === undefined ? undefined : `${time(milliseconds)} UTC`
+
+function listText(events: readonly EventRecord[]): string {
+  if (events.length === 0) return 'There are none.'
+  return table(
+    [
+      'event',
+      'received (UTC)',
+      'state',
+      'route',
+      'kind',
+      'project',
+      'branch or tag',
+      'by',
+      'tries',
+    ],
+    events.map(({ id, received, state, route, facts, attempts }) => [
+      ...[id, time(received), state, route, facts.kind, facts.project, facts.ref, facts.by],
+      String(attempts),
+    ]),
+  )
+}
+
+function showText(event: EventRecord): string {
+  const { id, state, route, facts, received, begun, next, ended, attempts } = event
+  const lines: [string, string | undefined][] = [
+    ['Event', `${id}, ${state}`],
+    ['Route', route],
+    ['About', `${facts.kind} of ${facts.project} ${facts.ref}`.trim()],
+    ['Commit', facts.commit],
+    ['By', facts.by],
+    ['Title', facts.title],
+    ['Page', facts.url],
+    ['Received', utc(received)],
+    ['Begun', utc(begun)],
+    ['Failed', attempts === 0 ? undefined : `${attempts} times`],
+    ['Next try', utc(next)],
+    ['Ended', utc(ended)],
+    ['Result', [event.text, event.url].filter(Boolean).join(': ')],
+    ['Error', event.error?.replaceAll('\n', '\n            ')],
+  ]
+  return lines.flatMap(([name, text]) => (text ? [`${name.padEnd(10)}  ${text}`] : [])).join('\n')
+}
+
+function toJson(event: EventRecord): Record<string, unknown> {
+  const { received, begun, next, ended, lane: _lane, ...rest } = event
+  const iso = (value: number | undefined) => value && new Date(value).toISOString()
+  return { ...rest, received: iso(received), begun: iso(begun), next: iso(next), ended: iso(ended) }
+}

@@ -1,0 +1,63 @@
+import { once } from 'node:events'
+import { type Command, Option } from 'commander'
+import { type Role, roles } from '../../server/roles.ts'
+import type { ServerSettings } from '../../server/settings.ts'
+import { addExample, type Perform } from '../command.ts'
+import type { Surroundings } from '../program.ts'
+import { addServerOption, readServer, type ServerOption } from './settings.ts'
+
+interface ServeOptions extends ServerOption {
+  role: Role
+  check?: boolean
+}
+
+/** The file that this process was started with: what it starts itself is the same program. */
+const program = () => process.argv[1] ?? ''
+
+export function addServe(parent: Command, perform: Perform, surroundings: Surroundings): void {
+  const command = addServerOption(
+    parent
+      .command('serve')
+      .description('Listen to webhooks, and start what their routes ask for, once for each event.'),
+  )
+    .addOption(
+      new Option('--role <role>', 'take deliveries, work on events, or both')
+        .choices(roles)
+        .default('all'),
+    )
+    .option('--check', 'only read the settings, and say what they ask for')
+  addExample(command, 'serve --server crosscloud.server.yml')
+  command.action(async (options: ServeOptions) => {
+    await perform(command, async (context) => {
+      const settings = await readServer(options, context, surroundings)
+      const lines = describeServer(settings)
+      if (options.check) return { json: { routes: lines }, text: lines.join('\n') }
+      const { startServer } = await import('../../server/serve.ts')
+      const { role } = options
+      const { variables } = surroundings
+      const { log, secrets, signal } = context
+      const server = await startServer({
+        ...{ settings, role, variables, log, secrets, program: program() },
+      })
+      log.info(`listening on ${server.url}`)
+      for (const line of lines) log.info(line)
+      if (!signal.aborted) await once(signal, 'abort')
+      log.info('stopping: nothing more is taken in; what is under way may end')
+      await server.close()
+      return { json: { url: server.url }, text: 'stopped' }
+    })
+  })
+}
+
+function describeServer({ gitlab, github, harbor, generic, routes, schedules }: ServerSettings) {
+  const fixed = Object.entries({ gitlab, github, harbor }).filter(([, one]) => one !== undefined)
+  const paths = [
+    ...fixed.map(([name]) => `/webhooks/${name}`),
+    ...Object.keys(generic).map((name) => `/webhooks/generic/${name}`),
+  ]
+  return [
+    ...paths,
+    ...routes.map((one) => `route ${one.name}: ${one.on.join(', ')} of ${one.source}`),
+    ...schedules.map(({ name, cron, zone, run }) => `schedule ${name}: ${run} at ${cron} ${zone}`),
+  ]
+}

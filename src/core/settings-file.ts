@@ -1,0 +1,90 @@
+import { readFile } from 'node:fs/promises'
+import type { z } from 'zod'
+import { errorCodeOf, StepError } from './errors.ts'
+import { issueLines } from './schema.ts'
+import type { Secrets } from './secrets.ts'
+
+/** A settings file: what stands in it, what it is called, and the page that explains it. */
+export interface SettingsText {
+  text: string
+  name: string
+  page: string
+}
+
+export async function readSettingsText(path: string, hint: string): Promise<string> {
+  return readFile(path, 'utf8').catch((error) => {
+    if (errorCodeOf(error) !== 'ENOENT') throw error
+    throw new StepError('INPUT_INVALID', `${path} does not exist`, { hint })
+  })
+}
+
+/** Reads YAML with variables in it against a schema; INPUT_INVALID names every line that is wrong. */
+export async function parseYamlSettings<Schema extends z.ZodType>(
+  schema: Schema,
+  { text, name, page }: SettingsText,
+  variables: Readonly<Record<string, string | undefined>>,
+  secrets: Secrets,
+): Promise<z.output<Schema>> {
+  const { isNode, LineCounter, parseDocument } = await import('yaml')
+  const lines = new LineCounter()
+  const document = parseDocument(text, { lineCounter: lines, prettyErrors: false })
+  const at = (offset: number | undefined) =>
+    offset === undefined ? name : `${name}:${lines.linePos(offset).line}`
+  const problems = document.errors.map((error) => `${at(error.pos[0])} ${error.message}`)
+  if (problems.length > 0) throw invalid(problems, page)
+
+  const missing = new Set<string>()
+  const values = expand(document.toJS() ?? {}, variables, secrets, missing)
+  for (const variable of missing) {
+    problems.push(`${at(text.indexOf(`\${${variable}}`))} variable ${variable} is not set`)
+  }
+  const result = schema.safeParse(values, { reportInput: true })
+  for (const { path, text: what } of issueLines(result.error?.issues ?? [])) {
+    let node: unknown
+    for (let depth = path.length; depth > 0 && !isNode(node); depth--) {
+      node = document.getIn(path.slice(0, depth).map(indexOrKey), true)
+    }
+    problems.push(`${at(isNode(node) ? node.range?.[0] : undefined)} ${path.join('.')} ${what}`)
+  }
+  if (problems.length > 0 || !result.success) throw invalid(problems, page)
+  return result.data
+}
+
+function indexOrKey(part: string): string | number {
+  return /^\d+$/.test(part) ? Number(part) : part
+}
+
+function invalid(problems: string[], page: string): StepError {
+  return new StepError('INPUT_INVALID', problems.join('\n'), {
+    hint: `Mend these lines. ${page} explains every setting.`,
+  })
+}
+
+/** As in a shell: `${NAME}`, or `${NAME:-what it is without}`. */
+const VARIABLE = /\$\{([A-Za-z_][A-Za-z0-9_]*)(?::-([^}]*))?\}/g
+const SECRET_NAME = /PASS|SECRET|TOKEN|KEY|CREDENTIAL/i
+
+/** Puts variables into every text; what has a secret's name, or is a URL's password, is masked. */
+function expand(
+  value: unknown,
+  variables: Readonly<Record<string, string | undefined>>,
+  secrets: Secrets,
+  missing: Set<string>,
+): unknown {
+  if (Array.isArray(value)) return value.map((one) => expand(one, variables, secrets, missing))
+  if (value !== null && typeof value === 'object') {
+    const entries = Object.entries(value)
+    return Object.fromEntries(
+      entries.map(([key, one]) => [key, expand(one, variables, secrets, missing)]),
+    )
+  }
+  if (typeof value !== 'string') return value
+  const text = value.replace(VARIABLE, (_match, name: string, otherwise?: string) => {
+    const found = otherwise === undefined ? variables[name] : variables[name] || otherwise
+    if (found === undefined) missing.add(name)
+    if (SECRET_NAME.test(name)) secrets.add(found)
+    return found ?? ''
+  })
+  secrets.add(/^[a-z][a-z0-9+.-]*:\/\/[^:@/?#]*:([^@/?#]+)@/i.exec(text)?.[1])
+  return text
+}

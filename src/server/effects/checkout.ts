@@ -1,0 +1,84 @@
+import { mkdtemp, rm } from 'node:fs/promises'
+import { tmpdir } from 'node:os'
+import { join } from 'node:path'
+import { z } from 'zod'
+import { isStepError, StepError } from '../../core/errors.ts'
+import { run } from '../../core/process.ts'
+import type { EventFacts } from '../event.ts'
+import type { Workplace } from './workplace.ts'
+
+/** Where a repository is fetched from; `{{project}}` stands for the event's project. */
+export const gitAddress = z
+  .string()
+  .regex(
+    /^(?:https?|ssh|file):\/\/[^\s]+$/,
+    'is not the address of a repository; write https://gitlab.example.com/{{project}}.git',
+  )
+
+export interface Checkout {
+  folder: string
+  remove(): Promise<void>
+}
+
+const TIMEOUT = 10 * 60_000
+
+/** The files of one commit, in a new folder. git gets arguments, never a line for a shell. */
+export async function checkOut(
+  address: string,
+  facts: EventFacts,
+  { environment, secrets }: Workplace,
+  signal: AbortSignal,
+): Promise<Checkout> {
+  const { kind, ref, commit, project } = facts
+  if (commit === '') throw hasNoCommit(kind)
+  const { url, variables } = withoutCredentials(address.replaceAll('{{project}}', project), secrets)
+  const folder = await mkdtemp(join(tmpdir(), 'crosscloud-checkout-'))
+  const remove = () => rm(folder, { recursive: true, force: true, maxRetries: 3 })
+  const env = {
+    ...environment,
+    ...{ GIT_TERMINAL_PROMPT: '0', GIT_ALLOW_PROTOCOL: 'https:http:ssh:file' },
+    ...variables,
+  }
+  const git = (...args: string[]) =>
+    run('git', args, { cwd: folder, env, cleanEnv: true, signal, timeout: TIMEOUT })
+  try {
+    await git('init', '--quiet', '--template=', '.')
+    // A release takes its version from the commit's tag.
+    const wanted = kind === 'tag' ? [`+refs/tags/${ref}:refs/tags/${ref}`] : []
+    await git('fetch', '--quiet', '--no-tags', '--depth', '1', '--', url, commit, ...wanted)
+    await git('-c', 'core.hooksPath=/dev/null', 'checkout', '--quiet', '--detach', commit)
+    return { folder, remove }
+  } catch (error) {
+    await remove()
+    if (isStepError(error, 'CANCELLED') || !isStepError(error, 'COMMAND_FAILED')) throw error
+    throw new StepError('UNAVAILABLE', `fetching ${commit} of ${project}: ${error.message}`, {
+      hint: 'Check the address and its credentials, and whether the commit is still there.',
+      cause: error,
+    })
+  }
+}
+
+/** A password in the address would be seen in the list of processes, and kept in the folder. */
+function withoutCredentials(address: string, secrets: Workplace['secrets']) {
+  const url = new URL(address)
+  if (!/^https?:$/.test(url.protocol) || url.password === '') return { url: address, variables: {} }
+  const [user, password] = [url.username, url.password].map(decodeURIComponent)
+  const basic = Buffer.from(`${user}:${password}`).toString('base64')
+  secrets.add(password)
+  secrets.add(basic)
+  url.username = ''
+  url.password = ''
+  return {
+    url: url.href,
+    variables: {
+      ...{ GIT_CONFIG_COUNT: '1', GIT_CONFIG_KEY_0: 'http.extraHeader' },
+      GIT_CONFIG_VALUE_0: `Authorization: Basic ${basic}`,
+    },
+  }
+}
+
+function hasNoCommit(kind: string): StepError {
+  return new StepError('INPUT_INVALID', `an event of kind ${kind} has no commit to build`, {
+    hint: 'Let this route listen to push or tag.',
+  })
+}

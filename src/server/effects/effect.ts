@@ -1,0 +1,45 @@
+import type { EventFacts } from '../event.ts'
+
+/** One try to do what a route asks for. */
+export interface Attempt {
+  /** The event's identifier: what is started carries it, so that it is found again. */
+  id: string
+  facts: EventFacts
+  /**
+   * Whether it was begun before: by a process that died, or with an answer that never came. Then
+   * what was started is to be looked for before it is started again.
+   */
+  again: boolean
+  /** When it was first begun; milliseconds since 1970. */
+  begunAt: number
+  signal: AbortSignal
+}
+
+/** What came of it: a line for people, and the page that shows it. */
+export interface Outcome {
+  text: string
+  url?: string | undefined
+  /** Whether it is over; else what was started goes on elsewhere, and an event tells its end. */
+  state: 'started' | 'succeeded'
+}
+
+/**
+ * What a route does. Throws a StepError: a retryable one is tried again later, any other one makes
+ * the event a dead letter.
+ */
+export type Effect = (attempt: Attempt) => Promise<Outcome>
+
+/** What was started by an event carries these, whatever started it. */
+export function eventVariables({
+  id,
+  facts,
+}: Pick<Attempt, 'id' | 'facts'>): Record<string, string> {
+  return {
+    CROSSCLOUD_EVENT_ID: id,
+    CROSSCLOUD_EVENT_KIND: facts.kind,
+    CROSSCLOUD_EVENT_PROJECT: facts.project,
+    CROSSCLOUD_EVENT_REF: facts.ref,
+    CROSSCLOUD_EVENT_COMMIT: facts.commit,
+    CROSSCLOUD_EVENT_BY: facts.by,
+  }
+}

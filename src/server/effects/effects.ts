@@ -1,0 +1,62 @@
+import { StepError } from '../../core/errors.ts'
+import { commentOnGithub } from '../feedback/github.ts'
+import { commentOnGitlab } from '../feedback/gitlab.ts'
+import type { RouteSettings, ServerSettings } from '../settings.ts'
+import { compileText } from '../templates.ts'
+import type { Effect } from './effect.ts'
+import { createGateEffect } from './gate.ts'
+import { createJenkinsEffect } from './jenkins.ts'
+import { createPipelineEffect } from './pipeline.ts'
+import { type Commenter, createReplyEffect } from './reply.ts'
+import { createRunEffect } from './run.ts'
+import { createWorkflowEffect } from './workflow.ts'
+import type { Workplace } from './workplace.ts'
+
+/** What each route does; undefined for one that only tells people. */
+export function createEffects(
+  settings: ServerSettings,
+  place: Workplace,
+): (route: RouteSettings) => Effect | undefined {
+  const effects = new Map(
+    settings.routes.map((route) => [route.name, createEffect(route, settings, place)]),
+  )
+  return ({ name }) => effects.get(name)
+}
+
+function createEffect(
+  route: RouteSettings,
+  settings: ServerSettings,
+  place: Workplace,
+): Effect | undefined {
+  const { gitlab, github, jenkins } = settings
+  if (route.pipeline) {
+    const { url, token } = gitlab ?? missing('gitlab')
+    return createPipelineEffect(route.pipeline, { url, token })
+  }
+  if (route.workflow) {
+    const { url, token = '' } = github ?? missing('github')
+    return createWorkflowEffect(route.workflow, { url, token }, render)
+  }
+  if (route.jenkins)
+    return createJenkinsEffect(route.jenkins, jenkins ?? missing('jenkins'), render)
+  if (route.run) return createRunEffect(route.run, place)
+  if (route.gate) return createGateEffect(route.gate, place)
+  if (route.reply) return createReplyEffect(route.reply, place, commenterOf(route.source, settings))
+  return undefined
+}
+
+const render = (template: string, facts: Record<string, string>) => compileText(template)(facts)
+
+function commenterOf(source: string, { gitlab, github }: ServerSettings): Commenter {
+  if (source === 'gitlab') {
+    const { url, token = '' } = gitlab ?? missing('gitlab')
+    return (to, signal) => commentOnGitlab({ url, token }, to, signal)
+  }
+  const { url, token = '' } = github ?? missing('github')
+  return (to, signal) => commentOnGithub({ url, token }, to, signal)
+}
+
+/** The settings' schema has refused this already. */
+function missing(what: string): never {
+  throw new StepError('INPUT_INVALID', `crosscloud.server.yml has no ${what}`)
+}

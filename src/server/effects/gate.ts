@@ -1,0 +1,116 @@
+import { resolve } from 'node:path'
+import { z } from 'zod'
+import { StepError } from '../../core/errors.ts'
+import { objectName } from '../../core/schema.ts'
+import type { Ledger, Release } from '../../ledger/ledger.ts'
+import { formatRelease } from '../../steps/inputs.ts'
+import type { Effect } from './effect.ts'
+import { openApplication, type Workplace } from './workplace.ts'
+
+/** Harbor's words, from harmless to worst. */
+const severities = ['none', 'unknown', 'negligible', 'low', 'medium', 'high', 'critical'] as const
+
+/** `gate:` of a route: what a scan's result does to a release. */
+export const gateSettings = z.strictObject({
+  folder: z.string().min(1).describe('Folder with crosscloud.yml'),
+  environments: z
+    .array(objectName)
+    .min(1)
+    .optional()
+    .describe('Environments that are closed to the release; default those with a gate'),
+  severity: z
+    .enum(severities, `is not a severity; write one of ${severities.join(', ')}`)
+    .default('critical')
+    .describe('From this severity on the gate is closed'),
+  approve: z
+    .boolean()
+    .default(false)
+    .describe('Whether a clean scan counts as an approval as well, by the name under `as`'),
+  as: z
+    .string()
+    .regex(/^[a-z][\w.-]*$/, 'is not a login')
+    .default('harbor-scan')
+    .describe('The name it is written into the ledger under'),
+  variables: z
+    .record(z.string().regex(/^[A-Za-z_]\w*$/, 'is not the name of a variable'), z.string())
+    .default({})
+    .describe('What crosscloud.yml needs of the environment'),
+})
+
+type GateOfScan = z.output<typeof gateSettings>
+
+/** A bad scan marks the release bad where it matters; a good one takes back what a scan said. */
+export function createGateEffect(settings: GateOfScan, place: Workplace): Effect {
+  const { folder, variables } = settings
+  return async ({ facts, begunAt, signal }) => {
+    const { image, scan } = facts
+    if (!image || !scan) throw new StepError('INPUT_INVALID', 'the event is about no scan')
+    const application = await openApplication(
+      resolve(place.folder, folder),
+      place,
+      variables,
+      signal,
+    )
+    try {
+      const release = await application.releaseOf(image.digest, begunAt)
+      const ledger = await application.context.ledger()
+      const environments = settings.environments ?? application.gated
+      if (environments.length === 0) throw hasNoGate(application.file)
+      const verdict = judge(scan, settings.severity)
+      for (const environment of environments) {
+        await tell(ledger, release, environment, verdict, settings)
+      }
+      const where = environments.join(', ')
+      const what = verdict.bad ? `is kept out of ${where}` : `may go to ${where}`
+      return { text: `${formatRelease(release)} ${what}: ${verdict.reason}`, state: 'succeeded' }
+    } finally {
+      await application.close()
+    }
+  }
+}
+
+interface Verdict {
+  bad: boolean
+  reason: string
+}
+
+/** What is not known to be harmless is not: a scan that failed, a severity that is new. */
+function judge(
+  { state, severity }: { state: string; severity: string },
+  limit: GateOfScan['severity'],
+): Verdict {
+  if (state !== 'success') return { bad: true, reason: `the scan ended with ${state || 'nothing'}` }
+  const found = severities.indexOf(severity.toLowerCase() as GateOfScan['severity'])
+  const bad = found < 0 || found >= severities.indexOf(limit)
+  return { bad, reason: `the scan found severity ${severity || 'none'}` }
+}
+
+async function tell(
+  ledger: Ledger,
+  release: Release,
+  environment: string,
+  { bad, reason }: Verdict,
+  { as: by, approve }: GateOfScan,
+): Promise<void> {
+  const { app, version, digest } = release
+  const mark = await ledger.findMark(app, environment, version)
+  // What a person said stays: only a scan's own word is taken back.
+  const ours = mark?.bad === true && mark.by === by
+  if (bad && mark?.bad !== true) await ledger.mark({ app, version, environment, bad, by, reason })
+  if (!bad && ours) await ledger.mark({ app, version, environment, bad, by, reason })
+  if (!approve) return
+  const decision = bad ? ('rejected' as const) : ('approved' as const)
+  const words = await ledger.approvals(app, environment, version)
+  const last = words.filter((word) => word.by === by && word.digest === digest).at(-1)
+  if (last?.decision === decision) return
+  await ledger.recordApproval({
+    ...{ app, environment, version, digest, decision, by, groups: [], reason },
+    identity: 'webhook of Harbor',
+  })
+}
+
+function hasNoGate(file: string): StepError {
+  return new StepError('INPUT_INVALID', `no environment in ${file} has a gate`, {
+    hint: 'Write gate: there, or name environments in this route.',
+  })
+}

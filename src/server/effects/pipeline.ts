@@ -1,0 +1,139 @@
+import { z } from 'zod'
+import { StepError } from '../../core/errors.ts'
+import { type GitlabClient, openGitlab } from '../../gitlab/client.ts'
+import { templateFacts } from '../event.ts'
+import { call } from '../http.ts'
+import { compileText, templateText } from '../templates.ts'
+import { type Attempt, type Effect, eventVariables, type Outcome } from './effect.ts'
+
+/** `pipeline:` of a route: the GitLab pipeline it starts. */
+export const pipelineSettings = z.strictObject({
+  project: z
+    .string()
+    .regex(/^[\w.-]+(?:\/[\w.-]+)+$/, 'is not a project; write group/project')
+    .optional()
+    .describe("Project of the pipeline; default the event's own"),
+  ref: z.string().min(1).optional().describe("Branch or tag it runs on; default the event's own"),
+  variables: z
+    .record(z.string().regex(/^[A-Za-z_]\w*$/, 'is not the name of a variable'), templateText)
+    .default({})
+    .describe('Variables it gets, beside CROSSCLOUD_EVENT_…: templates, such as {{commit}}'),
+  'trigger-token': z
+    .string()
+    .min(1)
+    .optional()
+    .describe("Token of a pipeline trigger; it then runs as that token's owner"),
+})
+
+interface GitlabServer {
+  url: string
+  token: string | undefined
+}
+
+/** What one start asks for. */
+interface Start {
+  project: string
+  ref: string
+  variables: Record<string, string>
+}
+
+/** Starts a pipeline once for each event, also when an earlier try's answer got lost. */
+export function createPipelineEffect(
+  settings: z.output<typeof pipelineSettings>,
+  server: GitlabServer,
+): Effect {
+  const templates = Object.entries(settings.variables).map(
+    ([name, text]) => [name, compileText(text)] as const,
+  )
+  const trigger = settings['trigger-token']
+  return async (attempt) => {
+    const { facts, id, signal } = attempt
+    const values = templateFacts(facts, id)
+    const start: Start = {
+      project: settings.project ?? facts.project,
+      ref: settings.ref ?? facts.ref,
+      variables: {
+        ...Object.fromEntries(templates.map(([name, render]) => [name, render(values)])),
+        ...eventVariables(attempt),
+      },
+    }
+    if (start.ref === '') throw hasNoRef(facts.kind)
+    const { url, token } = server
+    const gitlab =
+      token === undefined ? undefined : await openGitlab({ url, token, signal, attempts: 1 })
+    const known = attempt.again && gitlab ? await findStarted(start, attempt, gitlab) : undefined
+    if (known) return told(known)
+    if (trigger !== undefined) return told(await pullTrigger(start, url, trigger, signal))
+    if (gitlab === undefined) throw new StepError('INPUT_INVALID', 'gitlab.token is not set')
+    return told(await create(start, gitlab))
+  }
+}
+
+interface Pipeline {
+  id: number
+  web_url?: string
+}
+
+const told = ({ id, web_url: url }: Pipeline): Outcome => {
+  return { text: `pipeline ${id} was started`, url, state: 'started' }
+}
+
+async function create({ project, ref, variables }: Start, { api, ask }: GitlabClient) {
+  const list = Object.entries(variables).map(([key, value]) => ({ key, value }))
+  const made = await ask(`starting a pipeline of ${project} on ${ref}`, () =>
+    api.Pipelines.create(project, ref, { variables: list }),
+  )
+  return made as unknown as Pipeline
+}
+
+/** gitbeaker would write the token into the URL, and so into every proxy's log. */
+async function pullTrigger(
+  { project, ref, variables }: Start,
+  server: string,
+  token: string,
+  signal: AbortSignal,
+): Promise<Pipeline> {
+  const answer = await call({
+    ...{ what: `starting a pipeline of ${project} on ${ref}`, server: 'GitLab', signal },
+    url: `${server.replace(/\/$/, '')}/api/v4/projects/${encodeURIComponent(project)}/trigger/pipeline`,
+    method: 'POST',
+    json: { token, ref, variables },
+  })
+  const made = answer.json() as Partial<Pipeline> | undefined
+  if (typeof made?.id === 'number') return { ...made, id: made.id }
+  throw new StepError('UNAVAILABLE', `starting a pipeline of ${project}: GitLab tells no id of it`)
+}
+
+/** Clocks differ; and the list is sorted by id anyway. */
+const SLACK = 10 * 60_000
+const PAGE = 100
+const MOST_PAGES = 5
+
+/** The pipeline of this event, if an earlier try started one: it carries the event's id. */
+async function findStarted(
+  { project, ref }: Start,
+  { id, begunAt }: Attempt,
+  { api, ask }: GitlabClient,
+): Promise<Pipeline | undefined> {
+  const updatedAfter = new Date(begunAt - SLACK).toISOString()
+  const query = { ref, updatedAfter, orderBy: 'id', sort: 'desc', perPage: PAGE } as const
+  const what = `looking for the pipeline of event ${id} in ${project}`
+  for (let page = 1; page <= MOST_PAGES; page++) {
+    const some = (await ask(what, () =>
+      api.Pipelines.all(project, { ...query, page, maxPages: 1 } as never),
+    )) as unknown as Pipeline[]
+    for (const one of some) {
+      const variables = await ask(what, () => api.Pipelines.allVariables(project, one.id))
+      const mark = variables.find(({ key }) => key === 'CROSSCLOUD_EVENT_ID')
+      if (mark?.value === id) return one
+    }
+    if (some.length < PAGE) return undefined
+  }
+  return undefined
+}
+
+function hasNoRef(kind: string): StepError {
+  return new StepError('INPUT_INVALID', `an event of kind ${kind} has no branch to start on`, {
+    hint: 'Set pipeline.ref in this route.',
+  })
+}

@@ -1,0 +1,69 @@
+import { resolve } from 'node:path'
+import { z } from 'zod'
+import { shortDigest } from '../../core/digest.ts'
+import { StepError } from '../../core/errors.ts'
+import type { StatusCell } from '../../ledger/ledger.ts'
+import type { Attempt, Effect } from './effect.ts'
+import { openApplication, type Workplace } from './workplace.ts'
+
+/** `reply:` of a route: the table of releases, where a comment asks for it. */
+export const replySettings = z.strictObject({
+  folder: z.string().min(1).describe('Folder with crosscloud.yml'),
+  variables: z
+    .record(z.string().regex(/^[A-Za-z_]\w*$/, 'is not the name of a variable'), z.string())
+    .default({})
+    .describe('What crosscloud.yml needs of the environment'),
+})
+
+/** Writes a comment on a merge request, once for each marker. */
+export type Commenter = (
+  to: { project: string; number: number; marker: string; text: string },
+  signal: AbortSignal,
+) => Promise<void>
+
+export function createReplyEffect(
+  { folder, variables }: z.output<typeof replySettings>,
+  place: Workplace,
+  comment: Commenter,
+): Effect {
+  return async ({ id, facts, signal }: Attempt) => {
+    const { project, request } = facts
+    if (!request) throw new StepError('INPUT_INVALID', 'the event is about no merge request')
+    const application = await openApplication(
+      resolve(place.folder, folder),
+      place,
+      variables,
+      signal,
+    )
+    try {
+      const ledger = await application.context.ledger()
+      const cells = await ledger.status({ app: application.app, environment: undefined })
+      const text = releaseTable(application.app, cells)
+      await comment({ project, number: request.number, marker: id, text }, signal)
+      return { text: `answered on ${project} ${request.number}`, state: 'succeeded' }
+    } finally {
+      await application.close()
+    }
+  }
+}
+
+/** Which release runs where, as Markdown. */
+export function releaseTable(app: string, cells: readonly StatusCell[]): string {
+  if (cells.length === 0) return `Nothing of ${app} was deployed yet.`
+  const rows = cells.map(({ environment, current, lock, bad }) => {
+    const notes = [...(bad ? ['bad'] : []), ...(lock ? [`locked: ${lock.reason}`] : [])]
+    const shown = [
+      ...[environment, current?.version ?? '–', current?.since.slice(0, 16).replace('T', ' ')],
+      ...[current?.by, current && shortDigest(current.digest), notes.join(', ')],
+    ]
+    return `| ${shown.map((text) => cellText(text ?? '')).join(' | ')} |`
+  })
+  const head = '| environment | version | since (UTC) | by | image | |\n|---|---|---|---|---|---|'
+  return `**${app}**\n\n${head}\n${rows.join('\n')}`
+}
+
+/** Texts that people wrote must not make links or call somebody. */
+const cellText = (text: string) =>
+  text.replace(/[|\\`*_[\]<>@!#~&\n]/g, (found) => {
+    return found === '\n' ? ' ' : `&#${found.charCodeAt(0)};`
+  })

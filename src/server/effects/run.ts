@@ -1,0 +1,143 @@
+import { resolve } from 'node:path'
+import { z } from 'zod'
+import { StepError } from '../../core/errors.ts'
+import { duration, durationText, objectName } from '../../core/schema.ts'
+import { formatRelease } from '../../steps/inputs.ts'
+import { type EventFacts, templateFacts } from '../event.ts'
+import { compileText, templateText } from '../templates.ts'
+import { type Checkout, checkOut, gitAddress } from './checkout.ts'
+import { runCommand } from './child.ts'
+import type { Attempt, Effect } from './effect.ts'
+import { type Application, openApplication, type Workplace } from './workplace.ts'
+
+const HOUR = 3_600_000
+
+/** `run:` of a route: a step that a worker runs itself. */
+export const runSettings = z
+  .strictObject({
+    step: z.enum(['release', 'promote', 'deploy']).describe('What is run'),
+    env: objectName
+      .optional()
+      .describe('Environment; deploy without it: those whose image the event is about'),
+    folder: z
+      .string()
+      .min(1)
+      .optional()
+      .describe('Folder with crosscloud.yml, for promote and deploy'),
+    repository: gitAddress
+      .optional()
+      .describe('Git repository to release from, at the commit of the event; {{project}} is its'),
+    reason: templateText
+      .default('{{title}}')
+      .describe('Why, for the ledger: a template, such as {{by}}: {{title}}'),
+    variables: z
+      .record(z.string().regex(/^[A-Za-z_]\w*$/, 'is not the name of a variable'), z.string())
+      .default({})
+      .describe('What the command sees of the environment, beside PATH and HOME'),
+    'lock-wait': durationText.default('30m').describe('How long it waits for another deployment'),
+    timeout: duration.default(HOUR).describe('How long it may run'),
+  })
+  .superRefine(({ step, env, folder, repository }, check) => {
+    const fault = (message: string) => check.addIssue({ code: 'custom', message, input: step })
+    if ((folder === undefined) === (repository === undefined)) fault('needs folder, or repository')
+    if (step !== 'release' && repository !== undefined) fault(`of ${step} needs folder`)
+    if (step === 'promote' && env === undefined) fault('of promote needs env')
+  })
+
+export type RunSettings = z.output<typeof runSettings>
+
+/** Runs a step. It is safe to run again: what was released of a commit is not released twice. */
+export function createRunEffect(settings: RunSettings, place: Workplace): Effect {
+  const reason = compileText(settings.reason)
+  return async (attempt) => {
+    const { facts, id, signal } = attempt
+    const checkout = await openFolder(settings, attempt, place)
+    try {
+      const cwd = checkout.folder
+      const why = reason(templateFacts(facts, id)).slice(0, 500)
+      const application = await openApplication(cwd, place, settings.variables, signal)
+      try {
+        const lines = await commandsOf(settings, attempt, application)
+        const done: string[] = []
+        for (const line of lines) {
+          const answer = await runCommand({
+            ...{ program: place.program, cwd, signal, timeout: settings.timeout },
+            args: [...line, '--reason', why, '--lock-wait', settings['lock-wait']],
+            env: { ...place.environment, ...settings.variables, ...actorOf(facts) },
+          })
+          done.push(`${answer.release} runs in ${answer.environment}`)
+        }
+        return { text: done.join('; '), state: 'succeeded' }
+      } finally {
+        await application.close()
+      }
+    } finally {
+      await checkout.remove()
+    }
+  }
+}
+
+async function openFolder(
+  { folder, repository }: RunSettings,
+  { facts, signal }: Attempt,
+  place: Workplace,
+): Promise<Checkout> {
+  if (repository !== undefined) return checkOut(repository, facts, place, signal)
+  return { folder: resolve(place.folder, folder ?? '.'), remove: async () => {} }
+}
+
+/** The commands for an event; each is an array of arguments, and none sees a shell. */
+async function commandsOf(
+  settings: RunSettings,
+  attempt: Attempt,
+  application: Application,
+): Promise<string[][]> {
+  const { step, env } = settings
+  if (step === 'promote') return [['promote', '--to', env ?? '']]
+  if (step === 'release') return [await releaseLine(env, attempt, application)]
+  const { image } = attempt.facts
+  if (image === undefined) throw isAboutNoImage(attempt.facts)
+  const release = await application.releaseOf(image.digest, attempt.begunAt)
+  const following = env === undefined ? application.following(image) : [env]
+  if (following.length === 0) {
+    throw new StepError(
+      'INPUT_INVALID',
+      `no environment follows ${image.registry}/${image.repository}`,
+      {
+        hint: `Write it as image: of an environment in ${application.file}, or set env in this route.`,
+      },
+    )
+  }
+  return following.map((name) => ['deploy', '--release', formatRelease(release), '--env', name])
+}
+
+/** A commit that an earlier try released is deployed, not released a second time. */
+async function releaseLine(
+  env: string | undefined,
+  { facts, again }: Attempt,
+  application: Application,
+): Promise<string[]> {
+  const to = env === undefined ? [] : ['--env', env]
+  const known = again ? await application.releaseOfCommit(facts.commit) : undefined
+  if (known === undefined) return ['release', ...to]
+  return ['deploy', '--release', formatRelease(known), '--env', env ?? 'test']
+}
+
+function isAboutNoImage({ kind }: EventFacts): StepError {
+  return new StepError('INPUT_INVALID', `an event of kind ${kind} is about no image`, {
+    hint: 'deploy follows Harbor: write source: harbor and on: [artifact] in this route.',
+  })
+}
+
+/** As CI would tell it; whoever it was is written into the ledger. */
+function actorOf({ by, ref, commit, kind }: EventFacts): Record<string, string> {
+  const known = {
+    GITLAB_USER_LOGIN: by || 'webhook',
+    CI_COMMIT_SHA: commit,
+    CI_COMMIT_REF_NAME: ref,
+  }
+  const told = Object.entries(known).filter(([, value]) => value !== '')
+  return kind === 'artifact' || kind === 'scan'
+    ? { GITLAB_USER_LOGIN: known.GITLAB_USER_LOGIN }
+    : Object.fromEntries(told)
+}

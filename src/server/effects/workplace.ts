@@ -1,0 +1,87 @@
+import { createContext } from '../../context.ts'
+import { StepError } from '../../core/errors.ts'
+import { type Log, silentLog } from '../../core/log.ts'
+import type { Secrets } from '../../core/secrets.ts'
+import type { Release } from '../../ledger/ledger.ts'
+import type { EventFacts } from '../event.ts'
+
+/** What commands on this worker need to know of it. */
+export interface Workplace {
+  /** The folder of crosscloud.server.yml, where relative paths start. */
+  folder: string
+  /** The command line's own file. */
+  program: string
+  /** What every command sees of the environment: no secret of the server's. */
+  environment: Readonly<Record<string, string>>
+  log: Log
+  secrets: Secrets
+}
+
+const HARMLESS =
+  /^(?:PATH|HOME|USER|LANG|LC_\w+|TZ|TMPDIR|JAVA_HOME|MAVEN_OPTS|DOCKER_CONFIG|SSL_CERT_\w+|NODE_EXTRA_CA_CERTS|XDG_\w+|CROSSCLOUD_(?:STATE|CACHE)|(?:HTTPS?|NO|ALL)_PROXY)$/i
+
+/** Of the server's own environment only what is no secret; routes name the rest. */
+export function harmlessVariables(
+  variables: Readonly<Record<string, string | undefined>>,
+): Record<string, string> {
+  const all = Object.entries(variables)
+  return Object.fromEntries(
+    all.filter((one): one is [string, string] => one[1] !== undefined && HARMLESS.test(one[0])),
+  )
+}
+
+/** An application on this worker: what its crosscloud.yml and its ledger say. */
+export interface Application {
+  file: string
+  app: string
+  /** Environments whose image is kept in this repository, in the order of the file. */
+  following(image: NonNullable<EventFacts['image']>): string[]
+  /** Environments with a gate. */
+  gated: string[]
+  /** UNAVAILABLE while it may still be written: an image is pushed before it is recorded. */
+  releaseOf(digest: string, since: number): Promise<Release>
+  releaseOfCommit(commit: string): Promise<Release | undefined>
+  context: ReturnType<typeof createContext>
+  close(): Promise<void>
+}
+
+/** How long after an image was pushed its release may be recorded. */
+const LATE = 15 * 60_000
+const RECENT = 500
+
+export async function openApplication(
+  cwd: string,
+  { environment, secrets }: Workplace,
+  variables: Readonly<Record<string, string>>,
+  signal: AbortSignal,
+): Promise<Application> {
+  const context = createContext({
+    ...{ cwd, secrets, signal, log: silentLog },
+    variables: { ...environment, ...variables },
+  })
+  const { app, environments, file } = await context.settings()
+  const named = Object.entries(environments)
+  return {
+    ...{ file, app, context },
+    following: ({ registry, repository }) =>
+      named
+        .filter(([, { image }]) => image.registry === registry && image.name === repository)
+        .map(([name]) => name),
+    gated: named.filter(([, { gate }]) => gate !== undefined).map(([name]) => name),
+    async releaseOf(digest, since) {
+      const ledger = await context.ledger()
+      const found = await ledger.findReleaseByDigest(app, digest as Release['digest'])
+      if (found) return found
+      const code = Date.now() - since < LATE ? 'UNAVAILABLE' : 'NOT_FOUND'
+      throw new StepError(code, `no release of ${app} in the ledger has the image ${digest}`, {
+        hint: 'Push images with crosscloud: what it does not know, it does not deploy.',
+      })
+    },
+    async releaseOfCommit(commit) {
+      const ledger = await context.ledger()
+      const recent = await ledger.releases(app, RECENT)
+      return commit === '' ? undefined : recent.find((one) => one.commit === commit)
+    },
+    close: () => context.close(),
+  }
+}

@@ -1,0 +1,143 @@
+import { StepError } from '../../core/errors.ts'
+import { type Call, type CallAnswer, call } from '../http.ts'
+
+/** The API of GitHub (`https://api.github.com`) or of Gitea (`https://HOST/api/v1`). */
+export interface GithubAccess {
+  url: string
+  token: string
+}
+
+/** One request to GitHub; the path's parts are encoded here. Errors as of `call`. */
+export async function callGithub(
+  { url, token }: GithubAccess,
+  request: Omit<Call, 'server' | 'url' | 'headers'> & {
+    path: readonly string[]
+    query?: Record<string, string>
+  },
+): Promise<CallAnswer> {
+  const { path, query = {}, ...rest } = request
+  const target = new URL(`${url.replace(/\/+$/, '')}/${path.map(encodePart).join('/')}`)
+  for (const [name, value] of Object.entries(query)) target.searchParams.set(name, value)
+  const answer = await call({
+    ...rest,
+    ...{ server: 'GitHub', url: target },
+    headers: {
+      authorization: `Bearer ${token}`,
+      accept: 'application/vnd.github+json',
+      'x-github-api-version': '2022-11-28',
+    },
+  })
+  if (answer.status < 300 || answer.status >= 400) return answer
+  throw new StepError(
+    'NOT_FOUND',
+    `${request.what}: GitHub answers ${answer.status}: it has moved`,
+    {
+      hint: 'Write the new name of the repository, or the address of the API as it is now.',
+    },
+  )
+}
+
+/** `.` and `..` would be steps on the way, even when encoded. */
+function encodePart(part: string): string {
+  if (!/^\.{0,2}$/.test(part)) return encodeURIComponent(part)
+  throw new StepError('INPUT_INVALID', `"${part}" is not a name on GitHub`)
+}
+
+/** `owner/name` as the beginning of a path; INPUT_INVALID when it is none. */
+export function repositoryPath(project: string): string[] {
+  const [owner, name, ...more] = project.split('/')
+  if (owner && name && more.length === 0) return ['repos', owner, name]
+  throw new StepError('INPUT_INVALID', `${project} is not a repository on GitHub`, {
+    hint: 'Repositories on GitHub are written owner/name.',
+  })
+}
+
+export interface GithubStatus {
+  project: string
+  commit: string
+  /** The status of one name takes the place of an earlier one. */
+  name: string
+  state: 'pending' | 'success' | 'failure'
+  text: string
+  url: string
+}
+
+const LONGEST_DESCRIPTION = 140
+
+/** https://docs.github.com/en/rest/commits/statuses#create-a-commit-status */
+export async function setGithubStatus(
+  access: GithubAccess,
+  { project, commit, name, state, text, url }: GithubStatus,
+  signal: AbortSignal,
+): Promise<void> {
+  await callGithub(access, {
+    what: `setting the status ${name} of ${commit.slice(0, 8)} in ${project}`,
+    path: [...repositoryPath(project), 'statuses', commit],
+    method: 'POST',
+    json: {
+      state,
+      context: name,
+      description: shorten(text),
+      ...(url !== '' && { target_url: url }),
+    },
+    signal,
+  })
+}
+
+/** Cut before half a surrogate pair, which would not be UTF-8. */
+function shorten(text: string): string {
+  if (text.length <= LONGEST_DESCRIPTION) return text
+  return `${text.slice(0, LONGEST_DESCRIPTION - 1).replace(/[\uD800-\uDBFF]$/, '')}…`
+}
+
+interface IssueComment {
+  id: number
+  body?: string | null
+}
+
+const PAGE = 100
+const MOST_PAGES = 20
+
+/**
+ * A comment on an issue or a pull request. The hidden marker finds what an earlier try wrote: that
+ * comment is then brought up to date, and no second one is made.
+ */
+export async function commentOnGithub(
+  access: GithubAccess,
+  to: { project: string; number: number; marker: string; text: string },
+  signal: AbortSignal,
+): Promise<void> {
+  const { project, number, marker, text } = to
+  const what = `commenting on ${project}#${number}`
+  const sign = `<!-- crosscloud:${marker} -->`
+  const body = `${sign}\n${text}`
+  const issues = [...repositoryPath(project), 'issues']
+  const path = [...issues, String(number), 'comments']
+  const known = await findComment(access, { what, path, signal }, sign)
+  if (known?.body === body) return
+  const where = known ? [...issues, 'comments', String(known.id)] : path
+  await callGithub(access, {
+    ...{ what, path: where, signal, json: { body } },
+    method: known ? 'PATCH' : 'POST',
+  })
+}
+
+/** Only a comment that begins with the marker is ours: others may quote it. */
+async function findComment(
+  access: GithubAccess,
+  request: { what: string; path: string[]; signal: AbortSignal },
+  sign: string,
+): Promise<IssueComment | undefined> {
+  let first: number | undefined
+  for (let page = 1; page <= MOST_PAGES; page++) {
+    const query = { per_page: String(PAGE), page: String(page) }
+    const answer = (await callGithub(access, { ...request, query })).json()
+    const comments = Array.isArray(answer) ? (answer as IssueComment[]) : []
+    const found = comments.find(({ body }) => body?.startsWith(sign))
+    // Gitea gives all comments on every page.
+    if (found || comments.length === 0 || comments[0]?.id === first) return found
+    if (comments.length !== PAGE) return undefined
+    first ??= comments[0]?.id
+  }
+  return undefined
+}

@@ -1,0 +1,64 @@
+import { isStepError, StepError } from '../../core/errors.ts'
+import { openGitlab } from '../../gitlab/client.ts'
+
+export interface GitlabAccess {
+  url: string
+  token: string
+}
+
+/** As GitHub calls them, too, but for `running`. */
+export type StatusState = 'running' | 'success' | 'failure'
+
+export interface CommitStatus {
+  project: string
+  commit: string
+  /** The status of one name takes the place of an earlier one. */
+  name: string
+  state: StatusState
+  text: string
+  url: string
+}
+
+const gitlabStates = { running: 'running', success: 'success', failure: 'failed' } as const
+
+/** https://docs.gitlab.com/api/commits/#set-commit-pipeline-status */
+export async function setGitlabStatus(
+  access: GitlabAccess,
+  { project, commit, name, state, text, url }: CommitStatus,
+  signal: AbortSignal,
+): Promise<void> {
+  const { api, ask } = await openGitlab({ ...access, signal, attempts: 1 })
+  const more = { name, description: text.slice(0, 255), ...(url && { targetUrl: url }) }
+  try {
+    await ask(`setting the status ${name} of ${commit.slice(0, 8)} in ${project}`, () =>
+      api.Commits.editStatus(project, commit, gitlabStates[state], more),
+    )
+  } catch (error) {
+    // The one way GitLab has to say that it is so already.
+    if (isStepError(error, 'INPUT_INVALID') && /cannot transition status/i.test(error.message))
+      return
+    throw error
+  }
+}
+
+const MOST_PAGES = 5
+
+/** A comment on a merge request; the hidden marker keeps it from being written twice. */
+export async function commentOnGitlab(
+  access: GitlabAccess,
+  to: { project: string; number: number; marker: string; text: string },
+  signal: AbortSignal,
+): Promise<void> {
+  const { api, ask } = await openGitlab({ ...access, signal, attempts: 1 })
+  const { project, number, marker, text } = to
+  const what = `commenting on !${number} of ${project}`
+  const sign = `<!-- crosscloud:${marker} -->`
+  const query = { sort: 'desc', orderBy: 'created_at', perPage: 100, maxPages: MOST_PAGES } as const
+  const notes = await ask(what, () => api.MergeRequestNotes.all(project, number, query as never))
+  const known = (notes as unknown as { body?: string }[]).some(({ body }) => body?.includes(sign))
+  if (known) return
+  const made = await ask(what, () =>
+    api.MergeRequestNotes.create(project, number, `${sign}\n${text}`),
+  )
+  if (!made) throw new StepError('UNAVAILABLE', `${what}: GitLab tells nothing of it`)
+}

@@ -1,0 +1,64 @@
+import { z } from 'zod'
+import { compileText, templateText } from '../templates.ts'
+import { receivers } from './receivers.ts'
+
+/** When somebody is told. */
+export const noticeOccasions = ['started', 'succeeded', 'failed', 'drift'] as const
+export type NoticeOccasion = (typeof noticeOccasions)[number]
+
+export interface Notice {
+  /** The same each time it is tried. */
+  id: string
+  what: NoticeOccasion
+  route: string
+  /** What happened, or went wrong. */
+  text: string
+  url?: string | undefined
+  facts: Readonly<Record<string, string>>
+}
+
+const kinds = Object.keys(receivers) as (keyof typeof receivers)[]
+
+/** One receiver under `notify:`. */
+export const noticeSettings = z
+  .strictObject({
+    kind: z
+      .enum(kinds)
+      .describe('webhook, slack (also Mattermost, Rocket.Chat), dingtalk or wecom'),
+    url: z.url({ protocol: /^https?$/ }).describe('Its address; it holds a secret: ${NAME}'),
+    secret: z
+      .string()
+      .min(16, 'is shorter than 16 characters')
+      .optional()
+      .describe('What a webhook is signed with, or whsec_…; of a DingTalk robot its SEC…'),
+    template: templateText
+      .default(
+        '{{route}} {{what}}: {{project}}{{#if ref}} {{ref}}{{/if}}{{#if by}} by {{by}}{{/if}}\n{{text}}',
+      )
+      .describe('The message: facts of the event, {{what}}, {{route}} and {{text}}'),
+    on: z.array(z.enum(noticeOccasions)).min(1).default(['failed']).describe('When'),
+  })
+  .refine(({ kind, secret }) => kind !== 'webhook' || secret !== undefined, {
+    path: ['secret'],
+    message: 'is required for a webhook: who gets it must be able to tell that it is from here',
+  })
+
+export interface Notifier {
+  wants(what: NoticeOccasion): boolean
+  /** UNAVAILABLE, retryable, when the receiver is away or wants less; else it refuses for good. */
+  send(notice: Notice, signal: AbortSignal): Promise<void>
+}
+
+export function createNotifier(name: string, settings: z.output<typeof noticeSettings>): Notifier {
+  const { kind, url, secret, on, template } = settings
+  const render = compileText(template)
+  const deliver = receivers[kind]
+  return {
+    wants: (what) => on.includes(what),
+    async send(notice, signal) {
+      const { what, route, text } = notice
+      const message = render({ ...notice.facts, what, route, text })
+      await deliver({ name, url, secret, message, notice, signal })
+    },
+  }
+}

@@ -1,0 +1,115 @@
+import { createHmac } from 'node:crypto'
+import { StepError } from '../../core/errors.ts'
+import { type CallAnswer, call } from '../http.ts'
+import { SIGNING_KEY, signingKey } from '../sources/source.ts'
+import type { Notice } from './notify.ts'
+
+/** A message on its way. `url` holds a secret: it is never shown, `name` is. */
+export interface Dispatch {
+  name: string
+  url: string
+  secret: string | undefined
+  /** Texts of people are in it: nothing in it may be read as markup. */
+  message: string
+  notice: Notice
+  signal: AbortSignal
+}
+
+type Receiver = (dispatch: Dispatch) => Promise<void>
+
+const send = ({ name, signal }: Dispatch, url: string, more: object): Promise<CallAnswer> =>
+  call({ what: `telling ${name}`, server: name, url, method: 'POST', signal, ...more })
+
+/** Signed after Standard Webhooks: https://www.standardwebhooks.com */
+const webhook: Receiver = async (dispatch) => {
+  const { url, secret = '', notice, message } = dispatch
+  const text = JSON.stringify({ ...notice, message })
+  const timestamp = Math.floor(Date.now() / 1000)
+  const key = secret.startsWith(SIGNING_KEY) ? signingKey(secret) : secret
+  const signed = `${notice.id}.${timestamp}.${text}`
+  const signature = createHmac('sha256', key).update(signed).digest('base64')
+  await send(dispatch, url, {
+    text,
+    headers: {
+      ...{ 'content-type': 'application/json', 'idempotency-key': notice.id },
+      ...{ 'webhook-id': notice.id, 'webhook-timestamp': String(timestamp) },
+      'webhook-signature': `v1,${signature}`,
+    },
+  })
+}
+
+/** https://docs.slack.dev/messaging/formatting-message-text: these three, and links in <…|…>. */
+const slack: Receiver = async (dispatch) => {
+  const { url, message, notice } = dispatch
+  const escaped = (text: string) =>
+    text.replaceAll('&', '&amp;').replaceAll('<', '&lt;').replaceAll('>', '&gt;')
+  const page = notice.url && !/[|<>\s]/.test(notice.url) ? `\n<${notice.url}|details>` : ''
+  await send(dispatch, url, { json: { text: `${escaped(message)}${page}` } })
+}
+
+/** What Markdown would read as a link, a heading or an order to call everybody. */
+const plain = (text: string) =>
+  text.replace(/[\\`*_[\]()<>#|!~]/g, '\\$&').replaceAll('@', '@\u200b')
+
+const page = ({ notice: { url } }: Dispatch) =>
+  url && !/[()<>\s]/.test(url) ? `\n\n[details](${url})` : ''
+
+interface Robot {
+  /** It asks for patience. */
+  busy: readonly number[]
+  /** The token, the signature or a keyword is wrong. */
+  refused: readonly number[]
+}
+
+/** Robots answer 200 whatever happened; errcode says what. */
+function judge({ name }: Dispatch, answer: CallAnswer, { busy, refused }: Robot): void {
+  const { errcode, errmsg } = (answer.json() ?? {}) as { errcode?: unknown; errmsg?: unknown }
+  if (errcode === 0) return
+  const code = Number(errcode)
+  const told = typeof errmsg === 'string' ? errmsg.slice(0, 200) : ''
+  const message = `telling ${name}: it answers errcode ${errcode}${told && `: ${told}`}`
+  if (busy.includes(code)) throw new StepError('UNAVAILABLE', message)
+  const kind = refused.includes(code) ? 'UNAUTHORIZED' : 'INPUT_INVALID'
+  throw new StepError(kind, message, { hint: "Check the robot's address, secret and keywords." })
+}
+
+/** https://open.dingtalk.com/document/robots/custom-robot-access */
+const dingtalk: Receiver = async (dispatch) => {
+  const { secret, message, notice } = dispatch
+  const url = new URL(dispatch.url)
+  if (secret !== undefined) {
+    const timestamp = String(Date.now())
+    const signed = `${timestamp}\n${secret}`
+    url.searchParams.set('timestamp', timestamp)
+    url.searchParams.set('sign', createHmac('sha256', secret).update(signed).digest('base64'))
+  }
+  const title = plain(`${notice.route} ${notice.what}`)
+  const text = `${plain(message).replaceAll('\n', '\n\n')}${page(dispatch)}`
+  const json = { msgtype: 'markdown', markdown: { title, text } }
+  const answer = await send(dispatch, url.href, { json })
+  judge(dispatch, answer, { busy: [130101, 90018, -1], refused: [310000, 300001, 300005] })
+}
+
+/** Bytes of UTF-8. */
+const LONGEST_WECOM = 4096
+
+/** https://developer.work.weixin.qq.com/document/path/91770 */
+const wecom: Receiver = async (dispatch) => {
+  const end = page(dispatch)
+  const text = cut(plain(dispatch.message), LONGEST_WECOM - Buffer.byteLength(end))
+  const json = { msgtype: 'markdown', markdown: { content: `${text}${end}` } }
+  const answer = await send(dispatch, dispatch.url, { json })
+  judge(dispatch, answer, { busy: [45009, -1], refused: [93000, 40001] })
+}
+
+/** So many bytes at most, and no half character at the end. */
+export function cut(text: string, bytes: number): string {
+  const content = Buffer.from(text)
+  if (content.length <= bytes) return content.toString('utf8')
+  let end = Math.max(bytes, 0)
+  // A byte 10xxxxxx goes on with the character before it.
+  while (end > 0 && ((content[end] ?? 0) & 0xc0) === 0x80) end--
+  return content.subarray(0, end).toString('utf8')
+}
+
+export const receivers = { webhook, slack, dingtalk, wecom }

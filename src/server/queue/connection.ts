@@ -1,0 +1,167 @@
+import { readFile } from 'node:fs/promises'
+import { resolve } from 'node:path'
+import type { Cluster, Redis, RedisOptions } from 'ioredis'
+import { redisFault } from '../../config/redis-faults.ts'
+import { parseRedisUrl, type RedisAddress } from '../../config/redis-url.ts'
+import { explain, StepError } from '../../core/errors.ts'
+import type { Log } from '../../core/log.ts'
+import type { RedisSettings } from './settings.ts'
+
+export interface QueueRedis {
+  /** The URL without user and password. */
+  name: string
+  /** Fails at once while Redis is away: a sender must not wait for it. */
+  quick: Redis | Cluster
+  /** Waits for Redis as long as it takes; workers block on it. */
+  patient: Redis | Cluster
+  close(): Promise<void>
+}
+
+/** Longer than Redis takes to answer, shorter than a sender waits. */
+const COMMAND_TIMEOUT = 5000
+const CONNECT_TIMEOUT = 5000
+
+/** Connects, and connects again whenever the connection breaks. */
+export async function openQueueRedis(
+  redis: RedisSettings,
+  folder: string,
+  log: Log,
+): Promise<QueueRedis> {
+  const address = parseRedisUrl(redis.url, 'queue.redis')
+  const tls = address.tls ? await readTls(redis, folder) : undefined
+  const password = redis['sentinel-password']
+  const quick = await connect(address, tls, password, {
+    commandTimeout: COMMAND_TIMEOUT,
+    maxRetriesPerRequest: 0,
+    enableOfflineQueue: false,
+  })
+  const patient = await connect(address, tls, password, { maxRetriesPerRequest: null })
+  tellFaults(quick, address.name, log)
+  patient.on('error', () => {})
+  try {
+    await Promise.all([ready(quick, address.name), ready(patient, address.name)])
+  } catch (error) {
+    quick.disconnect()
+    patient.disconnect()
+    throw error
+  }
+  return {
+    ...{ name: address.name, quick, patient },
+    async close() {
+      quick.disconnect()
+      patient.disconnect()
+    },
+  }
+}
+
+type Patience = Omit<RedisOptions, 'replyMapping'>
+type Tls = Partial<Record<'ca' | 'cert' | 'key', string>>
+
+async function readTls(files: RedisSettings, folder: string): Promise<Tls> {
+  const names = ['ca', 'cert', 'key'] as const
+  const read = names.map(async (name) => {
+    const path = files[name]
+    if (path === undefined) return []
+    const text = await readFile(resolve(folder, path), 'utf8').catch((error) => {
+      throw explain(`reading queue.redis.${name}`, error)
+    })
+    return [[name, text]]
+  })
+  return Object.fromEntries((await Promise.all(read)).flat())
+}
+
+async function connect(
+  address: RedisAddress,
+  tls: Tls | undefined,
+  sentinelPassword: string | undefined,
+  patience: Patience,
+): Promise<Redis | Cluster> {
+  const { default: ioredis } = await import('ioredis')
+  const { username, password, nodes, socket, master, kind, db } = address
+  const common = {
+    ...(username !== undefined && { username }),
+    ...(password !== undefined && { password }),
+    ...(tls && { tls }),
+    connectTimeout: CONNECT_TIMEOUT,
+    retryStrategy: (times: number) => Math.min(50 * 2 ** times, 2000),
+    ...patience,
+  }
+  if (kind === 'cluster') {
+    return new ioredis.Cluster(nodes, {
+      redisOptions: common,
+      enableOfflineQueue: patience.enableOfflineQueue ?? true,
+      // Certificates name hosts, and the slots table names addresses.
+      dnsLookup: (host, callback) => callback(null, host),
+    })
+  }
+  const [node] = nodes
+  const place =
+    kind === 'sentinel'
+      ? {
+          ...{ sentinels: nodes, name: master ?? '' },
+          ...(sentinelPassword && { sentinelPassword }),
+          ...(tls && { enableTLSForSentinelMode: true, sentinelTLS: tls }),
+        }
+      : socket === undefined
+        ? { host: node?.host ?? '', port: node?.port ?? 0 }
+        : { path: socket }
+  return new ioredis.Redis({ ...common, ...place, db })
+}
+
+/** At start a Redis that is not there is said; afterwards it is waited for. */
+async function ready(client: Redis | Cluster, name: string): Promise<void> {
+  if (client.status === 'ready') return
+  await new Promise<void>((resolve, reject) => {
+    let last: unknown
+    const failed = (error: unknown) => {
+      last = error
+    }
+    const timer = setTimeout(() => {
+      client.off('error', failed)
+      reject(redisFault(name, last ?? new Error('no answer')))
+    }, CONNECT_TIMEOUT)
+    client.on('error', failed)
+    client.once('ready', () => {
+      clearTimeout(timer)
+      client.off('error', failed)
+      resolve()
+    })
+  })
+}
+
+/** Once when it goes, once when it is back. */
+function tellFaults(client: Redis | Cluster, name: string, log: Log): void {
+  let away = false
+  client.on('error', (error: unknown) => {
+    if (!away) log.error(`${redisFault(name, error).message}; deliveries get 503 meanwhile`)
+    away = true
+  })
+  client.on('ready', () => {
+    if (away) log.info(`${name} answers again`)
+    away = false
+  })
+}
+
+/** What an accepted event is worth depends on it; INPUT_INVALID when a restart would lose it. */
+export async function requirePersistence(
+  { quick, name }: QueueRedis,
+  volatile: boolean,
+  log: Log,
+): Promise<void> {
+  const facts = await (quick as Redis).info().catch((error: unknown) => {
+    throw redisFault(name, error)
+  })
+  const fact = (key: string) => new RegExp(`^${key}:(.*?)\\r?$`, 'm').exec(facts)?.[1]
+  const policy = fact('maxmemory_policy')
+  const faults = [
+    ...(fact('aof_enabled') === '0' ? ['appendonly is not yes: a restart loses what waits'] : []),
+    ...(policy !== undefined && policy !== 'noeviction'
+      ? [`maxmemory-policy is ${policy}: events may vanish when memory is short`]
+      : []),
+  ]
+  if (faults.length === 0) return
+  if (volatile) return faults.forEach((one) => void log.warn(`${name}: ${one}`))
+  throw new StepError('INPUT_INVALID', faults.map((one) => `${name}: ${one}`).join('\n'), {
+    hint: 'Set appendonly yes and maxmemory-policy noeviction in redis.conf, or queue.volatile: true.',
+  })
+}

@@ -1,0 +1,152 @@
+/**
+ * What must happen in Redis as one. Each script gets the prefix of all keys as KEYS[1]:
+ *
+ * - `seen:HASH`    a delivery that was taken: whose it was
+ * - `event:ID`     an event, as a hash
+ * - `lane:LANE`    ids of the events of one route, project and branch that are not over, oldest first
+ * - `owners`       lane → TICKET/RUN that works on it
+ * - `lanes`        lanes that are not empty
+ * - `state:STATE`  ids by time of arrival; `over`: those that are over, by when
+ */
+const common = `
+local base = KEYS[1]
+local function event(id) return base .. 'event:' .. id end
+local function move(id, state)
+  local before = redis.call('HGET', event(id), 'state')
+  if before then redis.call('ZREM', base .. 'state:' .. before, id) end
+  redis.call('HSET', event(id), 'state', state)
+  redis.call('ZADD', base .. 'state:' .. state, redis.call('HGET', event(id), 'received'), id)
+end
+local function trim(keep)
+  local excess = redis.call('ZCARD', base .. 'over') - keep
+  if excess <= 0 then return end
+  for _, id in ipairs(redis.call('ZRANGE', base .. 'over', 0, math.min(excess, 20) - 1)) do
+    local state = redis.call('HGET', event(id), 'state')
+    if state then redis.call('ZREM', base .. 'state:' .. state, id) end
+    redis.call('ZREM', base .. 'over', id)
+    redis.call('DEL', event(id))
+  end
+end
+local function ended(id, state, now, keep)
+  move(id, state)
+  redis.call('HSET', event(id), 'ended', now)
+  if state ~= 'dead' then redis.call('ZADD', base .. 'over', now, id) end
+  trim(keep)
+end
+local function append(lane, id)
+  redis.call('RPUSH', base .. 'lane:' .. lane, id)
+  redis.call('SADD', base .. 'lanes', lane)
+end
+`
+
+/** now, remember, delivery, whose, keep, then of each event: id, route, lane, queue, supersede, facts */
+const accept = `
+local now, keep = ARGV[1], tonumber(ARGV[5])
+local seen = base .. 'seen:' .. ARGV[3]
+local known = redis.call('GET', seen)
+if known then return {known == ARGV[4] and 'duplicate' or 'replayed'} end
+redis.call('SET', seen, ARGV[4], 'PX', ARGV[2])
+local answer = {'new'}
+for at = 6, #ARGV, 6 do
+  local id, route, lane, queue = ARGV[at], ARGV[at + 1], ARGV[at + 2], ARGV[at + 3]
+  if ARGV[at + 4] == '1' then
+    for _, other in ipairs(redis.call('LRANGE', base .. 'lane:' .. lane, 0, -1)) do
+      if redis.call('HGET', event(other), 'state') == 'waiting' then
+        redis.call('LREM', base .. 'lane:' .. lane, 1, other)
+        redis.call('HSET', event(other), 'error', 'a newer event took its place: ' .. id)
+        ended(other, 'superseded', now, keep)
+        table.insert(answer, other)
+      end
+    end
+  end
+  redis.call('HSET', event(id), 'route', route, 'lane', lane, 'queue', queue,
+    'received', now, 'attempts', 0, 'facts', ARGV[at + 5])
+  move(id, 'waiting')
+  append(lane, id)
+end
+return answer
+`
+
+/** lane, ticket, run, now */
+const claim = `
+local lane, ticket, run, now = ARGV[1], ARGV[2], ARGV[3], ARGV[4]
+local owner = redis.call('HGET', base .. 'owners', lane)
+if owner and string.match(owner, '^(.*)/') ~= ticket then return {'busy'} end
+while true do
+  local id = redis.call('LINDEX', base .. 'lane:' .. lane, 0)
+  if not id then
+    redis.call('HDEL', base .. 'owners', lane)
+    redis.call('SREM', base .. 'lanes', lane)
+    return {'empty'}
+  end
+  local fields = redis.call('HMGET', event(id), 'route', 'facts', 'attempts', 'begun', 'revived', 'next')
+  if fields[1] then
+    redis.call('HSET', base .. 'owners', lane, ticket .. '/' .. run)
+    if fields[6] and tonumber(fields[6]) > tonumber(now) then return {'wait', fields[6]} end
+    redis.call('HSETNX', event(id), 'begun', now)
+    move(id, 'running')
+    return {'run', id, fields[1], fields[2], fields[3], fields[4] or '', fields[5] or ''}
+  end
+  redis.call('LPOP', base .. 'lane:' .. lane)
+end
+`
+
+/** lane, ticket/run, id, state, now, keep, text, url, error */
+const finish = `
+local lane, owner, id = ARGV[1], ARGV[2], ARGV[3]
+if redis.call('HGET', base .. 'owners', lane) ~= owner then return 'lost' end
+redis.call('LREM', base .. 'lane:' .. lane, 1, id)
+redis.call('HSET', event(id), 'text', ARGV[7], 'url', ARGV[8], 'error', ARGV[9])
+redis.call('HDEL', event(id), 'next')
+ended(id, ARGV[4], ARGV[5], tonumber(ARGV[6]))
+return 'done'
+`
+
+/** lane, ticket/run, id, next, error, counts */
+const postpone = `
+local lane, owner, id = ARGV[1], ARGV[2], ARGV[3]
+if redis.call('HGET', base .. 'owners', lane) ~= owner then return 'lost' end
+redis.call('HSET', event(id), 'next', ARGV[4], 'error', ARGV[5])
+redis.call('HINCRBY', event(id), 'attempts', ARGV[6])
+move(id, 'waiting')
+return 'done'
+`
+
+/** lane, ticket/run as it was seen: its ticket is gone */
+const disown = `
+if redis.call('HGET', base .. 'owners', ARGV[1]) ~= ARGV[2] then return 0 end
+redis.call('HDEL', base .. 'owners', ARGV[1])
+return 1
+`
+
+/** id, now → lane and queue */
+const revive = `
+local id = ARGV[1]
+local fields = redis.call('HMGET', event(id), 'state', 'lane', 'queue')
+if not fields[1] then return {'unknown'} end
+if fields[1] ~= 'dead' and fields[1] ~= 'dropped' and fields[1] ~= 'superseded' then
+  return {'state', fields[1]}
+end
+redis.call('ZREM', base .. 'over', id)
+redis.call('HDEL', event(id), 'next', 'ended')
+redis.call('HSET', event(id), 'attempts', 0, 'revived', ARGV[2])
+move(id, 'waiting')
+append(fields[2], id)
+return {'done', fields[2], fields[3]}
+`
+
+/** id, now, keep, why */
+const drop = `
+local id = ARGV[1]
+local fields = redis.call('HMGET', event(id), 'state', 'lane')
+if not fields[1] then return {'unknown'} end
+if fields[1] ~= 'dead' and fields[1] ~= 'waiting' then return {'state', fields[1]} end
+redis.call('LREM', base .. 'lane:' .. fields[2], 1, id)
+redis.call('HSET', event(id), 'error', ARGV[4])
+ended(id, 'dropped', ARGV[2], tonumber(ARGV[3]))
+return {'done'}
+`
+
+export const scripts = { accept, claim, finish, postpone, disown, revive, drop }
+export type ScriptName = keyof typeof scripts
+export const scriptText = (name: ScriptName): string => common + scripts[name]

@@ -1,0 +1,48 @@
+import { z } from 'zod'
+import { duration, objectName } from '../../core/schema.ts'
+
+const MINUTE = 60_000
+
+/** Where Redis is, and PEM files for TLS. */
+export interface RedisSettings {
+  url: string
+  ca?: string | undefined
+  cert?: string | undefined
+  key?: string | undefined
+  'sentinel-password'?: string | undefined
+}
+
+/** `queue:` in crosscloud.server.yml: the Redis that keeps the events, and how they are worked on. */
+export const queueSettings = z.strictObject({
+  redis: z
+    .union([
+      z.string().transform((url): RedisSettings => ({ url })),
+      z.strictObject({
+        url: z.string().describe('redis://…, rediss://…, as for a config centre'),
+        ca: z.string().optional().describe('PEM file of the authority that signed its certificate'),
+        cert: z.string().optional().describe('PEM file of our own certificate'),
+        key: z.string().optional().describe("PEM file of that certificate's key"),
+        'sentinel-password': z.string().optional().describe('Password of the Redis Sentinels'),
+      }),
+    ])
+    .describe('Redis with appendonly yes and maxmemory-policy noeviction'),
+  name: objectName.default('crosscloud').describe('Servers with the same name share the events'),
+  volatile: z
+    .boolean()
+    .default(false)
+    .describe('Whether a Redis that loses everything when it restarts will do'),
+  calls: z.int().min(1).max(1000).default(20).describe('Calls to other servers at the same time'),
+  runs: z.int().min(1).max(100).default(2).describe('Commands run here at the same time'),
+  takeover: duration
+    .default(MINUTE / 2)
+    .describe('After what time without a sign of life the work of a worker is taken over'),
+  remember: duration
+    .default(24 * 60 * MINUTE)
+    .describe('How long a delivery is known, and not taken a second time'),
+  keep: z.int().min(0).max(1_000_000).default(10_000).describe('Events kept after they are over'),
+  patience: duration
+    .default(MINUTE)
+    .describe('How long work goes on after the server was told to stop'),
+})
+
+export type QueueSettings = z.output<typeof queueSettings>

@@ -1,0 +1,55 @@
+import { Minimatch } from 'minimatch'
+import type { EventFacts } from './event.ts'
+import { laneOf, newEventId, type Wanted } from './queue/events.ts'
+import type { RouteSettings } from './settings.ts'
+
+type Test = (text: string) => boolean
+
+/** Whether a text is like one of the patterns: `*` stops at `/`, `**` does not. */
+export function compilePatterns(patterns: readonly string[] | undefined): Test | undefined {
+  if (patterns === undefined) return undefined
+  const compiled = patterns.map(
+    (one) => new Minimatch(one, { dot: true, nocomment: true, nonegate: true, noext: true }),
+  )
+  return (text) => compiled.some((one) => one.match(text))
+}
+
+export interface Routes {
+  /** The events to be kept for what happened: one for each route that wants it. */
+  match(facts: EventFacts, now: number): Wanted[]
+}
+
+export function compileRoutes(routes: readonly RouteSettings[]): Routes {
+  const compiled = routes.map((route) => ({ route, wants: compileRoute(route) }))
+  return {
+    match: (facts, now) =>
+      compiled
+        .filter(({ wants }) => wants(facts))
+        .map(({ route }) => ({
+          ...{ id: newEventId(now), route: route.name, lane: laneOf(route.name, facts) },
+          ...{ queue: route.run === undefined ? 'calls' : 'runs', facts },
+          supersede: route.supersede,
+        })),
+  }
+}
+
+function compileRoute(route: RouteSettings): (facts: EventFacts) => boolean {
+  const { source, on, comment } = route
+  const projects = compilePatterns(route.projects)
+  const branches = compilePatterns(route.branches)
+  const tags = compilePatterns(route.tags)
+  const paths = compilePatterns(route.paths)
+  return (facts) => {
+    const { kind, ref } = facts
+    const refs = kind === 'tag' ? tags : branches
+    return (
+      facts.via === source &&
+      on.includes(kind) &&
+      (projects?.(facts.project) ?? true) &&
+      (refs?.(ref) ?? true) &&
+      (kind !== 'comment' || facts.comment?.trim() === comment) &&
+      // What is not known to be unchanged counts as changed.
+      (paths === undefined || facts.paths === undefined || facts.paths.some(paths))
+    )
+  }
+}

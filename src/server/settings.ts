@@ -1,0 +1,301 @@
+import { dirname, resolve } from 'node:path'
+import { z } from 'zod'
+import { StepError } from '../core/errors.ts'
+import { duration, objectName } from '../core/schema.ts'
+import type { Secrets } from '../core/secrets.ts'
+import { parseYamlSettings, readSettingsText } from '../core/settings-file.ts'
+import { gateSettings } from './effects/gate.ts'
+import { jenkinsJobSettings } from './effects/jenkins.ts'
+import { pipelineSettings } from './effects/pipeline.ts'
+import { replySettings } from './effects/reply.ts'
+import { runSettings } from './effects/run.ts'
+import { workflowSettings } from './effects/workflow.ts'
+import { kinds, sourceKinds } from './event.ts'
+import { noticeSettings } from './feedback/notify.ts'
+import { queueSettings } from './queue/settings.ts'
+import { scheduleSettings } from './schedules.ts'
+import { genericHow } from './sources/generic.ts'
+import { SIGNING_KEY } from './sources/source.ts'
+
+const secret = z
+  .string()
+  .min(16, 'is shorter than 16 characters; make one with: openssl rand -hex 32')
+const secrets = z
+  .array(secret)
+  .min(1, 'names none; without a secret anybody could start a pipeline')
+  .describe('Secrets the sender may know; two while one takes the place of the other')
+const projects = z
+  .array(z.string().min(1))
+  .min(1, 'names none')
+  .describe('Projects that are listened to: team/webapi, team/*, or ** for all')
+const serverUrl = z.url({ protocol: /^https?$/ })
+
+const gitlab = z.strictObject({
+  secrets,
+  projects,
+  url: serverUrl.default('https://gitlab.com').describe('The GitLab server'),
+  token: z
+    .string()
+    .min(1)
+    .optional()
+    .describe('Token with scope api: starts pipelines, sets statuses, writes comments'),
+})
+const github = z.strictObject({
+  secrets,
+  projects,
+  url: serverUrl
+    .default('https://api.github.com')
+    .describe('The API: https://github.example.com/api/v3, or of Gitea …/api/v1'),
+  token: z
+    .string()
+    .min(1)
+    .optional()
+    .describe('Token that may dispatch workflows and set statuses'),
+})
+const harbor = z.strictObject({ secrets, projects })
+const generic = genericHow
+  .extend({ secrets, projects })
+  .refine(
+    (one) =>
+      one.signature !== 'standard' || one.secrets.every((key) => key.startsWith(SIGNING_KEY)),
+    { path: ['secrets'], message: `of signature: standard begin with ${SIGNING_KEY}` },
+  )
+const jenkins = z.strictObject({
+  url: serverUrl.describe('The Jenkins server'),
+  user: z.string().min(1).describe('User the jobs are started as'),
+  token: z.string().min(1).describe("That user's API token"),
+})
+
+const patterns = z.array(z.string().min(1)).min(1).optional()
+
+/** What a route does; a route without any only sends notifications. */
+const effects = {
+  pipeline: pipelineSettings.optional().describe('Start a pipeline on GitLab'),
+  workflow: workflowSettings.optional().describe('Dispatch a workflow on GitHub'),
+  jenkins: jenkinsJobSettings.optional().describe('Start a job on Jenkins'),
+  run: runSettings.optional().describe('Run release, promote or deploy here, on a worker'),
+  gate: gateSettings.optional().describe("Let a scan's result open or close a gate"),
+  reply: replySettings.optional().describe('Answer a comment with the table of releases'),
+}
+export const effectNames = Object.keys(effects) as (keyof typeof effects)[]
+
+const route = z
+  .strictObject({
+    name: objectName.describe('Its name, in logs, statuses and metrics'),
+    source: z.string().describe('gitlab, github, harbor, or the name of a generic source'),
+    on: z.array(z.enum(kinds)).min(1).default(['push']).describe('Kinds of events'),
+    projects: patterns.describe('Projects; default all that the source listens to'),
+    branches: patterns.describe('Branches of a push or merge request; default all'),
+    tags: patterns.describe('Tags; default all'),
+    paths: patterns.describe('At least one changed file must be like one of these; default all'),
+    comment: z
+      .string()
+      .min(1)
+      .default('/crosscloud status')
+      .describe('The comment that asks for a reply'),
+    ...effects,
+    supersede: z
+      .boolean()
+      .default(false)
+      .describe('Whether a newer event takes the place of a waiting one of the same branch'),
+    status: z.boolean().default(false).describe('Whether the commit gets a status with a link'),
+    notify: z.array(objectName).default([]).describe('Who is told, by the names under notify'),
+    retry: duration
+      .default(24 * 3_600_000)
+      .describe('How long what fails is tried again, before it is a dead letter'),
+  })
+  .superRefine((one, check) => {
+    const asked = effectNames.filter((name) => one[name] !== undefined)
+    const fault = (message: string) => check.addIssue({ code: 'custom', message, input: one })
+    if (asked.length > 1) fault(`does ${asked.join(' and ')}; make a route of each`)
+    if (asked.length === 0 && one.notify.length === 0) {
+      fault(`does nothing; give it one of ${effectNames.join(', ')}, or notify`)
+    }
+  })
+
+export type RouteSettings = z.output<typeof route>
+
+const listen = z.strictObject({
+  host: z.string().default('0.0.0.0').describe('Address to listen on'),
+  port: z.int().min(0).max(65535).default(8080).describe('Port to listen on'),
+  tls: z
+    .strictObject({
+      cert: z.string().describe('PEM file of the certificate, with those between'),
+      key: z.string().describe('PEM file of its key'),
+    })
+    .optional()
+    .describe('Without, a proxy in front must speak TLS'),
+  proxies: z
+    .array(z.string())
+    .default([])
+    .describe(
+      'Proxies in front, as addresses or networks; what they say of the client is believed',
+    ),
+  body: z
+    .int()
+    .min(1024)
+    .default(5 * 1024 * 1024)
+    .describe('Longest delivery, in bytes'),
+  rate: z
+    .int()
+    .min(1)
+    .default(600)
+    .describe('Most requests a second from one address; above it gets 429'),
+})
+
+/** crosscloud.server.yml, whole. */
+export const serverSchema = z
+  .strictObject({
+    listen: listen.prefault({}),
+    queue: queueSettings,
+    gitlab: gitlab.optional(),
+    github: github.optional(),
+    harbor: harbor.optional(),
+    generic: z.record(objectName, generic).default({}),
+    jenkins: jenkins.optional(),
+    routes: z.array(route).default([]),
+    notify: z.record(objectName, noticeSettings).default({}),
+    schedules: z.array(scheduleSettings).default([]),
+    metrics: z
+      .strictObject({ token: secret.describe('Bearer token that Prometheus gives') })
+      .optional()
+      .describe('Without, only this machine may read /metrics'),
+  })
+  .superRefine((all, check) => {
+    for (const { path, message } of findFaults(all)) {
+      check.addIssue({ code: 'custom', path, message, input: all })
+    }
+  })
+
+interface Fault {
+  path: (string | number)[]
+  message: string
+}
+
+interface Unchecked {
+  gitlab?: z.output<typeof gitlab> | undefined
+  github?: z.output<typeof github> | undefined
+  harbor?: z.output<typeof harbor> | undefined
+  jenkins?: z.output<typeof jenkins> | undefined
+  generic: Record<string, unknown>
+  notify: Record<string, unknown>
+  routes: RouteSettings[]
+  schedules: { name: string; notify: string[] }[]
+}
+
+function findFaults(all: Unchecked): Fault[] {
+  const names = new Set<string>()
+  const repeated = (path: (string | number)[], name: string): Fault[] => {
+    if (!names.has(name)) {
+      names.add(name)
+      return []
+    }
+    return [{ path: [...path, 'name'], message: `"${name}" is there twice` }]
+  }
+  const unknownNotice = (path: (string | number)[], notify: string[]): Fault[] =>
+    notify
+      .filter((name) => !Object.hasOwn(all.notify, name))
+      .map((name) => ({ path: [...path, 'notify'], message: `"${name}" is not under notify` }))
+  return [
+    ...noSource(all),
+    ...Object.keys(all.generic)
+      .filter((name) => (sourceKinds as readonly string[]).includes(name))
+      .map((name) => ({ path: ['generic', name], message: 'is the name of another source' })),
+    ...all.routes.flatMap((one, index) => [
+      ...repeated(['routes', index], one.name),
+      ...routeFaults(one, all).map((message) => ({ path: ['routes', index], message })),
+      ...unknownNotice(['routes', index], one.notify),
+    ]),
+    ...all.schedules.flatMap((one, index) => [
+      ...repeated(['schedules', index], one.name),
+      ...unknownNotice(['schedules', index], one.notify),
+    ]),
+  ]
+}
+
+function noSource({
+  gitlab: a,
+  github: b,
+  harbor: c,
+  generic: more,
+  schedules,
+}: Unchecked): Fault[] {
+  const any = a ?? b ?? c ?? Object.keys(more)[0] ?? schedules[0]
+  const message = 'says nothing to listen to: give it gitlab, github, harbor, generic or schedules'
+  return any === undefined ? [{ path: [], message }] : []
+}
+
+/** What a route needs that the file does not have. */
+function routeFaults(one: RouteSettings, all: Unchecked): string[] {
+  const { source } = one
+  const fixed = ['gitlab', 'github', 'harbor'] as const
+  const known = [...fixed.filter((name) => all[name]), ...Object.keys(all.generic)]
+  const token = { gitlab: all.gitlab?.token, github: all.github?.token }
+  const platform = source === 'gitlab' || source === 'github' ? source : undefined
+  const mustHave: [unknown, unknown, string][] = [
+    [one.pipeline, token.gitlab, 'starts a pipeline, which needs gitlab.token'],
+    [one.workflow, token.github, 'dispatches a workflow, which needs github.token'],
+    [one.jenkins, all.jenkins, 'starts a job, which needs jenkins'],
+    [one.status, platform, 'sets a status, which only commits on gitlab and github have'],
+    [one.reply, platform, 'replies, which only comments on gitlab and github allow'],
+    [one.status && platform, platform && token[platform], `sets a status: give ${source}.token`],
+    [one.reply && platform, platform && token[platform], `replies, which needs ${source}.token`],
+    [one.gate, one.on.every((kind) => kind === 'scan'), 'has a gate: write on: [scan]'],
+    [one.reply, one.on.every((kind) => kind === 'comment'), 'replies: write on: [comment]'],
+  ]
+  return [
+    ...(known.includes(source)
+      ? []
+      : [`has source "${source}", which is not here; known: ${known.join(', ') || 'none'}`]),
+    ...mustHave.filter(([asked, there]) => asked && !there).map(([, , message]) => message),
+  ]
+}
+
+export type ServerSettings = z.output<typeof serverSchema> & {
+  /** Absolute path of the file, and the folder all its paths start from. */
+  file: string
+  folder: string
+}
+
+export async function readServerSettings(
+  path: string,
+  variables: Readonly<Record<string, string | undefined>>,
+  known: Secrets,
+): Promise<ServerSettings> {
+  const file = resolve(path)
+  const hint = `Write it, or name another with --server FILE. docs/webhooks.md has one to start from.`
+  const text = await readSettingsText(path, hint)
+  const page = 'docs/webhooks.md'
+  const settings = await parseYamlSettings(
+    serverSchema,
+    { text, name: path, page },
+    variables,
+    known,
+  )
+  for (const one of secretsOf(settings)) known.add(one)
+  return { ...settings, file, folder: dirname(file) }
+}
+
+/** Whether they came from a variable or stand in the file: none is ever printed. */
+function secretsOf(settings: z.output<typeof serverSchema>): (string | undefined)[] {
+  const { gitlab: a, github: b, harbor: c, generic: more, jenkins: d, notify, metrics } = settings
+  const senders = [a, b, c, ...Object.values(more)].flatMap((one) => one?.secrets ?? [])
+  const receivers = Object.values(notify).flatMap(({ url, secret: one }) => [...partsOf(url), one])
+  return [...senders, ...receivers, a?.token, b?.token, d?.token, metrics?.token]
+}
+
+/** A receiver's address and what is secret in it: the end of its path, and its query. */
+function partsOf(url: string): string[] {
+  const { pathname, searchParams } = new URL(url)
+  const [last = ''] = pathname.split('/').slice(-1)
+  return [url, ...(last.length >= 16 ? [last] : []), ...searchParams.values()]
+}
+
+/** INPUT_INVALID where the file has no route of this name any more. */
+export function findRoute({ routes, file }: ServerSettings, name: string): RouteSettings {
+  const found = routes.find((one) => one.name === name)
+  if (found) return found
+  throw new StepError('INPUT_INVALID', `there is no route "${name}" in ${file} any more`, {
+    hint: 'Write it again and retry the event, or drop the event.',
+  })
+}

@@ -1,0 +1,212 @@
+import type { IncomingHttpHeaders } from 'node:http'
+import { z } from 'zod'
+import {
+  anySignature,
+  commitSha,
+  type Delivery,
+  firstLine,
+  header,
+  MOST_PATHS,
+  pageUrl,
+  payloadText,
+  projectPath,
+  type Reading,
+  readPayload,
+  refName,
+  type Source,
+  sha256Hex,
+} from './source.ts'
+
+/**
+ * Webhooks of GitHub (https://docs.github.com/webhooks/webhook-events-and-payloads), and of Gitea
+ * and Forgejo, which send the same headers.
+ */
+export function createGithubSource({ secrets }: { secrets: readonly string[] }): Source {
+  return {
+    authenticate({ headers, body }: Delivery) {
+      const signature = header(headers, 'x-hub-signature-256')
+      const id = header(headers, 'x-github-delivery')
+      if (signature === undefined || id === undefined) return { refused: 'missing' }
+      const given = signature.replace(/^sha256=/, '')
+      // The signature does not cover the id: the same body under another one is a replay.
+      return anySignature(given, secrets, 'hex', body)
+        ? { id, proof: sha256Hex(body) }
+        : { refused: 'wrong' }
+    },
+    read,
+  }
+}
+
+function read(headers: IncomingHttpHeaders, payload: unknown): Reading {
+  const event = header(headers, 'x-github-event') ?? ''
+  const known = Object.hasOwn(readers, event) ? readers[event] : undefined
+  if (known) return known(payload)
+  const name = readPayload(payloadText(40), event)
+  return { ignored: `events of kind ${name || 'none'} are not used` }
+}
+
+const repository = z.object({ full_name: projectPath, html_url: pageUrl.optional() })
+const sender = z.object({ login: payloadText(255) })
+const nothing = { source: 'github', via: 'github', ref: '', commit: '', by: '', title: '' } as const
+
+const files = z.array(z.string()).nullish()
+const pushEvent = z.object({
+  repository,
+  sender: sender.optional(),
+  ref: z.string().max(300),
+  after: commitSha,
+  created: z.boolean().optional(),
+  deleted: z.boolean().optional(),
+  forced: z.boolean().optional(),
+  compare: pageUrl.optional(),
+  // Gitea calls it so.
+  compare_url: pageUrl.optional(),
+  total_commits: z.int().min(0).optional(),
+  head_commit: z.object({ message: firstLine.optional() }).nullish(),
+  commits: z.array(z.object({ added: files, modified: files, removed: files })).default([]),
+})
+
+function readPush(payload: unknown): Reading {
+  const push = readPayload(pushEvent, payload)
+  const [, kind, name] = /^refs\/(heads|tags)\/(.+)$/s.exec(push.ref) ?? []
+  if (kind === undefined) return { ignored: 'the ref is no branch and no tag' }
+  if (push.deleted || /^0+$/.test(push.after)) {
+    return { ignored: 'the branch or tag was deleted' }
+  }
+  return {
+    ...nothing,
+    kind: kind === 'heads' ? 'push' : 'tag',
+    project: push.repository.full_name,
+    ref: readPayload(refName, name),
+    commit: push.after,
+    by: push.sender?.login ?? '',
+    title: push.head_commit?.message ?? '',
+    url: push.compare || push.compare_url || (push.repository.html_url ?? ''),
+    paths: pathsOf(push),
+  }
+}
+
+/** So many commits may be all, or all that is told: Gitea tells of no more by default. */
+const MANY_COMMITS = 15
+
+function pathsOf(push: z.output<typeof pushEvent>): string[] | undefined {
+  const { commits, created, forced, total_commits: total = commits.length } = push
+  const partly = commits.length === 0 || commits.length < total || commits.length >= MANY_COMMITS
+  if (partly || created || forced) return undefined
+  const paths = commits.flatMap(({ added, modified, removed }) => [
+    ...(added ?? []),
+    ...(modified ?? []),
+    ...(removed ?? []),
+  ])
+  return paths.length > MOST_PATHS ? undefined : paths
+}
+
+const pullRequestEvent = z.object({
+  action: payloadText(40),
+  repository,
+  sender,
+  pull_request: z.object({
+    number: z.int().min(1),
+    title: firstLine,
+    html_url: pageUrl.optional(),
+    head: z.object({ ref: refName, sha: commitSha }),
+  }),
+})
+
+function readPullRequest(payload: unknown): Reading {
+  const {
+    action,
+    repository: where,
+    sender: who,
+    pull_request: of,
+  } = readPayload(pullRequestEvent, payload)
+  return {
+    ...nothing,
+    kind: 'merge-request',
+    project: where.full_name,
+    ref: of.head.ref,
+    commit: of.head.sha,
+    by: who.login,
+    title: of.title,
+    url: of.html_url ?? '',
+    request: { number: of.number, action },
+  }
+}
+
+const commentEvent = z.object({
+  action: payloadText(40),
+  repository,
+  sender,
+  issue: z.object({
+    number: z.int().min(1),
+    title: firstLine,
+    // Gitea: null on an issue.
+    pull_request: z.unknown(),
+  }),
+  comment: z.object({ body: z.string(), html_url: pageUrl.optional() }),
+})
+
+function readComment(payload: unknown): Reading {
+  const {
+    action,
+    repository: where,
+    sender: who,
+    issue,
+    comment,
+  } = readPayload(commentEvent, payload)
+  if (!issue.pull_request) return { ignored: 'only comments on pull requests are used' }
+  if (action !== 'created') return { ignored: 'only new comments are used' }
+  return {
+    ...nothing,
+    kind: 'comment',
+    project: where.full_name,
+    by: who.login,
+    title: issue.title,
+    url: comment.html_url ?? '',
+    comment: comment.body.slice(0, 2000),
+    request: { number: issue.number, action: 'comment' },
+  }
+}
+
+const runEvent = z.object({
+  action: payloadText(40),
+  repository,
+  sender: sender.optional(),
+  workflow_run: z.object({
+    id: z.int().min(1),
+    head_branch: refName.nullish(),
+    head_sha: commitSha,
+    status: payloadText(40).nullish(),
+    conclusion: payloadText(40).nullish(),
+    display_title: firstLine.nullish(),
+    html_url: pageUrl.optional(),
+  }),
+})
+
+/** A run carries the event that started it where its run-name has it: docs/webhooks.md. */
+const EVENT_MARK = /\b[0-9a-z]{9}[0-9a-f]{12}\b/
+
+function readRun(payload: unknown): Reading {
+  const { repository: where, sender: who, workflow_run: of } = readPayload(runEvent, payload)
+  const state = of.conclusion || of.status || ''
+  const title = of.display_title ?? ''
+  return {
+    ...nothing,
+    kind: 'pipeline',
+    project: where.full_name,
+    ref: of.head_branch ?? '',
+    commit: of.head_sha,
+    by: who?.login ?? '',
+    title: `workflow run ${of.id}: ${state}`,
+    url: of.html_url ?? '',
+    pipeline: { id: of.id, state, event: EVENT_MARK.exec(title)?.[0] ?? '' },
+  }
+}
+
+const readers: Record<string, (payload: unknown) => Reading> = {
+  ping: () => ({ ignored: 'ping' }),
+  push: readPush,
+  pull_request: readPullRequest,
+  issue_comment: readComment,
+  workflow_run: readRun,
+}

@@ -1,0 +1,224 @@
+import type { IncomingHttpHeaders } from 'node:http'
+import { z } from 'zod'
+import type { EventFacts } from '../event.ts'
+import {
+  anySecret,
+  checkStandardSignature,
+  commitSha,
+  type Delivery,
+  firstLine,
+  header,
+  isNoCommit,
+  MOST_PATHS,
+  pageUrl,
+  payloadText,
+  projectPath,
+  type Reading,
+  readPayload,
+  refName,
+  SIGNING_KEY,
+  type Source,
+  sha256Hex,
+  signingKey,
+} from './source.ts'
+
+/**
+ * Webhooks of GitLab (https://docs.gitlab.com/user/project/integrations/webhook_events/). A secret
+ * written `whsec_…` is a signing key, any other one a token; a signature that was sent must be right.
+ */
+export function createGitlabSource({ secrets }: { secrets: readonly string[] }): Source {
+  const keys = secrets.filter((one) => one.startsWith(SIGNING_KEY)).map(signingKey)
+  const tokens = secrets.filter((one) => !one.startsWith(SIGNING_KEY))
+  return {
+    authenticate(delivery) {
+      const signed = checkStandardSignature(delivery, keys)
+      if (signed !== undefined) return signed
+      const token = header(delivery.headers, 'x-gitlab-token')
+      if (token === undefined) return { refused: 'missing' }
+      return anySecret(token, tokens) ? { id: deliveryId(delivery) } : { refused: 'wrong' }
+    },
+    read: (headers, payload) => read(headers, payload),
+  }
+}
+
+/**
+ * Webhooks that one event sets off after another share X-Gitlab-Event-UUID, so that alone tells
+ * two deliveries apart only together with what they say.
+ */
+function deliveryId({ headers, body }: Delivery): string {
+  const key = header(headers, 'idempotency-key')
+  if (key !== undefined) return key
+  return `${header(headers, 'x-gitlab-event-uuid') ?? ''} ${sha256Hex(body)}`
+}
+
+function read(_headers: IncomingHttpHeaders, payload: unknown): Reading {
+  const { object_kind: kind } = readPayload(anyEvent, payload)
+  const known = Object.hasOwn(readers, kind) ? readers[kind] : undefined
+  if (!known) return { ignored: `events of kind ${kind} are not used` }
+  return known(payload)
+}
+
+const anyEvent = z.object({ object_kind: payloadText(40) })
+const project = z.object({ path_with_namespace: projectPath, web_url: pageUrl.optional() })
+const user = z.object({ username: payloadText(255) })
+const nothing = { source: 'gitlab', via: 'gitlab', ref: '', commit: '', by: '', title: '' } as const
+
+const commit = z.object({
+  id: payloadText(64),
+  title: firstLine.optional(),
+  message: firstLine.optional(),
+  url: pageUrl.optional(),
+  added: z.array(z.string()).optional(),
+  modified: z.array(z.string()).optional(),
+  removed: z.array(z.string()).optional(),
+})
+const pushEvent = z.object({
+  project,
+  ref: z.string().max(300),
+  before: commitSha,
+  after: commitSha,
+  checkout_sha: commitSha.nullish(),
+  user_username: payloadText(255).optional(),
+  message: firstLine.nullish(),
+  commits: z.array(commit).default([]),
+  total_commits_count: z.int().min(0).default(0),
+})
+
+/** A push of a branch or a tag: the payloads are alike. */
+function readPush(payload: unknown): Reading {
+  const push = readPayload(pushEvent, payload)
+  const [, kind, name] = /^refs\/(heads|tags)\/(.+)$/s.exec(push.ref) ?? []
+  if (kind === undefined) return { ignored: 'the ref is no branch and no tag' }
+  if (isNoCommit(push.after)) return { ignored: 'the branch or tag was deleted' }
+  const sha = push.checkout_sha ?? push.after
+  const last = push.commits.find(({ id }) => id === sha) ?? push.commits.at(-1)
+  return {
+    ...nothing,
+    kind: kind === 'heads' ? 'push' : 'tag',
+    project: push.project.path_with_namespace,
+    ref: readPayload(refName, name),
+    commit: sha,
+    by: push.user_username ?? '',
+    title: last?.title ?? last?.message ?? push.message ?? '',
+    url: last?.url || (push.project.web_url ?? ''),
+    paths: pathsOf(push),
+  }
+}
+
+/** GitLab tells of 20 commits at most; of a new branch it tells only some. */
+function pathsOf(push: z.output<typeof pushEvent>): string[] | undefined {
+  const { commits, total_commits_count: total, before } = push
+  if (isNoCommit(before) || commits.length === 0 || commits.length < total) return undefined
+  const paths = commits.flatMap(({ added = [], modified = [], removed = [] }) => [
+    ...added,
+    ...modified,
+    ...removed,
+  ])
+  return paths.length > MOST_PATHS ? undefined : paths
+}
+
+const mergeRequest = z.object({
+  iid: z.int().min(1),
+  title: firstLine.default(''),
+  source_branch: refName,
+  last_commit: z.object({ id: commitSha }),
+  action: payloadText(40).optional(),
+  url: pageUrl.optional(),
+})
+const mergeRequestEvent = z.object({ project, user, object_attributes: mergeRequest })
+
+function readMergeRequest(payload: unknown): EventFacts {
+  const {
+    project: where,
+    user: who,
+    object_attributes: of,
+  } = readPayload(mergeRequestEvent, payload)
+  return {
+    ...nothing,
+    kind: 'merge-request',
+    ...requestFacts(where.path_with_namespace, who.username, of),
+    request: { number: of.iid, action: of.action ?? '' },
+  }
+}
+
+function requestFacts(path: string, by: string, of: z.output<typeof mergeRequest>) {
+  return {
+    project: path,
+    ref: of.source_branch,
+    commit: of.last_commit.id,
+    by,
+    title: of.title,
+    url: of.url ?? '',
+  }
+}
+
+const noteEvent = z.object({
+  project,
+  user,
+  object_attributes: z.object({
+    note: z.string(),
+    noteable_type: payloadText(40),
+    action: payloadText(40).optional(),
+    system: z.boolean().optional(),
+    url: pageUrl.optional(),
+  }),
+  merge_request: mergeRequest.optional(),
+})
+
+function readNote(payload: unknown): Reading {
+  const note = readPayload(noteEvent, payload)
+  const { noteable_type: on, action, system, url } = note.object_attributes
+  const { merge_request: of } = note
+  if (on !== 'MergeRequest' || of === undefined) {
+    return { ignored: 'only comments on merge requests are used' }
+  }
+  if (system || (action !== undefined && action !== 'create')) {
+    return { ignored: 'only new comments of people are used' }
+  }
+  return {
+    ...nothing,
+    kind: 'comment',
+    ...requestFacts(note.project.path_with_namespace, note.user.username, of),
+    url: url || (of.url ?? ''),
+    comment: note.object_attributes.note.slice(0, 2000),
+    request: { number: of.iid, action: 'comment' },
+  }
+}
+
+const pipelineEvent = z.object({
+  project,
+  user: user.optional(),
+  object_attributes: z.object({
+    id: z.int().min(1),
+    ref: refName,
+    sha: commitSha,
+    status: payloadText(40),
+    url: pageUrl.optional(),
+    variables: z.array(z.object({ key: z.string(), value: z.string().catch('') })).nullish(),
+  }),
+})
+
+function readPipeline(payload: unknown): EventFacts {
+  const { project: where, user: who, object_attributes: of } = readPayload(pipelineEvent, payload)
+  const mark = of.variables?.find(({ key }) => key === 'CROSSCLOUD_EVENT_ID')
+  const page = where.web_url === undefined ? '' : `${where.web_url}/-/pipelines/${of.id}`
+  return {
+    ...nothing,
+    kind: 'pipeline',
+    project: where.path_with_namespace,
+    ref: of.ref,
+    commit: of.sha,
+    by: who?.username ?? '',
+    title: `pipeline ${of.id}: ${of.status}`,
+    url: of.url || page,
+    pipeline: { id: of.id, state: of.status, event: mark?.value ?? '' },
+  }
+}
+
+const readers: Record<string, (payload: unknown) => Reading> = {
+  push: readPush,
+  tag_push: readPush,
+  merge_request: readMergeRequest,
+  note: readNote,
+  pipeline: readPipeline,
+}

@@ -1,0 +1,129 @@
+import type { IncomingHttpHeaders } from 'node:http'
+import { z } from 'zod'
+import { isStepError } from '../../core/errors.ts'
+import { parseReference } from '../../registry/reference.ts'
+import type { EventFacts } from '../event.ts'
+import {
+  anySecret,
+  type Delivery,
+  header,
+  payloadText,
+  projectPath,
+  type Reading,
+  readPayload,
+  type Source,
+  sha256Hex,
+} from './source.ts'
+
+/**
+ * Webhooks of Harbor (https://goharbor.io/docs/2.12.0/working-with-projects/project-configuration/configure-webhooks/),
+ * in its own format and as CloudEvents. The secret is the whole Authorization header, or what
+ * follows `Bearer`.
+ */
+export function createHarborSource({ secrets }: { secrets: readonly string[] }): Source {
+  const accepted = secrets.flatMap((one) => [one, `Bearer ${one}`])
+  return {
+    authenticate({ headers, body }: Delivery) {
+      const given = header(headers, 'authorization')
+      if (given === undefined) return { refused: 'missing' }
+      // Harbor sends again what was not answered: the same bytes, with the time it happened in them.
+      return anySecret(given, accepted) ? { id: sha256Hex(body) } : { refused: 'wrong' }
+    },
+    read: (_headers: IncomingHttpHeaders, payload: unknown) => read(payload),
+  }
+}
+
+const shape = z.object({
+  type: payloadText(80),
+  specversion: z.string().optional(),
+  operator: payloadText(255).optional(),
+})
+
+/** CloudEvents' names of the same. */
+const cloudNames: Readonly<Record<string, string>> = {
+  'harbor.artifact.pushed': 'PUSH_ARTIFACT',
+  'harbor.scan.completed': 'SCANNING_COMPLETED',
+  'harbor.scan.failed': 'SCANNING_FAILED',
+}
+
+function read(payload: unknown): Reading {
+  const event = readPayload(shape, payload)
+  const type = event.specversion === undefined ? event.type : (cloudNames[event.type] ?? event.type)
+  if (type === 'PUSH_ARTIFACT') return readPush(dataOf(event.specversion, payload))
+  if (type === 'SCANNING_COMPLETED') return readScan(dataOf(event.specversion, payload), undefined)
+  if (type === 'SCANNING_FAILED') return readScan(dataOf(event.specversion, payload), 'failed')
+  return { ignored: `events of type ${type} are not used` }
+}
+
+const digest = z.string().regex(/^sha256:[0-9a-f]{64}$/, 'is not a digest')
+const resource = z.object({
+  digest,
+  tag: payloadText(128).optional(),
+  resource_url: z.string().max(600),
+  scan_overview: z
+    .record(
+      z.string(),
+      z.object({ scan_status: payloadText(40).optional(), severity: payloadText(40).optional() }),
+    )
+    .nullish(),
+})
+const eventData = z.object({
+  operator: payloadText(255).optional(),
+  repository: z.object({ repo_full_name: projectPath }),
+  resources: z.array(resource).min(1),
+})
+type EventData = z.output<typeof eventData>
+
+/** CloudEvents has everything under `data`; Harbor's own has the operator beside it. */
+function dataOf(specversion: string | undefined, payload: unknown): EventData {
+  if (specversion !== undefined) return readPayload(z.object({ data: eventData }), payload).data
+  const own = z.object({ operator: payloadText(255).optional(), event_data: eventData })
+  const { operator, event_data } = readPayload(own, payload)
+  return { ...event_data, operator }
+}
+
+function readPush(data: EventData): Reading {
+  const facts = factsOf(data)
+  return 'ignored' in facts ? facts : { ...facts, kind: 'artifact' }
+}
+
+function readScan(data: EventData, state: string | undefined): Reading {
+  const facts = factsOf(data)
+  if ('ignored' in facts) return facts
+  // One report a format; the worst of them counts.
+  const reports = Object.values(data.resources[0]?.scan_overview ?? {})
+  const worst = reports.reduce<(typeof reports)[number]>(
+    (found, one) => (rank(one.severity) > rank(found.severity) ? one : found),
+    {},
+  )
+  const bad = reports.find(({ scan_status }) => scan_status?.toLowerCase() !== 'success')
+  const told = state ?? (bad ?? worst).scan_status?.toLowerCase() ?? ''
+  return { ...facts, kind: 'scan', scan: { state: told, severity: worst.severity ?? '' } }
+}
+
+const ranks = ['none', 'unknown', 'negligible', 'low', 'medium', 'high', 'critical']
+const rank = (severity: string | undefined) => ranks.indexOf(severity?.toLowerCase() ?? '')
+
+function factsOf({ operator, repository, resources }: EventData): EventFacts | { ignored: string } {
+  const [first] = resources
+  if (first === undefined) return { ignored: 'it names no artifact' }
+  const { repo_full_name: project } = repository
+  const registry = registryOf(first.resource_url)
+  if (registry === undefined) return { ignored: 'its resource_url is no reference' }
+  const tag = first.tag === undefined || first.tag === first.digest ? '' : first.tag
+  return {
+    ...{ source: 'harbor', via: 'harbor', kind: 'artifact', project, ref: '', commit: '' },
+    ...{ by: operator ?? '', title: `${project}${tag && `:${tag}`}`, url: '' },
+    image: { registry, repository: project, digest: first.digest, tag },
+  }
+}
+
+/** `harbor.example.com` of `harbor.example.com/team/webapi:1.4.2`. */
+function registryOf(url: string): string | undefined {
+  try {
+    return parseReference(url).registry
+  } catch (error) {
+    if (isStepError(error)) return undefined
+    throw error
+  }
+}

@@ -1,0 +1,120 @@
+import { randomBytes } from 'node:crypto'
+import { type StepError, toStepError } from '../core/errors.ts'
+import type { Log } from '../core/log.ts'
+import { retryAfter } from '../core/retry.ts'
+import type { Effect, Outcome } from './effects/effect.ts'
+import type { Feedback } from './feedback/feedback.ts'
+import type { Metrics } from './metrics.ts'
+import type { EventStore, Owner, Turn } from './queue/events.ts'
+import type { Later, Ticket } from './queue/tickets.ts'
+import { describeFacts } from './receive.ts'
+import type { RouteSettings } from './settings.ts'
+
+export interface WorkOptions {
+  store: EventStore
+  /** INPUT_INVALID when there is no such route any more. */
+  findRoute(name: string): RouteSettings
+  /** Undefined for a route that only tells people. */
+  effectOf(route: RouteSettings): Effect | undefined
+  feedback: Feedback
+  metrics: Metrics
+  log: Log
+  /** The server stops: what is under way goes back to waiting. */
+  signal: AbortSignal
+}
+
+type Running = Extract<Turn, { do: 'run' }>
+
+/**
+ * Works on a lane for a ticket: its events one after the other, the oldest first. One that must be
+ * tried again keeps its place, and those behind it wait.
+ */
+export function createLaneWork(options: WorkOptions): (ticket: Ticket) => Promise<Later> {
+  const { store, signal } = options
+  return async ({ id: ticket, lane }) => {
+    const owner: Owner = { lane, ticket, run: randomBytes(8).toString('hex') }
+    for (;;) {
+      // Another server takes the ticket.
+      if (signal.aborted) return Date.now()
+      const turn = await store.claim(owner)
+      if (turn.do === 'nothing') return undefined
+      if (turn.do === 'wait') return turn.until
+      const later = await takeTurn(turn, owner, options)
+      if (later !== undefined) return later
+    }
+  }
+}
+
+async function takeTurn(turn: Running, owner: Owner, options: WorkOptions): Promise<Later> {
+  const { store, metrics, log } = options
+  const { id } = turn
+  const started = Date.now()
+  const ended = await attempt(turn, started, options)
+  if ('until' in ended) {
+    const { until, error, counts } = ended
+    await store.postpone(owner, id, until, error, counts)
+    if (counts) metrics.event(turn.route, 'retried')
+    return until
+  }
+  const { state, text, url = '', error } = ended
+  const mine = await store.finish(owner, id, { state, text, url, error })
+  if (!mine) {
+    log.warn(`${id}: another worker took it over meanwhile`)
+    return undefined
+  }
+  metrics.event(turn.route, state, (Date.now() - started) / 1000)
+  if (state === 'done') log.info(`${id}: ${text}${url && `: ${url}`}`)
+  else log.error(`${id}: ${turn.route} for ${describeFacts(turn.facts)} failed: ${error}`)
+  return undefined
+}
+
+type Ended =
+  | { until: number; error: string; counts: boolean }
+  | { state: 'done' | 'dead'; text: string; url?: string | undefined; error: string }
+
+async function attempt(turn: Running, now: number, options: WorkOptions): Promise<Ended> {
+  const { feedback, log, signal } = options
+  const { id, facts, begun } = turn
+  let route: RouteSettings | undefined
+  try {
+    route = options.findRoute(turn.route)
+    const effect = options.effectOf(route)
+    if (route.run !== undefined)
+      await feedback.tell(turn, route, 'running', `${route.run.step} runs`)
+    const outcome: Outcome = (await effect?.({
+      ...{ id, facts, signal, again: begun !== undefined, begunAt: begun ?? now },
+    })) ?? { text: facts.title || describeFacts(facts), url: facts.url, state: 'succeeded' }
+    await feedback.tell(turn, route, outcome.state, outcome.text, outcome.url)
+    return { state: 'done', text: outcome.text, url: outcome.url, error: '' }
+  } catch (thrown) {
+    const error = toStepError(thrown)
+    const text = error.hint ? `${error.message}\n${error.hint}` : error.message
+    if (signal.aborted) return { until: Date.now(), error: 'the server was stopped', counts: false }
+    const until = nextTry(error, turn, now, route)
+    if (until === undefined) {
+      if (route) await feedback.tell(turn, route, 'failed', error.message)
+      return { state: 'dead', text: '', error: text }
+    }
+    log.warn(`${id}: ${error.message}; tried again at ${new Date(until).toISOString()}`)
+    return { until, error: text, counts: true }
+  }
+}
+
+const FIRST_PAUSE = 2000
+const LONGEST_PAUSE = 60_000
+
+/** When to try again; undefined when that would not help, or was done for long enough. */
+function nextTry(
+  error: StepError,
+  { attempts, begun, revived }: Running,
+  now: number,
+  route: RouteSettings | undefined,
+): number | undefined {
+  // A token that ran out is mended by people, while the event waits.
+  const worthIt = error.retryable || error.code === 'UNAUTHORIZED'
+  if (!worthIt || route === undefined) return undefined
+  if (now - Math.max(begun ?? now, revived ?? 0) > route.retry) return undefined
+  const asked = (error as { [retryAfter]?: number })[retryAfter] ?? 0
+  const backoff = Math.min(FIRST_PAUSE * 2 ** attempts, LONGEST_PAUSE) * (0.75 + Math.random() / 2)
+  return Date.now() + Math.max(asked, Math.round(backoff))
+}

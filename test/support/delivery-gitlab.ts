@@ -1,0 +1,138 @@
+import { once } from 'node:events'
+import { createServer, type IncomingMessage, type ServerResponse } from 'node:http'
+import type { AddressInfo } from 'node:net'
+import { setTimeout as sleep } from 'node:timers/promises'
+import type { Test } from 'tap'
+
+export interface StartedPipeline {
+  id: number
+  project: string
+  ref: string
+  variables: Record<string, string>
+}
+
+/** A GitLab that starts pipelines, in memory: what `crosscloud serve` asks of one. */
+export interface DeliveryGitlab {
+  url: string
+  /** In the order in which they were started. */
+  pipelines: StartedPipeline[]
+  /** Commit statuses as they were set: `STATE NAME URL`. */
+  statuses: { project: string; commit: string; state: string; name: string; url: string }[]
+  notes: { project: string; number: number; body: string }[]
+  /** While it is down every connection is cut. */
+  down: boolean
+  /** Answers the next requests that change something so: a status, or `lost` when it was done. */
+  faults: (number | 'lost')[]
+  /** Milliseconds before an answer. */
+  delay: () => number
+}
+
+export const DELIVERY_TOKEN = 'glpat-delivery-token-of-the-test'
+
+export async function startDeliveryGitlab(t: Pick<Test, 'teardown'>): Promise<DeliveryGitlab> {
+  const gitlab: DeliveryGitlab = {
+    ...{ url: '', pipelines: [], statuses: [], notes: [], down: false, faults: [] },
+    delay: () => 0,
+  }
+  const server = createServer((request, response) => {
+    serve(gitlab, request, response).catch(() => request.socket.destroy())
+  })
+  server.listen(0, '127.0.0.1')
+  await once(server, 'listening')
+  t.teardown(() => {
+    server.closeAllConnections()
+    server.close()
+  })
+  gitlab.url = `http://127.0.0.1:${(server.address() as AddressInfo).port}`
+  return gitlab
+}
+
+async function serve(gitlab: DeliveryGitlab, request: IncomingMessage, response: ServerResponse) {
+  if (gitlab.down) return void request.socket.destroy()
+  const answer = (status: number, body: unknown) => {
+    response.writeHead(status, { 'content-type': 'application/json' }).end(JSON.stringify(body))
+  }
+  const body = await readBody(request)
+  await sleep(gitlab.delay())
+  const url = new URL(request.url ?? '/', 'http://gitlab')
+  const parts = url.pathname.split('/').slice(3).map(decodeURIComponent)
+  const trigger = parts[2] === 'trigger'
+  const token = trigger ? body.token : request.headers['private-token']
+  if (token !== DELIVERY_TOKEN) return answer(401, { message: '401 Unauthorized' })
+  const fault = request.method === 'GET' ? undefined : gitlab.faults.shift()
+  if (typeof fault === 'number') return answer(fault, { message: `${fault} no` })
+  const done = carryOut(gitlab, request.method ?? 'GET', parts, url, body)
+  if (fault === 'lost') return void request.socket.destroy()
+  return answer(...done)
+}
+
+type Body = Record<string, unknown>
+
+function carryOut(
+  gitlab: DeliveryGitlab,
+  method: string,
+  [, project = '', what = '', key = '', more = '']: string[],
+  url: URL,
+  body: Body,
+): [number, unknown] {
+  if (method === 'POST' && (what === 'pipeline' || what === 'trigger')) {
+    if (body.ref === 'absent') return [400, { message: { base: ['Reference not found'] } }]
+    const pipeline = start(gitlab, project, String(body.ref), variablesOf(body.variables))
+    return [201, view(gitlab, pipeline)]
+  }
+  if (what === 'pipelines' && more === 'variables') {
+    const found = gitlab.pipelines.find(({ id }) => String(id) === key)
+    const all = Object.entries(found?.variables ?? {})
+    return found ? [200, all.map(([name, value]) => ({ key: name, value }))] : [404, {}]
+  }
+  if (what === 'pipelines') {
+    const ref = url.searchParams.get('ref')
+    const perPage = Number(url.searchParams.get('per_page') ?? 20)
+    const page = Number(url.searchParams.get('page') ?? 1)
+    const found = gitlab.pipelines.filter((one) => one.project === project && one.ref === ref)
+    const some = found.toReversed().slice((page - 1) * perPage, page * perPage)
+    return [200, some.map((one) => view(gitlab, one))]
+  }
+  if (what === 'statuses') {
+    const { state, name, target_url } = body as Record<string, string>
+    gitlab.statuses.push({
+      ...{ project, commit: key, state: state ?? '', name: name ?? '', url: target_url ?? '' },
+    })
+    return [201, { id: gitlab.statuses.length, status: state }]
+  }
+  if (what === 'merge_requests' && more === 'notes') {
+    const number = Number(key)
+    if (method === 'GET') return [200, gitlab.notes.filter((one) => one.number === number)]
+    gitlab.notes.push({ project, number, body: String(body.body) })
+    return [201, { id: gitlab.notes.length, body: body.body }]
+  }
+  return [404, { message: '404 Not Found' }]
+}
+
+function start(
+  { pipelines }: DeliveryGitlab,
+  project: string,
+  ref: string,
+  variables: Record<string, string>,
+): StartedPipeline {
+  const pipeline = { id: pipelines.length + 1, project, ref, variables }
+  pipelines.push(pipeline)
+  return pipeline
+}
+
+function view(gitlab: DeliveryGitlab, { id, project, ref }: StartedPipeline) {
+  return { id, ref, status: 'created', web_url: `${gitlab.url}/${project}/-/pipelines/${id}` }
+}
+
+/** Pipelines get a list, triggers an object. */
+function variablesOf(given: unknown): Record<string, string> {
+  if (!Array.isArray(given)) return (given ?? {}) as Record<string, string>
+  return Object.fromEntries(given.map(({ key, value }) => [String(key), String(value)]))
+}
+
+async function readBody(request: IncomingMessage): Promise<Body> {
+  const chunks: Buffer[] = []
+  for await (const chunk of request) chunks.push(chunk as Buffer)
+  const text = Buffer.concat(chunks).toString()
+  return text === '' ? {} : (JSON.parse(text) as Body)
+}
