@@ -1,11 +1,12 @@
 import { StepError, toStepError } from '../src/core/errors.ts'
 
-// npm run bench -- image|config|ledger [--json]
+// npm run bench -- image|config|ledger|webhooks [--json]
 const [name, ...flags] = process.argv.slice(2)
 const benches: Record<string, () => Promise<{ json: object; text: string }>> = {
   image: async () => (await import('./image.ts')).benchImage(),
   config: async () => (await import('./config.ts')).benchConfig(),
   ledger: async () => (await import('./ledger.ts')).benchLedger(),
+  webhooks: async () => (await import('./webhooks.ts')).benchWebhooks(),
 }
 try {
   const bench = benches[name ?? '']
