@@ -141,7 +141,7 @@ const commentEvent = z.object({
     number: z.int().min(1),
     title: firstLine,
     // Gitea: null on an issue.
-    pull_request: z.unknown(),
+    pull_request: z.unknown().optional(),
   }),
   comment: z.object({ body: z.string(), html_url: pageUrl.optional() }),
 })
