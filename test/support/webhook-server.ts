@@ -46,6 +46,8 @@ export async function startQueueRedis(t: Pick<Test, 'teardown'>): Promise<QueueR
 
 export interface WebhookServer {
   port: number
+  /** Where its settings are. */
+  folder: string
   running: Running
   kill(signal: NodeJS.Signals): Promise<void>
   start(): Promise<void>
@@ -73,7 +75,7 @@ export async function startWebhookServer(
     server.running.child.kill(signal)
     await server.running.finished
   }
-  const server = { port, start, kill } as WebhookServer
+  const server = { port, folder, start, kill } as WebhookServer
   await start()
   t.teardown(async () => {
     await kill('SIGKILL')
