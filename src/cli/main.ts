@@ -16,6 +16,7 @@ for (const name of ['SIGINT', 'SIGTERM', 'SIGHUP'] as const) {
 process.once('disconnect', () => {
   stop.abort(new StepError('CANCELLED', 'the process that started this one ended'))
 })
+process.channel?.unref()
 
 async function confirm(question: string): Promise<boolean> {
   const { createInterface } = await import('node:readline/promises')

@@ -16,7 +16,7 @@ import { keyPrefix } from './queue/events.ts'
 /** What can be done at certain times, as a command line of crosscloud. */
 const commands = {
   drift: {
-    args: ['status', '--live', '--check'],
+    args: ['status', '--check'],
     only: (env: string) => ['--env', env],
   },
   'config-lint': { args: ['config', 'lint'], only: (env: string) => [env] },

@@ -1,5 +1,6 @@
 import type { Command } from 'commander'
 import { shortDigest } from '../../core/digest.ts'
+import { StepError } from '../../core/errors.ts'
 import type { StatusCell } from '../../ledger/ledger.ts'
 import { type LiveState, lookAtHosts } from '../../steps/live-state.ts'
 import { addExample, type Perform } from '../command.ts'
@@ -10,6 +11,7 @@ interface StatusOptions {
   app?: string
   env?: string
   live?: boolean
+  check?: boolean
 }
 
 export function addStatus(program: Command, perform: Perform): void {
@@ -19,18 +21,32 @@ export function addStatus(program: Command, perform: Perform): void {
     .option('--app <name>', 'only this application')
     .option('--env <name>', 'only this environment')
     .option('--live', 'ask the hosts, too, whether that is what runs')
+    .option('--check', 'look at the hosts, and fail when a host runs something else')
   addExample(command, 'status --live')
-  command.action(async ({ app, env: environment, live }: StatusOptions) => {
+  command.action(async ({ app, env: environment, live, check }: StatusOptions) => {
     await perform(command, async (context) => {
       const cells = await (await context.ledger()).status({ app, environment })
-      const states = live ? await lookAtHosts(cells, context) : []
+      const states = live || check ? await lookAtHosts(cells, context) : []
+      const failure = check ? driftOf(states) : undefined
       return {
         json: { environments: cells.map((cell) => toJson(cell, states)) },
         text: statusText(cells, states),
+        ...(failure && { failure }),
       }
     })
   })
 }
+
+function driftOf(states: readonly LiveState[]): StepError | undefined {
+  const other = states.filter(({ healthy }) => !healthy).map(stateText)
+  if (other.length === 0) return undefined
+  return new StepError('VERIFY_FAILED', other.join('\n'), {
+    hint: 'Deploy again to put it right, or look at the host first.',
+  })
+}
+
+const stateText = ({ app, environment, host, state }: LiveState) =>
+  `${app} in ${environment}, ${host}: ${state}`
 
 function toJson(cell: StatusCell, states: readonly LiveState[]): object {
   const { current, ...rest } = cell
@@ -111,6 +127,6 @@ function notesOn(cell: StatusCell, states: readonly LiveState[]): string[] {
       ? [`${where}: locked by ${lock.owner} until ${minute(lock.expiresAt)} UTC: ${lock.reason}`]
       : []),
     ...(bad ? [`${where}: ${current?.version} is marked bad by ${bad.by}: ${bad.reason}`] : []),
-    ...liveOf(cell, states).map(({ host, state }) => `${where}, ${host}: ${state}`),
+    ...liveOf(cell, states).map(stateText),
   ]
 }

@@ -98,11 +98,17 @@ function failure(
     const hint = typeof told.hint === 'string' ? told.hint : undefined
     return new StepError(told.code ?? 'COMMAND_FAILED', told.message, { hint, retryable })
   }
+  // It did its work, and what it found is the fault: told in its last words.
+  const found = answer !== undefined && code === 1 ? lastWords(stderr) : undefined
+  if (found !== undefined) return new StepError('VERIFY_FAILED', found)
   const last = stderr.trim().split('\n').slice(-LAST_LINES).join('\n')
-  // It did its work, and what it found is the fault.
-  const outcome = answer !== undefined && code === 1 ? 'VERIFY_FAILED' : 'COMMAND_FAILED'
   const how = killedBy ? `was ended by ${killedBy}` : `exited with ${code}`
-  return new StepError(outcome, `crosscloud ${args[0]} ${how}${last && `\n${last}`}`, {
-    retryable,
-  })
+  const message = `crosscloud ${args[0]} ${how}${last && `\n${last}`}`
+  return new StepError('COMMAND_FAILED', message, { retryable })
+}
+
+/** An error is the last thing a command prints. */
+function lastWords(stderr: string): string | undefined {
+  const at = stderr.lastIndexOf('error: ')
+  return at < 0 ? undefined : stderr.slice(at + 'error: '.length).trim()
 }
