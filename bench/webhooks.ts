@@ -24,22 +24,31 @@ const SAMPLES = 20
 const SECRET = 'a-secret-of-the-bench'
 const headers = { 'content-type': 'application/json', 'x-gitlab-token': SECRET }
 
+const BRANCHES = 100
+
 /** A push as GitLab tells it, about 1.3 KiB. */
-const body = JSON.stringify({
-  ...{ object_kind: 'push', event_name: 'push', ref: 'refs/heads/main', user_username: 'li' },
-  ...{ before: 'a'.repeat(40), after: 'b'.repeat(40), checkout_sha: 'b'.repeat(40) },
-  project: {
-    ...{ id: 15, name: 'webapi', path_with_namespace: 'team/webapi', default_branch: 'main' },
-    web_url: 'https://gitlab.example.com/team/webapi',
-  },
-  commits: [1, 2, 3].map((n) => ({
-    ...{ id: String(n).repeat(40), message: 'Prices are rounded\n\nas the law wants it' },
-    ...{ timestamp: '2026-11-23T10:00:00Z', author: { name: 'Li', email: 'li@example.com' } },
-    url: `https://gitlab.example.com/team/webapi/-/commit/${n}`,
-    ...{ added: ['src/a.java'], modified: ['pom.xml'], removed: [] },
-  })),
-  total_commits_count: 3,
-})
+const pushTo = (branch: number) =>
+  JSON.stringify({
+    ...{
+      object_kind: 'push',
+      event_name: 'push',
+      ref: `refs/heads/${branch}`,
+      user_username: 'li',
+    },
+    ...{ before: 'a'.repeat(40), after: 'b'.repeat(40), checkout_sha: 'b'.repeat(40) },
+    project: {
+      ...{ id: 15, name: 'webapi', path_with_namespace: 'team/webapi', default_branch: 'main' },
+      web_url: 'https://gitlab.example.com/team/webapi',
+    },
+    commits: [1, 2, 3].map((n) => ({
+      ...{ id: String(n).repeat(40), message: 'Prices are rounded\n\nas the law wants it' },
+      ...{ timestamp: '2026-11-23T10:00:00Z', author: { name: 'Li', email: 'li@example.com' } },
+      url: `https://gitlab.example.com/team/webapi/-/commit/${n}`,
+      ...{ added: ['src/a.java'], modified: ['pom.xml'], removed: [] },
+    })),
+    total_commits_count: 3,
+  })
+const bodies = Array.from({ length: BRANCHES }, (_, branch) => pushTo(branch))
 
 /** A route that only tells people, of what never happens: the queue is worked off, no call is made. */
 const settingsOf = (redis: QueueRedis) => ({
@@ -93,8 +102,9 @@ async function fire(server: WebhookServer, { key = newKey, ...more }: Shots) {
   const setupRequest = <Request extends object>(request: Request) => ({
     ...request,
     headers: { ...headers, 'idempotency-key': key() },
+    body: bodies[sent % BRANCHES],
   })
-  const requests = [{ method: 'POST' as const, headers, body, setupRequest }]
+  const requests = [{ method: 'POST' as const, headers, body: pushTo(0), setupRequest }]
   const url = at(server)
   const result = await autocannon({ url, requests, connections: CONNECTIONS, ...more })
   if (result.errors === 0 && result.non2xx === 0) return result

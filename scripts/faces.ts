@@ -6,7 +6,15 @@ import { loadSteps } from '../src/steps/index.ts'
 import { kebab, variableName } from '../src/steps/inputs.ts'
 import type { Step } from '../src/steps/step.ts'
 import { jenkinsLibrary } from './jenkins.ts'
-import { settingsJson, settingsPage, stepsPage, stepsTable, told } from './pages.ts'
+import {
+  type SettingsFile,
+  settingsFiles,
+  settingsJson,
+  settingsPage,
+  stepsPage,
+  stepsTable,
+  told,
+} from './pages.ts'
 
 /** The runtime of GitHub's hosted runners (node20 was removed from them in September 2026). */
 const RUNTIME = 'node24'
@@ -35,8 +43,12 @@ export async function renderFaces(root: string): Promise<Map<string, string>> {
   }
   for (const [path, text] of jenkinsLibrary(root, steps, version)) faces.set(path, text)
   faces.set('docs/steps.md', stepsPage(steps))
-  faces.set('docs/settings.md', settingsPage())
-  faces.set('docs/crosscloud.schema.json', `${JSON.stringify(settingsJson(), null, 2)}\n`)
+  const { settings, server } = settingsFiles
+  const json = (file: SettingsFile) => `${JSON.stringify(settingsJson(file), null, 2)}\n`
+  faces.set('docs/settings.md', settingsPage(settings))
+  faces.set('docs/crosscloud.schema.json', json(settings))
+  faces.set('docs/server-settings.md', settingsPage(server))
+  faces.set('docs/crosscloud.server.schema.json', json(server))
   for (const name of ['README.md', 'README.zh-CN.md']) {
     const text = readFileSync(join(root, name), 'utf8')
     faces.set(name, between(text, 'steps', stepsTable(steps)))

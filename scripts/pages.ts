@@ -1,4 +1,5 @@
 import { z } from 'zod'
+import { serverSchema } from '../src/server/settings.ts'
 import { settingsSchema } from '../src/settings.ts'
 import { fieldsOf, type InputField } from '../src/steps/fields.ts'
 import { kebab, variableName } from '../src/steps/inputs.ts'
@@ -72,20 +73,48 @@ interface JsonSchema {
   required?: string[]
   additionalProperties?: JsonSchema | boolean
   anyOf?: JsonSchema[]
+  items?: JsonSchema
 }
 
-export function settingsJson(): JsonSchema {
-  return z.toJSONSchema(settingsSchema, { io: 'input', unrepresentable: 'any' }) as JsonSchema
+/** A settings file that people write: its schema, and the page that tells every setting. */
+export interface SettingsFile {
+  name: string
+  source: string
+  schema: z.ZodType
+  /** What the page says before the table. */
+  intro: string
 }
 
-export function settingsPage(): string {
-  const rows = settingRows(settingsJson(), '')
-  return `<!-- Generated from src/settings.ts by \`npm run generate\`. Do not edit. -->
-# crosscloud.yml
-
-[The example's file](../examples/webapi/crosscloud.yml) is commented line by line. Editors that know
+export const settingsFiles: Readonly<Record<'settings' | 'server', SettingsFile>> = {
+  settings: {
+    name: 'crosscloud.yml',
+    source: 'src/settings.ts',
+    schema: settingsSchema,
+    intro: `[The example's file](../examples/webapi/crosscloud.yml) is commented line by line. Editors that know
 JSON Schema can use [crosscloud.schema.json](crosscloud.schema.json). Unknown settings are errors.
-\`\${NAME}\` is replaced by a variable of the process's environment.
+\`\${NAME}\` is replaced by a variable of the process's environment.`,
+  },
+  server: {
+    name: 'crosscloud.server.yml',
+    source: 'src/server/settings.ts',
+    schema: serverSchema,
+    intro: `What the webhook server listens to and does; [webhooks.md](webhooks.md) has files to start from.
+Editors that know JSON Schema can use
+[crosscloud.server.schema.json](crosscloud.server.schema.json). Unknown settings are errors.
+\`\${NAME}\` is replaced by a variable of the process's environment.`,
+  },
+}
+
+export function settingsJson({ schema }: SettingsFile): JsonSchema {
+  return z.toJSONSchema(schema, { io: 'input', unrepresentable: 'any' }) as JsonSchema
+}
+
+export function settingsPage(file: SettingsFile): string {
+  const rows = settingRows(settingsJson(file), '')
+  return `<!-- Generated from ${file.source} by \`npm run generate\`. Do not edit. -->
+# ${file.name}
+
+${file.intro}
 
 ${[row('setting', 'meaning', 'default'), row('---', '---', '---'), ...rows].join('\n')}\n`
 }
@@ -105,12 +134,17 @@ function settingRows(schema: JsonSchema, path: string): string[] {
 function rowsBelow(part: JsonSchema, path: string): string[] {
   // An environment's container has the settings of `container`; they are told there.
   if (path.endsWith('>.container')) return []
-  const { additionalProperties: named } = part
-  if (typeof named !== 'object') return settingRows(part, path)
-  const object = named.anyOf?.find(({ properties }) => properties) ?? named
-  return settingRows(object, `${path}.<name>`)
+  const { additionalProperties: named, items } = part
+  if (items?.properties) return settingRows(items, `${path}[]`)
+  if (typeof named !== 'object') return settingRows(objectOf(part), path)
+  return settingRows(objectOf(named), `${path}.<name>`)
 }
 
+/** Where a text or an object may stand, the object has more to tell. */
+const objectOf = (part: JsonSchema): JsonSchema =>
+  part.anyOf?.find(({ properties }) => properties) ?? part
+
 function shown(value: unknown): string {
-  return `\`${typeof value === 'string' ? value : JSON.stringify(value)}\``
+  const text = typeof value === 'string' ? value : JSON.stringify(value)
+  return `\`${text.replaceAll('\n', '\\n')}\``
 }

@@ -3,14 +3,16 @@ import { join } from 'node:path'
 import { fileURLToPath } from 'node:url'
 import t from 'tap'
 import { createSecrets } from '../src/core/secrets.ts'
+import { parseYamlSettings } from '../src/core/settings-file.ts'
+import { serverSchema } from '../src/server/settings.ts'
 import { parseSettings } from '../src/settings.ts'
 import { runHere } from './support/program.ts'
 
 const ROOT = fileURLToPath(new URL('../', import.meta.url))
 const pages = ['README.md', 'README.zh-CN.md']
 for (const name of await readdir(join(ROOT, 'docs'))) {
-  // These two are written by `npm run generate`.
-  if (name.endsWith('.md') && !['steps.md', 'settings.md'].includes(name))
+  // These are written by `npm run generate`.
+  if (name.endsWith('.md') && !['steps.md', 'settings.md', 'server-settings.md'].includes(name))
     pages.push(`docs/${name}`)
 }
 
@@ -39,7 +41,9 @@ t.test('every command that the documents show is one, with these flags', async (
       const [, rest = ''] = /^crosscloud ([^#|>]*)/.exec(line) ?? []
       if (rest === '' || rest.startsWith('--')) continue
       const words = rest.trim().split(/\s+/)
-      const group = ['config', 'hosts', 'ledger', 'gitlab'].includes(words[0] ?? '') ? 2 : 1
+      const group = ['config', 'hosts', 'ledger', 'gitlab', 'events'].includes(words[0] ?? '')
+        ? 2
+        : 1
       const told = await help(words.slice(0, group))
       t.match(told, `crosscloud ${words.slice(0, group).join(' ')}`, `${page}: ${line}`)
       for (const [flag] of rest.matchAll(/--[a-z][\w-]*/g)) {
@@ -62,6 +66,25 @@ t.test('every crosscloud.yml that the documents show can be read', async (t) => 
   }
   t.ok(read > 0, `${read} files`)
 })
+
+t.test('so can every crosscloud.server.yml', async (t) => {
+  let read = 0
+  for (const page of pages) {
+    for (const text of await blocks(page, 'yaml')) {
+      if (!text.startsWith('# crosscloud.server.yml')) continue
+      read++
+      const names = [...text.matchAll(/\$\{(\w+)/g)].map(([, name = '']) => [name, exampleOf(name)])
+      const file = { text, name: page, page }
+      const variables = Object.fromEntries(names)
+      await t.resolves(parseYamlSettings(serverSchema, file, variables, createSecrets()), page)
+    }
+  }
+  t.ok(read > 5, `${read} files`)
+})
+
+/** A receiver's address is told by a variable, too. */
+const exampleOf = (name: string) =>
+  name.endsWith('_ROBOT') ? 'https://robot.example.com/send' : 'a-value-of-the-test'
 
 t.test('links lead somewhere', async (t) => {
   const { access } = await import('node:fs/promises')

@@ -53,6 +53,11 @@ export const containerPath = z.string().refine((path) => {
   return parts.length > 1 && parts[0] === '' && clean
 }, 'is not an absolute path without ".", ".." and empty parts')
 
+/** What webhooks are signed with, or prove themselves by: whoever guesses it starts pipelines. */
+export const webhookSecret = z
+  .string()
+  .min(16, 'is shorter than 16 characters; make one with: openssl rand -hex 32')
+
 /** Zod's findings as `path: what is wrong`, one a line. */
 export function issueLines(
   issues: readonly z.core.$ZodIssue[],

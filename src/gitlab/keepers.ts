@@ -242,6 +242,7 @@ const switches: Record<string, string> = {
   push: 'push_events',
   tag: 'tag_push_events',
   'merge-request': 'merge_requests_events',
+  comment: 'note_events',
   pipeline: 'pipeline_events',
   job: 'job_events',
   deployment: 'deployment_events',

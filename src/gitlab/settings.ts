@@ -1,4 +1,5 @@
 import { z } from 'zod'
+import { webhookSecret } from '../core/schema.ts'
 
 const roles = ['nobody', 'developer', 'maintainer', 'admin'] as const
 const role = z.enum(roles, 'is not a role; write nobody, developer, maintainer or admin')
@@ -9,7 +10,7 @@ const who = z
     'is not a role, user:LOGIN or group:PATH',
   )
 const wildcard = z.string().regex(/^[\w./*-]+$/, 'is not a name or pattern of branches or tags')
-const events = ['push', 'tag', 'merge-request', 'pipeline', 'job', 'deployment'] as const
+const events = ['push', 'tag', 'merge-request', 'comment', 'pipeline', 'job', 'deployment'] as const
 
 /** Access levels of GitLab by role: https://docs.gitlab.com/api/access_requests/#valid-access-levels */
 export const accessLevels: Record<(typeof roles)[number], number> = {
@@ -81,7 +82,7 @@ export const gitlabSettings = z.strictObject({
   webhook: z
     .strictObject({
       url: z.url({ protocol: /^https?$/ }).describe('Where GitLab tells what happened'),
-      secret: z.string().min(8, 'is shorter than 8 characters').describe('A secret as ${NAME}'),
+      secret: webhookSecret.describe('A secret as ${NAME}; the server has it under gitlab.secrets'),
       events: z.array(z.enum(events)).min(1).default(['push']).describe('What it tells'),
     })
     .optional(),

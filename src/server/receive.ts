@@ -74,7 +74,8 @@ export function createReceiver(options: ReceiveOptions) {
       if (taken.answer === 'replayed') return refuse('replayed')
       if (taken.answer === 'duplicate') return answer(200, 'duplicate', { duplicate: true })
       // It is stored. Should a ticket get lost, the sweep gives its lane another one.
-      await tickets.add(wanted).catch((error: unknown) => {
+      const idle = new Set(taken.idle)
+      await tickets.add(wanted.filter(({ id: one }) => idle.has(one))).catch((error: unknown) => {
         log.warn(`giving out a ticket: ${toStepError(error).message}`)
       })
       for (const one of taken.superseded) log.info(`${one}: a newer event took its place`)

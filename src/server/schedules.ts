@@ -22,8 +22,6 @@ const commands = {
   'config-lint': { args: ['config', 'lint'], only: (env: string) => [env] },
 } as const
 
-const MOST_MINUTES = 30
-
 export const scheduleSettings = z.strictObject({
   name: objectName.describe('Its name, in logs and metrics'),
   cron: z
@@ -37,9 +35,7 @@ export const scheduleSettings = z.strictObject({
     .describe('IANA time zone of the cron line'),
   run: z
     .enum(Object.keys(commands) as (keyof typeof commands)[])
-    .describe(
-      'drift: do the hosts run what the ledger says; config-lint: what is wrong in the config',
-    ),
+    .describe('whether the hosts run what the ledger says; what is wrong in the config'),
   env: objectName.optional().describe('Only this environment'),
   folder: z.string().min(1).describe('Folder with crosscloud.yml'),
   variables: z
@@ -47,7 +43,7 @@ export const scheduleSettings = z.strictObject({
     .default({})
     .describe('What crosscloud.yml needs of the environment'),
   notify: z.array(objectName).default([]).describe('Who is told when something is found'),
-  timeout: duration.default(MOST_MINUTES * 60_000).describe('How long it may run'),
+  timeout: duration.prefault('30m').describe('How long it may run'),
 })
 
 export type ScheduleSettings = z.output<typeof scheduleSettings>

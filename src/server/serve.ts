@@ -1,24 +1,35 @@
-import { setInterval } from 'node:timers'
 import type { FastifyInstance } from 'fastify'
 import { describe, StepError, toStepError } from '../core/errors.ts'
 import type { Log } from '../core/log.ts'
 import type { Secrets } from '../core/secrets.ts'
 import { createApp } from './app.ts'
+import { startCatchUp } from './catch-up.ts'
 import { createEffects } from './effects/effects.ts'
 import { harmlessVariables, type Workplace } from './effects/workplace.ts'
-import { openFeedback, startPostman } from './feedback/feedback.ts'
+import {
+  type Feedback,
+  type FeedbackOptions,
+  openFeedback,
+  startPostman,
+} from './feedback/feedback.ts'
 import { createFollower } from './feedback/follow.ts'
 import { createNotifier } from './feedback/notify.ts'
 import { createStatusSetter } from './feedback/status.ts'
-import { createMetrics } from './metrics.ts'
-import { openQueueRedis, requirePersistence } from './queue/connection.ts'
-import { createEventStore, queueNames } from './queue/events.ts'
-import { openTickets, startWorker, sweep } from './queue/tickets.ts'
+import { createMetrics, type Metrics } from './metrics.ts'
+import { openQueueRedis, type QueueRedis, requirePersistence } from './queue/connection.ts'
+import {
+  createEventStore,
+  type EventStore,
+  type EventStoreOptions,
+  queueNames,
+} from './queue/events.ts'
+import { openTickets, startWorker, sweep, type Tickets } from './queue/tickets.ts'
 import { createReceiver } from './receive.ts'
 import type { Role } from './roles.ts'
 import { compileRoutes } from './routes.ts'
 import { startSchedules } from './schedules.ts'
 import { findRoute, type ServerSettings } from './settings.ts'
+import { namedProjects } from './settings-faults.ts'
 import { createEntrances } from './sources/entrances.ts'
 import { createLaneWork } from './work.ts'
 
@@ -41,91 +52,98 @@ export interface Server {
   close(): Promise<void>
 }
 
-const SWEEP_EVERY = 30_000
-
 /** Starts everything; a fault of the settings or of Redis is thrown before anything is open. */
 export async function startServer(options: ServeOptions): Promise<Server> {
-  const { settings, role, log, secrets } = options
-  const { queue } = settings
-  const closing: (() => Promise<unknown> | unknown)[] = []
-  const closeAll = async () => {
-    for (const close of closing.splice(0).reverse()) {
-      await Promise.resolve(close()).catch((error: unknown) => {
+  const { role, log } = options
+  const closing: Closing = []
+  const close = async () => {
+    for (const one of closing.splice(0).reverse()) {
+      await Promise.resolve(one()).catch((error: unknown) => {
         log.warn(`closing: ${describe(error)}`)
       })
     }
   }
   try {
-    const redis = await openQueueRedis(queue.redis, settings.folder, log)
-    closing.push(redis.close)
-    await requirePersistence(redis, queue.volatile, log)
-    const common = { server: redis.name, ...queue }
-    const store = createEventStore(redis.quick, common)
-    const tickets = await openTickets(redis.quick, queue.name)
-    closing.push(tickets.close)
-    const metrics = await createMetrics(store)
-    const notifiers = Object.fromEntries(
-      Object.entries(settings.notify).map(([name, one]) => [name, createNotifier(name, one)]),
-    )
-    const mail = { client: redis.quick, name: queue.name, notifiers }
-    const feedback = await openFeedback(mail)
-    closing.push(feedback.close)
-    const place: Workplace = {
-      ...{ folder: settings.folder, program: options.program, log, secrets },
-      environment: harmlessVariables(options.variables),
-    }
-    const work = async () => {
-      const stop = new AbortController()
-      const shared = { metrics, log, signal: stop.signal }
-      const laneWork = createLaneWork({
-        ...{ ...shared, feedback, effectOf: createEffects(settings, place) },
-        store: createEventStore(redis.patient, common),
-        findRoute: (name) => findRoute(settings, name),
-      })
-      const { client, name } = { client: redis.patient, name: queue.name }
-      const workers = [
-        ...(await Promise.all(
-          queueNames.map((one) =>
-            startWorker({
-              ...{ client, name, queue: one, concurrency: queue[one] },
-              ...{ takeover: queue.takeover, work: laneWork },
-            }),
-          ),
-        )),
-        await startPostman({ ...mail, ...shared, client, setStatus: createStatusSetter(settings) }),
-        await startSchedules({
-          ...{ ...shared, client, name, schedules: settings.schedules, place, feedback },
-        }),
-      ]
-      const sweeper = startSweeper(store, tickets, log)
-      closing.push(async () => {
-        clearInterval(sweeper)
-        const timer = setTimeout(() => stop.abort(stopped()), queue.patience)
-        await Promise.all(workers.map((one) => one?.close()))
-        clearTimeout(timer)
-      })
-    }
-    if (role !== 'receive') await work()
-    const receive = createReceiver({
-      ...{ store, tickets, metrics, log, routes: compileRoutes(settings.routes) },
-      follow: createFollower(store, feedback, settings),
-    })
-    const app = await createApp({
-      ...{ settings, receive, metrics, log },
-      entrances: role === 'work' ? [] : createEntrances(settings),
-      faults: async () => (redis.quick.status === 'ready' ? [] : [`${redis.name} does not answer`]),
-    })
-    closing.push(() => app.close())
-    return { url: await listen(app, settings), close: closeAll }
+    const house = await openHouse(options, closing)
+    if (role !== 'receive') await startWork(house, options, closing)
+    const url = await startListening(house, options, closing)
+    if (role !== 'work') startCatchingUp(house, options, closing)
+    return { url, close }
   } catch (error) {
-    await closeAll()
+    await close()
     throw error
   }
 }
 
-function startSweeper(
-  ...[store, tickets, log]: [Parameters<typeof sweep>[0], Parameters<typeof sweep>[1], Log]
-) {
+/** Closed in reverse order. */
+type Closing = (() => Promise<unknown> | unknown)[]
+
+/** What taking deliveries and working on events have in common. */
+interface House {
+  redis: QueueRedis
+  storeOptions: EventStoreOptions
+  store: EventStore
+  tickets: Tickets
+  metrics: Metrics
+  mail: FeedbackOptions
+  feedback: Feedback
+}
+
+async function openHouse({ settings, log }: ServeOptions, closing: Closing): Promise<House> {
+  const { queue, folder } = settings
+  const redis = await openQueueRedis(queue.redis, folder, log)
+  closing.push(redis.close)
+  await requirePersistence(redis, queue.volatile, log)
+  const storeOptions = { server: redis.name, ...queue }
+  const store = createEventStore(redis.quick, storeOptions)
+  const tickets = await openTickets(redis.quick, queue.name)
+  closing.push(tickets.close)
+  const metrics = await createMetrics(store)
+  const notifiers = Object.fromEntries(
+    Object.entries(settings.notify).map(([name, one]) => [name, createNotifier(name, one)]),
+  )
+  const mail = { client: redis.quick, name: queue.name, notifiers }
+  const feedback = await openFeedback(mail)
+  closing.push(feedback.close)
+  return { redis, storeOptions, store, tickets, metrics, mail, feedback }
+}
+
+async function startWork(
+  { redis, storeOptions, store, tickets, metrics, mail, feedback }: House,
+  { settings, program, variables, log, secrets }: ServeOptions,
+  closing: Closing,
+): Promise<void> {
+  const { queue, folder, schedules } = settings
+  const stop = new AbortController()
+  const common = { metrics, log, signal: stop.signal }
+  const environment = harmlessVariables(variables)
+  const place: Workplace = { folder, program, log, secrets, environment }
+  const work = createLaneWork({
+    ...{ ...common, feedback, effectOf: createEffects(settings, place) },
+    store: createEventStore(redis.patient, storeOptions),
+    findRoute: (name) => findRoute(settings, name),
+  })
+  const { name, takeover } = queue
+  const client = redis.patient
+  const workers = await Promise.all([
+    ...queueNames.map((one) =>
+      startWorker({ client, name, queue: one, concurrency: queue[one], takeover, work }),
+    ),
+    startPostman({ ...mail, ...common, client, setStatus: createStatusSetter(settings) }),
+    startSchedules({ ...common, client, name, schedules, place, feedback }),
+  ])
+  const sweeper = startSweeper(store, tickets, log)
+  closing.push(async () => {
+    clearInterval(sweeper)
+    const timer = setTimeout(() => stop.abort(stopped()), queue.patience)
+    await Promise.all(workers.map((one) => one?.close()))
+    clearTimeout(timer)
+  })
+}
+
+const SWEEP_EVERY = 30_000
+
+function startSweeper(store: EventStore, tickets: Tickets, log: Log): NodeJS.Timeout {
   const look = () =>
     sweep(store, tickets).then(
       (added) => added > 0 && log.debug(`${added} lanes got a new ticket`),
@@ -133,6 +151,42 @@ function startSweeper(
     )
   void look()
   return setInterval(look, SWEEP_EVERY)
+}
+
+async function startListening(
+  { redis, store, tickets, metrics, feedback }: House,
+  { settings, role, log }: ServeOptions,
+  closing: Closing,
+): Promise<string> {
+  const receive = createReceiver({
+    ...{ store, tickets, metrics, log, routes: compileRoutes(settings.routes) },
+    follow: createFollower(store, feedback, settings),
+  })
+  const app = await createApp({
+    ...{ settings, receive, metrics, log },
+    entrances: role === 'work' ? [] : createEntrances(settings),
+    faults: async () => (redis.quick.status === 'ready' ? [] : [`${redis.name} does not answer`]),
+  })
+  closing.push(() => app.close())
+  return listen(app, settings)
+}
+
+function startCatchingUp(
+  { redis }: House,
+  { settings: { gitlab, queue }, log }: ServeOptions,
+  closing: Closing,
+): void {
+  if (!gitlab?.['catch-up'] || gitlab.token === undefined) return
+  const { url, token } = gitlab
+  const stop = new AbortController()
+  const end = startCatchUp({
+    ...{ gitlab: { url, token }, projects: namedProjects(gitlab), log, signal: stop.signal },
+    ...{ client: redis.quick, name: queue.name },
+  })
+  closing.push(() => {
+    end()
+    stop.abort(stopped())
+  })
 }
 
 const stopped = () => new StepError('CANCELLED', 'the server was stopped')

@@ -1,7 +1,7 @@
 import { dirname, resolve } from 'node:path'
 import { z } from 'zod'
 import { StepError } from '../core/errors.ts'
-import { duration, objectName } from '../core/schema.ts'
+import { duration, objectName, webhookSecret } from '../core/schema.ts'
 import type { Secrets } from '../core/secrets.ts'
 import { parseYamlSettings, readSettingsText } from '../core/settings-file.ts'
 import { gateSettings } from './effects/gate.ts'
@@ -10,18 +10,16 @@ import { pipelineSettings } from './effects/pipeline.ts'
 import { replySettings } from './effects/reply.ts'
 import { runSettings } from './effects/run.ts'
 import { workflowSettings } from './effects/workflow.ts'
-import { kinds, sourceKinds } from './event.ts'
+import { kinds } from './event.ts'
 import { noticeSettings } from './feedback/notify.ts'
 import { queueSettings } from './queue/settings.ts'
 import { scheduleSettings } from './schedules.ts'
+import { findFaults } from './settings-faults.ts'
 import { genericHow } from './sources/generic.ts'
 import { SIGNING_KEY } from './sources/source.ts'
 
-const secret = z
-  .string()
-  .min(16, 'is shorter than 16 characters; make one with: openssl rand -hex 32')
 const secrets = z
-  .array(secret)
+  .array(webhookSecret)
   .min(1, 'names none; without a secret anybody could start a pipeline')
   .describe('Secrets the sender may know; two while one takes the place of the other')
 const projects = z
@@ -39,7 +37,12 @@ const gitlab = z.strictObject({
     .min(1)
     .optional()
     .describe('Token with scope api: starts pipelines, sets statuses, writes comments'),
+  'catch-up': z
+    .boolean()
+    .default(false)
+    .describe('Whether GitLab is asked to send again what came while all servers were down'),
 })
+
 const github = z.strictObject({
   secrets,
   projects,
@@ -101,7 +104,7 @@ const route = z
     status: z.boolean().default(false).describe('Whether the commit gets a status with a link'),
     notify: z.array(objectName).default([]).describe('Who is told, by the names under notify'),
     retry: duration
-      .default(24 * 3_600_000)
+      .prefault('24h')
       .describe('How long what fails is tried again, before it is a dead letter'),
   })
   .superRefine((one, check) => {
@@ -157,7 +160,7 @@ export const serverSchema = z
     notify: z.record(objectName, noticeSettings).default({}),
     schedules: z.array(scheduleSettings).default([]),
     metrics: z
-      .strictObject({ token: secret.describe('Bearer token that Prometheus gives') })
+      .strictObject({ token: webhookSecret.describe('Bearer token that Prometheus gives') })
       .optional()
       .describe('Without, only this machine may read /metrics'),
   })
@@ -166,90 +169,6 @@ export const serverSchema = z
       check.addIssue({ code: 'custom', path, message, input: all })
     }
   })
-
-interface Fault {
-  path: (string | number)[]
-  message: string
-}
-
-interface Unchecked {
-  gitlab?: z.output<typeof gitlab> | undefined
-  github?: z.output<typeof github> | undefined
-  harbor?: z.output<typeof harbor> | undefined
-  jenkins?: z.output<typeof jenkins> | undefined
-  generic: Record<string, unknown>
-  notify: Record<string, unknown>
-  routes: RouteSettings[]
-  schedules: { name: string; notify: string[] }[]
-}
-
-function findFaults(all: Unchecked): Fault[] {
-  const names = new Set<string>()
-  const repeated = (path: (string | number)[], name: string): Fault[] => {
-    if (!names.has(name)) {
-      names.add(name)
-      return []
-    }
-    return [{ path: [...path, 'name'], message: `"${name}" is there twice` }]
-  }
-  const unknownNotice = (path: (string | number)[], notify: string[]): Fault[] =>
-    notify
-      .filter((name) => !Object.hasOwn(all.notify, name))
-      .map((name) => ({ path: [...path, 'notify'], message: `"${name}" is not under notify` }))
-  return [
-    ...noSource(all),
-    ...Object.keys(all.generic)
-      .filter((name) => (sourceKinds as readonly string[]).includes(name))
-      .map((name) => ({ path: ['generic', name], message: 'is the name of another source' })),
-    ...all.routes.flatMap((one, index) => [
-      ...repeated(['routes', index], one.name),
-      ...routeFaults(one, all).map((message) => ({ path: ['routes', index], message })),
-      ...unknownNotice(['routes', index], one.notify),
-    ]),
-    ...all.schedules.flatMap((one, index) => [
-      ...repeated(['schedules', index], one.name),
-      ...unknownNotice(['schedules', index], one.notify),
-    ]),
-  ]
-}
-
-function noSource({
-  gitlab: a,
-  github: b,
-  harbor: c,
-  generic: more,
-  schedules,
-}: Unchecked): Fault[] {
-  const any = a ?? b ?? c ?? Object.keys(more)[0] ?? schedules[0]
-  const message = 'says nothing to listen to: give it gitlab, github, harbor, generic or schedules'
-  return any === undefined ? [{ path: [], message }] : []
-}
-
-/** What a route needs that the file does not have. */
-function routeFaults(one: RouteSettings, all: Unchecked): string[] {
-  const { source } = one
-  const fixed = ['gitlab', 'github', 'harbor'] as const
-  const known = [...fixed.filter((name) => all[name]), ...Object.keys(all.generic)]
-  const token = { gitlab: all.gitlab?.token, github: all.github?.token }
-  const platform = source === 'gitlab' || source === 'github' ? source : undefined
-  const mustHave: [unknown, unknown, string][] = [
-    [one.pipeline, token.gitlab, 'starts a pipeline, which needs gitlab.token'],
-    [one.workflow, token.github, 'dispatches a workflow, which needs github.token'],
-    [one.jenkins, all.jenkins, 'starts a job, which needs jenkins'],
-    [one.status, platform, 'sets a status, which only commits on gitlab and github have'],
-    [one.reply, platform, 'replies, which only comments on gitlab and github allow'],
-    [one.status && platform, platform && token[platform], `sets a status: give ${source}.token`],
-    [one.reply && platform, platform && token[platform], `replies, which needs ${source}.token`],
-    [one.gate, one.on.every((kind) => kind === 'scan'), 'has a gate: write on: [scan]'],
-    [one.reply, one.on.every((kind) => kind === 'comment'), 'replies: write on: [comment]'],
-  ]
-  return [
-    ...(known.includes(source)
-      ? []
-      : [`has source "${source}", which is not here; known: ${known.join(', ') || 'none'}`]),
-    ...mustHave.filter(([asked, there]) => asked && !there).map(([, , message]) => message),
-  ]
-}
 
 export type ServerSettings = z.output<typeof serverSchema> & {
   /** Absolute path of the file, and the folder all its paths start from. */

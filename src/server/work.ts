@@ -33,19 +33,27 @@ export function createLaneWork(options: WorkOptions): (ticket: Ticket) => Promis
   const { store, signal } = options
   return async ({ id: ticket, lane }) => {
     const owner: Owner = { lane, ticket, run: randomBytes(8).toString('hex') }
-    for (;;) {
+    let turn: Turn | { do: 'lost' } = await store.claim(owner)
+    while (turn.do === 'run') {
       // Another server takes the ticket.
-      if (signal.aborted) return Date.now()
-      const turn = await store.claim(owner)
-      if (turn.do === 'nothing') return undefined
-      if (turn.do === 'wait') return turn.until
-      const later = await takeTurn(turn, owner, options)
-      if (later !== undefined) return later
+      if (signal.aborted) return giveBack(turn, owner, store)
+      turn = await takeTurn(turn, owner, options)
     }
+    return turn.do === 'wait' ? turn.until : undefined
   }
 }
 
-async function takeTurn(turn: Running, owner: Owner, options: WorkOptions): Promise<Later> {
+async function giveBack({ id }: Running, owner: Owner, store: EventStore): Promise<Later> {
+  const now = Date.now()
+  await store.postpone(owner, id, now, '', false)
+  return now
+}
+
+async function takeTurn(
+  turn: Running,
+  owner: Owner,
+  options: WorkOptions,
+): Promise<Turn | { do: 'lost' }> {
   const { store, metrics, log } = options
   const { id } = turn
   const started = Date.now()
@@ -54,18 +62,18 @@ async function takeTurn(turn: Running, owner: Owner, options: WorkOptions): Prom
     const { until, error, counts } = ended
     await store.postpone(owner, id, until, error, counts)
     if (counts) metrics.event(turn.route, 'retried')
-    return until
+    return { do: 'wait', until }
   }
   const { state, text, url = '', error } = ended
-  const mine = await store.finish(owner, id, { state, text, url, error })
-  if (!mine) {
+  const next = await store.finish(owner, id, { state, text, url, error })
+  if (next.do === 'lost') {
     log.warn(`${id}: another worker took it over meanwhile`)
-    return undefined
+    return next
   }
   metrics.event(turn.route, state, (Date.now() - started) / 1000)
   if (state === 'done') log.info(`${id}: ${text}${url && `: ${url}`}`)
   else log.error(`${id}: ${turn.route} for ${describeFacts(turn.facts)} failed: ${error}`)
-  return undefined
+  return next
 }
 
 type Ended =

@@ -31,7 +31,7 @@ gitlab:
   tags: [{ name: "v*" }]
   webhook: { url: https://hooks.example.com/gitlab, secret: "\${HOOK}", events: [push, tag] }
 `
-const SECRETS = { LEDGER: 'pass-word-1', HOOK: 'hook-secret-1' }
+const SECRETS = { LEDGER: 'pass-word-1', HOOK: 'hook-secret-of-the-test' }
 
 async function project(t: Test, gitlab: TestGitlab, url = gitlab.url) {
   const cwd = await temporaryFolder(t)

@@ -19,6 +19,11 @@ export interface DeliveryGitlab {
   /** Commit statuses as they were set: `STATE NAME URL`. */
   statuses: { project: string; commit: string; state: string; name: string; url: string }[]
   notes: { project: string; number: number; body: string }[]
+  /** Webhooks by project, and the log of their deliveries, newest first. */
+  hooks: { id: number; url: string }[]
+  deliveries: { id: number; trigger: string; response_status: string; request_data: Body }[]
+  /** Sends one of them again. */
+  resend: (id: number) => Promise<void>
   /** While it is down every connection is cut. */
   down: boolean
   /** Answers the next requests that change something so: a status, or `lost` when it was done. */
@@ -32,6 +37,7 @@ export const DELIVERY_TOKEN = 'glpat-delivery-token-of-the-test'
 export async function startDeliveryGitlab(t: Pick<Test, 'teardown'>): Promise<DeliveryGitlab> {
   const gitlab: DeliveryGitlab = {
     ...{ url: '', pipelines: [], statuses: [], notes: [], down: false, faults: [] },
+    ...{ hooks: [], deliveries: [], resend: async () => {} },
     delay: () => 0,
   }
   const server = createServer((request, response) => {
@@ -61,6 +67,11 @@ async function serve(gitlab: DeliveryGitlab, request: IncomingMessage, response:
   if (token !== DELIVERY_TOKEN) return answer(401, { message: '401 Unauthorized' })
   const fault = request.method === 'GET' ? undefined : gitlab.faults.shift()
   if (typeof fault === 'number') return answer(fault, { message: `${fault} no` })
+  const [, , what, , events, log] = parts
+  if (what === 'hooks' && events === 'events' && log !== undefined) {
+    if (fault === undefined) await gitlab.resend(Number(log))
+    return answer(201, {})
+  }
   const done = carryOut(gitlab, request.method ?? 'GET', parts, url, body)
   if (fault === 'lost') return void request.socket.destroy()
   return answer(...done)
@@ -92,6 +103,11 @@ function carryOut(
     const found = gitlab.pipelines.filter((one) => one.project === project && one.ref === ref)
     const some = found.toReversed().slice((page - 1) * perPage, page * perPage)
     return [200, some.map((one) => view(gitlab, one))]
+  }
+  if (what === 'hooks') {
+    if (more !== 'events') return [200, gitlab.hooks]
+    const page = Number(url.searchParams.get('page') ?? 1)
+    return [200, gitlab.deliveries.slice((page - 1) * 20, page * 20)]
   }
   if (what === 'statuses') {
     const { state, name, target_url } = body as Record<string, string>

@@ -57,7 +57,11 @@ export interface WebhookServer {
 export async function startWebhookServer(
   t: Pick<Test, 'teardown'>,
   settings: Record<string, unknown>,
-  options: { args?: string[]; env?: Record<string, string> } = {},
+  options: {
+    args?: string[]
+    env?: Record<string, string>
+    beforeStart?: (port: number) => void
+  } = {},
 ): Promise<WebhookServer> {
   const { folder, remove } = await serverFolder('serve')
   const port = await freePort()
@@ -76,6 +80,7 @@ export async function startWebhookServer(
     await server.running.finished
   }
   const server = { port, folder, start, kill } as WebhookServer
+  options.beforeStart?.(port)
   await start()
   t.teardown(async () => {
     await kill('SIGKILL')

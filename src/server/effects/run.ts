@@ -10,8 +10,6 @@ import { runCommand } from './child.ts'
 import type { Attempt, Effect } from './effect.ts'
 import { type Application, openApplication, type Workplace } from './workplace.ts'
 
-const HOUR = 3_600_000
-
 /** `run:` of a route: a step that a worker runs itself. */
 export const runSettings = z
   .strictObject({
@@ -35,7 +33,7 @@ export const runSettings = z
       .default({})
       .describe('What the command sees of the environment, beside PATH and HOME'),
     'lock-wait': durationText.default('30m').describe('How long it waits for another deployment'),
-    timeout: duration.default(HOUR).describe('How long it may run'),
+    timeout: duration.prefault('1h').describe('How long it may run'),
   })
   .superRefine(({ step, env, folder, repository }, check) => {
     const fault = (message: string) => check.addIssue({ code: 'custom', message, input: step })

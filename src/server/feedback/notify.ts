@@ -1,4 +1,5 @@
 import { z } from 'zod'
+import { webhookSecret } from '../../core/schema.ts'
 import { compileText, templateText } from '../templates.ts'
 import { receivers } from './receivers.ts'
 
@@ -22,13 +23,9 @@ const kinds = Object.keys(receivers) as (keyof typeof receivers)[]
 /** One receiver under `notify:`. */
 export const noticeSettings = z
   .strictObject({
-    kind: z
-      .enum(kinds)
-      .describe('webhook, slack (also Mattermost, Rocket.Chat), dingtalk or wecom'),
+    kind: z.enum(kinds).describe('slack serves Mattermost and Rocket.Chat, too'),
     url: z.url({ protocol: /^https?$/ }).describe('Its address; it holds a secret: ${NAME}'),
-    secret: z
-      .string()
-      .min(16, 'is shorter than 16 characters')
+    secret: webhookSecret
       .optional()
       .describe('What a webhook is signed with, or whsec_…; of a DingTalk robot its SEC…'),
     template: templateText
@@ -36,7 +33,11 @@ export const noticeSettings = z
         '{{route}} {{what}}: {{project}}{{#if ref}} {{ref}}{{/if}}{{#if by}} by {{by}}{{/if}}\n{{text}}',
       )
       .describe('The message: facts of the event, {{what}}, {{route}} and {{text}}'),
-    on: z.array(z.enum(noticeOccasions)).min(1).default(['failed']).describe('When'),
+    on: z
+      .array(z.enum(noticeOccasions))
+      .min(1)
+      .default(['failed'])
+      .describe('When: drift is of a schedule'),
   })
   .refine(({ kind, secret }) => kind !== 'webhook' || secret !== undefined, {
     path: ['secret'],

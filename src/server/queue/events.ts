@@ -51,7 +51,12 @@ export interface Taking {
 }
 
 export type Taken =
-  | { answer: 'new'; superseded: string[] }
+  | {
+      answer: 'new'
+      superseded: string[]
+      /** Events whose lanes nobody works on: they need a ticket. */
+      idle: string[]
+    }
   | { answer: 'duplicate' }
   | { answer: 'replayed' }
 
@@ -87,8 +92,8 @@ export interface Ending {
 export interface EventStore {
   take(taking: Taking): Promise<Taken>
   claim(owner: Owner): Promise<Turn>
-  /** False when somebody else took the lane over meanwhile. */
-  finish(owner: Owner, id: string, ending: Ending): Promise<boolean>
+  /** Gives the lane's next turn; `lost` when somebody else took the lane over meanwhile. */
+  finish(owner: Owner, id: string, ending: Ending): Promise<Turn | { do: 'lost' }>
   /** Back to waiting, at the head of its lane; `counts` as an attempt or not. */
   postpone(
     owner: Owner,
@@ -171,8 +176,8 @@ export function createEventStore(client: Client, options: EventStoreOptions): Ev
           keep,
           ...events,
         )
-        const [said, ...superseded] = answer as string[]
-        if (said === 'new') return { answer: 'new', superseded }
+        const [said, superseded, idle] = answer as [string, string[], string[]]
+        if (said === 'new') return { answer: 'new', superseded, idle }
         return { answer: said === 'replayed' ? 'replayed' : 'duplicate' }
       }),
     claim: ({ lane, ticket, run: turn }) =>
@@ -180,7 +185,8 @@ export function createEventStore(client: Client, options: EventStoreOptions): Ev
     finish: ({ lane, ticket, run: turn }, id, { state, text, url, error }) =>
       ask(async () => {
         const given = [lane, `${ticket}/${turn}`, id, state, Date.now(), keep, text, url, error]
-        return (await run.finish(...given)) === 'done'
+        const answer = (await run.finish(...given)) as string[]
+        return answer[0] === 'lost' ? { do: 'lost' } : turnOf(answer)
       }),
     postpone: ({ lane, ticket, run: turn }, id, until, error, counts) =>
       ask(async () => {

@@ -39,14 +39,17 @@ local function append(lane, id)
 end
 `
 
-/** now, remember, delivery, whose, keep, then of each event: id, route, lane, queue, supersede, facts */
+/**
+ * now, remember, delivery, whose, keep, then of each event: id, route, lane, queue, supersede, facts.
+ * A lane that has an owner needs no ticket: its owner looks once more before it lets go.
+ */
 const accept = `
 local now, keep = ARGV[1], tonumber(ARGV[5])
 local seen = base .. 'seen:' .. ARGV[3]
 local known = redis.call('GET', seen)
 if known then return {known == ARGV[4] and 'duplicate' or 'replayed'} end
 redis.call('SET', seen, ARGV[4], 'PX', ARGV[2])
-local answer = {'new'}
+local superseded, idle = {}, {}
 for at = 6, #ARGV, 6 do
   local id, route, lane, queue = ARGV[at], ARGV[at + 1], ARGV[at + 2], ARGV[at + 3]
   if ARGV[at + 4] == '1' then
@@ -55,7 +58,7 @@ for at = 6, #ARGV, 6 do
         redis.call('LREM', base .. 'lane:' .. lane, 1, other)
         redis.call('HSET', event(other), 'error', 'a newer event took its place: ' .. id)
         ended(other, 'superseded', now, keep)
-        table.insert(answer, other)
+        table.insert(superseded, other)
       end
     end
   end
@@ -63,15 +66,14 @@ for at = 6, #ARGV, 6 do
     'received', now, 'attempts', 0, 'facts', ARGV[at + 5])
   move(id, 'waiting')
   append(lane, id)
+  if redis.call('HEXISTS', base .. 'owners', lane) == 0 then table.insert(idle, id) end
 end
-return answer
+return {'new', superseded, idle}
 `
 
-/** lane, ticket, run, now */
-const claim = `
-local lane, ticket, run, now = ARGV[1], ARGV[2], ARGV[3], ARGV[4]
-local owner = redis.call('HGET', base .. 'owners', lane)
-if owner and string.match(owner, '^(.*)/') ~= ticket then return {'busy'} end
+/** What a lane's owner shall do next. */
+const turn = `
+local function turn(lane, owner, now)
 while true do
   local id = redis.call('LINDEX', base .. 'lane:' .. lane, 0)
   if not id then
@@ -81,7 +83,7 @@ while true do
   end
   local fields = redis.call('HMGET', event(id), 'route', 'facts', 'attempts', 'begun', 'revived', 'next')
   if fields[1] then
-    redis.call('HSET', base .. 'owners', lane, ticket .. '/' .. run)
+    redis.call('HSET', base .. 'owners', lane, owner)
     if fields[6] and tonumber(fields[6]) > tonumber(now) then return {'wait', fields[6]} end
     redis.call('HSETNX', event(id), 'begun', now)
     move(id, 'running')
@@ -89,17 +91,26 @@ while true do
   end
   redis.call('LPOP', base .. 'lane:' .. lane)
 end
+end
 `
 
-/** lane, ticket/run, id, state, now, keep, text, url, error */
-const finish = `
+/** lane, ticket, run, now */
+const claim = `${turn}
+local lane, ticket = ARGV[1], ARGV[2]
+local owner = redis.call('HGET', base .. 'owners', lane)
+if owner and string.match(owner, '^(.*)/') ~= ticket then return {'busy'} end
+return turn(lane, ticket .. '/' .. ARGV[3], ARGV[4])
+`
+
+/** lane, ticket/run, id, state, now, keep, text, url, error → the lane's next turn */
+const finish = `${turn}
 local lane, owner, id = ARGV[1], ARGV[2], ARGV[3]
-if redis.call('HGET', base .. 'owners', lane) ~= owner then return 'lost' end
+if redis.call('HGET', base .. 'owners', lane) ~= owner then return {'lost'} end
 redis.call('LREM', base .. 'lane:' .. lane, 1, id)
 redis.call('HSET', event(id), 'text', ARGV[7], 'url', ARGV[8], 'error', ARGV[9])
 redis.call('HDEL', event(id), 'next')
 ended(id, ARGV[4], ARGV[5], tonumber(ARGV[6]))
-return 'done'
+return turn(lane, owner, ARGV[5])
 `
 
 /** lane, ticket/run, id, next, error, counts */

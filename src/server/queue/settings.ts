@@ -1,8 +1,6 @@
 import { z } from 'zod'
 import { duration, objectName } from '../../core/schema.ts'
 
-const MINUTE = 60_000
-
 /** Where Redis is, and PEM files for TLS. */
 export interface RedisSettings {
   url: string
@@ -34,14 +32,14 @@ export const queueSettings = z.strictObject({
   calls: z.int().min(1).max(1000).default(20).describe('Calls to other servers at the same time'),
   runs: z.int().min(1).max(100).default(2).describe('Commands run here at the same time'),
   takeover: duration
-    .default(MINUTE / 2)
+    .prefault('30s')
     .describe('After what time without a sign of life the work of a worker is taken over'),
   remember: duration
-    .default(24 * 60 * MINUTE)
+    .prefault('24h')
     .describe('How long a delivery is known, and not taken a second time'),
   keep: z.int().min(0).max(1_000_000).default(10_000).describe('Events kept after they are over'),
   patience: duration
-    .default(MINUTE)
+    .prefault('1m')
     .describe('How long work goes on after the server was told to stop'),
 })
 

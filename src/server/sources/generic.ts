@@ -38,7 +38,7 @@ export const genericHow = z.strictObject({
     .enum(['standard', 'hmac', 'token'])
     .default('standard')
     .describe(
-      'standard: as https://www.standardwebhooks.com; hmac: HMAC-SHA256 of the body, in hex; token: the secret itself',
+      'as https://www.standardwebhooks.com; HMAC-SHA256 of the body, in hex; the secret itself',
     ),
   header: headerName
     .optional()

@@ -1,0 +1,109 @@
+import { sourceKinds } from './event.ts'
+import type { RouteSettings } from './settings.ts'
+
+export interface Fault {
+  path: (string | number)[]
+  message: string
+}
+
+interface Platform {
+  projects: readonly string[]
+  token?: string | undefined
+  'catch-up'?: boolean
+}
+
+/** A file in which every part is sound by itself. */
+export interface Parts {
+  gitlab?: Platform | undefined
+  github?: Platform | undefined
+  harbor?: object | undefined
+  jenkins?: object | undefined
+  generic: Record<string, unknown>
+  notify: Record<string, unknown>
+  routes: RouteSettings[]
+  schedules: { name: string; notify: string[] }[]
+}
+
+/** What is wrong between the parts: names that lead nowhere, tokens that are missing. */
+export function findFaults(all: Parts): Fault[] {
+  const names = new Set<string>()
+  const repeated = (path: (string | number)[], name: string): Fault[] => {
+    if (!names.has(name)) {
+      names.add(name)
+      return []
+    }
+    return [{ path: [...path, 'name'], message: `"${name}" is there twice` }]
+  }
+  const unknownNotice = (path: (string | number)[], notify: string[]): Fault[] =>
+    notify
+      .filter((name) => !Object.hasOwn(all.notify, name))
+      .map((name) => ({ path: [...path, 'notify'], message: `"${name}" is not under notify` }))
+  return [
+    ...noSource(all),
+    ...catchUpFaults(all),
+    ...Object.keys(all.generic)
+      .filter((name) => (sourceKinds as readonly string[]).includes(name))
+      .map((name) => ({ path: ['generic', name], message: 'is the name of another source' })),
+    ...all.routes.flatMap((one, index) => [
+      ...repeated(['routes', index], one.name),
+      ...routeFaults(one, all).map((message) => ({ path: ['routes', index], message })),
+      ...unknownNotice(['routes', index], one.notify),
+    ]),
+    ...all.schedules.flatMap((one, index) => [
+      ...repeated(['schedules', index], one.name),
+      ...unknownNotice(['schedules', index], one.notify),
+    ]),
+  ]
+}
+
+function catchUpFaults({ gitlab: one }: Parts): Fault[] {
+  if (!one?.['catch-up']) return []
+  const path = ['gitlab', 'catch-up']
+  return [
+    ...(one.token === undefined ? [{ path, message: 'needs gitlab.token' }] : []),
+    ...(namedProjects(one).length === 0
+      ? [
+          {
+            path,
+            message: 'needs whole names under gitlab.projects: patterns cannot be asked about',
+          },
+        ]
+      : []),
+  ]
+}
+
+function noSource({ gitlab: a, github: b, harbor: c, generic: more, schedules }: Parts): Fault[] {
+  const any = a ?? b ?? c ?? Object.keys(more)[0] ?? schedules[0]
+  const message = 'says nothing to listen to: give it gitlab, github, harbor, generic or schedules'
+  return any === undefined ? [{ path: [], message }] : []
+}
+
+/** What a route needs that the file does not have. */
+function routeFaults(one: RouteSettings, all: Parts): string[] {
+  const { source } = one
+  const fixed = ['gitlab', 'github', 'harbor'] as const
+  const known = [...fixed.filter((name) => all[name]), ...Object.keys(all.generic)]
+  const token = { gitlab: all.gitlab?.token, github: all.github?.token }
+  const platform = source === 'gitlab' || source === 'github' ? source : undefined
+  const mustHave: [unknown, unknown, string][] = [
+    [one.pipeline, token.gitlab, 'starts a pipeline, which needs gitlab.token'],
+    [one.workflow, token.github, 'dispatches a workflow, which needs github.token'],
+    [one.jenkins, all.jenkins, 'starts a job, which needs jenkins'],
+    [one.status, platform, 'sets a status, which only commits on gitlab and github have'],
+    [one.reply, platform, 'replies, which only comments on gitlab and github allow'],
+    [one.status && platform, platform && token[platform], `sets a status: give ${source}.token`],
+    [one.reply && platform, platform && token[platform], `replies, which needs ${source}.token`],
+    [one.gate, one.on.every((kind) => kind === 'scan'), 'has a gate: write on: [scan]'],
+    [one.reply, one.on.every((kind) => kind === 'comment'), 'replies: write on: [comment]'],
+  ]
+  return [
+    ...(known.includes(source)
+      ? []
+      : [`has source "${source}", which is not here; known: ${known.join(', ') || 'none'}`]),
+    ...mustHave.filter(([asked, there]) => asked && !there).map(([, , message]) => message),
+  ]
+}
+
+/** The projects that are named, not described by a pattern. */
+export const namedProjects = ({ projects }: { projects: readonly string[] }): string[] =>
+  projects.filter((one) => /^[\w./-]+$/.test(one))
