@@ -15,6 +15,17 @@ export type EventKind = (typeof kinds)[number]
 export const sourceKinds = ['gitlab', 'github', 'harbor', 'generic'] as const
 export type SourceKind = (typeof sourceKinds)[number]
 
+/** What a scan can find, from harmless to worst, in Harbor's words. */
+export const severities = [
+  'none',
+  'unknown',
+  'negligible',
+  'low',
+  'medium',
+  'high',
+  'critical',
+] as const
+
 /**
  * What happened, told alike whoever told it. Every text is from outside: bounded in length, free of
  * control characters, and never to reach a shell.

@@ -78,6 +78,9 @@ function noSource({ gitlab: a, github: b, harbor: c, generic: more, schedules }:
   return any === undefined ? [{ path: [], message }] : []
 }
 
+/** Kinds of events that only who may push to the project can cause. */
+const built = new Set<string>(['push', 'tag', 'custom'])
+
 /** What a route needs that the file does not have. */
 function routeFaults(one: RouteSettings, all: Parts): string[] {
   const { source } = one
@@ -93,6 +96,11 @@ function routeFaults(one: RouteSettings, all: Parts): string[] {
     [one.reply, platform, 'replies, which only comments on gitlab and github allow'],
     [one.status && platform, platform && token[platform], `sets a status: give ${source}.token`],
     [one.reply && platform, platform && token[platform], `replies, which needs ${source}.token`],
+    [
+      one.run?.repository,
+      one.on.every((kind) => built.has(kind)),
+      'builds a repository: write on: [push] or [push, tag]',
+    ],
     [one.gate, one.on.every((kind) => kind === 'scan'), 'has a gate: write on: [scan]'],
     [one.reply, one.on.every((kind) => kind === 'comment'), 'replies: write on: [comment]'],
   ]

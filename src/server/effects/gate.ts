@@ -4,11 +4,9 @@ import { StepError } from '../../core/errors.ts'
 import { objectName } from '../../core/schema.ts'
 import type { Ledger, Release } from '../../ledger/ledger.ts'
 import { formatRelease } from '../../steps/inputs.ts'
+import { severities } from '../event.ts'
 import type { Effect } from './effect.ts'
 import { openApplication, type Workplace } from './workplace.ts'
-
-/** Harbor's words, from harmless to worst. */
-const severities = ['none', 'unknown', 'negligible', 'low', 'medium', 'high', 'critical'] as const
 
 /** `gate:` of a route: what a scan's result does to a release. */
 export const gateSettings = z.strictObject({

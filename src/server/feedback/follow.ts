@@ -1,26 +1,37 @@
 import type { EventFacts } from '../event.ts'
 import type { EventStore } from '../queue/events.ts'
-import type { ServerSettings } from '../settings.ts'
+import type { RouteSettings, ServerSettings } from '../settings.ts'
 import type { Feedback, Occasion } from './feedback.ts'
 
+/** The ends of GitLab's pipelines, then of GitHub's workflow runs. */
 const ends: Readonly<Record<string, Occasion>> = {
   ...{ success: 'succeeded', failed: 'failed', canceled: 'failed' },
+  ...{ failure: 'failed', cancelled: 'failed', timed_out: 'failed', startup_failure: 'failed' },
 }
 
-/** Tells what became of a pipeline that an event started: GitLab sends an event at its end. */
+/** Tells what became of a pipeline or workflow that an event started: at its end comes an event. */
 export function createFollower(
   store: EventStore,
   feedback: Feedback,
   settings: ServerSettings,
 ): (facts: EventFacts) => Promise<void> {
-  return async ({ pipeline, project, title, url }) => {
-    const occasion = pipeline && ends[pipeline.state]
-    if (!occasion) return
+  return async ({ pipeline, via, project, title, url }) => {
+    const known = pipeline && Object.hasOwn(ends, pipeline.state)
+    const occasion = known ? ends[pipeline.state] : undefined
+    if (!pipeline || !occasion) return
     const event = await store.find(pipeline.event)
     const route = settings.routes.find(({ name }) => name === event?.route)
     // Only of the project it was started in; anybody may write a variable of this name.
-    const started = route?.pipeline && (route.pipeline.project ?? event?.facts.project)
-    if (!event || !route || started !== project) return
+    if (!event || !route || startedIn(route, via, event.facts) !== project) return
     await feedback.tell(event, route, occasion, title, url)
   }
+}
+
+function startedIn(
+  { pipeline, workflow }: RouteSettings,
+  via: string,
+  { project }: EventFacts,
+): string | undefined {
+  if (via === 'gitlab') return pipeline && (pipeline.project ?? project)
+  return via === 'github' ? workflow && (workflow.repository ?? project) : undefined
 }

@@ -125,7 +125,7 @@ function read(via: string, { facts: where }: GenericHow, payload: unknown): Read
     const path = where[name]
     const value = path === undefined ? undefined : lookUp(payload, path)
     if (value === undefined && name !== 'project') return ''
-    const result = checks[name].safeParse(typeof value === 'number' ? String(value) : value)
+    const result = checks[name].safeParse(Number.isFinite(value) ? String(value) : value)
     if (result.success) return result.data
     const why = value === undefined ? 'is missing' : result.error.issues[0]?.message
     throw new StepError('INPUT_INVALID', `the payload: ${name} at ${path} ${why}`)

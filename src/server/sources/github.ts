@@ -2,11 +2,11 @@ import type { IncomingHttpHeaders } from 'node:http'
 import { z } from 'zod'
 import {
   anySignature,
+  changedPaths,
   commitSha,
   type Delivery,
   firstLine,
   header,
-  MOST_PATHS,
   pageUrl,
   payloadText,
   projectPath,
@@ -27,7 +27,8 @@ export function createGithubSource({ secrets }: { secrets: readonly string[] }):
       const signature = header(headers, 'x-hub-signature-256')
       const id = header(headers, 'x-github-delivery')
       if (signature === undefined || id === undefined) return { refused: 'missing' }
-      const given = signature.replace(/^sha256=/, '')
+      const [scheme, given = ''] = signature.split('=', 2)
+      if (scheme !== 'sha256') return { refused: 'wrong' }
       // The signature does not cover the id: the same body under another one is a replay.
       return anySignature(given, secrets, 'hex', body)
         ? { id, proof: sha256Hex(body) }
@@ -93,12 +94,7 @@ function pathsOf(push: z.output<typeof pushEvent>): string[] | undefined {
   const { commits, created, forced, total_commits: total = commits.length } = push
   const partly = commits.length === 0 || commits.length < total || commits.length >= MANY_COMMITS
   if (partly || created || forced) return undefined
-  const paths = commits.flatMap(({ added, modified, removed }) => [
-    ...(added ?? []),
-    ...(modified ?? []),
-    ...(removed ?? []),
-  ])
-  return paths.length > MOST_PATHS ? undefined : paths
+  return changedPaths(commits)
 }
 
 const pullRequestEvent = z.object({
@@ -109,7 +105,7 @@ const pullRequestEvent = z.object({
     number: z.int().min(1),
     title: firstLine,
     html_url: pageUrl.optional(),
-    head: z.object({ ref: refName, sha: commitSha }),
+    head: z.object({ ref: refName, sha: commitSha, repo: repository.nullish() }),
   }),
 })
 
@@ -120,6 +116,10 @@ function readPullRequest(payload: unknown): Reading {
     sender: who,
     pull_request: of,
   } = readPayload(pullRequestEvent, payload)
+  // Whoever may fork chooses its branch's name and content: it is not the repository's.
+  if (of.head.repo?.full_name !== where.full_name) {
+    return { ignored: 'pull requests from forks are not used' }
+  }
   return {
     ...nothing,
     kind: 'merge-request',
@@ -143,7 +143,7 @@ const commentEvent = z.object({
     // Gitea: null on an issue.
     pull_request: z.unknown().optional(),
   }),
-  comment: z.object({ body: z.string(), html_url: pageUrl.optional() }),
+  comment: z.object({ body: payloadText(2000), html_url: pageUrl.optional() }),
 })
 
 function readComment(payload: unknown): Reading {
@@ -163,7 +163,7 @@ function readComment(payload: unknown): Reading {
     by: who.login,
     title: issue.title,
     url: comment.html_url ?? '',
-    comment: comment.body.slice(0, 2000),
+    comment: comment.body,
     request: { number: issue.number, action: 'comment' },
   }
 }
@@ -174,9 +174,9 @@ const runEvent = z.object({
   sender: sender.optional(),
   workflow_run: z.object({
     id: z.int().min(1),
+    event: payloadText(40).optional(),
     head_branch: refName.nullish(),
     head_sha: commitSha,
-    status: payloadText(40).nullish(),
     conclusion: payloadText(40).nullish(),
     display_title: firstLine.nullish(),
     html_url: pageUrl.optional(),
@@ -187,9 +187,16 @@ const runEvent = z.object({
 const EVENT_MARK = /\b[0-9a-z]{9}[0-9a-f]{12}\b/
 
 function readRun(payload: unknown): Reading {
-  const { repository: where, sender: who, workflow_run: of } = readPayload(runEvent, payload)
-  const state = of.conclusion || of.status || ''
-  const title = of.display_title ?? ''
+  const {
+    action,
+    repository: where,
+    sender: who,
+    workflow_run: of,
+  } = readPayload(runEvent, payload)
+  if (action !== 'completed') return { ignored: 'only completed workflow runs are used' }
+  const state = of.conclusion ?? ''
+  // Of other runs the title is whatever somebody called a commit or a pull request.
+  const title = of.event === 'workflow_dispatch' ? (of.display_title ?? '') : ''
   return {
     ...nothing,
     kind: 'pipeline',

@@ -3,13 +3,13 @@ import { z } from 'zod'
 import type { EventFacts } from '../event.ts'
 import {
   anySecret,
+  changedPaths,
   checkStandardSignature,
   commitSha,
   type Delivery,
   firstLine,
   header,
   isNoCommit,
-  MOST_PATHS,
   pageUrl,
   payloadText,
   projectPath,
@@ -109,30 +109,32 @@ function readPush(payload: unknown): Reading {
 function pathsOf(push: z.output<typeof pushEvent>): string[] | undefined {
   const { commits, total_commits_count: total, before } = push
   if (isNoCommit(before) || commits.length === 0 || commits.length < total) return undefined
-  const paths = commits.flatMap(({ added = [], modified = [], removed = [] }) => [
-    ...added,
-    ...modified,
-    ...removed,
-  ])
-  return paths.length > MOST_PATHS ? undefined : paths
+  return changedPaths(commits)
 }
 
 const mergeRequest = z.object({
   iid: z.int().min(1),
   title: firstLine.default(''),
   source_branch: refName,
+  source_project_id: z.int().optional(),
+  target_project_id: z.int().optional(),
   last_commit: z.object({ id: commitSha }),
   action: payloadText(40).optional(),
   url: pageUrl.optional(),
 })
 const mergeRequestEvent = z.object({ project, user, object_attributes: mergeRequest })
 
-function readMergeRequest(payload: unknown): EventFacts {
+/** Whoever may fork chooses its branch's name and content: it is not the project's. */
+const isFork = (of: z.output<typeof mergeRequest>) => of.source_project_id !== of.target_project_id
+const FORK = { ignored: 'merge requests from forks are not used' }
+
+function readMergeRequest(payload: unknown): Reading {
   const {
     project: where,
     user: who,
     object_attributes: of,
   } = readPayload(mergeRequestEvent, payload)
+  if (isFork(of)) return FORK
   return {
     ...nothing,
     kind: 'merge-request',
@@ -156,7 +158,7 @@ const noteEvent = z.object({
   project,
   user,
   object_attributes: z.object({
-    note: z.string(),
+    note: payloadText(2000),
     noteable_type: payloadText(40),
     action: payloadText(40).optional(),
     system: z.boolean().optional(),
@@ -172,6 +174,7 @@ function readNote(payload: unknown): Reading {
   if (on !== 'MergeRequest' || of === undefined) {
     return { ignored: 'only comments on merge requests are used' }
   }
+  if (isFork(of)) return FORK
   if (system || (action !== undefined && action !== 'create')) {
     return { ignored: 'only new comments of people are used' }
   }
@@ -180,7 +183,7 @@ function readNote(payload: unknown): Reading {
     kind: 'comment',
     ...requestFacts(note.project.path_with_namespace, note.user.username, of),
     url: url || (of.url ?? ''),
-    comment: note.object_attributes.note.slice(0, 2000),
+    comment: note.object_attributes.note,
     request: { number: of.iid, action: 'comment' },
   }
 }

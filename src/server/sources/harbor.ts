@@ -2,7 +2,7 @@ import type { IncomingHttpHeaders } from 'node:http'
 import { z } from 'zod'
 import { isStepError } from '../../core/errors.ts'
 import { parseReference } from '../../registry/reference.ts'
-import type { EventFacts } from '../event.ts'
+import { type EventFacts, severities } from '../event.ts'
 import {
   anySecret,
   type Delivery,
@@ -68,18 +68,20 @@ const resource = z.object({
     .nullish(),
 })
 const eventData = z.object({
-  operator: payloadText(255).optional(),
   repository: z.object({ repo_full_name: projectPath }),
   resources: z.array(resource).min(1),
 })
-type EventData = z.output<typeof eventData>
+type EventData = z.output<typeof eventData> & { operator?: string | undefined }
 
-/** CloudEvents has everything under `data`; Harbor's own has the operator beside it. */
+/** Both formats have the operator beside what happened: in CloudEvents it is an extension. */
 function dataOf(specversion: string | undefined, payload: unknown): EventData {
-  if (specversion !== undefined) return readPayload(z.object({ data: eventData }), payload).data
-  const own = z.object({ operator: payloadText(255).optional(), event_data: eventData })
-  const { operator, event_data } = readPayload(own, payload)
-  return { ...event_data, operator }
+  const operator = payloadText(255).optional()
+  if (specversion !== undefined) {
+    const cloud = readPayload(z.object({ operator, data: eventData }), payload)
+    return { ...cloud.data, operator: cloud.operator }
+  }
+  const own = readPayload(z.object({ operator, event_data: eventData }), payload)
+  return { ...own.event_data, operator: own.operator }
 }
 
 function readPush(data: EventData): Reading {
@@ -92,24 +94,27 @@ function readScan(data: EventData, state: string | undefined): Reading {
   if ('ignored' in facts) return facts
   // One report a format; the worst of them counts.
   const reports = Object.values(data.resources[0]?.scan_overview ?? {})
-  const worst = reports.reduce<(typeof reports)[number]>(
-    (found, one) => (rank(one.severity) > rank(found.severity) ? one : found),
-    {},
+  const worst = reports.reduce<(typeof reports)[number] | undefined>(
+    (found, one) => (found && rank(one.severity) <= rank(found.severity) ? found : one),
+    undefined,
   )
   const bad = reports.find(({ scan_status }) => scan_status?.toLowerCase() !== 'success')
-  const told = state ?? (bad ?? worst).scan_status?.toLowerCase() ?? ''
-  return { ...facts, kind: 'scan', scan: { state: told, severity: worst.severity ?? '' } }
+  const told = state ?? (bad ?? worst)?.scan_status?.toLowerCase() ?? ''
+  return { ...facts, kind: 'scan', scan: { state: told, severity: worst?.severity ?? '' } }
 }
 
-const ranks = ['none', 'unknown', 'negligible', 'low', 'medium', 'high', 'critical']
-const rank = (severity: string | undefined) => ranks.indexOf(severity?.toLowerCase() ?? '')
+/** A severity that nobody here knows is the worst: the gate is to see it. */
+const rank = (severity: string | undefined) => {
+  const known = (severities as readonly string[]).indexOf(severity?.toLowerCase() ?? '')
+  return known < 0 ? severities.length : known
+}
 
 function factsOf({ operator, repository, resources }: EventData): EventFacts | { ignored: string } {
   const [first] = resources
   if (first === undefined) return { ignored: 'it names no artifact' }
   const { repo_full_name: project } = repository
   const registry = registryOf(first.resource_url)
-  if (registry === undefined) return { ignored: 'its resource_url is no reference' }
+  if (registry === undefined) return { ignored: 'its resource_url is no reference with a host' }
   const tag = first.tag === undefined || first.tag === first.digest ? '' : first.tag
   return {
     ...{ source: 'harbor', via: 'harbor', kind: 'artifact', project, ref: '', commit: '' },
@@ -121,7 +126,9 @@ function factsOf({ operator, repository, resources }: EventData): EventFacts | {
 /** `harbor.example.com` of `harbor.example.com/team/webapi:1.4.2`. */
 function registryOf(url: string): string | undefined {
   try {
-    return parseReference(url).registry
+    const { registry } = parseReference(url)
+    // A reference without a host would be one of Docker Hub.
+    return url.startsWith(`${registry}/`) ? registry : undefined
   } catch (error) {
     if (isStepError(error)) return undefined
     throw error

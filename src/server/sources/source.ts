@@ -127,7 +127,10 @@ export const pageUrl = z
 /** Paths of projects and repositories. */
 export const projectPath = z
   .string()
-  .regex(/^[\w.-]+(?:\/[\w.-]+){0,20}$/, 'is not the path of a project')
+  .regex(
+    /^(?!\.{1,2}(?:\/|$))[\w.-]+(?:\/(?!\.{1,2}(?:\/|$))[\w.-]+){0,20}$/,
+    'is not the path of a project',
+  )
   .max(255)
 
 /** What git allows in a ref (git-check-ref-format), as far as it matters to us. */
@@ -152,8 +155,26 @@ export function readPayload<Schema extends z.ZodType>(
   const result = schema.safeParse(payload, { reportInput: true })
   if (result.success) return result.data
   const lines = issueLines(result.error.issues).map(({ path, text }) => `${path.join('.')} ${text}`)
-  throw new StepError('INPUT_INVALID', `the payload: ${lines.slice(0, 5).join('; ')}`)
+  // Names of fields are the sender's, too.
+  const told = lines.slice(0, 5).map((line) => shortLine(line))
+  throw new StepError('INPUT_INVALID', `the payload: ${told.join('; ')}`)
 }
 
-/** At most so many paths are looked at; above, a route with paths counts every push as its own. */
-export const MOST_PATHS = 2000
+/** At most so many files are looked at, and names of this length. */
+const MOST_PATHS = 2000
+const LONGEST_PATH = 1000
+
+/** The files of a push; undefined, so that every route counts it as its own, when they are too many. */
+export function changedPaths(
+  commits: readonly {
+    [What in 'added' | 'modified' | 'removed']?: readonly string[] | null | undefined
+  }[],
+): string[] | undefined {
+  const paths = commits.flatMap(({ added, modified, removed }) => [
+    ...(added ?? []),
+    ...(modified ?? []),
+    ...(removed ?? []),
+  ])
+  const few = paths.length <= MOST_PATHS && paths.every(({ length }) => length <= LONGEST_PATH)
+  return few ? paths : undefined
+}

@@ -1,0 +1,112 @@
+import { once } from 'node:events'
+import { createServer } from 'node:http'
+import type { AddressInfo } from 'node:net'
+import { text } from 'node:stream/consumers'
+import { setTimeout as sleep } from 'node:timers/promises'
+import t, { type Test } from 'tap'
+import { DELIVERY_TOKEN, startDeliveryGitlab } from '../support/delivery-gitlab.ts'
+import { fetchText } from '../support/http.ts'
+import { missingProgram } from '../support/server.ts'
+import { fixture } from '../support/signatures.ts'
+import { deliver, startQueueRedis, startWebhookServer } from '../support/webhook-server.ts'
+
+const SECRET = 'a-secret-of-the-test-1'
+const skip = missingProgram('redis-server', 'redis-cli')
+
+interface Told {
+  id: string
+  what: string
+  route: string
+  text: string
+  url: string
+  message: string
+}
+
+/** A chat that is away at first. */
+async function startChat(t: Test) {
+  const told: Told[] = []
+  const chat = { told, url: '', away: 2 }
+  const server = createServer(async (request, response) => {
+    const body = JSON.parse(await text(request))
+    if (chat.away-- > 0) return void response.writeHead(503).end()
+    told.push(body)
+    response.end('{}')
+  })
+  server.listen(0, '127.0.0.1')
+  await once(server, 'listening')
+  t.teardown(() => server.close())
+  chat.url = `http://127.0.0.1:${(server.address() as AddressInfo).port}`
+  return chat
+}
+
+async function until(what: () => boolean): Promise<boolean> {
+  for (let tries = 0; tries < 400; tries++) {
+    if (what()) return true
+    await sleep(50)
+  }
+  return false
+}
+
+t.test('what people get', { skip }, async (t) => {
+  const redis = await startQueueRedis(t)
+  const gitlab = await startDeliveryGitlab(t)
+  const chat = await startChat(t)
+  const on = ['started', 'succeeded', 'failed']
+  const server = await startWebhookServer(t, {
+    queue: { redis: redis.url },
+    gitlab: { secrets: [SECRET], projects: ['**'], url: gitlab.url, token: DELIVERY_TOKEN },
+    notify: {
+      ops: { kind: 'webhook', url: chat.url, secret: SECRET, on },
+      gone: { kind: 'slack', url: `${chat.url}/x`, on: ['drift'] },
+    },
+    routes: [
+      {
+        ...{ name: 'deliver', source: 'gitlab', status: true, notify: ['ops', 'gone'] },
+        pipeline: { project: 'ops/delivery', ref: 'main' },
+      },
+    ],
+  })
+  let key = 0
+  const send = (payload: object) => {
+    const headers = { 'x-gitlab-token': SECRET, 'idempotency-key': `k${++key}` }
+    return deliver(server.port, '/webhooks/gitlab', headers, JSON.stringify(payload))
+  }
+  const push = fixture('gitlab/push')
+  const { body } = await send(push)
+  const [id = ''] = body.events as string[]
+  t.ok(await until(() => chat.told.length === 1), 'told although the chat was away')
+  t.match(chat.told[0], {
+    ...{ id: `${id}-started`, what: 'started', route: 'deliver', text: 'pipeline 1 was started' },
+    message: 'deliver started: team/webapi main by li\npipeline 1 was started',
+  })
+  t.match(gitlab.statuses, [{ state: 'running', name: 'crosscloud/deliver', url: /pipelines\/1$/ }])
+
+  const ended = fixture('gitlab/pipeline') as { object_attributes: object; project: object }
+  const pipelineOf = (project: string, status: string, event = id) => ({
+    ...ended,
+    project: { ...ended.project, path_with_namespace: project },
+    object_attributes: {
+      ...{ ...ended.object_attributes, status },
+      variables: [{ key: 'CROSSCLOUD_EVENT_ID', value: event }],
+    },
+  })
+  await send(pipelineOf('somebody/else', 'success'))
+  await send(pipelineOf('ops/delivery', 'running'))
+  await send(pipelineOf('ops/delivery', 'success', '0000000000'))
+  await send(pipelineOf('ops/delivery', 'success'))
+  t.ok(await until(() => gitlab.statuses.length === 2))
+  t.match(gitlab.statuses[1], { state: 'success', commit: push.after, project: 'team/webapi' })
+  t.ok(await until(() => chat.told.length === 2))
+  t.match(chat.told[1], { what: 'succeeded', text: 'pipeline 812: success' })
+
+  gitlab.faults.push(422)
+  await send(push)
+  t.ok(await until(() => gitlab.statuses.length === 3 && chat.told.length === 3))
+  t.match(gitlab.statuses[2], { state: 'failed' })
+  t.match(chat.told[2], { what: 'failed', text: /GitLab refuses it \(422\)/ })
+  const metrics = await fetchText(`http://127.0.0.1:${server.port}/metrics`)
+  t.match(metrics.body, 'crosscloud_feedback_total{receiver="ops",end="sent"} 3')
+  t.match(metrics.body, 'crosscloud_events{state="dead"} 1')
+  await sleep(300)
+  t.equal(gitlab.statuses.length, 3, 'nobody else could set one')
+})
