@@ -8,7 +8,7 @@ import type { Log } from '../core/log.ts'
 import { duration, objectName } from '../core/schema.ts'
 import { isZone } from '../gate/calendar.ts'
 import { runCommand } from './effects/child.ts'
-import type { Workplace } from './effects/workplace.ts'
+import { commandVariables, type Workplace } from './effects/workplace.ts'
 import type { Feedback } from './feedback/feedback.ts'
 import type { Metrics } from './metrics.ts'
 import { keyPrefix } from './queue/events.ts'
@@ -38,10 +38,7 @@ export const scheduleSettings = z.strictObject({
     .describe('whether the hosts run what the ledger says; what is wrong in the config'),
   env: objectName.optional().describe('Only this environment'),
   folder: z.string().min(1).describe('Folder with crosscloud.yml'),
-  variables: z
-    .record(z.string().regex(/^[A-Za-z_]\w*$/, 'is not the name of a variable'), z.string())
-    .default({})
-    .describe('What crosscloud.yml needs of the environment'),
+  variables: commandVariables,
   notify: z.array(objectName).default([]).describe('Who is told when something is found'),
   timeout: duration.prefault('30m').describe('How long it may run'),
 })

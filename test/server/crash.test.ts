@@ -6,6 +6,7 @@ import {
   startDeliveryGitlab,
 } from '../support/delivery-gitlab.ts'
 import { missingProgram } from '../support/server.ts'
+import { until } from '../support/until.ts'
 import {
   deliver,
   type QueueRedis,
@@ -18,7 +19,7 @@ const SECRET = 'a-secret-of-the-test-1'
 const BRANCHES = 50
 const PUSHES = 100
 const KILLS = 10
-/** What these tests wait for at most; a machine may be slow. */
+/** A machine may be slow. */
 const PATIENCE = 240_000
 
 const skip = missingProgram('redis-server', 'redis-cli')
@@ -60,13 +61,6 @@ async function sendAll(servers: readonly WebhookServer[], branch: string, done: 
   }
 }
 
-async function until(what: () => boolean, patience = PATIENCE): Promise<boolean> {
-  for (const end = Date.now() + patience; Date.now() < end; await sleep(100)) {
-    if (what()) return true
-  }
-  return false
-}
-
 /** What was started on each branch, in order. */
 function startedOn({ pipelines }: DeliveryGitlab, branch: string): string[] {
   return pipelines.filter(({ ref }) => ref === branch).map(({ variables }) => variables.TITLE ?? '')
@@ -89,7 +83,7 @@ t.test(
     )
     const chaos = (async () => {
       for (let kill = 1; kill <= KILLS; kill++) {
-        await until(() => accepted >= (total * kill) / (KILLS + 1))
+        await until(() => accepted >= (total * kill) / (KILLS + 1), PATIENCE)
         const server = servers[kill % 2] as WebhookServer
         await server.kill('SIGKILL')
         if (kill % 5 === 0) {
@@ -103,7 +97,7 @@ t.test(
     })()
     await Promise.all([sending, chaos])
     t.equal(accepted, total, 'all were taken')
-    t.ok(await until(() => gitlab.pipelines.length >= total), 'all led to a pipeline')
+    t.ok(await until(() => gitlab.pipelines.length >= total, PATIENCE), 'all led to a pipeline')
     // Whoever would start one twice gets the time to do so.
     await sleep(3000)
     t.equal(gitlab.pipelines.length, total, 'and none to two')

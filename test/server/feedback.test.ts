@@ -8,6 +8,7 @@ import { DELIVERY_TOKEN, startDeliveryGitlab } from '../support/delivery-gitlab.
 import { fetchText } from '../support/http.ts'
 import { missingProgram } from '../support/server.ts'
 import { fixture } from '../support/signatures.ts'
+import { until } from '../support/until.ts'
 import { deliver, startQueueRedis, startWebhookServer } from '../support/webhook-server.ts'
 
 const SECRET = 'a-secret-of-the-test-1'
@@ -37,14 +38,6 @@ async function startChat(t: Test) {
   t.teardown(() => server.close())
   chat.url = `http://127.0.0.1:${(server.address() as AddressInfo).port}`
   return chat
-}
-
-async function until(what: () => boolean): Promise<boolean> {
-  for (let tries = 0; tries < 400; tries++) {
-    if (what()) return true
-    await sleep(50)
-  }
-  return false
 }
 
 t.test('what people get', { skip }, async (t) => {

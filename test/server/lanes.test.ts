@@ -8,6 +8,7 @@ import {
 } from '../support/delivery-gitlab.ts'
 import { missingProgram } from '../support/server.ts'
 import { fixture } from '../support/signatures.ts'
+import { until } from '../support/until.ts'
 import { deliver, startQueueRedis, startWebhookServer } from '../support/webhook-server.ts'
 
 const SECRET = 'a-secret-of-the-test-1'
@@ -19,13 +20,6 @@ function push(branch: string, n: number): string {
   const commits = [{ id: commit, title: `${n}` }]
   const after = { after: commit, checkout_sha: commit, commits, total_commits_count: 1 }
   return JSON.stringify({ ...fixture('gitlab/push'), ref: `refs/heads/${branch}`, ...after })
-}
-
-async function until(what: () => boolean | Promise<boolean>, patience = 60_000): Promise<boolean> {
-  for (const end = Date.now() + patience; Date.now() < end; await sleep(50)) {
-    if (await what()) return true
-  }
-  return false
 }
 
 const titlesOn = ({ pipelines }: DeliveryGitlab, branch: string) =>

@@ -1,4 +1,3 @@
-import { resolve } from 'node:path'
 import { z } from 'zod'
 import { StepError } from '../../core/errors.ts'
 import { objectName } from '../../core/schema.ts'
@@ -6,7 +5,7 @@ import type { Ledger, Release } from '../../ledger/ledger.ts'
 import { formatRelease } from '../../steps/inputs.ts'
 import { severities } from '../event.ts'
 import type { Effect } from './effect.ts'
-import { openApplication, type Workplace } from './workplace.ts'
+import { commandVariables, type Workplace, withApplication } from './workplace.ts'
 
 /** `gate:` of a route: what a scan's result does to a release. */
 export const gateSettings = z.strictObject({
@@ -29,29 +28,19 @@ export const gateSettings = z.strictObject({
     .regex(/^[a-z][\w.-]*$/, 'is not a login')
     .default('harbor-scan')
     .describe('The name it is written into the ledger under'),
-  variables: z
-    .record(z.string().regex(/^[A-Za-z_]\w*$/, 'is not the name of a variable'), z.string())
-    .default({})
-    .describe('What crosscloud.yml needs of the environment'),
+  variables: commandVariables,
 })
 
 type GateOfScan = z.output<typeof gateSettings>
 
 /** A bad scan marks the release bad where it matters; a good one takes back what a scan said. */
 export function createGateEffect(settings: GateOfScan, place: Workplace): Effect {
-  const { folder, variables } = settings
   return async ({ facts, begunAt, signal }) => {
     const { image, scan } = facts
     if (!image || !scan) throw new StepError('INPUT_INVALID', 'the event is about no scan')
-    const application = await openApplication(
-      resolve(place.folder, folder),
-      place,
-      variables,
-      signal,
-    )
-    try {
+    return withApplication(settings, place, signal, async (application) => {
       const release = await application.releaseOf(image.digest, begunAt)
-      const ledger = await application.context.ledger()
+      const ledger = await application.ledger()
       const environments = settings.environments ?? application.gated
       if (environments.length === 0) throw hasNoGate(application.file)
       const verdict = judge(scan, settings.severity)
@@ -61,9 +50,7 @@ export function createGateEffect(settings: GateOfScan, place: Workplace): Effect
       const where = environments.join(', ')
       const what = verdict.bad ? `is kept out of ${where}` : `may go to ${where}`
       return { text: `${formatRelease(release)} ${what}: ${verdict.reason}`, state: 'succeeded' }
-    } finally {
-      await application.close()
-    }
+    })
   }
 }
 

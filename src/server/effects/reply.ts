@@ -1,18 +1,14 @@
-import { resolve } from 'node:path'
 import { z } from 'zod'
 import { shortDigest } from '../../core/digest.ts'
 import { StepError } from '../../core/errors.ts'
 import type { StatusCell } from '../../ledger/ledger.ts'
 import type { Attempt, Effect } from './effect.ts'
-import { openApplication, type Workplace } from './workplace.ts'
+import { commandVariables, type Workplace, withApplication } from './workplace.ts'
 
 /** `reply:` of a route: the table of releases, where a comment asks for it. */
 export const replySettings = z.strictObject({
   folder: z.string().min(1).describe('Folder with crosscloud.yml'),
-  variables: z
-    .record(z.string().regex(/^[A-Za-z_]\w*$/, 'is not the name of a variable'), z.string())
-    .default({})
-    .describe('What crosscloud.yml needs of the environment'),
+  variables: commandVariables,
 })
 
 /** Writes a comment on a merge request, once for each marker. */
@@ -22,28 +18,19 @@ export type Commenter = (
 ) => Promise<void>
 
 export function createReplyEffect(
-  { folder, variables }: z.output<typeof replySettings>,
+  settings: z.output<typeof replySettings>,
   place: Workplace,
   comment: Commenter,
 ): Effect {
   return async ({ id, facts, signal }: Attempt) => {
     const { project, request } = facts
     if (!request) throw new StepError('INPUT_INVALID', 'the event is about no merge request')
-    const application = await openApplication(
-      resolve(place.folder, folder),
-      place,
-      variables,
-      signal,
-    )
-    try {
-      const ledger = await application.context.ledger()
-      const cells = await ledger.status({ app: application.app, environment: undefined })
-      const text = releaseTable(application.app, cells)
+    return withApplication(settings, place, signal, async ({ app, ledger }) => {
+      const cells = await (await ledger()).status({ app, environment: undefined })
+      const text = releaseTable(app, cells)
       await comment({ project, number: request.number, marker: id, text }, signal)
       return { text: `answered on ${project} ${request.number}`, state: 'succeeded' }
-    } finally {
-      await application.close()
-    }
+    })
   }
 }
 

@@ -8,7 +8,7 @@ import { compileText, templateText } from '../templates.ts'
 import { type Checkout, checkOut, gitAddress } from './checkout.ts'
 import { runCommand } from './child.ts'
 import type { Attempt, Effect } from './effect.ts'
-import { type Application, openApplication, type Workplace } from './workplace.ts'
+import { type Application, commandVariables, type Workplace, withApplication } from './workplace.ts'
 
 /** `run:` of a route: a step that a worker runs itself. */
 export const runSettings = z
@@ -28,10 +28,7 @@ export const runSettings = z
     reason: templateText
       .default('{{title}}')
       .describe('Why, for the ledger: a template, such as {{by}}: {{title}}'),
-    variables: z
-      .record(z.string().regex(/^[A-Za-z_]\w*$/, 'is not the name of a variable'), z.string())
-      .default({})
-      .describe('What the command sees of the environment, beside PATH and HOME'),
+    variables: commandVariables,
     'lock-wait': durationText.default('30m').describe('How long it waits for another deployment'),
     timeout: duration.prefault('1h').describe('How long it may run'),
   })
@@ -53,22 +50,23 @@ export function createRunEffect(settings: RunSettings, place: Workplace): Effect
     try {
       const cwd = checkout.folder
       const why = reason(templateFacts(facts, id)).slice(0, 500)
-      const application = await openApplication(cwd, place, settings.variables, signal)
-      try {
-        const lines = await commandsOf(settings, attempt, application)
-        const done: string[] = []
-        for (const line of lines) {
-          const answer = await runCommand({
-            ...{ program: place.program, cwd, signal, timeout: settings.timeout },
-            args: [...line, '--reason', why, '--lock-wait', settings['lock-wait']],
-            env: { ...place.environment, ...settings.variables, ...actorOf(facts) },
-          })
-          done.push(`${answer.release} runs in ${answer.environment}`)
-        }
-        return { text: done.join('; '), state: 'succeeded' }
-      } finally {
-        await application.close()
-      }
+      return await withApplication(
+        { ...settings, folder: cwd },
+        place,
+        signal,
+        async (application) => {
+          const done: string[] = []
+          for (const line of await commandsOf(settings, attempt, application)) {
+            const answer = await runCommand({
+              ...{ program: place.program, cwd, signal, timeout: settings.timeout },
+              args: [...line, '--reason', why, '--lock-wait', settings['lock-wait']],
+              env: { ...place.environment, ...settings.variables, ...actorOf(facts) },
+            })
+            done.push(`${answer.release} runs in ${answer.environment}`)
+          }
+          return { text: done.join('; '), state: 'succeeded' }
+        },
+      )
     } finally {
       await checkout.remove()
     }

@@ -1,8 +1,10 @@
-import { createContext } from '../../context.ts'
+import { resolve } from 'node:path'
+import { z } from 'zod'
+import { createContext, type OpenContext } from '../../context.ts'
 import { StepError } from '../../core/errors.ts'
 import { type Log, silentLog } from '../../core/log.ts'
 import type { Secrets } from '../../core/secrets.ts'
-import type { Release } from '../../ledger/ledger.ts'
+import type { Ledger, Release } from '../../ledger/ledger.ts'
 import type { EventFacts } from '../event.ts'
 
 /** What commands on this worker need to know of it. */
@@ -19,6 +21,12 @@ export interface Workplace {
 
 const HARMLESS =
   /^(?:PATH|HOME|USER|LANG|LC_\w+|TZ|TMPDIR|JAVA_HOME|MAVEN_OPTS|DOCKER_CONFIG|SSL_CERT_\w+|NODE_EXTRA_CA_CERTS|XDG_\w+|CROSSCLOUD_(?:STATE|CACHE)|(?:HTTPS?|NO|ALL)_PROXY)$/i
+
+/** Of a route or schedule: what its command, and crosscloud.yml, see of the environment. */
+export const commandVariables = z
+  .record(z.string().regex(/^[A-Za-z_]\w*$/, 'is not the name of a variable'), z.string())
+  .default({})
+  .describe('What crosscloud.yml needs of the environment, beside PATH and HOME')
 
 /** Of the server's own environment only what is no secret; routes name the rest. */
 export function harmlessVariables(
@@ -41,28 +49,43 @@ export interface Application {
   /** UNAVAILABLE while it may still be written: an image is pushed before it is recorded. */
   releaseOf(digest: string, since: number): Promise<Release>
   releaseOfCommit(commit: string): Promise<Release | undefined>
-  context: ReturnType<typeof createContext>
-  close(): Promise<void>
+  ledger(): Promise<Ledger>
+}
+
+/** Where an application is on this worker. */
+export interface ApplicationPlace {
+  folder: string
+  variables: Readonly<Record<string, string>>
 }
 
 /** How long after an image was pushed its release may be recorded. */
 const LATE = 15 * 60_000
 const RECENT = 500
 
-export async function openApplication(
-  cwd: string,
-  { environment, secrets }: Workplace,
-  variables: Readonly<Record<string, string>>,
+/** Works with an application of this worker; what was opened for that is closed. */
+export async function withApplication<T>(
+  { folder, variables }: ApplicationPlace,
+  place: Workplace,
   signal: AbortSignal,
-): Promise<Application> {
+  work: (application: Application) => Promise<T>,
+): Promise<T> {
   const context = createContext({
-    ...{ cwd, secrets, signal, log: silentLog },
-    variables: { ...environment, ...variables },
+    ...{ cwd: resolve(place.folder, folder), secrets: place.secrets, signal, log: silentLog },
+    variables: { ...place.environment, ...variables },
   })
+  try {
+    return await work(await describeApplication(context))
+  } finally {
+    await context.close()
+  }
+}
+
+async function describeApplication(context: OpenContext): Promise<Application> {
   const { app, environments, file } = await context.settings()
   const named = Object.entries(environments)
   return {
-    ...{ file, app, context },
+    ...{ file, app },
+    ledger: context.ledger,
     following: ({ registry, repository }) =>
       named
         .filter(([, { image }]) => image.registry === registry && image.name === repository)
@@ -82,6 +105,5 @@ export async function openApplication(
       const recent = await ledger.releases(app, RECENT)
       return commit === '' ? undefined : recent.find((one) => one.commit === commit)
     },
-    close: () => context.close(),
   }
 }

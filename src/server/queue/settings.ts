@@ -42,5 +42,3 @@ export const queueSettings = z.strictObject({
     .prefault('1m')
     .describe('How long work goes on after the server was told to stop'),
 })
-
-export type QueueSettings = z.output<typeof queueSettings>
