@@ -57,6 +57,14 @@ export const containerPath = z.string().refine((path) => {
 export const webhookSecret = z
   .string()
   .min(16, 'is shorter than 16 characters; make one with: openssl rand -hex 32')
+  .refine(isKeyOrText, 'begins with whsec_ and is no key: that takes 16 bytes or more in base64')
+
+/** Base64 that is none decodes to nothing, and everybody can sign with that. */
+function isKeyOrText(secret: string): boolean {
+  const [, key] = /^whsec_(.*)$/s.exec(secret) ?? []
+  if (key === undefined) return true
+  return /^[A-Za-z0-9+/]+={0,2}$/.test(key) && Buffer.from(key, 'base64').length >= 16
+}
 
 /** Zod's findings as `path: what is wrong`, one a line. */
 export function issueLines(

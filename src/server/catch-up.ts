@@ -1,5 +1,5 @@
 import type { Cluster, Redis } from 'ioredis'
-import { isStepError, toStepError } from '../core/errors.ts'
+import { isStepError, StepError, toStepError } from '../core/errors.ts'
 import type { Log } from '../core/log.ts'
 import { type CallAnswer, call } from './http.ts'
 import { keyPrefix } from './queue/events.ts'
@@ -130,7 +130,8 @@ const isOurs = ({ url }: Record<string, unknown>) =>
 
 const listOf = (answer: CallAnswer): Record<string, unknown>[] => {
   const value = answer.json()
-  return Array.isArray(value) ? value : []
+  if (Array.isArray(value)) return value
+  throw new StepError('UNAVAILABLE', 'GitLab tells no list of webhooks; is gitlab.url its address?')
 }
 
 function ask(

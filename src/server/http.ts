@@ -120,8 +120,8 @@ const isLimited = ({ headers }: Response): boolean =>
 
 const hints: Partial<Record<StepError['code'], string>> = {
   UNAUTHORIZED: 'Check the token, and what it may do. docs/webhooks.md tells what is needed.',
-  NOT_FOUND: 'Check the names in the route, and whether the token may see them.',
-  INPUT_INVALID: 'Check the route in crosscloud.server.yml.',
+  NOT_FOUND: 'Check the names in crosscloud.server.yml, and whether the token may see them.',
+  INPUT_INVALID: 'Check what crosscloud.server.yml says about it.',
 }
 
 function fault({ what }: Call, code: StepError['code'], message: string, cause?: unknown) {

@@ -37,26 +37,54 @@ export const templateText = z.string().superRefine((template, check) => {
 
 function faultOf(template: string): string | undefined {
   try {
-    const visitor = new Unknown()
-    visitor.accept(Handlebars.parse(template))
-    const [name] = visitor.names
-    if (name === undefined) return undefined
-    return `has {{${name}}}, which is no fact of an event; known: ${[...known].join(', ')}`
+    return faultOfAll(Handlebars.parse(template))
   } catch (error) {
     return `is no template: ${(error as Error).message.split('\n')[0]}`
   }
 }
 
-/** Collects the paths that are neither facts nor helpers. */
-class Unknown extends Handlebars.Visitor {
-  readonly names: string[] = []
+const nameOf = ({ original }: hbs.AST.PathExpression): string => original
 
-  override PathExpression({ original }: hbs.AST.PathExpression): void {
-    if (known.has(original) || Object.hasOwn(helpers, original)) return
-    this.names.push(original)
+function faultOfAll(program: hbs.AST.Program | undefined): string | undefined {
+  for (const statement of program?.body ?? []) {
+    const fault = faultOfStatement(statement)
+    if (fault !== undefined) return fault
   }
+  return undefined
+}
 
-  override PartialStatement({ name }: hbs.AST.PartialStatement): void {
-    this.names.push(`> ${(name as hbs.AST.PathExpression).original}`)
+/** Only what is listed here is taken: the rest of Handlebars fails when it is too late to tell. */
+function faultOfStatement(statement: hbs.AST.Statement): string | undefined {
+  if (statement.type === 'ContentStatement' || statement.type === 'CommentStatement') return
+  if (statement.type === 'MustacheStatement') {
+    return faultOfValue(statement as hbs.AST.MustacheStatement)
   }
+  if (statement.type !== 'BlockStatement') return 'has {{> …}} or {{* …}}, which are not for here'
+  const { path, params, hash, program, inverse } = statement as hbs.AST.BlockStatement
+  const [condition] = params
+  const name = nameOf(path)
+  if (name !== 'if' && name !== 'unless') return `has {{#${name}}}; known blocks: if, unless`
+  if (condition === undefined || params.length > 1 || hash || program?.blockParams) {
+    return `has {{#${name}}} without exactly one fact: {{#${name} tag}} … {{/${name}}}`
+  }
+  return faultOfValue(condition) ?? faultOfAll(program) ?? faultOfAll(inverse)
+}
+
+/** A fact, `short` of one, or a `(…)` of these. */
+function faultOfValue(value: hbs.AST.Node): string | undefined {
+  const calls = value.type === 'MustacheStatement' || value.type === 'SubExpression'
+  const { path, params, hash } = calls
+    ? (value as hbs.AST.SubExpression)
+    : { path: value as hbs.AST.PathExpression, params: [], hash: undefined }
+  const name = nameOf(path)
+  if (name === 'short') {
+    const [of] = params
+    if (of && params.length === 1 && !hash) return faultOfValue(of)
+    return 'has {{short}} without exactly one fact: {{short commit}}'
+  }
+  if (path.type !== 'PathExpression' || !known.has(name)) {
+    return `has {{${name}}}, which is no fact of an event; known: ${[...known].join(', ')}`
+  }
+  const called = params.length > 0 || hash || value.type === 'SubExpression'
+  return called ? `has {{${name} …}}, but ${name} is a fact and takes nothing` : undefined
 }

@@ -19,11 +19,19 @@ interface Told {
 /** A chat's server: keeps what it was told, and answers as it is asked to. */
 async function startReceiver(t: Test) {
   const told: Told[] = []
-  const receiver = { url: '', told, status: 200, answer: '{"errcode":0,"errmsg":"ok"}' }
+  const receiver = {
+    url: '',
+    told,
+    status: 200,
+    echo: false,
+    answer: '{"errcode":0,"errmsg":"ok"}',
+  }
   const server = createServer(async (request, response) => {
     const url = new URL(request.url ?? '/', 'http://receiver')
     told.push({ url, headers: request.headers, body: await text(request) })
-    response.writeHead(receiver.status).end(receiver.answer)
+    response
+      .writeHead(receiver.status)
+      .end(receiver.echo ? `Cannot POST ${request.url}` : receiver.answer)
   })
   server.listen(0, '127.0.0.1')
   await once(server, 'listening')
@@ -111,7 +119,7 @@ t.test('DingTalk: signed query, errcodes', async (t) => {
     await t.rejects(robot.send(notice, signal), failed)
   }
   receiver.answer = 'a page of a proxy'
-  await t.rejects(robot.send(notice, signal), { code: 'INPUT_INVALID', message: /undefined/ })
+  await t.rejects(robot.send(notice, signal), { code: 'UNAVAILABLE', message: /no JSON/ })
 })
 
 t.test('WeCom: at most 4096 bytes, errcodes', async (t) => {
@@ -131,6 +139,60 @@ t.test('WeCom: at most 4096 bytes, errcodes', async (t) => {
     receiver.answer = JSON.stringify({ errcode })
     await t.rejects(robot.send(notice, signal), { code })
   }
+})
+
+t.test('what chats beside Slack read', async (t) => {
+  const receiver = await startReceiver(t)
+  const evil = { ...facts, ref: '@all @channel', by: '[click](http://evil.example.com)' }
+  const more = { facts: evil, url: 'https://a.example.com/?a=1&b=2' }
+  await settle('slack', receiver.url).send({ ...notice, ...more }, signal)
+  const { text: said } = JSON.parse(receiver.told[0]?.body ?? '')
+  t.notMatch(said, /@all|@channel|\]\(/)
+  t.ok(said.endsWith('<https://a.example.com/?a=1&amp;b=2|details>'))
+})
+
+t.test('WeCom: what does not fit', async (t) => {
+  const receiver = await startReceiver(t)
+  const robot = settle('wecom', receiver.url)
+  const contentOf = (at: number) => JSON.parse(receiver.told[at]?.body ?? '').markdown.content
+  await robot.send({ ...notice, url: `https://a.example.com/${'a'.repeat(5000)}` }, signal)
+  t.ok(Buffer.byteLength(contentOf(0)) <= 4096)
+  t.match(contentOf(0), notice.text)
+  for (const blanks of ['', 'x']) {
+    await robot.send({ ...notice, text: `${blanks}${'_'.repeat(4000)}` }, signal)
+  }
+  for (const at of [1, 2]) t.match(contentOf(at), /\\_\n\n\[details\]/, 'no half escape')
+})
+
+t.test('addresses are kept to ourselves, and are the only ones told', async (t) => {
+  const receiver = await startReceiver(t)
+  const secretPart = 'T0000000/B0000000/XXXXXXXXXXXX'
+  const hook = settle('slack', `${receiver.url}/services/${secretPart}`)
+  const robot = settle('dingtalk', `${receiver.url}/robot/send?access_token=tok-of-the-robot`)
+  receiver.status = 404
+  for (const one of [hook, robot]) {
+    receiver.echo = true
+    const error = await one.send(notice, signal).catch((thrown: unknown) => thrown)
+    t.match(error, { code: 'NOT_FOUND', message: 'Cannot POST' })
+    t.notMatch((error as Error).message, /XXXX|T0000|tok-of/)
+  }
+  receiver.echo = false
+  receiver.status = 200
+  receiver.answer = '{"errcode":93000,"errmsg":"no key tok-of-the-robot"}'
+  const error = await robot.send(notice, signal).catch((thrown: unknown) => thrown)
+  t.notMatch((error as Error).message, 'tok-of')
+  receiver.status = 302
+  await t.rejects(hook.send(notice, signal), { code: 'INPUT_INVALID', message: /302/ })
+  const good = { kind: 'webhook', url: receiver.url, secret: SECRET }
+  for (const bad of [
+    { url: 'https://user:password@a.example.com/x' },
+    { secret: 'whsec_!!!!!!!!!!!!!!!!' },
+    { secret: 'whsec_MDEyMw==            ' },
+    { secret: 'whsec_MDEyMzQ1Njc4OQ==' },
+  ]) {
+    t.notOk(noticeSettings.safeParse({ ...good, ...bad }).success, JSON.stringify(bad))
+  }
+  t.ok(noticeSettings.safeParse({ ...good, url: 'https://a.example.com/x@y' }).success)
 })
 
 t.test('whatever the texts are', async (t) => {
@@ -198,8 +260,37 @@ t.test('templates', async (t) => {
     '{{lookup by "x"}}',
     '{{by.length}}',
     '{{@root}}',
+    ...['{{if by}}', '{{#if}}x{{/if}}', '{{#if by ref}}x{{/if}}', '{{by commit}}', '{{short}}'],
+    ...[
+      '{{short by ref}}',
+      '{{short foo=by}}',
+      '{{"secret"}}',
+      '{{1}}',
+      '{{* by}}',
+      '{{#by}}{{/by}}',
+    ],
+    ...[
+      '{{#* by}}x{{/by}}',
+      '{{#> by}}x{{/by}}',
+      '{{#if by as |ref|}}{{ref}}{{/if}}',
+      '{{log by}}',
+    ],
+    ...['{{#short by}}x{{/short}}', '{{#if (by ref)}}x{{/if}}', '{{#if by}}{{x}}{{/if}}'],
+    ...[
+      '{{#if by}}{{else}}{{x}}{{/if}}',
+      '{{#if by}}{{else if x}}{{/if}}',
+      '{{{{by}}}}{{{{/by}}}}',
+    ],
   ]) {
     t.notOk(templateText.safeParse(bad).success, bad)
+  }
+  for (const good of [
+    ...['', 'a { b', '{{! why }}x', '{{{by}}}', '{{short (short digest)}}', '{{~by~}}'],
+    ...['{{#if tag}}{{tag}}{{else if ref}}{{ref}}{{else}}-{{/if}}', '{{^if by}}x{{/if}}'],
+    '{{#unless (short by)}}nobody{{/unless}}',
+  ]) {
+    t.ok(templateText.safeParse(good).success, good)
+    t.doesNotThrow(() => compileText(good)(values), good)
   }
   t.match(templateText.safeParse('{{secret}}').error?.issues[0]?.message, /is no fact.*known: id/)
 })

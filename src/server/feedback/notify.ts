@@ -20,11 +20,17 @@ export interface Notice {
 
 const kinds = Object.keys(receivers) as (keyof typeof receivers)[]
 
+/** fetch takes no such address. */
+const hasLogin = (url: string): boolean => /^\w+:\/\/[^/?#]*@/.test(url)
+
 /** One receiver under `notify:`. */
 export const noticeSettings = z
   .strictObject({
     kind: z.enum(kinds).describe('slack serves Mattermost and Rocket.Chat, too'),
-    url: z.url({ protocol: /^https?$/ }).describe('Its address; it holds a secret: ${NAME}'),
+    url: z
+      .url({ protocol: /^https?$/ })
+      .refine((url) => !hasLogin(url), 'has a login before the host; put the secret elsewhere')
+      .describe('Its address; it holds a secret: ${NAME}'),
     secret: webhookSecret
       .optional()
       .describe('What a webhook is signed with, or whsec_…; of a DingTalk robot its SEC…'),

@@ -1,5 +1,6 @@
 import { createHmac } from 'node:crypto'
 import { StepError } from '../../core/errors.ts'
+import { retryAfter } from '../../core/retry.ts'
 import { type CallAnswer, call } from '../http.ts'
 import { SIGNING_KEY, signingKey } from '../sources/source.ts'
 import type { Notice } from './notify.ts'
@@ -17,8 +18,39 @@ export interface Dispatch {
 
 type Receiver = (dispatch: Dispatch) => Promise<void>
 
-const send = ({ name, signal }: Dispatch, url: string, more: object): Promise<CallAnswer> =>
-  call({ what: `telling ${name}`, server: name, url, method: 'POST', signal, ...more })
+async function send({ name, signal }: Dispatch, url: string, more: object): Promise<CallAnswer> {
+  const what = `telling ${name}`
+  try {
+    const answer = await call({ what, server: name, url, method: 'POST', signal, ...more })
+    if (answer.status < 300) return answer
+    throw new StepError('INPUT_INVALID', `${what}: ${name} answers ${answer.status}, a redirect`, {
+      hint: 'Check its address: messages are sent to it alone.',
+    })
+  } catch (error) {
+    throw withoutSecrets(url, error)
+  }
+}
+
+/** Servers tell in their errors what they were asked for: the path and the query are the secret. */
+function withoutSecrets(url: string, error: unknown): unknown {
+  if (!(error instanceof StepError)) return error
+  const hidden = hide(url, error.message)
+  if (hidden === error.message) return error
+  const { code, hint, retryable } = error
+  const after = (error as { [retryAfter]?: number })[retryAfter]
+  const told = new StepError(code, hidden, { hint, retryable })
+  return after === undefined ? told : Object.assign(told, { [retryAfter]: after })
+}
+
+function hide(url: string, text: string): string {
+  const { pathname, search, searchParams } = new URL(url)
+  const raw = search.slice(1).split(/[&=]/)
+  const parts = [url, search, ...searchParams.values(), ...raw, pathname, ...pathname.split('/')]
+  return parts
+    .filter((part) => part.length >= 8)
+    .sort((a, b) => b.length - a.length)
+    .reduce((hidden, part) => hidden.replaceAll(part, '…'), text)
+}
 
 /** Signed after Standard Webhooks: https://www.standardwebhooks.com */
 const webhook: Receiver = async (dispatch) => {
@@ -39,12 +71,20 @@ const webhook: Receiver = async (dispatch) => {
 }
 
 /** https://docs.slack.dev/messaging/formatting-message-text: these three, and links in <…|…>. */
+const escaped = (text: string) =>
+  text.replaceAll('&', '&amp;').replaceAll('<', '&lt;').replaceAll('>', '&gt;')
+
+/**
+ * Mattermost reads @all and [text](link), too, and nothing turns that off:
+ * https://docs.mattermost.com/developers/integrate/slash-commands/slack
+ */
+const unread = (text: string) => text.replaceAll('@', '@\u200b').replaceAll('](', ']\u200b(')
+
 const slack: Receiver = async (dispatch) => {
   const { url, message, notice } = dispatch
-  const escaped = (text: string) =>
-    text.replaceAll('&', '&amp;').replaceAll('<', '&lt;').replaceAll('>', '&gt;')
-  const page = notice.url && !/[|<>\s]/.test(notice.url) ? `\n<${notice.url}|details>` : ''
-  await send(dispatch, url, { json: { text: `${escaped(message)}${page}` } })
+  const link = notice.url && !/[|<>\s]/.test(notice.url) ? escaped(notice.url) : ''
+  const page = link && `\n<${link}|details>`
+  await send(dispatch, url, { json: { text: `${escaped(unread(message))}${page}` } })
 }
 
 /** What Markdown would read as a link, a heading or an order to call everybody. */
@@ -62,16 +102,22 @@ interface Robot {
 }
 
 /** Robots answer 200 whatever happened; errcode says what. */
-function judge({ name }: Dispatch, answer: CallAnswer, { busy, refused }: Robot): void {
-  const { errcode, errmsg } = (answer.json() ?? {}) as { errcode?: unknown; errmsg?: unknown }
+function judge({ name, url }: Dispatch, answer: CallAnswer, { busy, refused }: Robot): void {
+  const said = answer.json() as { errcode?: unknown; errmsg?: unknown } | null | undefined
+  // A page of a proxy, or of somebody who mends it.
+  if (!said) throw new StepError('UNAVAILABLE', `telling ${name}: it answers what is no JSON`)
+  const { errcode, errmsg } = said
   if (errcode === 0) return
   const code = Number(errcode)
-  const told = typeof errmsg === 'string' ? errmsg.slice(0, 200) : ''
+  const told = typeof errmsg === 'string' ? hide(url, errmsg.slice(0, 200)) : ''
   const message = `telling ${name}: it answers errcode ${errcode}${told && `: ${told}`}`
   if (busy.includes(code)) throw new StepError('UNAVAILABLE', message)
   const kind = refused.includes(code) ? 'UNAUTHORIZED' : 'INPUT_INVALID'
   throw new StepError(kind, message, { hint: "Check the robot's address, secret and keywords." })
 }
+
+/** Bytes of UTF-8. */
+const LONGEST_DINGTALK = 18_000
 
 /** https://open.dingtalk.com/document/robots/custom-robot-access */
 const dingtalk: Receiver = async (dispatch) => {
@@ -84,7 +130,8 @@ const dingtalk: Receiver = async (dispatch) => {
     url.searchParams.set('sign', createHmac('sha256', secret).update(signed).digest('base64'))
   }
   const title = plain(`${notice.route} ${notice.what}`)
-  const text = `${plain(message).replaceAll('\n', '\n\n')}${page(dispatch)}`
+  const lines = plain(message).replaceAll('\n', '\n\n')
+  const text = `${cut(lines, LONGEST_DINGTALK)}${page(dispatch)}`
   const json = { msgtype: 'markdown', markdown: { title, text } }
   const answer = await send(dispatch, url.href, { json })
   judge(dispatch, answer, { busy: [130101, 90018, -1], refused: [310000, 300001, 300005] })
@@ -95,8 +142,11 @@ const LONGEST_WECOM = 4096
 
 /** https://developer.work.weixin.qq.com/document/path/91770 */
 const wecom: Receiver = async (dispatch) => {
-  const end = page(dispatch)
+  const link = page(dispatch)
+  const end = Buffer.byteLength(link) <= LONGEST_WECOM / 2 ? link : ''
   const text = cut(plain(dispatch.message), LONGEST_WECOM - Buffer.byteLength(end))
+    // An escape that lost what it escapes.
+    .replace(/(?<!\\)((?:\\\\)*)\\$/, '$1')
   const json = { msgtype: 'markdown', markdown: { content: `${text}${end}` } }
   const answer = await send(dispatch, dispatch.url, { json })
   judge(dispatch, answer, { busy: [45009, -1], refused: [93000, 40001] })
