@@ -15,6 +15,7 @@ import { addLockCommands } from './lock-commands.ts'
 import { addInputOptions, gatherInputs } from './options.ts'
 import { errorJson, errorText, type Streams } from './output.ts'
 import { createPerform } from './perform.ts'
+import { addRetention } from './retention.ts'
 import { addServerCommands } from './server/commands.ts'
 import type { Terminal } from './surface.ts'
 
@@ -54,6 +55,7 @@ export async function runProgram(surroundings: Surroundings): Promise<number> {
   addConfigCommands(program, perform, surroundings.person)
   addHostCommands(program, perform, surroundings.person)
   addGitlabCommands(program, perform, surroundings.person)
+  addRetention(program, perform, surroundings.person)
   addServerCommands(program, perform, surroundings)
   addDemo(program, perform)
   try {

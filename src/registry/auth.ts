@@ -9,11 +9,15 @@ import type { Repository } from './reference.ts'
 /** The right to pull from, or to pull from and push to, one repository. */
 export interface Scope {
   repository: string
-  actions: 'pull' | 'pull,push'
+  actions: 'pull' | 'pull,push' | 'delete'
 }
 
 export function pullScopes({ name }: Repository): Scope[] {
   return [{ repository: name, actions: 'pull' }]
+}
+
+export function deleteScopes({ name }: Repository): Scope[] {
+  return [{ repository: name, actions: 'delete' }]
 }
 
 /** The right to push to `target` and to mount from `sources` in the same registry. */
@@ -218,7 +222,8 @@ function covers(held: readonly Scope[], asked: readonly Scope[]): boolean {
   return asked.every((scope) =>
     held.some(
       ({ repository, actions }) =>
-        repository === scope.repository && (actions === 'pull,push' || actions === scope.actions),
+        repository === scope.repository &&
+        (actions === scope.actions || (actions === 'pull,push' && scope.actions === 'pull')),
     ),
   )
 }

@@ -3,7 +3,7 @@ import { type Digest, isDigest, sha256, verifyingStream } from '../core/digest.t
 import { isStepError, StepError } from '../core/errors.ts'
 import { wait } from '../core/retry.ts'
 import { type Answer, connectionFault, failure, header, readBody, readJson } from './answer.ts'
-import { pullScopes, pushScopes } from './auth.ts'
+import { deleteScopes, pullScopes, pushScopes } from './auth.ts'
 import { followLocation } from './origin.ts'
 import { formatReference, formatRepository, type Reference, type Repository } from './reference.ts'
 import { type Call, createTransport, type Transport, type TransportOptions } from './transport.ts'
@@ -32,6 +32,7 @@ export function createRegistryClient(options: RegistryClientOptions): RegistryCl
     getManifest: (reference) => getManifest(transport, reference),
     resolve: (reference) => resolve(transport, reference),
     putManifest: (reference, manifest) => putManifest(transport, reference, manifest),
+    deleteManifest: (repository, digest) => deleteManifest(transport, repository, digest),
     hasBlob: (repository, digest) => hasBlob(transport, repository, digest),
     getBlob: (repository, blob) => getBlob(transport, repository, blob, options.signal),
     ensureBlob: createBlobPush(transport, options),
@@ -139,6 +140,30 @@ async function putManifest(
   await answer.discard()
   const said = header(answer, 'docker-content-digest')
   if (said !== undefined && said !== manifest.digest) throw altered(what, said, manifest.digest)
+}
+
+async function deleteManifest(
+  transport: Transport,
+  repository: Repository,
+  digest: Digest,
+): Promise<boolean> {
+  const { registry, name } = repository
+  const what = `removing ${formatRepository(repository)}@${digest}`
+  const to = `/v2/${name}/manifests/${digest}`
+  const scopes = deleteScopes(repository)
+  const answer = await transport.send({ what, method: 'DELETE', registry, to, scopes })
+  const { status } = answer
+  if (status !== 405) {
+    if (status !== 202 && status !== 200 && status !== 404) {
+      throw await failure(what, answer, registry)
+    }
+    await answer.discard()
+    return status !== 404
+  }
+  await answer.discard()
+  throw new StepError('COMMAND_FAILED', `${what}: ${registry} removes nothing`, {
+    hint: 'Allow it there: storage.delete.enabled in the configuration of docker-registry.',
+  })
 }
 
 function blobCall(

@@ -55,6 +55,8 @@ export interface RegistryClient {
   resolve(reference: Reference): Promise<Digest | undefined>
   /** Puts the bytes under the reference's tag, or its digest; fails unless the registry says the same digest. */
   putManifest(reference: Reference, manifest: Manifest): Promise<void>
+  /** Removes a manifest and every tag it has; false when it is not there. */
+  deleteManifest(repository: Repository, digest: Digest): Promise<boolean>
   hasBlob(repository: Repository, digest: Digest): Promise<boolean>
   /** The blob as a stream that fails at its end unless digest and size are right. */
   getBlob(repository: Repository, blob: Pick<Descriptor, 'digest' | 'size'>): Promise<Readable>

@@ -20,6 +20,7 @@ const commands = {
     only: (env: string) => ['--env', env],
   },
   'config-lint': { args: ['config', 'lint'], only: (env: string) => [env] },
+  retention: { args: ['retention', '--yes'], only: (env: string) => ['--env', env] },
 } as const
 
 export const scheduleSettings = z.strictObject({
@@ -35,7 +36,9 @@ export const scheduleSettings = z.strictObject({
     .describe('IANA time zone of the cron line'),
   run: z
     .enum(Object.keys(commands) as (keyof typeof commands)[])
-    .describe('whether the hosts run what the ledger says; what is wrong in the config'),
+    .describe(
+      'whether the hosts run what the ledger says; what is wrong in the config; `crosscloud retention`',
+    ),
   env: objectName.optional().describe('Only this environment'),
   folder: z.string().min(1).describe('Folder with crosscloud.yml'),
   variables: commandVariables,

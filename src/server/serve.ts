@@ -109,25 +109,30 @@ async function openHouse({ settings, log }: ServeOptions, closing: Closing): Pro
 }
 
 async function startWork(
-  { redis, storeOptions, store, tickets, metrics, mail, feedback }: House,
+  { redis, storeOptions, store, tickets, metrics, mail }: House,
   { settings, program, variables, log, secrets }: ServeOptions,
   closing: Closing,
 ): Promise<void> {
   const { queue, folder, schedules } = settings
+  const stopping = new AbortController()
   const stop = new AbortController()
   const common = { metrics, log, signal: stop.signal }
   const environment = harmlessVariables(variables)
+  // What was begun waits for Redis: it must not be begun again because of that.
+  const client = redis.patient
+  const feedback = await openFeedback({ ...mail, client })
+  closing.push(feedback.close)
   const place: Workplace = { folder, program, log, secrets, environment }
   const work = createLaneWork({
-    ...{ ...common, feedback, effectOf: createEffects(settings, place) },
-    store: createEventStore(redis.patient, storeOptions),
+    ...{ ...common, stopping: stopping.signal, feedback },
+    effectOf: createEffects(settings, place),
+    store: createEventStore(client, storeOptions),
     findRoute: (name) => findRoute(settings, name),
   })
   const { name, takeover } = queue
-  const client = redis.patient
   const workers = await Promise.all([
     ...queueNames.map((one) =>
-      startWorker({ client, name, queue: one, concurrency: queue[one], takeover, work }),
+      startWorker({ client, name, queue: one, concurrency: queue[one], takeover, work, log }),
     ),
     startPostman({ ...mail, ...common, client, setStatus: createStatusSetter(settings) }),
     startSchedules({ ...common, client, name, schedules, place, feedback }),
@@ -135,6 +140,7 @@ async function startWork(
   const sweeper = startSweeper(store, tickets, log)
   closing.push(async () => {
     clearInterval(sweeper)
+    stopping.abort(stopped())
     const timer = setTimeout(() => stop.abort(stopped()), queue.patience)
     await Promise.all(workers.map((one) => one?.close()))
     clearTimeout(timer)

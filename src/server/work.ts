@@ -19,7 +19,9 @@ export interface WorkOptions {
   feedback: Feedback
   metrics: Metrics
   log: Log
-  /** The server stops: what is under way goes back to waiting. */
+  /** The server stops: nothing more is begun. */
+  stopping: AbortSignal
+  /** It has waited long enough: what is under way goes back to waiting. */
   signal: AbortSignal
 }
 
@@ -30,13 +32,13 @@ type Running = Extract<Turn, { do: 'run' }>
  * tried again keeps its place, and those behind it wait.
  */
 export function createLaneWork(options: WorkOptions): (ticket: Ticket) => Promise<Later> {
-  const { store, signal } = options
+  const { store, stopping } = options
   return async ({ id: ticket, lane }) => {
     const owner: Owner = { lane, ticket, run: randomBytes(8).toString('hex') }
     let turn: Turn | { do: 'lost' } = await store.claim(owner)
     while (turn.do === 'run') {
       // Another server takes the ticket.
-      if (signal.aborted) return giveBack(turn, owner, store)
+      if (stopping.aborted) return giveBack(turn, owner, store)
       turn = await takeTurn(turn, owner, options)
     }
     return turn.do === 'wait' ? turn.until : undefined

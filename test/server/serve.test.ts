@@ -1,4 +1,5 @@
-import { writeFile } from 'node:fs/promises'
+import { readFile, writeFile } from 'node:fs/promises'
+import { request } from 'node:https'
 import { join } from 'node:path'
 import { setTimeout as sleep } from 'node:timers/promises'
 import fc from 'fast-check'
@@ -7,9 +8,11 @@ import { stringify } from 'yaml'
 import { runCli } from '../support/cli.ts'
 import { DELIVERY_TOKEN, startDeliveryGitlab } from '../support/delivery-gitlab.ts'
 import { fetchText } from '../support/http.ts'
+import { freePort } from '../support/ports.ts'
 import { missingProgram } from '../support/server.ts'
 import { fixture, githubHeaders, SIGNING_SECRET, standardHeaders } from '../support/signatures.ts'
 import { temporaryFolder } from '../support/temporary.ts'
+import { makeCertificates } from '../support/tls.ts'
 import { deliver, startQueueRedis, startWebhookServer } from '../support/webhook-server.ts'
 
 const SECRET = 'a-secret-of-the-test-1'
@@ -267,6 +270,39 @@ t.test('limits: a token for the metrics, and a rate', { skip }, async (t) => {
   )
   t.ok(answers.some(({ status }) => status === 429))
   t.notOk(answers.some(({ status }) => status >= 500))
+})
+
+t.test('TLS, and what a proxy says of the client', { skip }, async (t) => {
+  const redis = await startQueueRedis(t)
+  const folder = join(await temporaryFolder(t), 'tls')
+  await makeCertificates(folder)
+  const tls = { cert: join(folder, 'server.pem'), key: join(folder, 'server-key.pem') }
+  const port = await freePort()
+  const server = await startWebhookServer(t, {
+    queue: { redis: redis.url },
+    gitlab: { secrets: [SECRET], projects: ['team/*'] },
+    listen: { host: '127.0.0.1', port, tls, rate: 5, proxies: ['127.0.0.0/8'] },
+  })
+  t.match(server.running.output(), `listening on https://127.0.0.1:${port}`)
+  const ca = await readFile(join(folder, 'ca.pem'))
+  const ask = (path: string, method: string, headers: Record<string, string> = {}) =>
+    new Promise<number | undefined>((resolve, reject) => {
+      const options = { host: '127.0.0.1', port, path, method, headers, ca, agent: false as const }
+      request(options, (response) => resolve(response.resume().statusCode))
+        .on('error', reject)
+        .end()
+    })
+  t.equal(await ask('/readyz', 'GET'), 200)
+  t.equal(await ask('/metrics', 'GET'), 200)
+  t.equal(
+    await ask('/metrics', 'GET', { 'x-forwarded-for': '127.0.0.1' }),
+    401,
+    'by way of a proxy',
+  )
+  const from = (client: string) => ask('/webhooks/gitlab', 'POST', { 'x-forwarded-for': client })
+  const one = await Promise.all(Array.from({ length: 20 }, () => from('192.0.2.1')))
+  t.ok(one.includes(429))
+  t.equal(await from('192.0.2.2'), 401, 'another client is not held up')
 })
 
 t.test('what it does not start with', { skip }, async (t) => {

@@ -1,6 +1,6 @@
 import { once } from 'node:events'
 import { writeFile } from 'node:fs/promises'
-import { request } from 'node:http'
+import { Agent, request } from 'node:http'
 import { join } from 'node:path'
 import { text } from 'node:stream/consumers'
 import type { Test } from 'tap'
@@ -89,6 +89,9 @@ export async function startWebhookServer(
   return server
 }
 
+/** Senders keep their connections. */
+const agent = new Agent({ keepAlive: true })
+
 export interface Answer {
   status: number
   body: Record<string, unknown>
@@ -102,7 +105,7 @@ export async function deliver(
   body: string | Buffer,
 ): Promise<Answer> {
   const sent = request({
-    ...{ host: '127.0.0.1', port, path, method: 'POST', agent: false },
+    ...{ host: '127.0.0.1', port, path, method: 'POST', agent },
     headers: { 'content-type': 'application/json', ...headers },
     signal: AbortSignal.timeout(20_000),
   })

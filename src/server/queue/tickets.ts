@@ -1,5 +1,6 @@
 import type { Job, Queue, Worker } from 'bullmq'
 import type { Cluster, Redis } from 'ioredis'
+import type { Log } from '../../core/log.ts'
 import { type EventStore, keyPrefix, type QueueName, queueNames } from './events.ts'
 
 /**
@@ -65,6 +66,7 @@ export interface WorkerOptions {
   /** Milliseconds without a sign of life after which a ticket goes to another worker. */
   takeover: number
   work(ticket: Ticket): Promise<Later>
+  log: Log
 }
 
 /** Undefined: the lane needs this ticket no more; else when it is to be tried again. */
@@ -72,7 +74,7 @@ export type Later = number | undefined
 
 export async function startWorker(options: WorkerOptions): Promise<Worker> {
   const { Worker: BullWorker, DelayedError } = await import('bullmq')
-  const { client, name, queue, concurrency, takeover, work } = options
+  const { client, name, queue, concurrency, takeover, work, log } = options
   const process = async (job: Job<{ lane: string }>, token: string | undefined) => {
     const until = await work({ id: job.id ?? '', lane: job.data.lane, queue })
     if (until === undefined) return
@@ -86,6 +88,7 @@ export async function startWorker(options: WorkerOptions): Promise<Worker> {
     maxStalledCount: 1_000_000,
   })
   worker.on('error', () => {})
+  worker.on('failed', (_job, error) => log.warn(`working on ${queue}: ${error.message}`))
   return worker
 }
 
