@@ -92,6 +92,11 @@ export function describe(error: unknown): string {
   return error.message || errorCodeOf(error) || error.name
 }
 
+/** fetch tells only "fetch failed"; its cause says why. */
+export function describeCause(error: unknown): string {
+  return describe(error instanceof Error && error.cause !== undefined ? error.cause : error)
+}
+
 /** Throws CANCELLED when the signal has fired. */
 export function throwIfCancelled(signal: AbortSignal | undefined): void {
   if (signal?.aborted) throw cancelled(signal)

@@ -33,13 +33,16 @@ export async function parseYamlSettings<Schema extends z.ZodType>(
   const problems = document.errors.map((error) => `${at(error.pos[0])} ${error.message}`)
   if (problems.length > 0) throw invalid(problems, page)
 
-  const missing = new Set<string>()
-  const values = expand(document.toJS() ?? {}, variables, secrets, missing)
-  for (const variable of missing) {
+  const missing = new Map<string, string[]>()
+  const values = expand(document.toJS() ?? {}, [], { variables, secrets, missing })
+  for (const variable of missing.keys()) {
     problems.push(`${at(text.indexOf(`\${${variable}}`))} variable ${variable} is not set`)
   }
+  const unset = new Set([...missing.values()].flat())
   const result = schema.safeParse(values, { reportInput: true })
   for (const { path, text: what } of issueLines(result.error?.issues ?? [])) {
+    // That it is not set was told above.
+    if (unset.has(path.join('.'))) continue
     let node: unknown
     for (let depth = path.length; depth > 0 && !isNode(node); depth--) {
       node = document.getIn(path.slice(0, depth).map(indexOrKey), true)
@@ -64,26 +67,31 @@ function invalid(problems: string[], page: string): StepError {
 const VARIABLE = /\$\{([A-Za-z_][A-Za-z0-9_]*)(?::-([^}]*))?\}/g
 const SECRET_NAME = /PASS|SECRET|TOKEN|KEY|CREDENTIAL/i
 
+interface Expansion {
+  variables: Readonly<Record<string, string | undefined>>
+  secrets: Secrets
+  /** Variables that are not set, and where they stand. */
+  missing: Map<string, string[]>
+}
+
 /** Puts variables into every text; what has a secret's name, or is a URL's password, is masked. */
-function expand(
-  value: unknown,
-  variables: Readonly<Record<string, string | undefined>>,
-  secrets: Secrets,
-  missing: Set<string>,
-): unknown {
-  if (Array.isArray(value)) return value.map((one) => expand(one, variables, secrets, missing))
+function expand(value: unknown, path: readonly string[], expansion: Expansion): unknown {
+  const { variables, secrets, missing } = expansion
+  if (Array.isArray(value)) {
+    return value.map((one, index) => expand(one, [...path, String(index)], expansion))
+  }
   if (value !== null && typeof value === 'object') {
     const entries = Object.entries(value)
     return Object.fromEntries(
-      entries.map(([key, one]) => [key, expand(one, variables, secrets, missing)]),
+      entries.map(([key, one]) => [key, expand(one, [...path, key], expansion)]),
     )
   }
   if (typeof value !== 'string') return value
-  const text = value.replace(VARIABLE, (_match, name: string, otherwise?: string) => {
+  const text = value.replace(VARIABLE, (match, name: string, otherwise?: string) => {
     const found = otherwise === undefined ? variables[name] : variables[name] || otherwise
-    if (found === undefined) missing.add(name)
+    if (found === undefined) missing.set(name, [...(missing.get(name) ?? []), path.join('.')])
     if (SECRET_NAME.test(name)) secrets.add(found)
-    return found ?? ''
+    return found ?? match
   })
   secrets.add(/^[a-z][a-z0-9+.-]*:\/\/[^:@/?#]*:([^@/?#]+)@/i.exec(text)?.[1])
   return text

@@ -1,5 +1,5 @@
 import type { Gitlab } from '@gitbeaker/rest'
-import { describe, StepError } from '../core/errors.ts'
+import { describeCause, StepError } from '../core/errors.ts'
 import { retry } from '../core/retry.ts'
 
 export interface GitlabAccess {
@@ -69,7 +69,11 @@ function translate(what: string, error: unknown, url: string): StepError {
   const fault = (code: StepError['code'], message: string, hint: string) =>
     new StepError(code, `${what}: ${message}`, { hint, cause: error })
   if (status === undefined) {
-    return fault('UNAVAILABLE', `${url} does not answer: ${describe(error)}`, 'Check the server.')
+    return fault(
+      'UNAVAILABLE',
+      `${url} does not answer: ${describeCause(error)}`,
+      'Check the server.',
+    )
   }
   if (status === 429 || status >= 500) {
     return fault('UNAVAILABLE', `GitLab answers ${status}`, 'Run it again in a while.')

@@ -1,4 +1,4 @@
-import { cancelled, describe, StepError, toStepError } from '../core/errors.ts'
+import { cancelled, describeCause, StepError, toStepError } from '../core/errors.ts'
 import { retryAfter } from '../core/retry.ts'
 
 export interface Call {
@@ -57,7 +57,7 @@ export async function call(request: Call): Promise<CallAnswer> {
   } catch (error) {
     if (error instanceof StepError) throw error
     if (signal.aborted) throw cancelled(signal)
-    const why = late.aborted ? `no answer within ${timeout / 1000} s` : reasonOf(error)
+    const why = late.aborted ? `no answer within ${timeout / 1000} s` : describeCause(error)
     throw fault(request, 'UNAVAILABLE', `${request.server} does not answer: ${why}`, error)
   }
 }
@@ -91,13 +91,6 @@ function parse(text: string): unknown {
   } catch {
     return undefined
   }
-}
-
-/** fetch tells only "fetch failed"; its cause says why. */
-function reasonOf(error: unknown): string {
-  return error instanceof Error && error.cause !== undefined
-    ? describe(error.cause)
-    : describe(error)
 }
 
 function refused(request: Call, response: Response, text: string): StepError {

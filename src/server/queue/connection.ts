@@ -36,8 +36,7 @@ export async function openQueueRedis(
     enableOfflineQueue: false,
   })
   const patient = await connect(address, tls, password, { maxRetriesPerRequest: null })
-  tellFaults(quick, address.name, log)
-  patient.on('error', () => {})
+  for (const client of [quick, patient]) client.on('error', () => {})
   try {
     await Promise.all([ready(quick, address.name), ready(patient, address.name)])
   } catch (error) {
@@ -45,6 +44,7 @@ export async function openQueueRedis(
     patient.disconnect()
     throw error
   }
+  tellFaults(quick, address.name, log)
   return {
     ...{ name: address.name, quick, patient },
     async close() {

@@ -286,6 +286,11 @@ async function* lanesOf(redis: Redis, base: string) {
   } while (cursor !== '0')
 }
 
+const hints: Readonly<Record<string, string>> = {
+  running: 'Wait until it is over.',
+  waiting: 'It is tried again by itself.',
+}
+
 function cannot(what: string, id: string, said: string | undefined, state: string): StepError {
   if (said === 'unknown') {
     return new StepError('NOT_FOUND', `there is no event ${id}`, {
@@ -296,7 +301,7 @@ function cannot(what: string, id: string, said: string | undefined, state: strin
     'CONFLICT',
     `event ${id} is ${state}: it cannot be ${what === 'drop' ? 'dropped' : 'retried'}`,
     {
-      hint: state === 'running' ? 'Wait until it is over.' : undefined,
+      hint: hints[state],
     },
   )
 }
