@@ -47,6 +47,7 @@ t.test('lanes', { skip }, async (t) => {
     const { stdout } = await events('list', '--state', state, '--json')
     return (JSON.parse(stdout) as { events: { id: string; facts: { title: string } }[] }).events
   }
+  const said = (words: RegExp) => server.running.output().match(words)?.length ?? 0
   let key = 0
   const send = async (branch: string, n: number) => {
     const headers = { 'x-gitlab-token': SECRET, 'idempotency-key': `k${++key}` }
@@ -73,18 +74,24 @@ t.test('lanes', { skip }, async (t) => {
       gitlab.down = true
       for (let n = 1; n <= 4; n++) await send('newest', n)
       gitlab.down = false
-      t.ok(await until(() => titlesOn(gitlab, 'newest').length > 0))
-      await until(async () => (await list('superseded')).length === 3)
-      t.strictSame(titlesOn(gitlab, 'newest'), ['4'])
+      t.ok(await until(() => titlesOn(gitlab, 'newest').includes('4')))
+      // The first may be under way already when the second comes; what waits never goes on.
+      const started = titlesOn(gitlab, 'newest').filter((title) => title !== '1')
+      t.strictSame(started, ['4'])
       const superseded = (await list('superseded')).map(({ facts }) => facts.title)
-      t.strictSame(superseded, ['3', '2', '1'], 'newest first')
+      t.strictSame(
+        superseded.filter((title) => title !== '1'),
+        ['3', '2'],
+        'newest first',
+      )
     },
   )
 
   await t.test('what GitLab refuses is a dead letter, until a person decides', async (t) => {
     gitlab.faults.push(422, 422)
     const [first, second] = [await send('each-d', 1), await send('each-d', 2)]
-    t.ok(await until(async () => (await list('dead')).length === 2))
+    t.ok(await until(() => said(/ failed: starting a pipeline/g) === 2))
+    t.equal((await list('dead')).length, 2)
     const shown = (await events('show', first)).stdout
     t.match(shown, /dead[\s\S]*push of team\/webapi each-d[\s\S]*GitLab refuses it \(422\)/)
     t.match(await events('retry', first), { code: 0, stdout: /1 event will be worked on again/ })
@@ -104,7 +111,7 @@ t.test('lanes', { skip }, async (t) => {
     async (t) => {
       gitlab.faults.push(401, 'lost')
       const id = await send('each-e', 1)
-      t.ok(await until(async () => (await events('show', id)).stdout.includes(', done')))
+      t.ok(await until(() => said(new RegExp(`${id}: pipeline \\d+ was started`, 'g')) === 1))
       t.strictSame(titlesOn(gitlab, 'each-e'), ['1'])
       t.match(
         (await events('show', id)).stdout,
