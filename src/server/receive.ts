@@ -2,10 +2,10 @@ import { StepError, toStepError } from '../core/errors.ts'
 import type { Log } from '../core/log.ts'
 import type { EventFacts } from './event.ts'
 import type { DeliveryOutcome, Metrics } from './metrics.ts'
-import type { EventStore } from './queue/events.ts'
+import type { EventStore, Wanted } from './queue/events.ts'
 import type { Tickets } from './queue/tickets.ts'
 import type { Routes } from './routes.ts'
-import type { Delivery, Refusal, Source } from './sources/source.ts'
+import type { Delivery, Identified, Refusal, Source } from './sources/source.ts'
 
 /** What its sender is told. */
 export interface Reply {
@@ -42,55 +42,80 @@ const refusals: Record<Refusal, string> = {
  * answered. What is done about it comes later.
  */
 export function createReceiver(options: ReceiveOptions) {
-  const { store, tickets, routes, metrics, log, follow } = options
+  const { routes, metrics, log, follow } = options
 
-  return async ({ name, source, allows }: Entrance, delivery: Delivery): Promise<Reply> => {
-    const answer = (status: Reply['status'], outcome: DeliveryOutcome, body: Reply['body']) => {
-      metrics.delivery(name, outcome)
-      return { status, body }
-    }
-    const refuse = (refusal: Refusal) => {
-      log.warn(`${name}: a delivery was refused: ${refusals[refusal]}`)
-      return answer(401, refusal, { error: refusals[refusal] })
-    }
+  const take = async (entrance: Entrance, delivery: Delivery): Promise<Taken> => {
+    const { name, source, allows } = entrance
     const identified = source.authenticate(delivery)
-    if ('refused' in identified) return refuse(identified.refused)
-    try {
-      const reading = source.read(delivery.headers, parseJson(delivery.body))
-      if ('ignored' in reading) return answer(200, 'ignored', reading)
-      if (!allows(reading.project)) {
-        log.warn(`${name}: ${reading.project} is not among the projects`)
-        return answer(403, 'forbidden', { error: 'this project is not listened to' })
-      }
-      if (reading.pipeline?.event) await follow(reading)
-      const wanted = routes.match(reading, delivery.now)
-      if (wanted.length === 0) return answer(200, 'ignored', { ignored: 'no route wants it' })
-      const { id, proof } = identified
-      const taken = await store.take({
-        delivery: `${name}\n${proof ?? id}`,
-        whose: proof === undefined ? '' : id,
-        wanted,
-      })
-      if (taken.answer === 'replayed') return refuse('replayed')
-      if (taken.answer === 'duplicate') return answer(200, 'duplicate', { duplicate: true })
-      // It is stored. Should a ticket get lost, the sweep gives its lane another one.
-      const idle = new Set(taken.idle)
-      await tickets.add(wanted.filter(({ id: one }) => idle.has(one))).catch((error: unknown) => {
-        log.warn(`giving out a ticket: ${toStepError(error).message}`)
-      })
-      for (const one of taken.superseded) log.info(`${one}: a newer event took its place`)
-      for (const one of wanted) log.info(`${one.id}: ${one.route} for ${describeFacts(reading)}`)
-      return answer(202, 'accepted', { events: wanted.map((one) => one.id) })
-    } catch (error) {
-      const known = toStepError(error)
-      if (known.code === 'INPUT_INVALID') {
-        log.warn(`${name}: ${known.message}`)
-        return answer(400, 'invalid', { error: known.message })
-      }
-      log.error(`${name}: a delivery could not be stored: ${known.message}`)
-      return answer(503, 'unavailable', { error: 'it could not be stored; send it again' })
+    if ('refused' in identified) return { outcome: identified.refused }
+    const reading = source.read(delivery.headers, parseJson(delivery.body))
+    if ('ignored' in reading) return { outcome: 'ignored', body: reading }
+    if (!allows(reading.project)) {
+      log.warn(`${name}: ${reading.project} is not among the projects`)
+      return { outcome: 'forbidden', body: { error: 'this project is not listened to' } }
     }
+    if (reading.pipeline?.event) await follow(reading)
+    const wanted = routes.match(reading, delivery.now)
+    if (wanted.length === 0) return { outcome: 'ignored', body: { ignored: 'no route wants it' } }
+    return keep(name, identified, wanted, options)
   }
+
+  return async (entrance: Entrance, delivery: Delivery): Promise<Reply> => {
+    const { name } = entrance
+    const { outcome, body } = await take(entrance, delivery).catch((error) => failed(error))
+    metrics.delivery(name, outcome)
+    if (statuses[outcome] === 401) {
+      const told = refusals[outcome as Refusal]
+      log.warn(`${name}: a delivery was refused: ${told}`)
+      return { status: 401, body: { error: told } }
+    }
+    if (outcome === 'invalid') log.warn(`${name}: ${body?.error}`)
+    if (outcome === 'unavailable') log.error(`${name}: ${body?.fault}`)
+    return { status: statuses[outcome], body: { ...body, fault: undefined } }
+  }
+}
+
+interface Taken {
+  outcome: DeliveryOutcome
+  body?: Record<string, unknown>
+}
+
+const statuses: Record<DeliveryOutcome, Reply['status']> = {
+  ...{ accepted: 202, duplicate: 200, ignored: 200 },
+  ...{ missing: 401, wrong: 401, stale: 401, replayed: 401, forbidden: 403 },
+  ...{ invalid: 400, unavailable: 503 },
+}
+
+/** Stores what is wanted, and gives a ticket to each lane that nobody works on. */
+async function keep(
+  name: string,
+  { id, proof }: Identified,
+  wanted: readonly Wanted[],
+  { store, tickets, log }: ReceiveOptions,
+): Promise<Taken> {
+  const taken = await store.take({
+    delivery: `${name}\n${proof ?? id}`,
+    whose: proof === undefined ? '' : id,
+    wanted,
+  })
+  if (taken.answer === 'replayed') return { outcome: 'replayed' }
+  if (taken.answer === 'duplicate') return { outcome: 'duplicate', body: { duplicate: true } }
+  // It is stored. Should a ticket get lost, the sweep gives its lane another one.
+  const idle = new Set(taken.idle)
+  await tickets.add(wanted.filter((one) => idle.has(one.id))).catch((error: unknown) => {
+    log.warn(`giving out a ticket: ${toStepError(error).message}`)
+  })
+  for (const one of taken.superseded) log.info(`${one}: a newer event took its place`)
+  for (const one of wanted) log.info(`${one.id}: ${one.route} for ${describeFacts(one.facts)}`)
+  return { outcome: 'accepted', body: { events: wanted.map((one) => one.id) } }
+}
+
+/** The sender is told what is wrong with its payload, and nothing of what is wrong here. */
+function failed(thrown: unknown): Taken {
+  const { code, message } = toStepError(thrown)
+  if (code === 'INPUT_INVALID') return { outcome: 'invalid', body: { error: message } }
+  const fault = `a delivery could not be stored: ${message}`
+  return { outcome: 'unavailable', body: { error: 'it could not be stored; send it again', fault } }
 }
 
 function parseJson(body: Buffer): unknown {
