@@ -47,6 +47,8 @@ export interface EventFacts {
   title: string
   /** A page about it, http or https; else empty. */
   url: string
+  /** Of a push: what the ref pointed to before, and now; empty where it did not exist. */
+  push?: { before: string; after: string } | undefined
   /** Files that changed, for the routes' patterns; undefined: not known, or too many. */
   paths?: string[] | undefined
   /** Of a merge request, or of a comment on one: its number, and what was done to it. */

@@ -1,3 +1,4 @@
+import type { z } from 'zod'
 import { cancelled, describeCause, StepError, toStepError } from '../core/errors.ts'
 import { retryAfter } from '../core/retry.ts'
 
@@ -28,6 +29,8 @@ export interface CallAnswer {
   text: string
   /** The body as JSON; undefined when it is none. */
   json(): unknown
+  /** The body as JSON of this shape; INPUT_INVALID when whoever answers is not whom we mean. */
+  read<Schema extends z.ZodType>(schema: Schema): z.output<Schema>
 }
 
 const TIMEOUT = 20_000
@@ -51,7 +54,7 @@ export async function call(request: Call): Promise<CallAnswer> {
     const text = await readText(response)
     const allowed = request.allow?.includes(response.status) ?? false
     if (allowed || (response.status < 400 && response.status !== 0)) {
-      return { status: response.status, headers: response.headers, text, json: () => parse(text) }
+      return answerOf(request, response, text)
     }
     throw refused(request, response, text)
   } catch (error) {
@@ -59,6 +62,19 @@ export async function call(request: Call): Promise<CallAnswer> {
     if (signal.aborted) throw cancelled(signal)
     const why = late.aborted ? `no answer within ${timeout / 1000} s` : describeCause(error)
     throw fault(request, 'UNAVAILABLE', `${request.server} does not answer: ${why}`, error)
+  }
+}
+
+function answerOf(request: Call, { status, headers }: Response, text: string): CallAnswer {
+  const json = () => parse(text)
+  return {
+    ...{ status, headers, text, json },
+    read(schema) {
+      const result = schema.safeParse(json())
+      if (result.success) return result.data
+      const message = `the answer (${status}) is not one of ${request.server}`
+      throw fault(request, 'INPUT_INVALID', message, result.error)
+    },
   }
 }
 

@@ -1,5 +1,5 @@
 import type { Registry } from 'prom-client'
-import type { EventStore } from './queue/events.ts'
+import type { Records } from './queue/records.ts'
 
 /** What can become of a delivery. */
 export type DeliveryOutcome =
@@ -25,7 +25,7 @@ export interface Metrics {
   contentType: string
 }
 
-export async function createMetrics(store: EventStore): Promise<Metrics> {
+export async function createMetrics(records: Pick<Records, 'count' | 'oldest'>): Promise<Metrics> {
   const { Counter, Gauge, Histogram, Registry, collectDefaultMetrics } = await import('prom-client')
   const registry: Registry = new Registry()
   collectDefaultMetrics({ register: registry })
@@ -56,7 +56,7 @@ export async function createMetrics(store: EventStore): Promise<Metrics> {
     registers,
     async collect() {
       for (const state of ['waiting', 'running', 'dead'] as const) {
-        this.set({ state }, await store.count(state))
+        this.set({ state }, await records.count(state))
       }
     },
   })
@@ -65,7 +65,7 @@ export async function createMetrics(store: EventStore): Promise<Metrics> {
     help: 'For how long the oldest event waits',
     registers,
     async collect() {
-      const oldest = await store.oldest()
+      const oldest = await records.oldest()
       this.set(oldest === undefined ? 0 : Math.max(0, (Date.now() - oldest) / 1000))
     },
   })

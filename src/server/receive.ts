@@ -2,10 +2,10 @@ import { StepError, toStepError } from '../core/errors.ts'
 import type { Log } from '../core/log.ts'
 import type { EventFacts } from './event.ts'
 import type { DeliveryOutcome, Metrics } from './metrics.ts'
-import type { EventStore, Wanted } from './queue/events.ts'
+import type { Intake, Taking } from './queue/intake.ts'
 import type { Tickets } from './queue/tickets.ts'
 import type { Routes } from './routes.ts'
-import type { Delivery, Identified, Refusal, Source } from './sources/source.ts'
+import type { Delivery, Refusal, Source } from './sources/source.ts'
 
 /** What its sender is told. */
 export interface Reply {
@@ -14,13 +14,21 @@ export interface Reply {
 }
 
 export interface ReceiveOptions {
-  store: EventStore
+  intake: Intake
   tickets: Tickets
   routes: Routes
   metrics: Metrics
   log: Log
   /** What a pipeline that we started has come to. */
   follow(facts: EventFacts): Promise<void>
+  /** Sources that are asked for the pushes they could not deliver. */
+  caughtUp: ReadonlySet<string>
+}
+
+export interface Receiver {
+  deliver(entrance: Entrance, delivery: Delivery): Promise<Reply>
+  /** A push that its source tells of when asked; whether it was new. */
+  recover(facts: EventFacts, pushed: number): Promise<boolean>
 }
 
 /** A source, its name, and the projects it is believed about. */
@@ -41,8 +49,8 @@ const refusals: Record<Refusal, string> = {
  * Takes deliveries in: who sent it, what it says, who wants it; then it is stored, and only then
  * answered. What is done about it comes later.
  */
-export function createReceiver(options: ReceiveOptions) {
-  const { routes, metrics, log, follow } = options
+export function createReceiver(options: ReceiveOptions): Receiver {
+  const { routes, metrics, log, follow, caughtUp } = options
 
   const take = async (entrance: Entrance, delivery: Delivery): Promise<Taken> => {
     const { name, source, allows } = entrance
@@ -56,11 +64,17 @@ export function createReceiver(options: ReceiveOptions) {
     }
     if (reading.pipeline?.event) await follow(reading)
     const wanted = routes.match(reading, delivery.now)
-    if (wanted.length === 0) return { outcome: 'ignored', body: { ignored: 'no route wants it' } }
-    return keep(name, identified, wanted, options)
+    const key = caughtUp.has(name) ? pushKey(reading) : undefined
+    if (wanted.length === 0 && !key) return UNWANTED
+    const { id, proof } = identified
+    const whose = proof === undefined ? '' : id
+    return keep(
+      { delivery: `${name}\n${proof ?? id}`, whose, wanted, push: key ? { key } : undefined },
+      options,
+    )
   }
 
-  return async (entrance: Entrance, delivery: Delivery): Promise<Reply> => {
+  const deliver = async (entrance: Entrance, delivery: Delivery): Promise<Reply> => {
     const { name } = entrance
     const { outcome, body } = await take(entrance, delivery).catch((error) => failed(error))
     metrics.delivery(name, outcome)
@@ -73,12 +87,29 @@ export function createReceiver(options: ReceiveOptions) {
     if (outcome === 'unavailable') log.error(`${name}: ${body?.fault}`)
     return { status: statuses[outcome], body: { ...body, fault: undefined } }
   }
+
+  const recover = async (facts: EventFacts, pushed: number): Promise<boolean> => {
+    const key = pushKey(facts) ?? ''
+    const wanted = routes.match(facts, Date.now())
+    const delivery = `${facts.via}\n${key} ${pushed}`
+    const { outcome } = await keep({ delivery, whose: '', wanted, push: { key, pushed } }, options)
+    return outcome === 'accepted'
+  }
+
+  return { deliver, recover }
+}
+
+/** What a push is known by, however it is heard of; undefined for what is none. */
+export function pushKey({ via, kind, project, ref, push }: EventFacts): string | undefined {
+  return push && JSON.stringify([via, project, kind, ref, push.before, push.after])
 }
 
 interface Taken {
   outcome: DeliveryOutcome
   body?: Record<string, unknown>
 }
+
+const UNWANTED: Taken = { outcome: 'ignored', body: { ignored: 'no route wants it' } }
 
 const statuses: Record<DeliveryOutcome, Reply['status']> = {
   ...{ accepted: 202, duplicate: 200, ignored: 200 },
@@ -87,19 +118,12 @@ const statuses: Record<DeliveryOutcome, Reply['status']> = {
 }
 
 /** Stores what is wanted, and gives a ticket to each lane that nobody works on. */
-async function keep(
-  name: string,
-  { id, proof }: Identified,
-  wanted: readonly Wanted[],
-  { store, tickets, log }: ReceiveOptions,
-): Promise<Taken> {
-  const taken = await store.take({
-    delivery: `${name}\n${proof ?? id}`,
-    whose: proof === undefined ? '' : id,
-    wanted,
-  })
+async function keep(taking: Taking, { intake, tickets, log }: ReceiveOptions): Promise<Taken> {
+  const { wanted } = taking
+  const taken = await intake.take(taking)
   if (taken.answer === 'replayed') return { outcome: 'replayed' }
   if (taken.answer === 'duplicate') return { outcome: 'duplicate', body: { duplicate: true } }
+  if (wanted.length === 0) return UNWANTED
   // It is stored. Should a ticket get lost, the sweep gives its lane another one.
   const idle = new Set(taken.idle)
   await tickets.add(wanted.filter((one) => idle.has(one.id))).catch((error: unknown) => {

@@ -1,7 +1,9 @@
+import { randomBytes } from 'node:crypto'
 import { Minimatch } from 'minimatch'
 import type { EventFacts } from './event.ts'
-import { laneOf, newEventId, type Wanted } from './queue/events.ts'
+import type { Wanted } from './queue/intake.ts'
 import type { RouteSettings } from './settings.ts'
+import { sha256Hex } from './sources/source.ts'
 
 type Test = (text: string) => boolean
 
@@ -52,4 +54,16 @@ function compileRoute(route: RouteSettings): (facts: EventFacts) => boolean {
       (paths === undefined || facts.paths === undefined || facts.paths.some(paths))
     )
   }
+}
+
+/** Sorts by time of arrival; unguessable, as it is what marks a pipeline as ours. */
+function newEventId(now: number): string {
+  return `${now.toString(36).padStart(9, '0')}${randomBytes(6).toString('hex')}`
+}
+
+/** Of one route, and of one project and branch: what is done in the order it came in. */
+function laneOf(route: string, facts: EventFacts): string {
+  const { project, ref, kind } = facts
+  const what = [route, project, kind === 'tag' ? 'tag' : 'branch', ref]
+  return sha256Hex(JSON.stringify(what)).slice(0, 32)
 }

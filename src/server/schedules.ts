@@ -11,7 +11,7 @@ import { runCommand } from './effects/child.ts'
 import { commandVariables, type Workplace } from './effects/workplace.ts'
 import type { Feedback } from './feedback/feedback.ts'
 import type { Metrics } from './metrics.ts'
-import { keyPrefix } from './queue/events.ts'
+import { keyPrefix } from './queue/access.ts'
 
 /** What can be done at certain times, as a command line of crosscloud. */
 const commands = {

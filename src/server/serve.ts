@@ -3,7 +3,8 @@ import { describe, StepError, toStepError } from '../core/errors.ts'
 import type { Log } from '../core/log.ts'
 import type { Secrets } from '../core/secrets.ts'
 import { createApp } from './app.ts'
-import { startCatchUp } from './catch-up.ts'
+import { keepCatchingUp } from './catch-up/catch-up.ts'
+import { createFeeds } from './catch-up/feeds.ts'
 import { createEffects } from './effects/effects.ts'
 import { harmlessVariables, type Workplace } from './effects/workplace.ts'
 import {
@@ -16,20 +17,18 @@ import { createFollower } from './feedback/follow.ts'
 import { createNotifier } from './feedback/notify.ts'
 import { createStatusSetter } from './feedback/status.ts'
 import { createMetrics, type Metrics } from './metrics.ts'
+import { accessQueue, type QueueOptions } from './queue/access.ts'
 import { openQueueRedis, type QueueRedis, requirePersistence } from './queue/connection.ts'
-import {
-  createEventStore,
-  type EventStore,
-  type EventStoreOptions,
-  queueNames,
-} from './queue/events.ts'
+import { queueNames } from './queue/event-record.ts'
+import { type Intake, openIntake } from './queue/intake.ts'
+import { type Lanes, openLanes } from './queue/lanes.ts'
+import { openRecords, type Records } from './queue/records.ts'
 import { openTickets, startWorker, sweep, type Tickets } from './queue/tickets.ts'
-import { createReceiver } from './receive.ts'
+import { createReceiver, type Receiver } from './receive.ts'
 import type { Role } from './roles.ts'
 import { compileRoutes } from './routes.ts'
 import { startSchedules } from './schedules.ts'
 import { findRoute, type ServerSettings } from './settings.ts'
-import { namedProjects } from './settings-faults.ts'
 import { createEntrances } from './sources/entrances.ts'
 import { createLaneWork } from './work.ts'
 
@@ -66,8 +65,9 @@ export async function startServer(options: ServeOptions): Promise<Server> {
   try {
     const house = await openHouse(options, closing)
     if (role !== 'receive') await startWork(house, options, closing)
-    const url = await startListening(house, options, closing)
-    if (role !== 'work') startCatchingUp(house, options, closing)
+    const receiver = openReceiver(house, options)
+    const url = await startListening(house, receiver, options, closing)
+    if (role !== 'work') startCatchingUp(house, receiver, options, closing)
     return { url, close }
   } catch (error) {
     await close()
@@ -81,8 +81,10 @@ type Closing = (() => Promise<unknown> | unknown)[]
 /** What taking deliveries and working on events have in common. */
 interface House {
   redis: QueueRedis
-  storeOptions: EventStoreOptions
-  store: EventStore
+  options: QueueOptions
+  intake: Intake
+  records: Records
+  lanes: Lanes
   tickets: Tickets
   metrics: Metrics
   mail: FeedbackOptions
@@ -94,22 +96,24 @@ async function openHouse({ settings, log }: ServeOptions, closing: Closing): Pro
   const redis = await openQueueRedis(queue.redis, folder, log)
   closing.push(redis.close)
   await requirePersistence(redis, queue.volatile, log)
-  const storeOptions = { server: redis.name, ...queue }
-  const store = createEventStore(redis.quick, storeOptions)
+  const options = { server: redis.name, ...queue }
+  const quick = accessQueue(redis.quick, options)
+  const records = openRecords(quick)
   const tickets = await openTickets(redis.quick, queue.name)
   closing.push(tickets.close)
-  const metrics = await createMetrics(store)
+  const metrics = await createMetrics(records)
   const notifiers = Object.fromEntries(
     Object.entries(settings.notify).map(([name, one]) => [name, createNotifier(name, one)]),
   )
   const mail = { client: redis.quick, name: queue.name, notifiers }
   const feedback = await openFeedback(mail)
   closing.push(feedback.close)
-  return { redis, storeOptions, store, tickets, metrics, mail, feedback }
+  const kept = { intake: openIntake(quick), records, lanes: openLanes(quick) }
+  return { redis, options, ...kept, tickets, metrics, mail, feedback }
 }
 
 async function startWork(
-  { redis, storeOptions, store, tickets, metrics, mail }: House,
+  { redis, options, lanes, tickets, metrics, mail }: House,
   { settings, program, variables, log, secrets }: ServeOptions,
   closing: Closing,
 ): Promise<void> {
@@ -126,7 +130,7 @@ async function startWork(
   const work = createLaneWork({
     ...{ ...common, stopping: stopping.signal, feedback },
     effectOf: createEffects(settings, place),
-    store: createEventStore(client, storeOptions),
+    lanes: openLanes(accessQueue(client, options)),
     findRoute: (name) => findRoute(settings, name),
   })
   const { name, takeover } = queue
@@ -137,7 +141,7 @@ async function startWork(
     startPostman({ ...mail, ...common, client, setStatus: createStatusSetter(settings) }),
     startSchedules({ ...common, client, name, schedules, place, feedback }),
   ])
-  const sweeper = startSweeper(store, tickets, log)
+  const sweeper = startSweeper(lanes, tickets, log)
   closing.push(async () => {
     clearInterval(sweeper)
     stopping.abort(stopped())
@@ -149,9 +153,9 @@ async function startWork(
 
 const SWEEP_EVERY = 30_000
 
-function startSweeper(store: EventStore, tickets: Tickets, log: Log): NodeJS.Timeout {
+function startSweeper(lanes: Lanes, tickets: Tickets, log: Log): NodeJS.Timeout {
   const look = () =>
-    sweep(store, tickets).then(
+    sweep(lanes, tickets).then(
       (added) => added > 0 && log.debug(`${added} lanes got a new ticket`),
       (error: unknown) => log.debug(`sweeping: ${toStepError(error).message}`),
     )
@@ -159,17 +163,25 @@ function startSweeper(store: EventStore, tickets: Tickets, log: Log): NodeJS.Tim
   return setInterval(look, SWEEP_EVERY)
 }
 
+function openReceiver(
+  { intake, records, tickets, metrics, feedback }: House,
+  { settings, log }: ServeOptions,
+): Receiver {
+  return createReceiver({
+    ...{ intake, tickets, metrics, log, routes: compileRoutes(settings.routes) },
+    follow: createFollower(records, feedback, settings),
+    caughtUp: new Set(createFeeds(settings).map(({ source }) => source)),
+  })
+}
+
 async function startListening(
-  { redis, store, tickets, metrics, feedback }: House,
+  { redis, metrics }: House,
+  receiver: Receiver,
   { settings, role, log }: ServeOptions,
   closing: Closing,
 ): Promise<string> {
-  const receive = createReceiver({
-    ...{ store, tickets, metrics, log, routes: compileRoutes(settings.routes) },
-    follow: createFollower(store, feedback, settings),
-  })
   const app = await createApp({
-    ...{ settings, receive, metrics, log },
+    ...{ settings, receive: receiver.deliver, metrics, log },
     entrances: role === 'work' ? [] : createEntrances(settings),
     faults: async () => (redis.quick.status === 'ready' ? [] : [`${redis.name} does not answer`]),
   })
@@ -178,20 +190,21 @@ async function startListening(
 }
 
 function startCatchingUp(
-  { redis }: House,
-  { settings: { gitlab, queue }, log }: ServeOptions,
+  { redis, intake }: House,
+  { recover }: Receiver,
+  { settings, log }: ServeOptions,
   closing: Closing,
 ): void {
-  if (!gitlab?.['catch-up'] || gitlab.token === undefined) return
-  const { url, token } = gitlab
+  const feeds = createFeeds(settings)
+  if (feeds.length === 0) return
   const stop = new AbortController()
-  const end = startCatchUp({
-    ...{ gitlab: { url, token }, projects: namedProjects(gitlab), log, signal: stop.signal },
-    ...{ client: redis.quick, name: queue.name },
+  const over = keepCatchingUp({
+    ...{ feeds, recover, heard: intake.heard, log, signal: stop.signal },
+    ...{ client: redis.quick, name: settings.queue.name },
   })
   closing.push(() => {
-    end()
     stop.abort(stopped())
+    return over
   })
 }
 

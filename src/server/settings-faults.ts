@@ -40,7 +40,8 @@ export function findFaults(all: Parts): Fault[] {
       .map((name) => ({ path: [...path, 'notify'], message: `"${name}" is not under notify` }))
   return [
     ...noSource(all),
-    ...catchUpFaults(all),
+    ...catchUpFaults('gitlab', all.gitlab),
+    ...catchUpFaults('github', all.github),
     ...Object.keys(all.generic)
       .filter((name) => (sourceKinds as readonly string[]).includes(name))
       .map((name) => ({ path: ['generic', name], message: 'is the name of another source' })),
@@ -56,20 +57,14 @@ export function findFaults(all: Parts): Fault[] {
   ]
 }
 
-function catchUpFaults({ gitlab: one }: Parts): Fault[] {
+function catchUpFaults(name: 'gitlab' | 'github', one: Platform | undefined): Fault[] {
   if (!one?.['catch-up']) return []
-  const path = ['gitlab', 'catch-up']
-  return [
-    ...(one.token === undefined ? [{ path, message: 'needs gitlab.token' }] : []),
-    ...(namedProjects(one).length === 0
-      ? [
-          {
-            path,
-            message: 'needs whole names under gitlab.projects: patterns cannot be asked about',
-          },
-        ]
-      : []),
+  const unnamed = `needs whole names under ${name}.projects: patterns cannot be asked about`
+  const messages = [
+    ...(one.token === undefined ? [`needs ${name}.token`] : []),
+    ...(namedProjects(one).length === 0 ? [unnamed] : []),
   ]
+  return messages.map((message) => ({ path: [name, 'catch-up'], message }))
 }
 
 function noSource({ gitlab: a, github: b, harbor: c, generic: more, schedules }: Parts): Fault[] {

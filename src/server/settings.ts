@@ -40,7 +40,7 @@ const gitlab = z.strictObject({
   'catch-up': z
     .boolean()
     .default(false)
-    .describe('Whether GitLab is asked to send again what came while all servers were down'),
+    .describe('Whether GitLab is asked for pushes that it could not deliver'),
 })
 
 const github = z.strictObject({
@@ -54,6 +54,10 @@ const github = z.strictObject({
     .min(1)
     .optional()
     .describe('Token that may dispatch workflows and set statuses'),
+  'catch-up': z
+    .boolean()
+    .default(false)
+    .describe('Whether GitHub is asked for pushes to branches that it could not deliver'),
 })
 const harbor = z.strictObject({ secrets, projects })
 const generic = genericHow

@@ -5,13 +5,13 @@ import { retryAfter } from '../core/retry.ts'
 import type { Effect, Outcome } from './effects/effect.ts'
 import type { Feedback } from './feedback/feedback.ts'
 import type { Metrics } from './metrics.ts'
-import type { EventStore, Owner, Turn } from './queue/events.ts'
+import type { Lanes, Owner, Turn } from './queue/lanes.ts'
 import type { Later, Ticket } from './queue/tickets.ts'
 import { describeFacts } from './receive.ts'
 import type { RouteSettings } from './settings.ts'
 
 export interface WorkOptions {
-  store: EventStore
+  lanes: Lanes
   /** INPUT_INVALID when there is no such route any more. */
   findRoute(name: string): RouteSettings
   /** Undefined for a route that only tells people. */
@@ -32,22 +32,22 @@ type Running = Extract<Turn, { do: 'run' }>
  * tried again keeps its place, and those behind it wait.
  */
 export function createLaneWork(options: WorkOptions): (ticket: Ticket) => Promise<Later> {
-  const { store, stopping } = options
+  const { lanes, stopping } = options
   return async ({ id: ticket, lane }) => {
     const owner: Owner = { lane, ticket, run: randomBytes(8).toString('hex') }
-    let turn: Turn | { do: 'lost' } = await store.claim(owner)
+    let turn: Turn | { do: 'lost' } = await lanes.claim(owner)
     while (turn.do === 'run') {
       // Another server takes the ticket.
-      if (stopping.aborted) return giveBack(turn, owner, store)
+      if (stopping.aborted) return giveBack(turn, owner, lanes)
       turn = await takeTurn(turn, owner, options)
     }
     return turn.do === 'wait' ? turn.until : undefined
   }
 }
 
-async function giveBack({ id }: Running, owner: Owner, store: EventStore): Promise<Later> {
+async function giveBack({ id }: Running, owner: Owner, lanes: Lanes): Promise<Later> {
   const now = Date.now()
-  await store.postpone(owner, id, now, '', false)
+  await lanes.postpone(owner, id, now, '', false)
   return now
 }
 
@@ -56,18 +56,18 @@ async function takeTurn(
   owner: Owner,
   options: WorkOptions,
 ): Promise<Turn | { do: 'lost' }> {
-  const { store, metrics, log } = options
+  const { lanes, metrics, log } = options
   const { id } = turn
   const started = Date.now()
   const ended = await attempt(turn, started, options)
   if ('until' in ended) {
     const { until, error, counts } = ended
-    await store.postpone(owner, id, until, error, counts)
+    await lanes.postpone(owner, id, until, error, counts)
     if (counts) metrics.event(turn.route, 'retried')
     return { do: 'wait', until }
   }
   const { state, text, url = '', error } = ended
-  const next = await store.finish(owner, id, { state, text, url, error })
+  const next = await lanes.finish(owner, id, { state, text, url, error })
   if (next.do === 'lost') {
     log.warn(`${id}: another worker took it over meanwhile`)
     return next

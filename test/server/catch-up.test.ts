@@ -1,100 +1,190 @@
 import { setTimeout as sleep } from 'node:timers/promises'
 import t from 'tap'
-import { type DeliveryLog, missed } from '../../src/server/catch-up.ts'
-import { DELIVERY_TOKEN, startDeliveryGitlab } from '../support/delivery-gitlab.ts'
+import { DELIVERY_TOKEN, type Push, startDeliveryGitlab } from '../support/delivery-gitlab.ts'
+import { GITHUB_TOKEN, startGithub } from '../support/github-server.ts'
 import { missingProgram } from '../support/server.ts'
-import { fixture } from '../support/signatures.ts'
-import { deliver, startQueueRedis, startWebhookServer } from '../support/webhook-server.ts'
+import { fixture, githubHeaders } from '../support/signatures.ts'
+import { until } from '../support/until.ts'
+import {
+  deliver,
+  startQueueRedis,
+  startWebhookServer,
+  type WebhookServer,
+} from '../support/webhook-server.ts'
 
 const SECRET = 'a-secret-of-the-test-1'
 const skip = missingProgram('redis-server', 'redis-cli')
+const MINUTES = 60_000
 
-const logOf = (id: number, response_status: string, branch: string, trigger = 'push_hooks') => {
-  return { id, trigger, response_status, request_data: { ref: `refs/heads/${branch}` } }
+/** `a1` → a1a1…: a commit of a test. */
+const sha = (name: string) => name.padEnd(40, name)
+const pushed = (branch: string, before: string, after: string, age = 10 * MINUTES): Push => {
+  const of = (name: string) => (name === '' ? null : sha(name))
+  return { branch, before: of(before), after: of(after), age }
 }
 
-t.test('what was missed', async (t) => {
-  const cases: [string, DeliveryLog[], number[]][] = [
-    [
-      'oldest first',
-      [logOf(3, '503', 'b'), logOf(2, 'internal error', 'a'), logOf(1, '500', 'a')],
-      [1, 2, 3],
-    ],
-    ['not what came through', [logOf(2, '202', 'a'), logOf(1, '200', 'b')], []],
-    [
-      'nothing older than what came through',
-      [logOf(3, '503', 'a'), logOf(2, '202', 'a'), logOf(1, '503', 'a')],
-      [3],
-    ],
-    ['branches by themselves', [logOf(2, '202', 'a'), logOf(1, '503', 'b')], [1]],
-    ['not what we refused', [logOf(1, '401', 'a')], []],
-    [
-      'only pushes',
-      [logOf(1, '503', 'a', 'note_hooks'), logOf(2, '503', 'a', 'tag_push_hooks')],
-      [2],
-    ],
-    ['no payload', [{ id: 1, trigger: 'push_hooks', response_status: '503' }], []],
+t.test('what GitLab could not deliver is asked for', { skip }, async (t) => {
+  const redis = await startQueueRedis(t)
+  const gitlab = await startDeliveryGitlab(t)
+  gitlab.hooks = [
+    { id: 1, url: 'https://other.example.com/hook', alert_status: 'disabled' },
+    { id: 2, url: 'https://h.example.com/webhooks/gitlab', alert_status: 'temporarily_disabled' },
+    { id: 3, url: 'https://h.example.com/webhooks/gitlab', alert_status: 'executable' },
   ]
-  for (const [name, logs, ids] of cases) t.strictSame(missed(logs), ids, name)
+  gitlab.pushes = [pushed('main', '00', '01', 2000 * MINUTES)]
+  const server = await startWebhookServer(t, {
+    queue: { redis: redis.url },
+    gitlab: {
+      ...{ secrets: [SECRET], projects: ['team/webapi', 'others/*'], 'catch-up': true },
+      ...{ url: gitlab.url, token: DELIVERY_TOKEN },
+    },
+    routes: [
+      {
+        ...{ name: 'a', source: 'gitlab', on: ['push', 'tag'], paths: ['src/**'] },
+        pipeline: { variables: { C: '{{short commit}}', T: '{{title}}', BY: '{{by}}' } },
+      },
+    ],
+  })
+  let key = 0
+  const hook = (branch: string, before: string, after: string, file = 'src/a.java') => {
+    const commits = [{ id: sha(after), title: 'a push', modified: [file] }]
+    const body = {
+      ...{
+        ...fixture('gitlab/push'),
+        ref: `refs/heads/${branch}`,
+        commits,
+        total_commits_count: 1,
+      },
+      ...{ before: sha(before), after: sha(after), checkout_sha: sha(after) },
+    }
+    const headers = { 'x-gitlab-token': SECRET, 'idempotency-key': `k${++key}` }
+    return deliver(server.port, '/webhooks/gitlab', headers, JSON.stringify(body))
+  }
+  const listed = () => gitlab.requests.filter((one) => one === 'GET team/webapi events').length
+  const began = () => gitlab.pipelines.map(({ ref, variables }) => `${ref} ${variables.C}`)
+  const lookAgain = () => lookAgainAfter(server, redis, () => {})
+
+  t.ok(await until(() => gitlab.hooks[1]?.alert_status === 'executable'), 'it is woken')
+  t.equal(gitlab.hooks[0]?.alert_status, 'disabled', 'others are not ours')
+  t.equal(listed(), 1)
+  t.strictSame(began(), [], 'what was pushed before there was a server is not asked for')
+
+  t.equal((await hook('main', '01', '02')).status, 202)
+  t.match(await hook('docs', '01', '02', 'README'), { body: { ignored: 'no route wants it' } })
+  t.ok(await until(() => began().length === 1))
+  gitlab.pushes.push(pushed('main', '01', '02'), pushed('docs', '01', '02'))
+  await lookAgainAfter(server, redis, () => {
+    gitlab.pushes.push(
+      pushed('main', '02', '03'),
+      pushed('main', '03', '04'),
+      pushed('late', '01', '05'),
+      pushed('gone', '', '06'),
+      pushed('gone', '06', ''),
+      { ...pushed('v1', '', 'ff'), tag: true, after: `ffffffff${sha('7').slice(8)}` },
+      pushed('rewritten', '01', '08'),
+      pushed('young', '', '09', 1 * MINUTES),
+    )
+    gitlab.gone.add(sha('08'))
+  })
+  const wanted = ['main 030303030303', 'main 040404040404', 'late 050505050505', 'v1 000000007777']
+  t.ok(await until(() => began().length === 5), began().join('\n'))
+  t.strictSame(began().slice(1).sort(), wanted.sort())
+  const main = gitlab.pipelines.filter(({ ref }) => ref === 'main')
+  t.match(main.at(-1)?.variables, { C: '040404040404', T: `title of ${sha('04')}`, BY: 'li' })
+  t.match(server.running.output(), /team\/webapi: 4 of its pushes had not been delivered/)
+  t.match(server.running.output(), /0808080808, pushed to rewritten and never delivered, is gone/)
+
+  t.match(await hook('late', '01', '05'), { status: 200, body: { duplicate: true } }, 'it was late')
+  t.equal((await hook('late', '01', '05')).status, 202, 'somebody did the same once more')
+  t.ok(await until(() => began().length === 6))
+
+  // What came through is newer than what did not.
+  t.equal((await hook('main', '10', '11')).status, 202)
+  t.ok(await until(() => began().length === 7))
+  gitlab.pushes.push(
+    pushed('main', '04', '10', 9 * MINUTES),
+    pushed('main', '10', '11', 8 * MINUTES),
+  )
+  for (const push of gitlab.pushes) push.age += 5 * MINUTES
+  await lookAgain()
+  t.ok(await until(() => began().length === 8))
+  t.equal(began().at(-1), 'young 090909090909', 'it was young, and is not any more')
+  await lookAgain()
+  await sleep(500)
+  t.equal(began().length, 8, 'nothing twice')
 })
 
-t.test(
-  'pushes that came while no server was there are delivered after its start',
-  { skip },
-  async (t) => {
-    const redis = await startQueueRedis(t)
-    const gitlab = await startDeliveryGitlab(t)
-    const settings = {
-      queue: { redis: redis.url },
-      gitlab: {
-        ...{ secrets: [SECRET], projects: ['team/webapi'], 'catch-up': true },
-        ...{ url: gitlab.url, token: DELIVERY_TOKEN },
+/** Stops the server, does what is to happen meanwhile, and has it ask at once when it is back. */
+async function lookAgainAfter(
+  server: WebhookServer,
+  redis: { cli(...args: string[]): Promise<string> },
+  meanwhile: () => void,
+): Promise<void> {
+  await server.kill('SIGTERM')
+  meanwhile()
+  await redis.cli('del', '{crosscloud:crosscloud}:catch-up')
+  await server.start()
+}
+
+t.test('a GitLab that refuses is told of once, and holds nothing up', { skip }, async (t) => {
+  const redis = await startQueueRedis(t)
+  const gitlab = await startDeliveryGitlab(t)
+  gitlab.hooks = [{ id: 2, url: 'https://h/webhooks/gitlab', alert_status: 'disabled' }]
+  gitlab.faults.push(422)
+  const server = await startWebhookServer(t, {
+    queue: { redis: redis.url },
+    gitlab: {
+      ...{ secrets: [SECRET], projects: ['team/webapi', 'team/other'], 'catch-up': true },
+      ...{ url: gitlab.url, token: DELIVERY_TOKEN },
+    },
+    routes: [{ name: 'a', source: 'gitlab', pipeline: {} }],
+  })
+  t.ok(await until(() => gitlab.requests.includes('GET team/other events')))
+  await server.running.until('Press Test on its page')
+  t.match(server.running.output(), /GitLab has stopped the webhook after failures; .* answers 422/)
+  gitlab.down = true
+  await lookAgainAfter(server, redis, () => {})
+  await server.running.until('GitLab does not answer')
+  t.notMatch(server.running.output(), DELIVERY_TOKEN)
+})
+
+t.test('what GitHub could not deliver is asked for', { skip }, async (t) => {
+  const redis = await startQueueRedis(t)
+  const workflows = { 'deliver.yml': { inputs: ['commit', 'crosscloud_event_id'] } }
+  const github = await startGithub(t, { repository: 'team/webapi', workflows })
+  github.activity = [pushed('main', '00', '01')]
+  github.pageSize = 2
+  const server = await startWebhookServer(t, {
+    queue: { redis: redis.url },
+    github: {
+      ...{ secrets: [SECRET], projects: ['team/webapi'], 'catch-up': true },
+      ...{ url: github.url, token: GITHUB_TOKEN },
+    },
+    routes: [
+      {
+        ...{ name: 'a', source: 'github' },
+        workflow: { workflow: 'deliver.yml', inputs: { commit: '{{commit}}' } },
       },
-      routes: [{ name: 'a', source: 'gitlab', pipeline: { variables: { N: '{{title}}' } } }],
-    }
-    const bodyOf = (id: number) => {
-      const branch = id % 2 === 0 ? 'even' : 'odd'
-      const commits = [{ id: 'x', title: `${id}` }]
-      return { ...fixture('gitlab/push'), ref: `refs/heads/${branch}`, commits }
-    }
-    const ids = [24, 23, 22, 21, ...Array.from({ length: 19 }, (_, index) => 20 - index)]
-    gitlab.hooks = [
-      { id: 1, url: 'https://other.example.com/hook' },
-      { id: 2, url: 'https://hooks.example.com/webhooks/gitlab' },
-    ]
-    // Of both branches the last two got nothing; before them all was well.
-    gitlab.deliveries = ids.map((id) => {
-      const response_status = id > 20 ? 'internal error' : '202'
-      return { id, trigger: 'push_hooks', response_status, request_data: bodyOf(id) }
-    })
-    const asked: number[] = []
-    let port = 0
-    gitlab.resend = async (id) => {
-      asked.push(id)
-      const headers = { 'x-gitlab-token': SECRET, 'idempotency-key': `delivery-${id}` }
-      await deliver(port, '/webhooks/gitlab', headers, JSON.stringify(bodyOf(id)))
-    }
-    const server = await startWebhookServer(t, settings, {
-      beforeStart: (ours) => {
-        port = ours
-      },
-    })
-    for (let tries = 0; gitlab.pipelines.length < 4 && tries < 200; tries++) await sleep(50)
-    t.strictSame(asked, [21, 22, 23, 24])
-    const of = (branch: string) =>
-      gitlab.pipelines.filter(({ ref }) => ref === branch).map(({ variables }) => variables.N)
-    t.strictSame(
-      [of('odd'), of('even')],
-      [
-        ['21', '23'],
-        ['22', '24'],
-      ],
-      'in order',
+    ],
+  })
+  const began = () => github.runs.map(({ inputs }) => inputs.commit)
+  t.ok(await until(() => github.requests.some((one) => one.includes('/activity'))))
+  const body = JSON.stringify({
+    ...fixture('github/push'),
+    ...{ before: sha('01'), after: sha('02') },
+  })
+  const headers = githubHeaders('push', SECRET, body)
+  t.equal((await deliver(server.port, '/webhooks/github', headers, body)).status, 202)
+  t.ok(await until(() => began().length === 1))
+  await lookAgainAfter(server, redis, () => {
+    github.activity.push(
+      pushed('main', '01', '02'),
+      pushed('main', '02', '03'),
+      pushed('gone', '', '04'),
+      pushed('gone', '04', ''),
+      pushed('main', '03', '05'),
     )
-    await server.kill('SIGTERM')
-    await redis.cli('del', '{crosscloud:crosscloud}:catch-up')
-    await server.start()
-    await sleep(1000)
-    t.equal(asked.length, 4, 'GitLab is not asked twice')
-  },
-)
+  })
+  t.ok(await until(() => began().length === 3))
+  t.strictSame(began(), [sha('02'), sha('03'), sha('05')])
+})

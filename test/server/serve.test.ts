@@ -361,6 +361,14 @@ t.test('what it does not start with', { skip }, async (t) => {
       { queue, gitlab: { ...source, secrets: ['${NO_SUCH_VARIABLE}'] } },
       /variable NO_SUCH_VARIABLE is not set/,
     ],
+    [
+      { queue, gitlab: { ...source, 'catch-up': true } },
+      /gitlab.catch-up needs gitlab.token\n.*gitlab.catch-up needs whole names under gitlab.projects/,
+    ],
+    [
+      { queue, github: { ...source, token: 't', 'catch-up': true } },
+      /github.catch-up needs whole names under github.projects/,
+    ],
   ]
   for (const [settings, message] of wrong) {
     const { code, stderr } = await start(settings)

@@ -19,11 +19,13 @@ export interface DeliveryGitlab {
   /** Commit statuses as they were set: `STATE NAME URL`. */
   statuses: { project: string; commit: string; state: string; name: string; url: string }[]
   notes: { project: string; number: number; body: string }[]
-  /** Webhooks by project, and the log of their deliveries, newest first. */
-  hooks: { id: number; url: string }[]
-  deliveries: { id: number; trigger: string; response_status: string; request_data: Body }[]
-  /** Sends one of them again. */
-  resend: (id: number) => Promise<void>
+  hooks: { id: number; url: string; alert_status: string }[]
+  /** What was pushed, to any project, oldest first. */
+  pushes: Push[]
+  /** Commits that are gone. */
+  gone: Set<string>
+  /** Requests, `GET team/webapi events`, as they came. */
+  requests: string[]
   /** While it is down every connection is cut. */
   down: boolean
   /** Answers the next requests that change something so: a status, or `lost` when it was done. */
@@ -32,12 +34,21 @@ export interface DeliveryGitlab {
   delay: () => number
 }
 
+export interface Push {
+  branch: string
+  before: string | null
+  after: string | null
+  /** Milliseconds ago. */
+  age: number
+  tag?: boolean
+}
+
 export const DELIVERY_TOKEN = 'glpat-delivery-token-of-the-test'
 
 export async function startDeliveryGitlab(t: Pick<Test, 'teardown'>): Promise<DeliveryGitlab> {
   const gitlab: DeliveryGitlab = {
     ...{ url: '', pipelines: [], statuses: [], notes: [], down: false, faults: [] },
-    ...{ hooks: [], deliveries: [], resend: async () => {} },
+    ...{ hooks: [], pushes: [], gone: new Set(), requests: [] },
     delay: () => 0,
   }
   const server = createServer((request, response) => {
@@ -67,11 +78,7 @@ async function serve(gitlab: DeliveryGitlab, request: IncomingMessage, response:
   if (token !== DELIVERY_TOKEN) return answer(401, { message: '401 Unauthorized' })
   const fault = request.method === 'GET' ? undefined : gitlab.faults.shift()
   if (typeof fault === 'number') return answer(fault, { message: `${fault} no` })
-  const [, , what, , events, log] = parts
-  if (what === 'hooks' && events === 'events' && log !== undefined) {
-    if (fault === undefined) await gitlab.resend(Number(log))
-    return answer(201, {})
-  }
+  gitlab.requests.push([request.method, ...parts.slice(1)].join(' '))
   const done = carryOut(gitlab, request.method ?? 'GET', parts, url, body)
   if (fault === 'lost') return void request.socket.destroy()
   return answer(...done)
@@ -82,7 +89,7 @@ type Body = Record<string, unknown>
 function carryOut(
   gitlab: DeliveryGitlab,
   method: string,
-  [, project = '', what = '', key = '', more = '']: string[],
+  [, project = '', what = '', key = '', more = '', last = '']: string[],
   url: URL,
   body: Body,
 ): [number, unknown] {
@@ -104,11 +111,22 @@ function carryOut(
     const some = found.toReversed().slice((page - 1) * perPage, page * perPage)
     return [200, some.map((one) => view(gitlab, one))]
   }
-  if (what === 'hooks') {
-    if (more !== 'events') return [200, gitlab.hooks]
-    const page = Number(url.searchParams.get('page') ?? 1)
-    return [200, gitlab.deliveries.slice((page - 1) * 20, page * 20)]
+  if (what === 'events') return [200, listPushes(gitlab, url.searchParams)]
+  if (what === 'repository' && key === 'commits') {
+    if (gitlab.gone.has(more)) return [404, { message: '404 Commit Not Found' }]
+    // Of a tag object GitLab tells the commit.
+    const id = more.replace(/^f{8}/, '0'.repeat(8))
+    return [
+      200,
+      { id, title: `title of ${id}`, web_url: `${gitlab.url}/${project}/-/commit/${id}` },
+    ]
   }
+  if (what === 'hooks' && more === 'test' && last !== '') {
+    const hook = gitlab.hooks.find(({ id }) => String(id) === key)
+    if (hook) hook.alert_status = 'executable'
+    return hook ? [201, { message: '201 Created' }] : [404, { message: '404 Not found' }]
+  }
+  if (what === 'hooks') return [200, gitlab.hooks]
   if (what === 'statuses') {
     const { state, name, target_url } = body as Record<string, string>
     gitlab.statuses.push({
@@ -123,6 +141,20 @@ function carryOut(
     return [201, { id: gitlab.notes.length, body: body.body }]
   }
   return [404, { message: '404 Not Found' }]
+}
+
+function listPushes({ pushes }: DeliveryGitlab, query: URLSearchParams) {
+  const perPage = Number(query.get('per_page') ?? 20)
+  const page = Number(query.get('page') ?? 1)
+  const all = pushes.map(({ branch, before, after, age, tag }, index) => ({
+    ...{ id: index + 1, action_name: 'pushed to', author_username: 'li' },
+    created_at: new Date(Date.now() - age).toISOString(),
+    push_data: {
+      ...{ ref: branch, ref_type: tag ? 'tag' : 'branch', commit_from: before, commit_to: after },
+      ...{ action: after === null ? 'removed' : 'pushed', commit_count: 1 },
+    },
+  }))
+  return all.reverse().slice((page - 1) * perPage, page * perPage)
 }
 
 function start(

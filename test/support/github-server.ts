@@ -2,6 +2,7 @@ import { createServer, type IncomingMessage } from 'node:http'
 import type { AddressInfo } from 'node:net'
 import { text } from 'node:stream/consumers'
 import type { Test } from 'tap'
+import type { Push } from './delivery-gitlab.ts'
 
 export const GITHUB_TOKEN = 'ghp_a-very-secret-token'
 
@@ -29,6 +30,8 @@ export interface TestGithub {
   runs: Run[]
   statuses: { sha: string; body: Record<string, string> }[]
   comments: { id: number; issue: number; body: string }[]
+  /** What was pushed, oldest first. */
+  activity: Push[]
   /** `POST /repos/…`, as they came, encoded and with the query. */
   requests: string[]
   headers: IncomingMessage['headers'][]
@@ -53,7 +56,16 @@ export async function startGithub(
 ): Promise<TestGithub> {
   const { repository = 'acme/webapi', workflows = {}, refs = ['main'] } = options
   const github: TestGithub = {
-    ...{ url: '', runs: [], statuses: [], comments: [], requests: [], headers: [], next: [] },
+    ...{
+      url: '',
+      runs: [],
+      statuses: [],
+      comments: [],
+      activity: [],
+      requests: [],
+      headers: [],
+      next: [],
+    },
     ...{ details: 'told', lag: 0, pageSize: 100 },
   }
   const known = { repository, workflows, refs }
@@ -82,6 +94,11 @@ export async function startGithub(
     }
     if (`${path[1]}/${path[2]}` !== known.repository) return answer(404, { message: 'Not Found' })
     const ask = { method: request.method ?? 'GET', path: path.slice(3), query: url.searchParams }
+    if (path[3] === 'activity') {
+      const [pushes, next] = listActivity(github, url.searchParams)
+      if (next) response.setHeader('link', `<${github.url}/x?after=${next}>; rel="next"`)
+      return answer(200, pushes)
+    }
     const [status, value] = handle(github, known, {
       ...ask,
       body: body === '' ? {} : (JSON.parse(body) as Record<string, unknown>),
@@ -128,8 +145,26 @@ function handle(github: TestGithub, known: Known, asked: Asked): [number, unknow
     github.statuses.push({ sha: first ?? '', body: body as Record<string, string> })
     return [201, { id: 1 }]
   }
+  if (what === 'GET commits') {
+    const html_url = `https://github.example.com/${known.repository}/commit/${first}`
+    return [200, { sha: first, commit: { message: `title of ${first}\n\nmore` }, html_url }]
+  }
   if (room === 'issues') return comment(github, asked)
   return [404, { message: 'Not Found' }]
+}
+
+const NO_COMMIT = '0'.repeat(40)
+
+/** A page, newest first, and where the next one begins. */
+function listActivity({ activity, pageSize }: TestGithub, query: URLSearchParams) {
+  const all = activity.map(({ branch, before, after, age }, index) => ({
+    ...{ id: index + 1, ref: `refs/heads/${branch}`, actor: { login: 'li' } },
+    ...{ before: before ?? NO_COMMIT, after: after ?? NO_COMMIT, activity_type: 'push' },
+    timestamp: new Date(Date.now() - age).toISOString().replace(/\.\d+/, ''),
+  }))
+  const start = Number(query.get('after') ?? 0)
+  const end = start + pageSize
+  return [all.reverse().slice(start, end), end < all.length ? end : undefined] as const
 }
 
 function dispatch(

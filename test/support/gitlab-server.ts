@@ -214,8 +214,9 @@ export async function startPrism(
 }
 
 /**
- * The published file describes some answers as they are not: lists as one object, and numbers as
- * texts; and it leaves the list of users out. GitLab's documentation shows the real ones.
+ * The published file describes some answers as they are not: lists as one object, numbers as texts,
+ * 200 where 201 comes; a trigger's body as parts of the address, where every proxy's log would have
+ * the token; and it leaves the list of users out. GitLab's documentation shows the real ones.
  */
 async function correctedContract(): Promise<string> {
   const contract = parse(await readFile(CONTRACT, 'utf8'))
@@ -225,7 +226,7 @@ async function correctedContract(): Promise<string> {
     return name === undefined ? schema : definitions[name]
   }
   const wanted =
-    /^\/api\/v4\/(projects\/\{id\}(\/(environments|variables|hooks|resource_groups|protected_\w+)(\/|$).*)?$|groups\/\{id\}$)/
+    /^\/api\/v4\/(projects\/\{id\}(\/(environments|variables|hooks|resource_groups|protected_\w+|pipelines?|trigger|statuses|events|repository\/commits)(\/|$).*)?$|groups\/\{id\}$)/
   for (const path of Object.keys(paths)) if (!wanted.test(path)) delete paths[path]
   const variables = paths['/api/v4/projects/{id}/variables'].get.responses['200']
   variables.schema = { type: 'array', items: variables.schema }
@@ -235,7 +236,26 @@ async function correctedContract(): Promise<string> {
   const levels = tag.properties.create_access_levels
   tag.properties.create_access_levels = { type: 'array', items: levels }
   const hook = paths['/api/v4/projects/{id}/hooks'].get.responses['200'].schema
-  resolve(hook.items).properties.id = { type: 'integer' }
+  Object.assign(resolve(hook.items).properties, {
+    id: { type: 'integer' },
+    alert_status: { type: 'string' },
+  })
+  const events = paths['/api/v4/projects/{id}/events'].get.responses['200']
+  events.schema = { type: 'array', items: events.schema }
+  const { post: status } = paths['/api/v4/projects/{id}/statuses/{sha}']
+  status.responses = { ...status.responses, 201: status.responses['200'] }
+  const { post: trigger } = paths['/api/v4/projects/{id}/trigger/pipeline']
+  const text = { type: 'string' }
+  trigger.parameters = [
+    { in: 'path', name: 'id', ...text, required: true },
+    {
+      ...{ in: 'body', name: 'body', required: true },
+      schema: {
+        ...{ type: 'object', required: ['token', 'ref'] },
+        properties: { token: text, ref: text, variables: { type: 'object' } },
+      },
+    },
+  ]
   resolve(paths['/api/v4/groups/{id}'].get.responses['200'].schema).properties.id = {
     type: 'integer',
   }

@@ -1,6 +1,7 @@
 import { type Command, Option } from 'commander'
 import { StepError } from '../../core/errors.ts'
-import type { EventRecord, EventState, EventStore } from '../../server/queue/events.ts'
+import { type EventRecord, type EventState, states } from '../../server/queue/event-record.ts'
+import { type Records, unknownEvent } from '../../server/queue/records.ts'
 import type { Tickets } from '../../server/queue/tickets.ts'
 import type { Context } from '../../steps/step.ts'
 import { type Answer, addExample, type Perform } from '../command.ts'
@@ -30,7 +31,7 @@ export function addEventCommands(
   addDrop(group)
 }
 
-type EventWork = (store: EventStore, tickets: Tickets) => Promise<Answer>
+type EventWork = (records: Records, tickets: Tickets) => Promise<Answer>
 
 async function withEvents(
   options: ServerOption,
@@ -40,14 +41,15 @@ async function withEvents(
 ): Promise<Answer> {
   const { queue, folder } = await readServer(options, context, surroundings)
   const { openQueueRedis } = await import('../../server/queue/connection.ts')
-  const { createEventStore } = await import('../../server/queue/events.ts')
+  const { accessQueue } = await import('../../server/queue/access.ts')
+  const { openRecords } = await import('../../server/queue/records.ts')
   const { openTickets } = await import('../../server/queue/tickets.ts')
   const redis = await openQueueRedis(queue.redis, folder, context.log)
   try {
-    const store = createEventStore(redis.quick, { server: redis.name, ...queue })
+    const access = accessQueue(redis.quick, { server: redis.name, ...queue })
     const tickets = await openTickets(redis.quick, queue.name)
     try {
-      return await work(store, tickets)
+      return await work(openRecords(access), tickets)
     } finally {
       await tickets.close()
     }
@@ -56,14 +58,6 @@ async function withEvents(
   }
 }
 
-const states: readonly EventState[] = [
-  'waiting',
-  'running',
-  'done',
-  'dead',
-  'superseded',
-  'dropped',
-]
 const open: readonly EventState[] = ['dead', 'running', 'waiting']
 
 interface ListOptions extends ServerOption {
@@ -80,10 +74,10 @@ function addList(group: Group): void {
   addExample(command, 'events list --state dead')
   command.action(async (options: ListOptions) => {
     await group.perform(command, (context) =>
-      withEvents(options, context, group, async (store) => {
+      withEvents(options, context, group, async (records) => {
         const limit = readLimit(options.limit)
         const asked = options.state === undefined ? open : [options.state]
-        const pages = await Promise.all(asked.map((state) => store.list(state, limit)))
+        const pages = await Promise.all(asked.map((state) => records.list(state, limit)))
         const found = pages.flat()
         return { json: { events: found.map(toJson) }, text: listText(found) }
       }),
@@ -98,12 +92,10 @@ function addShow(group: Group): void {
   addExample(command, 'events show 0mij3k2a1b2c3d4e5f6a7')
   command.action(async (id: string, options: ServerOption) => {
     await group.perform(command, (context) =>
-      withEvents(options, context, group, async (store) => {
-        const event = await store.find(readId(id))
+      withEvents(options, context, group, async (records) => {
+        const event = await records.find(readId(id))
         if (event) return { json: toJson(event), text: showText(event) }
-        throw new StepError('NOT_FOUND', `there is no event ${id}`, {
-          hint: 'crosscloud events list shows those that are kept.',
-        })
+        throw unknownEvent(id)
       }),
     )
   })
@@ -125,12 +117,12 @@ function addRetry(group: Group): void {
   addExample(command, 'events retry --dead')
   command.action(async (ids: string[], options: RetryOptions) => {
     await group.perform(command, (context) =>
-      withEvents(options, context, group, async (store, tickets) => {
-        const dead = options.dead ? await store.list('dead', MOST) : []
+      withEvents(options, context, group, async (records, tickets) => {
+        const dead = options.dead ? await records.list('dead', MOST) : []
         const wanted = [...ids.map(readId), ...dead.map(({ id }) => id).reverse()]
         if (wanted.length === 0 && !options.dead) throw namesNone('retry')
         for (const id of wanted) {
-          const lane = await store.revive(id)
+          const lane = await records.revive(id)
           await tickets.add([{ ...lane, id: `${id}-${Date.now()}` }])
         }
         return {
@@ -156,9 +148,9 @@ function addDrop(group: Group): void {
   addExample(command, 'events drop 0mij3k2a1b2c3d4e5f6a7 --reason "released by hand"')
   command.action(async (ids: string[], options: DropOptions) => {
     await group.perform(command, (context) =>
-      withEvents(options, context, group, async (store) => {
+      withEvents(options, context, group, async (records) => {
         const why = `${context.actor.by} dropped it: ${options.reason}`
-        for (const id of ids.map(readId)) await store.drop(id, why)
+        for (const id of ids.map(readId)) await records.drop(id, why)
         return { json: { events: ids }, text: `${count(ids.length)} given up.` }
       }),
     )

@@ -1,5 +1,5 @@
 import type { EventFacts } from '../event.ts'
-import type { EventStore } from '../queue/events.ts'
+import type { Records } from '../queue/records.ts'
 import type { RouteSettings, ServerSettings } from '../settings.ts'
 import type { Feedback, Occasion } from './feedback.ts'
 
@@ -11,7 +11,7 @@ const ends: Readonly<Record<string, Occasion>> = {
 
 /** Tells what became of a pipeline or workflow that an event started: at its end comes an event. */
 export function createFollower(
-  store: EventStore,
+  records: Pick<Records, 'find'>,
   feedback: Feedback,
   settings: ServerSettings,
 ): (facts: EventFacts) => Promise<void> {
@@ -19,7 +19,7 @@ export function createFollower(
     const known = pipeline && Object.hasOwn(ends, pipeline.state)
     const occasion = known ? ends[pipeline.state] : undefined
     if (!pipeline || !occasion) return
-    const event = await store.find(pipeline.event)
+    const event = await records.find(pipeline.event)
     const route = settings.routes.find(({ name }) => name === event?.route)
     // Only of the project it was started in; anybody may write a variable of this name.
     if (!event || !route || startedIn(route, via, event.facts) !== project) return

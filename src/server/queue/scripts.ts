@@ -2,6 +2,7 @@
  * What must happen in Redis as one. Each script gets the prefix of all keys as KEYS[1]:
  *
  * - `seen:HASH`    a delivery that was taken: whose it was
+ * - `push:HASH`    a push that was heard of: `at`, and whether it had to be `asked` for
  * - `event:ID`     an event, as a hash
  * - `lane:LANE`    ids of the events of one route, project and branch that are not over, oldest first
  * - `owners`       lane → TICKET/RUN that works on it
@@ -40,17 +41,26 @@ end
 `
 
 /**
- * now, remember, delivery, whose, keep, then of each event: id, route, lane, queue, supersede, facts.
+ * now, remember, keep, delivery, whose, push ('' for none), since when it counts as heard of ('' when it
+ * was delivered), how long it is known, then of each event: id, route, lane, queue, supersede, facts.
  * A lane that has an owner needs no ticket: its owner looks once more before it lets go.
  */
 const accept = `
-local now, keep = ARGV[1], tonumber(ARGV[5])
-local seen = base .. 'seen:' .. ARGV[3]
+local now, keep = ARGV[1], tonumber(ARGV[3])
+local seen = base .. 'seen:' .. ARGV[4]
 local known = redis.call('GET', seen)
-if known then return {known == ARGV[4] and 'duplicate' or 'replayed'} end
-redis.call('SET', seen, ARGV[4], 'PX', ARGV[2])
+if known then return {known == ARGV[5] and 'duplicate' or 'replayed'} end
+redis.call('SET', seen, ARGV[5], 'PX', ARGV[2])
+if ARGV[6] ~= '' then
+  local push, since = base .. 'push:' .. ARGV[6], tonumber(ARGV[7])
+  local heard = redis.call('HMGET', push, 'at', 'asked')
+  if since and heard[1] and tonumber(heard[1]) >= since then return {'duplicate'} end
+  redis.call('HSET', push, 'at', now, 'asked', since and 1 or 0)
+  redis.call('PEXPIRE', push, ARGV[8])
+  if not since and heard[2] == '1' then return {'duplicate'} end
+end
 local superseded, idle = {}, {}
-for at = 6, #ARGV, 6 do
+for at = 9, #ARGV, 6 do
   local id, route, lane, queue = ARGV[at], ARGV[at + 1], ARGV[at + 2], ARGV[at + 3]
   if ARGV[at + 4] == '1' then
     for _, other in ipairs(redis.call('LRANGE', base .. 'lane:' .. lane, 0, -1)) do

@@ -1,7 +1,9 @@
 import type { Job, Queue, Worker } from 'bullmq'
 import type { Cluster, Redis } from 'ioredis'
 import type { Log } from '../../core/log.ts'
-import { type EventStore, keyPrefix, type QueueName, queueNames } from './events.ts'
+import { keyPrefix } from './access.ts'
+import { type QueueName, queueNames } from './event-record.ts'
+import type { Lanes } from './lanes.ts'
 
 /**
  * A ticket says that a lane has something to do; the events themselves are in the event store. For
@@ -93,13 +95,13 @@ export async function startWorker(options: WorkerOptions): Promise<Worker> {
 }
 
 /** Lanes that wait although nobody has a ticket for them get one: a crash may lose any ticket. */
-export async function sweep(store: EventStore, tickets: Tickets): Promise<number> {
+export async function sweep(lanes: Lanes, tickets: Tickets): Promise<number> {
   let added = 0
-  for await (const { lane, owner, queue } of store.lanes()) {
+  for await (const { lane, owner, queue } of lanes.busy()) {
     if (owner !== undefined) {
       const ticket = owner.slice(0, owner.lastIndexOf('/'))
       if (await tickets.isAlive(queue, ticket)) continue
-      if (!(await store.disown(lane, owner))) continue
+      if (!(await lanes.disown(lane, owner))) continue
     }
     await tickets.add([{ id: `sweep-${lane}`, lane, queue }])
     added++

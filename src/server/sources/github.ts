@@ -3,10 +3,12 @@ import { z } from 'zod'
 import {
   anySignature,
   changedPaths,
+  commitOrNone,
   commitSha,
   type Delivery,
   firstLine,
   header,
+  isNoCommit,
   pageUrl,
   payloadText,
   projectPath,
@@ -55,6 +57,7 @@ const pushEvent = z.object({
   repository,
   sender: sender.optional(),
   ref: z.string().max(300),
+  before: commitSha,
   after: commitSha,
   created: z.boolean().optional(),
   deleted: z.boolean().optional(),
@@ -71,7 +74,7 @@ function readPush(payload: unknown): Reading {
   const push = readPayload(pushEvent, payload)
   const [, kind, name] = /^refs\/(heads|tags)\/(.+)$/s.exec(push.ref) ?? []
   if (kind === undefined) return { ignored: 'the ref is no branch and no tag' }
-  if (push.deleted || /^0+$/.test(push.after)) {
+  if (push.deleted || isNoCommit(push.after)) {
     return { ignored: 'the branch or tag was deleted' }
   }
   return {
@@ -83,6 +86,7 @@ function readPush(payload: unknown): Reading {
     by: push.sender?.login ?? '',
     title: push.head_commit?.message ?? '',
     url: push.compare || push.compare_url || (push.repository.html_url ?? ''),
+    push: { before: commitOrNone(push.before), after: push.after },
     paths: pathsOf(push),
   }
 }

@@ -5,6 +5,7 @@ import {
   anySecret,
   changedPaths,
   checkStandardSignature,
+  commitOrNone,
   commitSha,
   type Delivery,
   firstLine,
@@ -101,6 +102,7 @@ function readPush(payload: unknown): Reading {
     by: push.user_username ?? '',
     title: last?.title ?? last?.message ?? push.message ?? '',
     url: last?.url || (push.project.web_url ?? ''),
+    push: { before: commitOrNone(push.before), after: push.after },
     paths: pathsOf(push),
   }
 }

@@ -147,6 +147,10 @@ export const commitSha = z.string().regex(/^(?:[0-9a-f]{40}|[0-9a-f]{64})$/, 'is
 /** git's way to say that there is none: the branch was made, or deleted. */
 export const isNoCommit = (sha: string): boolean => /^0+$/.test(sha)
 
+/** The SHA, or nothing where git says that there is none. */
+export const commitOrNone = (sha: string | null | undefined): string =>
+  sha && !isNoCommit(sha) ? sha : ''
+
 /** Reads what we need of a payload; INPUT_INVALID names what is missing or not as it must be. */
 export function readPayload<Schema extends z.ZodType>(
   schema: Schema,
