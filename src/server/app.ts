@@ -1,12 +1,11 @@
-import { readFile } from 'node:fs/promises'
-import { resolve } from 'node:path'
+import type { Server } from 'node:https'
 import type { FastifyInstance, FastifyReply, FastifyRequest } from 'fastify'
-import { explain } from '../core/errors.ts'
 import type { Log } from '../core/log.ts'
 import type { Metrics } from './metrics.ts'
 import type { Entrance, Reply } from './receive.ts'
 import type { ServerSettings } from './settings.ts'
 import { type Delivery, header, sameSecret } from './sources/source.ts'
+import { followRenewal, readTls } from './tls.ts'
 
 export interface AppOptions {
   settings: ServerSettings
@@ -24,10 +23,18 @@ const REQUEST_TIMEOUT = 10_000
 
 /** The addresses that crosscloud answers at. Secrets and bodies are never logged. */
 export async function createApp(options: AppOptions): Promise<FastifyInstance> {
-  const { settings, metrics, log } = options
-  const { body, proxies, tls, rate } = settings.listen
+  const app = await openApp(options)
+  answerFaults(app, options.log)
+  await addWebhooks(app, options)
+  addHealth(app, options)
+  return app
+}
+
+async function openApp({ settings, log }: AppOptions): Promise<FastifyInstance> {
+  const { folder, listen } = settings
+  const { body, proxies, tls: files } = listen
   const { default: fastify } = await import('fastify')
-  const { default: rateLimit } = await import('@fastify/rate-limit')
+  const pair = files && (await readTls(files, folder))
   const app = fastify({
     bodyLimit: body,
     requestTimeout: REQUEST_TIMEOUT,
@@ -35,13 +42,16 @@ export async function createApp(options: AppOptions): Promise<FastifyInstance> {
     trustProxy: proxies.length > 0 ? [...proxies] : false,
     forceCloseConnections: 'idle',
     logger: false,
-    ...(tls && { https: await readTls(tls, settings.folder) }),
+    ...(pair && { https: pair }),
   }) as unknown as FastifyInstance
-  // A signature is over the bytes as they came.
-  app.removeAllContentTypeParsers()
-  app.addContentTypeParser('*', { parseAs: 'buffer' }, (_request, content, done) =>
-    done(null, content),
-  )
+  if (files && pair) {
+    const end = followRenewal(app.server as Server, { pair, files, folder, log })
+    app.addHook('onClose', async () => end())
+  }
+  return app
+}
+
+function answerFaults(app: FastifyInstance, log: Log): void {
   app.setErrorHandler((error: { statusCode?: number; message: string }, _request, reply) => {
     const status = error.statusCode ?? 500
     if (status < 500) return reply.code(status).send({ error: error.message })
@@ -49,38 +59,46 @@ export async function createApp(options: AppOptions): Promise<FastifyInstance> {
     return reply.code(500).send({ error: 'a fault of the server; its log tells more' })
   })
   app.setNotFoundHandler((_request, reply) => reply.code(404).send({ error: 'nothing is here' }))
+}
+
+const fixed = new Set(['gitlab', 'github', 'harbor'])
+
+async function addWebhooks(
+  app: FastifyInstance,
+  { settings, entrances, receive }: AppOptions,
+): Promise<void> {
+  // A signature is over the bytes as they came.
+  app.removeAllContentTypeParsers()
+  app.addContentTypeParser('*', { parseAs: 'buffer' }, (_request, content, done) =>
+    done(null, content),
+  )
+  const { default: rateLimit } = await import('@fastify/rate-limit')
   await app.register(rateLimit, { global: false, cache: 10_000 })
-  for (const entrance of options.entrances) {
+  const config = { rateLimit: { max: settings.listen.rate, timeWindow: 1000 } }
+  for (const entrance of entrances) {
     const path = fixed.has(entrance.name) ? entrance.name : `generic/${entrance.name}`
-    const config = { rateLimit: { max: rate, timeWindow: 1000 } }
     app.post(`/webhooks/${path}`, { config }, async (request, reply) => {
       const content = Buffer.isBuffer(request.body) ? request.body : Buffer.alloc(0)
       const delivery = { headers: request.headers, body: content, now: Date.now() }
-      const answer = await options.receive(entrance, delivery)
+      const answer = await receive(entrance, delivery)
       if (answer.status === 503) reply.header('retry-after', '5')
       return reply.code(answer.status).send(answer.body)
     })
   }
+}
+
+function addHealth(app: FastifyInstance, { settings, faults, metrics }: AppOptions): void {
   app.get('/healthz', async () => ({ status: 'alive' }))
   app.get('/readyz', async (_request, reply) => {
-    const faults = await options.faults()
-    return reply.code(faults.length > 0 ? 503 : 200).send({ ready: faults.length === 0, faults })
+    const found = await faults()
+    return reply
+      .code(found.length > 0 ? 503 : 200)
+      .send({ ready: found.length === 0, faults: found })
   })
   app.get('/metrics', async (request, reply) => {
     if (!mayRead(request, settings.metrics?.token)) return forbid(reply)
     return reply.type(metrics.contentType).send(await metrics.text())
   })
-  return app
-}
-
-const fixed = new Set(['gitlab', 'github', 'harbor'])
-
-async function readTls({ cert, key }: { cert: string; key: string }, folder: string) {
-  const read = (path: string) =>
-    readFile(resolve(folder, path)).catch((error: unknown) => {
-      throw explain(`reading ${path} of listen.tls`, error)
-    })
-  return { cert: await read(cert), key: await read(key), minVersion: 'TLSv1.2' as const }
 }
 
 const LOCAL = /^(?:::ffff:)?127\.|^::1$/

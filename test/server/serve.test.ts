@@ -1,4 +1,4 @@
-import { readFile, writeFile } from 'node:fs/promises'
+import { copyFile, readFile, writeFile } from 'node:fs/promises'
 import { request } from 'node:https'
 import { join } from 'node:path'
 import { setTimeout as sleep } from 'node:timers/promises'
@@ -284,7 +284,7 @@ t.test('TLS, and what a proxy says of the client', { skip }, async (t) => {
     listen: { host: '127.0.0.1', port, tls, rate: 5, proxies: ['127.0.0.0/8'] },
   })
   t.match(server.running.output(), `listening on https://127.0.0.1:${port}`)
-  const ca = await readFile(join(folder, 'ca.pem'))
+  let ca = await readFile(join(folder, 'ca.pem'))
   const ask = (path: string, method: string, headers: Record<string, string> = {}) =>
     new Promise<number | undefined>((resolve, reject) => {
       const options = { host: '127.0.0.1', port, path, method, headers, ca, agent: false as const }
@@ -303,6 +303,17 @@ t.test('TLS, and what a proxy says of the client', { skip }, async (t) => {
   const one = await Promise.all(Array.from({ length: 20 }, () => from('192.0.2.1')))
   t.ok(one.includes(429))
   t.equal(await from('192.0.2.2'), 401, 'another client is not held up')
+
+  const renewed = join(await temporaryFolder(t), 'tls')
+  await makeCertificates(renewed)
+  await copyFile(join(renewed, 'server.pem'), tls.cert)
+  await server.running.until('the old certificate is still used')
+  t.equal(await ask('/readyz', 'GET'), 200, 'half of the new one is none')
+  await copyFile(join(renewed, 'server-key.pem'), tls.key)
+  await server.running.until('the new certificate is used')
+  await t.rejects(ask('/readyz', 'GET'), { code: 'UNABLE_TO_VERIFY_LEAF_SIGNATURE' })
+  ca = await readFile(join(renewed, 'ca.pem'))
+  t.equal(await ask('/readyz', 'GET'), 200)
 })
 
 t.test('what it does not start with', { skip }, async (t) => {
@@ -366,6 +377,13 @@ t.test('what it does not start with', { skip }, async (t) => {
       /gitlab.catch-up needs gitlab.token\n.*gitlab.catch-up needs whole names under gitlab.projects/,
     ],
     [
+      {
+        ...{ queue, gitlab: source },
+        listen: { tls: { cert: 'crosscloud.server.yml', key: 'crosscloud.server.yml' } },
+      },
+      /listen.tls: crosscloud.server.yml and crosscloud.server.yml: /,
+    ],
+    [
       { queue, github: { ...source, token: 't', 'catch-up': true } },
       /github.catch-up needs whole names under github.projects/,
     ],
@@ -375,6 +393,10 @@ t.test('what it does not start with', { skip }, async (t) => {
     t.match(stderr, message)
     t.equal(code, 2, String(message))
   }
+  const tls = { cert: 'no.pem', key: 'no.pem' }
+  t.match(await start({ queue, gitlab: source, listen: { tls } }), {
+    ...{ code: 1, stderr: /reading no.pem of listen.tls/ },
+  })
   t.match(await start({ queue, gitlab: source }, '--check'), {
     code: 0,
     stdout: /webhooks\/gitlab/,

@@ -60,10 +60,20 @@ export async function startRedis(
 }
 
 /** One master, one replica and one Sentinel that names another master a second after it died. */
-export async function startSentinel(t: Pick<Test, 'teardown'>) {
-  const master = await startRedis(t)
+export async function startSentinel(
+  t: Pick<Test, 'teardown'>,
+  { flags = [] }: { flags?: readonly string[] } = {},
+) {
+  const master = await startRedis(t, { flags })
   const replica = await startRedis(t, {
-    flags: ['--replicaof', '127.0.0.1', `${master.port}`, '--repl-diskless-sync-delay', '0'],
+    flags: [
+      ...flags,
+      '--replicaof',
+      '127.0.0.1',
+      `${master.port}`,
+      '--repl-diskless-sync-delay',
+      '0',
+    ],
   })
   const { folder, remove } = await serverFolder('sentinel')
   t.teardown(remove)
@@ -98,9 +108,12 @@ export async function startSentinel(t: Pick<Test, 'teardown'>) {
 }
 
 /** Three masters that share the slots. */
-export async function startCluster(t: Pick<Test, 'teardown'>): Promise<TestRedis[]> {
-  const flags = ['--cluster-enabled', 'yes', '--cluster-node-timeout', '2000']
-  const nodes = await Promise.all([0, 1, 2].map(() => startRedis(t, { flags })))
+export async function startCluster(
+  t: Pick<Test, 'teardown'>,
+  { flags = [] }: { flags?: readonly string[] } = {},
+): Promise<TestRedis[]> {
+  const cluster = ['--cluster-enabled', 'yes', '--cluster-node-timeout', '2000', ...flags]
+  const nodes = await Promise.all([0, 1, 2].map(() => startRedis(t, { flags: cluster })))
   const addresses = nodes.map(({ port }) => `127.0.0.1:${port}`)
   await run('redis-cli', ['--cluster', 'create', ...addresses, '--cluster-yes'])
   for (const node of nodes) {

@@ -148,20 +148,26 @@ export async function requirePersistence(
   volatile: boolean,
   log: Log,
 ): Promise<void> {
-  const facts = await (quick as Redis).info().catch((error: unknown) => {
+  const servers = 'nodes' in quick ? quick.nodes('master') : [quick]
+  const told = await Promise.all(servers.map((one) => one.info())).catch((error: unknown) => {
     throw redisFault(name, error)
   })
-  const fact = (key: string) => new RegExp(`^${key}:(.*?)\\r?$`, 'm').exec(facts)?.[1]
-  const policy = fact('maxmemory_policy')
-  const faults = [
-    ...(fact('aof_enabled') === '0' ? ['appendonly is not yes: a restart loses what waits'] : []),
-    ...(policy !== undefined && policy !== 'noeviction'
-      ? [`maxmemory-policy is ${policy}: events may vanish when memory is short`]
-      : []),
-  ]
+  const faults = [...new Set(told.flatMap(persistenceFaults))]
   if (faults.length === 0) return
   if (volatile) return faults.forEach((one) => void log.warn(`${name}: ${one}`))
   throw new StepError('INPUT_INVALID', faults.map((one) => `${name}: ${one}`).join('\n'), {
     hint: 'Set appendonly yes and maxmemory-policy noeviction in redis.conf, or queue.volatile: true.',
   })
+}
+
+/** Reads the answer to INFO. */
+function persistenceFaults(facts: string): string[] {
+  const fact = (key: string) => new RegExp(`^${key}:(.*?)\\r?$`, 'm').exec(facts)?.[1]
+  const policy = fact('maxmemory_policy')
+  return [
+    ...(fact('aof_enabled') === '0' ? ['appendonly is not yes: a restart loses what waits'] : []),
+    ...(policy !== undefined && policy !== 'noeviction'
+      ? [`maxmemory-policy is ${policy}: events may vanish when memory is short`]
+      : []),
+  ]
 }
