@@ -4,6 +4,7 @@ import type { Records } from './queue/records.ts'
 /** What can become of a delivery. */
 export type DeliveryOutcome =
   | 'accepted'
+  | 'recovered'
   | 'duplicate'
   | 'ignored'
   | 'missing'

@@ -3,6 +3,7 @@ import type { Log } from '../core/log.ts'
 import type { EventFacts } from './event.ts'
 import type { DeliveryOutcome, Metrics } from './metrics.ts'
 import type { Intake, Taking } from './queue/intake.ts'
+import type { HeardPush } from './queue/pushes.ts'
 import type { Tickets } from './queue/tickets.ts'
 import type { Routes } from './routes.ts'
 import type { Delivery, Refusal, Source } from './sources/source.ts'
@@ -64,14 +65,11 @@ export function createReceiver(options: ReceiveOptions): Receiver {
     }
     if (reading.pipeline?.event) await follow(reading)
     const wanted = routes.match(reading, delivery.now)
-    const key = caughtUp.has(name) ? pushKey(reading) : undefined
-    if (wanted.length === 0 && !key) return UNWANTED
+    const push = caughtUp.has(name) ? pushOf(reading) : undefined
+    if (wanted.length === 0 && !push) return UNWANTED
     const { id, proof } = identified
     const whose = proof === undefined ? '' : id
-    return keep(
-      { delivery: `${name}\n${proof ?? id}`, whose, wanted, push: key ? { key } : undefined },
-      options,
-    )
+    return keep({ delivery: `${name}\n${proof ?? id}`, whose, wanted, push }, options)
   }
 
   const deliver = async (entrance: Entrance, delivery: Delivery): Promise<Reply> => {
@@ -89,19 +87,23 @@ export function createReceiver(options: ReceiveOptions): Receiver {
   }
 
   const recover = async (facts: EventFacts, pushed: number): Promise<boolean> => {
-    const key = pushKey(facts) ?? ''
+    const push = pushOf(facts, pushed)
     const wanted = routes.match(facts, Date.now())
-    const delivery = `${facts.via}\n${key} ${pushed}`
-    const { outcome } = await keep({ delivery, whose: '', wanted, push: { key, pushed } }, options)
-    return outcome === 'accepted'
+    const delivery = `${facts.via}\n${push?.key} ${pushed}`
+    const { outcome } = await keep({ delivery, whose: '', wanted, push }, options)
+    if (outcome !== 'accepted') return false
+    metrics.delivery(facts.via, 'recovered')
+    return true
   }
 
   return { deliver, recover }
 }
 
-/** What a push is known by, however it is heard of; undefined for what is none. */
-export function pushKey({ via, kind, project, ref, push }: EventFacts): string | undefined {
-  return push && JSON.stringify([via, project, kind, ref, push.before, push.after])
+/** Undefined for what is no push; `pushed` says when, of one that was asked for. */
+export function pushOf(facts: EventFacts, pushed?: number): HeardPush | undefined {
+  const { source, kind, project, ref, push } = facts
+  const key = push && JSON.stringify([source, project, kind, ref, push.before, push.after])
+  return key === undefined ? undefined : { source, project, key, pushed }
 }
 
 interface Taken {
@@ -112,7 +114,7 @@ interface Taken {
 const UNWANTED: Taken = { outcome: 'ignored', body: { ignored: 'no route wants it' } }
 
 const statuses: Record<DeliveryOutcome, Reply['status']> = {
-  ...{ accepted: 202, duplicate: 200, ignored: 200 },
+  ...{ accepted: 202, recovered: 202, duplicate: 200, ignored: 200 },
   ...{ missing: 401, wrong: 401, stale: 401, replayed: 401, forbidden: 403 },
   ...{ invalid: 400, unavailable: 503 },
 }
@@ -120,7 +122,7 @@ const statuses: Record<DeliveryOutcome, Reply['status']> = {
 /** Stores what is wanted, and gives a ticket to each lane that nobody works on. */
 async function keep(taking: Taking, { intake, tickets, log }: ReceiveOptions): Promise<Taken> {
   const { wanted } = taking
-  const taken = await intake.take(taking)
+  const taken = await intake(taking)
   if (taken.answer === 'replayed') return { outcome: 'replayed' }
   if (taken.answer === 'duplicate') return { outcome: 'duplicate', body: { duplicate: true } }
   if (wanted.length === 0) return UNWANTED

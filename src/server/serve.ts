@@ -22,6 +22,7 @@ import { openQueueRedis, type QueueRedis, requirePersistence } from './queue/con
 import { queueNames } from './queue/event-record.ts'
 import { type Intake, openIntake } from './queue/intake.ts'
 import { type Lanes, openLanes } from './queue/lanes.ts'
+import { openPushes, type Pushes } from './queue/pushes.ts'
 import { openRecords, type Records } from './queue/records.ts'
 import { openTickets, startWorker, sweep, type Tickets } from './queue/tickets.ts'
 import { createReceiver, type Receiver } from './receive.ts'
@@ -83,6 +84,7 @@ interface House {
   redis: QueueRedis
   options: QueueOptions
   intake: Intake
+  pushes: Pushes
   records: Records
   lanes: Lanes
   tickets: Tickets
@@ -108,7 +110,12 @@ async function openHouse({ settings, log }: ServeOptions, closing: Closing): Pro
   const mail = { client: redis.quick, name: queue.name, notifiers }
   const feedback = await openFeedback(mail)
   closing.push(feedback.close)
-  const kept = { intake: openIntake(quick), records, lanes: openLanes(quick) }
+  const kept = {
+    intake: openIntake(quick),
+    pushes: openPushes(quick),
+    records,
+    lanes: openLanes(quick),
+  }
   return { redis, options, ...kept, tickets, metrics, mail, feedback }
 }
 
@@ -190,7 +197,7 @@ async function startListening(
 }
 
 function startCatchingUp(
-  { redis, intake }: House,
+  { pushes }: House,
   { recover }: Receiver,
   { settings, log }: ServeOptions,
   closing: Closing,
@@ -199,8 +206,7 @@ function startCatchingUp(
   if (feeds.length === 0) return
   const stop = new AbortController()
   const over = keepCatchingUp({
-    ...{ feeds, recover, heard: intake.heard, log, signal: stop.signal },
-    ...{ client: redis.quick, name: settings.queue.name },
+    ...{ feeds, pushes, recover, log, signal: stop.signal },
   })
   closing.push(() => {
     stop.abort(stopped())

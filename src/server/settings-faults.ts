@@ -7,7 +7,6 @@ export interface Fault {
 }
 
 interface Platform {
-  projects: readonly string[]
   token?: string | undefined
   'catch-up'?: boolean
 }
@@ -58,13 +57,8 @@ export function findFaults(all: Parts): Fault[] {
 }
 
 function catchUpFaults(name: 'gitlab' | 'github', one: Platform | undefined): Fault[] {
-  if (!one?.['catch-up']) return []
-  const unnamed = `needs whole names under ${name}.projects: patterns cannot be asked about`
-  const messages = [
-    ...(one.token === undefined ? [`needs ${name}.token`] : []),
-    ...(namedProjects(one).length === 0 ? [unnamed] : []),
-  ]
-  return messages.map((message) => ({ path: [name, 'catch-up'], message }))
+  if (!one?.['catch-up'] || one.token !== undefined) return []
+  return [{ path: [name, 'catch-up'], message: `needs ${name}.token` }]
 }
 
 function noSource({ gitlab: a, github: b, harbor: c, generic: more, schedules }: Parts): Fault[] {
@@ -106,7 +100,3 @@ function routeFaults(one: RouteSettings, all: Parts): string[] {
     ...mustHave.filter(([asked, there]) => asked && !there).map(([, , message]) => message),
   ]
 }
-
-/** The projects that are named, not described by a pattern. */
-export const namedProjects = ({ projects }: { projects: readonly string[] }): string[] =>
-  projects.filter((one) => /^[\w./-]+$/.test(one))

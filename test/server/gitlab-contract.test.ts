@@ -4,7 +4,12 @@ import { noContract, startPrism } from '../support/gitlab-server.ts'
 import { missingProgram } from '../support/server.ts'
 import { fixture } from '../support/signatures.ts'
 import { until } from '../support/until.ts'
-import { deliver, startQueueRedis, startWebhookServer } from '../support/webhook-server.ts'
+import {
+  deliver,
+  knownForAnHour,
+  startQueueRedis,
+  startWebhookServer,
+} from '../support/webhook-server.ts'
 
 const SECRET = 'a-secret-of-the-test-1'
 const skip = noContract || missingProgram('redis-server', 'redis-cli')
@@ -18,7 +23,8 @@ t.test('what is asked of GitLab, behind its own API description', { skip }, asyn
   const push = fixture('gitlab/push')
   const [before, after] = [push.after as string, '2'.repeat(40)]
   gitlab.hooks = [{ id: 7, url: 'https://x.example.com/webhooks/gitlab', alert_status: 'disabled' }]
-  gitlab.pushes = [{ branch: 'main', before: push.before as string, after: before, age: 9e5 }]
+  gitlab.pushes = [{ branch: 'main', before: push.before as string, after: before, age: 9e6 }]
+  await knownForAnHour(redis, 'gitlab team/webapi')
   const server = await startWebhookServer(t, {
     queue: { redis: redis.url },
     gitlab: {

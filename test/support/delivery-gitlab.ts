@@ -41,6 +41,8 @@ export interface Push {
   /** Milliseconds ago. */
   age: number
   tag?: boolean
+  /** Default team/webapi. */
+  project?: string
 }
 
 export const DELIVERY_TOKEN = 'glpat-delivery-token-of-the-test'
@@ -111,7 +113,7 @@ function carryOut(
     const some = found.toReversed().slice((page - 1) * perPage, page * perPage)
     return [200, some.map((one) => view(gitlab, one))]
   }
-  if (what === 'events') return [200, listPushes(gitlab, url.searchParams)]
+  if (what === 'events') return [200, listPushes(gitlab, project, url.searchParams)]
   if (what === 'repository' && key === 'commits') {
     if (gitlab.gone.has(more)) return [404, { message: '404 Commit Not Found' }]
     // Of a tag object GitLab tells the commit.
@@ -143,10 +145,11 @@ function carryOut(
   return [404, { message: '404 Not Found' }]
 }
 
-function listPushes({ pushes }: DeliveryGitlab, query: URLSearchParams) {
+function listPushes({ pushes }: DeliveryGitlab, asked: string, query: URLSearchParams) {
   const perPage = Number(query.get('per_page') ?? 20)
   const page = Number(query.get('page') ?? 1)
-  const all = pushes.map(({ branch, before, after, age, tag }, index) => ({
+  const all = pushes.map(({ branch, before, after, age, tag, project = 'team/webapi' }, index) => ({
+    project,
     ...{ id: index + 1, action_name: 'pushed to', author_username: 'li' },
     created_at: new Date(Date.now() - age).toISOString(),
     push_data: {
@@ -154,7 +157,8 @@ function listPushes({ pushes }: DeliveryGitlab, query: URLSearchParams) {
       ...{ action: after === null ? 'removed' : 'pushed', commit_count: 1 },
     },
   }))
-  return all.reverse().slice((page - 1) * perPage, page * perPage)
+  const found = all.filter(({ project }) => project === asked).reverse()
+  return found.slice((page - 1) * perPage, page * perPage)
 }
 
 function start(

@@ -44,6 +44,10 @@ export async function startQueueRedis(t: Pick<Test, 'teardown'>): Promise<QueueR
   return { url: `redis://127.0.0.1:${port}/0`, start, cli, stop: (signal) => server.stop(signal) }
 }
 
+/** As if the server had asked for the pushes of a project, `gitlab team/webapi`, for an hour. */
+export const knownForAnHour = ({ cli }: QueueRedis, what: string): Promise<string> =>
+  cli('hset', '{crosscloud:crosscloud}:pushed', what, String(Date.now() - 3_600_000))
+
 export interface WebhookServer {
   port: number
   /** Where its settings are. */

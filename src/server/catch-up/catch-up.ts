@@ -1,25 +1,22 @@
 import { setTimeout as sleep } from 'node:timers/promises'
-import type { Cluster, Redis } from 'ioredis'
 import { isStepError, toStepError } from '../../core/errors.ts'
 import type { Log } from '../../core/log.ts'
 import type { EventFacts } from '../event.ts'
-import { keyPrefix } from '../queue/access.ts'
-import type { Intake } from '../queue/intake.ts'
-import { pushKey, type Receiver } from '../receive.ts'
+import type { Asked, Pushes } from '../queue/pushes.ts'
+import { pushOf, type Receiver } from '../receive.ts'
 import type { PushFeed, PushRecord } from './feed.ts'
 
 export interface CatchUpOptions {
   feeds: readonly PushFeed[]
+  pushes: Pushes
   recover: Receiver['recover']
-  heard: Intake['heard']
-  client: Redis | Cluster
-  /** Of the queue. */
-  name: string
   log: Log
   signal: AbortSignal
 }
 
 const EVERY = 60_000
+/** Projects that are asked about in one round; those left over are the next round's. */
+const AT_ONCE = 100
 /** So long a delivery may be on its way. */
 const ON_ITS_WAY = 2 * 60_000
 
@@ -28,13 +25,11 @@ const ON_ITS_WAY = 2 * 60_000
  * servers are down, senders give up after one try. Of several servers one asks. Ends on the signal.
  */
 export async function keepCatchingUp(options: CatchUpOptions): Promise<void> {
-  const { client, name, log, signal } = options
-  const turn = `${keyPrefix(name)}:catch-up`
+  const { pushes, log, signal } = options
   const round = createRound(options)
   while (!signal.aborted) {
     try {
-      const ours = await (client as Redis).set(turn, '1', 'PX', EVERY * 0.9, 'NX')
-      if (ours !== null) await round()
+      if (await pushes.takeTurn(EVERY * 0.9)) await round()
     } catch (error) {
       // Redis is away; that is told of elsewhere.
       log.debug(`catching up: ${messageOf(error)}`)
@@ -43,27 +38,37 @@ export async function keepCatchingUp(options: CatchUpOptions): Promise<void> {
   }
 }
 
-/** Looks at every project once. What is wrong with one is told once, and does not stop the others. */
+/** What is wrong with one project is told once, and does not stop the others. */
 function createRound(options: CatchUpOptions): () => Promise<void> {
-  const { feeds, log, signal } = options
+  const { feeds, pushes, log, signal } = options
   const told = new Map<string, string>()
   const awake = new Set<string>()
-  const look = async (feed: PushFeed, project: string) => {
-    const found = await catchUp(feed, project, options)
+  const look = async (feed: PushFeed, asked: Asked) => {
+    const { project } = asked
+    const found = await catchUp(feed, asked, options)
     if (found > 0) log.info(`${project}: ${found} of its pushes had not been delivered`)
     if (found === 0 && awake.has(project)) return
     const stopped = (await feed.wake?.(project, signal)) ?? 0
     awake.add(project)
     if (stopped > 0) log.info(`${project}: its webhook was stopped after failures; it works again`)
   }
+  let next = 0
   return async () => {
-    for (const feed of feeds) {
-      for (const project of feed.projects) {
-        const fault = await look(feed, project).then(() => '', messageOf)
-        if (signal.aborted) return
-        if (fault !== '' && fault !== told.get(project)) log.warn(`catching up: ${fault}`)
-        told.set(project, fault)
-      }
+    const all = await Promise.all(
+      feeds.map(async (feed) =>
+        (await pushes.projects(feed.source, feed.named))
+          .filter(({ project }) => feed.allows(project))
+          .map((asked) => ({ feed, asked })),
+      ),
+    )
+    const everyone = all.flat()
+    const turn = [...everyone.slice(next), ...everyone.slice(0, next)].slice(0, AT_ONCE)
+    next = everyone.length > AT_ONCE ? (next + AT_ONCE) % everyone.length : 0
+    for (const { feed, asked } of turn) {
+      const fault = await look(feed, asked).then(() => '', messageOf)
+      if (signal.aborted) return
+      if (fault !== '' && fault !== told.get(asked.project)) log.warn(`catching up: ${fault}`)
+      told.set(asked.project, fault)
     }
   }
 }
@@ -73,27 +78,21 @@ function messageOf(thrown: unknown): string {
   return hint === undefined ? message : `${message}\n${hint}`
 }
 
-/** Takes in what is missing since the last time; the first time marks where that begins. */
-async function catchUp(feed: PushFeed, project: string, options: CatchUpOptions): Promise<number> {
-  const redis = options.client as Redis
-  const key = `${keyPrefix(options.name)}:caught-up:${feed.source}:${project}`
-  const mark = await redis.get(key)
+/** Takes in what is missing since the last look. */
+async function catchUp(feed: PushFeed, asked: Asked, options: CatchUpOptions): Promise<number> {
+  const { project, since, last } = asked
   const news: PushRecord[] = []
   for await (const record of feed.read(project, options.signal)) {
-    if (mark !== null && record.id <= Number(mark)) break
+    if (record.id <= last || record.at < since) break
     news.push(record)
-    if (mark === null) break
   }
-  const latest = Date.now() - ON_ITS_WAY
-  const settled = mark === null ? news : news.filter(({ at }) => at <= latest)
+  const settled = Date.now() - ON_ITS_WAY
   let found = 0
-  if (mark !== null) {
-    for (const record of await missing(news, feed, project, options)) {
-      if (record.at <= latest && (await takeIn(record, feed, project, options))) found++
-    }
+  for (const record of await missing(news, feed, project, options)) {
+    if (record.at <= settled && (await takeIn(record, feed, project, options))) found++
   }
-  const [newest] = settled
-  if (newest || mark === null) await redis.set(key, newest?.id ?? 0)
+  const newest = news.find(({ at }) => at <= settled)
+  if (newest) await options.pushes.lookedAt(feed.source, project, newest.id)
   return found
 }
 
@@ -105,15 +104,15 @@ async function missing(
   newestFirst: readonly PushRecord[],
   feed: PushFeed,
   project: string,
-  { heard }: CatchUpOptions,
+  { pushes }: CatchUpOptions,
 ): Promise<PushRecord[]> {
   const passed = new Set<string>()
   const found: PushRecord[] = []
   for (const record of newestFirst) {
     const ref = `${record.kind} ${record.ref}`
     if (passed.has(ref)) continue
-    const key = pushKey(factsOf(record, feed, project)) ?? ''
-    if (record.after === '' || (await heard(key, record.at))) passed.add(ref)
+    const push = pushOf(factsOf(record, feed, project), record.at)
+    if (record.after === '' || (push && (await pushes.heard(push)))) passed.add(ref)
     else found.push(record)
   }
   return found.reverse()

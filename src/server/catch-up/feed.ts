@@ -1,3 +1,5 @@
+import { compilePatterns } from '../routes.ts'
+
 /** One push as the server it came to remembers it, whether it could be delivered or not. */
 export interface PushRecord {
   /** Later ones have greater ones. */
@@ -25,8 +27,10 @@ export interface CommitFacts {
 /** Where a server tells what was pushed to its projects. */
 export interface PushFeed {
   source: 'gitlab' | 'github'
-  /** Whole names. */
-  projects: readonly string[]
+  /** Those to be asked about whether or not they delivered something before. */
+  named: readonly string[]
+  /** Whether the settings allow this one. */
+  allows(project: string): boolean
   /** Newest first. */
   read(project: string, signal: AbortSignal): AsyncIterable<PushRecord>
   /** NOT_FOUND when the commit is gone. */
@@ -37,3 +41,11 @@ export interface PushFeed {
 
 /** How far back a feed is read. */
 export const LOOK_BACK = 8 * 24 * 3_600_000
+
+/** What `projects` of a source says, for a feed. */
+export function projectsOf(patterns: readonly string[]): Pick<PushFeed, 'named' | 'allows'> {
+  return {
+    named: patterns.filter((one) => /^[\w./-]+$/.test(one)),
+    allows: compilePatterns(patterns) ?? (() => false),
+  }
+}

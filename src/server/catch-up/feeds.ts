@@ -1,5 +1,4 @@
 import type { ServerSettings } from '../settings.ts'
-import { namedProjects } from '../settings-faults.ts'
 import type { PushFeed } from './feed.ts'
 import { createGithubFeed } from './github.ts'
 import { createGitlabFeed } from './gitlab.ts'
@@ -11,10 +10,10 @@ export function createFeeds({
 }: Pick<ServerSettings, 'gitlab' | 'github'>): PushFeed[] {
   return [
     ...(gitlab?.['catch-up'] && gitlab.token !== undefined
-      ? [createGitlabFeed({ url: gitlab.url, token: gitlab.token }, namedProjects(gitlab))]
+      ? [createGitlabFeed({ url: gitlab.url, token: gitlab.token }, gitlab.projects)]
       : []),
     ...(github?.['catch-up'] && github.token !== undefined
-      ? [createGithubFeed({ url: github.url, token: github.token }, namedProjects(github))]
+      ? [createGithubFeed({ url: github.url, token: github.token }, github.projects)]
       : []),
   ]
 }

@@ -8,15 +8,15 @@ import {
   payloadText,
   refName,
 } from '../sources/source.ts'
-import type { PushFeed, PushRecord } from './feed.ts'
+import { type PushFeed, type PushRecord, projectsOf } from './feed.ts'
 
 /**
  * The repository's activity: its branches, no tags.
  * https://docs.github.com/en/rest/repos/repos#list-repository-activities
  */
-export function createGithubFeed(access: GithubAccess, projects: readonly string[]): PushFeed {
+export function createGithubFeed(access: GithubAccess, patterns: readonly string[]): PushFeed {
   return {
-    ...{ source: 'github', projects },
+    ...{ source: 'github', ...projectsOf(patterns) },
     read: (project, signal) => readActivity(access, project, signal),
     async describe(project, sha, signal) {
       const what = `reading commit ${sha} of ${project}`

@@ -9,12 +9,12 @@ import {
   payloadText,
   refName,
 } from '../sources/source.ts'
-import { LOOK_BACK, type PushFeed, type PushRecord } from './feed.ts'
+import { LOOK_BACK, type PushFeed, type PushRecord, projectsOf } from './feed.ts'
 
 /** The project's activity (https://docs.gitlab.com/api/events/): it does not depend on webhooks. */
 export function createGitlabFeed(
   { url, token }: { url: string; token: string },
-  projects: readonly string[],
+  patterns: readonly string[],
 ): PushFeed {
   const askAbout =
     (project: string, signal: AbortSignal): Ask =>
@@ -25,7 +25,7 @@ export function createGitlabFeed(
         headers: { 'private-token': token },
       })
   return {
-    ...{ source: 'gitlab', projects },
+    ...{ source: 'gitlab', ...projectsOf(patterns) },
     read: (project, signal) => readPushes(askAbout(project, signal)),
     describe: (project, sha, signal) => readCommit(askAbout(project, signal), sha),
     wake: (project, signal) => wakeHooks(askAbout(project, signal)),

@@ -3,6 +3,8 @@
  *
  * - `seen:HASH`    a delivery that was taken: whose it was
  * - `push:HASH`    a push that was heard of: `at`, and whether it had to be `asked` for
+ * - `pushed`       source and project → since when its pushes are known
+ * - `looked-at`    source and project → the last push that was looked at
  * - `event:ID`     an event, as a hash
  * - `lane:LANE`    ids of the events of one route, project and branch that are not over, oldest first
  * - `owners`       lane → TICKET/RUN that works on it
@@ -41,8 +43,9 @@ end
 `
 
 /**
- * now, remember, keep, delivery, whose, push ('' for none), since when it counts as heard of ('' when it
- * was delivered), how long it is known, then of each event: id, route, lane, queue, supersede, facts.
+ * now, remember, keep, delivery, whose; a push ('' for none), since when it counts as heard of ('' when
+ * it was delivered), how long it is known, its source and project; then of each event: id, route, lane,
+ * queue, supersede, facts.
  * A lane that has an owner needs no ticket: its owner looks once more before it lets go.
  */
 const accept = `
@@ -57,10 +60,11 @@ if ARGV[6] ~= '' then
   if since and heard[1] and tonumber(heard[1]) >= since then return {'duplicate'} end
   redis.call('HSET', push, 'at', now, 'asked', since and 1 or 0)
   redis.call('PEXPIRE', push, ARGV[8])
+  redis.call('HSETNX', base .. 'pushed', ARGV[9], now)
   if not since and heard[2] == '1' then return {'duplicate'} end
 end
 local superseded, idle = {}, {}
-for at = 9, #ARGV, 6 do
+for at = 10, #ARGV, 6 do
   local id, route, lane, queue = ARGV[at], ARGV[at + 1], ARGV[at + 2], ARGV[at + 3]
   if ARGV[at + 4] == '1' then
     for _, other in ipairs(redis.call('LRANGE', base .. 'lane:' .. lane, 0, -1)) do
