@@ -1,0 +1,100 @@
+import { writeFile } from 'node:fs/promises'
+import { join } from 'node:path'
+import t from 'tap'
+import { stringify } from 'yaml'
+import { runHere } from '../support/program.ts'
+import { missingProgram } from '../support/server.ts'
+import { temporaryFolder } from '../support/temporary.ts'
+import { startQueueRedis } from '../support/webhook-server.ts'
+
+const SECRET = 'a-secret-of-the-test-1'
+const skip = missingProgram('redis-server', 'redis-cli')
+
+t.test('what it does not start with', { skip }, async (t) => {
+  const redis = await startQueueRedis(t)
+  const folder = await temporaryFolder(t)
+  const start = async (settings: object, ...args: string[]) => {
+    await writeFile(join(folder, 'crosscloud.server.yml'), stringify(settings))
+    return runHere(['serve', ...args], { cwd: folder })
+  }
+  const queue = { redis: redis.url }
+  const source = { secrets: [SECRET], projects: ['team/*'] }
+  const pipeline = { name: 'a', source: 'gitlab', pipeline: {} }
+  const wrong: [object, RegExp][] = [
+    [{ queue }, /says nothing to listen to/],
+    [
+      { queue, gitlab: { ...source, secrets: [] } },
+      /:\d+ gitlab.secrets names none; without a secret/,
+    ],
+    [{ queue, gitlab: { ...source, secrets: ['short'] } }, /gitlab.secrets.0 is shorter than 16/],
+    [{ queue, gitlab: { projects: ['a'] } }, /gitlab.secrets is required/],
+    [{ queue, gitlab: { secrets: [SECRET] } }, /gitlab.projects is required/],
+    [
+      { queue, gitlab: source, routes: [pipeline] },
+      /routes.0 starts a pipeline, which needs gitlab.token/,
+    ],
+    [
+      { queue, gitlab: source, routes: [{ ...pipeline, jenkins: { job: 'x' } }] },
+      /does pipeline and jenkins/,
+    ],
+    [{ queue, gitlab: source, routes: [{ name: 'a', source: 'gitlab' }] }, /does nothing/],
+    [
+      { queue, gitlab: source, routes: [{ ...pipeline, source: 'x' }] },
+      /has source "x", which is not here/,
+    ],
+    [
+      { queue, gitlab: source, routes: [{ ...pipeline, notify: ['x'] }] },
+      /"x" is not under notify/,
+    ],
+    [
+      {
+        queue,
+        gitlab: { ...source, token: 't' },
+        routes: [{ ...pipeline, pipeline: { variables: { A: '{{secret}}' } } }],
+      },
+      /has \{\{secret\}\}, which is no fact/,
+    ],
+    [
+      { queue, generic: { x: { ...source, facts: { project: '/a' } } } },
+      /signature: standard begin with whsec_/,
+    ],
+    [
+      { queue, schedules: [{ name: 'a', cron: '* * *', run: 'drift', folder: '.' }] },
+      /is not a cron line/,
+    ],
+    [
+      { queue, gitlab: { ...source, secrets: ['${NO_SUCH_VARIABLE}'] } },
+      /variable NO_SUCH_VARIABLE is not set/,
+    ],
+    [{ queue, gitlab: { ...source, 'catch-up': true } }, /gitlab.catch-up needs gitlab.token/],
+    [
+      {
+        ...{ queue, gitlab: source },
+        listen: { tls: { cert: 'crosscloud.server.yml', key: 'crosscloud.server.yml' } },
+      },
+      /listen.tls: crosscloud.server.yml and crosscloud.server.yml: /,
+    ],
+    [{ queue, github: { ...source, 'catch-up': true } }, /github.catch-up needs github.token/],
+  ]
+  for (const [settings, message] of wrong) {
+    const { code, stderr } = await start(settings)
+    t.match(stderr, message)
+    t.equal(code, 2, String(message))
+  }
+  const tls = { cert: 'no.pem', key: 'no.pem' }
+  t.match(await start({ queue, gitlab: source, listen: { tls } }), {
+    ...{ code: 1, stderr: /reading no.pem of listen.tls/ },
+  })
+  t.match(await start({ queue, gitlab: source }, '--check'), {
+    code: 0,
+    stdout: /webhooks\/gitlab/,
+  })
+  t.match(await start({ queue: { redis: 'redis://127.0.0.1:1' }, gitlab: source }), {
+    ...{ code: 75, stderr: /127\.0\.0\.1:1.*ECONNREFUSED/ },
+  })
+  await redis.cli('config', 'set', 'appendonly', 'no')
+  t.match(await start({ queue, gitlab: source }), { code: 2, stderr: /appendonly is not yes/ })
+  await redis.cli('config', 'set', 'appendonly', 'yes')
+  await redis.cli('config', 'set', 'maxmemory-policy', 'allkeys-lru')
+  t.match(await start({ queue, gitlab: source }), { code: 2, stderr: /maxmemory-policy/ })
+})
