@@ -1,5 +1,5 @@
 import type { Digest } from '../core/digest.ts'
-import type { Release } from '../ledger/ledger.ts'
+import type { Ledger, Release } from '../ledger/ledger.ts'
 import { formatRepository, type Repository } from '../registry/reference.ts'
 import type { Context } from './step.ts'
 
@@ -15,28 +15,25 @@ export interface RetentionPlan {
 export interface RetentionFacts {
   /** All that are known, newest first. */
   releases: readonly Release[]
-  /** Versions that succeeded in each environment of the repository, newest first, each once. */
-  deployed: readonly (readonly string[])[]
-  /** Versions that run, or are being deployed, anywhere. */
-  running: readonly string[]
+  /** Images that succeeded in each environment of the repository, newest first, each once. */
+  deployed: readonly (readonly Digest[])[]
+  /** Images that run, or are being deployed, anywhere. */
+  running: readonly Digest[]
   /** How many are kept: of those deployed to each environment, and of the newest. */
   keep: number
 }
 
 /**
  * What nobody needs any more: not among the newest, not among the last that were deployed, so that
- * there is a way back, and running nowhere. Two releases may be one image: it stays for either.
+ * there is a way back, and running nowhere. Several releases may be one image: it stays for each.
  */
 export function releasesToRemove({ releases, deployed, running, keep }: RetentionFacts): Release[] {
-  const versions = new Set([
-    ...releases.slice(0, keep).map(({ version }) => version),
+  const needed = new Set([
+    ...releases.slice(0, keep).map(({ digest }) => digest),
     ...deployed.flatMap((some) => some.slice(0, keep)),
     ...running,
   ])
-  const digests = new Set(
-    releases.filter(({ version }) => versions.has(version)).map(({ digest }) => digest),
-  )
-  return releases.filter(({ digest }) => !digests.has(digest))
+  return releases.filter(({ digest }) => !needed.has(digest))
 }
 
 /** Run now and then, it leaves nothing older. */
@@ -52,11 +49,7 @@ export async function planRetention(
   const { app, environments } = await context.settings()
   const ledger = await context.ledger()
   const releases = await ledger.releases(app, MOST)
-  const cells = await ledger.status({ app, environment: undefined })
-  const running = cells.flatMap(({ current, underway }) => [
-    ...(current ? [current.version] : []),
-    ...(underway ? [underway.version] : []),
-  ])
+  const running = await findRunning(app, ledger)
   const groups = new Map<string, string[]>()
   for (const [name, { image }] of Object.entries(environments)) {
     const key = formatRepository(image)
@@ -76,18 +69,26 @@ export async function planRetention(
   return plans
 }
 
-async function deployedTo(environment: string, keep: number, context: Context): Promise<string[]> {
+async function findRunning(app: string, ledger: Ledger): Promise<Digest[]> {
+  const cells = await ledger.status({ app, environment: undefined })
+  const current = cells.flatMap(({ current: one }) => (one ? [one.digest] : []))
+  const versions = cells.flatMap(({ underway }) => (underway ? [underway.version] : []))
+  const found = await Promise.all(versions.map((version) => ledger.findRelease(app, version)))
+  return [...current, ...found.flatMap((release) => (release ? [release.digest] : []))]
+}
+
+async function deployedTo(environment: string, keep: number, context: Context): Promise<Digest[]> {
   const { app } = await context.settings()
   const ledger = await context.ledger()
   const query = { app, environment, state: 'succeeded', limit: PAGE } as const
-  const versions = new Set<string>()
-  for (let before: string | undefined; versions.size < keep; ) {
+  const digests = new Set<Digest>()
+  for (let before: string | undefined; digests.size < keep; ) {
     const page = await ledger.deployments({ ...query, before })
-    for (const { version } of page) versions.add(version)
+    for (const { digest } of page) digests.add(digest)
     before = page.at(-1)?.id
     if (page.length < PAGE || before === undefined) break
   }
-  return [...versions]
+  return [...digests]
 }
 
 /** One for each image that is there still. */

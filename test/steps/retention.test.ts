@@ -14,6 +14,7 @@ import { missingProgram } from '../support/server.ts'
 import { temporaryFolder } from '../support/temporary.ts'
 
 const versions = (...numbers: number[]) => numbers.map((number) => `1.0.${number}`)
+const images = (...numbers: number[]) => versions(...numbers).map((one) => release(one).digest)
 const newest = versions(9, 8, 7, 6, 5, 4, 3, 2, 1, 0).map((version) => release(version))
 
 t.test('what stays', async (t) => {
@@ -22,16 +23,23 @@ t.test('what stays', async (t) => {
   t.strictSame(gone({}), versions(7, 6, 5, 4, 3, 2, 1, 0), 'the newest')
   t.strictSame(gone({ keep: 10 }), [])
   t.strictSame(
-    gone({ running: versions(0) }),
+    gone({ running: images(0) }),
     versions(7, 6, 5, 4, 3, 2, 1),
     'what runs, however old',
   )
-  const deployed = [versions(5, 3, 1), versions(4, 2)]
+  const deployed = [images(5, 3, 1), images(4, 2)]
   t.strictSame(gone({ deployed }), versions(7, 6, 1, 0), 'and the way back of each environment')
   const same = newest.map((one) =>
     one.version === '1.0.0' ? { ...one, digest: release('1.0.9').digest } : one,
   )
   t.strictSame(gone({ releases: same }), versions(7, 6, 5, 4, 3, 2, 1), 'two releases, one image')
+  const older = release('0.9.0').digest
+  const again = newest.map((one) => (one.version === '1.0.0' ? { ...one, digest: older } : one))
+  t.strictSame(
+    gone({ releases: again, running: [older] }),
+    versions(7, 6, 5, 4, 3, 2, 1),
+    'what runs is too old to be among them, but one of them is the same image',
+  )
   t.strictSame(gone({ releases: [] }), [])
 })
 
