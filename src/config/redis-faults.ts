@@ -15,26 +15,31 @@ export function redisFault(name: string, thrown: unknown, earlier?: unknown): St
   const error = rootOf(thrown, earlier)
   const code = replyCode(error)
   if (RIGHTS.has(code)) {
-    return new StepError('UNAUTHORIZED', `${name}: ${describe(error)}`, {
+    const told = code === 'NOAUTH' ? 'it asks for a password' : describe(error)
+    return new StepError('UNAUTHORIZED', `${name}: ${told}`, {
       hint:
         code === 'NOPERM'
           ? 'The account needs +@read +scan, +@write +@transaction to change keys, and ~/* as keys.'
-          : 'Check user and password in the URL of the config centre.',
+          : 'Check the user and the password in its URL.',
       cause: thrown,
     })
   }
   const system = errorCodeOf(error)
   if (code === '' || BUSY.test(code)) {
     const why = system && !describe(error).includes(system) ? ` (${system})` : ''
-    return new StepError('UNAVAILABLE', `${name}: ${describe(error)}${why}`, {
+    const told = VAGUE.test(describe(error)) ? 'it does not answer' : `${describe(error)}${why}`
+    return new StepError('UNAVAILABLE', `${name}: ${told}`, {
       hint: /CERT|SSL|TLS|EPROTO|UNABLE_TO/.test(system ?? '')
-        ? 'Check ca: of this config centre, and whether the server speaks TLS (rediss://).'
+        ? 'Check its ca:, and whether the server speaks TLS (rediss://).'
         : 'Check that Redis runs and that this machine reaches it.',
       cause: thrown,
     })
   }
   return new StepError('COMMAND_FAILED', `${name}: ${describe(error)}`, { cause: thrown })
 }
+
+const VAGUE =
+  /^(?:Connection is closed|Stream isn't writeable|Reached the max retries|Socket closed|All sentinels)/
 
 /** ioredis tells "Connection is closed." while the reason went to its error event. */
 function rootOf(thrown: unknown, earlier: unknown): unknown {
@@ -46,8 +51,6 @@ function rootOf(thrown: unknown, earlier: unknown): unknown {
   // EXECABORT: what was wrong was said when the command was queued.
   if (previousErrors?.[0]) return previousErrors[0]
   if (lastNodeError) return rootOf(lastNodeError, earlier)
-  const vague =
-    /^(?:Connection is closed|Stream isn't writeable|Reached the max retries|Socket closed|All sentinels)/
-  if (!vague.test(describe(thrown))) return thrown
+  if (!VAGUE.test(describe(thrown))) return thrown
   return cause ?? earlier ?? thrown
 }

@@ -33,6 +33,8 @@ type Level = 'info' | 'warn' | 'error' | 'debug' | 'output'
 
 /** How one surface shows what happens. `depth` is the number of open sections. */
 interface Face {
+  /** One record for a message, however many lines it has. */
+  whole?: true
   line(level: Level, text: string, depth: number): string
   open(id: string, title: string, depth: number): string
   close(id: string, title: string, depth: number, seconds: number, failed: boolean): string
@@ -55,7 +57,7 @@ export function createLog(options: LogOptions): Log {
   const say = (level: Level) => (text: string) => {
     if (level === 'debug' && !verbose) return
     const told = mask(level === 'output' ? withoutControls(text) : text)
-    for (const line of told.split('\n')) emit(face.line(level, line, depth))
+    for (const line of face.whole ? [told] : told.split('\n')) emit(face.line(level, line, depth))
   }
 
   return {
@@ -169,6 +171,7 @@ function escapeCommand(text: string): string {
 const json = (now: () => Date): Face => {
   const line = (fields: object) => `${JSON.stringify({ time: now().toISOString(), ...fields })}\n`
   return {
+    whole: true,
     line: (level, text, depth) => line({ level, text, depth }),
     open: (id, title, depth) =>
       line({ level: 'info', event: 'section-start', id, text: title, depth }),

@@ -57,6 +57,7 @@ export const containerPath = z.string().refine((path) => {
 export const webhookSecret = z
   .string()
   .min(16, 'is shorter than 16 characters; make one with: openssl rand -hex 32')
+  .refine((secret) => !/^\$\w+$/.test(secret), 'is the name of a variable; write ${NAME}')
   .refine(isKeyOrText, 'begins with whsec_ and is no key: that takes 16 bytes or more in base64')
 
 /** Base64 that is none decodes to nothing, and everybody can sign with that. */

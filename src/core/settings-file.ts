@@ -9,6 +9,8 @@ export interface SettingsText {
   text: string
   name: string
   page: string
+  /** Only this part is read: the variables of the others need not be set. */
+  only?: string
 }
 
 export async function readSettingsText(path: string, hint: string): Promise<string> {
@@ -21,7 +23,7 @@ export async function readSettingsText(path: string, hint: string): Promise<stri
 /** Reads YAML with variables in it against a schema; INPUT_INVALID names every line that is wrong. */
 export async function parseYamlSettings<Schema extends z.ZodType>(
   schema: Schema,
-  { text, name, page }: SettingsText,
+  { text, name, page, only }: SettingsText,
   variables: Readonly<Record<string, string | undefined>>,
   secrets: Secrets,
 ): Promise<z.output<Schema>> {
@@ -34,7 +36,9 @@ export async function parseYamlSettings<Schema extends z.ZodType>(
   if (problems.length > 0) throw invalid(problems, page)
 
   const missing = new Map<string, string[]>()
-  const values = expand(document.toJS() ?? {}, [], { variables, secrets, missing })
+  const all = document.toJS() ?? {}
+  const wanted = only === undefined ? all : { [only]: all[only] }
+  const values = expand(wanted, [], { variables, secrets, missing })
   for (const variable of missing.keys()) {
     problems.push(`${at(text.indexOf(`\${${variable}}`))} variable ${variable} is not set`)
   }

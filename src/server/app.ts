@@ -2,16 +2,16 @@ import type { Server } from 'node:https'
 import type { FastifyInstance, FastifyReply, FastifyRequest } from 'fastify'
 import type { Log } from '../core/log.ts'
 import type { Metrics } from './metrics.ts'
-import type { Entrance, Reply } from './receive.ts'
+import type { Entrance, Receiver } from './receive.ts'
 import type { ServerSettings } from './settings.ts'
-import { type Delivery, header, sameSecret } from './sources/source.ts'
+import { header, sameSecret } from './sources/source.ts'
 import { followRenewal, readTls } from './tls.ts'
 
 export interface AppOptions {
   settings: ServerSettings
   /** Empty where this process only works. */
   entrances: readonly Entrance[]
-  receive(entrance: Entrance, delivery: Delivery): Promise<Reply>
+  receive: Receiver['deliver']
   /** What keeps this server from taking deliveries; empty when nothing does. */
   faults(): Promise<string[]>
   metrics: Metrics
@@ -79,7 +79,8 @@ async function addWebhooks(
     const path = fixed.has(entrance.name) ? entrance.name : `generic/${entrance.name}`
     app.post(`/webhooks/${path}`, { config }, async (request, reply) => {
       const content = Buffer.isBuffer(request.body) ? request.body : Buffer.alloc(0)
-      const delivery = { headers: request.headers, body: content, now: Date.now() }
+      const { headers, ip: from } = request
+      const delivery = { headers, body: content, from, now: Date.now() }
       const answer = await receive(entrance, delivery)
       if (answer.status === 503) reply.header('retry-after', '5')
       return reply.code(answer.status).send(answer.body)
@@ -96,7 +97,8 @@ function addHealth(app: FastifyInstance, { settings, faults, metrics }: AppOptio
       .send({ ready: found.length === 0, faults: found })
   })
   app.get('/metrics', async (request, reply) => {
-    if (!mayRead(request, settings.metrics?.token)) return forbid(reply)
+    const token = settings.metrics?.token
+    if (!mayRead(request, token)) return forbid(reply, token)
     return reply.type(metrics.contentType).send(await metrics.text())
   })
 }
@@ -110,7 +112,10 @@ function mayRead({ headers, ip }: FastifyRequest, token: string | undefined): bo
   return sameSecret(header(headers, 'authorization') ?? '', `Bearer ${token}`)
 }
 
-function forbid(reply: FastifyReply) {
-  const error = 'give the bearer token of metrics.token, or ask from the server itself'
+function forbid(reply: FastifyReply, token: string | undefined) {
+  const error =
+    token === undefined
+      ? 'only the server itself may ask; set metrics.token to ask from elsewhere'
+      : 'give the token of metrics.token: authorization: Bearer …'
   return reply.code(401).send({ error })
 }

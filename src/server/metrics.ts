@@ -56,9 +56,24 @@ export async function createMetrics(records: Pick<Records, 'count' | 'oldest'>):
     labelNames: ['state'],
     registers,
     async collect() {
+      this.reset()
+      // While Redis is away nothing is known, and crosscloud_redis_up says why.
       for (const state of ['waiting', 'running', 'dead'] as const) {
-        this.set({ state }, await records.count(state))
+        const count = await records.count(state).catch(() => undefined)
+        if (count !== undefined) this.set({ state }, count)
       }
+    },
+  })
+  new Gauge({
+    name: 'crosscloud_redis_up',
+    help: 'Whether Redis answers',
+    registers,
+    async collect() {
+      const up = await records.count('dead').then(
+        () => 1,
+        () => 0,
+      )
+      this.set(up)
     },
   })
   new Gauge({
@@ -66,8 +81,12 @@ export async function createMetrics(records: Pick<Records, 'count' | 'oldest'>):
     help: 'For how long the oldest event waits',
     registers,
     async collect() {
-      const oldest = await records.oldest()
-      this.set(oldest === undefined ? 0 : Math.max(0, (Date.now() - oldest) / 1000))
+      this.remove()
+      const since = await records.oldest().then(
+        (oldest) => oldest ?? Date.now(),
+        () => undefined,
+      )
+      if (since !== undefined) this.set(Math.max(0, (Date.now() - since) / 1000))
     },
   })
   return {

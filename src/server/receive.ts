@@ -26,8 +26,13 @@ export interface ReceiveOptions {
   caughtUp: ReadonlySet<string>
 }
 
+export interface Incoming extends Delivery {
+  /** Address of who sent it, or of whom a proxy says so. */
+  from: string
+}
+
 export interface Receiver {
-  deliver(entrance: Entrance, delivery: Delivery): Promise<Reply>
+  deliver(entrance: Entrance, delivery: Incoming): Promise<Reply>
   /** A push that its source tells of when asked; whether it was new. */
   recover(facts: EventFacts, pushed: number): Promise<boolean>
 }
@@ -60,28 +65,29 @@ export function createReceiver(options: ReceiveOptions): Receiver {
     const reading = source.read(delivery.headers, parseJson(delivery.body))
     if ('ignored' in reading) return { outcome: 'ignored', body: reading }
     if (!allows(reading.project)) {
-      log.warn(`${name}: ${reading.project} is not among the projects`)
+      log.warn(`${name}: ${reading.project} is not under projects of ${name}`)
       return { outcome: 'forbidden', body: { error: 'this project is not listened to' } }
     }
     if (reading.pipeline?.event) await follow(reading)
     const wanted = routes.match(reading, delivery.now)
     const push = caughtUp.has(name) ? pushOf(reading) : undefined
+    if (wanted.length === 0) log.debug(`${name}: no route wants ${describeFacts(reading)}`)
     if (wanted.length === 0 && !push) return UNWANTED
     const { id, proof } = identified
     const whose = proof === undefined ? '' : id
     return keep({ delivery: `${name}\n${proof ?? id}`, whose, wanted, push }, options)
   }
 
-  const deliver = async (entrance: Entrance, delivery: Delivery): Promise<Reply> => {
+  const deliver = async (entrance: Entrance, delivery: Incoming): Promise<Reply> => {
     const { name } = entrance
     const { outcome, body } = await take(entrance, delivery).catch((error) => failed(error))
     metrics.delivery(name, outcome)
     if (statuses[outcome] === 401) {
       const told = refusals[outcome as Refusal]
-      log.warn(`${name}: a delivery was refused: ${told}`)
+      log.warn(`${name}: a delivery from ${delivery.from} was refused: ${told}`)
       return { status: 401, body: { error: told } }
     }
-    if (outcome === 'invalid') log.warn(`${name}: ${body?.error}`)
+    if (outcome === 'invalid') log.warn(`${name}: from ${delivery.from}: ${body?.error}`)
     if (outcome === 'unavailable') log.error(`${name}: ${body?.fault}`)
     return { status: statuses[outcome], body: { ...body, fault: undefined } }
   }
@@ -148,9 +154,13 @@ function parseJson(body: Buffer): unknown {
   try {
     return JSON.parse(body.toString('utf8'))
   } catch (error) {
-    throw new StepError('INPUT_INVALID', 'the payload is no JSON; set the content type to it', {
-      cause: error,
-    })
+    throw new StepError(
+      'INPUT_INVALID',
+      'the payload is no JSON; set the content type of the webhook to application/json',
+      {
+        cause: error,
+      },
+    )
   }
 }
 

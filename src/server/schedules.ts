@@ -51,7 +51,8 @@ export type ScheduleSettings = z.output<typeof scheduleSettings>
 function isCron(text: string): boolean {
   try {
     CronExpressionParser.parse(text)
-    return text.trim().split(/\s+/).length === 5
+    // H is Jenkins' word, and something else here.
+    return text.trim().split(/\s+/).length === 5 && !/(?:^|[\s,])H/.test(text)
   } catch {
     return false
   }

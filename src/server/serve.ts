@@ -1,5 +1,5 @@
 import type { FastifyInstance } from 'fastify'
-import { describe, StepError, toStepError } from '../core/errors.ts'
+import { describe, errorCodeOf, StepError, toStepError } from '../core/errors.ts'
 import type { Log } from '../core/log.ts'
 import type { Secrets } from '../core/secrets.ts'
 import { createApp } from './app.ts'
@@ -65,10 +65,14 @@ export async function startServer(options: ServeOptions): Promise<Server> {
   }
   try {
     const house = await openHouse(options, closing)
-    if (role !== 'receive') await startWork(house, options, closing)
     const receiver = openReceiver(house, options)
-    const url = await startListening(house, receiver, options, closing)
+    // First what may fail: a server that cannot listen must not begin an event.
+    const { url, end } = await startListening(house, receiver, options)
+    closing.push(end)
+    if (role !== 'receive') await startWork(house, options, closing)
     if (role !== 'work') startCatchingUp(house, receiver, options, closing)
+    // Closed before all of these: nothing more is taken in.
+    closing.push(end)
     return { url, close }
   } catch (error) {
     await close()
@@ -185,15 +189,23 @@ async function startListening(
   { redis, metrics }: House,
   receiver: Receiver,
   { settings, role, log }: ServeOptions,
-  closing: Closing,
-): Promise<string> {
+): Promise<{ url: string; end(): Promise<void> }> {
   const app = await createApp({
     ...{ settings, receive: receiver.deliver, metrics, log },
     entrances: role === 'work' ? [] : createEntrances(settings),
     faults: async () => (redis.quick.status === 'ready' ? [] : [`${redis.name} does not answer`]),
   })
-  closing.push(() => app.close())
-  return listen(app, settings)
+  let ending: Promise<void> | undefined
+  const end = () => {
+    ending ??= Promise.resolve(app.close())
+    return ending
+  }
+  try {
+    return { url: await listen(app, settings), end }
+  } catch (error) {
+    await end()
+    throw error
+  }
 }
 
 function startCatchingUp(
@@ -216,12 +228,19 @@ function startCatchingUp(
 
 const stopped = () => new StepError('CANCELLED', 'the server was stopped')
 
+const LISTEN_HINTS: Readonly<Record<string, string>> = {
+  EADDRINUSE: 'Set listen.port in crosscloud.server.yml to one that is free.',
+  EACCES: 'Ports below 1024 need rights; set listen.port, and let a proxy listen there.',
+  EADDRNOTAVAIL: 'Set listen.host to an address of this machine, or 0.0.0.0 for all of them.',
+  ENOTFOUND: 'Set listen.host to an address of this machine, or 0.0.0.0 for all of them.',
+}
+
 async function listen(app: FastifyInstance, { listen: { host, port } }: ServerSettings) {
   try {
     return await app.listen({ host, port })
   } catch (error) {
     throw new StepError('INPUT_INVALID', `listening on ${host}:${port}: ${describe(error)}`, {
-      hint: 'Set listen.port in crosscloud.server.yml to one that is free.',
+      hint: LISTEN_HINTS[errorCodeOf(error) ?? ''] ?? 'Check listen in crosscloud.server.yml.',
       cause: error,
     })
   }

@@ -1,4 +1,4 @@
-import { sourceKinds } from './event.ts'
+import { type EventKind, sourceKinds } from './event.ts'
 import type { RouteSettings } from './settings.ts'
 
 export interface Fault {
@@ -70,6 +70,13 @@ function noSource({ gitlab: a, github: b, harbor: c, generic: more, schedules }:
 /** Kinds of events that only who may push to the project can cause. */
 const built = new Set<string>(['push', 'tag', 'custom'])
 
+/** What each source tells of. */
+const kindsOf: Readonly<Record<string, readonly EventKind[]>> = {
+  gitlab: ['push', 'tag', 'merge-request', 'comment', 'pipeline'],
+  github: ['push', 'tag', 'merge-request', 'comment', 'pipeline'],
+  harbor: ['artifact', 'scan'],
+}
+
 /** What a route needs that the file does not have. */
 function routeFaults(one: RouteSettings, all: Parts): string[] {
   const { source } = one
@@ -93,10 +100,16 @@ function routeFaults(one: RouteSettings, all: Parts): string[] {
     [one.gate, one.on.every((kind) => kind === 'scan'), 'has a gate: write on: [scan]'],
     [one.reply, one.on.every((kind) => kind === 'comment'), 'replies: write on: [comment]'],
   ]
+  if (!known.includes(source)) {
+    return [`has source "${source}", which is not here; known: ${known.join(', ') || 'none'}`]
+  }
+  const told = kindsOf[source] ?? ['custom']
+  const never = one.on.filter((kind) => !told.includes(kind))
   return [
-    ...(known.includes(source)
-      ? []
-      : [`has source "${source}", which is not here; known: ${known.join(', ') || 'none'}`]),
+    ...never.map(
+      (kind) =>
+        `waits for ${kind}, which never comes from ${source}; write ${told.join(' or ')} under on`,
+    ),
     ...mustHave.filter(([asked, there]) => asked && !there).map(([, , message]) => message),
   ]
 }

@@ -1,9 +1,10 @@
+import { isIP, isIPv6 } from 'node:net'
 import { dirname, resolve } from 'node:path'
 import { z } from 'zod'
 import { StepError } from '../core/errors.ts'
 import { duration, objectName, webhookSecret } from '../core/schema.ts'
 import type { Secrets } from '../core/secrets.ts'
-import { parseYamlSettings, readSettingsText } from '../core/settings-file.ts'
+import { parseYamlSettings, readSettingsText, type SettingsText } from '../core/settings-file.ts'
 import { gateSettings } from './effects/gate.ts'
 import { jenkinsJobSettings } from './effects/jenkins.ts'
 import { pipelineSettings } from './effects/pipeline.ts'
@@ -28,13 +29,16 @@ const projects = z
   .describe('Projects that are listened to: team/webapi, team/*, or ** for all')
 const serverUrl = z.url({ protocol: /^https?$/ })
 
+const apiToken = z
+  .string()
+  .min(1, 'is empty')
+  .refine((token) => !/^\$\w+$/.test(token), 'is the name of a variable; write ${NAME}')
+
 const gitlab = z.strictObject({
   secrets,
   projects,
   url: serverUrl.default('https://gitlab.com').describe('The GitLab server'),
-  token: z
-    .string()
-    .min(1)
+  token: apiToken
     .optional()
     .describe('Token with scope api: starts pipelines, sets statuses, writes comments'),
   'catch-up': z
@@ -49,11 +53,7 @@ const github = z.strictObject({
   url: serverUrl
     .default('https://api.github.com')
     .describe('The API: https://github.example.com/api/v3, or of Gitea …/api/v1'),
-  token: z
-    .string()
-    .min(1)
-    .optional()
-    .describe('Token that may dispatch workflows and set statuses'),
+  token: apiToken.optional().describe('Token that may dispatch workflows and set statuses'),
   'catch-up': z
     .boolean()
     .default(false)
@@ -122,6 +122,14 @@ const route = z
 
 export type RouteSettings = z.output<typeof route>
 
+/** What Fastify takes. */
+function isProxy(text: string): boolean {
+  const [address = '', bits, ...more] = text.split('/')
+  const named = ['loopback', 'linklocal', 'uniquelocal'].includes(text)
+  const sound = isIP(address) > 0 && (bits === undefined || /^\d{1,3}$/.test(bits))
+  return named || (sound && more.length === 0 && Number(bits ?? 0) <= (isIPv6(address) ? 128 : 32))
+}
+
 const listen = z.strictObject({
   host: z.string().default('0.0.0.0').describe('Address to listen on'),
   port: z.int().min(0).max(65535).default(8080).describe('Port to listen on'),
@@ -133,7 +141,7 @@ const listen = z.strictObject({
     .optional()
     .describe('Without, a proxy in front must speak TLS'),
   proxies: z
-    .array(z.string())
+    .array(z.string().refine(isProxy, 'is no address and no network; write 10.0.0.0/8'))
     .default([])
     .describe(
       'Proxies in front, as addresses or networks; what they say of the client is believed',
@@ -185,18 +193,31 @@ export async function readServerSettings(
   variables: Readonly<Record<string, string | undefined>>,
   known: Secrets,
 ): Promise<ServerSettings> {
-  const file = resolve(path)
-  const hint = `Write it, or name another with --server FILE. docs/webhooks.md has one to start from.`
-  const text = await readSettingsText(path, hint)
-  const page = 'docs/webhooks.md'
-  const settings = await parseYamlSettings(
-    serverSchema,
-    { text, name: path, page },
-    variables,
-    known,
-  )
+  const settings = await parseYamlSettings(serverSchema, await readFile(path), variables, known)
   for (const one of secretsOf(settings)) known.add(one)
+  const file = resolve(path)
   return { ...settings, file, folder: dirname(file) }
+}
+
+const onlyQueue = z.strictObject({ queue: queueSettings })
+
+/** Where the events are, without the secrets of all the rest. */
+export async function readQueueSettings(
+  path: string,
+  variables: Readonly<Record<string, string | undefined>>,
+  known: Secrets,
+): Promise<Pick<ServerSettings, 'queue' | 'folder'>> {
+  const file = { ...(await readFile(path)), only: 'queue' }
+  const { queue } = await parseYamlSettings(onlyQueue, file, variables, known)
+  known.add(queue.redis['sentinel-password'])
+  return { queue, folder: dirname(resolve(path)) }
+}
+
+async function readFile(path: string): Promise<SettingsText> {
+  const hint =
+    'Write it, or name another with --server FILE. docs/webhooks.md has one to start from.'
+  const text = await readSettingsText(path, hint)
+  return { text, name: path, page: 'docs/server-settings.md' }
 }
 
 /** Whether they came from a variable or stand in the file: none is ever printed. */

@@ -100,13 +100,15 @@ for (const format of logFormats) {
 
 await t.test('json: a document a line', async (t) => {
   const lines = (await tell('json')).trim().split('\n')
-  t.equal(lines[0], '{"time":"2026-01-02T03:04:05.000Z","level":"info","text":"first","depth":0}')
+  t.equal(
+    lines[0],
+    '{"time":"2026-01-02T03:04:05.000Z","level":"info","text":"first\\nsecond","depth":0}',
+  )
   const told = lines.map((line) => JSON.parse(line) as Record<string, unknown>)
   t.strictSame(
     told.map(({ level, event, text, depth, failed }) => [level, event ?? '', text, depth, failed]),
     [
-      ['info', '', 'first', 0, undefined],
-      ['info', '', 'second', 0, undefined],
+      ['info', '', 'first\nsecond', 0, undefined],
       ['info', 'section-start', 'Outer', 0, undefined],
       ['warn', '', 'careful: 100 %', 1, undefined],
       ['info', 'section-start', 'Inner', 1, undefined],

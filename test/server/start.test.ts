@@ -66,6 +66,18 @@ t.test('what it does not start with', { skip }, async (t) => {
       { queue, gitlab: { ...source, secrets: ['${NO_SUCH_VARIABLE}'] } },
       /variable NO_SUCH_VARIABLE is not set/,
     ],
+    [{ queue, gitlab: { ...source, secrets: ['$GITLAB_WEBHOOK_SECRET'] } }, /write \$\{NAME\}/],
+    [{ queue, gitlab: { ...source, token: '$GITLAB_TOKEN' } }, /gitlab.token .* write \$\{NAME\}/],
+    [{ queue: { redis: '127.0.0.1:6379' }, gitlab: source }, /queue.redis is not the URL/],
+    [{ queue, gitlab: source, listen: { proxies: ['nginx'] } }, /is no address and no network/],
+    [
+      { queue, harbor: source, routes: [{ ...pipeline, source: 'harbor' }] },
+      /routes.0 waits for push, which never comes from harbor; write artifact or scan under on/,
+    ],
+    [
+      { queue, schedules: [{ name: 'a', cron: 'H 3 * * *', run: 'drift', folder: '.' }] },
+      /is not a cron line/,
+    ],
     [{ queue, gitlab: { ...source, 'catch-up': true } }, /gitlab.catch-up needs gitlab.token/],
     [
       {
@@ -81,6 +93,9 @@ t.test('what it does not start with', { skip }, async (t) => {
     t.match(stderr, message)
     t.equal(code, 2, String(message))
   }
+  t.match(await start({ queue: { redis: redis.url.replace(/0$/, '99') }, gitlab: source }), {
+    ...{ code: 1, stderr: /\/99: .*DB index is out of range/ },
+  })
   const tls = { cert: 'no.pem', key: 'no.pem' }
   t.match(await start({ queue, gitlab: source, listen: { tls } }), {
     ...{ code: 1, stderr: /reading no.pem of listen.tls/ },

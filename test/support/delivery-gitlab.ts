@@ -28,6 +28,8 @@ export interface DeliveryGitlab {
   requests: string[]
   /** While it is down every connection is cut. */
   down: boolean
+  /** While it is mended, somebody in front of it answers everything with a page. */
+  mended: boolean
   /** Answers the next requests that change something so: a status, or `lost` when it was done. */
   faults: (number | 'lost')[]
   /** Milliseconds before an answer. */
@@ -49,7 +51,7 @@ export const DELIVERY_TOKEN = 'glpat-delivery-token-of-the-test'
 
 export async function startDeliveryGitlab(t: Pick<Test, 'teardown'>): Promise<DeliveryGitlab> {
   const gitlab: DeliveryGitlab = {
-    ...{ url: '', pipelines: [], statuses: [], notes: [], down: false, faults: [] },
+    ...{ url: '', pipelines: [], statuses: [], notes: [], down: false, mended: false, faults: [] },
     ...{ hooks: [], pushes: [], gone: new Set(), requests: [] },
     delay: () => 0,
   }
@@ -68,6 +70,7 @@ export async function startDeliveryGitlab(t: Pick<Test, 'teardown'>): Promise<De
 
 async function serve(gitlab: DeliveryGitlab, request: IncomingMessage, response: ServerResponse) {
   if (gitlab.down) return void request.socket.destroy()
+  if (gitlab.mended) return void response.end('<html>We are back soon.</html>')
   const answer = (status: number, body: unknown) => {
     response.writeHead(status, { 'content-type': 'application/json' }).end(JSON.stringify(body))
   }

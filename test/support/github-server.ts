@@ -36,7 +36,7 @@ export interface TestGithub {
   requests: string[]
   headers: IncomingMessage['headers'][]
   /** The next requests get these answers; `cut` does what was asked and drops the connection. */
-  next: (number | 'pass' | 'cut' | 'limited')[]
+  next: (number | 'pass' | 'cut' | 'limited' | 'page')[]
   /** How new it is: whether it tells of the run it starts, or refuses to be asked for that. */
   details: 'told' | 'unknown' | 'refused'
   /** New runs get into the list only after so many looks. */
@@ -81,6 +81,7 @@ export async function startGithub(
       response.writeHead(status, { 'content-type': 'application/json', ...limited })
       return response.end(value === undefined ? undefined : JSON.stringify(value))
     }
+    if (order === 'page') return response.end('<html>We are back soon.</html>')
     if (order === 'limited') return answer(403, { message: 'API rate limit exceeded for user' })
     if (typeof order === 'number') return answer(order, { message: `${order} it is` })
     if (request.headers.authorization !== `Bearer ${GITHUB_TOKEN}`) {

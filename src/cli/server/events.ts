@@ -7,7 +7,7 @@ import type { Context } from '../../steps/step.ts'
 import { type Answer, addExample, type Perform } from '../command.ts'
 import { table } from '../output.ts'
 import type { Surroundings } from '../program.ts'
-import { addServerOption, readServer, type ServerOption } from './settings.ts'
+import { addServerOption, readQueue, type ServerOption } from './settings.ts'
 
 interface Group {
   events: Command
@@ -39,7 +39,7 @@ async function withEvents(
   { surroundings }: Group,
   work: EventWork,
 ): Promise<Answer> {
-  const { queue, folder } = await readServer(options, context, surroundings)
+  const { queue, folder } = await readQueue(options, context, surroundings)
   const { openQueueRedis } = await import('../../server/queue/connection.ts')
   const { accessQueue } = await import('../../server/queue/access.ts')
   const { openRecords } = await import('../../server/queue/records.ts')
@@ -121,13 +121,17 @@ function addRetry(group: Group): void {
         const dead = options.dead ? await records.list('dead', MOST) : []
         const wanted = [...ids.map(readId), ...dead.map(({ id }) => id).reverse()]
         if (wanted.length === 0 && !options.dead) throw namesNone('retry')
+        await requireAll(records, ids)
         for (const id of wanted) {
           const lane = await records.revive(id)
           await tickets.add([{ ...lane, id: `${id}-${Date.now()}` }])
         }
         return {
           json: { events: wanted },
-          text: `${count(wanted.length)} will be worked on again.`,
+          text:
+            wanted.length === 0
+              ? 'None is dead.'
+              : `${count(wanted.length)} will be worked on again.`,
         }
       }),
     )
@@ -150,7 +154,8 @@ function addDrop(group: Group): void {
     await group.perform(command, (context) =>
       withEvents(options, context, group, async (records) => {
         const why = `${context.actor.by} dropped it: ${options.reason}`
-        for (const id of ids.map(readId)) await records.drop(id, why)
+        await requireAll(records, ids)
+        for (const id of ids) await records.drop(id, why)
         return { json: { events: ids }, text: `${count(ids.length)} given up.` }
       }),
     )
@@ -170,6 +175,11 @@ function readId(id: string): string {
   throw new StepError('INPUT_INVALID', `"${id}" is not the id of an event`, {
     hint: 'crosscloud events list shows the ids.',
   })
+}
+
+/** All or none: whoever misspells one is not to wonder about the others. */
+async function requireAll(records: Records, ids: readonly string[]): Promise<void> {
+  for (const id of ids) if (!(await records.find(readId(id)))) throw unknownEvent(id)
 }
 
 function namesNone(what: string): StepError {
@@ -198,7 +208,7 @@ function listText(events: readonly EventRecord[]): string {
       'project',
       'branch or tag',
       'by',
-      'tries',
+      'failed tries',
     ],
     events.map(({ id, received, state, route, facts, attempts }) => [
       ...[id, time(received), state, route, facts.kind, facts.project, facts.ref, facts.by],
@@ -219,7 +229,7 @@ function showText(event: EventRecord): string {
     ['Page', facts.url],
     ['Received', utc(received)],
     ['Begun', utc(begun)],
-    ['Failed', attempts === 0 ? undefined : `${attempts} times`],
+    ['Failed', attempts === 0 ? undefined : attempts === 1 ? 'once' : `${attempts} times`],
     ['Next try', utc(next)],
     ['Ended', utc(ended)],
     ['Result', [event.text, event.url].filter(Boolean).join(': ')],

@@ -31,7 +31,10 @@ export function addServe(parent: Command, perform: Perform, surroundings: Surrou
     await perform(command, async (context) => {
       const settings = await readServer(options, context, surroundings)
       const lines = describeServer(settings)
-      if (options.check) return { json: { routes: lines }, text: lines.join('\n') }
+      if (options.check) {
+        const text = [`${settings.file} is sound.`, ...lines].join('\n')
+        return { json: { file: settings.file, asksFor: lines }, text }
+      }
       const { startServer } = await import('../../server/serve.ts')
       const { role } = options
       const { variables } = surroundings
@@ -40,7 +43,9 @@ export function addServe(parent: Command, perform: Perform, surroundings: Surrou
         ...{ settings, role, variables, log, secrets, program: program() },
       })
       log.info(`listening on ${server.url}`)
-      for (const line of lines) log.info(line)
+      // Who only works is not to look as if it took deliveries.
+      const shown = role === 'work' ? lines.filter((line) => !line.startsWith('/')) : lines
+      for (const line of shown) log.info(line)
       if (!signal.aborted) await once(signal, 'abort')
       log.info('stopping: nothing more is taken in; what is under way may end')
       await server.close()

@@ -13,6 +13,15 @@ export function addServerOption(command: Command): Command {
   return command.option('--server <file>', `settings of the server (default: ${SERVER_FILE})`)
 }
 
+export async function readQueue(
+  { server = SERVER_FILE }: ServerOption,
+  { cwd, secrets }: Context,
+  { variables }: Surroundings,
+): Promise<Pick<ServerSettings, 'queue' | 'folder'>> {
+  const { readQueueSettings } = await import('../../server/settings.ts')
+  return readQueueSettings(resolve(cwd, server), variables, secrets)
+}
+
 export async function readServer(
   { server = SERVER_FILE }: ServerOption,
   { cwd, secrets }: Context,

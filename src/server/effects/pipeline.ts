@@ -83,7 +83,20 @@ async function create({ project, ref, variables }: Start, { api, ask }: GitlabCl
   const made = await ask(`starting a pipeline of ${project} on ${ref}`, () =>
     api.Pipelines.create(project, ref, { variables: list }),
   )
-  return made as unknown as Pipeline
+  return startedPipeline(made, project)
+}
+
+/** A page of a proxy, or of who mends GitLab, comes with 200 as well: then nothing was started. */
+function startedPipeline(made: unknown, project: string): Pipeline {
+  const { id, web_url } = (made ?? {}) as Partial<Pipeline>
+  if (typeof id === 'number') return { id, ...(typeof web_url === 'string' && { web_url }) }
+  throw noGitlab(`starting a pipeline of ${project}`)
+}
+
+function noGitlab(what: string): StepError {
+  return new StepError('UNAVAILABLE', `${what}: the answer is not one of GitLab`, {
+    hint: 'Check gitlab.url, and what stands between: a proxy, a login, a page about maintenance.',
+  })
 }
 
 /** gitbeaker would write the token into the URL, and so into every proxy's log. */
@@ -99,9 +112,7 @@ async function pullTrigger(
     method: 'POST',
     json: { token, ref, variables },
   })
-  const made = answer.json() as Partial<Pipeline> | undefined
-  if (typeof made?.id === 'number') return { ...made, id: made.id }
-  throw new StepError('UNAVAILABLE', `starting a pipeline of ${project}: GitLab tells no id of it`)
+  return startedPipeline(answer.json(), project)
 }
 
 /** Clocks differ; and the list is sorted by id anyway. */
@@ -122,8 +133,10 @@ async function findStarted(
     const some = (await ask(what, () =>
       api.Pipelines.all(project, { ...query, page, maxPages: 1 } as never),
     )) as unknown as Pipeline[]
+    if (!Array.isArray(some)) throw noGitlab(what)
     for (const one of some) {
       const variables = await ask(what, () => api.Pipelines.allVariables(project, one.id))
+      if (!Array.isArray(variables)) throw noGitlab(what)
       const mark = variables.find(({ key }) => key === 'CROSSCLOUD_EVENT_ID')
       if (mark?.value === id) return one
     }

@@ -118,6 +118,13 @@ async function dispatch(start: Start, access: GithubAccess, signal: AbortSignal)
   if (answer.status === 422 && /return_run_details/.test(answer.text)) answer = await send(false)
   if (answer.status === 422) throw refused(start, answer)
   const run = answer.json() as Record<string, unknown> | undefined
+  // A page of a proxy, or of a login, comes with 200 as well: then nothing was dispatched.
+  if (answer.status !== 204 && (typeof run !== 'object' || run === null)) {
+    const what = `dispatching ${start.name} on ${ref}: the answer (${answer.status})`
+    throw new StepError('UNAVAILABLE', `${what} is not one of GitHub`, {
+      hint: 'Check github.url, and what stands between: a proxy, a login, a page about maintenance.',
+    })
+  }
   return told(start, run?.workflow_run_id, run?.html_url)
 }
 

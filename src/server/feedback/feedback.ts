@@ -106,7 +106,7 @@ export async function startPostman(options: PostmanOptions): Promise<Worker> {
       const last = attemptsMade + 1 >= (opts.attempts ?? 1)
       if (signal.aborted || (error.retryable && !last)) throw error
       metrics.feedback(receiver, 'failed')
-      log.warn(`telling ${receiver}: ${error.message}; given up`)
+      log.warn(`${error.message}; given up${error.hint === undefined ? '' : `\n${error.hint}`}`)
       throw new UnrecoverableError(error.message)
     }
   }

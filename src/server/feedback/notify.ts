@@ -36,7 +36,7 @@ export const noticeSettings = z
       .describe('What a webhook is signed with, or whsec_…; of a DingTalk robot its SEC…'),
     template: templateText
       .default(
-        '{{route}} {{what}}: {{project}}{{#if ref}} {{ref}}{{/if}}{{#if by}} by {{by}}{{/if}}\n{{text}}',
+        '{{route}} {{what}}{{#if project}}: {{project}}{{/if}}{{#if ref}} {{ref}}{{/if}}{{#if by}} by {{by}}{{/if}}\n{{text}}',
       )
       .describe('The message: facts of the event, {{what}}, {{route}} and {{text}}'),
     on: z

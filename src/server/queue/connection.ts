@@ -39,6 +39,8 @@ export async function openQueueRedis(
   for (const client of [quick, patient]) client.on('error', () => {})
   try {
     await Promise.all([ready(quick, address.name), ready(patient, address.name)])
+    // ioredis itself would go on with database 0.
+    if (address.db > 0) await selectDatabase(quick as Redis, address)
   } catch (error) {
     quick.disconnect()
     patient.disconnect()
@@ -106,6 +108,12 @@ async function connect(
         ? { host: node?.host ?? '', port: node?.port ?? 0 }
         : { path: socket }
   return new ioredis.Redis({ ...common, ...place, db })
+}
+
+async function selectDatabase(client: Redis, { db, name }: RedisAddress): Promise<void> {
+  await client.select(db).catch((error: unknown) => {
+    throw redisFault(name, error)
+  })
 }
 
 /** At start a Redis that is not there is said; afterwards it is waited for. */

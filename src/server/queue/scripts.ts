@@ -168,6 +168,7 @@ if not fields[1] then return {'unknown'} end
 if fields[1] ~= 'dead' and fields[1] ~= 'waiting' then return {'state', fields[1]} end
 redis.call('LREM', base .. 'lane:' .. fields[2], 1, id)
 redis.call('HSET', event(id), 'error', ARGV[4])
+redis.call('HDEL', event(id), 'next')
 ended(id, 'dropped', ARGV[2], tonumber(ARGV[3]))
 return {'done'}
 `

@@ -1,4 +1,5 @@
 import { z } from 'zod'
+import { parseRedisUrl } from '../../config/redis-url.ts'
 import { duration, objectName } from '../../core/schema.ts'
 
 /** Where Redis is, and PEM files for TLS. */
@@ -23,6 +24,14 @@ export const queueSettings = z.strictObject({
         'sentinel-password': z.string().optional().describe('Password of the Redis Sentinels'),
       }),
     ])
+    .superRefine(({ url }, check) => {
+      try {
+        parseRedisUrl(url)
+      } catch {
+        const message = 'is not the URL of a Redis; write redis://:password@host:6379/0'
+        check.addIssue({ code: 'custom', message, input: 'the URL' })
+      }
+    })
     .describe('Redis with appendonly yes and maxmemory-policy noeviction'),
   name: objectName.default('crosscloud').describe('Servers with the same name share the events'),
   volatile: z

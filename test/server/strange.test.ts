@@ -1,0 +1,121 @@
+import { once } from 'node:events'
+import { createServer } from 'node:net'
+import t from 'tap'
+import { runCli } from '../support/cli.ts'
+import { DELIVERY_TOKEN, startDeliveryGitlab } from '../support/delivery-gitlab.ts'
+import { GITHUB_TOKEN, startGithub } from '../support/github-server.ts'
+import { fetchText } from '../support/http.ts'
+import { missingProgram } from '../support/server.ts'
+import { fixture, githubHeaders } from '../support/signatures.ts'
+import { until } from '../support/until.ts'
+import { deliver, startQueueRedis, startWebhookServer } from '../support/webhook-server.ts'
+
+const SECRET = 'a-secret-of-the-test-1'
+const skip = missingProgram('redis-server', 'redis-cli')
+
+t.test('pages instead of answers, a port in use, a Redis that is away', { skip }, async (t) => {
+  const redis = await startQueueRedis(t)
+  const gitlab = await startDeliveryGitlab(t)
+  const workflows = { 'deliver.yml': { inputs: ['crosscloud_event_id'] } }
+  const github = await startGithub(t, { repository: 'team/webapi', workflows })
+  const source = { secrets: [SECRET], projects: ['**'] }
+  const env = { GITLAB_TOKEN: DELIVERY_TOKEN }
+  const server = await startWebhookServer(
+    t,
+    {
+      queue: { redis: redis.url },
+      gitlab: { ...source, url: gitlab.url, token: '${GITLAB_TOKEN}' },
+      github: { ...source, url: github.url, token: GITHUB_TOKEN },
+      routes: [
+        { name: 'lab', source: 'gitlab', pipeline: {} },
+        { name: 'hub', source: 'github', workflow: { workflow: 'deliver.yml' } },
+      ],
+    },
+    { env },
+  )
+  const push = JSON.stringify(fixture('gitlab/push'))
+  const send = (key: string, secret = SECRET) =>
+    deliver(
+      server.port,
+      '/webhooks/gitlab',
+      { 'x-gitlab-token': secret, 'idempotency-key': key },
+      push,
+    )
+  const events = (...args: string[]) => runCli(['events', ...args], { cwd: server.folder })
+
+  await t.test('GitLab is mended', async (t) => {
+    gitlab.mended = true
+    t.equal((await send('k1')).status, 202)
+    await server.running.until('the answer is not one of GitLab')
+    // The second try looks for what the first one started, and gets a page as well.
+    await server.running.until('looking for the pipeline of event')
+    t.equal(gitlab.pipelines.length, 0)
+    gitlab.mended = false
+    t.ok(await until(() => gitlab.pipelines.length === 1), 'nothing is lost by it')
+  })
+
+  await t.test('GitHub is mended', async (t) => {
+    const body = JSON.stringify(fixture('github/push'))
+    github.next.push('page')
+    t.equal(
+      (await deliver(server.port, '/webhooks/github', githubHeaders('push', SECRET, body), body))
+        .status,
+      202,
+    )
+    await server.running.until('is not one of GitHub')
+    t.ok(await until(() => github.runs.length === 1))
+  })
+
+  await t.test('whoever is refused is named', async (t) => {
+    t.equal((await send('k2', 'another-secret-of-16')).status, 401)
+    await server.running.until('gitlab: a delivery from 127.0.0.1 was refused: the signature')
+  })
+
+  await t.test('events need no secret of the server', async (t) => {
+    t.match(await events('list'), { code: 0, stdout: 'There are none.' })
+    const done = JSON.parse((await events('list', '--state', 'done', '--json')).stdout).events
+    const dropped = await events('drop', done[0].id, '0123456789abcdefghijk', '--reason', 'x')
+    t.match(dropped, { code: 1, stderr: /there is no event 0123456789abcdefghijk/ })
+  })
+
+  await t.test('metrics while Redis is away', async (t) => {
+    const metrics = () => fetchText(`http://127.0.0.1:${server.port}/metrics`)
+    t.match(await metrics(), { status: 200, body: /^crosscloud_redis_up 1$/m })
+    await redis.stop('SIGKILL')
+    t.match(await send('k4'), { status: 503 })
+    const away = await metrics()
+    t.match(away, { status: 200, body: /^crosscloud_redis_up 0$/m })
+    t.match(away.body, 'outcome="unavailable"} 1')
+    t.notMatch(away.body, /crosscloud_events\{/)
+    t.notMatch(server.running.output(), /enableOfflineQueue/)
+    await redis.start()
+    t.ok(await until(async () => (await metrics()).body.includes('crosscloud_redis_up 1')))
+  })
+})
+
+t.test('a server that cannot listen begins nothing', { skip }, async (t) => {
+  const redis = await startQueueRedis(t)
+  const gitlab = await startDeliveryGitlab(t)
+  const settings = {
+    queue: { redis: redis.url },
+    gitlab: { secrets: [SECRET], projects: ['**'], url: gitlab.url, token: DELIVERY_TOKEN },
+    routes: [{ name: 'lab', source: 'gitlab', pipeline: {} }],
+  }
+  const { port, folder, kill } = await startWebhookServer(t, settings, {
+    args: ['--role', 'receive'],
+  })
+  const headers = { 'x-gitlab-token': SECRET }
+  const push = JSON.stringify(fixture('gitlab/push'))
+  t.equal((await deliver(port, '/webhooks/gitlab', headers, push)).status, 202)
+  await kill('SIGTERM')
+  const other = createServer().listen(port, '127.0.0.1')
+  await once(other, 'listening')
+  const refused = await runCli(['serve'], { cwd: folder })
+  t.match(refused, { code: 2, stderr: /listening on .*EADDRINUSE[\s\S]*listen\.port/ })
+  other.close()
+  const { stdout } = await runCli(['events', 'list', '--json'], { cwd: folder })
+  const [event] = JSON.parse(stdout).events
+  t.equal(event.state, 'waiting')
+  t.equal(event.begun, undefined)
+  t.equal(gitlab.pipelines.length, 0)
+})
