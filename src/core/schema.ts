@@ -76,9 +76,40 @@ export function issueLines(
     if (issue.code === 'unrecognized_keys') {
       return issue.keys.map((key) => ({ path: [...path, key], text: 'is not a known setting' }))
     }
-    if (issue.code === 'invalid_type' && issue.input === undefined) {
-      return [{ path, text: issue.message.includes('undefined') ? 'is required' : issue.message }]
-    }
-    return [{ path, text: issue.message }]
+    return [{ path, text: textOf(issue) }]
   })
+}
+
+const nouns: Readonly<Record<string, string>> = {
+  ...{ string: 'a text', number: 'a number', int: 'a whole number', boolean: 'true or false' },
+  ...{ array: 'a list: [one, another]', tuple: 'a list', object: 'a map', record: 'a map' },
+}
+
+/** Our own messages as they are; of Zod's those that people meet in plain words. */
+function textOf(issue: z.core.$ZodIssue): string {
+  const { code, message, input } = issue
+  if (!/^(?:Invalid|Too) /.test(message)) return message
+  if (code === 'invalid_type') {
+    if (input === undefined) return message.includes('undefined') ? 'is required' : message
+    return `is ${nounOf(input)}; write ${nouns[issue.expected] ?? issue.expected}`
+  }
+  if (code === 'invalid_value') return `is not one of ${issue.values.join(', ')}`
+  if (code === 'invalid_format' && issue.format === 'url') return 'is no URL'
+  if (code === 'too_small') {
+    const empty = issue.origin === 'string' || issue.origin === 'array'
+    return empty && Number(issue.minimum) === 1 ? 'is empty' : `is less than ${issue.minimum}`
+  }
+  return code === 'too_big' ? `is more than ${issue.maximum}` : message
+}
+
+function nounOf(input: unknown): string {
+  if (input === null) return 'empty'
+  if (Array.isArray(input)) return 'a list'
+  if (typeof input === 'string') return 'a text'
+  // Not the value itself: it may be a secret that only lacks its quotes.
+  if (typeof input !== 'object') return typeof input === 'boolean' ? 'true or false' : 'a number'
+  // {{name}} without quotes is a map to YAML.
+  return Object.keys(input).some((key) => key.startsWith('{'))
+    ? 'a map, as {{…}} is not in quotes'
+    : 'a map'
 }

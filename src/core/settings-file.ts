@@ -1,6 +1,6 @@
 import { readFile } from 'node:fs/promises'
 import type { z } from 'zod'
-import { errorCodeOf, StepError } from './errors.ts'
+import { errorCodeOf, explain, StepError } from './errors.ts'
 import { issueLines } from './schema.ts'
 import type { Secrets } from './secrets.ts'
 
@@ -15,7 +15,10 @@ export interface SettingsText {
 
 export async function readSettingsText(path: string, hint: string): Promise<string> {
   return readFile(path, 'utf8').catch((error) => {
-    if (errorCodeOf(error) !== 'ENOENT') throw error
+    if (errorCodeOf(error) === 'EISDIR') {
+      throw new StepError('INPUT_INVALID', `${path} is a folder`, { hint: 'Name the file in it.' })
+    }
+    if (errorCodeOf(error) !== 'ENOENT') throw explain(`reading ${path}`, error)
     throw new StepError('INPUT_INVALID', `${path} does not exist`, { hint })
   })
 }
@@ -29,7 +32,9 @@ export async function parseYamlSettings<Schema extends z.ZodType>(
 ): Promise<z.output<Schema>> {
   const { isNode, LineCounter, parseDocument } = await import('yaml')
   const lines = new LineCounter()
-  const document = parseDocument(text, { lineCounter: lines, prettyErrors: false })
+  const document = parseDocument(text, {
+    ...{ lineCounter: lines, prettyErrors: false, logLevel: 'error' },
+  })
   const at = (offset: number | undefined) =>
     offset === undefined ? name : `${name}:${lines.linePos(offset).line}`
   const problems = document.errors.map((error) => `${at(error.pos[0])} ${error.message}`)

@@ -10,6 +10,8 @@ export interface GitlabAccess {
   firstPause?: number
   /** Tries in all; default 5. */
   attempts?: number
+  /** Whose settings name it; default crosscloud.yml. */
+  place?: keyof typeof places
 }
 
 export type Api = InstanceType<typeof Gitlab>
@@ -36,7 +38,7 @@ export async function openGitlab(access: GitlabAccess): Promise<GitlabClient> {
           try {
             return await request()
           } catch (error) {
-            throw translate(what, error, access.url)
+            throw translate(what, error, access)
           }
         },
         {
@@ -62,40 +64,43 @@ function statusOfCause(cause: unknown): number | undefined {
   return cause instanceof Error ? statusOf(cause) : undefined
 }
 
-function translate(what: string, error: unknown, url: string): StepError {
+/** What to do next depends on where the address, the names and the token are written. */
+const places = {
+  application: {
+    token: 'Give one with scope api, of a maintainer of the project, in GITLAB_TOKEN.',
+    names: 'Check the name in crosscloud.yml.',
+    change: 'Change it in crosscloud.yml.',
+  },
+  server: {
+    token: 'Renew gitlab.token in crosscloud.server.yml, and start the server again.',
+    names: 'Check the names in crosscloud.server.yml, and whether gitlab.token may see them.',
+    change: 'Change it in crosscloud.server.yml, start the server again, and retry the event.',
+  },
+}
+
+function translate(what: string, error: unknown, { url, place = 'application' }: GitlabAccess) {
   const status = statusOf(error)
   const { cause } = (error ?? {}) as GitbeakerError
   const told = typeof cause?.description === 'string' ? cause.description : ''
+  const { token, names, change } = places[place]
   const fault = (code: StepError['code'], message: string, hint: string) =>
     new StepError(code, `${what}: ${message}`, { hint, cause: error })
   if (status === undefined) {
-    return fault(
-      'UNAVAILABLE',
-      `${url} does not answer: ${describeCause(error)}`,
-      'Check the server.',
-    )
+    const why = describeCause(error)
+    return fault('UNAVAILABLE', `${url} does not answer: ${why}`, 'Check the server.')
   }
   if (status === 429 || status >= 500) {
     return fault('UNAVAILABLE', `GitLab answers ${status}`, 'Run it again in a while.')
   }
-  if (status === 401) {
-    return fault(
-      'UNAUTHORIZED',
-      'GitLab does not know the token',
-      'Give one with scope api, of a maintainer of the project, in GITLAB_TOKEN.',
-    )
-  }
+  if (status === 401) return fault('UNAUTHORIZED', 'GitLab does not know the token', token)
   if (status === 403) {
-    return fault(
-      'UNAUTHORIZED',
-      'the token may not do that',
-      'It must have scope api, and be of a maintainer of the project.',
-    )
+    const hint = 'It must have scope api, and be of a maintainer of the project.'
+    return fault('UNAUTHORIZED', 'the token may not do that', hint)
   }
-  if (status === 404) return fault('NOT_FOUND', 'GitLab has no such thing', 'Check the name.')
-  return fault(
-    'INPUT_INVALID',
-    `GitLab refuses it (${status}): ${told}`,
-    'Change it in crosscloud.yml.',
-  )
+  if (status === 404) return fault('NOT_FOUND', 'GitLab has no such thing', names)
+  if (status < 400) {
+    const hint = 'Write the address that GitLab itself has, with https where it has that.'
+    return fault('INPUT_INVALID', `${url} sends elsewhere (${status})`, hint)
+  }
+  return fault('INPUT_INVALID', `GitLab refuses it (${status}): ${told}`, change)
 }

@@ -24,7 +24,7 @@ export async function sendOnce(
     redirect: 'manual',
   }).catch((error: Error) => {
     const late = error.name === 'TimeoutError' || error.name === 'AbortError'
-    throw late ? new GitbeakerTimeoutError('no answer in time', { cause: error }) : error
+    throw late ? new GitbeakerTimeoutError('no answer in time') : error
   })
   const { status } = response
   const text = await response.text()

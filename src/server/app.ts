@@ -24,7 +24,7 @@ const REQUEST_TIMEOUT = 10_000
 /** The addresses that crosscloud answers at. Secrets and bodies are never logged. */
 export async function createApp(options: AppOptions): Promise<FastifyInstance> {
   const app = await openApp(options)
-  answerFaults(app, options.log)
+  answerFaults(app, options)
   await addWebhooks(app, options)
   addHealth(app, options)
   return app
@@ -51,14 +51,40 @@ async function openApp({ settings, log }: AppOptions): Promise<FastifyInstance> 
   return app
 }
 
-function answerFaults(app: FastifyInstance, log: Log): void {
-  app.setErrorHandler((error: { statusCode?: number; message: string }, _request, reply) => {
+/** What came before anybody looked at it is logged once a minute: it may come in thousands. */
+const QUIET = 60_000
+
+function answerFaults(app: FastifyInstance, { log, metrics, settings }: AppOptions): void {
+  const told = new Map<string, number>()
+  const warn = (what: string, text: string) => {
+    const now = Date.now()
+    if (now - (told.get(what) ?? 0) < QUIET) return
+    told.set(what, now)
+    log.warn(text)
+  }
+  const tooMuch: Record<number, ['too-long' | 'too-often', string]> = {
+    413: ['too-long', `is longer than listen.body: ${settings.listen.body} bytes`],
+    429: ['too-often', `is one of more than listen.rate: ${settings.listen.rate} a second`],
+  }
+  app.setErrorHandler((error: { statusCode?: number; message: string }, request, reply) => {
     const status = error.statusCode ?? 500
+    const { source } = request.routeOptions.config as { source?: string }
+    const [outcome, why] = tooMuch[status] ?? []
+    if (source && outcome) {
+      metrics.delivery(source, outcome)
+      warn(`${source} ${outcome}`, `${source}: a delivery from ${request.ip} ${why}`)
+      return reply.code(status).send({ error: `the delivery ${why}` })
+    }
     if (status < 500) return reply.code(status).send({ error: error.message })
     log.error(`answering a request: ${error.message}`)
     return reply.code(500).send({ error: 'a fault of the server; its log tells more' })
   })
-  app.setNotFoundHandler((_request, reply) => reply.code(404).send({ error: 'nothing is here' }))
+  app.setNotFoundHandler(({ method, url, ip }, reply) => {
+    const path = JSON.stringify(url.split('?', 1)[0]?.slice(0, 100))
+    if (url.startsWith('/webhooks/'))
+      warn('nowhere', `${method} ${path} from ${ip}: nothing is there`)
+    return reply.code(404).send({ error: 'nothing is here' })
+  })
 }
 
 const fixed = new Set(['gitlab', 'github', 'harbor'])
@@ -74,9 +100,10 @@ async function addWebhooks(
   )
   const { default: rateLimit } = await import('@fastify/rate-limit')
   await app.register(rateLimit, { global: false, cache: 10_000 })
-  const config = { rateLimit: { max: settings.listen.rate, timeWindow: 1000 } }
+  const rate = { max: settings.listen.rate, timeWindow: 1000 }
   for (const entrance of entrances) {
     const path = fixed.has(entrance.name) ? entrance.name : `generic/${entrance.name}`
+    const config = { rateLimit: rate, source: entrance.name }
     app.post(`/webhooks/${path}`, { config }, async (request, reply) => {
       const content = Buffer.isBuffer(request.body) ? request.body : Buffer.alloc(0)
       const { headers, ip: from } = request

@@ -13,6 +13,8 @@ export type DeliveryOutcome =
   | 'replayed'
   | 'forbidden'
   | 'invalid'
+  | 'too-long'
+  | 'too-often'
   | 'unavailable'
 
 /** What Prometheus reads. Labels are names from the settings, never texts from outside. */

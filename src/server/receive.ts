@@ -113,13 +113,14 @@ export function pushOf(facts: EventFacts, pushed?: number): HeardPush | undefine
 }
 
 interface Taken {
-  outcome: DeliveryOutcome
+  /** What is too much is refused before it gets here. */
+  outcome: Exclude<DeliveryOutcome, 'too-long' | 'too-often'>
   body?: Record<string, unknown>
 }
 
 const UNWANTED: Taken = { outcome: 'ignored', body: { ignored: 'no route wants it' } }
 
-const statuses: Record<DeliveryOutcome, Reply['status']> = {
+const statuses: Record<Taken['outcome'], Reply['status']> = {
   ...{ accepted: 202, recovered: 202, duplicate: 200, ignored: 200 },
   ...{ missing: 401, wrong: 401, stale: 401, replayed: 401, forbidden: 403 },
   ...{ invalid: 400, unavailable: 503 },

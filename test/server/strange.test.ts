@@ -71,6 +71,21 @@ t.test('pages instead of answers, a port in use, a Redis that is away', { skip }
     await server.running.until('gitlab: a delivery from 127.0.0.1 was refused: the signature')
   })
 
+  await t.test('what is too long, and what goes nowhere', async (t) => {
+    const long = `"${'x'.repeat(6 * 1024 * 1024)}"`
+    const headers = { 'x-gitlab-token': SECRET }
+    const { status, body } = await deliver(server.port, '/webhooks/gitlab', headers, long)
+    t.equal(status, 413)
+    t.match(body, { error: 'the delivery is longer than listen.body: 5242880 bytes' })
+    await server.running.until('gitlab: a delivery from 127.0.0.1 is longer than listen.body')
+    const wrong = ['/webhooks/gitlab/', '/webhooks/gtilab', '/webhooks/generic/x%0a']
+    for (const path of wrong) t.match(await deliver(server.port, path, {}, '{}'), { status: 404 })
+    await server.running.until('POST "/webhooks/gitlab/" from 127.0.0.1: nothing is there')
+    t.notMatch(server.running.output(), 'gtilab', 'once a minute')
+    const { body: metrics } = await fetchText(`http://127.0.0.1:${server.port}/metrics`)
+    t.match(metrics, 'crosscloud_deliveries_total{source="gitlab",outcome="too-long"} 1')
+  })
+
   await t.test('events need no secret of the server', async (t) => {
     t.match(await events('list'), { code: 0, stdout: 'There are none.' })
     const done = JSON.parse((await events('list', '--state', 'done', '--json')).stdout).events

@@ -60,7 +60,9 @@ export function createPipelineEffect(
     if (start.ref === '') throw hasNoRef(facts.kind)
     const { url, token } = server
     const gitlab =
-      token === undefined ? undefined : await openGitlab({ url, token, signal, attempts: 1 })
+      token === undefined
+        ? undefined
+        : await openGitlab({ url, token, signal, attempts: 1, place: 'server' })
     const known = attempt.again && gitlab ? await findStarted(start, attempt, gitlab) : undefined
     if (known) return told(known)
     if (trigger !== undefined) return told(await pullTrigger(start, url, trigger, signal))

@@ -27,7 +27,7 @@ export async function setGitlabStatus(
   { project, commit, name, state, text, url }: CommitStatus,
   signal: AbortSignal,
 ): Promise<void> {
-  const { api, ask } = await openGitlab({ ...access, signal, attempts: 1 })
+  const { api, ask } = await openGitlab({ ...access, signal, attempts: 1, place: 'server' })
   const more = { name, description: text.slice(0, 255), ...(url && { targetUrl: url }) }
   try {
     await ask(`setting the status ${name} of ${commit.slice(0, 8)} in ${project}`, () =>
@@ -49,7 +49,7 @@ export async function commentOnGitlab(
   to: { project: string; number: number; marker: string; text: string },
   signal: AbortSignal,
 ): Promise<void> {
-  const { api, ask } = await openGitlab({ ...access, signal, attempts: 1 })
+  const { api, ask } = await openGitlab({ ...access, signal, attempts: 1, place: 'server' })
   const { project, number, marker, text } = to
   const what = `commenting on !${number} of ${project}`
   const sign = `<!-- crosscloud:${marker} -->`
