@@ -73,6 +73,8 @@ function answerFaults(app: FastifyInstance, { log, metrics, settings }: AppOptio
     if (source && outcome) {
       metrics.delivery(source, outcome)
       warn(`${source} ${outcome}`, `${source}: a delivery from ${request.ip} ${why}`)
+      // Closed while the rest still comes, most senders see a broken connection, not the answer.
+      reply.removeHeader('connection')
       return reply.code(status).send({ error: `the delivery ${why}` })
     }
     if (status < 500) return reply.code(status).send({ error: error.message })

@@ -1,5 +1,5 @@
 import { once } from 'node:events'
-import { createServer } from 'node:net'
+import { connect, createServer } from 'node:net'
 import t from 'tap'
 import { runCli } from '../support/cli.ts'
 import { DELIVERY_TOKEN, startDeliveryGitlab } from '../support/delivery-gitlab.ts'
@@ -72,18 +72,18 @@ t.test('pages instead of answers, a port in use, a Redis that is away', { skip }
   })
 
   await t.test('what is too long, and what goes nowhere', async (t) => {
-    const long = `"${'x'.repeat(6 * 1024 * 1024)}"`
-    const headers = { 'x-gitlab-token': SECRET }
-    const { status, body } = await deliver(server.port, '/webhooks/gitlab', headers, long)
-    t.equal(status, 413)
-    t.match(body, { error: 'the delivery is longer than listen.body: 5242880 bytes' })
+    for (const chunked of [false, true]) {
+      const { answer, next } = await sendTooLong(server.port, chunked)
+      t.match(answer, /^HTTP\/1.1 413 .*the delivery is longer than listen.body: 5242880 bytes/s)
+      t.match(next, /^HTTP\/1.1 200 /, 'the rest is read away: the sender sees the answer')
+    }
     await server.running.until('gitlab: a delivery from 127.0.0.1 is longer than listen.body')
     const wrong = ['/webhooks/gitlab/', '/webhooks/gtilab', '/webhooks/generic/x%0a']
     for (const path of wrong) t.match(await deliver(server.port, path, {}, '{}'), { status: 404 })
     await server.running.until('POST "/webhooks/gitlab/" from 127.0.0.1: nothing is there')
     t.notMatch(server.running.output(), 'gtilab', 'once a minute')
     const { body: metrics } = await fetchText(`http://127.0.0.1:${server.port}/metrics`)
-    t.match(metrics, 'crosscloud_deliveries_total{source="gitlab",outcome="too-long"} 1')
+    t.match(metrics, 'crosscloud_deliveries_total{source="gitlab",outcome="too-long"} 2')
   })
 
   await t.test('events need no secret of the server', async (t) => {
@@ -134,3 +134,19 @@ t.test('a server that cannot listen begins nothing', { skip }, async (t) => {
   t.equal(event.begun, undefined)
   t.equal(gitlab.pipelines.length, 0)
 })
+
+/** A sender that writes all of its body, whatever comes back meanwhile, and then asks again. */
+async function sendTooLong(port: number, chunked: boolean) {
+  const half = 'x'.repeat(5 * 1024 * 1024 + 1)
+  const socket = connect(port, '127.0.0.1').setEncoding('utf8')
+  const framing = chunked
+    ? 'transfer-encoding: chunked'
+    : `content-length: ${String(2 * half.length)}`
+  const part = chunked ? `${half.length.toString(16)}\r\n${half}\r\n` : half
+  socket.write(`POST /webhooks/gitlab HTTP/1.1\r\nhost: x\r\n${framing}\r\n\r\n${part}`)
+  const [answer] = await once(socket, 'data')
+  socket.write(`${part}${chunked ? '0\r\n\r\n' : ''}GET /healthz HTTP/1.1\r\nhost: x\r\n\r\n`)
+  const [next] = await once(socket, 'data', { signal: AbortSignal.timeout(10_000) })
+  socket.destroy()
+  return { answer, next }
+}
