@@ -1,5 +1,6 @@
 import { appendFile } from 'node:fs/promises'
 import { StepError } from '../core/errors.ts'
+import { createLog, type LogFormat, type LogOptions } from '../core/log.ts'
 import { variableName } from '../steps/inputs.ts'
 
 /** What a surface prints to: the two streams of a process, or a test's. */
@@ -25,8 +26,19 @@ export async function writeDotenv(path: string, outputs: Record<string, unknown>
 }
 
 /** An error for people: the fact first, then what to do. */
-export function errorText({ message, hint }: StepError): string {
+function errorText({ message, hint }: StepError): string {
   return `error: ${message}\n${hint ? `  → ${hint}\n` : ''}`
+}
+
+/** For people in words; where the log is JSON, as one more record of it. */
+export function tellFailure(
+  failure: StepError,
+  format: LogFormat | undefined,
+  { write, mask }: Pick<LogOptions, 'write' | 'mask'>,
+): void {
+  const { message, hint } = failure
+  if (format !== 'json') write(mask(errorText(failure)))
+  else createLog({ format, write, mask }).error(hint ? `${message}\n${hint}` : message)
 }
 
 export function errorJson({ code, message, hint, retryable }: StepError): object {

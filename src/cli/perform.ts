@@ -4,7 +4,7 @@ import { createLog, type Log, type LogFormat } from '../core/log.ts'
 import type { Secrets } from '../core/secrets.ts'
 import type { Answer, Perform } from './command.ts'
 import { writeJunit } from './junit.ts'
-import { errorText, writeDotenv } from './output.ts'
+import { tellFailure, writeDotenv } from './output.ts'
 import type { Surroundings } from './program.ts'
 
 interface GlobalOptions {
@@ -42,9 +42,10 @@ export function createPerform(
       if (options.dotenv !== undefined) {
         await writeDotenv(options.dotenv, answer.json as Record<string, unknown>)
       }
-      streams.stdout(secrets.mask(`${textOf(answer, options)}\n`))
+      if (options.log === 'json' && !options.json) log.info(answer.text)
+      else streams.stdout(secrets.mask(`${textOf(answer, options)}\n`))
       if (!answer.failure) return
-      streams.stderr(secrets.mask(errorText(answer.failure)))
+      tellFailure(answer.failure, options.log, { write: streams.stderr, mask: secrets.mask })
       endWith(answer.failure.exitCode)
     } finally {
       await context.close()

@@ -1,7 +1,7 @@
 import { readFile } from 'node:fs/promises'
 import { Command, CommanderError, Option } from 'commander'
 import { toStepError } from '../core/errors.ts'
-import { logFormats } from '../core/log.ts'
+import { type LogFormat, logFormats } from '../core/log.ts'
 import { createSecrets } from '../core/secrets.ts'
 import { loadStep, loadSteps } from '../steps/index.ts'
 import { runStep } from '../steps/inputs.ts'
@@ -13,7 +13,7 @@ import { addHostCommands } from './hosts.ts'
 import { addLedgerCommands } from './ledger/commands.ts'
 import { addLockCommands } from './lock-commands.ts'
 import { addInputOptions, gatherInputs } from './options.ts'
-import { errorJson, errorText, type Streams } from './output.ts'
+import { errorJson, type Streams, tellFailure } from './output.ts'
 import { createPerform } from './perform.ts'
 import { addRetention } from './retention.ts'
 import { addServerCommands } from './server/commands.ts'
@@ -64,7 +64,8 @@ export async function runProgram(surroundings: Surroundings): Promise<number> {
   } catch (error) {
     if (error instanceof CommanderError) return error.exitCode === 0 ? 0 : 2
     const known = toStepError(error)
-    streams.stderr(secrets.mask(errorText(known)))
+    const { log } = program.opts<{ log?: LogFormat }>()
+    tellFailure(known, log, { write: streams.stderr, mask: secrets.mask })
     if (known.code === 'INTERNAL' && argv.includes('--verbose') && known.cause instanceof Error) {
       streams.stderr(secrets.mask(`${known.cause.stack ?? ''}\n`))
     }

@@ -3,8 +3,8 @@ import { realpath } from 'node:fs/promises'
 import { join, posix, sep } from 'node:path'
 import { parse, TomlError } from 'smol-toml'
 import { explain, StepError, throwIfCancelled } from '../core/errors.ts'
+import { didYouMean } from '../core/suggest.ts'
 import { joinKey } from './keys.ts'
-import { didYouMean } from './suggest.ts'
 
 /** Files by path relative to the template folder, `/` between: `conf.d/app.toml`. */
 export type TemplateFiles = ReadonlyMap<string, Buffer>

@@ -1,3 +1,4 @@
+import { didYouMean } from '../core/suggest.ts'
 import {
   type Call,
   calledName,
@@ -10,7 +11,6 @@ import {
   type SubExpression,
 } from './ast.ts'
 import { arityProblem, helpers } from './helpers.ts'
-import { didYouMean } from './suggest.ts'
 
 /** Blocks a template may open. `raw` prints its content as it stands: {{{{raw}}}} … {{{{/raw}}}}. */
 export const blocks = ['if', 'unless', 'each', 'with', 'raw'] as const

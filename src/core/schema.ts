@@ -1,4 +1,5 @@
 import { z } from 'zod'
+import { didYouMean } from './suggest.ts'
 
 /** Building blocks for settings and inputs. Texts a person writes become the units the code uses. */
 
@@ -67,18 +68,47 @@ function isKeyOrText(secret: string): boolean {
   return /^[A-Za-z0-9+/]+={0,2}$/.test(key) && Buffer.from(key, 'base64').length >= 16
 }
 
-/** Zod's findings as `path: what is wrong`, one a line. */
+/** Zod's findings as `path: what is wrong`, one a line; with the schema, also what was meant. */
 export function issueLines(
   issues: readonly z.core.$ZodIssue[],
+  schema?: z.ZodType,
 ): { path: string[]; text: string }[] {
   return issues.flatMap((issue) => {
     const path = issue.path.map(String)
     if (issue.code === 'unrecognized_keys') {
-      return issue.keys.map((key) => ({ path: [...path, key], text: 'is not a known setting' }))
+      const known = schema ? knownKeys(schema, path) : []
+      return issue.keys.map((key) => ({
+        path: [...path, key],
+        text: `is not a known setting${didYouMean(key, known)}`,
+      }))
     }
     return [{ path, text: textOf(issue) }]
   })
 }
+
+interface Node {
+  properties?: Record<string, Node>
+  additionalProperties?: Node | boolean
+  items?: Node
+  anyOf?: Node[]
+}
+
+/** The keys that a map at this place of a file may have. */
+function knownKeys(schema: z.ZodType, path: readonly string[]): string[] {
+  const whole = z.toJSONSchema(schema, { io: 'input', unrepresentable: 'any' }) as Node
+  const inside = (node: Node, part: string) => {
+    const { properties, additionalProperties, items } = node
+    const next = properties?.[part] ?? items ?? additionalProperties
+    return typeof next === 'object' ? branches(next) : []
+  }
+  const nodes = path.reduce(
+    (found, part) => found.flatMap((node) => inside(node, part)),
+    branches(whole),
+  )
+  return nodes.flatMap(({ properties = {} }) => Object.keys(properties))
+}
+
+const branches = (node: Node): Node[] => [node, ...(node.anyOf ?? []).flatMap(branches)]
 
 const nouns: Readonly<Record<string, string>> = {
   ...{ string: 'a text', number: 'a number', int: 'a whole number', boolean: 'true or false' },

@@ -49,7 +49,7 @@ export async function parseYamlSettings<Schema extends z.ZodType>(
   }
   const unset = new Set([...missing.values()].flat())
   const result = schema.safeParse(values, { reportInput: true })
-  for (const { path, text: what } of issueLines(result.error?.issues ?? [])) {
+  for (const { path, text: what } of issueLines(result.error?.issues ?? [], schema)) {
     // That it is not set was told above.
     if (unset.has(path.join('.'))) continue
     let node: unknown

@@ -82,7 +82,11 @@ function answerFaults(app: FastifyInstance, { log, metrics, settings }: AppOptio
     return reply.code(500).send({ error: 'a fault of the server; its log tells more' })
   })
   app.setNotFoundHandler(({ method, url, ip }, reply) => {
-    const path = JSON.stringify(url.split('?', 1)[0]?.slice(0, 100))
+    const [asked = ''] = url.split('?', 1)
+    if (method !== 'POST' && app.hasRoute({ method: 'POST', url: asked })) {
+      return reply.code(405).header('allow', 'POST').send({ error: 'a delivery is a POST' })
+    }
+    const path = JSON.stringify(asked.slice(0, 100))
     if (url.startsWith('/webhooks/'))
       warn('nowhere', `${method} ${path} from ${ip}: nothing is there`)
     return reply.code(404).send({ error: 'nothing is here' })

@@ -5,8 +5,9 @@ import type { Secrets } from '../core/secrets.ts'
 import { createApp } from './app.ts'
 import { keepCatchingUp } from './catch-up/catch-up.ts'
 import { createFeeds } from './catch-up/feeds.ts'
+import { applicationFaults } from './check.ts'
 import { createEffects } from './effects/effects.ts'
-import { harmlessVariables, type Workplace } from './effects/workplace.ts'
+import { workplaceOf } from './effects/workplace.ts'
 import {
   type Feedback,
   type FeedbackOptions,
@@ -128,16 +129,16 @@ async function startWork(
   { settings, program, variables, log, secrets }: ServeOptions,
   closing: Closing,
 ): Promise<void> {
-  const { queue, folder, schedules } = settings
+  const { queue, schedules } = settings
   const stopping = new AbortController()
   const stop = new AbortController()
   const common = { metrics, log, signal: stop.signal }
-  const environment = harmlessVariables(variables)
   // What was begun waits for Redis: it must not be begun again because of that.
   const client = redis.patient
   const feedback = await openFeedback({ ...mail, client })
   closing.push(feedback.close)
-  const place: Workplace = { folder, program, log, secrets, environment }
+  const place = workplaceOf({ settings, program, variables, log, secrets })
+  for (const fault of await applicationFaults(settings, place)) log.warn(fault)
   const work = createLaneWork({
     ...{ ...common, stopping: stopping.signal, feedback },
     effectOf: createEffects(settings, place),

@@ -23,8 +23,13 @@ const secrets = z
   .array(webhookSecret)
   .min(1, 'names none; without a secret anybody could start a pipeline')
   .describe('Secrets the sender may know; two while one takes the place of the other')
+const pattern = z
+  .string()
+  .min(1, 'is empty')
+  .max(1000)
+  .regex(/^(?!\/)/, 'begins with /, which no name does')
 const projects = z
-  .array(z.string().min(1))
+  .array(pattern.refine((one) => !/^https?:/.test(one), 'is a URL; write team/webapi'))
   .min(1, 'names none')
   .describe('Projects that are listened to: team/webapi, team/*, or ** for all')
 const serverUrl = z.url({ protocol: /^https?$/ })
@@ -73,7 +78,11 @@ const jenkins = z.strictObject({
   token: z.string().min(1).describe("That user's API token"),
 })
 
-const patterns = z.array(z.string().min(1)).min(1).optional()
+const patterns = z.array(pattern).min(1).optional()
+const refs = z
+  .array(pattern.regex(/^(?!refs\/)/, 'is a whole ref; write main, or v1.2'))
+  .min(1)
+  .optional()
 
 /** What a route does; a route without any only sends notifications. */
 const effects = {
@@ -92,8 +101,8 @@ const route = z
     source: z.string().describe('gitlab, github, harbor, or the name of a generic source'),
     on: z.array(z.enum(kinds)).min(1).default(['push']).describe('Kinds of events'),
     projects: patterns.describe('Projects; default all that the source listens to'),
-    branches: patterns.describe('Branches of a push or merge request; default all'),
-    tags: patterns.describe('Tags; default all'),
+    branches: refs.describe('Branches of a push or merge request; default all'),
+    tags: refs.describe('Tags; default all'),
     paths: patterns.describe('At least one changed file must be like one of these; default all'),
     comment: z
       .string()

@@ -39,7 +39,8 @@ function faultOf(template: string): string | undefined {
   try {
     return faultOfAll(Handlebars.parse(template))
   } catch (error) {
-    return `is no template: ${(error as Error).message.split('\n')[0]}`
+    const [first, near] = (error as Error).message.split('\n')
+    return `is no template: ${near === undefined ? first : `syntax error near ${near.trim()}`}`
   }
 }
 

@@ -11,10 +11,10 @@ import {
   keptKeys,
   revisionInput,
 } from '../../src/config/revision.ts'
-import { suggest } from '../../src/config/suggest.ts'
 import { compileTemplates } from '../../src/config/templates.ts'
 import { sha256 } from '../../src/core/digest.ts'
 import { isStepError, type StepError } from '../../src/core/errors.ts'
+import { suggest } from '../../src/core/suggest.ts'
 
 const buffers = (files: Record<string, string>) =>
   new Map(Object.entries(files).map(([path, text]) => [path, Buffer.from(text)]))

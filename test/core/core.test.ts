@@ -250,3 +250,28 @@ await t.test('schema: findings as one line each', async (t) => {
   ])
   t.match(lines({ a: 'x', b: { c: 'no' } })[0], /^b\.c .*number/)
 })
+
+await t.test('schema: what was probably meant, wherever it stands', async (t) => {
+  const inner = z.strictObject({ image: z.string() })
+  const schema = z
+    .strictObject({
+      environments: z.record(z.string(), inner).default({}),
+      routes: z.array(inner.prefault({ image: 'x' })).optional(),
+      hosts: z.union([z.string(), inner]).optional(),
+    })
+    .superRefine(() => {})
+  const wrong = { image: 'x', imag: 'y' }
+  const { error } = schema.safeParse({
+    ...{ environments: { test: wrong }, routes: [{ image: 'x' }, wrong], hots: 'x', zzz: 1 },
+  })
+  const lines = issueLines(error?.issues ?? [], schema)
+  t.strictSame(
+    lines.map(({ path, text }) => `${path.join('.')} ${text}`),
+    [
+      'environments.test.imag is not a known setting: did you mean image?',
+      'routes.1.imag is not a known setting: did you mean image?',
+      'hots is not a known setting: did you mean hosts?',
+      'zzz is not a known setting',
+    ],
+  )
+})

@@ -8,7 +8,7 @@ import { Redis } from 'ioredis'
 import t from 'tap'
 import { silentLog } from '../../src/core/log.ts'
 import { createSecrets } from '../../src/core/secrets.ts'
-import { harmlessVariables } from '../../src/server/effects/workplace.ts'
+import { workplaceOf } from '../../src/server/effects/workplace.ts'
 import type { Notice } from '../../src/server/feedback/notify.ts'
 import type { Metrics } from '../../src/server/metrics.ts'
 import { type ScheduleSettings, startSchedules } from '../../src/server/schedules.ts'
@@ -38,10 +38,10 @@ t.test(
       const client = new Redis(redis.url, { maxRetriesPerRequest: null })
       const worker = await startSchedules({
         ...{ client, name: 'test', schedules, log: silentLog, signal: stop.signal },
-        place: {
-          ...{ folder, program: PROGRAM, log: silentLog, secrets: createSecrets() },
-          environment: harmlessVariables(process.env),
-        },
+        place: workplaceOf({
+          ...{ settings: { folder }, program: PROGRAM, log: silentLog, secrets: createSecrets() },
+          variables: process.env,
+        }),
         feedback: {
           notify: async (_names, notice) => void told.push(notice),
           tell: async () => {},

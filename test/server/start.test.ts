@@ -87,6 +87,32 @@ t.test('what it does not start with', { skip }, async (t) => {
       /listen.tls: crosscloud.server.yml and crosscloud.server.yml: /,
     ],
     [{ queue, github: { ...source, 'catch-up': true } }, /github.catch-up needs github.token/],
+    [
+      { queue, gitlab: source, routes: [{ ...pipeline, pipline: {} }] },
+      /:\d+ routes.0.pipline is not a known setting: did you mean pipeline\?/,
+    ],
+    [
+      {
+        ...{ queue, gitlab: { ...source, token: 't' } },
+        routes: [{ ...pipeline, branches: ['refs/heads/main'] }],
+      },
+      /routes.0.branches.0 is a whole ref; write main/,
+    ],
+    [
+      { queue, gitlab: { ...source, projects: ['/team/webapi'] } },
+      /gitlab.projects.0 begins with \//,
+    ],
+    [
+      { queue, gitlab: { ...source, projects: ['https://gitlab.example.com/team/webapi'] } },
+      /gitlab.projects.0 is a URL; write team\/webapi/,
+    ],
+    [
+      {
+        ...{ queue, gitlab: { ...source, token: 't' } },
+        routes: [{ ...pipeline, pipeline: { variables: { A: 'x\n{{project' } } }],
+      },
+      /is no template: syntax error near .*\{\{project/,
+    ],
   ]
   for (const [settings, message] of wrong) {
     const { code, stderr } = await start(settings)
@@ -106,6 +132,9 @@ t.test('what it does not start with', { skip }, async (t) => {
   })
   t.match(await start({ queue: { redis: 'redis://127.0.0.1:1' }, gitlab: source }), {
     ...{ code: 75, stderr: /127\.0\.0\.1:1.*ECONNREFUSED/ },
+  })
+  t.match(await start({ queue: { redis: redis.url.replace('redis', 'rediss') }, gitlab: source }), {
+    ...{ code: 75, stderr: /no answer; perhaps it speaks no TLS/ },
   })
   await redis.cli('config', 'set', 'appendonly', 'no')
   t.match(await start({ queue, gitlab: source }), { code: 2, stderr: /appendonly is not yes/ })

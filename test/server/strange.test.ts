@@ -80,6 +80,8 @@ t.test('pages instead of answers, a port in use, a Redis that is away', { skip }
     await server.running.until('gitlab: a delivery from 127.0.0.1 is longer than listen.body')
     const wrong = ['/webhooks/gitlab/', '/webhooks/gtilab', '/webhooks/generic/x%0a']
     for (const path of wrong) t.match(await deliver(server.port, path, {}, '{}'), { status: 404 })
+    const { status, body } = await fetchText(`http://127.0.0.1:${server.port}/webhooks/gitlab`)
+    t.match({ status, body }, { status: 405, body: /a delivery is a POST/ })
     await server.running.until('POST "/webhooks/gitlab/" from 127.0.0.1: nothing is there')
     t.notMatch(server.running.output(), 'gtilab', 'once a minute')
     const { body: metrics } = await fetchText(`http://127.0.0.1:${server.port}/metrics`)

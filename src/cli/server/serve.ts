@@ -25,23 +25,24 @@ export function addServe(parent: Command, perform: Perform, surroundings: Surrou
         .choices(roles)
         .default('all'),
     )
-    .option('--check', 'only read the settings, and say what they ask for')
+    .option('--check', 'only read the settings and the files they name, and say what they ask for')
   addExample(command, 'serve --server crosscloud.server.yml')
   command.action(async (options: ServeOptions) => {
     await perform(command, async (context) => {
       const settings = await readServer(options, context, surroundings)
       const lines = describeServer(settings)
+      const { log, secrets, signal } = context
+      const { variables } = surroundings
+      const { role } = options
+      const place = { settings, variables, log, secrets, program: program() }
       if (options.check) {
+        const { checkFiles } = await import('../../server/check.ts')
+        await checkFiles(role, place)
         const text = [`${settings.file} is sound.`, ...lines].join('\n')
         return { json: { file: settings.file, asksFor: lines }, text }
       }
       const { startServer } = await import('../../server/serve.ts')
-      const { role } = options
-      const { variables } = surroundings
-      const { log, secrets, signal } = context
-      const server = await startServer({
-        ...{ settings, role, variables, log, secrets, program: program() },
-      })
+      const server = await startServer({ ...place, role })
       log.info(`listening on ${server.url}`)
       // Who only works is not to look as if it took deliveries.
       const shown = role === 'work' ? lines.filter((line) => !line.startsWith('/')) : lines

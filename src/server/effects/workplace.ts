@@ -5,6 +5,7 @@ import { StepError } from '../../core/errors.ts'
 import { type Log, silentLog } from '../../core/log.ts'
 import type { Secrets } from '../../core/secrets.ts'
 import type { Ledger, Release } from '../../ledger/ledger.ts'
+import { settleEnvironment } from '../../settings.ts'
 import type { EventFacts } from '../event.ts'
 
 /** What commands on this worker need to know of it. */
@@ -19,6 +20,12 @@ export interface Workplace {
   secrets: Secrets
 }
 
+/** What a server was started with. */
+export interface Surroundings extends Pick<Workplace, 'program' | 'log' | 'secrets'> {
+  settings: { folder: string }
+  variables: Readonly<Record<string, string | undefined>>
+}
+
 const HARMLESS =
   /^(?:PATH|HOME|USER|LANG|LC_\w+|TZ|TMPDIR|JAVA_HOME|MAVEN_OPTS|DOCKER_CONFIG|SSL_CERT_\w+|NODE_EXTRA_CA_CERTS|XDG_\w+|CROSSCLOUD_(?:STATE|CACHE)|(?:HTTPS?|NO|ALL)_PROXY)$/i
 
@@ -28,14 +35,12 @@ export const commandVariables = z
   .default({})
   .describe('What crosscloud.yml needs of the environment, beside PATH and HOME')
 
-/** Of the server's own environment only what is no secret; routes name the rest. */
-export function harmlessVariables(
-  variables: Readonly<Record<string, string | undefined>>,
-): Record<string, string> {
-  const all = Object.entries(variables)
-  return Object.fromEntries(
-    all.filter((one): one is [string, string] => one[1] !== undefined && HARMLESS.test(one[0])),
+/** Of the server's own environment commands see only what is no secret; routes name the rest. */
+export function workplaceOf({ settings: { folder }, variables, ...rest }: Surroundings): Workplace {
+  const harmless = Object.entries(variables).filter(
+    (one): one is [string, string] => one[1] !== undefined && HARMLESS.test(one[0]),
   )
+  return { ...rest, folder, environment: Object.fromEntries(harmless) }
 }
 
 /** An application on this worker: what its crosscloud.yml and its ledger say. */
@@ -46,6 +51,8 @@ export interface Application {
   following(image: NonNullable<EventFacts['image']>): string[]
   /** Environments with a gate. */
   gated: string[]
+  /** INPUT_INVALID when one of them is not in the file. */
+  requireEnvironments(names: readonly string[]): void
   /** UNAVAILABLE while it may still be written: an image is pushed before it is recorded. */
   releaseOf(digest: string, since: number): Promise<Release>
   releaseOfCommit(commit: string): Promise<Release | undefined>
@@ -81,7 +88,8 @@ export async function withApplication<T>(
 }
 
 async function describeApplication(context: OpenContext): Promise<Application> {
-  const { app, environments, file } = await context.settings()
+  const settings = await context.settings()
+  const { app, environments, file } = settings
   const named = Object.entries(environments)
   return {
     ...{ file, app },
@@ -91,6 +99,7 @@ async function describeApplication(context: OpenContext): Promise<Application> {
         .filter(([, { image }]) => image.registry === registry && image.name === repository)
         .map(([name]) => name),
     gated: named.filter(([, { gate }]) => gate !== undefined).map(([name]) => name),
+    requireEnvironments: (names) => names.forEach((name) => void settleEnvironment(settings, name)),
     async releaseOf(digest, since) {
       const ledger = await context.ledger()
       const found = await ledger.findReleaseByDigest(app, digest as Release['digest'])

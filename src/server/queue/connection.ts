@@ -38,7 +38,7 @@ export async function openQueueRedis(
   const patient = await connect(address, tls, password, { maxRetriesPerRequest: null })
   for (const client of [quick, patient]) client.on('error', () => {})
   try {
-    await Promise.all([ready(quick, address.name), ready(patient, address.name)])
+    await Promise.all([ready(quick, address), ready(patient, address)])
     // ioredis itself would go on with database 0.
     if (address.db > 0) await selectDatabase(quick as Redis, address)
   } catch (error) {
@@ -117,7 +117,7 @@ async function selectDatabase(client: Redis, { db, name }: RedisAddress): Promis
 }
 
 /** At start a Redis that is not there is said; afterwards it is waited for. */
-async function ready(client: Redis | Cluster, name: string): Promise<void> {
+async function ready(client: Redis | Cluster, { name, tls }: RedisAddress): Promise<void> {
   if (client.status === 'ready') return
   await new Promise<void>((resolve, reject) => {
     let last: unknown
@@ -126,7 +126,8 @@ async function ready(client: Redis | Cluster, name: string): Promise<void> {
     }
     const timer = setTimeout(() => {
       client.off('error', failed)
-      reject(redisFault(name, last ?? new Error('no answer')))
+      const silent = new Error(tls ? 'no answer; perhaps it speaks no TLS' : 'no answer')
+      reject(redisFault(name, last ?? silent))
     }, CONNECT_TIMEOUT)
     client.on('error', failed)
     client.once('ready', () => {

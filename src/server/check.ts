@@ -1,0 +1,67 @@
+import { StepError, toStepError } from '../core/errors.ts'
+import {
+  type ApplicationPlace,
+  type Surroundings,
+  type Workplace,
+  withApplication,
+  workplaceOf,
+} from './effects/workplace.ts'
+import type { Role } from './roles.ts'
+import type { ServerSettings } from './settings.ts'
+import { readTls } from './tls.ts'
+
+/** INPUT_INVALID names all that is wrong with the files that the settings name. */
+export async function checkFiles(
+  role: Role,
+  around: Surroundings & { settings: ServerSettings },
+): Promise<void> {
+  const { settings } = around
+  const { listen, folder } = settings
+  if (listen.tls) await readTls(listen.tls, folder)
+  const faults = role === 'receive' ? [] : await applicationFaults(settings, workplaceOf(around))
+  if (faults.length === 0) return
+  throw new StepError('INPUT_INVALID', faults.join('\n'), {
+    hint: 'The server would start; what needs these files fails until they are mended.',
+  })
+}
+
+/** An application that a route or a schedule works with, and the environments it names. */
+interface Use extends ApplicationPlace {
+  who: string
+  environments: readonly string[]
+}
+
+/** What is wrong with the applications on this worker; what needs one of these fails until then. */
+export async function applicationFaults(
+  settings: ServerSettings,
+  place: Workplace,
+): Promise<string[]> {
+  const faults = await Promise.all(usesOf(settings).map((use) => faultOf(use, place)))
+  return faults.filter((one) => one !== undefined)
+}
+
+function usesOf({ routes, schedules }: ServerSettings): Use[] {
+  return [
+    ...routes.flatMap(({ name, run, gate, reply }) => {
+      const { folder, variables = {} } = run ?? gate ?? reply ?? {}
+      const environments = run?.env === undefined ? (gate?.environments ?? []) : [run.env]
+      return folder === undefined ? [] : [{ who: `route ${name}`, folder, variables, environments }]
+    }),
+    ...schedules.map(({ name, folder, variables, env }) => ({
+      ...{ who: `schedule ${name}`, folder, variables },
+      environments: env === undefined ? [] : [env],
+    })),
+  ]
+}
+
+async function faultOf(use: Use, place: Workplace): Promise<string | undefined> {
+  const { who, environments } = use
+  try {
+    await withApplication(use, place, AbortSignal.timeout(10_000), async (application) =>
+      application.requireEnvironments(environments),
+    )
+    return undefined
+  } catch (error) {
+    return toStepError(error).message.replaceAll(/^/gm, `${who}: `)
+  }
+}
