@@ -36,7 +36,7 @@ export interface UnitCache {
  * Raised whenever compiling gives something else than before, or checks more. A test compares the
  * sources of the compiler with this.
  */
-const FORMAT = 'crosscloud-unit-1'
+const FORMAT = 'crosscloud-unit-2'
 
 const MILLISECONDS_A_DAY = 24 * 3_600_000
 /** Entries not used for so long are removed. */

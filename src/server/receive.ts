@@ -2,8 +2,8 @@ import { StepError, toStepError } from '../core/errors.ts'
 import type { Log } from '../core/log.ts'
 import type { EventFacts } from './event.ts'
 import type { DeliveryOutcome, Metrics } from './metrics.ts'
-import type { Intake, Taking } from './queue/intake.ts'
-import type { HeardPush } from './queue/pushes.ts'
+import type { Intake, Stored, Taking } from './queue/intake.ts'
+import type { AskedFor, HeardPush } from './queue/pushes.ts'
 import type { Tickets } from './queue/tickets.ts'
 import type { Routes } from './routes.ts'
 import type { Delivery, Refusal, Source } from './sources/source.ts'
@@ -33,8 +33,8 @@ export interface Incoming extends Delivery {
 
 export interface Receiver {
   deliver(entrance: Entrance, delivery: Incoming): Promise<Reply>
-  /** A push that its source tells of when asked; whether it was new. */
-  recover(facts: EventFacts, pushed: number): Promise<boolean>
+  /** A push that its source tells of when asked; overtaken when a newer one was delivered meanwhile. */
+  recover(facts: EventFacts, asked: AskedFor): Promise<'new' | 'known' | 'overtaken'>
 }
 
 /** A source, its name, and the projects it is believed about. */
@@ -75,7 +75,14 @@ export function createReceiver(options: ReceiveOptions): Receiver {
     if (wanted.length === 0 && !push) return UNWANTED
     const { id, proof } = identified
     const whose = proof === undefined ? '' : id
-    return keep({ delivery: `${name}\n${proof ?? id}`, whose, wanted, push }, options)
+    const answer = await store(
+      { delivery: `${name}\n${proof ?? id}`, whose, wanted, push },
+      options,
+    )
+    if (answer === 'replayed') return { outcome: answer }
+    if (answer !== 'new') return { outcome: 'duplicate', body: { duplicate: true } }
+    if (wanted.length === 0) return UNWANTED
+    return { outcome: 'accepted', body: { events: wanted.map((one) => one.id) } }
   }
 
   const deliver = async (entrance: Entrance, delivery: Incoming): Promise<Reply> => {
@@ -92,24 +99,27 @@ export function createReceiver(options: ReceiveOptions): Receiver {
     return { status: statuses[outcome], body: { ...body, fault: undefined } }
   }
 
-  const recover = async (facts: EventFacts, pushed: number): Promise<boolean> => {
-    const push = pushOf(facts, pushed)
+  const recover: Receiver['recover'] = async (facts, asked) => {
+    const push = pushOf(facts, asked)
     const wanted = routes.match(facts, Date.now())
-    const delivery = `${facts.via}\n${push?.key} ${pushed}`
-    const { outcome } = await keep({ delivery, whose: '', wanted, push }, options)
-    if (outcome !== 'accepted') return false
+    const delivery = `${facts.via}\n${push?.key} ${asked.at}`
+    const answer = await store({ delivery, whose: '', wanted, push }, options)
+    if (answer === 'overtaken') return answer
+    if (answer !== 'new' || wanted.length === 0) return 'known'
     metrics.delivery(facts.via, 'recovered')
-    return true
+    return 'new'
   }
 
   return { deliver, recover }
 }
 
-/** Undefined for what is no push; `pushed` says when, of one that was asked for. */
-export function pushOf(facts: EventFacts, pushed?: number): HeardPush | undefined {
-  const { source, kind, project, ref, push } = facts
-  const key = push && JSON.stringify([source, project, kind, ref, push.before, push.after])
-  return key === undefined ? undefined : { source, project, key, pushed }
+/** Undefined for what is no push. */
+export function pushOf(facts: EventFacts, asked?: AskedFor): HeardPush | undefined {
+  const { source, kind, project, ref: name, push } = facts
+  if (push === undefined) return undefined
+  const ref = [source, project, kind, name]
+  const key = JSON.stringify([...ref, push.before, push.after])
+  return { source, project, key, ref: JSON.stringify(ref), asked }
 }
 
 interface Taken {
@@ -127,12 +137,13 @@ const statuses: Record<Taken['outcome'], Reply['status']> = {
 }
 
 /** Stores what is wanted, and gives a ticket to each lane that nobody works on. */
-async function keep(taking: Taking, { intake, tickets, log }: ReceiveOptions): Promise<Taken> {
+async function store(
+  taking: Taking,
+  { intake, tickets, log }: ReceiveOptions,
+): Promise<Stored['answer']> {
   const { wanted } = taking
   const taken = await intake(taking)
-  if (taken.answer === 'replayed') return { outcome: 'replayed' }
-  if (taken.answer === 'duplicate') return { outcome: 'duplicate', body: { duplicate: true } }
-  if (wanted.length === 0) return UNWANTED
+  if (taken.answer !== 'new') return taken.answer
   // It is stored. Should a ticket get lost, the sweep gives its lane another one.
   const idle = new Set(taken.idle)
   await tickets.add(wanted.filter((one) => idle.has(one.id))).catch((error: unknown) => {
@@ -140,7 +151,7 @@ async function keep(taking: Taking, { intake, tickets, log }: ReceiveOptions): P
   })
   for (const one of taken.superseded) log.info(`${one}: a newer event took its place`)
   for (const one of wanted) log.info(`${one.id}: ${one.route} for ${describeFacts(one.facts)}`)
-  return { outcome: 'accepted', body: { events: wanted.map((one) => one.id) } }
+  return taken.answer
 }
 
 /** The sender is told what is wrong with its payload, and nothing of what is wrong here. */

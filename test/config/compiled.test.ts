@@ -45,7 +45,7 @@ const render = async (folder: string | undefined, files = sources) => {
   return { texts, warnings, required: requiredKeys(compiled) }
 }
 const MAKE_PIPE = 'mkfifo'
-const COMPILER = 'd4311f13965e82e6'
+const COMPILER = '8558fdc67528308b'
 
 const entries = (folder: string) => readdirSync(folder).sort()
 

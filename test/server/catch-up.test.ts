@@ -147,6 +147,38 @@ t.test('what GitLab could not deliver is asked for', { skip }, async (t) => {
   )
 })
 
+t.test('what is delivered while GitLab is asked is newer', { skip }, async (t) => {
+  const redis = await startQueueRedis(t)
+  const gitlab = await startDeliveryGitlab(t)
+  await knownForAnHour(redis, 'gitlab team/webapi')
+  gitlab.pushes = [pushed('main', '01', '02'), pushed('docs', '01', '07')]
+  let answer: { status: number } | undefined
+  gitlab.meanwhile = async (asked) => {
+    if (asked !== `GET team/webapi repository commits ${sha('02')}` || answer) return
+    const body = JSON.stringify({
+      ...{ ...fixture('gitlab/push'), ref: 'refs/heads/main' },
+      ...{ before: sha('02'), after: sha('03'), checkout_sha: sha('03') },
+    })
+    const headers = { 'x-gitlab-token': SECRET, 'idempotency-key': 'k1' }
+    answer = await deliver(server.port, '/webhooks/gitlab', headers, body)
+    gitlab.pushes.push(pushed('main', '02', '03', 0))
+  }
+  const server = await startWebhookServer(t, {
+    queue: { redis: redis.url },
+    gitlab: {
+      ...{ secrets: [SECRET], projects: ['team/webapi'], 'catch-up': true },
+      ...{ url: gitlab.url, token: DELIVERY_TOKEN },
+    },
+    routes: [{ name: 'a', source: 'gitlab', pipeline: { variables: { C: '{{short commit}}' } } }],
+  })
+  const began = () => gitlab.pipelines.map(({ ref, variables }) => `${ref} ${variables.C}`)
+  t.ok(await until(() => began().length === 1))
+  t.match(answer, { status: 202 })
+  await lookAgainAfter(server, redis, () => {})
+  t.ok(await until(() => began().length === 2))
+  t.strictSame(began(), ['main 030303030303', 'docs 070707070707'], 'not 02 over 03')
+})
+
 /** Stops the server, does what is to happen meanwhile, and has it ask at once when it is back. */
 async function lookAgainAfter(
   server: WebhookServer,

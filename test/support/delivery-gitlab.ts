@@ -34,6 +34,8 @@ export interface DeliveryGitlab {
   faults: (number | 'lost')[]
   /** Milliseconds before an answer. */
   delay: () => number
+  /** What happens while it is asked this, before it answers. */
+  meanwhile: (request: string) => Promise<unknown>
 }
 
 export interface Push {
@@ -54,6 +56,7 @@ export async function startDeliveryGitlab(t: Pick<Test, 'teardown'>): Promise<De
     ...{ url: '', pipelines: [], statuses: [], notes: [], down: false, mended: false, faults: [] },
     ...{ hooks: [], pushes: [], gone: new Set(), requests: [] },
     delay: () => 0,
+    meanwhile: async () => {},
   }
   const server = createServer((request, response) => {
     serve(gitlab, request, response).catch(() => request.socket.destroy())
@@ -83,7 +86,9 @@ async function serve(gitlab: DeliveryGitlab, request: IncomingMessage, response:
   if (token !== DELIVERY_TOKEN) return answer(401, { message: '401 Unauthorized' })
   const fault = request.method === 'GET' ? undefined : gitlab.faults.shift()
   if (typeof fault === 'number') return answer(fault, { message: `${fault} no` })
-  gitlab.requests.push([request.method, ...parts.slice(1)].join(' '))
+  const asked = [request.method, ...parts.slice(1)].join(' ')
+  gitlab.requests.push(asked)
+  await gitlab.meanwhile(asked)
   const done = carryOut(gitlab, request.method ?? 'GET', parts, url, body)
   if (fault === 'lost') return void request.socket.destroy()
   return answer(...done)

@@ -2,7 +2,7 @@ import { setTimeout as sleep } from 'node:timers/promises'
 import { isStepError, toStepError } from '../../core/errors.ts'
 import type { Log } from '../../core/log.ts'
 import type { EventFacts } from '../event.ts'
-import type { Asked, Pushes } from '../queue/pushes.ts'
+import type { Asked, AskedFor, Pushes } from '../queue/pushes.ts'
 import { pushOf, type Receiver } from '../receive.ts'
 import type { PushFeed, PushRecord } from './feed.ts'
 
@@ -81,19 +81,32 @@ function messageOf(thrown: unknown): string {
 /** Takes in what is missing since the last look. */
 async function catchUp(feed: PushFeed, asked: Asked, options: CatchUpOptions): Promise<number> {
   const { project, since, last } = asked
+  const { pushes, signal } = options
+  const look: Look = { feed, project, delivered: await pushes.delivered() }
   const news: PushRecord[] = []
-  for await (const record of feed.read(project, options.signal)) {
+  for await (const record of feed.read(project, signal)) {
     if (record.id <= last || record.at < since) break
     news.push(record)
   }
   const settled = Date.now() - ON_ITS_WAY
   let found = 0
-  for (const record of await missing(news, feed, project, options)) {
-    if (record.at <= settled && (await takeIn(record, feed, project, options))) found++
+  for (const record of await missing(news, look, options)) {
+    if (record.at > settled) continue
+    const answer = await takeIn(record, look, options)
+    // What was asked for is old by now; it is asked for again.
+    if (answer === 'overtaken') return found
+    if (answer === 'new') found++
   }
   const newest = news.find(({ at }) => at <= settled)
-  if (newest) await options.pushes.lookedAt(feed.source, project, newest.id)
+  if (newest) await pushes.lookedAt(feed.source, project, newest.id)
   return found
+}
+
+interface Look {
+  feed: PushFeed
+  project: string
+  /** How many pushes had been delivered when it began. */
+  delivered: number
 }
 
 /**
@@ -102,8 +115,7 @@ async function catchUp(feed: PushFeed, asked: Asked, options: CatchUpOptions): P
  */
 async function missing(
   newestFirst: readonly PushRecord[],
-  feed: PushFeed,
-  project: string,
+  look: Look,
   { pushes }: CatchUpOptions,
 ): Promise<PushRecord[]> {
   const passed = new Set<string>()
@@ -111,7 +123,7 @@ async function missing(
   for (const record of newestFirst) {
     const ref = `${record.kind} ${record.ref}`
     if (passed.has(ref)) continue
-    const push = pushOf(factsOf(record, feed, project), record.at)
+    const push = pushOf(factsOf(record, look), askedFor(record, look))
     if (record.after === '' || (push && (await pushes.heard(push)))) passed.add(ref)
     else found.push(record)
   }
@@ -120,25 +132,26 @@ async function missing(
 
 async function takeIn(
   record: PushRecord,
-  feed: PushFeed,
-  project: string,
+  look: Look,
   { recover, log, signal }: CatchUpOptions,
-): Promise<boolean> {
-  const { ref, after, at } = record
+): ReturnType<Receiver['recover']> {
+  const { ref, after } = record
+  const { feed, project } = look
   try {
     const commit = await feed.describe(project, after, signal)
-    return await recover({ ...factsOf(record, feed, project), ...commit }, at)
+    return await recover({ ...factsOf(record, look), ...commit }, askedFor(record, look))
   } catch (error) {
     if (!isStepError(error, 'NOT_FOUND')) throw error
     log.warn(`${project}: ${after}, pushed to ${ref} and never delivered, is gone`)
-    return false
+    return 'known'
   }
 }
 
+const askedFor = ({ at }: PushRecord, { delivered }: Look): AskedFor => ({ at, delivered })
+
 function factsOf(
   { kind, ref, by, before, after }: PushRecord,
-  { source }: PushFeed,
-  project: string,
+  { feed: { source }, project }: Look,
 ): EventFacts {
   const who = { source, via: source, kind, project, ref, by }
   return { ...who, commit: after, title: '', url: '', push: { before, after } }

@@ -23,18 +23,17 @@ export interface Taking {
   push?: HeardPush | undefined
 }
 
-export type Taken =
+export type Stored =
   | {
       answer: 'new'
       superseded: string[]
       /** Events whose lanes nobody works on: they need a ticket. */
       idle: string[]
     }
-  | { answer: 'duplicate' }
-  | { answer: 'replayed' }
+  | { answer: 'duplicate' | 'replayed' | 'overtaken' }
 
 /** Where events come in: kept, all of them or none, when this resolves. */
-export type Intake = (taking: Taking) => Promise<Taken>
+export type Intake = (taking: Taking) => Promise<Stored>
 
 export function openIntake({ run, ask, remember, keep }: QueueAccess): Intake {
   return ({ delivery, whose, wanted, push }) =>
@@ -46,8 +45,8 @@ export function openIntake({ run, ask, remember, keep }: QueueAccess): Intake {
       const seen = [sha256Hex(delivery), sha256Hex(whose)]
       const given = [Date.now(), remember, keep, ...seen, ...pushArguments(push), ...events]
       const answer = await run.accept(...given)
-      const [said, superseded, idle] = answer as [string, string[], string[]]
+      const [said, superseded, idle] = answer as [Stored['answer'], string[], string[]]
       if (said === 'new') return { answer: 'new', superseded, idle }
-      return { answer: said === 'replayed' ? 'replayed' : 'duplicate' }
+      return { answer: said }
     })
 }

@@ -8,8 +8,18 @@ export interface HeardPush {
   project: string
   /** The same however it was heard of. */
   key: string
-  /** When it was pushed, if it was asked for; undefined: it was delivered. Milliseconds since 1970. */
-  pushed?: number | undefined
+  /** Its branch or tag, with its project and source. */
+  ref: string
+  /** Undefined: it was delivered. */
+  asked?: AskedFor | undefined
+}
+
+/** A push that its server told of when it was asked. */
+export interface AskedFor {
+  /** When it was pushed; milliseconds since 1970. */
+  at: number
+  /** What `delivered` said before its server was asked. */
+  delivered: number
 }
 
 /** A project that is asked about. */
@@ -25,6 +35,8 @@ export interface Asked {
 export interface Pushes {
   /** Whether it is this server's turn to ask; then it is nobody else's for so many milliseconds. */
   takeTurn(milliseconds: number): Promise<boolean>
+  /** How many pushes were delivered until now: what came later is newer than what was asked for. */
+  delivered(): Promise<number>
   /** Those that delivered a push before, and those that are named. */
   projects(source: SourceKind, named: readonly string[]): Promise<Asked[]>
   /** Whether it was taken since it was pushed; before that, it was another push of the same commits. */
@@ -39,18 +51,20 @@ const KNOWN = 16 * 24 * 3_600_000
 
 const fieldOf = (source: SourceKind, project: string) => `${source} ${project}`
 
-/** What the script `accept` needs: push, since when it counts as heard of, how long it is known, whose. */
+/** What the script `accept` needs of a push. */
 export function pushArguments(push: HeardPush | undefined): (string | number)[] {
-  if (push === undefined) return ['', '', '', '']
-  const { key, pushed, source, project } = push
-  const since = pushed === undefined ? '' : pushed - CLOCKS
-  return [sha256Hex(key), since, KNOWN, fieldOf(source, project)]
+  if (push === undefined) return ['', '', '', '', '', '']
+  const { key, asked, source, project, ref } = push
+  const { at, delivered } = asked ?? {}
+  const since = at === undefined ? '' : at - CLOCKS
+  return [sha256Hex(key), since, KNOWN, fieldOf(source, project), sha256Hex(ref), delivered ?? '']
 }
 
 export function openPushes({ redis, base, ask }: QueueAccess): Pushes {
   return {
     takeTurn: (milliseconds) =>
       ask(async () => (await redis.set(`${base}catch-up`, '1', 'PX', milliseconds, 'NX')) !== null),
+    delivered: () => ask(async () => Number(await redis.get(`${base}delivered`))),
     projects: (source, named) =>
       ask(async () => {
         const now = String(Date.now())
@@ -67,10 +81,10 @@ export function openPushes({ redis, base, ask }: QueueAccess): Pushes {
             ...{ since: Number(since[field]), last: Number(last[field] ?? 0) },
           }))
       }),
-    heard: ({ key, pushed = 0 }) =>
+    heard: ({ key, asked }) =>
       ask(async () => {
         const at = await redis.hget(`${base}push:${sha256Hex(key)}`, 'at')
-        return at !== null && Number(at) >= pushed - CLOCKS
+        return at !== null && Number(at) >= (asked?.at ?? 0) - CLOCKS
       }),
     lookedAt: (source, project, last) =>
       ask(async () => {

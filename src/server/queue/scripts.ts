@@ -3,6 +3,8 @@
  *
  * - `seen:HASH`    a delivery that was taken: whose it was
  * - `push:HASH`    a push that was heard of: `at`, and whether it had to be `asked` for
+ * - `delivered`    how many pushes were delivered
+ * - `ref:HASH`     which of these was the last of a branch or tag
  * - `pushed`       source and project → since when its pushes are known
  * - `looked-at`    source and project → the last push that was looked at
  * - `event:ID`     an event, as a hash
@@ -44,8 +46,8 @@ end
 
 /**
  * now, remember, keep, delivery, whose; a push ('' for none), since when it counts as heard of ('' when
- * it was delivered), how long it is known, its source and project; then of each event: id, route, lane,
- * queue, supersede, facts.
+ * it was delivered), how long it is known, its source and project, its ref, how many were delivered when
+ * it was asked for; then of each event: id, route, lane, queue, supersede, facts.
  * A lane that has an owner needs no ticket: its owner looks once more before it lets go.
  */
 const accept = `
@@ -53,18 +55,22 @@ local now, keep = ARGV[1], tonumber(ARGV[3])
 local seen = base .. 'seen:' .. ARGV[4]
 local known = redis.call('GET', seen)
 if known then return {known == ARGV[5] and 'duplicate' or 'replayed'} end
+local push, ref, since = base .. 'push:' .. ARGV[6], base .. 'ref:' .. ARGV[10], tonumber(ARGV[7])
+local heard = redis.call('HMGET', push, 'at', 'asked')
+if since then
+  if heard[1] and tonumber(heard[1]) >= since then return {'duplicate'} end
+  if tonumber(redis.call('GET', ref) or 0) > tonumber(ARGV[11]) then return {'overtaken'} end
+end
 redis.call('SET', seen, ARGV[5], 'PX', ARGV[2])
 if ARGV[6] ~= '' then
-  local push, since = base .. 'push:' .. ARGV[6], tonumber(ARGV[7])
-  local heard = redis.call('HMGET', push, 'at', 'asked')
-  if since and heard[1] and tonumber(heard[1]) >= since then return {'duplicate'} end
+  if not since then redis.call('SET', ref, redis.call('INCR', base .. 'delivered'), 'PX', ARGV[8]) end
   redis.call('HSET', push, 'at', now, 'asked', since and 1 or 0)
   redis.call('PEXPIRE', push, ARGV[8])
   redis.call('HSETNX', base .. 'pushed', ARGV[9], now)
   if not since and heard[2] == '1' then return {'duplicate'} end
 end
 local superseded, idle = {}, {}
-for at = 10, #ARGV, 6 do
+for at = 12, #ARGV, 6 do
   local id, route, lane, queue = ARGV[at], ARGV[at + 1], ARGV[at + 2], ARGV[at + 3]
   if ARGV[at + 4] == '1' then
     for _, other in ipairs(redis.call('LRANGE', base .. 'lane:' .. lane, 0, -1)) do
