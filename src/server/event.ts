@@ -51,11 +51,11 @@ export interface EventFacts {
   push?: { before: string; after: string } | undefined
   /** Files that changed, for the routes' patterns; undefined: not known, or too many. */
   paths?: string[] | undefined
-  /** Of a merge request, or of a comment on one: its number, and what was done to it. */
-  request?: { number: number; action: string } | undefined
+  /** Of a merge request, or of a comment on one. */
+  request?: { number: number } | undefined
   comment?: string | undefined
-  /** A pipeline that came to an end or began; `event` is the event of ours that started it. */
-  pipeline?: { id: number; state: string; event: string } | undefined
+  /** A pipeline that is over; `event` is the event of ours that started it. */
+  pipeline?: { id: number; end: 'succeeded' | 'failed'; event: string } | undefined
   image?: { registry: string; repository: string; digest: string; tag: string } | undefined
   scan?: { state: string; severity: string } | undefined
 }

@@ -97,6 +97,12 @@ function routeFaults(one: RouteSettings, all: Parts): string[] {
       one.on.every((kind) => built.has(kind)),
       'builds a repository: write on: [push] or [push, tag]',
     ],
+    [
+      one.on.includes('pipeline') &&
+        (one.pipeline || one.workflow || one.jenkins || one.run || one.status),
+      false,
+      'does something when a pipeline ends, which may start the next one: with on: [pipeline] it may only notify',
+    ],
     [one.gate, one.on.every((kind) => kind === 'scan'), 'has a gate: write on: [scan]'],
     [one.reply, one.on.every((kind) => kind === 'comment'), 'replies: write on: [comment]'],
   ]

@@ -3,6 +3,7 @@ import { type StepError, toStepError } from '../core/errors.ts'
 import type { Log } from '../core/log.ts'
 import { retryAfter } from '../core/retry.ts'
 import type { Effect, Outcome } from './effects/effect.ts'
+import type { EventFacts } from './event.ts'
 import type { Feedback } from './feedback/feedback.ts'
 import type { Metrics } from './metrics.ts'
 import type { Lanes, Owner, Turn } from './queue/lanes.ts'
@@ -91,9 +92,10 @@ async function attempt(turn: Running, now: number, options: WorkOptions): Promis
     const effect = options.effectOf(route)
     if (route.run !== undefined)
       await feedback.tell(turn, route, 'running', `${route.run.step} runs`)
-    const outcome: Outcome = (await effect?.({
-      ...{ id, facts, signal, again: begun !== undefined, begunAt: begun ?? now },
-    })) ?? { text: facts.title || describeFacts(facts), url: facts.url, state: 'succeeded' }
+    const outcome: Outcome =
+      (await effect?.({
+        ...{ id, facts, signal, again: begun !== undefined, begunAt: begun ?? now },
+      })) ?? justToBeTold(facts)
     await feedback.tell(turn, route, outcome.state, outcome.text, outcome.url)
     return { state: 'done', text: outcome.text, url: outcome.url, error: '' }
   } catch (thrown) {
@@ -108,6 +110,12 @@ async function attempt(turn: Running, now: number, options: WorkOptions): Promis
     log.warn(`${id}: ${error.message}; tried again at ${new Date(until).toISOString()}`)
     return { until, error: text, counts: true }
   }
+}
+
+/** Of a route without an effect: people are told what happened. */
+const justToBeTold = (facts: EventFacts): Outcome => {
+  const state = facts.pipeline?.end ?? 'succeeded'
+  return { text: facts.title || describeFacts(facts), url: facts.url, state }
 }
 
 const FIRST_PAUSE = 2000

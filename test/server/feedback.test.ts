@@ -59,6 +59,10 @@ t.test('what people get', { skip }, async (t) => {
         ...{ name: 'deliver', source: 'gitlab', status: true, notify: ['ops', 'gone'] },
         pipeline: { project: 'ops/delivery', ref: 'main' },
       },
+      {
+        ...{ name: 'watch', source: 'gitlab', on: ['pipeline'], notify: ['ops'] },
+        projects: ['team/tools'],
+      },
     ],
   })
   let key = 0
@@ -94,13 +98,17 @@ t.test('what people get', { skip }, async (t) => {
   t.ok(await until(() => chat.told.length === 2))
   t.match(chat.told[1], { what: 'succeeded', text: 'pipeline 812: success' })
 
+  await send(pipelineOf('team/tools', 'failed', ''))
+  t.ok(await until(() => chat.told.length === 3))
+  t.match(chat.told[2], { what: 'failed', route: 'watch', text: 'pipeline 812: failed' })
+
   gitlab.faults.push(422)
   await send(push)
-  t.ok(await until(() => gitlab.statuses.length === 3 && chat.told.length === 3))
+  t.ok(await until(() => gitlab.statuses.length === 3 && chat.told.length === 4))
   t.match(gitlab.statuses[2], { state: 'failed' })
-  t.match(chat.told[2], { what: 'failed', text: /GitLab refuses it \(422\)/ })
+  t.match(chat.told[3], { what: 'failed', text: /GitLab refuses it \(422\)/ })
   const metrics = await fetchText(`http://127.0.0.1:${server.port}/metrics`)
-  t.match(metrics.body, 'crosscloud_feedback_total{receiver="ops",end="sent"} 3')
+  t.match(metrics.body, 'crosscloud_feedback_total{receiver="ops",end="sent"} 4')
   t.match(metrics.body, 'crosscloud_events{state="dead"} 1')
   await sleep(300)
   t.equal(gitlab.statuses.length, 3, 'nobody else could set one')

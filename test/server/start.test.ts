@@ -99,6 +99,10 @@ t.test('what it does not start with', { skip }, async (t) => {
       /routes.0.branches.0 is a whole ref; write main/,
     ],
     [
+      { queue, gitlab: { ...source, token: 't' }, routes: [{ ...pipeline, on: ['pipeline'] }] },
+      /routes.0 does something when a pipeline ends, which may start the next one/,
+    ],
+    [
       { queue, gitlab: { ...source, projects: ['/team/webapi'] } },
       /gitlab.projects.0 begins with \//,
     ],

@@ -19,8 +19,8 @@ export interface Attempt {
 export interface Outcome {
   text: string
   url?: string | undefined
-  /** Whether it is over; else what was started goes on elsewhere, and an event tells its end. */
-  state: 'started' | 'succeeded'
+  /** Whether it is over, and how; else what was started goes on elsewhere, and an event tells its end. */
+  state: 'started' | 'succeeded' | 'failed'
 }
 
 /**

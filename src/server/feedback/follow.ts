@@ -1,13 +1,7 @@
 import type { EventFacts } from '../event.ts'
 import type { Records } from '../queue/records.ts'
 import type { RouteSettings, ServerSettings } from '../settings.ts'
-import type { Feedback, Occasion } from './feedback.ts'
-
-/** The ends of GitLab's pipelines, then of GitHub's workflow runs. */
-const ends: Readonly<Record<string, Occasion>> = {
-  ...{ success: 'succeeded', failed: 'failed', canceled: 'failed' },
-  ...{ failure: 'failed', cancelled: 'failed', timed_out: 'failed', startup_failure: 'failed' },
-}
+import type { Feedback } from './feedback.ts'
 
 /** Tells what became of a pipeline or workflow that an event started: at its end comes an event. */
 export function createFollower(
@@ -16,14 +10,12 @@ export function createFollower(
   settings: ServerSettings,
 ): (facts: EventFacts) => Promise<void> {
   return async ({ pipeline, via, project, title, url }) => {
-    const known = pipeline && Object.hasOwn(ends, pipeline.state)
-    const occasion = known ? ends[pipeline.state] : undefined
-    if (!pipeline || !occasion) return
+    if (!pipeline) return
     const event = await records.find(pipeline.event)
     const route = settings.routes.find(({ name }) => name === event?.route)
     // Only of the project it was started in; anybody may write a variable of this name.
     if (!event || !route || startedIn(route, via, event.facts) !== project) return
-    await feedback.tell(event, route, occasion, title, url)
+    await feedback.tell(event, route, pipeline.end, title, url)
   }
 }
 

@@ -3,7 +3,7 @@ import { resolve } from 'node:path'
 import type { Cluster, Redis, RedisOptions } from 'ioredis'
 import { redisFault } from '../../config/redis-faults.ts'
 import { parseRedisUrl, type RedisAddress } from '../../config/redis-url.ts'
-import { explain, StepError } from '../../core/errors.ts'
+import { errorCodeOf, explain, StepError } from '../../core/errors.ts'
 import type { Log } from '../../core/log.ts'
 import type { RedisSettings } from './settings.ts'
 
@@ -126,8 +126,9 @@ async function ready(client: Redis | Cluster, { name, tls }: RedisAddress): Prom
     }
     const timer = setTimeout(() => {
       client.off('error', failed)
-      const silent = new Error(tls ? 'no answer; perhaps it speaks no TLS' : 'no answer')
-      reject(redisFault(name, last ?? silent))
+      const silent = last === undefined || errorCodeOf(last) === 'ETIMEDOUT'
+      const told = new Error(tls ? 'no answer; perhaps it speaks no TLS' : 'no answer')
+      reject(redisFault(name, silent ? told : last))
     }, CONNECT_TIMEOUT)
     client.on('error', failed)
     client.once('ready', () => {

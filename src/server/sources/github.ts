@@ -113,6 +113,9 @@ const pullRequestEvent = z.object({
   }),
 })
 
+/** What brings commits to be built; synchronized is Gitea's word. */
+const news = new Set(['opened', 'reopened', 'synchronize', 'synchronized'])
+
 function readPullRequest(payload: unknown): Reading {
   const {
     action,
@@ -124,6 +127,9 @@ function readPullRequest(payload: unknown): Reading {
   if (of.head.repo?.full_name !== where.full_name) {
     return { ignored: 'pull requests from forks are not used' }
   }
+  if (!news.has(action)) {
+    return { ignored: 'only pull requests that are opened, or get commits, are used' }
+  }
   return {
     ...nothing,
     kind: 'merge-request',
@@ -133,7 +139,7 @@ function readPullRequest(payload: unknown): Reading {
     by: who.login,
     title: of.title,
     url: of.html_url ?? '',
-    request: { number: of.number, action },
+    request: { number: of.number },
   }
 }
 
@@ -168,7 +174,7 @@ function readComment(payload: unknown): Reading {
     title: issue.title,
     url: comment.html_url ?? '',
     comment: comment.body,
-    request: { number: issue.number, action: 'comment' },
+    request: { number: issue.number },
   }
 }
 
@@ -190,6 +196,9 @@ const runEvent = z.object({
 /** A run carries the event that started it where its run-name has it: docs/webhooks.md. */
 const EVENT_MARK = /\b[0-9a-z]{9}[0-9a-f]{12}\b/
 
+/** Of a skipped run nothing was done. */
+const good = new Set(['success', 'neutral'])
+
 function readRun(payload: unknown): Reading {
   const {
     action,
@@ -198,7 +207,8 @@ function readRun(payload: unknown): Reading {
     workflow_run: of,
   } = readPayload(runEvent, payload)
   if (action !== 'completed') return { ignored: 'only completed workflow runs are used' }
-  const state = of.conclusion ?? ''
+  const conclusion = of.conclusion ?? ''
+  const end = good.has(conclusion) ? 'succeeded' : 'failed'
   // Of other runs the title is whatever somebody called a commit or a pull request.
   const title = of.event === 'workflow_dispatch' ? (of.display_title ?? '') : ''
   return {
@@ -208,9 +218,9 @@ function readRun(payload: unknown): Reading {
     ref: of.head_branch ?? '',
     commit: of.head_sha,
     by: who?.login ?? '',
-    title: `workflow run ${of.id}: ${state}`,
+    title: `workflow run ${of.id}: ${conclusion}`,
     url: of.html_url ?? '',
-    pipeline: { id: of.id, state, event: EVENT_MARK.exec(title)?.[0] ?? '' },
+    pipeline: { id: of.id, end, event: EVENT_MARK.exec(title)?.[0] ?? '' },
   }
 }
 

@@ -1,6 +1,5 @@
 import type { IncomingHttpHeaders } from 'node:http'
 import { z } from 'zod'
-import type { EventFacts } from '../event.ts'
 import {
   anySecret,
   changedPaths,
@@ -122,6 +121,8 @@ const mergeRequest = z.object({
   target_project_id: z.int().optional(),
   last_commit: z.object({ id: commitSha }),
   action: payloadText(40).optional(),
+  /** The commit before; only where new ones came. */
+  oldrev: z.string().optional(),
   url: pageUrl.optional(),
 })
 const mergeRequestEvent = z.object({ project, user, object_attributes: mergeRequest })
@@ -137,11 +138,14 @@ function readMergeRequest(payload: unknown): Reading {
     object_attributes: of,
   } = readPayload(mergeRequestEvent, payload)
   if (isFork(of)) return FORK
+  const { action } = of
+  const news = action === 'open' || action === 'reopen' || (action === 'update' && of.oldrev)
+  if (!news) return { ignored: 'only merge requests that are opened, or get commits, are used' }
   return {
     ...nothing,
     kind: 'merge-request',
     ...requestFacts(where.path_with_namespace, who.username, of),
-    request: { number: of.iid, action: of.action ?? '' },
+    request: { number: of.iid },
   }
 }
 
@@ -186,7 +190,7 @@ function readNote(payload: unknown): Reading {
     ...requestFacts(note.project.path_with_namespace, note.user.username, of),
     url: url || (of.url ?? ''),
     comment: note.object_attributes.note,
-    request: { number: of.iid, action: 'comment' },
+    request: { number: of.iid },
   }
 }
 
@@ -203,8 +207,18 @@ const pipelineEvent = z.object({
   }),
 })
 
-function readPipeline(payload: unknown): EventFacts {
+/** https://docs.gitlab.com/api/pipelines/: of a skipped one nothing was done. */
+const ends: ReadonlyMap<string, 'succeeded' | 'failed'> = new Map([
+  ['success', 'succeeded'],
+  ['failed', 'failed'],
+  ['canceled', 'failed'],
+  ['skipped', 'failed'],
+])
+
+function readPipeline(payload: unknown): Reading {
   const { project: where, user: who, object_attributes: of } = readPayload(pipelineEvent, payload)
+  const end = ends.get(of.status)
+  if (end === undefined) return { ignored: 'only pipelines that are over are used' }
   const mark = of.variables?.find(({ key }) => key === 'CROSSCLOUD_EVENT_ID')
   const page = where.web_url === undefined ? '' : `${where.web_url}/-/pipelines/${of.id}`
   return {
@@ -216,7 +230,7 @@ function readPipeline(payload: unknown): EventFacts {
     by: who?.username ?? '',
     title: `pipeline ${of.id}: ${of.status}`,
     url: of.url || page,
-    pipeline: { id: of.id, state: of.status, event: mark?.value ?? '' },
+    pipeline: { id: of.id, end, event: mark?.value ?? '' },
   }
 }
 
