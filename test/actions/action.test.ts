@@ -60,7 +60,9 @@ async function runAction(
   return { code: code as number, printed, output: output ?? '', summary: summary ?? '' }
 }
 
-await run(process.execPath, ['scripts/run.mjs', 'scripts/bundle.ts'], { cwd: ROOT })
+await run(process.execPath, ['--import=./scripts/typescript.mjs', 'scripts/bundle.ts'], {
+  cwd: ROOT,
+})
 
 for (const { name, program, skip } of runtimes) {
   await t.test(`retag-image from its bundle, as a runner runs it, on ${name}`, { skip }, (t) =>

@@ -105,7 +105,7 @@ t.test('a command ends when the process that started it is killed', { skip }, as
     const child = require('node:child_process').fork(process.argv[2], ['serve'], { stdio: 'pipe' })
     child.stdout.on('data', (text) => /listening/.test(text) && process.send(child.pid))`
   await writeFile(join(folder, 'starter.cjs'), starter)
-  const parent = fork(join(folder, 'starter.cjs'), [PROGRAM], { cwd: folder })
+  const parent = fork(join(folder, 'starter.cjs'), [PROGRAM], { cwd: folder, execArgv: [] })
   const [pid] = (await once(parent, 'message')) as [number]
   parent.kill('SIGKILL')
   await once(parent, 'exit')
