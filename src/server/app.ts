@@ -1,7 +1,13 @@
 import type { Server } from 'node:https'
-import type { FastifyInstance, FastifyReply, FastifyRequest } from 'fastify'
+import type {
+  FastifyInstance,
+  FastifyReply,
+  FastifyRequest,
+  preParsingAsyncHookHandler,
+} from 'fastify'
 import type { Log } from '../core/log.ts'
 import type { Metrics } from './metrics.ts'
+import { warnSeldom } from './quiet.ts'
 import type { Entrance, Receiver } from './receive.ts'
 import type { ServerSettings } from './settings.ts'
 import { header, sameSecret } from './sources/source.ts'
@@ -11,7 +17,7 @@ export interface AppOptions {
   settings: ServerSettings
   /** Empty where this process only works. */
   entrances: readonly Entrance[]
-  receive: Receiver['deliver']
+  receiver: Pick<Receiver, 'deliver' | 'refuse'>
   /** What keeps this server from taking deliveries; empty when nothing does. */
   faults(): Promise<string[]>
   metrics: Metrics
@@ -20,6 +26,8 @@ export interface AppOptions {
 
 /** Milliseconds. A sender waits ten seconds: GitLab's and GitHub's limit. */
 const REQUEST_TIMEOUT = 10_000
+/** Each may hold a delivery in memory while it comes. */
+const MOST_CONNECTIONS = 1000
 
 /** The addresses that crosscloud answers at. Secrets and bodies are never logged. */
 export async function createApp(options: AppOptions): Promise<FastifyInstance> {
@@ -35,6 +43,8 @@ async function openApp({ settings, log }: AppOptions): Promise<FastifyInstance> 
   const { body, proxies, tls: files } = listen
   const { default: fastify } = await import('fastify')
   const pair = files && (await readTls(files, folder))
+  // Node looks for requests that take too long every half minute by itself.
+  const often = { connectionsCheckingInterval: 1000 }
   const app = fastify({
     bodyLimit: body,
     requestTimeout: REQUEST_TIMEOUT,
@@ -42,8 +52,9 @@ async function openApp({ settings, log }: AppOptions): Promise<FastifyInstance> 
     trustProxy: proxies.length > 0 ? [...proxies] : false,
     forceCloseConnections: 'idle',
     logger: false,
-    ...(pair && { https: pair }),
+    ...(pair ? { https: { ...pair, ...often } } : { http: often }),
   }) as unknown as FastifyInstance
+  app.server.maxConnections = MOST_CONNECTIONS
   if (files && pair) {
     const end = followRenewal(app.server as Server, { pair, files, folder, log })
     app.addHook('onClose', async () => end())
@@ -51,17 +62,10 @@ async function openApp({ settings, log }: AppOptions): Promise<FastifyInstance> 
   return app
 }
 
-/** What came before anybody looked at it is logged once a minute: it may come in thousands. */
-const QUIET = 60_000
-
-function answerFaults(app: FastifyInstance, { log, metrics, settings }: AppOptions): void {
-  const told = new Map<string, number>()
-  const warn = (what: string, text: string) => {
-    const now = Date.now()
-    if (now - (told.get(what) ?? 0) < QUIET) return
-    told.set(what, now)
-    log.warn(text)
-  }
+function answerFaults(app: FastifyInstance, options: AppOptions): void {
+  const { log, metrics, settings, entrances } = options
+  const warn = warnSeldom(log)
+  const paths = new Set(entrances.map(({ path }) => path))
   const tooMuch: Record<number, ['too-long' | 'too-often', string]> = {
     413: ['too-long', `is longer than listen.body: ${settings.listen.body} bytes`],
     429: ['too-often', `is one of more than listen.rate: ${settings.listen.rate} a second`],
@@ -83,7 +87,7 @@ function answerFaults(app: FastifyInstance, { log, metrics, settings }: AppOptio
   })
   app.setNotFoundHandler(({ method, url, ip }, reply) => {
     const [asked = ''] = url.split('?', 1)
-    if (method !== 'POST' && app.hasRoute({ method: 'POST', url: asked })) {
+    if (method !== 'POST' && paths.has(asked)) {
       return reply.code(405).header('allow', 'POST').send({ error: 'a delivery is a POST' })
     }
     const path = JSON.stringify(asked.slice(0, 100))
@@ -93,11 +97,9 @@ function answerFaults(app: FastifyInstance, { log, metrics, settings }: AppOptio
   })
 }
 
-const fixed = new Set(['gitlab', 'github', 'harbor'])
-
 async function addWebhooks(
   app: FastifyInstance,
-  { settings, entrances, receive }: AppOptions,
+  { settings, entrances, receiver }: AppOptions,
 ): Promise<void> {
   // A signature is over the bytes as they came.
   app.removeAllContentTypeParsers()
@@ -108,13 +110,17 @@ async function addWebhooks(
   await app.register(rateLimit, { global: false, cache: 10_000 })
   const rate = { max: settings.listen.rate, timeWindow: 1000 }
   for (const entrance of entrances) {
-    const path = fixed.has(entrance.name) ? entrance.name : `generic/${entrance.name}`
     const config = { rateLimit: rate, source: entrance.name }
-    app.post(`/webhooks/${path}`, { config }, async (request, reply) => {
+    // After the rate limit, before the body.
+    const preParsing: preParsingAsyncHookHandler = async ({ headers, ip: from }, reply) => {
+      const refusal = receiver.refuse(entrance, headers, from)
+      if (refusal) return reply.code(refusal.status).send(refusal.body)
+    }
+    app.post(entrance.path, { config, preParsing }, async (request, reply) => {
       const content = Buffer.isBuffer(request.body) ? request.body : Buffer.alloc(0)
       const { headers, ip: from } = request
       const delivery = { headers, body: content, from, now: Date.now() }
-      const answer = await receive(entrance, delivery)
+      const answer = await receiver.deliver(entrance, delivery)
       if (answer.status === 503) reply.header('retry-after', '5')
       return reply.code(answer.status).send(answer.body)
     })

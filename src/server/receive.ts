@@ -5,6 +5,7 @@ import type { DeliveryOutcome, Metrics } from './metrics.ts'
 import type { Intake, Stored, Taking } from './queue/intake.ts'
 import type { AskedFor, HeardPush } from './queue/pushes.ts'
 import type { Tickets } from './queue/tickets.ts'
+import { warnSeldom } from './quiet.ts'
 import type { Routes } from './routes.ts'
 import type { Delivery, Refusal, Source } from './sources/source.ts'
 
@@ -33,6 +34,8 @@ export interface Incoming extends Delivery {
 
 export interface Receiver {
   deliver(entrance: Entrance, delivery: Incoming): Promise<Reply>
+  /** Before the body is read: the answer to what is not believed, whatever the body says. */
+  refuse(entrance: Entrance, headers: Delivery['headers'], from: string): Reply | undefined
   /** A push that its source tells of when asked; overtaken when a newer one was delivered meanwhile. */
   recover(facts: EventFacts, asked: AskedFor): Promise<'new' | 'known' | 'overtaken'>
 }
@@ -40,6 +43,8 @@ export interface Receiver {
 /** A source, its name, and the projects it is believed about. */
 export interface Entrance {
   name: string
+  /** Of its address: `/webhooks/gitlab`. */
+  path: string
   source: Source
   allows(project: string): boolean
 }
@@ -51,12 +56,16 @@ const refusals: Record<Refusal, string> = {
   replayed: 'this content was delivered before under another id',
 }
 
+const isRefusal = (outcome: Taken['outcome']): outcome is Refusal =>
+  Object.hasOwn(refusals, outcome)
+
 /**
  * Takes deliveries in: who sent it, what it says, who wants it; then it is stored, and only then
  * answered. What is done about it comes later.
  */
 export function createReceiver(options: ReceiveOptions): Receiver {
-  const { routes, metrics, log, follow, caughtUp } = options
+  const { routes, metrics, log, follow, caughtUp, intake } = options
+  const warn = warnSeldom(log)
 
   const take = async (entrance: Entrance, delivery: Delivery): Promise<Taken> => {
     const { name, source, allows } = entrance
@@ -68,17 +77,15 @@ export function createReceiver(options: ReceiveOptions): Receiver {
       log.warn(`${name}: ${reading.project} is not under projects of ${name}`)
       return { outcome: 'forbidden', body: { error: 'this project is not listened to' } }
     }
-    if (reading.pipeline?.event) await follow(reading)
+    const { id, proof } = identified
+    const key = `${name}\n${proof ?? id}`
+    if (reading.pipeline?.event && !(await intake.knows(key))) await follow(reading)
     const wanted = routes.match(reading, delivery.now)
     const push = caughtUp.has(name) ? pushOf(reading) : undefined
     if (wanted.length === 0) log.debug(`${name}: no route wants ${describeFacts(reading)}`)
-    if (wanted.length === 0 && !push) return UNWANTED
-    const { id, proof } = identified
+    if (wanted.length === 0 && !push && !reading.pipeline) return UNWANTED
     const whose = proof === undefined ? '' : id
-    const answer = await store(
-      { delivery: `${name}\n${proof ?? id}`, whose, wanted, push },
-      options,
-    )
+    const answer = await store({ delivery: key, whose, wanted, push }, options)
     if (answer === 'replayed') return { outcome: answer }
     if (answer !== 'new') return { outcome: 'duplicate', body: { duplicate: true } }
     if (wanted.length === 0) return UNWANTED
@@ -88,15 +95,25 @@ export function createReceiver(options: ReceiveOptions): Receiver {
   const deliver = async (entrance: Entrance, delivery: Incoming): Promise<Reply> => {
     const { name } = entrance
     const { outcome, body } = await take(entrance, delivery).catch((error) => failed(error))
+    if (isRefusal(outcome)) return unbelieved(name, delivery.from, outcome)
     metrics.delivery(name, outcome)
-    if (statuses[outcome] === 401) {
-      const told = refusals[outcome as Refusal]
-      log.warn(`${name}: a delivery from ${delivery.from} was refused: ${told}`)
-      return { status: 401, body: { error: told } }
-    }
     if (outcome === 'invalid') log.warn(`${name}: from ${delivery.from}: ${body?.error}`)
     if (outcome === 'unavailable') log.error(`${name}: ${body?.fault}`)
     return { status: statuses[outcome], body: { ...body, fault: undefined } }
+  }
+
+  const refuse: Receiver['refuse'] = ({ name, source }, headers, from) => {
+    const found = source.authenticate({ headers, body: Buffer.alloc(0), now: Date.now() })
+    if (!('refused' in found)) return undefined
+    const anyway = found.refused === 'missing' || !source.signed(headers)
+    return anyway ? unbelieved(name, from, found.refused) : undefined
+  }
+
+  const unbelieved = (name: string, from: string, refusal: Refusal): Reply => {
+    metrics.delivery(name, refusal)
+    const told = refusals[refusal]
+    warn(`${name} ${refusal}`, `${name}: a delivery from ${from} was refused: ${told}`)
+    return { status: 401, body: { error: told } }
   }
 
   const recover: Receiver['recover'] = async (facts, asked) => {
@@ -110,7 +127,7 @@ export function createReceiver(options: ReceiveOptions): Receiver {
     return 'new'
   }
 
-  return { deliver, recover }
+  return { deliver, refuse, recover }
 }
 
 /** Undefined for what is no push. */
@@ -142,7 +159,7 @@ async function store(
   { intake, tickets, log }: ReceiveOptions,
 ): Promise<Stored['answer']> {
   const { wanted } = taking
-  const taken = await intake(taking)
+  const taken = await intake.keep(taking)
   if (taken.answer !== 'new') return taken.answer
   // It is stored. Should a ticket get lost, the sweep gives its lane another one.
   const idle = new Set(taken.idle)

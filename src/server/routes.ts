@@ -42,8 +42,9 @@ function compileRoute(route: RouteSettings): (facts: EventFacts) => boolean {
   const tags = compilePatterns(route.tags)
   const paths = compilePatterns(route.paths)
   return (facts) => {
-    const { kind, ref } = facts
-    const refs = kind === 'tag' ? tags : branches
+    const { kind, image } = facts
+    const refs = kind === 'tag' || image ? tags : branches
+    const ref = image ? image.tag : facts.ref
     return (
       facts.via === source &&
       on.includes(kind) &&

@@ -98,7 +98,10 @@ interface House {
   feedback: Feedback
 }
 
-async function openHouse({ settings, log }: ServeOptions, closing: Closing): Promise<House> {
+async function openHouse(
+  { settings, log, secrets }: ServeOptions,
+  closing: Closing,
+): Promise<House> {
   const { queue, folder } = settings
   const redis = await openQueueRedis(queue.redis, folder, log)
   closing.push(redis.close)
@@ -112,7 +115,7 @@ async function openHouse({ settings, log }: ServeOptions, closing: Closing): Pro
   const notifiers = Object.fromEntries(
     Object.entries(settings.notify).map(([name, one]) => [name, createNotifier(name, one)]),
   )
-  const mail = { client: redis.quick, name: queue.name, notifiers }
+  const mail = { client: redis.quick, name: queue.name, notifiers, mask: secrets.mask }
   const feedback = await openFeedback(mail)
   closing.push(feedback.close)
   const kept = {
@@ -144,6 +147,7 @@ async function startWork(
     effectOf: createEffects(settings, place),
     lanes: openLanes(accessQueue(client, options)),
     findRoute: (name) => findRoute(settings, name),
+    mask: secrets.mask,
   })
   const { name, takeover } = queue
   const workers = await Promise.all([
@@ -192,7 +196,7 @@ async function startListening(
   { settings, role, log }: ServeOptions,
 ): Promise<{ url: string; end(): Promise<void> }> {
   const app = await createApp({
-    ...{ settings, receive: receiver.deliver, metrics, log },
+    ...{ settings, receiver, metrics, log },
     entrances: role === 'work' ? [] : createEntrances(settings),
     faults: async () => (redis.quick.status === 'ready' ? [] : [`${redis.name} does not answer`]),
   })

@@ -67,8 +67,8 @@ function noSource({ gitlab: a, github: b, harbor: c, generic: more, schedules }:
   return any === undefined ? [{ path: [], message }] : []
 }
 
-/** Kinds of events that only who may push to the project can cause. */
-const built = new Set<string>(['push', 'tag', 'custom'])
+/** Kinds of events that have a commit to build, and come from who may push, or knows the secret. */
+const buildable = new Set<string>(['push', 'tag', 'custom'])
 
 /** What each source tells of. */
 const kindsOf: Readonly<Record<string, readonly EventKind[]>> = {
@@ -84,7 +84,7 @@ function routeFaults(one: RouteSettings, all: Parts): string[] {
   const known = [...fixed.filter((name) => all[name]), ...Object.keys(all.generic)]
   const token = { gitlab: all.gitlab?.token, github: all.github?.token }
   const platform = source === 'gitlab' || source === 'github' ? source : undefined
-  const mustHave: [unknown, unknown, string][] = [
+  const needs: [unknown, unknown, string][] = [
     [one.pipeline, token.gitlab, 'starts a pipeline, which needs gitlab.token'],
     [one.workflow, token.github, 'dispatches a workflow, which needs github.token'],
     [one.jenkins, all.jenkins, 'starts a job, which needs jenkins'],
@@ -94,17 +94,23 @@ function routeFaults(one: RouteSettings, all: Parts): string[] {
     [one.reply && platform, platform && token[platform], `replies, which needs ${source}.token`],
     [
       one.run?.repository,
-      one.on.every((kind) => built.has(kind)),
+      one.on.every((kind) => buildable.has(kind)),
       'builds a repository: write on: [push] or [push, tag]',
-    ],
-    [
-      one.on.includes('pipeline') &&
-        (one.pipeline || one.workflow || one.jenkins || one.run || one.status),
-      false,
-      'does something when a pipeline ends, which may start the next one: with on: [pipeline] it may only notify',
     ],
     [one.gate, one.on.every((kind) => kind === 'scan'), 'has a gate: write on: [scan]'],
     [one.reply, one.on.every((kind) => kind === 'comment'), 'replies: write on: [comment]'],
+  ]
+  const acts = one.pipeline ?? one.workflow ?? one.jenkins ?? one.run
+  const refuses: [unknown, string][] = [
+    [
+      one.on.includes('pipeline') && (acts || one.status),
+      'does something when a pipeline ends, which may start the next one: with on: [pipeline] it may only notify',
+    ],
+    [
+      one.on.includes('comment') && (acts || one.status),
+      'does something for a comment, which anybody may write: with on: [comment] it may only reply or notify',
+    ],
+    [one.branches && source === 'harbor', 'has branches, and images have none; write tags'],
   ]
   if (!known.includes(source)) {
     return [`has source "${source}", which is not here; known: ${known.join(', ') || 'none'}`]
@@ -116,6 +122,7 @@ function routeFaults(one: RouteSettings, all: Parts): string[] {
       (kind) =>
         `waits for ${kind}, which never comes from ${source}; write ${told.join(' or ')} under on`,
     ),
-    ...mustHave.filter(([asked, there]) => asked && !there).map(([, , message]) => message),
+    ...needs.filter(([asked, there]) => asked && !there).map(([, , message]) => message),
+    ...refuses.filter(([asked]) => asked).map(([, message]) => message),
   ]
 }

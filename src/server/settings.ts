@@ -12,7 +12,7 @@ import { replySettings } from './effects/reply.ts'
 import { runSettings } from './effects/run.ts'
 import { workflowSettings } from './effects/workflow.ts'
 import { kinds } from './event.ts'
-import { noticeSettings } from './feedback/notify.ts'
+import { hasLogin, noticeSettings } from './feedback/notify.ts'
 import { queueSettings } from './queue/settings.ts'
 import { scheduleSettings } from './schedules.ts'
 import { findFaults } from './settings-faults.ts'
@@ -32,7 +32,12 @@ const projects = z
   .array(pattern.refine((one) => !/^https?:/.test(one), 'is a URL; write team/webapi'))
   .min(1, 'names none')
   .describe('Projects that are listened to: team/webapi, team/*, or ** for all')
-const serverUrl = z.url({ protocol: /^https?$/ })
+const serverUrl = z
+  .url({ protocol: /^https?$/ })
+  .refine(
+    (url) => !hasLogin(url),
+    'has a login before the host; user and token have settings of their own',
+  )
 
 const apiToken = z
   .string()
@@ -102,13 +107,13 @@ const route = z
     on: z.array(z.enum(kinds)).min(1).default(['push']).describe('Kinds of events'),
     projects: patterns.describe('Projects; default all that the source listens to'),
     branches: refs.describe('Branches of a push or merge request; default all'),
-    tags: refs.describe('Tags; default all'),
+    tags: refs.describe('Tags, of an image, too; default all'),
     paths: patterns.describe('At least one changed file must be like one of these; default all'),
     comment: z
       .string()
       .min(1)
       .default('/crosscloud status')
-      .describe('The comment that asks for a reply'),
+      .describe('Of comments, the one that is meant'),
     ...effects,
     supersede: z
       .boolean()

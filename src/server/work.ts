@@ -18,6 +18,8 @@ export interface WorkOptions {
   /** Undefined for a route that only tells people. */
   effectOf(route: RouteSettings): Effect | undefined
   feedback: Feedback
+  /** Takes secrets out of what is kept. */
+  mask: (text: string) => string
   metrics: Metrics
   log: Log
   /** The server stops: nothing more is begun. */
@@ -84,8 +86,8 @@ type Ended =
   | { state: 'done' | 'dead'; text: string; url?: string | undefined; error: string }
 
 async function attempt(turn: Running, now: number, options: WorkOptions): Promise<Ended> {
-  const { feedback, log, signal } = options
-  const { id, facts, begun } = turn
+  const { feedback, log, signal, mask } = options
+  const { id, facts, begun, received: receivedAt } = turn
   let route: RouteSettings | undefined
   try {
     route = options.findRoute(turn.route)
@@ -94,13 +96,13 @@ async function attempt(turn: Running, now: number, options: WorkOptions): Promis
       await feedback.tell(turn, route, 'running', `${route.run.step} runs`)
     const outcome: Outcome =
       (await effect?.({
-        ...{ id, facts, signal, again: begun !== undefined, begunAt: begun ?? now },
+        ...{ id, facts, signal, again: begun !== undefined, begunAt: begun ?? now, receivedAt },
       })) ?? justToBeTold(facts)
     await feedback.tell(turn, route, outcome.state, outcome.text, outcome.url)
     return { state: 'done', text: outcome.text, url: outcome.url, error: '' }
   } catch (thrown) {
     const error = toStepError(thrown)
-    const text = error.hint ? `${error.message}\n${error.hint}` : error.message
+    const text = mask(error.hint ? `${error.message}\n${error.hint}` : error.message)
     if (signal.aborted) return { until: Date.now(), error: 'the server was stopped', counts: false }
     const until = nextTry(error, turn, now, route)
     if (until === undefined) {

@@ -124,14 +124,18 @@ async function webhooks(t: Test, road: Road): Promise<void> {
     'a bad scan closes the way to where a gate stands, a good one opens it',
     async (t) => {
       const [{ digest = '' } = {}] = await release()
-      const scan = (name: string) => {
+      const scan = (name: string, repository = 'team/webapi') => {
         const event = fixture(`harbor/${name}`)
         const data = event.event_data as { resources: object[] }
-        const resources = [{ ...data.resources[0], digest }]
-        return { ...event, event_data: { ...data, resources } }
+        const resource_url = `${road.addresses[0]}/${repository}:1.0.0`
+        const resources = [{ ...data.resources[0], digest, resource_url }]
+        const where = { repo_full_name: repository }
+        return { ...event, event_data: { ...data, resources, repository: where } }
       }
       await send('harbor', scan('scanning_completed'))
       await seen('webapi@1.0.0 is kept out of staging: the scan found severity Critical')
+      await send('harbor', scan('scanning_completed-clean', 'team/sandbox'))
+      await seen('/team/sandbox: nothing was done')
       const refused = await road.cli('promote', '--release', 'webapi@1.0.0', '--to', 'staging')
       t.equal(refused.code, 1)
       t.match(refused.stderr, /harbor-scan.*the scan found severity Critical/)

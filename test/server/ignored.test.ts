@@ -101,6 +101,19 @@ t.test('what anybody may send is not taken for the project', async (t) => {
     const payload = { ...fixture('gitlab/push'), project: { path_with_namespace: path } }
     t.throws(() => source('gitlab').read({}, payload), { code: 'INPUT_INVALID' }, path)
   }
+  const comment = (author_association: string) =>
+    gitlab('github/issue_comment', (one) => {
+      Object.assign(one.comment ?? {}, { author_association })
+    })
+  t.match(comment('NONE'), { ignored: 'only comments of members are used' })
+  t.match(comment('COLLABORATOR'), { kind: 'comment' })
+  for (const ref of ['x\u009b31m', 'x\u202ey']) {
+    const payload = { ...fixture('gitlab/push'), ref: `refs/heads/${ref}` }
+    t.throws(() => source('gitlab').read({}, payload), { code: 'INPUT_INVALID' })
+  }
+  const page = { ...fixture('gitlab/push'), commits: [], project: {} as object }
+  page.project = { path_with_namespace: 'team/webapi', web_url: 'https://x/\u001b[2J' }
+  t.match(source('gitlab').read({}, page), { url: /^$/ }, 'it would steer a terminal')
   const push = fixture('harbor/push_artifact') as { event_data: { resources: object[] } }
   const resources = [{ ...push.event_data.resources[0], resource_url: 'team/webapi:1' }]
   const withoutHost = { ...push, event_data: { ...push.event_data, resources } }

@@ -10,7 +10,13 @@ const ROOT = 'https://ci.example.com/ci'
 
 function attemptOf(change: Partial<Attempt['facts']> = {}, more: Partial<Attempt> = {}): Attempt {
   return {
-    ...{ id: ID, again: false, begunAt: Date.now(), signal: AbortSignal.timeout(20_000) },
+    ...{
+      id: ID,
+      again: false,
+      begunAt: Date.now(),
+      receivedAt: Date.now(),
+      signal: AbortSignal.timeout(20_000),
+    },
     facts: {
       ...{ source: 'gitlab', via: 'gitlab', kind: 'push', project: 'team/webapi', ref: 'main' },
       ...{ commit: 'a'.repeat(40), by: 'ann', title: 'A change', url: '', ...change },

@@ -103,6 +103,33 @@ t.test('what it does not start with', { skip }, async (t) => {
       /routes.0 does something when a pipeline ends, which may start the next one/,
     ],
     [
+      {
+        ...{ queue, github: { ...source, token: 't' } },
+        routes: [{ name: 'a', source: 'github', on: ['comment'], workflow: { workflow: 'x.yml' } }],
+      },
+      /routes.0 does something for a comment, which anybody may write/,
+    ],
+    [
+      {
+        ...{ queue, harbor: source },
+        routes: [
+          {
+            ...{ name: 'a', source: 'harbor', on: ['artifact'], branches: ['main'] },
+            run: { step: 'deploy', folder: '.' },
+          },
+        ],
+      },
+      /routes.0 has branches, and images have none; write tags/,
+    ],
+    [
+      {
+        ...{ queue, gitlab: source },
+        jenkins: { url: 'http://ci:hunter2@jenkins.example.com', user: 'x', token: 'y' },
+      },
+      /jenkins.url has a login before the host/,
+    ],
+    [{ queue: { ...queue, remember: '1m' }, gitlab: source }, /queue.remember is less than 10m/],
+    [
       { queue, gitlab: { ...source, projects: ['/team/webapi'] } },
       /gitlab.projects.0 begins with \//,
     ],
@@ -121,6 +148,7 @@ t.test('what it does not start with', { skip }, async (t) => {
   for (const [settings, message] of wrong) {
     const { code, stderr } = await start(settings)
     t.match(stderr, message)
+    t.notMatch(stderr, 'hunter2')
     t.equal(code, 2, String(message))
   }
   t.match(await start({ queue: { redis: redis.url.replace(/0$/, '99') }, gitlab: source }), {

@@ -145,10 +145,13 @@ async function sendTooLong(port: number, chunked: boolean) {
     ? 'transfer-encoding: chunked'
     : `content-length: ${String(2 * half.length)}`
   const part = chunked ? `${half.length.toString(16)}\r\n${half}\r\n` : half
-  socket.write(`POST /webhooks/gitlab HTTP/1.1\r\nhost: x\r\n${framing}\r\n\r\n${part}`)
-  const [answer] = await once(socket, 'data')
+  socket.write(
+    `POST /webhooks/gitlab HTTP/1.1\r\nhost: x\r\nx-gitlab-token: ${SECRET}\r\n${framing}\r\n\r\n${part}`,
+  )
+  const soon = { signal: AbortSignal.timeout(10_000) }
+  const [answer] = await once(socket, 'data', soon)
   socket.write(`${part}${chunked ? '0\r\n\r\n' : ''}GET /healthz HTTP/1.1\r\nhost: x\r\n\r\n`)
-  const [next] = await once(socket, 'data', { signal: AbortSignal.timeout(10_000) })
+  const [next] = await once(socket, 'data', soon)
   socket.destroy()
   return { answer, next }
 }

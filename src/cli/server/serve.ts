@@ -30,7 +30,8 @@ export function addServe(parent: Command, perform: Perform, surroundings: Surrou
   command.action(async (options: ServeOptions) => {
     await perform(command, async (context) => {
       const settings = await readServer(options, context, surroundings)
-      const lines = describeServer(settings)
+      const { entrancePaths } = await import('../../server/sources/entrances.ts')
+      const lines = describeServer(settings, entrancePaths(settings))
       const { log, secrets, signal } = context
       const { variables } = surroundings
       const { role } = options
@@ -55,12 +56,8 @@ export function addServe(parent: Command, perform: Perform, surroundings: Surrou
   })
 }
 
-function describeServer({ gitlab, github, harbor, generic, routes, schedules }: ServerSettings) {
-  const fixed = Object.entries({ gitlab, github, harbor }).filter(([, one]) => one !== undefined)
-  const paths = [
-    ...fixed.map(([name]) => `/webhooks/${name}`),
-    ...Object.keys(generic).map((name) => `/webhooks/generic/${name}`),
-  ]
+function describeServer(settings: ServerSettings, paths: readonly string[]): string[] {
+  const { routes, schedules } = settings
   return [
     ...paths,
     ...routes.map((one) => `route ${one.name}: ${one.on.join(', ')} of ${one.source}`),

@@ -61,10 +61,12 @@ export async function checkOut(
 /** A password in the address would be seen in the list of processes, and kept in the folder. */
 function withoutCredentials(address: string, secrets: Workplace['secrets']) {
   const url = new URL(address)
-  if (!/^https?:$/.test(url.protocol) || url.password === '') return { url: address, variables: {} }
+  if (!/^https?:$/.test(url.protocol) || `${url.username}${url.password}` === '')
+    return { url: address, variables: {} }
   const [user, password] = [url.username, url.password].map(decodeURIComponent)
   const basic = Buffer.from(`${user}:${password}`).toString('base64')
-  secrets.add(password)
+  // A token may stand alone, in the place of the user.
+  secrets.add(password || user)
   secrets.add(basic)
   url.username = ''
   url.password = ''

@@ -10,7 +10,8 @@ export interface Attempt {
    * what was started is to be looked for before it is started again.
    */
   again: boolean
-  /** When it was first begun; milliseconds since 1970. */
+  /** When it came in, and when it was first begun; milliseconds since 1970. */
+  receivedAt: number
   begunAt: number
   signal: AbortSignal
 }

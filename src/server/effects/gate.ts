@@ -5,7 +5,7 @@ import type { Ledger, Release } from '../../ledger/ledger.ts'
 import { formatRelease } from '../../steps/inputs.ts'
 import { severities } from '../event.ts'
 import type { Effect } from './effect.ts'
-import { commandVariables, type Workplace, withApplication } from './workplace.ts'
+import { commandVariables, isNotOf, type Workplace, withApplication } from './workplace.ts'
 
 /** `gate:` of a route: what a scan's result does to a release. */
 export const gateSettings = z.strictObject({
@@ -35,11 +35,12 @@ type GateOfScan = z.output<typeof gateSettings>
 
 /** A bad scan marks the release bad where it matters; a good one takes back what a scan said. */
 export function createGateEffect(settings: GateOfScan, place: Workplace): Effect {
-  return async ({ facts, begunAt, signal }) => {
+  return async ({ facts, receivedAt, signal }) => {
     const { image, scan } = facts
     if (!image || !scan) throw new StepError('INPUT_INVALID', 'the event is about no scan')
     return withApplication(settings, place, signal, async (application) => {
-      const release = await application.releaseOf(image.digest, begunAt)
+      const release = await application.releaseOf(image, receivedAt)
+      if (release === undefined) return isNotOf(application.app, image)
       const ledger = await application.ledger()
       const environments = settings.environments ?? application.gated
       if (environments.length === 0) throw hasNoGate(application.file)

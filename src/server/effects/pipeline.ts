@@ -48,13 +48,13 @@ export function createPipelineEffect(
   const trigger = settings['trigger-token']
   return async (attempt) => {
     const { facts, id, signal } = attempt
-    const values = templateFacts(facts, id)
+    const values = mapValues(templateFacts(facts, id), literally)
     const start: Start = {
       project: settings.project ?? facts.project,
       ref: settings.ref ?? facts.ref,
       variables: {
         ...Object.fromEntries(templates.map(([name, render]) => [name, render(values)])),
-        ...eventVariables(attempt),
+        ...mapValues(eventVariables(attempt), literally),
       },
     }
     if (start.ref === '') throw hasNoRef(facts.kind)
@@ -70,6 +70,15 @@ export function createPipelineEffect(
     return told(await create(start, gitlab))
   }
 }
+
+/**
+ * GitLab puts variables into the values of variables: who names a branch `$TOKEN` would be told it.
+ * https://docs.gitlab.com/ci/variables/#use-variables-in-other-variables
+ */
+const literally = (text: string): string => text.replaceAll('$', '$$$$')
+
+const mapValues = (texts: Readonly<Record<string, string>>, change: (text: string) => string) =>
+  Object.fromEntries(Object.entries(texts).map(([name, text]) => [name, change(text)]))
 
 interface Pipeline {
   id: number

@@ -8,7 +8,13 @@ import { compileText, templateText } from '../templates.ts'
 import { type Checkout, checkOut, gitAddress } from './checkout.ts'
 import { runCommand } from './child.ts'
 import type { Attempt, Effect } from './effect.ts'
-import { type Application, commandVariables, type Workplace, withApplication } from './workplace.ts'
+import {
+  type Application,
+  commandVariables,
+  isNotOf,
+  type Workplace,
+  withApplication,
+} from './workplace.ts'
 
 /** `run:` of a route: a step that a worker runs itself. */
 export const runSettings = z
@@ -56,7 +62,9 @@ export function createRunEffect(settings: RunSettings, place: Workplace): Effect
         signal,
         async (application) => {
           const done: string[] = []
-          for (const line of await commandsOf(settings, attempt, application)) {
+          const lines = await commandsOf(settings, attempt, application)
+          if (lines.length === 0 && facts.image) return isNotOf(application.app, facts.image)
+          for (const line of lines) {
             const answer = await runCommand({
               ...{ program: place.program, cwd, signal, timeout: settings.timeout },
               args: [...line, '--reason', why, '--lock-wait', settings['lock-wait']],
@@ -93,17 +101,9 @@ async function commandsOf(
   if (step === 'release') return [await releaseLine(env, attempt, application)]
   const { image } = attempt.facts
   if (image === undefined) throw isAboutNoImage(attempt.facts)
-  const release = await application.releaseOf(image.digest, attempt.begunAt)
+  const release = await application.releaseOf(image, attempt.receivedAt)
+  if (release === undefined) return []
   const following = env === undefined ? application.following(image) : [env]
-  if (following.length === 0) {
-    throw new StepError(
-      'INPUT_INVALID',
-      `no environment follows ${image.registry}/${image.repository}`,
-      {
-        hint: `Write it as image: of an environment in ${application.file}, or set env in this route.`,
-      },
-    )
-  }
   return following.map((name) => ['deploy', '--release', formatRelease(release), '--env', name])
 }
 

@@ -7,6 +7,7 @@ import type { Secrets } from '../../core/secrets.ts'
 import type { Ledger, Release } from '../../ledger/ledger.ts'
 import { settleEnvironment } from '../../settings.ts'
 import type { EventFacts } from '../event.ts'
+import type { Outcome } from './effect.ts'
 
 /** What commands on this worker need to know of it. */
 export interface Workplace {
@@ -53,10 +54,22 @@ export interface Application {
   gated: string[]
   /** INPUT_INVALID when one of them is not in the file. */
   requireEnvironments(names: readonly string[]): void
-  /** UNAVAILABLE while it may still be written: an image is pushed before it is recorded. */
-  releaseOf(digest: string, since: number): Promise<Release>
+  /**
+   * Undefined where the repository is none of the application's: anybody may copy an image to his own.
+   * UNAVAILABLE while the release may still be written: an image is pushed before it is recorded.
+   */
+  releaseOf(image: NonNullable<EventFacts['image']>, since: number): Promise<Release | undefined>
   releaseOfCommit(commit: string): Promise<Release | undefined>
   ledger(): Promise<Ledger>
+}
+
+/** What comes of an image that is another application's: nothing. */
+export function isNotOf(
+  app: string,
+  { registry, repository }: NonNullable<EventFacts['image']>,
+): Outcome {
+  const text = `no environment of ${app} has its image in ${registry}/${repository}: nothing was done`
+  return { text, state: 'succeeded' }
 }
 
 /** Where an application is on this worker. */
@@ -91,16 +104,18 @@ async function describeApplication(context: OpenContext): Promise<Application> {
   const settings = await context.settings()
   const { app, environments, file } = settings
   const named = Object.entries(environments)
+  const following: Application['following'] = ({ registry, repository }) =>
+    named
+      .filter(([, { image }]) => image.registry === registry && image.name === repository)
+      .map(([name]) => name)
   return {
-    ...{ file, app },
+    ...{ file, app, following },
     ledger: context.ledger,
-    following: ({ registry, repository }) =>
-      named
-        .filter(([, { image }]) => image.registry === registry && image.name === repository)
-        .map(([name]) => name),
     gated: named.filter(([, { gate }]) => gate !== undefined).map(([name]) => name),
     requireEnvironments: (names) => names.forEach((name) => void settleEnvironment(settings, name)),
-    async releaseOf(digest, since) {
+    async releaseOf(image, since) {
+      const { digest } = image
+      if (following(image).length === 0) return undefined
       const ledger = await context.ledger()
       const found = await ledger.findReleaseByDigest(app, digest as Release['digest'])
       if (found) return found

@@ -45,18 +45,21 @@ export interface FeedbackOptions {
   /** Of the queue. */
   name: string
   notifiers: Readonly<Record<string, Notifier>>
+  /** Takes secrets out of what is told: other programs' errors may have them. */
+  mask: (text: string) => string
 }
 
 export async function openFeedback(options: FeedbackOptions): Promise<Feedback> {
   const { Queue: BullQueue } = await import('bullmq')
-  const { client, name, notifiers } = options
+  const { client, name, notifiers, mask } = options
   const prefix = keyPrefix(name)
   const queue: Queue<Letter> = new BullQueue('feedback', { connection: client, prefix })
   queue.on('error', () => {})
   const post = async (id: string, letter: Letter) => {
     await queue.add(letter.to, letter, { ...letterOptions, jobId: id })
   }
-  const notify: Feedback['notify'] = async (receivers, notice) => {
+  const notify: Feedback['notify'] = async (receivers, { text, ...rest }) => {
+    const notice = { ...rest, text: mask(text) }
     const wanting = receivers.filter((one) => notifiers[one]?.wants(notice.what))
     await Promise.all(
       wanting.map((receiver) =>
@@ -70,7 +73,8 @@ export async function openFeedback(options: FeedbackOptions): Promise<Feedback> 
       const { source, commit, project } = facts
       if (route.status && commit !== '' && (source === 'gitlab' || source === 'github')) {
         const state = statusStates[occasion]
-        const status = { project, commit, name: `crosscloud/${route.name}`, state, text, url }
+        const told = { state, text: mask(text), url }
+        const status = { project, commit, name: `crosscloud/${route.name}`, ...told }
         await post(`${id}-status-${occasion}`, { to: 'status', source, status })
       }
       if (occasion === 'running') return

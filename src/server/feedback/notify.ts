@@ -21,7 +21,7 @@ export interface Notice {
 const kinds = Object.keys(receivers) as (keyof typeof receivers)[]
 
 /** fetch takes no such address. */
-const hasLogin = (url: string): boolean => /^\w+:\/\/[^/?#]*@/.test(url)
+export const hasLogin = (url: string): boolean => /^\w+:\/\/[^/?#]*@/.test(url)
 
 /** One receiver under `notify:`. */
 export const noticeSettings = z

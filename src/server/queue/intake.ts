@@ -2,7 +2,7 @@ import type { EventFacts } from '../event.ts'
 import { sha256Hex } from '../sources/source.ts'
 import type { QueueAccess } from './access.ts'
 import type { QueueName } from './event-record.ts'
-import { type HeardPush, pushArguments } from './pushes.ts'
+import { type HeardPush, KNOWN, pushArguments } from './pushes.ts'
 
 /** What a delivery asks for, one for each route that wants it. */
 export interface Wanted {
@@ -32,21 +32,33 @@ export type Stored =
     }
   | { answer: 'duplicate' | 'replayed' | 'overtaken' }
 
-/** Where events come in: kept, all of them or none, when this resolves. */
-export type Intake = (taking: Taking) => Promise<Stored>
+/** Where events come in. */
+export interface Intake {
+  /** They are kept, all of them or none, when this resolves. */
+  keep(taking: Taking): Promise<Stored>
+  /** Whether this delivery was taken before. */
+  knows(delivery: string): Promise<boolean>
+}
 
-export function openIntake({ run, ask, remember, keep }: QueueAccess): Intake {
-  return ({ delivery, whose, wanted, push }) =>
+export function openIntake({ redis, base, run, ask, remember, keep }: QueueAccess): Intake {
+  const take = ({ delivery, whose, wanted, push }: Taking): Promise<Stored> =>
     ask(async () => {
       const events = wanted.flatMap(({ id, route, lane, queue, supersede, facts }) => [
         ...[id, route, lane, queue, supersede ? 1 : 0],
         JSON.stringify({ ...facts, paths: undefined }),
       ])
       const seen = [sha256Hex(delivery), sha256Hex(whose)]
-      const given = [Date.now(), remember, keep, ...seen, ...pushArguments(push), ...events]
+      // Its signature covers no time: it would be as good in a month.
+      const known = whose === '' ? remember : Math.max(remember, KNOWN)
+      const given = [Date.now(), known, keep, ...seen, ...pushArguments(push), ...events]
       const answer = await run.accept(...given)
       const [said, superseded, idle] = answer as [Stored['answer'], string[], string[]]
       if (said === 'new') return { answer: 'new', superseded, idle }
       return { answer: said }
     })
+  return {
+    keep: take,
+    knows: (delivery) =>
+      ask(async () => (await redis.exists(`${base}seen:${sha256Hex(delivery)}`)) === 1),
+  }
 }

@@ -12,6 +12,7 @@ export type Turn =
       route: string
       facts: EventFacts
       attempts: number
+      received: number
       begun: number | undefined
       /** When a person asked for it anew. */
       revived: number | undefined
@@ -72,12 +73,14 @@ export function openLanes(access: QueueAccess): Lanes {
 }
 
 function turnOf(answer: string[]): Turn {
-  const [what, first = '', route = '', facts = '', attempts = '0', begun, revived] = answer
+  const [what, first = '', route = '', facts = '', attempts = '0', ...times] = answer
+  const [begun, revived, received] = times
   if (what === 'wait') return { do: 'wait', until: Number(first) }
   if (what !== 'run') return { do: 'nothing' }
   return {
     ...{ do: 'run', id: first, route, facts: JSON.parse(facts) as EventFacts },
     attempts: Number(attempts),
+    received: Number(received),
     begun: begun ? Number(begun) : undefined,
     revived: revived ? Number(revived) : undefined,
   }

@@ -46,8 +46,8 @@ export interface Pushes {
 
 /** So far clocks may be apart. */
 const CLOCKS = 5 * 60_000
-/** Longer than a server is asked about what it could not deliver. */
-const KNOWN = 16 * 24 * 3_600_000
+/** Longer than a server is asked about what it could not deliver; milliseconds. */
+export const KNOWN = 16 * 24 * 3_600_000
 
 const fieldOf = (source: SourceKind, project: string) => `${source} ${project}`
 

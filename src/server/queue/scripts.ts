@@ -101,13 +101,15 @@ while true do
     redis.call('SREM', base .. 'lanes', lane)
     return {'empty'}
   end
-  local fields = redis.call('HMGET', event(id), 'route', 'facts', 'attempts', 'begun', 'revived', 'next')
+  local fields = redis.call('HMGET', event(id), 'route', 'facts', 'attempts', 'begun', 'revived', 'next',
+    'received')
   if fields[1] then
     redis.call('HSET', base .. 'owners', lane, owner)
     if fields[6] and tonumber(fields[6]) > tonumber(now) then return {'wait', fields[6]} end
     redis.call('HSETNX', event(id), 'begun', now)
     move(id, 'running')
-    return {'run', id, fields[1], fields[2], fields[3], fields[4] or '', fields[5] or ''}
+    return {'run', id, fields[1], fields[2], fields[3], fields[4] or '', fields[5] or '',
+      fields[7]}
   end
   redis.call('LPOP', base .. 'lane:' .. lane)
 end

@@ -11,6 +11,9 @@ export interface RedisSettings {
   'sentinel-password'?: string | undefined
 }
 
+/** Longer than a signature counts. */
+const SHORTEST_MEMORY = 10 * 60_000
+
 /** `queue:` in crosscloud.server.yml: the Redis that keeps the events, and how they are worked on. */
 export const queueSettings = z.strictObject({
   redis: z
@@ -44,6 +47,7 @@ export const queueSettings = z.strictObject({
     .prefault('30s')
     .describe('After what time without a sign of life the work of a worker is taken over'),
   remember: duration
+    .refine((time) => time >= SHORTEST_MEMORY, 'is less than 10m: a replay would be taken for news')
     .prefault('24h')
     .describe('How long a delivery is known, and not taken a second time'),
   keep: z.int().min(0).max(1_000_000).default(10_000).describe('Events kept after they are over'),

@@ -6,7 +6,7 @@ import { type QueueName, queueNames } from './event-record.ts'
 import type { Lanes } from './lanes.ts'
 
 /**
- * A ticket says that a lane has something to do; the events themselves are in the event store. For
+ * A ticket says that a lane has something to do; the events themselves are kept beside it. For
  * each event there is one at least, so no event is forgotten; one too many finds nothing to do.
  */
 export interface Ticket {

@@ -7,11 +7,21 @@ import { createGitlabSource } from './gitlab.ts'
 import { createHarborSource } from './harbor.ts'
 import type { Source } from './source.ts'
 
+const fixed = new Set(['gitlab', 'github', 'harbor'])
+const pathOf = (name: string) => `/webhooks/${fixed.has(name) ? name : `generic/${name}`}`
+
+/** The addresses of all sources that the settings name. */
+export function entrancePaths(settings: ServerSettings): string[] {
+  const named = [...fixed].filter((name) => settings[name as 'gitlab'] !== undefined)
+  return [...named, ...Object.keys(settings.generic)].map(pathOf)
+}
+
 /** Every source that the settings name; none is open that has no secret. */
 export function createEntrances(settings: ServerSettings): Entrance[] {
   const { gitlab, github, harbor, generic } = settings
   const entrance = (name: string, source: Source, projects: readonly string[]): Entrance => {
-    return { name, source, allows: compilePatterns(projects) ?? (() => false) }
+    const allows = compilePatterns(projects) ?? (() => false)
+    return { name, path: pathOf(name), source, allows }
   }
   return [
     ...(gitlab ? [entrance('gitlab', createGitlabSource(gitlab), gitlab.projects)] : []),

@@ -76,6 +76,7 @@ export function createGenericSource({ via, secrets, how }: GenericOptions): Sour
     token: (delivery: Delivery) => checkToken(delivery, secrets, how),
   }[how.signature]
   return {
+    signed: () => how.signature !== 'token',
     authenticate,
     read: (_headers: IncomingHttpHeaders, payload: unknown) => read(via, how, payload),
   }

@@ -25,6 +25,7 @@ import {
  */
 export function createGithubSource({ secrets }: { secrets: readonly string[] }): Source {
   return {
+    signed: () => true,
     authenticate({ headers, body }: Delivery) {
       const signature = header(headers, 'x-hub-signature-256')
       const id = header(headers, 'x-github-delivery')
@@ -153,24 +154,34 @@ const commentEvent = z.object({
     // Gitea: null on an issue.
     pull_request: z.unknown().optional(),
   }),
-  comment: z.object({ body: payloadText(2000), html_url: pageUrl.optional() }),
+  comment: z.object({
+    body: payloadText(2000),
+    html_url: pageUrl.optional(),
+    // Gitea tells none.
+    author_association: payloadText(40).optional(),
+  }),
 })
+
+/** https://docs.github.com/en/graphql/reference/enums#commentauthorassociation */
+const members = new Set(['OWNER', 'MEMBER', 'COLLABORATOR'])
 
 function readComment(payload: unknown): Reading {
   const {
     action,
     repository: where,
-    sender: who,
+    sender: author,
     issue,
     comment,
   } = readPayload(commentEvent, payload)
   if (!issue.pull_request) return { ignored: 'only comments on pull requests are used' }
   if (action !== 'created') return { ignored: 'only new comments are used' }
+  const { author_association: who = 'MEMBER' } = comment
+  if (!members.has(who)) return { ignored: 'only comments of members are used' }
   return {
     ...nothing,
     kind: 'comment',
     project: where.full_name,
-    by: who.login,
+    by: author.login,
     title: issue.title,
     url: comment.html_url ?? '',
     comment: comment.body,

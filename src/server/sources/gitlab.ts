@@ -30,6 +30,7 @@ export function createGitlabSource({ secrets }: { secrets: readonly string[] }):
   const keys = secrets.filter((one) => one.startsWith(SIGNING_KEY)).map(signingKey)
   const tokens = secrets.filter((one) => !one.startsWith(SIGNING_KEY))
   return {
+    signed: (headers) => header(headers, 'webhook-signature') !== undefined,
     authenticate(delivery) {
       const signed = checkStandardSignature(delivery, keys)
       if (signed !== undefined) return signed

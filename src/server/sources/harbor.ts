@@ -23,6 +23,7 @@ import {
 export function createHarborSource({ secrets }: { secrets: readonly string[] }): Source {
   const accepted = secrets.flatMap((one) => [one, `Bearer ${one}`])
   return {
+    signed: () => false,
     authenticate({ headers, body }: Delivery) {
       const given = header(headers, 'authorization')
       if (given === undefined) return { refused: 'missing' }

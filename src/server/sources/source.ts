@@ -32,6 +32,8 @@ export type Reading = EventFacts | { ignored: string }
 
 /** One system that tells of events. */
 export interface Source {
+  /** Whether what proves the sender covers the body, too; else the headers alone tell. */
+  signed(headers: IncomingHttpHeaders): boolean
   authenticate(delivery: Delivery): Identified | { refused: Refusal }
   /** INPUT_INVALID when the payload lacks what this kind of event must have. */
   read(headers: IncomingHttpHeaders, payload: unknown): Reading
@@ -104,8 +106,10 @@ export const SIGNING_KEY = 'whsec_'
 export const signingKey = (secret: string): Buffer =>
   Buffer.from(secret.slice(SIGNING_KEY.length), 'base64')
 
+/** What steers a terminal, or turns the text around in it. */
 // biome-ignore lint/suspicious/noControlCharactersInRegex: those are what is taken out
-const BLANKS = /[\s\x00-\x1f\x7f-\x9f]+/g
+const STEERING = /[\x00-\x1f\x7f-\x9f\u202a-\u202e\u2066-\u2069]/
+const BLANKS = new RegExp(`(?:\\s|${STEERING.source})+`, 'g')
 
 /** A text of a payload: bounded, and without characters that could steer a terminal. */
 export const payloadText = (longest: number) =>
@@ -118,11 +122,14 @@ export function shortLine(text: string): string {
   return (text.trim().split('\n', 1)[0] ?? '').replace(BLANKS, ' ').slice(0, 200)
 }
 
+const isPage = (text: string) =>
+  /^https?:\/\/[^\s"'<>\\]{1,2000}$/i.test(text) && !STEERING.test(text)
+
 /** A page, or nothing when it is not one: it will be a link in somebody's chat. */
 export const pageUrl = z
   .string()
   .catch('')
-  .transform((text) => (/^https?:\/\/[^\s"'<>\\]{1,2000}$/i.test(text) ? text : ''))
+  .transform((text) => (isPage(text) ? text : ''))
 
 /** Paths of projects and repositories. */
 export const projectPath = z
@@ -137,8 +144,8 @@ export const projectPath = z
 export const refName = z
   .string()
   .max(255)
-  // biome-ignore lint/suspicious/noControlCharactersInRegex: git refuses those, too
-  .regex(/^(?!-)[^\x00-\x20\x7f~^:?*[\\]+$/, 'is not a branch or tag')
+  .regex(/^(?!-)[^ ~^:?*[\\]+$/, 'is not a branch or tag')
+  .refine((ref) => !STEERING.test(ref), 'is not a branch or tag')
   .refine((ref) => !ref.includes('..') && !ref.includes('@{'), 'is not a branch or tag')
 
 /** 40 hex digits, or 64. */
