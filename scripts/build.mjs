@@ -8,6 +8,7 @@ import { setTimeout as sleep } from 'node:timers/promises'
 import { pathToFileURL } from 'node:url'
 import { Script } from 'node:vm'
 import { build } from 'esbuild'
+import { bundleActions } from './bundle.mjs'
 
 const root = join(import.meta.dirname, '..')
 const outdir = join(root, 'dist', 'cli')
@@ -65,7 +66,11 @@ await build({
 // Code that V8 kept has lost what import() needs to know.
 const text = await readFile(program, 'utf8')
 await writeFile(program, text.replace(/\bimport\((?=")/g, 'importModule('))
-await writeFile(join(outdir, 'program.code'), await makeCode())
+await Promise.all([bundleActions(root, [englishOnly]), writeCode()])
+
+async function writeCode() {
+  await writeFile(join(outdir, 'program.code'), await makeCode())
+}
 
 /** V8 keeps what it has compiled when asked: a few commands make it compile what most of them use. */
 async function makeCode() {
