@@ -1,6 +1,7 @@
 import { readFileSync } from 'node:fs'
 import { join } from 'node:path'
 import { stringify } from 'yaml'
+import { placeInputs } from '../src/actions/inputs.ts'
 import { fieldsOf, type InputField } from '../src/steps/fields.ts'
 import { loadSteps } from '../src/steps/index.ts'
 import { kebab, variableName } from '../src/steps/inputs.ts'
@@ -66,13 +67,16 @@ function yaml(value: unknown): string {
 function action(step: Step, main: string): string {
   const described = (fields: InputField[]) =>
     Object.fromEntries(fields.map((field) => [kebab(field.name), { description: told(field) }]))
+  const placed = Object.fromEntries(
+    Object.entries(placeInputs).map(([name, description]) => [name, { description }]),
+  )
   const outputs = fieldsOf(step.outputs, 'output')
   return (
     notice(step) +
     yaml({
       name: `crosscloud ${step.name}`,
       description: step.summary,
-      inputs: described(fieldsOf(step.inputs)),
+      inputs: { ...described(fieldsOf(step.inputs)), ...placed },
       outputs: Object.fromEntries(
         outputs.map(({ name, description }) => [kebab(name), { description }]),
       ),
