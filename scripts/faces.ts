@@ -1,6 +1,7 @@
 import { readFileSync } from 'node:fs'
 import { join } from 'node:path'
 import { stringify } from 'yaml'
+import { placeInputs } from '../src/actions/inputs.ts'
 import { fieldsOf, type InputField } from '../src/steps/fields.ts'
 import { loadSteps } from '../src/steps/index.ts'
 import { kebab, variableName } from '../src/steps/inputs.ts'
@@ -24,6 +25,8 @@ const WHOLE_FLOW = 'release'
 const HAND_WRITTEN = ['release', 'environment', 'review', 'config-check'].map(
   (name) => `pipeline-templates/${name}.yml`,
 )
+
+const GITHUB_PAGE = 'docs/github.md'
 
 /** Everything that is derived from the steps and the settings: path → text. */
 export async function renderFaces(root: string): Promise<Map<string, string>> {
@@ -51,8 +54,10 @@ export async function renderFaces(root: string): Promise<Map<string, string>> {
   faces.set('docs/crosscloud.server.schema.json', json(server))
   for (const name of ['README.md', 'README.zh-CN.md']) {
     const text = readFileSync(join(root, name), 'utf8')
-    faces.set(name, between(text, 'steps', stepsTable(steps)))
+    faces.set(name, between(withRef(text, version), 'steps', stepsTable(steps)))
   }
+  const page = readFileSync(join(root, GITHUB_PAGE), 'utf8')
+  faces.set(GITHUB_PAGE, withRef(page, version))
   return faces
 }
 
@@ -66,13 +71,16 @@ function yaml(value: unknown): string {
 function action(step: Step, main: string): string {
   const described = (fields: InputField[]) =>
     Object.fromEntries(fields.map((field) => [kebab(field.name), { description: told(field) }]))
+  const placed = Object.fromEntries(
+    Object.entries(placeInputs).map(([name, description]) => [name, { description }]),
+  )
   const outputs = fieldsOf(step.outputs, 'output')
   return (
     notice(step) +
     yaml({
       name: `crosscloud ${step.name}`,
       description: step.summary,
-      inputs: described(fieldsOf(step.inputs)),
+      inputs: { ...described(fieldsOf(step.inputs)), ...placed },
       outputs: Object.fromEntries(
         outputs.map(({ name, description }) => [kebab(name), { description }]),
       ),
@@ -214,6 +222,14 @@ function templateInput(field: InputField): object {
     description: `${told(field)}${more}`,
     ...(options && { options: ['', ...options] }),
   }
+}
+
+/** What workflows name: an exact tag, or the one that moves with releases of the same first number. */
+function withRef(text: string, version: string): string {
+  const ref = /(?<=\bcrosscloud(?:\/actions\/[\w-]+)?@v)\d+(\.[\d.]+)?\b/g
+  return text.replace(ref, (_all, exact?: string) =>
+    exact ? version : (version.split('.')[0] ?? ''),
+  )
 }
 
 /** Puts text between `<!-- name:begin -->` and `<!-- name:end -->`. */

@@ -55,6 +55,8 @@ export function stepsPage(steps: readonly Step[]): string {
 
 Inputs come from flags, then variables, then crosscloud.yml. An empty variable counts as not set.
 In actions and templates, inputs have the flags' names without \`--\`; so have an action's outputs.
+Yes and no are \`true\` and \`false\`, in any case. Every action also takes \`working-directory\` and
+\`settings\`, and reads the variables that \`env:\` sets ([docs/github.md](github.md)).
 
 In a GitLab template an input is taken as it is: \`$NAME\` in it is not replaced. What a job in
 \`needs\` put out goes before an input of the same name; write

@@ -119,7 +119,7 @@ export async function readSettings(
   secrets: Secrets,
 ): Promise<Settings> {
   const file = resolve(path)
-  const hint = `Run in the folder of ${SETTINGS_FILE}, or name it with --settings FILE.`
+  const hint = `Run in the folder of ${SETTINGS_FILE}, or name it with \`--settings FILE\`.`
   const text = await readSettingsText(path, hint)
   return { ...(await parseSettings(text, path, variables, secrets)), file, folder: dirname(file) }
 }

@@ -2,6 +2,7 @@ import { appendFile } from 'node:fs/promises'
 import { StepError } from '../core/errors.ts'
 import { createLog, type LogFormat, type LogOptions } from '../core/log.ts'
 import { variableName } from '../steps/inputs.ts'
+import { gitlabWording, inWords, jenkinsWording } from '../steps/wording.ts'
 
 /** What a surface prints to: the two streams of a process, or a test's. */
 export interface Streams {
@@ -23,6 +24,25 @@ export function dotenvLines(outputs: Record<string, unknown>): string {
 
 export async function writeDotenv(path: string, outputs: Record<string, unknown>): Promise<void> {
   await appendFile(path, dotenvLines(outputs))
+}
+
+type Variables = Readonly<Record<string, string | undefined>>
+
+/** Our texts as the surface says it that runs this command line: a job of GitLab, of Jenkins. */
+export function wordFor(variables: Variables): (text: string) => string {
+  if (variables.GITLAB_CI === 'true') return (text) => inWords(text, gitlabWording)
+  if (variables.JENKINS_URL) return (text) => inWords(text, jenkinsWording)
+  return (text) => text
+}
+
+/** A failure in a surface's words. */
+export function inSurfaceWords(failure: StepError, word: (text: string) => string): StepError {
+  const { code, message, hint, summary, retryable, cause } = failure
+  return new StepError(code, word(message), {
+    hint: hint && word(hint),
+    summary: summary && word(summary),
+    ...{ retryable, cause },
+  })
 }
 
 /** An error for people: the fact first, then what to do. */

@@ -4,7 +4,7 @@ import { createLog, type Log, type LogFormat } from '../core/log.ts'
 import type { Secrets } from '../core/secrets.ts'
 import type { Answer, Perform } from './command.ts'
 import { writeJunit } from './junit.ts'
-import { tellFailure, writeDotenv } from './output.ts'
+import { inSurfaceWords, tellFailure, wordFor, writeDotenv } from './output.ts'
 import type { Surroundings } from './program.ts'
 
 interface GlobalOptions {
@@ -23,6 +23,7 @@ export function createPerform(
   endWith: (exitCode: number) => void,
 ): Perform {
   const { cwd, variables, signal, streams } = surroundings
+  const word = wordFor(variables)
   return async (command, work) => {
     const options = command.optsWithGlobals<GlobalOptions>()
     const log = makeLog(options, surroundings, secrets.mask)
@@ -35,26 +36,28 @@ export function createPerform(
     }
     try {
       const answer = await work(context).catch(async (error: unknown) => {
-        await report([], toStepError(error))
+        await report([], inSurfaceWords(toStepError(error), word))
         throw error
       })
-      await report(answer.text.split('\n'), answer.failure)
+      const text = word(answer.text)
+      const failure = answer.failure && inSurfaceWords(answer.failure, word)
+      await report(text.split('\n'), failure)
       if (options.dotenv !== undefined) {
         await writeDotenv(options.dotenv, answer.json as Record<string, unknown>)
       }
       if (options.log === 'json' && !options.json) log.info(answer.text)
-      else streams.stdout(secrets.mask(`${textOf(answer, options)}\n`))
-      if (!answer.failure) return
-      tellFailure(answer.failure, options.log, { write: streams.stderr, mask: secrets.mask })
-      endWith(answer.failure.exitCode)
+      else streams.stdout(secrets.mask(`${options.json ? jsonOf(answer) : text}\n`))
+      if (!failure) return
+      tellFailure(failure, options.log, { write: streams.stderr, mask: secrets.mask })
+      endWith(failure.exitCode)
     } finally {
       await context.close()
     }
   }
 }
 
-function textOf(answer: Answer, { json }: GlobalOptions): string {
-  return json ? JSON.stringify(answer.json, null, 2) : answer.text
+function jsonOf({ json }: Answer): string {
+  return JSON.stringify(json, null, 2)
 }
 
 function makeLog(
@@ -66,6 +69,7 @@ function makeLog(
     format: log ?? surfaceFormat(variables, terminal),
     write: json ? streams.stderr : streams.stdout,
     mask,
+    word: wordFor(variables),
     verbose: verbose ?? false,
   })
 }

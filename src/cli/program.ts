@@ -13,7 +13,7 @@ import { addHostCommands } from './hosts.ts'
 import { addLedgerCommands } from './ledger/commands.ts'
 import { addLockCommands } from './lock-commands.ts'
 import { addInputOptions, gatherInputs } from './options.ts'
-import { errorJson, type Streams, tellFailure } from './output.ts'
+import { errorJson, inSurfaceWords, type Streams, tellFailure, wordFor } from './output.ts'
 import { createPerform } from './perform.ts'
 import { addRetention } from './retention.ts'
 import { addServerCommands } from './server/commands.ts'
@@ -63,7 +63,7 @@ export async function runProgram(surroundings: Surroundings): Promise<number> {
     return exitCode
   } catch (error) {
     if (error instanceof CommanderError) return error.exitCode === 0 ? 0 : 2
-    const known = toStepError(error)
+    const known = inSurfaceWords(toStepError(error), wordFor(surroundings.variables))
     const { log } = program.opts<{ log?: LogFormat }>()
     tellFailure(known, log, { write: streams.stderr, mask: secrets.mask })
     if (known.code === 'INTERNAL' && argv.includes('--verbose') && known.cause instanceof Error) {

@@ -98,7 +98,7 @@ async function connect(
 ): Promise<Etcd3> {
   const { Etcd3 } = await import('etcd3').catch((cause: unknown) => {
     throw new StepError('COMMAND_FAILED', 'the client of etcd, etcd3, cannot be loaded', {
-      hint: 'Use crosscloud as its image or npm package; the bundle of the actions speaks no etcd.',
+      hint: 'It is a part of crosscloud that is missing. Install crosscloud again.',
       cause,
     })
   })

@@ -68,7 +68,10 @@ export function etcdFault(
     case 'too-large':
       return tell('UNAVAILABLE', 'etcd is full or has too much to do: compact and defragment it.')
     case 'request-too-large':
-      return tell('COMMAND_FAILED', 'Start etcd with --max-request-bytes of 1.5 MiB or more.')
+      return tell(
+        'COMMAND_FAILED',
+        'Start `etcd --max-request-bytes 1572864`, or with a larger number.',
+      )
     case 'transient':
     case 'compacted':
       return tell('UNAVAILABLE', connectionHint(address, said))
@@ -80,7 +83,7 @@ export function etcdFault(
 function rightsHint({ prefix, auth }: EtcdAddress, right: string): string {
   const account = auth ? `The user ${auth.username}` : 'This account'
   const path = `${prefix}/`
-  return `${account} needs the right ${right} on all keys below ${path}: etcdctl role grant-permission ROLE ${right} --prefix=true ${path}`
+  return `${account} needs the right ${right} on all keys below ${path}: \`etcdctl role grant-permission ROLE ${right} --prefix=true ${path}\``
 }
 
 /** gRPC tells faults of TLS in words only. */

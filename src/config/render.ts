@@ -243,7 +243,7 @@ function summary({ missing, problems }: Findings, environment: string): StepErro
   const all = inOrder(missing.values())
   const lines = [...all.map(({ text }) => text), ...problems.map(({ message }) => message)]
   const advice: [MissingKey['why'], (key: string) => string][] = [
-    ['absent', (key) => `crosscloud config set --env ${environment} ${key} VALUE`],
+    ['absent', (key) => `Set it: \`crosscloud config set --env ${environment} ${key} VALUE\`.`],
     ['hidden', () => 'Add the key to keys in the template resource.'],
     ['locked', () => 'Give the key these values were encrypted with in CROSSCLOUD_CONFIG_KEY.'],
   ]

@@ -17,6 +17,8 @@ export type ErrorCode = keyof typeof codes
 export interface StepErrorOptions {
   /** What to do next, in one sentence. */
   hint?: string | undefined
+  /** The message without what another program printed, where the log has that already. */
+  summary?: string | undefined
   cause?: unknown
   retryable?: boolean
 }
@@ -26,12 +28,14 @@ export class StepError extends Error {
   override readonly name = 'StepError'
   readonly code: ErrorCode
   readonly hint: string | undefined
+  readonly summary: string | undefined
   readonly retryable: boolean
 
   constructor(code: ErrorCode, message: string, options: StepErrorOptions = {}) {
     super(message, options.cause === undefined ? undefined : { cause: options.cause })
     this.code = code
     this.hint = options.hint
+    this.summary = options.summary
     this.retryable = options.retryable ?? codes[code].retryable
   }
 
@@ -50,6 +54,7 @@ export function explain(what: string, error: unknown): StepError {
   const known = toStepError(error)
   return new StepError(known.code, `${what}: ${known.message}`, {
     hint: known.hint,
+    ...(known.summary !== undefined && { summary: `${what}: ${known.summary}` }),
     retryable: known.retryable,
     cause: error,
   })

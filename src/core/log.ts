@@ -25,6 +25,8 @@ export interface LogOptions {
   /** Takes whole lines with their newline. */
   write: (text: string) => void
   mask: (text: string) => string
+  /** Puts our own texts into the words of a surface; what another program printed stays. */
+  word?: (text: string) => string
   verbose?: boolean
   now?: () => Date
 }
@@ -42,7 +44,7 @@ interface Face {
 }
 
 export function createLog(options: LogOptions): Log {
-  const { write, mask, verbose = false, now = () => new Date() } = options
+  const { write, mask, word = (text) => text, verbose = false, now = () => new Date() } = options
   const face = faces[options.format](now)
   let depth = 0
   let sections = 0
@@ -56,7 +58,7 @@ export function createLog(options: LogOptions): Log {
   // Masked before a face escapes or quotes anything: afterwards a secret may look different.
   const say = (level: Level) => (text: string) => {
     if (level === 'debug' && !verbose) return
-    const told = mask(level === 'output' ? withoutControls(text) : text)
+    const told = mask(level === 'output' ? withoutControls(text) : word(text))
     for (const line of face.whole ? [told] : told.split('\n')) emit(face.line(level, line, depth))
   }
 
@@ -147,21 +149,31 @@ const gitlab = (now: () => Date): Face => {
   }
 }
 
+/** GitHub shows ten annotations of a kind for a step; the last error is that of the step itself. */
+const ANNOTATIONS = { warn: 10, error: 9 }
+
 /** Workflow commands of GitHub Actions; groups there do not nest, so only the outermost folds. */
-const github = (): Face => ({
-  line: (level, text, depth) => {
-    if (level === 'warn') return `::warning::${escapeCommand(text)}\n`
-    if (level === 'error') return `::error::${escapeCommand(text)}\n`
-    return plain().line(level, withoutCommands(text), depth)
-  },
-  open: (_id, title, depth) =>
-    depth === 0 ? `::group::${escapeCommand(title)}\n` : `${indent(depth)}${title}\n`,
-  close: (_id, _title, depth) => (depth === 0 ? '::endgroup::\n' : ''),
-})
+const github = (): Face => {
+  const left = { ...ANNOTATIONS }
+  return {
+    whole: true,
+    line: (level, text, depth) => {
+      if ((level === 'warn' || level === 'error') && left[level]-- > 0) {
+        const told = escapeCommand(stripVTControlCharacters(text))
+        return level === 'warn' ? `::warning::${told}\n` : `::error::${told}\n`
+      }
+      const lines = withoutCommands(text).split('\n')
+      return lines.map((line) => plain().line(level, line, depth)).join('')
+    },
+    open: (_id, title, depth) =>
+      depth === 0 ? `::group::${escapeCommand(title)}\n` : `${indent(depth)}${title}\n`,
+    close: (_id, _title, depth) => (depth === 0 ? '::endgroup::\n' : ''),
+  }
+}
 
 /** The runner trims a line before it looks for `::`, and finds `##[` anywhere (ActionCommand.cs). */
 function withoutCommands(text: string): string {
-  return text.replace(/^\s*::/, (start) => start.replace('::', ': :')).replaceAll('##[', '## [')
+  return text.replace(/^\s*::/gm, (start) => start.replace('::', ': :')).replaceAll('##[', '## [')
 }
 
 function escapeCommand(text: string): string {

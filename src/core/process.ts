@@ -69,7 +69,8 @@ export async function run(
     throwIfCancelled(signal)
     if (!result.failed) return { stdout: result.stdout ?? '', stderr: result.stderr ?? '' }
     const printed = log ? last : (result.all ?? '').split('\n').slice(-LAST_LINES)
-    const failed: Failed = { ...result, timedOut: group.timedOut(), printed }
+    const logged = log !== undefined
+    const failed: Failed = { ...result, timedOut: group.timedOut(), printed, logged }
     throw failure(command, args, failed, timeout, result)
   } catch (error) {
     throwIfCancelled(signal)
@@ -141,6 +142,8 @@ interface Failed {
   signal?: string | undefined
   timedOut: boolean
   printed: readonly string[]
+  /** Whether the log has all that was printed. */
+  logged: boolean
   cause?: unknown
 }
 
@@ -163,7 +166,10 @@ function failure(
       : failed.exitCode === undefined
         ? describe(failed.cause)
         : `exited with ${failed.exitCode}`
-  const shown = [command, ...args].join(' ')
+  const fact = `${[command, ...args].join(' ')} ${why}`
   const lines = failed.printed.join('\n').trim()
-  return new StepError('COMMAND_FAILED', `${shown} ${why}${lines ? `\n${lines}` : ''}`, { cause })
+  return new StepError('COMMAND_FAILED', `${fact}${lines ? `\n${lines}` : ''}`, {
+    ...(failed.logged && { summary: fact }),
+    cause,
+  })
 }

@@ -128,7 +128,7 @@ function needed<A extends ApprovalFact>(
 ): string {
   const more = `${missing} more ${missing === 1 ? 'approval' : 'approvals'}`
   const need = `${nameOf(release)} needs ${more} for ${environment}`
-  const command = `crosscloud approve --release ${nameOf(release)} --env ${environment} --reason …`
+  const command = `\`crosscloud approve --release ${nameOf(release)} --env ${environment} --reason …\``
   if (gate.approvers === undefined) {
     return `${need}, by ${describeApprovers(gate, release, counted)}: ${command}`
   }

@@ -93,7 +93,7 @@ function beforeProblems(gate: GateSettings, facts: GateFacts): string[] {
   }
   const { environment: previous, verified = false, finishedAt, replacedAt } = before
   const soak = gate.soak === undefined ? '' : ` and let it run for ${showDuration(gate.soak)}`
-  const deploy = `crosscloud deploy --release ${name} --env ${previous}`
+  const deploy = `\`crosscloud deploy --release ${name} --env ${previous}\``
   if (finishedAt === undefined) {
     return [`${name} has not been deployed to ${previous}: do that first${soak}: ${deploy}`]
   }

@@ -45,7 +45,10 @@ export function planActions(
     const key = keyOf(thing)
     if (wanted.has(key) || !managed.has(key)) continue
     if (prune) actions.push({ do: 'delete', actual: thing })
-    else notices.push(`${key} is not asked for any more; --prune deletes it`)
+    else
+      notices.push(
+        `${key} is not asked for any more; \`crosscloud gitlab apply --prune\` deletes it`,
+      )
   }
   return { actions, notices }
 }

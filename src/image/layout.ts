@@ -64,7 +64,7 @@ async function refuseForeignFolder(folder: string): Promise<void> {
   const { readdir } = await import('node:fs/promises')
   if (isLayout || (found.isDirectory() && (await readdir(folder)).length === 0)) return
   throw new StepError('CONFLICT', `${folder} exists and is not an image layout`, {
-    hint: 'Choose another folder with --image-folder; nothing was deleted.',
+    hint: 'Choose another folder with `--image-folder`; nothing was deleted.',
   })
 }
 
@@ -146,7 +146,7 @@ async function readPart(folder: string, path: string): Promise<string> {
 function notALayout(folder: string, error: unknown): StepError {
   if (errorCodeOf(error) !== 'ENOENT') throw error
   return new StepError('NOT_FOUND', `${folder} is not an image layout`, {
-    hint: 'Run `crosscloud bake-image` first, or name its folder with --image-folder.',
+    hint: 'Run `crosscloud bake-image` first, or name its folder with `--image-folder`.',
     cause: error,
   })
 }

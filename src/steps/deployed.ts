@@ -29,7 +29,7 @@ export const deployedOutputs = z.object({
 /** What a tester may do next, in the job's log. */
 export function nextLines(next: string | undefined): string[] {
   if (next === undefined) return []
-  return [`Next     ${next}: click promote-to-${next}, or run: crosscloud promote --to ${next}`]
+  return [`Next     ${next}: \`crosscloud promote --to ${next}\``]
 }
 
 export function nextAfter(name: string, { environments }: Settings): string | undefined {

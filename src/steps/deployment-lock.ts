@@ -99,7 +99,7 @@ async function lockOnceMore(
 
 function withAdvice(error: StepError): StepError {
   return new StepError(error.code, error.message, {
-    hint: `${error.hint ?? ''} --lock-wait 10m waits for it.`.trim(),
+    hint: `${error.hint ?? ''} \`--lock-wait 10m\` waits for it.`.trim(),
     cause: error,
   })
 }

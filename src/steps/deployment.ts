@@ -106,8 +106,8 @@ async function refuseBad(
     `${name} is known to be bad in ${environment.name}: ${mark.by} said so at ${mark.at}: ${mark.reason}`,
     {
       hint: force
-        ? 'Say why it shall run there all the same, with --reason.'
-        : 'Deploy another release, or this one with --force and --reason.',
+        ? 'Say why it shall run there all the same, with `--reason`.'
+        : 'Deploy another release, or this one with `--force` and `--reason`.',
     },
   )
 }

@@ -44,7 +44,8 @@ export function readText(field: InputField, text: string, from: string): unknown
   const bad = (wanted: string) =>
     new StepError('INPUT_INVALID', `${from}: "${text}" is not ${wanted}`)
   if (field.type === 'boolean') {
-    if (text === 'true' || text === 'false') return text === 'true'
+    // As YAML writes it, and Groovy, Python and people do.
+    if (/^(?:true|false)$/i.test(text)) return text.toLowerCase() === 'true'
     throw bad('true or false')
   }
   if (field.type === 'number') {

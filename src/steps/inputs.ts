@@ -61,6 +61,10 @@ export function imageByDigest(repository: { registry: string; name: string }, di
   return formatReference(parseReference(`${registry}/${name}@${digest}`))
 }
 
+/** What somebody wonders who passed on what another step put out. */
+const NO_RELEASE =
+  '`crosscloud push-image` gives a release when it records one; with `--no-record` there is none.'
+
 /** Checks a step's inputs; everything that is wrong is said at once, each with its name. */
 export function parseInputs<Inputs extends z.ZodObject>(
   step: Pick<Step<Inputs>, 'name' | 'inputs'>,
@@ -70,10 +74,13 @@ export function parseInputs<Inputs extends z.ZodObject>(
   if (result.success) return result.data
   const lines = issueLines(result.error.issues).map(({ path, text }) => {
     const [name = '', ...rest] = path
-    return `--${[kebab(name), ...rest].join('.')} ${text}`
+    return `\`--${[kebab(name), ...rest].join('.')}\` ${text}`
   })
+  const isReleaseMissing =
+    result.error.issues.some(({ path }) => path[0] === 'release') && !values.release
+  const explained = `\`crosscloud ${step.name} --help\` explains every input.`
   throw new StepError('INPUT_INVALID', lines.join('\n'), {
-    hint: `\`crosscloud ${step.name} --help\` explains every input.`,
+    hint: isReleaseMissing ? `${NO_RELEASE} ${explained}` : explained,
   })
 }
 

@@ -57,7 +57,7 @@ export const promote = defineStep({
     `Image    ${digest}`,
     `WAR MD5  ${warMd5}`,
     ...(url ? [`Address  ${url}`] : []),
-    ...(gated ? [`Next     somebody who may clicks gate-${environment}; then it is deployed`] : []),
+    ...(gated ? [gateLine(release, environment)] : []),
     ...nextLines(next),
   ],
   async run({ release: name, to, reason, force, lockWait, deploy }, context) {
@@ -91,6 +91,12 @@ export const promote = defineStep({
     }
   },
 })
+
+/** By hand, or by a job that somebody who may starts. */
+function gateLine(release: string, environment: string): string {
+  const approve = `crosscloud approve --release ${release} --env ${environment}`
+  return `Next     somebody who may: \`${approve}\`; then it can be deployed`
+}
 
 /** What would stop the deployment is told now, before anybody is asked to approve it. */
 async function makeReady(release: Release, target: EnvironmentSettings, context: Context) {

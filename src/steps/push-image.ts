@@ -36,7 +36,10 @@ export const pushImage = defineStep({
   outputs: z.object({
     image: z.string().describe('Reference by digest'),
     digest: z.string().describe('Digest of the image'),
-    release: z.string().optional().describe('Release, as application@version'),
+    release: z
+      .string()
+      .optional()
+      .describe('Release, as application@version; none where it was not recorded'),
     present: z.number().describe('Blobs the registry had'),
     mounted: z.number().describe('Blobs taken from another repository there'),
     uploaded: z.number().describe('Blobs sent'),
@@ -49,7 +52,7 @@ export const pushImage = defineStep({
   },
   report: ({ image, release, present, mounted, uploaded, bytesSent }) => [
     `Pushed   ${image}`,
-    ...(release ? [`Release  ${release}`] : []),
+    `Release  ${release ?? 'none was recorded: this image can be retagged, not deployed'}`,
     `Blobs    ${present} there, ${mounted} mounted, ${uploaded} sent; ${bytesSent} bytes sent`,
   ],
   async run({ imageFolder, to, tag, overwrite, record, reason }, context) {
@@ -60,9 +63,10 @@ export const pushImage = defineStep({
     ])
     const { digest } = layout.manifest
     const before = registry.bytesSent()
-    const release = releaseOf(layout)
-    if (record && release) await refuseOtherDigest(release, digest, context)
-    const name = tag ?? release?.version
+    const baked = releaseOf(layout)
+    const release = record ? baked : undefined
+    if (release) await refuseOtherDigest(release, digest, context)
+    const name = tag ?? baked?.version
     const reference = name === undefined ? withDigest(target, digest) : withTag(target, name)
     const counts = await pushUnlessThere({
       layout,
@@ -72,7 +76,7 @@ export const pushImage = defineStep({
       registry,
       context,
     })
-    if (record && release) await recordRelease(layout, release, target, reason, context)
+    if (release) await recordRelease(layout, release, target, reason, context)
     return {
       image: imageByDigest(target, digest),
       digest,
@@ -140,7 +144,7 @@ function tagTaken(reference: Reference, existing: Digest, layout: Layout): StepE
   return new StepError(
     'CONFLICT',
     `${formatReference(reference)} is ${existing}, not ${layout.manifest.digest}`,
-    { hint: 'Bake it as another version, or move the tag with --overwrite.' },
+    { hint: 'Bake it as another version, or move the tag with `--overwrite`.' },
   )
 }
 

@@ -49,9 +49,10 @@ export const release = defineStep({
   async run({ env, version: asked, reason, lockWait, deploy: wanted }, context) {
     const environment = await context.environment(env)
     const { app } = await context.settings()
+    // A ledger that cannot be had is told of before minutes are spent on building.
+    const ledger = await context.ledger()
     const built = await callStep(buildWar, {}, context)
-    const number =
-      asked ?? (await gitTag(context)) ?? (await (await context.ledger()).nextVersion(app))
+    const number = asked ?? (await gitTag(context)) ?? (await ledger.nextVersion(app))
     const baked = await callStep(
       bakeImage,
       { war: built.war, version: number, commit: built.commit },

@@ -66,7 +66,7 @@ function chooseImage(manifests: readonly Descriptor[], architecture: string): De
   if (found) return found
   const known = manifests.map(({ platform }) => `${platform?.os}/${platform?.architecture}`)
   throw new StepError('NOT_FOUND', `has no image for linux/${architecture}`, {
-    hint: `It has ${known.join(', ')}. Choose one with --architecture.`,
+    hint: `It has ${known.join(', ')}. Choose one with \`--architecture\`.`,
   })
 }
 

@@ -120,7 +120,7 @@ async function configOfThen(
   const content = await (await context.ledger()).findConfigRevision(configRevision)
   if (content === undefined) {
     throw new StepError('NOT_FOUND', `the config of ${id}, ${configRevision}, was not kept`, {
-      hint: 'Go back with the config of now: --config now.',
+      hint: 'Go back with the config of now: `--config now`.',
     })
   }
   const { values, withheld } = keptKeys(content)

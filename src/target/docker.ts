@@ -79,7 +79,7 @@ export async function connectDocker(options: DockerHostOptions): Promise<Host> {
       await call(
         `renaming ${id.slice(0, 12)} to ${newName}`,
         (abortSignal) => byId(id).rename({ name: newName, abortSignal }),
-        { hint: `See who has that name on the host: docker ps -a --filter name=${newName}` },
+        { hint: `See who has that name on the host: \`docker ps -a --filter name=${newName}\`` },
       )
     },
     async remove(id) {

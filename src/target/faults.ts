@@ -144,7 +144,7 @@ export function portTaken(
     'CONFLICT',
     `host ${host}: starting ${container}: port ${port ?? ''} is taken`.replace('  ', ' '),
     {
-      hint: `Find who holds it: docker ps --filter publish=${port ?? 'PORT'}, or ss -ltnp. Stop that, or choose another port.`,
+      hint: `Find who holds it: \`docker ps --filter publish=${port ?? 'PORT'}\`, or \`ss -ltnp\`. Stop that, or choose another port.`,
       cause,
     },
   )

@@ -174,7 +174,7 @@ async function restore(
   } catch (error) {
     const { message } = toStepError(error)
     log.error(`host ${host.name}: the old ${spec.name} was started, but: ${message}`)
-    log.error(`  Look at it on that host: docker logs --tail 100 ${spec.name}`)
+    log.error(`  Look at it on that host: \`docker logs --tail 100 ${spec.name}\``)
     const running = await host.inspect(old.id).then(
       (info) => info?.running,
       () => false,

@@ -1,68 +1,26 @@
-import { spawn } from 'node:child_process'
-import { once } from 'node:events'
-import { access, cp, mkdtemp, readFile, rm, writeFile } from 'node:fs/promises'
+import { access, cp, mkdir, mkdtemp, readFile, rm, writeFile } from 'node:fs/promises'
 import { tmpdir } from 'node:os'
 import { dirname, join } from 'node:path'
 import { fileURLToPath } from 'node:url'
 import t, { type Test } from 'tap'
 import { parse } from 'yaml'
+import { placeInputs } from '../../src/actions/inputs.ts'
 import { createContext } from '../../src/context.ts'
 import { silentLog } from '../../src/core/log.ts'
-import { run } from '../../src/core/process.ts'
 import { createSecrets } from '../../src/core/secrets.ts'
 import { startRegistry } from '../../src/registry/server.ts'
 import { bakeImage } from '../../src/steps/bake-image.ts'
 import { loadSteps } from '../../src/steps/index.ts'
 import { kebab, runStep } from '../../src/steps/inputs.ts'
 import { pushImage } from '../../src/steps/push-image.ts'
+import { runAction } from '../support/action.ts'
+import { startEtcd } from '../support/etcd.ts'
 import { runtimes } from '../support/nodes.ts'
+import { missingProgram } from '../support/server.ts'
 import { writeWar } from '../support/war.ts'
 
 const ROOT = fileURLToPath(new URL('../../', import.meta.url))
 t.setTimeout(120_000)
-
-/** As a runner calls an action: inputs as INPUT_…, files for outputs and summary. */
-async function runAction(
-  folder: string,
-  step: string,
-  inputs: Record<string, string>,
-  { dist = join(ROOT, 'dist'), node = process.execPath } = {},
-) {
-  const files = {
-    GITHUB_OUTPUT: join(folder, 'output'),
-    GITHUB_STEP_SUMMARY: join(folder, 'summary'),
-  }
-  for (const path of Object.values(files)) await writeFile(path, '')
-  const given = Object.entries(inputs).map(([name, value]) => [
-    `INPUT_${name.toUpperCase()}`,
-    value,
-  ])
-  const child = spawn(node, [join(dist, `${step}.cjs`)], {
-    cwd: folder,
-    env: {
-      PATH: process.env.PATH,
-      HOME: folder,
-      GITHUB_ACTIONS: 'true',
-      ...files,
-      ...Object.fromEntries(given),
-    },
-  })
-  let printed = ''
-  for (const stream of [child.stdout, child.stderr]) {
-    stream.setEncoding('utf8').on('data', (text: string) => {
-      printed += text
-    })
-  }
-  const [code] = await once(child, 'close')
-  const [output, summary] = await Promise.all(
-    Object.values(files).map((path) => readFile(path, 'utf8')),
-  )
-  return { code: code as number, printed, output: output ?? '', summary: summary ?? '' }
-}
-
-await run(process.execPath, ['--import=./scripts/typescript.mjs', 'scripts/bundle.ts'], {
-  cwd: ROOT,
-})
 
 for (const { name, program, skip } of runtimes) {
   await t.test(`retag-image from its bundle, as a runner runs it, on ${name}`, { skip }, (t) =>
@@ -102,7 +60,6 @@ async function retag(t: Test, node: string) {
     'one annotation with a hint',
   )
 
-  const { mkdir } = await import('node:fs/promises')
   await mkdir(join(folder, '.docker'))
   await writeFile(join(folder, '.docker', 'config.json'), DOCKER_AUTH_CONFIG)
   const done = await runs({ image: `${from}:one`, to, overwrite: '' })
@@ -136,7 +93,8 @@ await t.test(
     for (const { step, file } of [...faces, ...(whole ? [{ ...whole, file: 'action.yml' }] : [])]) {
       const action: Action = parse(await readFile(join(ROOT, file), 'utf8'))
       t.equal(action.description, step.summary, file)
-      t.strictSame(Object.keys(action.inputs), Object.keys(step.inputs.shape).map(kebab), file)
+      const inputs = [...Object.keys(step.inputs.shape).map(kebab), ...Object.keys(placeInputs)]
+      t.strictSame(Object.keys(action.inputs), inputs, file)
       t.strictSame(Object.keys(action.outputs), Object.keys(step.outputs.shape).map(kebab), file)
       for (const { description } of Object.values({ ...action.inputs, ...action.outputs })) {
         t.ok(description, `${file} describes each`)
@@ -152,7 +110,7 @@ await t.test(
 await t.test('away from node_modules, an SQLite ledger is refused with a way out', async (t) => {
   const folder = await mkdtemp(join(tmpdir(), 'crosscloud-action-'))
   t.teardown(() => rm(folder, { recursive: true }))
-  for (const name of ['crosscloud.cjs', 'deploy.cjs']) {
+  for (const name of ['crosscloud.cjs', 'deploy.cjs', 'release.cjs']) {
     await cp(join(ROOT, 'dist', name), join(folder, name))
   }
   await writeFile(
@@ -164,4 +122,33 @@ await t.test('away from node_modules, an SQLite ledger is refused with a way out
   t.equal(code, 1, printed)
   t.match(printed, 'SQLite cannot be loaded')
   t.match(printed, '%0AActions have no SQLite. Set ledger: mysql://')
+  const whole = await runAction(folder, 'release', {}, { dist: folder })
+  t.match(whole.printed, 'SQLite cannot be loaded')
+  t.notMatch(whole.printed, 'build-war', 'before anything is built')
+})
+
+const noEtcd = missingProgram('etcd', 'etcdctl')
+await t.test('away from node_modules, values in etcd are read', { skip: noEtcd }, async (t) => {
+  const etcd = await startEtcd(t)
+  await etcd.ctl('put', '/webapi/greeting', 'Hello from etcd')
+  const folder = await mkdtemp(join(tmpdir(), 'crosscloud-action-'))
+  t.teardown(() => rm(folder, { recursive: true }))
+  for (const name of ['crosscloud.cjs', 'render-config.cjs', 'proto']) {
+    await cp(join(ROOT, 'dist', name), join(folder, 'dist', name), { recursive: true })
+  }
+  await mkdir(join(folder, 'conf', 'conf.d'), { recursive: true })
+  await mkdir(join(folder, 'conf', 'templates'))
+  await writeFile(
+    join(folder, 'conf/conf.d/a.toml'),
+    '[template]\nsrc = "a.tmpl"\ndest = "/etc/a.conf"\nkeys = ["/webapi"]\n',
+  )
+  await writeFile(join(folder, 'conf/templates/a.tmpl'), "{{getv '/webapi/greeting'}}\n")
+  await writeFile(
+    join(folder, 'crosscloud.yml'),
+    `app: app\nenvironments: { test: { image: registry.example.com/app, config: 'etcd://127.0.0.1:${etcd.port}' } }\n`,
+  )
+  const inputs = { env: 'test', templates: 'conf', out: 'out' }
+  const done = await runAction(folder, 'render-config', inputs, { dist: join(folder, 'dist') })
+  t.equal(done.code, 0, done.printed)
+  t.equal(await readFile(join(folder, 'out/etc/a.conf'), 'utf8'), 'Hello from etcd\n')
 })

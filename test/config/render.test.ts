@@ -119,7 +119,7 @@ t.test('all missing keys of all templates, one error', async (t) => {
     'key /webapi/name is missing in staging (templates/b.hbs:1)',
     'key /webapi/node/n2 is missing in staging (templates/b.hbs:1)',
   ])
-  t.equal(error.hint, 'crosscloud config set --env staging /webapi/db/url VALUE')
+  t.equal(error.hint, 'Set it: `crosscloud config set --env staging /webapi/db/url VALUE`.')
   t.equal(error.exitCode, 2)
 })
 

@@ -212,7 +212,26 @@ await t.test('what others print cannot command the runner', async (t) => {
     t.notOk(line.trimStart().startsWith('::') || line.includes('##['), line)
   }
   log.warn('two\nlines %0A')
-  t.match(text(), /::warning::two\n::warning::lines %250A\n$/)
+  t.match(text(), /^::warning::two%0Alines %250A\n$/m, 'one annotation a message')
+})
+
+await t.test('GitHub gets as many annotations as it shows; the rest are lines of the log', (t) => {
+  const { log, text } = record('github')
+  for (let count = 1; count <= 12; count++) {
+    log.warn(`warning ${count}\nof two lines`)
+    log.error(`fault \x1b[31m${count}\x1b[0m`)
+  }
+  const lines = text().split('\n')
+  t.equal(lines.filter((line) => line.startsWith('::warning::')).length, 10)
+  t.equal(
+    lines.filter((line) => line.startsWith('::error::')).length,
+    9,
+    'the tenth is for what the step itself says at its end',
+  )
+  t.notMatch(lines.filter((line) => line.startsWith('::')).join(), '\x1b', 'no colours in them')
+  t.match(text(), /^warning: warning 12\nwarning: of two lines$/m)
+  t.match(text(), /^error: fault .*12/m)
+  t.end()
 })
 
 await t.test('progress is drawn only on a terminal, and never above its end', async (t) => {

@@ -3,7 +3,7 @@ import { maybeSame, oneOf } from '../../src/gate/people.ts'
 import type { GateFacts } from '../../src/gate/rules.ts'
 import { judge, OTHER, release, word } from './facts.ts'
 
-const APPROVE = 'crosscloud approve --release webapi@1.4.2 --env production --reason …'
+const APPROVE = '`crosscloud approve --release webapi@1.4.2 --env production --reason …`'
 const ops = { approvers: ['ops-li', 'ops-wang'] }
 const anyone = 'anybody, but not Zhang Wei <zhang.wei@example.com> or dev-baker'
 
@@ -243,7 +243,7 @@ await t.test('the environment before', async (t) => {
   const none = { approvals: 0 }
   const soak = { ...none, soak: '24h' }
   const staging = (more: object) => ({ before: { environment: 'staging', ...more } })
-  const deploy = 'crosscloud deploy --release webapi@1.4.2 --env staging'
+  const deploy = '`crosscloud deploy --release webapi@1.4.2 --env staging`'
   const finishedAt = '2026-11-22T09:00:00.000Z'
   const cases: [string, object, Partial<GateFacts>, string | undefined][] = [
     ['there is none', none, { before: undefined }, undefined],
