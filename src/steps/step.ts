@@ -79,6 +79,8 @@ export interface Step<
   example: string
   inputs: Inputs
   outputs: Outputs
+  /** The input that names its environment, where that is not `env`. */
+  environmentInput?: string
   /** What crosscloud.yml says about these inputs, used where neither flag nor variable does. */
   fromSettings?(
     settings: Settings,
