@@ -36,6 +36,8 @@ export const buildWar = defineStep({
     `SHA-256  ${warSha256}`,
   ],
   async run({ war, repository, branch, goals, args, maven, localRepository }, context) {
+    // The first job of a pipeline says what a later one would fail of.
+    if (await context.hasSettings()) await context.requireLedger()
     const folder = repository ? await checkOut(repository, branch, context) : context.cwd
     const { log, signal } = context
     const started = Date.now()
