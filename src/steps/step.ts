@@ -28,6 +28,8 @@ export interface Context {
   environment(name: string): Promise<EnvironmentSettings>
   registry(): Promise<RegistryClient>
   ledger(): Promise<Ledger>
+  /** INPUT_INVALID when what one job writes into the ledger would not be there for the next one. */
+  requireLedger(): Promise<void>
   /** What the ledger must be told later, when it cannot be reached now. */
   journal(): Promise<Journal>
   configStore(environment: EnvironmentSettings): Promise<ConfigStore>
@@ -79,6 +81,8 @@ export interface Step<
   example: string
   inputs: Inputs
   outputs: Outputs
+  /** The input that names its environment, where that is not `env`. */
+  environmentInput?: string
   /** What crosscloud.yml says about these inputs, used where neither flag nor variable does. */
   fromSettings?(
     settings: Settings,
