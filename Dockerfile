@@ -6,18 +6,17 @@ ARG BASE=node:24-bookworm-slim
 FROM ${BASE} AS packed
 WORKDIR /source
 COPY . .
-# The same tarball that is published: what it lacks, nobody has.
-RUN npm ci && mkdir /packed && npm pack --ignore-scripts --pack-destination /packed
+# The same package that jobs without this image unpack.
+RUN npm ci && mkdir /packed && npm run package -- --out /packed
 
 FROM ${BASE}
 RUN apt-get update \
  && apt-get install --yes --no-install-recommends ca-certificates default-jdk-headless git maven openssh-client \
  && rm -rf /var/lib/apt/lists/*
 COPY --from=packed /packed/ /packed/
-RUN npm install --global --omit=dev /packed/*.tgz \
- && rm -r /packed \
- && npm cache clean --force
-# A command of it: jobs then need no npx. Jobs may run as any user.
-ENV CROSSCLOUD_COMMAND=crosscloud
+# It holds its dependencies: nothing is fetched.
+RUN npm install --global --offline /packed/*.tgz && rm -r /packed
+# Java and the shell must agree on what a file name means. Jobs may run as any user.
+ENV LANG=C.UTF-8
 WORKDIR /work
 CMD ["crosscloud", "--help"]

@@ -8,7 +8,7 @@ import { setTimeout as sleep } from 'node:timers/promises'
 import { pathToFileURL } from 'node:url'
 import { Script } from 'node:vm'
 import { build } from 'esbuild'
-import { bundleActions } from './bundle.mjs'
+import { bundleActions, englishOnly } from './bundle.mjs'
 
 const root = join(import.meta.dirname, '..')
 const outdir = join(root, 'dist', 'cli')
@@ -25,16 +25,6 @@ const bundled = [
   'zod',
 ]
 const { dependencies } = JSON.parse(await readFile(join(root, 'package.json'), 'utf8'))
-/** zod brings its messages in fifty languages; ours are English. */
-const englishOnly = {
-  name: 'english-only',
-  setup({ onLoad }) {
-    onLoad({ filter: /zod\/v4\/locales\/index\.js$/ }, () => ({
-      contents: "export { default as en } from './en.js'",
-      resolveDir: join(root, 'node_modules', 'zod', 'v4', 'locales'),
-    }))
-  },
-}
 const common = {
   bundle: true,
   platform: 'node',
@@ -57,7 +47,7 @@ await build({
   entryPoints: [join(root, 'src', 'cli', 'main.ts')],
   outfile: program,
   format: 'cjs',
-  plugins: [englishOnly],
+  plugins: [englishOnly(root)],
   // Paths from import.meta.url stay as deep as in src.
   define: { 'import.meta.url': 'programUrl' },
   banner: { js: '(function (require, programUrl, importModule) {' },
@@ -66,7 +56,7 @@ await build({
 // Code that V8 kept has lost what import() needs to know.
 const text = await readFile(program, 'utf8')
 await writeFile(program, text.replace(/\bimport\((?=")/g, 'importModule('))
-await Promise.all([bundleActions(root, [englishOnly]), writeCode()])
+await Promise.all([bundleActions(root), writeCode()])
 
 async function writeCode() {
   await writeFile(join(outdir, 'program.code'), await makeCode())

@@ -2,8 +2,19 @@
 // runner takes an action from git and installs nothing, so all that a step needs is in there, save
 // SQLite: it is a native module, and a step that asks for it says what to do.
 import { cp, readFile, writeFile } from 'node:fs/promises'
-import { join } from 'node:path'
+import { dirname, join } from 'node:path'
 import { build } from 'esbuild'
+
+/** zod brings its messages in fifty languages; ours are English. */
+export const englishOnly = (root) => ({
+  name: 'english-only',
+  setup({ onLoad }) {
+    onLoad({ filter: /zod\/v4\/locales\/index\.js$/ }, () => ({
+      contents: "export { default as en } from './en.js'",
+      resolveDir: join(root, 'node_modules', 'zod', 'v4', 'locales'),
+    }))
+  },
+})
 
 /** etcd3 reads its protocol from files; they are put beside the bundle. */
 const protocolBesideBundle = {
@@ -18,27 +29,46 @@ const protocolBesideBundle = {
   },
 }
 
+/** Bundles one program with all that it needs, save native modules, and etcd's protocol above it. */
+async function bundle(root, options) {
+  await build({
+    bundle: true,
+    platform: 'node',
+    format: 'cjs',
+    target: 'node20',
+    minify: true,
+    keepNames: true,
+    external: ['*.node', 'cpu-features', 'libsql'],
+    logLevel: 'error',
+    ...options,
+    plugins: [englishOnly(root), protocolBesideBundle],
+  })
+  const protocol = join(dirname(options.outfile), 'proto')
+  await cp(join(root, 'node_modules', 'etcd3', 'proto'), protocol, { recursive: true })
+}
+
+/** The whole command line as one file. */
+export async function bundleProgram(root, outfile) {
+  await bundle(root, {
+    entryPoints: [join(root, 'src', 'cli', 'main.ts')],
+    outfile,
+    define: { 'import.meta.url': 'programUrl' },
+    banner: {
+      js: `#!/usr/bin/env node
+const programUrl = require('node:url').pathToFileURL(__filename).href`,
+    },
+  })
+}
+
 /** Writes into `dist`, where the steps are compiled already. */
-export async function bundleActions(root, plugins) {
+export async function bundleActions(root) {
   const dist = join(root, 'dist')
   const { stepNames } = await import(join(dist, 'steps', 'index.js'))
-  await Promise.all([
-    build({
-      entryPoints: [join(root, 'src', 'actions', 'main.ts')],
-      outfile: join(dist, 'crosscloud.cjs'),
-      bundle: true,
-      platform: 'node',
-      format: 'cjs',
-      target: 'node20',
-      minify: true,
-      keepNames: true,
-      external: ['*.node', 'cpu-features', 'libsql'],
-      plugins: [...plugins, protocolBesideBundle],
-      logLevel: 'error',
-    }),
-    cp(join(root, 'node_modules', 'etcd3', 'proto'), join(dist, 'proto'), { recursive: true }),
-    ...stepNames.map((name) =>
-      writeFile(join(dist, `${name}.cjs`), `require('./crosscloud.cjs').runAction('${name}')\n`),
-    ),
-  ])
+  await bundle(root, {
+    entryPoints: [join(root, 'src', 'actions', 'main.ts')],
+    outfile: join(dist, 'crosscloud.cjs'),
+  })
+  for (const name of stepNames) {
+    await writeFile(join(dist, `${name}.cjs`), `require('./crosscloud.cjs').runAction('${name}')\n`)
+  }
 }
