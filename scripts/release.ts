@@ -58,7 +58,7 @@ async function requireNewTag({ tags: { exact } }: Plan): Promise<void> {
 
 /** Only this run's: a bundle of older sources must never get the tag. */
 async function build(): Promise<void> {
-  await rm('dist', { recursive: true, force: true })
+  for (const path of await bundleFiles()) await rm(path, { recursive: true, force: true })
   await run('npm', ['run', 'build'])
   await run('npm', ['run', 'generate'])
   await requireClean('Commit what `npm run generate` writes.')
@@ -66,7 +66,7 @@ async function build(): Promise<void> {
 
 /** What an action loads: the bundle, a line for each step, and etcd's protocol. */
 async function bundleFiles(): Promise<string[]> {
-  const names = await readdir('dist')
+  const names = await readdir('dist').catch(() => [])
   return [...names.filter((name) => name.endsWith('.cjs')), 'proto'].map((name) => `dist/${name}`)
 }
 

@@ -33,6 +33,8 @@ export async function sourceRepository(t: Pick<Test, 'teardown'>): Promise<Sourc
   await git('init', '--quiet', '--initial-branch', 'main')
   await git('config', 'user.name', 'tester')
   await git('config', 'user.email', 'tester@example.com')
+  // What is compiled already is not compiled again.
+  await cp(join(ROOT, 'dist'), join(folder, 'dist'), { recursive: true })
   await symlink(join(ROOT, 'node_modules'), join(folder, 'node_modules'))
   await writeFile(join(folder, '.git/info/exclude'), 'node_modules\n')
   await git('add', '--all')
