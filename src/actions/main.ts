@@ -2,6 +2,7 @@ import { createContext } from '../context.ts'
 import { StepError, toStepError } from '../core/errors.ts'
 import { createLog } from '../core/log.ts'
 import { createSecrets } from '../core/secrets.ts'
+import { outliveReaders, stopOnSignals } from '../core/signals.ts'
 import { fieldsOf, readText } from '../steps/fields.ts'
 import { loadStep } from '../steps/index.ts'
 import { kebab, runStep } from '../steps/inputs.ts'
@@ -15,10 +16,8 @@ export async function runAction(name: string): Promise<void> {
   const core = await import('@actions/core')
   // What is masked here is masked by the runner too, in every later step of the job.
   const secrets = createSecrets((value) => core.setSecret(value))
-  const stop = new AbortController()
-  for (const signal of ['SIGINT', 'SIGTERM'] as const) {
-    process.once(signal, () => stop.abort(new StepError('CANCELLED', `stopped by ${signal}`)))
-  }
+  const stop = stopOnSignals(process, { terminal: false, exit: () => process.exit(1) })
+  outliveReaders([process.stdout, process.stderr])
   const context = createContext({
     cwd: process.env.GITHUB_WORKSPACE ?? process.cwd(),
     variables: process.env,
