@@ -113,6 +113,7 @@ export function createContext(options: ContextOptions): OpenContext {
         { project: gitlab.project, environment, jobId },
       )
     },
+    stateFolder: stateFolder(variables),
     cacheFolder: cacheFolder(variables),
     codeCacheFolder: join(ownCacheFolder(variables), 'code'),
     variable: (name) => variables[name],
