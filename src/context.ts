@@ -118,6 +118,7 @@ export function createContext(options: ContextOptions): OpenContext {
         { project: gitlab.project, environment, jobId },
       )
     },
+    stateFolder: stateFolder(variables),
     cacheFolder: cacheFolder(variables),
     codeCacheFolder: join(ownCacheFolder(variables), 'code'),
     variable: (name) => variables[name],

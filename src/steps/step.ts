@@ -42,6 +42,8 @@ export interface Context {
   identify(environment: string, how: { required: boolean; strict: boolean }): Promise<Who>
   /** What people said of a deployment job on GitLab itself. */
   platformApprovals(jobId: string, environment: string): Promise<PlatformApproval[]>
+  /** Folder for what must outlive this command on this machine. */
+  readonly stateFolder: string
   /** Folder for caches that may be deleted at any time. */
   readonly cacheFolder: string
   /**
