@@ -1,13 +1,29 @@
 import { readFileSync } from 'node:fs'
 import { join } from 'node:path'
 import { fieldsOf, type InputField } from '../src/steps/fields.ts'
-import { kebab, variableName } from '../src/steps/inputs.ts'
+import { kebab } from '../src/steps/inputs.ts'
 import type { Step } from '../src/steps/step.ts'
 import { told } from './pages.ts'
 
 const FOLDER = 'pipeline-templates/jenkins'
-/** Written by hand; only the version in them is kept up. */
-const HAND_WRITTEN = ['Jenkinsfile', 'vars/crosscloud.groovy']
+/** Written by hand; only the library's version in them is kept up. */
+const HAND_WRITTEN = ['pipeline-templates/jenkins/Jenkinsfile', 'docs/jenkins.md']
+/** Steps that must not be tried again as a whole: each try would make a release of its own. */
+const tried = { release: 1 } as Record<string, number>
+/** How often the others are tried where something does not answer. */
+const ATTEMPTS = 3
+/** What every variable of a step knows beside the step's inputs; vars/crosscloud.groovy reads them. */
+const common: readonly Pick<InputField, 'name' | 'description'>[] = [
+  {
+    name: 'settings',
+    description: 'crosscloud.yml to use; default: in the folder the step runs in',
+  },
+  { name: 'junit', description: 'File to write a JUnit report to' },
+  {
+    name: 'by',
+    description: 'Whose deed it is in the ledger, as crosscloudGate answers it: gate.submitter',
+  },
+]
 
 /** The shared library for Jenkins, a variable for each step with its help: path → text. */
 export function jenkinsLibrary(
@@ -17,9 +33,11 @@ export function jenkinsLibrary(
 ): Map<string, string> {
   const files = new Map<string, string>()
   for (const path of HAND_WRITTEN) {
-    const text = readFileSync(join(root, FOLDER, path), 'utf8')
-    files.set(`${FOLDER}/${path}`, text.replace(/(?<=\bcrosscloud@v?)\d[\w.-]*/g, version))
+    const text = readFileSync(join(root, path), 'utf8')
+    files.set(path, text.replace(/(?<=\bcrosscloud@v?)\d[\w.-]*/g, version))
   }
+  const start = readFileSync(join(root, 'pipeline-templates/start.sh'), 'utf8')
+  files.set(`${FOLDER}/resources/crosscloud/start.sh`, start)
   for (const step of steps) {
     files.set(`${FOLDER}/vars/${jenkinsName(step.name)}.groovy`, groovy(step))
     files.set(`${FOLDER}/vars/${jenkinsName(step.name)}.txt`, help(step))
@@ -34,13 +52,17 @@ export function jenkinsName(step: string): string {
 }
 
 function groovy(step: Step): string {
-  const known = fieldsOf(step.inputs).map(({ name }) => `        ${name}: '${variableName(name)}',`)
+  const inputs = fieldsOf(step.inputs).map(({ name }) => `'${name}'`)
   return `// Generated from src/steps/${step.name}.ts by \`npm run generate\`. Do not edit.
 
-Map call(Map inputs = [:]) {
-    return crosscloud.step('${step.name}', [
-${known.join('\n')}
-    ], inputs)
+Map call(Object... given) {
+    return crosscloud.step(
+        given,
+        variable: '${jenkinsName(step.name)}',
+        name: '${step.name}',
+        inputs: [${inputs.join(', ')}],
+        attempts: ${tried[step.name] ?? ATTEMPTS}
+    )
 }
 `
 }
@@ -56,6 +78,7 @@ function help(step: Step): string {
     `<p>The same as <code>crosscloud ${kebab(step.name)}</code>. Parameters:</p>`,
     '<dl>',
     ...fieldsOf(step.inputs).map(given),
+    ...common.map(({ name, description }) => line(name, description)),
     '</dl>',
     '<p>Answers a map:</p>',
     '<dl>',

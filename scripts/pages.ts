@@ -62,7 +62,11 @@ export function stepsPage(steps: readonly Step[]): string {
   return `<!-- Generated from src/steps by \`npm run generate\`. Do not edit. -->
 # The steps
 
-Inputs come from flags, then variables, then crosscloud.yml. An empty variable counts as not set.
+Inputs come from flags, then \`CROSSCLOUD_INPUTS\`, then a variable for each, then crosscloud.yml. An
+empty variable counts as not set. \`CROSSCLOUD_INPUTS\` is one JSON object of inputs by their names,
+\`lockWait\` for \`--lock-wait\`: \`{"env": "test", "force": true, "args": ["-Pfast", "-o"]}\`. It may be
+pure ASCII (\`\\u00fc\`), and nothing in it is expanded; unknown names in it are errors.
+
 In actions and templates, inputs have the flags' names without \`--\`; so have an action's outputs.
 Yes and no are \`true\` and \`false\`, in any case. Every action also takes \`working-directory\` and
 \`settings\`, and reads the variables that \`env:\` sets ([docs/github.md](github.md)).

@@ -1,9 +1,10 @@
 import { access, readFile } from 'node:fs/promises'
-import { homedir, userInfo } from 'node:os'
+import { userInfo } from 'node:os'
 import { join, resolve } from 'node:path'
 import type { KeyRing } from './config/seal.ts'
 import type { ConfigStore } from './config/store.ts'
 import { StepError, toStepError } from './core/errors.ts'
+import { homeFolder } from './core/home.ts'
 import type { Log } from './core/log.ts'
 import { run } from './core/process.ts'
 import type { Secrets } from './core/secrets.ts'
@@ -150,7 +151,7 @@ async function exists(path: string, named: boolean): Promise<boolean> {
 
 async function openCredentials({ variables, secrets }: ContextOptions): Promise<CredentialSource> {
   const { createCredentials } = await import('./registry/credentials.ts')
-  return createCredentials({ env: variables, home: homedir(), run, secrets })
+  return createCredentials({ env: variables, home: homeFolder(variables), run, secrets })
 }
 
 async function openRegistry(
@@ -311,19 +312,17 @@ function userName(): string {
 }
 
 /** What must outlive a job; a runner's own folder, never the checkout, which CI cleans. */
-function stateFolder({
-  CROSSCLOUD_STATE,
-  XDG_STATE_HOME,
-  HOME,
-}: ContextOptions['variables']): string {
-  const home = XDG_STATE_HOME ?? join(HOME ?? homedir(), '.local', 'state')
-  return CROSSCLOUD_STATE ?? join(home, 'crosscloud')
+function stateFolder(variables: ContextOptions['variables']): string {
+  const { CROSSCLOUD_STATE, XDG_STATE_HOME } = variables
+  if (CROSSCLOUD_STATE) return CROSSCLOUD_STATE
+  return join(XDG_STATE_HOME ?? join(homeFolder(variables), '.local', 'state'), 'crosscloud')
 }
 
 function cacheFolder(variables: ContextOptions['variables']): string {
   return variables.CROSSCLOUD_CACHE ?? ownCacheFolder(variables)
 }
 
-function ownCacheFolder({ XDG_CACHE_HOME, HOME }: ContextOptions['variables']): string {
-  return join(XDG_CACHE_HOME ?? join(HOME ?? homedir(), '.cache'), 'crosscloud')
+function ownCacheFolder(variables: ContextOptions['variables']): string {
+  const { XDG_CACHE_HOME } = variables
+  return join(XDG_CACHE_HOME ?? join(homeFolder(variables), '.cache'), 'crosscloud')
 }

@@ -84,6 +84,18 @@ function isCircle(name: string, environments: Record<string, { from?: string | u
   return false
 }
 
+/** Every environment after the one its releases come from; else as they were written. */
+export function environmentOrder(
+  environments: Readonly<Record<string, { from?: string | undefined }>>,
+): string[] {
+  const names = Object.keys(environments)
+  const after = (before: string | undefined): string[] =>
+    names
+      .filter((name) => environments[name]?.from === before)
+      .flatMap((name) => [name, ...after(name)])
+  return after(undefined)
+}
+
 export type Settings = z.output<typeof settingsSchema> & {
   /** Absolute path of the file, and the folder all its paths start from. */
   file: string

@@ -1,5 +1,5 @@
 import { type Command, Option } from 'commander'
-import { fieldsOf, type InputField, readText } from '../steps/fields.ts'
+import { fieldsOf, type InputField, readJsonInputs, readText } from '../steps/fields.ts'
 import { kebab, variableName } from '../steps/inputs.ts'
 import type { Step } from '../steps/step.ts'
 
@@ -38,18 +38,28 @@ function shown(value: unknown): string {
   return Array.isArray(value) ? value.join(' ') || 'none' : value === '' ? 'none' : String(value)
 }
 
-/** Flags first, then variables; an empty variable counts as not set, as CI systems mean it. */
+/** All inputs of a step in one variable: what a CI system must not expand, split or recode. */
+const INPUTS_VARIABLE = 'CROSSCLOUD_INPUTS'
+
+/**
+ * Flags first, then CROSSCLOUD_INPUTS, then a variable for each; an empty one counts as not set, as
+ * CI systems mean it.
+ */
 export function gatherInputs(
   step: Step,
   flags: Record<string, unknown>,
   release: string | undefined,
   variables: Readonly<Record<string, string | undefined>>,
 ): Record<string, unknown> {
+  const fields = fieldsOf(step.inputs)
   const given: Record<string, unknown> = {}
-  for (const field of fieldsOf(step.inputs)) {
+  const together = variables[INPUTS_VARIABLE]
+  const json = together ? readJsonInputs(fields, together, INPUTS_VARIABLE) : {}
+  for (const field of fields) {
     const name = variableName(field.name)
     const text = variables[name]
-    if (text) given[field.name] = readText(field, text, name)
+    if (Object.hasOwn(json, field.name)) given[field.name] = json[field.name]
+    else if (text) given[field.name] = readText(field, text, name)
     const flag = flags[commanderKey(field.name)]
     if (flag !== undefined) given[field.name] = flag
   }

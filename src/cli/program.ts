@@ -8,6 +8,7 @@ import { runStep } from '../steps/inputs.ts'
 import type { Step } from '../steps/step.ts'
 import { addExample, type Perform } from './command.ts'
 import { addConfigCommands } from './config/commands.ts'
+import { addEnvironments } from './environments.ts'
 import { addGitlabCommands } from './gitlab.ts'
 import { addHostCommands } from './hosts.ts'
 import { addLedgerCommands } from './ledger/commands.ts'
@@ -50,6 +51,7 @@ export async function runProgram(surroundings: Surroundings): Promise<number> {
   for (const step of asked ? [asked] : await loadSteps()) {
     addStep(program, step, perform, surroundings)
   }
+  addEnvironments(program, perform)
   addLedgerCommands(program, perform)
   addLockCommands(program, perform)
   addConfigCommands(program, perform, surroundings.person)
@@ -97,7 +99,8 @@ function describeProgram(program: Command, { streams }: Surroundings): void {
     .addHelpText(
       'after',
       '\n`crosscloud --version` prints the version of this program.' +
-        '\nInputs come from flags, then CROSSCLOUD_… variables, then crosscloud.yml.' +
+        '\nInputs come from flags, then CROSSCLOUD_INPUTS (a JSON object of them), then' +
+        '\nCROSSCLOUD_<INPUT> variables, then crosscloud.yml.' +
         '\nExit codes: 0 done, 2 bad input, 75 worth trying again, 1 anything else.',
     )
     .showHelpAfterError('(--help explains the command)')

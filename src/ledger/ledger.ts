@@ -281,7 +281,8 @@ export interface Ledger {
   recordRelease(release: Release): Promise<void>
   findRelease(app: string, version: string): Promise<Release | undefined>
   findReleaseByDigest(app: string, digest: Digest): Promise<Release | undefined>
-  releases(app: string, limit: number): Promise<Release[]>
+  /** Newest first; only those of a commit, where one is given. */
+  releases(app: string, limit: number, commit?: string): Promise<Release[]>
   /**
    * Writes a deployment in state `running`, and closes as `abandoned` those left running before it.
    * The caller holds the lock of `lockToken`; the same token again gives the same deployment.

@@ -84,7 +84,7 @@ export function createReleases({ read, write, now }: Access): Releases {
       return row && fromRow(row)
     },
 
-    async releases(app, limit) {
+    async releases(app, limit, commit) {
       checkName('application', app)
       checkLimit(limit)
       const rows = await read(`listing the releases of ${app}`, (db) =>
@@ -92,6 +92,7 @@ export function createReleases({ read, write, now }: Access): Releases {
           .selectFrom('releases')
           .selectAll()
           .where('app', '=', app)
+          .$if(commit !== undefined, (query) => query.where('commit_id', '=', commit ?? null))
           .orderBy('number', 'desc')
           .limit(limit)
           .execute(),

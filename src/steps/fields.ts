@@ -72,3 +72,55 @@ export function readText(field: InputField, text: string, from: string): unknown
   }
   throw bad('a JSON array')
 }
+
+/**
+ * Reads inputs that came together, as one JSON object: `{"env": "test", "force": true}`. Null and an
+ * empty text count as not given. All that is wrong is said at once.
+ */
+export function readJsonInputs(
+  fields: readonly InputField[],
+  text: string,
+  from: string,
+): Record<string, unknown> {
+  const given: Record<string, unknown> = {}
+  const faults: string[] = []
+  for (const [name, value] of Object.entries(parseObject(text, from))) {
+    const field = fields.find((one) => one.name === name)
+    if (field === undefined) faults.push(`${from}: there is no input ${name}`)
+    else if (value !== null && value !== '') {
+      try {
+        given[name] = readValue(field, value, `${from}, ${name}`)
+      } catch (error) {
+        faults.push((error as Error).message)
+      }
+    }
+  }
+  if (faults.length === 0) return given
+  throw new StepError('INPUT_INVALID', faults.join('\n'), {
+    hint: `Inputs here: ${fields.map(({ name }) => name).join(', ')}.`,
+  })
+}
+
+function parseObject(text: string, from: string): object {
+  try {
+    const value: unknown = JSON.parse(text)
+    if (typeof value === 'object' && value !== null && !Array.isArray(value)) return value
+  } catch {
+    // said below
+  }
+  throw new StepError('INPUT_INVALID', `${from} is not a JSON object`, {
+    hint: 'Write the inputs by name: {"env": "test"}.',
+  })
+}
+
+/** A JSON value may have the input's own type, or be a text that a variable could hold. */
+function readValue(field: InputField, value: unknown, from: string): unknown {
+  if (typeof value === 'string') return readText(field, value, from)
+  if (typeof value === field.type) return value
+  if (field.type === 'array' && Array.isArray(value) && value.every(isText)) return value
+  if (field.type === 'string' && typeof value === 'number') return String(value)
+  const wanted = field.type === 'array' ? 'a list of texts' : `a ${field.type}`
+  throw new StepError('INPUT_INVALID', `${from}: ${JSON.stringify(value)} is not ${wanted}`)
+}
+
+const isText = (value: unknown) => typeof value === 'string'

@@ -1,93 +1,190 @@
-// What all crosscloud… steps have in common. Call crosscloudDeploy and its like, not this.
+// What all crosscloud… variables have in common. Call crosscloudDeploy and its like, not this.
+import com.cloudbees.groovy.cps.NonCPS
 import groovy.json.JsonOutput
-import groovy.json.JsonSlurperClassic
+import groovy.json.JsonSlurper
+import io.crosscloud.StepFailed
 
 /**
- * Runs one step. Its inputs travel in environment variables; no shell ever reads them as a script.
- * Where the registry, the database or a host did not answer, it is tried again, three times in all.
+ * Runs one step with what a pipeline gave by name.
  *
- * @param name the step: deploy
- * @param known name of each parameter → its variable
- * @param inputs what the caller gave; null and an empty text count as not given
+ * @param about variable: what the caller is called; name: the step; inputs: the names it knows;
+ *   attempts: how often it is tried where a registry, a database or a host does not answer
+ * @param given the caller's arguments
  * @return the outputs by name
  */
-Map step(String name, Map known, Map inputs) {
-    List variables = variablesOf(name, known, inputs)
-    Map answer = [:]
-    withEnv(variables + ["CROSSCLOUD_COMMAND=${plain(command())}"]) {
-        for (int attempt = 1; attempt <= 3; attempt++) {
-            answer = ask(name)
-            if (answer.code != 75 || attempt == 3) {
-                break
-            }
-            echo("crosscloud ${name}: trying again, ${attempt + 1} of 3")
-            sleep(time: 10 * attempt, unit: 'SECONDS')
-        }
+Map step(Map about, Object[] given) {
+    Map inputs = named(about.variable, about.inputs + common(), given)
+    Map options = [attempts: about.attempts]
+    for (String name : common()) {
+        options[name] = inputs.remove(name)
     }
-    if (answer.code == 0) {
-        return answer.outputs
+    return perform([about.name], options + [inputs: inputs])
+}
+
+/** What every step knows beside its inputs. */
+List common() {
+    return ['settings', 'junit', 'by']
+}
+
+/** Arguments by name. A parameter that is null is an error: the stage that sets it did not run. */
+Map named(String variable, List known, Object[] given) {
+    if (given == null || given.length > 1 || (given.length == 1 && !(given[0] instanceof Map))) {
+        error("${variable} takes its parameters by name: ${variable}(${known[0]}: …). It knows: ${known.join(', ')}")
     }
-    Map fault = answer.outputs.error ?: [:]
-    String what = fault.message ?: 'it said nothing; see above'
-    String hint = fault.hint ? "\n  → ${fault.hint}" : ''
-    error("crosscloud ${name} ended with exit code ${answer.code}: ${what}${hint}")
+    Map found = sorted(given.length == 0 ? [:] : (Map) given[0], known)
+    if (found.unknown) {
+        error("${variable} has no parameter ${found.unknown.join(', ')}. It knows: ${known.join(', ')}")
+    }
+    if (found.absent) {
+        error("${variable}: ${found.absent.join(', ')} is null; did the stage that sets it run? " +
+            'Leave a parameter out to get its default')
+    }
+    if (found.maps) {
+        error("${variable}: ${found.maps.join(', ')} is a map; give a text, a number, true, false or a list")
+    }
+    if (found.values.containsKey('release') && found.values.release == '') {
+        error("${variable}: release is empty; did the stage that sets it run?")
+    }
+    return found.values
 }
 
-/** The program and the flags before the step; CROSSCLOUD_COMMAND says another. Split at spaces. */
-String command() {
-    return env.CROSSCLOUD_COMMAND ?: 'npx --yes crosscloud@0.1.0'
-}
-
-/** A text that withEnv, which replaces $NAME and ${NAME}, leaves as it is. */
-String plain(Object value) {
-    return value.toString().replace('$', '$$')
-}
-
-private List variablesOf(String name, Map known, Map inputs) {
-    List unknown = []
-    List variables = []
-    for (String input : new ArrayList(inputs.keySet())) {
-        Object value = inputs[input]
-        if (!known.containsKey(input)) {
-            unknown.add(input)
+@NonCPS
+private Map sorted(Map given, List known) {
+    Map found = [values: [:], unknown: [], absent: [], maps: []]
+    given.each { key, value ->
+        String name = key.toString()
+        if (!known.contains(name)) {
+            found.unknown.add(name)
+        } else if (value == null) {
+            found.absent.add(name)
         } else if (value instanceof Map) {
-            error("crosscloud ${name}: ${input} is a map; give a text, a number, true, false or a list")
+            found.maps.add(name)
         } else if (value instanceof Collection) {
-            variables.add("${known[input]}=${plain(JsonOutput.toJson(textsOf(value)))}".toString())
-        } else if (value != null) {
-            variables.add("${known[input]}=${plain(value)}".toString())
+            found.values[name] = value.collect { it.toString() }
+        } else {
+            found.values[name] = value instanceof Boolean ? value : value.toString()
         }
     }
-    if (unknown) {
-        String names = known.keySet().join(', ')
-        error("crosscloud ${name} has no parameter ${unknown.join(', ')}. It knows: ${names}")
-    }
-    return variables
+    return found
 }
 
-private List textsOf(Collection values) {
-    List texts = []
-    for (Object value : values) {
-        texts.add(value.toString())
+/**
+ * Runs a command of crosscloud and answers the document it prints.
+ *
+ * @param words the command; each reaches it as it is
+ * @param options inputs: those of a step; settings: the crosscloud.yml to use; junit: a report to
+ *   write; by: whose deed it is; attempts: 3 where none are told
+ */
+Map perform(List words, Map options = [:]) {
+    int attempts = options.attempts ?: 3
+    Map answer = [:]
+    for (int attempt = 1; attempt <= attempts; attempt++) {
+        answer = run(words + ['--json'], options)
+        if (answer.code != 75 || attempt == attempts) {
+            break
+        }
+        echo("crosscloud ${words[0]}: trying again, ${attempt + 1} of ${attempts}")
+        sleep(time: 10 * attempt, unit: 'SECONDS')
     }
-    return texts
+    Map outputs = read(answer.text)
+    if (answer.code == 0 && outputs != null) {
+        return outputs
+    }
+    throw failed(words.join(' '), answer, outputs ?: [:])
 }
 
-/** Exit code and the JSON document that was printed; logs go to the console by themselves. */
-private Map ask(String name) {
-    String marker = 'crosscloud-exit-code='
-    String said = sh(
-        label: "crosscloud ${name}",
-        returnStdout: true,
-        script: '$CROSSCLOUD_COMMAND ' + name + ' --json || echo "' + marker + '$?"'
-    ).trim()
-    int code = 0
-    int at = said.lastIndexOf(marker)
-    if (at >= 0) {
-        code = said.substring(at + marker.length()).toInteger()
-        said = said.substring(0, at).trim()
+private StepFailed failed(String command, Map answer, Map outputs) {
+    if (answer.code == 0) {
+        return new StepFailed("crosscloud ${command} ended well, but printed no JSON document: is it " +
+            'crosscloud that CROSSCLOUD_COMMAND names?', 1, '', '')
     }
-    // A class that can be kept over a restart of Jenkins; JsonSlurper's lazy maps cannot.
-    Map outputs = said.startsWith('{') ? (Map) new JsonSlurperClassic().parseText(said) : [:]
-    return [code: code, outputs: outputs]
+    Map fault = outputs.error instanceof Map ? outputs.error : [message: outputs.error]
+    String what = fault.message ?: 'it said nothing; see above'
+    String hint = fault.hint ?: ''
+    String next = hint ? "\n  → ${hint}" : ''
+    return new StepFailed("crosscloud ${command} ended with exit code ${answer.code}: ${what}${next}",
+        (int) answer.code, (String) (fault.code ?: ''), hint)
+}
+
+/**
+ * Runs a command of crosscloud once; see perform.
+ *
+ * @return code: its exit code; text: what it printed. Its log is on the console already.
+ */
+Map run(List words, Map options = [:]) {
+    // Variables reach the command unchanged, where ASCII does; a shell reads none of them as a script.
+    List variables = ["CROSSCLOUD_INPUTS=${options.inputs ? JsonOutput.toJson((Map) options.inputs) : ''}".toString()]
+    if (options.by) {
+        variables.add("BUILD_USER_ID=${options.by}".toString())
+    }
+    List all = new ArrayList(words)
+    for (String name : ['settings', 'junit']) {
+        if (options[name]) {
+            all.addAll(["--${name}".toString(), options[name]])
+        }
+    }
+    String said = ''
+    withEnv(variables) {
+        said = sh(
+            label: "crosscloud ${words[0]}",
+            returnStdout: true,
+            encoding: 'UTF-8',
+            script: scriptOf(all, libraryResource('crosscloud/start.sh'))
+        )
+    }
+    return ended(said)
+}
+
+/** Which command runs is decided in the shell: an image's variables are not in Groovy's `env`. */
+private String scriptOf(List words, String start) {
+    return """{ set +x; } 2>/dev/null
+crosscloud_command=\${CROSSCLOUD_COMMAND:-}
+crosscloud_package=\${CROSSCLOUD_PACKAGE:-}
+crosscloud_sha512=\${CROSSCLOUD_PACKAGE_SHA512:-}
+${start}
+code=0
+crosscloud ${quoted(words)} || code=\$?
+echo
+echo "${marker()}\$code"
+"""
+}
+
+private String marker() {
+    return 'crosscloud-exit-code='
+}
+
+@NonCPS
+private String quoted(List words) {
+    return words.collect { "'" + it.toString().replace("'", "'\\''") + "'" }.join(' ')
+}
+
+/** The code is the last line; the same words anywhere else are the command's own. */
+private Map ended(String said) {
+    int at = said.lastIndexOf(marker())
+    String code = at < 0 ? '' : said.substring(at + marker().length()).trim()
+    if (!code.matches('[0-9]{1,3}')) {
+        error("the shell ended without an exit code; it printed: ${said}")
+    }
+    return [code: Integer.parseInt(code), text: said.substring(0, at).trim()]
+}
+
+/** A document as plain maps and lists, which survive a restart of Jenkins; null where there is none. */
+@NonCPS
+private Map read(String text) {
+    try {
+        Object document = new JsonSlurper().parseText(text)
+        return document instanceof Map ? (Map) copied(document) : null
+    } catch (Exception error) {
+        return null
+    }
+}
+
+@NonCPS
+private Object copied(Object value) {
+    if (value instanceof Map) {
+        Map plain = [:]
+        value.each { key, one -> plain[key] = copied(one) }
+        return plain
+    }
+    return value instanceof List ? value.collect { copied(it) } : value
 }

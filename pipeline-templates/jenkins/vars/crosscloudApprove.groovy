@@ -1,10 +1,11 @@
 // Generated from src/steps/approve.ts by `npm run generate`. Do not edit.
 
-Map call(Map inputs = [:]) {
-    return crosscloud.step('approve', [
-        release: 'CROSSCLOUD_RELEASE',
-        env: 'CROSSCLOUD_ENV',
-        reason: 'CROSSCLOUD_REASON',
-        reject: 'CROSSCLOUD_REJECT',
-    ], inputs)
+Map call(Object... given) {
+    return crosscloud.step(
+        given,
+        variable: 'crosscloudApprove',
+        name: 'approve',
+        inputs: ['release', 'env', 'reason', 'reject'],
+        attempts: 3
+    )
 }

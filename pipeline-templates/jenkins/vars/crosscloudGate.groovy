@@ -1,39 +1,49 @@
-// Written by hand.
+// Written by hand; crosscloudGate.txt is its help.
 
 /**
  * Waits, without an agent, until somebody lets a release into an environment.
  *
- * @param given release and env; submitter: users and groups that may, separated by commas, anybody
- *   who may build the job when it is missing; hours: how long it waits, 72 by default
  * @return submitter: who it was; reason: a text for the ledger that names them and says why
  */
-Map call(Map given) {
-    List known = ['release', 'env', 'submitter', 'hours']
-    List unknown = new ArrayList(given.keySet()) - known
-    if (unknown) {
-        error("crosscloudGate has no parameter ${unknown.join(', ')}. It knows: ${known.join(', ')}")
-    }
-    if (!given.release || !given.env) {
+Map call(Object... given) {
+    List known = ['release', 'env', 'submitter', 'hours', 'note']
+    Map inputs = crosscloud.named('crosscloudGate', known, given)
+    if (!inputs.release || !inputs.env) {
         error('crosscloudGate needs release and env')
     }
-    String note = ''
-    String submitter = ''
-    String why = ''
-    timeout(time: given.hours ?: 72, unit: 'HOURS') {
-        while (!why) {
-            Map answer = input(
-                message: "Let ${given.release} into ${given.env}?${note}",
+    String hours = inputs.hours ?: '72'
+    if (!hours.matches('[1-9][0-9]{0,4}')) {
+        error("crosscloudGate: hours is ${hours}; give a whole number above 0")
+    }
+    Object submitter = inputs.submitter ?: ''
+    String people = submitter instanceof List ? submitter.join(',') : submitter
+    String note = inputs.note ? "\n${inputs.note}" : ''
+    Map answer = [:]
+    timeout(time: Integer.parseInt(hours), unit: 'HOURS') {
+        while (!answer.reason) {
+            Object said = input(
+                message: "Let ${inputs.release} into ${inputs.env}?${note}",
                 ok: 'Let it through',
-                submitter: given.submitter ?: '',
+                submitter: people,
                 submitterParameter: 'submitter',
                 parameters: [string(name: 'reason', defaultValue: '', trim: true,
                     description: 'Why; it is written into the ledger')]
             )
-            submitter = answer.submitter
-            why = (answer.reason ?: '').trim()
-            note = ' Say why, please.'
+            answer = told(said)
+            note = '\nSay why, please.'
         }
     }
-    echo("${submitter} let ${given.release} into ${given.env}: ${why}")
-    return [submitter: submitter, reason: "let through by ${submitter}: ${why}".toString()]
+    echo("${answer.submitter} let ${inputs.release} into ${inputs.env}: ${answer.reason}")
+    return [
+        submitter: answer.submitter,
+        reason: "let through by ${answer.submitter}: ${answer.reason}".toString()
+    ]
+}
+
+/** Who proceeds by REST without parameters tells neither a name nor a reason, and is asked again. */
+private Map told(Object said) {
+    if (!(said instanceof Map) || !said.submitter) {
+        return [:]
+    }
+    return [submitter: said.submitter.toString(), reason: (said.reason ?: '').toString().trim()]
 }

@@ -1,13 +1,11 @@
 // Generated from src/steps/push-image.ts by `npm run generate`. Do not edit.
 
-Map call(Map inputs = [:]) {
-    return crosscloud.step('push-image', [
-        imageFolder: 'CROSSCLOUD_IMAGE_FOLDER',
-        to: 'CROSSCLOUD_TO',
-        env: 'CROSSCLOUD_ENV',
-        tag: 'CROSSCLOUD_TAG',
-        overwrite: 'CROSSCLOUD_OVERWRITE',
-        record: 'CROSSCLOUD_RECORD',
-        reason: 'CROSSCLOUD_REASON',
-    ], inputs)
+Map call(Object... given) {
+    return crosscloud.step(
+        given,
+        variable: 'crosscloudPushImage',
+        name: 'push-image',
+        inputs: ['imageFolder', 'to', 'env', 'tag', 'overwrite', 'record', 'reason'],
+        attempts: 3
+    )
 }

@@ -1,8 +1,11 @@
 // Generated from src/steps/verify-md5.ts by `npm run generate`. Do not edit.
 
-Map call(Map inputs = [:]) {
-    return crosscloud.step('verify-md5', [
-        env: 'CROSSCLOUD_ENV',
-        release: 'CROSSCLOUD_RELEASE',
-    ], inputs)
+Map call(Object... given) {
+    return crosscloud.step(
+        given,
+        variable: 'crosscloudVerifyMd5',
+        name: 'verify-md5',
+        inputs: ['env', 'release'],
+        attempts: 3
+    )
 }

@@ -4,6 +4,7 @@ import { addAdmin } from './admin.ts'
 import { addDiff } from './diff.ts'
 import { addExplain } from './explain.ts'
 import { addHistory } from './history.ts'
+import { addReleases } from './releases.ts'
 import { addReport } from './report.ts'
 import { addShow } from './show.ts'
 import { addStatus } from './status.ts'
@@ -12,6 +13,7 @@ import { addStatus } from './status.ts'
 export function addLedgerCommands(program: Command, perform: Perform): void {
   addStatus(program, perform)
   addHistory(program, perform)
+  addReleases(program, perform)
   addShow(program, perform)
   addExplain(program, perform)
   addDiff(program, perform)
