@@ -31,11 +31,13 @@ export interface RolloutOptions {
 export async function rollOut(options: RolloutOptions): Promise<HostResult[]> {
   const { hosts, spec, log } = options
   if (spec.settings.health) parseHealth(spec.settings.health.http)
-  await prepare(options)
+  const serving = await prepare(options)
   const changes = hosts.map((host): Change => ({ host, started: Date.now() }))
   for (const change of changes) {
     try {
-      change.result = await log.section(change.host.name, () => changeHost(change, options))
+      change.result = await log.section(change.host.name, () =>
+        changeHost(change, serving.has(change.host), options),
+      )
     } catch (error) {
       throw await bringBack(changes, change, toStepError(error), options)
     }
@@ -45,15 +47,20 @@ export async function rollOut(options: RolloutOptions): Promise<HostResult[]> {
   return changes.flatMap(({ result }) => result ?? [])
 }
 
-/** Everything that can be done while the old containers serve, on all hosts at once. */
-async function prepare(options: RolloutOptions): Promise<void> {
+/**
+ * Everything that can be done while the old containers serve, on all hosts at once.
+ * @returns the hosts where one serves
+ */
+async function prepare(options: RolloutOptions): Promise<ReadonlySet<Host>> {
   const { hosts, spec, log, signal, checkLock } = options
   throwIfCancelled(signal)
   await onAll(hosts, (host) => host.ping())
   checkLock?.()
+  const serving = new Set<Host>()
   await onAll(hosts, async (host) => {
     const found = await survey(host, spec.name)
     for (const container of Object.values(found)) refuseYounger(host, container, options)
+    if (found.current?.running) serving.add(host)
     await mend(host, spec.name, log, signal)
   })
   throwIfCancelled(signal)
@@ -63,6 +70,7 @@ async function prepare(options: RolloutOptions): Promise<void> {
       log.info(`${host.name} has the image`)
     }),
   )
+  return serving
 }
 
 /** Runs on all hosts at once and names every host that failed. */
@@ -82,7 +90,11 @@ async function onAll(hosts: readonly Host[], work: (host: Host) => Promise<void>
   })
 }
 
-async function changeHost(change: Change, options: RolloutOptions): Promise<HostResult> {
+async function changeHost(
+  change: Change,
+  served: boolean,
+  options: RolloutOptions,
+): Promise<HostResult> {
   const { host } = change
   const { spec, log, signal, verify } = options
   const { name, settings } = spec
@@ -90,7 +102,8 @@ async function changeHost(change: Change, options: RolloutOptions): Promise<Host
   mayGoOn(options)
   const old = await host.inspect(name)
   if (old) refuseYounger(host, old, options)
-  change.old = old
+  // A deployer that was killed may have asked it to stop, and it ended only after we first looked.
+  change.old = old && { ...old, running: old.running || served }
   const next = await host.create({ ...spec, name: nameOf(name, 'next') })
   change.next = next
   log.info(`created ${next.name}, files placed: ${spec.files.length}`)

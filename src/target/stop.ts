@@ -1,7 +1,7 @@
 import type { Host } from './target.ts'
 
-/** Seconds a container has left once a deployment is cancelled: the runner soon kills the deployer. */
-const HURRIED = 2
+/** Seconds a container has left once a deployment is cancelled: a runner soon kills the deployer. */
+const HURRIED = 1
 
 /**
  * Stops a container within `seconds`. When the signal fires meanwhile, the engine is asked once more

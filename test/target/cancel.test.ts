@@ -161,4 +161,22 @@ async function cancelled(one: TestEngine, two: TestEngine, repository: string): 
     t.match(error, { code: 'INTERNAL', hosts: [{ serves: 'old', unproven: true }] })
     t.match((await error.prove?.())?.message, /app-01: the old container serves again/)
   })
+
+  t.test('an old container that a killed deployer had asked to stop runs again', async (t) => {
+    const [old] = await go({ hosts: [a], spec: spec('dying', v1, { STOPPING: '2' }) })
+    const id = old?.containerId ?? ''
+    await a.create(spec('dying.next', v2, {}))
+    const stopping = a.stop(id, 30)
+    // It still runs when the hosts are looked at first, and no more when they are changed.
+    const pull = () => stopping
+    const verify = async () => {
+      throw new Error('not what was baked')
+    }
+    const error = await go({
+      ...{ hosts: [{ ...a, pull }], spec: spec('dying', v2, {}), verify },
+    }).catch((thrown: unknown) => thrown)
+    if (!isRolloutFailure(error)) throw new Error(`not a rollout failure: ${error}`)
+    t.match(error.hosts, [{ serves: 'old', containerId: id }])
+    await expectOld(t, a, 'dying', id)
+  })
 }

@@ -1,0 +1,64 @@
+import t from 'tap'
+import { runCli } from '../support/cli.ts'
+import { createDeployer } from '../support/deployer.ts'
+import { noEngine } from '../support/engine.ts'
+import { freeze } from '../support/freeze.ts'
+import { buildTown, type Town } from '../support/town.ts'
+
+const skip = noEngine('docker-registry', 'gcc')
+if (skip) t.test('deployers that are killed', { skip }, async () => {})
+else {
+  const town = await buildTown(t)
+  await town.settle('sqlite:ledger.db')
+  for (const version of ['1.0.0', '1.0.1']) await town.release(version)
+  await killed(town)
+}
+
+async function killed(town: Town): Promise<void> {
+  const { deployed, container, ledger, startAt, options, deploy } = await createDeployer(town)
+  await t.test(
+    'act: SIGKILL at once, in whatever phase; the next deployment goes on',
+    async (t) => {
+      const phases = [
+        `pulling ${town.repository}`,
+        'created webapi-test.next',
+        'stopped the old webapi-test',
+        'webapi-test.next is healthy',
+        'webapi-test is the new container',
+      ]
+      await deployed(t, '1.0.1')
+      for (const [at, phase] of phases.entries()) {
+        const version = `1.0.${at % 2}`
+        const running = await startAt(phase, version)
+        running.child.kill('SIGKILL')
+        await running.finished
+        const { newest, lock } = await ledger()
+        t.match(newest, { state: 'running', version }, `killed after: ${phase}`)
+        t.ok(lock, 'it died with the lock')
+        const next = await deployed(t, version)
+        t.match(next.stdout, /warning: .* ended without giving back the lock of webapi in test/)
+        t.match(next.stdout, `deployment ${newest?.id} of ${version}`)
+        const context = town.context()
+        const found = await (await context.ledger()).findDeployment(newest?.id ?? '')
+        await context.close()
+        t.match(found, { state: 'abandoned', error: /never reported its end/ })
+        t.equal((await container()).running, true)
+        const page = await town.read('webapi-test', '/srv/web/index.html')
+        t.equal(page, `<h1>webapi ${version}</h1>`)
+      }
+    },
+  )
+
+  await t.test('a deployer that only stands still keeps its lock', async (t) => {
+    const running = await startAt('stopped the old webapi-test')
+    await freeze(running.child)
+    const other = await runCli(deploy('1.0.0'), options)
+    t.match(other, { code: 1, stderr: /webapi in test is locked by / })
+    running.child.kill('SIGCONT')
+    const { code, stderr } = await running.finished
+    t.equal(code, 0, stderr)
+    const { newest, lock } = await ledger()
+    t.match(newest, { state: 'succeeded', version: '1.0.1' })
+    t.equal(lock, undefined)
+  })
+}
