@@ -160,6 +160,7 @@ async function keepsReleases(t: Test, ledger: Ledger): Promise<void> {
   t.same(await versions(10), ['v1-rc', 'V1-RC', '1.0.2', '1.0.1', '1.0.0'], 'newest first')
   t.same(await versions(2), ['v1-rc', 'V1-RC'])
   t.same(await ledger.releases('nobody', 10), [])
+  t.same(await ledger.releases('webapi', 10, 'no such commit'), [])
 }
 
 async function refusesInput(t: Test, ledger: Ledger): Promise<void> {

@@ -37,7 +37,8 @@ class Steps {
     Map junit(Object given) {
         requireNode('junit')
         String pattern = given instanceof Map ? given.testResults : given
-        List files = new FileNameFinder().getFileNames(folder().path, pattern)
+        def matcher = java.nio.file.FileSystems.default.getPathMatcher("glob:$pattern")
+        List files = folder().listFiles().findAll { matcher.matches(it.toPath().fileName) }.collect { it.path }
         if (!files && !(given instanceof Map && given.allowEmptyResults)) {
             throw new AbortException('No test report files were found. Configuration error?')
         }
