@@ -88,6 +88,20 @@ async function travel(t: Test, road: Road) {
   const inputs = { release: 'webapi@1.0.0', reason: 'tested by QA' }
   const dispatch = { event: 'workflow_dispatch', actor: 'ops-li' }
 
+  await t.test('a pull request learns in one annotation what would be missing', async (t) => {
+    const whole = await runs('docs/github.md', 'config-check.yml', { event: 'pull_request' })
+    t.ok(whole.ok, whole.output)
+    const values = join(project, 'config/staging.yaml')
+    const good = await readFile(values, 'utf8')
+    await writeFile(values, 'webapi: {}\n')
+    const broken = await runs('docs/github.md', 'config-check.yml', { event: 'pull_request' })
+    await writeFile(values, good)
+    t.notOk(broken.ok)
+    const errors = broken.output.match(/::error title=crosscloud render-config::.*/g) ?? []
+    t.equal(errors.length, 2, 'staging and production, each in its own job')
+    t.match(errors[0], /greeting.*%0A/, broken.output)
+  })
+
   await t.test('a push goes through test and staging, job by job', async (t) => {
     const done = await runs('docs/github.md', 'deliver.yml', { event: 'push' })
     t.ok(done.ok, done.output)
@@ -141,17 +155,6 @@ async function travel(t: Test, road: Road) {
     const back = await runs('docs/github.md', 'rollback.yml', { ...dispatch, inputs: why, env })
     t.ok(back.ok, back.output)
     t.match(await running(), { production: '1.0.0' })
-  })
-
-  await t.test('a pull request learns in one annotation what would be missing', async (t) => {
-    const whole = await runs('docs/github.md', 'config-check.yml', { event: 'pull_request' })
-    t.ok(whole.ok, whole.output)
-    await writeFile(join(project, 'config/staging.yaml'), 'webapi: {}\n')
-    const broken = await runs('docs/github.md', 'config-check.yml', { event: 'pull_request' })
-    t.notOk(broken.ok)
-    const errors = broken.output.match(/::error title=crosscloud render-config::.*/g) ?? []
-    t.equal(errors.length, 2, 'staging and production, each in its own job')
-    t.match(errors[0], /greeting.*%0A/)
   })
 
   t.strictSame(
