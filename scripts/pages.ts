@@ -1,9 +1,17 @@
+import { stringify } from 'yaml'
 import { z } from 'zod'
 import { serverSchema } from '../src/server/settings.ts'
 import { settingsSchema } from '../src/settings.ts'
-import { fieldsOf, type InputField } from '../src/steps/fields.ts'
+import { dotenvName, fieldsOf, type InputField } from '../src/steps/fields.ts'
 import { kebab, variableName } from '../src/steps/inputs.ts'
 import type { Step } from '../src/steps/step.ts'
+
+export function yaml(value: unknown): string {
+  return stringify(value, { lineWidth: 0, singleQuote: true })
+}
+
+export const generatedFrom = (source: string) =>
+  `# Generated from ${source} by \`npm run generate\`. Do not edit.\n`
 
 /** What an input means, with its default. */
 export function told({ description, default: value }: InputField): string {
@@ -39,9 +47,10 @@ export function stepsPage(steps: readonly Step[]): string {
     const inputs = fieldsOf(step.inputs).map((field) =>
       row(`\`--${kebab(field.name)}\``, `\`${variableName(field.name)}\``, told(field)),
     )
-    const outputs = fieldsOf(step.outputs, 'output').map(({ name, description }) =>
-      row(`\`${name}\``, `\`${variableName(name)}\``, description),
-    )
+    const outputs = fieldsOf(step.outputs, 'output').map((field) => {
+      const variable = dotenvName(field)
+      return row(`\`${field.name}\``, variable ? `\`${variable}\`` : '', field.description)
+    })
     return [
       `## ${step.name}`,
       step.summary,
@@ -57,6 +66,7 @@ Inputs come from flags, then variables, then crosscloud.yml. An empty variable c
 In actions and templates, inputs have the flags' names without \`--\`; so have an action's outputs.
 Yes and no are \`true\` and \`false\`, in any case. Every action also takes \`working-directory\` and
 \`settings\`, and reads the variables that \`env:\` sets ([docs/github.md](github.md)).
+What is in dotenv is a variable of the jobs after it, with \`--dotenv FILE\`; lists are in \`--json\` only.
 
 In a GitLab template an input is taken as it is: \`$NAME\` in it is not replaced. What a job in
 \`needs\` put out goes before an input of the same name; write

@@ -60,7 +60,7 @@ export function createContext(options: ContextOptions): OpenContext {
     ),
   )
   const ledger = once(async () => {
-    const found = await keep(openLedgerOf(await settings(), signal))
+    const found = await keep(openLedgerOf(await settings(), options))
     await deliverJournal(await openJournalOf(found, variables), found, log)
     return found
   })
@@ -82,6 +82,11 @@ export function createContext(options: ContextOptions): OpenContext {
     environment: async (name) => settleEnvironment(await settings(), name),
     registry,
     ledger,
+    async requireLedger() {
+      const { ledger: named, environments, folder } = await settings()
+      if (named !== undefined || Object.keys(environments).length === 0) return
+      await findDefaultLedger(folder, variables)
+    },
     journal: async () => openJournalOf(await ledger(), variables),
     configStore,
     configKeys: async (environment) => openConfigKeys(environment, await settings(), options),
@@ -113,6 +118,7 @@ export function createContext(options: ContextOptions): OpenContext {
         { project: gitlab.project, environment, jobId },
       )
     },
+    stateFolder: stateFolder(variables),
     cacheFolder: cacheFolder(variables),
     codeCacheFolder: join(ownCacheFolder(variables), 'code'),
     variable: (name) => variables[name],
@@ -180,11 +186,23 @@ function proxyOf(variables: ContextOptions['variables']) {
   return { ...(http && { http }), ...(https && { https }), ...(except && { except }) }
 }
 
-const DEFAULT_LEDGER = join('.crosscloud', 'ledger.db')
-
-async function openLedgerOf({ ledger, folder }: Settings, signal: AbortSignal): Promise<Ledger> {
+async function openLedgerOf(
+  { ledger, folder }: Settings,
+  { variables, signal, log }: ContextOptions,
+): Promise<Ledger> {
   const { openLedger } = await import('./ledger/open.ts')
-  return openLedger(ledger ?? DEFAULT_LEDGER, { folder, signal })
+  if (ledger !== undefined) return openLedger(ledger, { folder, signal })
+  const path = await findDefaultLedger(folder, variables)
+  log.debug(`ledger: ${path}`)
+  return openLedger(`sqlite:${path}`, { signal })
+}
+
+async function findDefaultLedger(folder: string, variables: ContextOptions['variables']) {
+  const { defaultLedger } = await import('./ledger/place.ts')
+  const marks = ['/.dockerenv', '/run/.containerenv'].map((path) => exists(path, false))
+  const container =
+    Boolean(variables.KUBERNETES_SERVICE_HOST) || (await Promise.all(marks)).includes(true)
+  return defaultLedger({ variables, folder, stateFolder: stateFolder(variables), container })
 }
 
 async function openJournalOf(

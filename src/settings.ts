@@ -44,7 +44,7 @@ export const settingsSchema = z
     ledger: ledgerSettings
       .optional()
       .describe(
-        'sqlite:FILE, mysql://… or mysqls://…; default .crosscloud/ledger.db beside this file',
+        'sqlite:FILE, mysql://… or mysqls://…; default: .crosscloud/ledger.db beside this file, in CI a file in the home of its user',
       ),
     registries: z
       .strictObject({

@@ -2,6 +2,7 @@ import { createContext, type OpenContext } from '../context.ts'
 import { StepError, toStepError } from '../core/errors.ts'
 import { createLog } from '../core/log.ts'
 import { createSecrets, type Secrets } from '../core/secrets.ts'
+import { outliveReaders, stopOnSignals } from '../core/signals.ts'
 import { loadStep } from '../steps/index.ts'
 import { kebab, runStep } from '../steps/inputs.ts'
 import { actionWording, inWords } from '../steps/wording.ts'
@@ -35,11 +36,8 @@ export async function runAction(name: string): Promise<void> {
 
 async function openContext(core: Core, secrets: Secrets): Promise<OpenContext> {
   const { mask } = secrets
-  const stop = new AbortController()
-  for (const signal of ['SIGINT', 'SIGTERM'] as const) {
-    // GitHub sends the second one 7.5 s after the first; what is being put back goes on.
-    process.on(signal, () => stop.abort(new StepError('CANCELLED', `stopped by ${signal}`)))
-  }
+  const stop = stopOnSignals(process, { terminal: false, exit: () => process.exit(1) })
+  outliveReaders([process.stdout, process.stderr])
   return createContext({
     ...(await readPlace(process.env, process.cwd())),
     variables: process.env,

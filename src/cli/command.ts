@@ -1,4 +1,5 @@
 import type { Command } from 'commander'
+import type { z } from 'zod'
 import type { OpenContext } from '../context.ts'
 import { StepError } from '../core/errors.ts'
 
@@ -10,10 +11,18 @@ export interface Answer {
   failure?: StepError
 }
 
+/** What a report is told of a command besides its answer. */
+export interface Reported {
+  /** Environment that the command is about. */
+  environment?: string | undefined
+  /** What a step declares to put out. */
+  outputs?: z.ZodObject
+}
+
 export type CommandWork = (context: OpenContext) => Promise<Answer>
 
 /** Runs a command's work with a context of its own; given to each group of commands. */
-export type Perform = (command: Command, work: CommandWork) => Promise<void>
+export type Perform = (command: Command, work: CommandWork, reported?: Reported) => Promise<void>
 
 /** Every command shows one line that works. */
 export function addExample(command: Command, example: string): void {

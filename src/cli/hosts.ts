@@ -223,9 +223,14 @@ async function carryOut(
       context.log.info(`${one.host.name}: ${change.done} ${one.container.name}`)
     }
     const containers = found.map(({ host, container: { name } }) => ({ host: host.name, name }))
-    const text = containers.map(({ host, name }) => `${host}: ${change.done} ${name}`)
-    return { json: { [change.done]: containers }, text: text.join('\n') || 'Nothing was there.' }
+    return { json: { [change.done]: containers }, text: summary(change, containers.length) }
   })
+}
+
+/** Each container was told when it was done. */
+function summary({ done }: Change, count: number): string {
+  if (count === 0) return 'Nothing was there.'
+  return count === 1 ? `1 container was ${done}.` : `${count} containers were ${done}.`
 }
 
 /** All containers with this application's and environment's labels. */

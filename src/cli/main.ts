@@ -1,16 +1,11 @@
 import { text } from 'node:stream/consumers'
 import { StepError } from '../core/errors.ts'
+import { outliveReaders, stopOnSignals } from '../core/signals.ts'
 import { runProgram } from './program.ts'
 
-const stop = new AbortController()
-for (const name of ['SIGINT', 'SIGTERM', 'SIGHUP'] as const) {
-  process.on(name, () => {
-    // The second one means it: whoever waits no longer gets the prompt back.
-    if (stop.signal.aborted) process.exit(1)
-    const hint = 'What was begun is being put back. Run the same command again to go on.'
-    stop.abort(new StepError('CANCELLED', `stopped by ${name}`, { hint }))
-  })
-}
+const terminal = process.stdin.isTTY === true || process.stderr.isTTY === true
+const stop = stopOnSignals(process, { terminal, exit: () => process.exit(1) })
+outliveReaders([process.stdout, process.stderr])
 
 // A server that started this command is gone: nobody would learn what came of it.
 process.once('disconnect', () => {

@@ -1,29 +1,11 @@
-import { appendFile } from 'node:fs/promises'
 import { StepError } from '../core/errors.ts'
 import { createLog, type LogFormat, type LogOptions } from '../core/log.ts'
-import { variableName } from '../steps/inputs.ts'
 import { gitlabWording, inWords, jenkinsWording } from '../steps/wording.ts'
 
 /** What a surface prints to: the two streams of a process, or a test's. */
 export interface Streams {
   stdout(text: string): void
   stderr(text: string): void
-}
-
-/** Outputs as `CROSSCLOUD_…` lines for GitLab's dotenv reports; the next step reads them as inputs. */
-export function dotenvLines(outputs: Record<string, unknown>): string {
-  const lines = Object.entries(outputs).flatMap(([name, value]) => {
-    // GitLab allows 5 KB in all: lists are for --json.
-    if (value === undefined || typeof value === 'object') return []
-    const text = String(value)
-    if (!/[\r\n]/.test(text)) return [`${variableName(name)}=${text}\n`]
-    throw new StepError('INTERNAL', `output ${name} has a line break; dotenv cannot carry it`)
-  })
-  return lines.join('')
-}
-
-export async function writeDotenv(path: string, outputs: Record<string, unknown>): Promise<void> {
-  await appendFile(path, dotenvLines(outputs))
 }
 
 type Variables = Readonly<Record<string, string | undefined>>

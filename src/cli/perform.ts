@@ -1,11 +1,13 @@
+import type { Command } from 'commander'
 import { createContext } from '../context.ts'
-import { type StepError, toStepError } from '../core/errors.ts'
+import { StepError, toStepError } from '../core/errors.ts'
 import { createLog, type Log, type LogFormat } from '../core/log.ts'
 import type { Secrets } from '../core/secrets.ts'
-import type { Answer, Perform } from './command.ts'
-import { writeJunit } from './junit.ts'
-import { inSurfaceWords, tellFailure, wordFor, writeDotenv } from './output.ts'
+import type { Answer, Perform, Reported } from './command.ts'
+import { junitXml } from './junit.ts'
+import { inSurfaceWords, tellFailure, wordFor } from './output.ts'
 import type { Surroundings } from './program.ts'
+import { dotenvLines, freshReport } from './reports.ts'
 
 interface GlobalOptions {
   settings?: string
@@ -24,15 +26,17 @@ export function createPerform(
 ): Perform {
   const { cwd, variables, signal, streams } = surroundings
   const word = wordFor(variables)
-  return async (command, work) => {
+  return async (command, work, reported = {}) => {
     const options = command.optsWithGlobals<GlobalOptions>()
+    const { dotenv, junit } = await openReports(command, options, reported, cwd)
     const log = makeLog(options, surroundings, secrets.mask)
     const settingsFile = options.settings
     const context = createContext({ cwd, settingsFile, variables, log, secrets, signal })
     const report = async (facts: readonly string[], failure: StepError | undefined) => {
-      if (options.junit === undefined) return
-      const title = [command.name(), command.opts().env].filter(Boolean).join(' ')
-      await writeJunit(options.junit, { title, facts, failure }, secrets.mask)
+      const { environment = command.opts().env } = reported
+      const title = [titleOf(command), environment].filter(Boolean).join(' ')
+      const findings = { title, test: command.description(), facts, failure }
+      await junit?.write(secrets.mask(junitXml(findings)))
     }
     try {
       const answer = await work(context).catch(async (error: unknown) => {
@@ -42,8 +46,9 @@ export function createPerform(
       const text = word(answer.text)
       const failure = answer.failure && inSurfaceWords(answer.failure, word)
       await report(text.split('\n'), failure)
-      if (options.dotenv !== undefined) {
-        await writeDotenv(options.dotenv, answer.json as Record<string, unknown>)
+      if (reported.outputs) {
+        const outputs = answer.json as Record<string, unknown>
+        await dotenv?.write(dotenvLines(reported.outputs, outputs))
       }
       if (options.log === 'json' && !options.json) log.info(answer.text)
       else streams.stdout(secrets.mask(`${options.json ? jsonOf(answer) : text}\n`))
@@ -54,6 +59,28 @@ export function createPerform(
       await context.close()
     }
   }
+}
+
+/** What was at their paths is gone from here on, whatever becomes of the command. */
+async function openReports(
+  command: Command,
+  { dotenv, junit }: GlobalOptions,
+  { outputs }: Reported,
+  cwd: string,
+) {
+  const fresh = (name: string | undefined) =>
+    name === undefined ? undefined : freshReport(cwd, name)
+  const files = { dotenv: await fresh(dotenv), junit: await fresh(junit) }
+  if (!files.dotenv || outputs) return files
+  throw new StepError('INPUT_INVALID', `${titleOf(command)} has no outputs for --dotenv`, {
+    hint: 'Use --json, which prints what the command found.',
+  })
+}
+
+/** `verify-md5`, `config lint` */
+function titleOf(command: Command): string {
+  const group = command.parent?.parent ? command.parent.name() : undefined
+  return [group, command.name()].filter(Boolean).join(' ')
 }
 
 function jsonOf({ json }: Answer): string {

@@ -86,8 +86,12 @@ function describeProgram(program: Command, { streams }: Surroundings): void {
     .description('One WAR, built once, baked once, promoted unchanged from test to production.')
     .addOption(new Option('--settings <file>', 'crosscloud.yml to use; default: in this folder'))
     .addOption(new Option('--json', 'print one JSON document; logs go to stderr'))
-    .addOption(new Option('--dotenv <file>', 'add the outputs to a file as CROSSCLOUD_… lines'))
-    .addOption(new Option('--junit <file>', 'write what was found as a JUnit report'))
+    .addOption(
+      new Option('--dotenv <file>', 'write the outputs to a new file, as CROSSCLOUD_… lines'),
+    )
+    .addOption(
+      new Option('--junit <file>', 'write what was found to a new file, as a JUnit report'),
+    )
     .addOption(new Option('--verbose', 'say more'))
     .addOption(new Option('--log <format>', 'how to log').choices([...logFormats]))
     .addHelpText(
@@ -113,10 +117,16 @@ function addStep(
   addExample(command, step.example)
   command.action(async () => {
     const inputs = gatherInputs(step, command.opts(), command.args[0], variables)
-    await perform(command, async (context) => {
-      const outputs = await runStep(step, inputs, context)
-      return { json: outputs, text: step.report(outputs).join('\n') }
-    })
+    const { [step.environmentInput ?? 'env']: named } = inputs
+    const environment = typeof named === 'string' ? named : undefined
+    await perform(
+      command,
+      async (context) => {
+        const outputs = await runStep(step, inputs, context)
+        return { json: outputs, text: step.report(outputs).join('\n') }
+      },
+      { environment, outputs: step.outputs },
+    )
   })
 }
 

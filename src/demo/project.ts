@@ -30,6 +30,8 @@ export async function writeProject(
   })
   const settings = parseDocument(await readFile(join(example, 'crosscloud.yml'), 'utf8'))
   settings.setIn(['war', 'args'], ['-Dmaven.test.skip=true', ...(machine.mavenArgs ?? [])])
+  // Named, so that it is here in a CI job, too.
+  settings.set('ledger', 'sqlite:.crosscloud/ledger.db')
   const base = machine.base ? baseIn(registries) : 'scratch'
   settings.setIn(['image', 'base'], base)
   if (machine.base) settings.setIn(['image', 'webapp'], machine.base.webapp)

@@ -17,6 +17,10 @@ export const buildWar = defineStep({
     goals: z.array(z.string()).default(['clean', 'package']).describe("Maven's goals"),
     args: z.array(z.string()).default([]).describe('More arguments for Maven, one each'),
     maven: z.string().default('mvn').describe('Program to run, such as ./mvnw'),
+    localRepository: z
+      .string()
+      .optional()
+      .describe("Folder Maven keeps what it fetches in; default: Maven's own"),
   }),
   outputs: z.object({
     war: z.string().describe('Path of the WAR'),
@@ -31,15 +35,17 @@ export const buildWar = defineStep({
     `MD5      ${warMd5}`,
     `SHA-256  ${warSha256}`,
   ],
-  async run({ war, repository, branch, goals, args, maven }, context) {
+  async run({ war, repository, branch, goals, args, maven, localRepository }, context) {
+    // The first job of a pipeline says what a later one would fail of.
+    if (await context.hasSettings()) await context.requireLedger()
     const folder = repository ? await checkOut(repository, branch, context) : context.cwd
     const { log, signal } = context
     const started = Date.now()
-    await run(maven, [...QUIET, ...args, ...goals], {
-      cwd: folder,
-      signal,
-      log,
-    })
+    // An argument of its own: Maven's launcher splits MAVEN_OPTS at blanks, also those of a path.
+    const kept = localRepository
+      ? [`-Dmaven.repo.local=${resolve(context.cwd, localRepository)}`]
+      : []
+    await run(maven, [...QUIET, ...kept, ...args, ...goals], { cwd: folder, signal, log })
     const path = resolve(folder, war)
     await requireFresh(path, started)
     const { md5, sha256, size } = await digestFile(path, signal)

@@ -1,8 +1,7 @@
 import { z } from 'zod'
 import { duration } from '../core/schema.ts'
 import { deployedOutputs, nextLines, summarize } from './deployed.ts'
-import { findRelease, putOn } from './deployment.ts'
-import { withLock } from './deployment-lock.ts'
+import { findRelease, putOn, underLock } from './deployment.ts'
 import { releaseName } from './inputs.ts'
 import { defineStep } from './step.ts'
 
@@ -36,7 +35,7 @@ export const deploy = defineStep({
     const { app } = release
     const place = { app, environment: env, reason: reason || 'deploy', patience: lockWait }
     const settings = await context.settings()
-    return withLock(place, context, async (lock) =>
+    return underLock(place, context, async (lock) =>
       summarize(request, await putOn(request, lock, context), settings),
     )
   },

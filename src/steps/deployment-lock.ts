@@ -1,6 +1,8 @@
 import { randomUUID } from 'node:crypto'
 import { hostname } from 'node:os'
-import { isStepError, StepError, toStepError } from '../core/errors.ts'
+import { join } from 'node:path'
+import { describe, isStepError, StepError, toStepError } from '../core/errors.ts'
+import { forgetLiving, isOver, type Liveness, showLiving } from '../core/liveness.ts'
 import { retry, wait } from '../core/retry.ts'
 import type { Ledger, Lock } from '../ledger/ledger.ts'
 import type { Context } from './step.ts'
@@ -36,6 +38,7 @@ export async function withLock<T>(
 ): Promise<T> {
   const ledger = await context.ledger()
   let lock = await takeLock(request, ledger, context)
+  const liveness = await showHolder(lock, context)
   let lost: unknown
   const timer = setInterval(() => {
     ledger.heartbeat(lock, LOCK_TTL).then(
@@ -58,7 +61,22 @@ export async function withLock<T>(
     })
   } finally {
     clearInterval(timer)
-    await giveBack(lock, ledger, context)
+    const given = await giveBack(lock, ledger, context)
+    await liveness?.end(given ? 'removed' : 'left')
+  }
+}
+
+/** What a lock's holder shows itself under; nobody else ever has this token of this ledger. */
+const subjectOf = ({ ledger, token }: Lock) => `lock ${token} of ledger ${ledger}`
+const livingFolder = ({ stateFolder }: Context) => join(stateFolder, 'locks')
+
+/** Others on this machine can then tell at once when this process was killed, and need not wait. */
+async function showHolder(lock: Lock, context: Context): Promise<Liveness | undefined> {
+  try {
+    return await showLiving(livingFolder(context), subjectOf(lock))
+  } catch (error) {
+    context.log.debug(`nobody can see here that this deployment lives: ${describe(error)}`)
+    return undefined
   }
 }
 
@@ -79,11 +97,28 @@ async function takeLock(request: LockRequest, ledger: Ledger, context: Context):
     } catch (error) {
       const known = toStepError(error)
       if (known.code !== 'CONFLICT') throw known
+      if (await freeOfTheDead(request, ledger, context)) continue
       if (performance.now() >= deadline) throw patience > 0 ? known : withAdvice(known)
       if (!told) log.info(`${known.message}; waiting for it`)
       await wait(Math.min(POLL, deadline - performance.now()), signal)
     }
   }
+}
+
+/** Frees the lock of a process that ran on this machine and is over; a younger lock stays. */
+async function freeOfTheDead(
+  { app, environment }: LockRequest,
+  ledger: Ledger,
+  context: Context,
+): Promise<boolean> {
+  const held = await ledger.findLock(app, environment)
+  if (!held || !(await isOver(livingFolder(context), subjectOf(held)))) return false
+  context.log.warn(
+    `${held.owner} ended without giving back the lock of ${app} in ${environment}; it is taken over`,
+  )
+  await retry(() => ledger.unlock(held), { ...TRIES, signal: context.signal })
+  await forgetLiving(livingFolder(context), subjectOf(held))
+  return true
 }
 
 /** The answer to a lock was lost: it may be ours already. */
@@ -99,15 +134,18 @@ async function lockOnceMore(
 
 function withAdvice(error: StepError): StepError {
   return new StepError(error.code, error.message, {
-    hint: `${error.hint ?? ''} \`--lock-wait 10m\` waits for it.`.trim(),
+    hint: `${error.hint ?? ''} \`--lock-wait 10m\` waits for it; a run that was killed keeps it a minute.`.trim(),
     cause: error,
   })
 }
 
-async function giveBack(lock: Lock, ledger: Ledger, { log }: Context): Promise<void> {
+/** Whether the ledger took it back; else it ends by itself. */
+async function giveBack(lock: Lock, ledger: Ledger, { log }: Context): Promise<boolean> {
   try {
     await retry(() => ledger.unlock(lock), TRIES)
+    return true
   } catch (error) {
     log.warn(`${toStepError(error).message}; the lock ends by itself at ${lock.expiresAt}`)
+    return false
   }
 }

@@ -9,9 +9,9 @@ import type {
 } from '../ledger/ledger.ts'
 import { withDigest } from '../registry/reference.ts'
 import type { EnvironmentSettings } from '../settings.ts'
-import { rollOut } from '../target/rollout.ts'
+import { isRolloutFailure, rollOut } from '../target/rollout.ts'
 import type { ContainerSpec, Host, HostResult } from '../target/target.ts'
-import type { HeldLock } from './deployment-lock.ts'
+import { type HeldLock, type LockRequest, withLock } from './deployment-lock.ts'
 import { failureOf, recordEnd, recordStart, successOf } from './deployment-record.ts'
 import { identifyDeployer, passGate } from './gate.ts'
 import { formatRelease, imageByDigest, parseRelease } from './inputs.ts'
@@ -43,6 +43,27 @@ export interface Deployed {
   deployment: Deployment
   warMd5: string
   results: HostResult[]
+}
+
+/**
+ * Deploys under the lock of application and environment. A cancelled deployment has only seconds:
+ * it puts the old containers back, tells the ledger and gives the lock back, and only then waits to
+ * see whether they serve.
+ */
+export async function underLock<T>(
+  place: LockRequest,
+  context: Context,
+  work: (lock: HeldLock) => Promise<T>,
+): Promise<T> {
+  try {
+    return await withLock(place, context, work)
+  } catch (error) {
+    if (!isRolloutFailure(error) || !error.prove) throw error
+    context.log.info(
+      'the ledger is told, the lock is free; looking whether what was put back serves',
+    )
+    throw await error.prove()
+  }
 }
 
 /** The one way onto an environment. The caller holds the lock of application and environment. */

@@ -1,10 +1,11 @@
 import { z } from 'zod'
 import { StepError } from '../core/errors.ts'
+import { variableName } from './inputs.ts'
 
 /** One input of a step as the surfaces see it, read from its JSON schema. */
 export interface InputField {
   name: string
-  type: 'string' | 'boolean' | 'number' | 'array'
+  type: 'string' | 'boolean' | 'number' | 'array' | 'object'
   description: string
   default: unknown
   choices: string[] | undefined
@@ -35,8 +36,13 @@ export function fieldsOf(schema: z.ZodObject, io: 'input' | 'output' = 'input'):
 }
 
 function typeOf({ type }: Property): InputField['type'] {
-  if (type === 'boolean' || type === 'array') return type
+  if (type === 'boolean' || type === 'array' || type === 'object') return type
   return type === 'number' || type === 'integer' ? 'number' : 'string'
+}
+
+/** What an output is called in a dotenv report; lists have no place there. */
+export function dotenvName({ name, type }: InputField): string | undefined {
+  return type === 'array' || type === 'object' ? undefined : variableName(name)
 }
 
 /** Reads one input that came as text: from a variable or from an action's `with:`. */

@@ -34,6 +34,7 @@ export const promote = defineStep({
         'Deploy it; else only bring the image there, and check that its config is complete',
       ),
   }),
+  environmentInput: 'to',
   outputs: z.object({
     release: z.string().describe('Release, as application@version'),
     environment: z.string().describe('Environment it was brought to'),

@@ -5,8 +5,7 @@ import { duration } from '../core/schema.ts'
 import type { Deployment, Ledger } from '../ledger/ledger.ts'
 import type { EnvironmentSettings } from '../settings.ts'
 import { deployedOutputs, summarize } from './deployed.ts'
-import { type DeploymentRequest, findRelease, putOn } from './deployment.ts'
-import { withLock } from './deployment-lock.ts'
+import { type DeploymentRequest, findRelease, putOn, underLock } from './deployment.ts'
 import { formatRelease, parseRelease, releaseName } from './inputs.ts'
 import { type Context, defineStep } from './step.ts'
 
@@ -47,7 +46,7 @@ export const rollback = defineStep({
     const settings = await context.settings()
     const { app } = settings
     const place = { app, environment: env, reason: `rollback: ${reason}`, patience: lockWait }
-    return withLock(place, context, async (lock) => {
+    return underLock(place, context, async (lock) => {
       const current = await findCurrent(app, env, ledger)
       const target = await findTarget(current, to, ledger)
       const request: DeploymentRequest = {

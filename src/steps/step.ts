@@ -28,6 +28,8 @@ export interface Context {
   environment(name: string): Promise<EnvironmentSettings>
   registry(): Promise<RegistryClient>
   ledger(): Promise<Ledger>
+  /** INPUT_INVALID when what one job writes into the ledger would not be there for the next one. */
+  requireLedger(): Promise<void>
   /** What the ledger must be told later, when it cannot be reached now. */
   journal(): Promise<Journal>
   configStore(environment: EnvironmentSettings): Promise<ConfigStore>
@@ -40,6 +42,8 @@ export interface Context {
   identify(environment: string, how: { required: boolean; strict: boolean }): Promise<Who>
   /** What people said of a deployment job on GitLab itself. */
   platformApprovals(jobId: string, environment: string): Promise<PlatformApproval[]>
+  /** Folder for what must outlive this command on this machine. */
+  readonly stateFolder: string
   /** Folder for caches that may be deleted at any time. */
   readonly cacheFolder: string
   /**
@@ -79,6 +83,8 @@ export interface Step<
   example: string
   inputs: Inputs
   outputs: Outputs
+  /** The input that names its environment, where that is not `env`. */
+  environmentInput?: string
   /** What crosscloud.yml says about these inputs, used where neither flag nor variable does. */
   fromSettings?(
     settings: Settings,

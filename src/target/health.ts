@@ -115,13 +115,17 @@ export async function refuseTakenPort(
   host: Host,
   created: ContainerInfo,
   health: HealthSettings | undefined,
+  signal: AbortSignal,
 ): Promise<void> {
   if (!health) return
   const { port, path } = parseHealth(health.http)
   const address = created.address(port)
   if (address === undefined) return
   try {
-    await fetch(`${address}${path}`, { redirect: 'manual', signal: AbortSignal.timeout(2000) })
+    await fetch(`${address}${path}`, {
+      redirect: 'manual',
+      signal: AbortSignal.any([signal, AbortSignal.timeout(2000)]),
+    })
   } catch {
     return
   }

@@ -1,4 +1,5 @@
 import type { Log } from '../core/log.ts'
+import { stopContainer } from './stop.ts'
 import type { ContainerInfo, Host } from './target.ts'
 
 /**
@@ -82,12 +83,17 @@ function only(condition: unknown, action: Action): Action[] {
 }
 
 /** Looks what a killed deployer left on the host, says it, and puts it right. */
-export async function mend(host: Host, name: string, log: Log): Promise<void> {
+export async function mend(
+  host: Host,
+  name: string,
+  log: Log,
+  signal?: AbortSignal,
+): Promise<void> {
   const found = await survey(host, name)
   const finding = decide(found)
   if (!finding) return
   log.warn(`host ${host.name}: ${name}: ${finding.text}`)
-  await perform(host, name, found, finding.actions, { log, stopTimeout: 10 })
+  await perform(host, name, found, finding.actions, { log, signal, stopTimeout: 10 })
 }
 
 export async function survey(host: Host, name: string): Promise<Found<ContainerInfo>> {
@@ -104,6 +110,8 @@ export interface PerformOptions {
   log: Log
   /** seconds */
   stopTimeout: number
+  /** Once it has fired, no container is waited for; the actions are taken all the same. */
+  signal: AbortSignal | undefined
 }
 
 /**
@@ -115,7 +123,7 @@ export async function perform(
   name: string,
   found: Found<ContainerInfo>,
   actions: readonly Action[],
-  { log, stopTimeout }: PerformOptions,
+  { log, stopTimeout, signal }: PerformOptions,
 ): Promise<void> {
   const ids: Partial<Record<Role, string>> = {}
   for (const role of roles) {
@@ -127,7 +135,7 @@ export async function perform(
     if (id === undefined) continue
     try {
       if (action.do === 'start') await host.start(id)
-      if (action.do === 'stop') await host.stop(id, stopTimeout)
+      if (action.do === 'stop') await stopContainer(host, id, stopTimeout, signal)
       if (action.do === 'remove') await host.remove(id)
       if (action.do === 'rename') {
         await host.rename(id, nameOf(name, action.to))

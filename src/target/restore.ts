@@ -1,34 +1,11 @@
 import { StepError, toStepError } from '../core/errors.ts'
 import type { Log } from '../core/log.ts'
+import { type HostStanding, type RolloutFailure, rolloutFailure } from './failure.ts'
 import { waitUntilHealthy } from './health.ts'
 import { type Action, type Found, perform, roles, survey } from './mend.ts'
 import type { ContainerInfo, ContainerSpec, Host, HostResult } from './target.ts'
 
 const LAST_LINES = 30
-
-/** How a host stands after a rollout that failed. */
-export interface HostStanding {
-  host: string
-  /** Which container serves now. `unknown`: bringing back failed, a person must look. */
-  serves: 'old' | 'new' | 'nothing' | 'unknown'
-  /** Whether the rollout had begun to change this host. */
-  touched: boolean
-  /** The container that serves now, if any. */
-  containerId: string | undefined
-  /** Why the rollout failed on this host, or why it was not brought back. */
-  error: string | undefined
-  /** Milliseconds spent on this host, bringing back included. */
-  duration: number
-}
-
-/** What `rollOut` throws once it has begun to change hosts: the cause's code, and every host's standing. */
-export interface RolloutFailure extends StepError {
-  readonly hosts: readonly HostStanding[]
-}
-
-export function isRolloutFailure(error: unknown): error is RolloutFailure {
-  return error instanceof StepError && 'hosts' in error && Array.isArray(error.hosts)
-}
 
 /** One host in a rollout, and what has been done to it so far. */
 export interface Change {
@@ -44,12 +21,15 @@ export interface Change {
 export interface RestoreOptions {
   spec: ContainerSpec
   log: Log
+  /** Once it has fired, the runner soon kills this process: nothing is waited for. */
+  signal: AbortSignal
   checkLock?: (() => void) | undefined
 }
 
 /**
- * Puts the old containers back, on the failed host first, and answers with the error to throw. No
- * signal ends this: an aborted rollout must leave hosts that serve.
+ * Puts the old containers back and answers with the error to throw. While nobody hurries, one host
+ * after the other, the failed one first, and each serves again before the next one is touched. Once
+ * the rollout is cancelled, all at once, and whether they serve is looked at later: see `prove`.
  */
 export async function bringBack(
   changes: readonly Change[],
@@ -57,39 +37,44 @@ export async function bringBack(
   cause: StepError,
   options: RestoreOptions,
 ): Promise<RolloutFailure> {
-  const { log, spec } = options
+  const { log, signal } = options
   log.error(cause.message)
-  if (cause.code !== 'CANCELLED') await showLastLines(failed, log)
+  if (!signal.aborted) await showLastLines(failed, log)
+  const left = [failed, ...changes.filter(({ result }) => result)].filter(({ next }) => next)
   const standings = new Map<Change, HostStanding>()
-  for (const change of [failed, ...changes.filter(({ result }) => result)]) {
-    if (!change.next) continue
+  for (let change = left[0]; change && !signal.aborted; change = left[0]) {
     const title = `bringing ${change.host.name} back`
-    standings.set(change, await log.section(title, () => restore(change, options)))
+    const standing = await log.section(title, () => restoreAndProve(change, options))
+    standings.set(change, standing)
+    left.shift()
   }
-  const hosts: HostStanding[] = []
-  const lines: string[] = []
-  for (const change of changes) {
-    const standing = standings.get(change) ?? (await untouched(change, spec.name))
-    lines.push(`  ${standing.host}: ${sentence(standing)}`)
-    if (change === failed) standing.error ??= cause.message
-    hosts.push(standing)
+  if (left.length > 0) {
+    const title = `bringing ${left.map(({ host }) => host.name).join(', ')} back at once`
+    await log.section(title, () =>
+      Promise.all(left.map(async (each) => standings.set(each, await restore(each, options)))),
+    )
   }
-  const named = cause.message.includes(failed.host.name)
-  const what = named ? cause.message : `host ${failed.host.name}: ${cause.message}`
-  const error = new StepError(cause.code, [what, ...lines].join('\n'), {
-    hint: cause.hint,
-    retryable: cause.retryable,
-    cause,
-  })
-  return Object.assign(error, { hosts })
+  const hosts = await Promise.all(
+    changes.map(async (each) => standings.get(each) ?? (await untouched(each, options.spec.name))),
+  )
+  return tell(changes, failed, cause, hosts, options)
 }
 
-function sentence({ serves, touched, error }: HostStanding): string {
-  if (serves === 'unknown') return `NOT brought back, look at it now: ${error ?? ''}`
-  if (serves === 'new') return `the new container serves: ${error ?? ''}`
-  if (!touched) return `not touched, ${serves === 'old' ? 'the old container' : 'nothing'} serves`
-  if (serves === 'nothing') return 'nothing serves, as before'
-  return error ? `the old container runs again, but: ${error}` : 'the old container serves again'
+function tell(
+  changes: readonly Change[],
+  failed: Change,
+  cause: StepError,
+  hosts: readonly HostStanding[],
+  options: RestoreOptions,
+): RolloutFailure {
+  const proveAll = async () => {
+    const proven = hosts.map((standing, at) => {
+      const host = changes[at]?.host
+      return host ? prove(standing, host, options) : standing
+    })
+    return tell(changes, failed, cause, await Promise.all(proven), options)
+  }
+  return rolloutFailure(cause, failed.host.name, hosts, proveAll)
 }
 
 async function showLastLines({ host, next }: Change, log: Log): Promise<void> {
@@ -127,11 +112,17 @@ export function wayBack(
   return actions
 }
 
+async function restoreAndProve(change: Change, options: RestoreOptions): Promise<HostStanding> {
+  return prove(await restore(change, options), change.host, options, options.signal)
+}
+
+/** Puts the old container back and starts it; `unproven` when it runs. */
 async function restore(
   change: Change,
-  { spec, log, checkLock }: RestoreOptions,
+  { spec, log, signal, checkLock }: RestoreOptions,
 ): Promise<HostStanding> {
   const { host, old, next, result } = change
+  const begun = Date.now()
   const stand = (serves: HostStanding['serves'], containerId?: string, error?: string) => ({
     host: host.name,
     serves,
@@ -140,7 +131,6 @@ async function restore(
     error,
     duration: (result?.duration ?? 0) + Date.now() - (result ? begun : change.started),
   })
-  const begun = Date.now()
   try {
     if (result) checkLock?.()
   } catch (error) {
@@ -158,6 +148,7 @@ async function restore(
     const actions = wayBack(found, next?.id ?? '', old)
     await perform(host, spec.name, found, actions, {
       log,
+      signal,
       // A new container that took no requests yet need not end gracefully.
       stopTimeout: result ? spec.settings.stopTimeout : Math.min(spec.settings.stopTimeout, 5),
     })
@@ -166,20 +157,37 @@ async function restore(
     log.error(`host ${host.name}: ${spec.name} was NOT brought back: ${message}`)
     return stand('unknown', undefined, message)
   }
-  if (!old?.running) return stand('nothing')
+  return old?.running ? { ...stand('old', old.id), unproven: true } : stand('nothing')
+}
+
+/** Whether the old container serves; unproven as before when the signal fires meanwhile. */
+async function prove(
+  standing: HostStanding,
+  host: Host,
+  { spec, log }: RestoreOptions,
+  signal?: AbortSignal,
+): Promise<HostStanding> {
+  const { unproven, containerId: id, ...rest } = standing
+  if (!unproven || id === undefined) return standing
+  const begun = Date.now()
+  const stand = (serves: HostStanding['serves'], error?: string): HostStanding => {
+    const duration = rest.duration + Date.now() - begun
+    return { ...rest, serves, containerId: id, error, duration }
+  }
   try {
-    await waitUntilHealthy(host, { id: old.id, name: spec.name }, spec.settings.health)
+    await waitUntilHealthy(host, { id, name: spec.name }, spec.settings.health, signal)
     log.info(`host ${host.name}: the old ${spec.name} serves again`)
-    return stand('old', old.id)
+    return stand('old')
   } catch (error) {
+    if (signal?.aborted) return standing
     const { message } = toStepError(error)
     log.error(`host ${host.name}: the old ${spec.name} was started, but: ${message}`)
     log.error(`  Look at it on that host: \`docker logs --tail 100 ${spec.name}\``)
-    const running = await host.inspect(old.id).then(
+    const running = await host.inspect(id).then(
       (info) => info?.running,
       () => false,
     )
-    return stand(running ? 'old' : 'unknown', old.id, message)
+    return stand(running ? 'old' : 'unknown', message)
   }
 }
 

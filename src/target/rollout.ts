@@ -3,9 +3,10 @@ import type { Log } from '../core/log.ts'
 import { parseHealth, refuseTakenPort, waitUntilHealthy } from './health.ts'
 import { mend, nameOf, survey } from './mend.ts'
 import { bringBack, type Change } from './restore.ts'
+import { stopContainer } from './stop.ts'
 import type { ContainerInfo, ContainerSpec, Host, HostResult } from './target.ts'
 
-export { isRolloutFailure } from './restore.ts'
+export { isRolloutFailure } from './failure.ts'
 
 export interface RolloutOptions {
   /** In the order in which they are changed. */
@@ -53,7 +54,7 @@ async function prepare(options: RolloutOptions): Promise<void> {
   await onAll(hosts, async (host) => {
     const found = await survey(host, spec.name)
     for (const container of Object.values(found)) refuseYounger(host, container, options)
-    await mend(host, spec.name, log)
+    await mend(host, spec.name, log, signal)
   })
   throwIfCancelled(signal)
   await log.section(`pulling ${spec.image}`, () =>
@@ -96,11 +97,12 @@ async function changeHost(change: Change, options: RolloutOptions): Promise<Host
   mayGoOn(options)
   const stopped = Date.now()
   if (old) {
-    await host.stop(old.id, settings.stopTimeout)
+    await stopContainer(host, old.id, settings.stopTimeout, signal)
     log.info(`stopped the old ${name}, and keep it`)
   }
   mayGoOn(options)
-  await refuseTakenPort(host, next, settings.health)
+  await refuseTakenPort(host, next, settings.health, signal)
+  mayGoOn(options)
   await host.start(next.id)
   const healthy = await waitUntilHealthy(host, next, settings.health, signal)
   const silence = old?.running ? Date.now() - stopped : 0

@@ -1,6 +1,8 @@
 import { readFile, writeFile } from 'node:fs/promises'
 import { join } from 'node:path'
 import t from 'tap'
+import { junitXml } from '../../src/cli/junit.ts'
+import { StepError } from '../../src/core/errors.ts'
 import { run } from '../../src/core/process.ts'
 import { runHere } from '../support/program.ts'
 import { missingProgram } from '../support/server.ts'
@@ -20,14 +22,14 @@ environments:
     await values('webapi: { greeting: hello }\n')
     const args = ['config', 'lint', 'test', '--junit', path]
     t.match(await runHere(args, { cwd }), { code: 0 })
-    t.match(await readFile(path, 'utf8'), /<testsuite name="lint" tests="1" failures="0">/)
+    t.match(await readFile(path, 'utf8'), /<testsuite name="config lint" tests="1" failures="0">/)
   })
   await values('webapi: { greeting: "hello <&> \\u0001 ", password: "sw0rd-fish " }\n')
   const path = join(cwd, 'bad.xml')
   const bad = await runHere(['config', 'lint', 'test', '--junit', path], { cwd })
   t.not(bad.code, 0)
   const xml = await readFile(path, 'utf8')
-  t.match(xml, /<testsuite name="lint" tests="(\d+)" failures="\1">/)
+  t.match(xml, /<testsuite name="config lint" tests="(\d+)" failures="\1">/)
   t.notMatch(xml, /sw0rd-fish/)
   const unknown = await runHere(['render-config', '--env', 'x<y', '--junit', path], { cwd })
   t.equal(unknown.code, 2)
@@ -36,4 +38,41 @@ environments:
   await t.test('is XML', { skip }, async () => {
     await run('xmllint', ['--noout', path])
   })
+})
+
+t.test('a suite is named with its environment, also where a variable names it', async (t) => {
+  const cwd = await temporaryFolder(t)
+  const variables = { CROSSCLOUD_ENV: 'staging', CROSSCLOUD_TO: 'production' }
+  for (const [step, name] of [
+    ['verify-md5', 'verify-md5 staging'],
+    ['promote', 'promote production'],
+  ] as const) {
+    const said = await runHere([step, '--junit', 'out.xml'], { cwd, variables })
+    t.equal(said.code, 2, said.all)
+    t.match(await readFile(join(cwd, 'out.xml'), 'utf8'), `<testsuite name="${name}" `)
+  }
+})
+
+t.test('a test has the same name when only digests, checksums or versions change', async (t) => {
+  const names = (failure: StepError | undefined, ...facts: string[]) => {
+    const xml = junitXml({ title: 'verify-md5 test', test: 'Compare.', facts, failure })
+    return [...xml.matchAll(/<testcase classname="([^"]*)" name="([^"]*)"/g)].map((one) => one[2])
+  }
+  t.strictSame(names(undefined, `webapi@1.0.${1} in test`), ['Compare.'])
+  const wrong = (digit: string, version: string) =>
+    new StepError(
+      'VERIFY_FAILED',
+      [
+        `webapi on app-01 runs sha256:${digit.repeat(64)}, not sha256:${'0'.repeat(64)} (webapi@${version})`,
+        `index.html is ${digit.repeat(32)}`,
+        `index.html is ${'9'.repeat(32)}`,
+      ].join('\n'),
+    )
+  const first = names(wrong('a', '1.0.1'))
+  t.strictSame(first, names(wrong('b', '1.0.2-rc.1')))
+  t.strictSame(first, [
+    'webapi on app-01 runs …, not … (webapi)',
+    'index.html is …',
+    'index.html is … (2)',
+  ])
 })

@@ -49,6 +49,8 @@ async function life(town: Town): Promise<void> {
     return found
   }
   const cli = (...args: string[]) => runCli(args, { cwd: town.folder, env: town.variables })
+  /** As on another machine, which shares the ledger and nothing else. */
+  const elsewhere = { ...town.variables, CROSSCLOUD_STATE: join(town.folder, '.elsewhere') }
 
   await t.test('rollback brings back the release before, with its config of then', async (t) => {
     const first = await put('1.0.0', { reason: 'first' })
@@ -126,15 +128,16 @@ async function life(town: Town): Promise<void> {
     const [lock] = db.prepare('select * from locks').all()
     t.ok(lock, 'it died with the lock')
     t.match(await newest(), [{ version: '1.0.1', state: 'running' }])
-    const locked = await cli(...forced)
-    t.equal(locked.code, 1)
+    const locked = await runCli(forced, { cwd: town.folder, env: elsewhere })
+    t.equal(locked.code, 1, 'another machine cannot know that it is dead')
     t.match(locked.stderr, /webapi in test is locked by /)
+    t.match(locked.stderr, /--lock-wait 10m waits for it; a run that was killed keeps it a minute/)
     // Its minute is over.
     db.exec("update locks set expires_at = '2020-01-01T00:00:00.000Z'")
     db.close()
     const [left] = await newest()
     t.match(left, { state: 'abandoned', finishedAt: undefined })
-    const next = await cli(...forced)
+    const next = await runCli(forced, { cwd: town.folder, env: elsewhere })
     t.equal(next.code, 0, next.stderr)
     t.match(next.stdout, `deployment ${left?.id} of 1.0.1`)
     t.match(next.stdout, /never told its end/)

@@ -2,11 +2,11 @@ import { readFile, writeFile } from 'node:fs/promises'
 import { join } from 'node:path'
 import { fileURLToPath } from 'node:url'
 import t, { type Test } from 'tap'
-import { parseDocument, stringify } from 'yaml'
+import { parseDocument } from 'yaml'
 import { run } from '../../src/core/process.ts'
 import { gitlabClaims, startIssuer } from '../identity/issuer.ts'
 import { startMariadb } from '../ledger/mariadb.ts'
-import { makeRepository, runGitlab, template } from '../support/gitlab.ts'
+import { makeRepository, runGitlab } from '../support/gitlab.ts'
 import { startRedis } from '../support/redis.ts'
 import { buildRoad, type Road } from '../support/road.ts'
 import { missingProgram } from '../support/server.ts'
@@ -56,30 +56,14 @@ async function travel(t: Test, road: Road) {
     const { code, stderr } = await road.cli(...args)
     t.equal(code, 0, stderr)
   }
-  const crosscloud = `${process.execPath} ${MAIN}`
-  const common = { crosscloud, tags: ['docker'] }
-  const include = (name: string, inputs: object) => ({
-    local: `templates-of-crosscloud/${name}.yml`,
-    inputs: { ...common, ...inputs },
-  })
+  const production = { environment: 'production', after: 'verify-staging', gate: 'true' }
   await makeRepository(project, {
-    template: 'release',
-    inputs: {},
-    files: {
-      'templates-of-crosscloud/environment.yml': await readFile(template('environment'), 'utf8'),
-      '.gitlab-ci.yml': stringify({
-        include: [
-          include('release', {}),
-          include('environment', { environment: 'staging', after: 'verify-test' }),
-          include('environment', {
-            environment: 'production',
-            after: 'verify-staging',
-            gate: 'true',
-            tier: 'production',
-          }),
-        ],
-      }),
-    },
+    setup: { command: `${process.execPath} ${MAIN}` },
+    includes: [
+      ['release', {}],
+      ['environment', { environment: 'staging', after: 'verify-test' }],
+      ['environment', { ...production, tier: 'production' }],
+    ],
   })
   /** What GitLab does when somebody pushes or clicks. */
   const as = (login: string) => ({

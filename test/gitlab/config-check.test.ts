@@ -13,8 +13,8 @@ async function check(t: Test, inputs: Record<string, unknown>, test = 'greeting:
   const folder = t.testdir({})
   const values = (text: string) => `webapi: { ${text} }\n`
   await makeRepository(folder, {
-    template: 'config-check',
-    inputs: { crosscloud: `${process.execPath} ${MAIN}`, ...inputs },
+    setup: { command: `${process.execPath} ${MAIN}` },
+    includes: [['config-check', inputs]],
     files: {
       'crosscloud.yml': `app: webapi
 environments:
@@ -31,7 +31,7 @@ environments:
   })
   const request = ['--variable', 'CI_MERGE_REQUEST_IID=12']
   const { ok, output } = await runGitlab(folder, [...request, 'config-check'])
-  const report = (name: string) => readFile(join(folder, `config-${name}.xml`), 'utf8')
+  const report = (name: string) => readFile(join(folder, `crosscloud-config-${name}.xml`), 'utf8')
   return { folder, ok, output, report }
 }
 
@@ -70,7 +70,7 @@ t.test('a failure may be allowed', async (t) => {
 t.test('an environment cannot be a script', async (t) => {
   const folder = t.testdir({})
   const environments = 'test; touch pwned'
-  await makeRepository(folder, { template: 'config-check', inputs: { environments } })
+  await makeRepository(folder, { includes: [['config-check', { environments }]] })
   const { ok, output } = await runGitlab(folder, ['--list-json'])
   t.notOk(ok)
   t.match(output, 'environments')

@@ -2,8 +2,7 @@ import { spawnSync } from 'node:child_process'
 import { chmod, readFile, rm, writeFile } from 'node:fs/promises'
 import { delimiter, join } from 'node:path'
 import t, { type Test } from 'tap'
-import { stringify } from 'yaml'
-import { makeRepository, runGitlab, template } from '../support/gitlab.ts'
+import { type Include, makeRepository, runGitlab } from '../support/gitlab.ts'
 
 t.setTimeout(120_000)
 /** gitlab-ci-local hands values and files from job to job with it. */
@@ -16,7 +15,7 @@ const { env } = process
 const given = Object.entries(env).filter(([name, value]) => /^CROSSCLOUD_/.test(name) && value)
 appendFileSync('calls.log', JSON.stringify({
   args: process.argv.slice(2),
-  variables: Object.fromEntries(given.filter(([name]) => !/_COMMAND$|_CACHE$/.test(name))),
+  variables: Object.fromEntries(given.filter(([name]) => !/_CACHE$|_LOCAL_REPOSITORY$/.test(name))),
 }) + '\\n')
 if (existsSync('fail-' + step)) process.exit(75)
 const outputs = {
@@ -43,31 +42,19 @@ interface Call {
 async function sample(t: Test, inputs: Record<string, unknown> = {}) {
   const folder = t.testdir({ bin: { mvn: '#!/bin/sh\n' } })
   await chmod(join(folder, 'bin', 'mvn'), 0o755)
-  const common = { tags: ['docker'], crosscloud: 'node stand-in.mjs' }
   const prefix = typeof inputs['job-prefix'] === 'string' ? inputs['job-prefix'] : ''
-  const include = (name: string, given: object) => ({
-    local: `templates-of-crosscloud/${name}.yml`,
-    inputs: { ...common, 'job-prefix': prefix, ...given },
-  })
+  const environment = (name: string, after: string, more: object = {}): Include => [
+    'environment',
+    { environment: name, after: `${prefix}${after}`, 'job-prefix': prefix, ...more },
+  ]
   await makeRepository(folder, {
-    template: 'release',
-    inputs: {},
-    files: {
-      'templates-of-crosscloud/environment.yml': await readFile(template('environment'), 'utf8'),
-      '.gitlab-ci.yml': stringify({
-        include: [
-          include('release', inputs),
-          include('environment', { environment: 'staging', after: `${prefix}verify-test` }),
-          include('environment', {
-            environment: 'production',
-            after: `${prefix}verify-staging`,
-            gate: 'true',
-            tier: 'production',
-          }),
-        ],
-      }),
-      'stand-in.mjs': STAND_IN,
-    },
+    setup: { command: `${process.execPath} ${join(folder, 'stand-in.mjs')}` },
+    includes: [
+      ['release', inputs],
+      environment('staging', 'verify-test'),
+      environment('production', 'verify-staging', { gate: 'true', tier: 'production' }),
+    ],
+    files: { 'stand-in.mjs': STAND_IN },
   })
   return {
     folder,

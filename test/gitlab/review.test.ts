@@ -12,8 +12,7 @@ const skip = spawnSync('rsync', ['--version']).error ? 'rsync is not installed' 
 const STAND_IN = `import { appendFileSync, writeFileSync } from 'node:fs'
 const { env, argv } = process
 const given = Object.entries(env).filter(([name, value]) => /^CROSSCLOUD_/.test(name) && value)
-const variables = Object.fromEntries(given.filter(([name]) => name !== 'CROSSCLOUD_COMMAND'))
-appendFileSync('calls.log', JSON.stringify({ args: argv.slice(2), variables }) + '\\n')
+appendFileSync('calls.log', JSON.stringify({ args: argv.slice(2), variables: Object.fromEntries(given) }) + '\\n')
 const outputs = {
   'build-war': 'CROSSCLOUD_WAR=target/webapi.war\\n',
   'bake-image': 'CROSSCLOUD_IMAGE_FOLDER=.crosscloud/image\\n',
@@ -26,8 +25,8 @@ t.test('a merge request is deployed for itself, and removed', { skip }, async (t
   const folder = t.testdir({ bin: { mvn: '#!/bin/sh\n' } })
   await chmod(join(folder, 'bin', 'mvn'), 0o755)
   await makeRepository(folder, {
-    template: 'review',
-    inputs: { crosscloud: 'node stand-in.mjs' },
+    setup: { command: `${process.execPath} ${join(folder, 'stand-in.mjs')}` },
+    includes: [['review', {}]],
     files: { 'stand-in.mjs': STAND_IN },
   })
   const env = { PATH: `${join(folder, 'bin')}${delimiter}${process.env.PATH}` }

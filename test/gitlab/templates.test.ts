@@ -25,6 +25,7 @@ const names = (await readdir(join(ROOT, 'pipeline-templates')))
   .map((name) => name.replace(/\.yml$/, ''))
 
 await t.test('inputs are described, and reach variables, never scripts', async (t) => {
+  const quote = `x'; touch pwned; '`
   for (const name of names) {
     const [header, body] = parseAllDocuments(await readFile(template(name), 'utf8')).map((one) =>
       one.toJS(),
@@ -34,8 +35,14 @@ await t.test('inputs are described, and reach variables, never scripts', async (
     )) {
       t.ok(description, `${name}: ${input} is described`)
     }
-    for (const job of Object.values<{ script?: string[] }>(body)) {
-      for (const line of job.script ?? []) t.notMatch(line, '$[[', `${name}: ${line}`)
+    for (const { script = [] } of Object.values<{ script?: string[] }>(body)) {
+      for (const [, input = ''] of script.join('\n').matchAll(/\$\[\[ inputs\.(\S+) \]\]/g)) {
+        t.equal(name, 'setup', `${name}: ${input} is in a script`)
+        const { regex } = header.spec.inputs[input]
+        for (const text of [quote, '$(touch pwned)', '`x`', '\\', '"', 'a\nb', '$HOME']) {
+          t.notMatch(text, new RegExp(regex), `${name}: ${input} refuses ${text}`)
+        }
+      }
     }
   }
 })
@@ -60,8 +67,7 @@ await t.test("headers and bodies pass GitLab's own schema", { skip: noSchema }, 
       ...Object.fromEntries(urls.map(([input]) => [input, 'https://staging.example.com'])),
     }
     await makeRepository(folder, {
-      template: name,
-      inputs: given,
+      includes: name === 'setup' ? [] : [[name, given]],
       // The job that this one comes after.
       files: { 'before.yml': 'staging: { script: ["true"] }\n' },
     })
@@ -74,11 +80,12 @@ await t.test("headers and bodies pass GitLab's own schema", { skip: noSchema }, 
 
 /** Inputs that say where a job stands in the pipeline; GitLab itself reads them. */
 const structural =
-  /^(stage|.*-stage|job-prefix|job-image|branch|crosscloud|after|to|env|environments?|test|auto-stop-in)$/
+  /^(stage|.*-stage|job-prefix|branch|after|to|env|environments?|test|auto-stop-in)$/
 const NASTY = `a b; touch pwned $(touch pwned2) \`touch pwned3\` "q" & | > x`
 
 await t.test('shell metacharacters in an input stay its value, in every job', async (t) => {
   for (const name of names) {
+    if (name === 'setup') continue
     const [header] = parseAllDocuments(await readFile(template(name), 'utf8'))
     const inputs = Object.entries<{
       default?: unknown
@@ -93,13 +100,13 @@ await t.test('shell metacharacters in an input stay its value, in every job', as
     const required = inputs.filter(([, input]) => input.default === undefined)
     const folder = t.testdir({ bin: { mvn: '#!/bin/sh\n' } })
     await chmod(join(folder, 'bin', 'mvn'), 0o755)
+    const given = {
+      ...Object.fromEntries(required.map(([input]) => [input, 'staging'])),
+      ...Object.fromEntries(free.map(([input]) => [input, NASTY])),
+    }
     await makeRepository(folder, {
-      template: name,
-      inputs: {
-        ...Object.fromEntries(required.map(([input]) => [input, 'staging'])),
-        ...Object.fromEntries(free.map(([input]) => [input, NASTY])),
-        crosscloud: 'node dump.mjs',
-      },
+      setup: { command: `${process.execPath} ${join(folder, 'dump.mjs')}` },
+      includes: [[name, given]],
       files: {
         'before.yml': 'staging: { script: ["true"] }\n',
         'dump.mjs': `import { appendFileSync, writeFileSync } from 'node:fs'

@@ -98,6 +98,7 @@ async function compile(): Promise<Buffer> {
 /**
  * Answers 200 and its version on PORT. EXIT: ends at once with that code. EXIT_AFTER: seconds to
  * live. SICK: answers 503. SLOW: seconds until it listens. FILE: prints that file first.
+ * STOPPING: seconds from SIGTERM to its end.
  */
 const SERVER = String.raw`
 #include <arpa/inet.h>
@@ -108,7 +109,7 @@ const SERVER = String.raw`
 #include <sys/socket.h>
 #include <unistd.h>
 static const char *env(const char *name, const char *other) { char *v = getenv(name); return v ? v : other; }
-static void bye(int s) { _exit(0); }
+static void bye(int s) { int left = atoi(env("STOPPING", "0")); while (left) left = sleep(left); _exit(0); }
 static void late(int s) { _exit(atoi(env("EXIT", "9"))); }
 int main(void) {
   setvbuf(stdout, 0, _IOLBF, 0);

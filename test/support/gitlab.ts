@@ -10,24 +10,35 @@ const LOCAL = join(ROOT, 'node_modules/gitlab-ci-local/dist/index.js')
 
 export const template = (name: string) => join(ROOT, 'pipeline-templates', `${name}.yml`)
 
-/** Makes a folder a Git repository whose pipeline includes one of our templates, as a team's would. */
+/** One include of ours, and what it is given. */
+export type Include = readonly [name: string, inputs: Record<string, unknown>]
+
+/**
+ * Makes a folder a Git repository whose pipeline includes our templates as a team's would, setup.yml
+ * first, and whatever else stands in `before.yml`.
+ */
 export async function makeRepository(
   folder: string,
-  options: { template: string; inputs: Record<string, unknown>; files?: Record<string, string> },
+  options: {
+    setup?: Record<string, unknown>
+    includes: readonly Include[]
+    files?: Record<string, string>
+  },
 ): Promise<void> {
   const { cp } = await import('node:fs/promises')
-  await mkdir(join(folder, 'templates-of-crosscloud'), { recursive: true })
-  const local = `templates-of-crosscloud/${options.template}.yml`
-  await cp(template(options.template), join(folder, local))
+  const place = 'templates-of-crosscloud'
+  await cp(join(ROOT, 'pipeline-templates'), join(folder, place), { recursive: true })
+  // GitLab takes `tags: []`, its published schema does not; so each sample names a runner.
+  const setup: Include = ['setup', { tags: ['docker'], ...options.setup }]
+  const includes = [setup, ...options.includes].map(([name, inputs]) => ({
+    local: `${place}/${name}.yml`,
+    inputs,
+  }))
   const files = {
-    // GitLab takes `tags: []`, its published schema does not; so each sample names a runner.
     '.gitlab-ci.yml': stringify({
-      include: [
-        { local, inputs: { tags: ['docker'], ...options.inputs } },
-        ...(options.files?.['before.yml'] ? [{ local: 'before.yml' }] : []),
-      ],
+      include: [...includes, ...(options.files?.['before.yml'] ? [{ local: 'before.yml' }] : [])],
     }),
-    '.gitignore': '.crosscloud/\ntarget/\n.gitlab-ci-local/\ncrosscloud.env\n',
+    '.gitignore': '.crosscloud/\ntarget/\n.gitlab-ci-local/\ncrosscloud.env\ncrosscloud-*.xml\n',
     ...options.files,
   }
   for (const [path, text] of Object.entries(files)) {

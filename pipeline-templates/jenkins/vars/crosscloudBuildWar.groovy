@@ -8,5 +8,6 @@ Map call(Map inputs = [:]) {
         goals: 'CROSSCLOUD_GOALS',
         args: 'CROSSCLOUD_ARGS',
         maven: 'CROSSCLOUD_MAVEN',
+        localRepository: 'CROSSCLOUD_LOCAL_REPOSITORY',
     ], inputs)
 }

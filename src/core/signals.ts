@@ -1,0 +1,57 @@
+import { StepError } from './errors.ts'
+
+/**
+ * How long a cancelled command has to put back what it began, in milliseconds. Until then another
+ * signal is the next stage of the same cancellation: GitHub sends SIGINT, 7.5 s later SIGTERM and
+ * 2.5 s later SIGKILL (https://docs.github.com/en/actions/reference/workflow-cancellation-reference).
+ */
+const CLEAN_UP = 10_000
+/** A Ctrl-C that npm or a shell passes on arrives twice, this close together in milliseconds. */
+const SAME_KEY_PRESS = 1000
+const STOPPING = ['SIGINT', 'SIGTERM', 'SIGHUP'] as const
+
+export interface StopOptions {
+  /** Whether a person sits at a terminal and may press Ctrl-C a second time. */
+  terminal: boolean
+  /** Ends the process at once, with its clean-up left undone. */
+  exit(): void
+}
+
+/** What sends the signals: the process. */
+interface SignalSource {
+  on(name: (typeof STOPPING)[number], listener: () => void): unknown
+}
+
+/**
+ * The first signal cancels what runs. A second one ends the process only if it is a person's second
+ * Ctrl-C, or if the time for the clean-up is over.
+ */
+export function stopOnSignals(
+  source: SignalSource,
+  { terminal, exit }: StopOptions,
+  now: () => number = () => performance.now(),
+): AbortController {
+  const stop = new AbortController()
+  let since = 0
+  for (const name of STOPPING) {
+    source.on(name, () => {
+      if (!stop.signal.aborted) {
+        since = now()
+        const hint = 'What was begun is being put back. Run the same command again to go on.'
+        stop.abort(new StepError('CANCELLED', `stopped by ${name}`, { hint }))
+        return
+      }
+      const passed = now() - since
+      const pressedAgain = terminal && name === 'SIGINT' && passed >= SAME_KEY_PRESS
+      if (pressedAgain || passed >= CLEAN_UP) exit()
+    })
+  }
+  return stop
+}
+
+/** Who reads what is printed may be gone before the clean-up is done; that must not end it. */
+export function outliveReaders(
+  streams: readonly { on(event: 'error', listener: () => void): unknown }[],
+): void {
+  for (const stream of streams) stream.on('error', () => {})
+}

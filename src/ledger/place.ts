@@ -1,0 +1,90 @@
+import { join, relative, resolve } from 'node:path'
+import { StepError } from '../core/errors.ts'
+
+export interface Surroundings {
+  variables: Readonly<Record<string, string | undefined>>
+  /** The folder of crosscloud.yml. */
+  folder: string
+  /** Where this user keeps what must outlive a job. */
+  stateFolder: string
+  /** Whether this process runs in a container. */
+  container: boolean
+}
+
+/** A CI system's word on the project whose job this is. */
+interface Project {
+  host: string | undefined
+  id: string | undefined
+  /** Whether the machine is thrown away after the job. */
+  disposable: boolean
+  checkout: string | undefined
+}
+
+/**
+ * The file of the ledger where crosscloud.yml names none: beside it on a person's machine. In CI the
+ * checkout is emptied between jobs, so there it is the project's own file in the runner's home.
+ * INPUT_INVALID where there is no home that the next job finds again.
+ */
+export function defaultLedger(surroundings: Surroundings): string {
+  const { variables, folder, stateFolder, container } = surroundings
+  const project = projectOf(variables)
+  if (!project) return join(folder, '.crosscloud', 'ledger.db')
+  const { host, id, disposable, checkout = folder } = project
+  const kept = variables.CROSSCLOUD_STATE !== undefined || !(disposable || container)
+  if (!host || !id || !kept) {
+    throw noHome("this job's machine or container is thrown away after the job")
+  }
+  const path = resolve(checkout, stateFolder)
+  if (!relative(checkout, path).startsWith('..')) {
+    throw noHome(`${path} is in the checkout, which is emptied between jobs`)
+  }
+  return join(path, 'ledgers', fileName(host), `${fileName(id)}.db`)
+}
+
+function projectOf(variables: Surroundings['variables']): Project | undefined {
+  if (variables.GITLAB_CI === 'true') {
+    return {
+      host: variables.CI_SERVER_HOST,
+      id: variables.CI_PROJECT_ID,
+      disposable: variables.CI_DISPOSABLE_ENVIRONMENT === 'true',
+      checkout: variables.CI_PROJECT_DIR,
+    }
+  }
+  if (variables.GITHUB_ACTIONS === 'true') {
+    return {
+      host: hostOf(variables.GITHUB_SERVER_URL),
+      id: variables.GITHUB_REPOSITORY_ID || variables.GITHUB_REPOSITORY,
+      disposable: variables.RUNNER_ENVIRONMENT === 'github-hosted',
+      checkout: variables.GITHUB_WORKSPACE,
+    }
+  }
+  if (!variables.JENKINS_URL) return undefined
+  // A multibranch job is called folder/job/branch; all branches of it are one project.
+  const names = (variables.JOB_NAME ?? '').split('/')
+  return {
+    host: hostOf(variables.JENKINS_URL),
+    id: (variables.BRANCH_NAME ? names.slice(0, -1) : names).join('/'),
+    disposable: false,
+    checkout: variables.WORKSPACE,
+  }
+}
+
+function hostOf(url: string | undefined): string | undefined {
+  return url !== undefined && URL.canParse(url) ? new URL(url).host : undefined
+}
+
+/** One name of a file, never a path. */
+function fileName(text: string): string {
+  return encodeURIComponent(text).replace(/^\.+/, '')
+}
+
+function noHome(why: string): StepError {
+  return new StepError('INPUT_INVALID', `crosscloud.yml names no ledger, and ${why}`, {
+    hint: [
+      'Write in crosscloud.yml:',
+      '  ledger:',
+      '    url: mysql://crosscloud:${LEDGER_PASSWORD}@db.example.com/crosscloud',
+      'or name a folder in CROSSCLOUD_STATE that every job finds again, such as a mounted one.',
+    ].join('\n'),
+  })
+}

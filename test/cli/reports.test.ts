@@ -1,0 +1,88 @@
+import { mkdir, readFile, stat, symlink, writeFile } from 'node:fs/promises'
+import { join } from 'node:path'
+import t from 'tap'
+import { dotenvName, fieldsOf } from '../../src/steps/fields.ts'
+import { loadSteps } from '../../src/steps/index.ts'
+import { runHere } from '../support/program.ts'
+import { temporaryFolder } from '../support/temporary.ts'
+
+/** What a commit, Maven or an older job may have left where the report goes. */
+const HOSTILE = 'NODE_OPTIONS=--require=/evil.cjs\nCROSSCLOUD_FORCE=true\n'
+const render = ['render-config', '--env', 'test', '--check', '--dotenv', 'crosscloud.env']
+
+async function project(t: Parameters<typeof temporaryFolder>[0]) {
+  const cwd = await temporaryFolder(t)
+  const files: Record<string, string> = {
+    'crosscloud.yml':
+      'app: webapi\nenvironments:\n  test: { image: registry.test/webapi, config: file:test.yaml }\n',
+    'test.yaml': 'webapi: { greeting: hello }\n',
+    'deploy/conf.d/app.toml':
+      '[template]\nsrc = "app.hbs"\ndest = "/etc/app.conf"\nkeys = ["/webapi/greeting"]\n',
+    'deploy/templates/app.hbs': '{{getv "/webapi/greeting"}}\n',
+  }
+  await mkdir(join(cwd, 'deploy/conf.d'), { recursive: true })
+  await mkdir(join(cwd, 'deploy/templates'))
+  for (const [path, text] of Object.entries(files)) await writeFile(join(cwd, path), text)
+  const dotenv = join(cwd, 'crosscloud.env')
+  return { cwd, dotenv, read: () => readFile(dotenv, 'utf8') }
+}
+
+t.test('a dotenv report has the declared outputs and nothing that was there before', async (t) => {
+  const { cwd, dotenv, read } = await project(t)
+  await writeFile(dotenv, HOSTILE)
+  const said = await runHere(render, { cwd })
+  t.equal(said.code, 0, said.all)
+  const lines = (await read()).trimEnd().split('\n')
+  t.match(lines, ['CROSSCLOUD_ENVIRONMENT=test', /^CROSSCLOUD_CONFIG_REVISION=\S+$/])
+  t.equal(lines.length, 2, 'lists are not in it')
+  t.equal((await stat(dotenv)).mode & 0o777, 0o644 & ~process.umask())
+})
+
+t.test('a command that fails leaves no report of before', async (t) => {
+  const { cwd, dotenv, read } = await project(t)
+  await writeFile(dotenv, HOSTILE)
+  const said = await runHere([...render, '--env', 'nowhere'], { cwd })
+  t.equal(said.code, 2, said.all)
+  await t.rejects(read(), { code: 'ENOENT' })
+})
+
+t.test('a link or a folder at the path of a report is replaced, not followed', async (t) => {
+  const { cwd, dotenv, read } = await project(t)
+  const secret = join(cwd, 'keep.txt')
+  await writeFile(secret, 'mine')
+  await symlink(secret, dotenv)
+  await symlink(secret, join(cwd, 'out.xml'))
+  const said = await runHere([...render, '--junit', 'out.xml'], { cwd })
+  t.equal(said.code, 0, said.all)
+  t.equal(await readFile(secret, 'utf8'), 'mine')
+  t.match(await read(), 'CROSSCLOUD_ENVIRONMENT=test')
+  t.match(await readFile(join(cwd, 'out.xml'), 'utf8'), '<testsuite')
+  const { cwd: second, dotenv: folder } = await project(t)
+  await mkdir(folder)
+  await writeFile(join(folder, 'x'), HOSTILE)
+  t.equal((await runHere(render, { cwd: second })).code, 0)
+  t.match(await readFile(folder, 'utf8'), 'CROSSCLOUD_ENVIRONMENT=test')
+})
+
+t.test('a command without declared outputs refuses --dotenv', async (t) => {
+  const { cwd } = await project(t)
+  const said = await runHere(['config', 'lint', '--dotenv', 'crosscloud.env'], { cwd })
+  t.equal(said.code, 2)
+  t.match(said.stderr, /config lint has no outputs for --dotenv\n.*--json/)
+})
+
+t.test('steps.md promises in dotenv what can be written there', async (t) => {
+  const page = await readFile('docs/steps.md', 'utf8')
+  let lists = 0
+  for (const step of await loadSteps()) {
+    const [, part = ''] = page.split(`\n## ${step.name}\n`)
+    const table = part.split('\n## ')[0]?.split('| output | in dotenv')[1] ?? ''
+    for (const field of fieldsOf(step.outputs, 'output')) {
+      const name = dotenvName(field)
+      if (name === undefined) lists++
+      const cell = name === undefined ? '' : `\`${name}\``
+      t.match(table, `| \`${field.name}\` | ${cell} |`, `${step.name}: ${field.name}`)
+    }
+  }
+  t.ok(lists > 5, `${lists} lists`)
+})
