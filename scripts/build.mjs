@@ -24,6 +24,7 @@ const bundled = [
   'yauzl',
   'zod',
 ]
+const { stepNames } = await import(join(root, 'dist', 'steps', 'index.js'))
 const { dependencies } = JSON.parse(await readFile(join(root, 'package.json'), 'utf8'))
 const common = {
   bundle: true,
@@ -56,7 +57,7 @@ await build({
 // Code that V8 kept has lost what import() needs to know.
 const text = await readFile(program, 'utf8')
 await writeFile(program, text.replace(/\bimport\((?=")/g, 'importModule('))
-await Promise.all([bundleActions(root), writeCode()])
+await Promise.all([bundleActions(root, stepNames), writeCode()])
 
 async function writeCode() {
   await writeFile(join(outdir, 'program.code'), await makeCode())

@@ -60,10 +60,9 @@ const programUrl = require('node:url').pathToFileURL(__filename).href`,
   })
 }
 
-/** Writes into `dist`, where the steps are compiled already. */
-export async function bundleActions(root) {
+/** Writes what runs these steps into `dist`. */
+export async function bundleActions(root, stepNames) {
   const dist = join(root, 'dist')
-  const { stepNames } = await import(join(dist, 'steps', 'index.js'))
   await bundle(root, {
     entryPoints: [join(root, 'src', 'actions', 'main.ts')],
     outfile: join(dist, 'crosscloud.cjs'),

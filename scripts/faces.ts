@@ -23,7 +23,8 @@ import {
 const RUNTIME = 'node24'
 /** The step that is the whole flow: the action at the root. */
 const WHOLE_FLOW = 'release'
-const GITHUB_PAGE = 'docs/github.md'
+/** Pages with workflows to copy. */
+const WORKFLOW_PAGES = ['docs/github.md', 'docs/webhooks.md']
 
 /** Everything that is derived from the steps and the settings: path → text. */
 export async function renderFaces(root: string): Promise<Map<string, string>> {
@@ -50,8 +51,9 @@ export async function renderFaces(root: string): Promise<Map<string, string>> {
     const text = readFileSync(join(root, name), 'utf8')
     faces.set(name, between(withRef(text, version), 'steps', stepsTable(steps)))
   }
-  const page = readFileSync(join(root, GITHUB_PAGE), 'utf8')
-  faces.set(GITHUB_PAGE, withRef(page, version))
+  for (const page of WORKFLOW_PAGES) {
+    faces.set(page, withRef(readFileSync(join(root, page), 'utf8'), version))
+  }
   return faces
 }
 

@@ -1,9 +1,10 @@
 import { toStepError } from '../src/core/errors.ts'
+import { actTools } from '../test/engines/act.ts'
 import { jenkinsEngine } from '../test/engines/jenkins.ts'
 import type { Tool } from '../test/engines/tools.ts'
 
 // What `npm run test:engines` runs on. A tool that cannot be had skips its tests there, visibly.
-const tools: readonly Tool[] = [jenkinsEngine]
+const tools: readonly Tool[] = [...actTools, jenkinsEngine]
 for (const { name, prepare } of tools) {
   const started = Date.now()
   await prepare().then(

@@ -4,6 +4,9 @@ import { join } from 'node:path'
 import { parseArgs } from 'node:util'
 import { describe, StepError, toStepError } from '../src/core/errors.ts'
 import { run } from '../src/core/process.ts'
+import { stepNames } from '../src/steps/index.ts'
+import { bundleActions } from './bundle.mjs'
+import { renderFaces } from './faces.ts'
 
 // Makes what workflows name after the @: a commit on no branch, with the bundle that the sources
 // lack, tagged vX.Y.Z and vX. Run by `npm run release`, in a clean checkout.
@@ -56,12 +59,16 @@ async function requireNewTag({ tags: { exact } }: Plan): Promise<void> {
   })
 }
 
-/** Only this run's: a bundle of older sources must never get the tag. */
+/** Nothing of an older bundle may get the tag. */
 async function build(): Promise<void> {
+  for (const [path, text] of await renderFaces(process.cwd())) {
+    if ((await readFile(path, 'utf8').catch(() => '')) === text) continue
+    throw new StepError('CONFLICT', `${path} is not what the sources say`, {
+      hint: 'Run `npm run generate`, and commit what it writes.',
+    })
+  }
   for (const path of await bundleFiles()) await rm(path, { recursive: true, force: true })
-  await run('npm', ['run', 'build'])
-  await run('npm', ['run', 'generate'])
-  await requireClean('Commit what `npm run generate` writes.')
+  await bundleActions(process.cwd(), stepNames)
 }
 
 /** What an action loads: the bundle, a line for each step, and etcd's protocol. */

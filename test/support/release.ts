@@ -33,8 +33,6 @@ export async function sourceRepository(t: Pick<Test, 'teardown'>): Promise<Sourc
   await git('init', '--quiet', '--initial-branch', 'main')
   await git('config', 'user.name', 'tester')
   await git('config', 'user.email', 'tester@example.com')
-  // What is compiled already is not compiled again.
-  await cp(join(ROOT, 'dist'), join(folder, 'dist'), { recursive: true })
   await symlink(join(ROOT, 'node_modules'), join(folder, 'node_modules'))
   await writeFile(join(folder, '.git/info/exclude'), 'node_modules\n')
   await git('add', '--all')
@@ -51,4 +49,19 @@ export async function sourceRepository(t: Pick<Test, 'teardown'>): Promise<Sourc
       return { code: ended.exitCode ?? null, stdout: ended.stdout, stderr: ended.stderr }
     },
   }
+}
+
+/** A fresh clone of the ref that `npm run release` makes of these sources, and what it is called. */
+export async function releasedActions(
+  t: Pick<Test, 'teardown'>,
+): Promise<{ folder: string; refs: readonly string[] }> {
+  const sources = await sourceRepository(t)
+  const { code, stdout, stderr } = await sources.release()
+  if (code !== 0) throw new Error(`npm run release ended with ${code}:\n${stderr}`)
+  const refs = (await sources.git('tag')).split('\n')
+  const folder = await mkdtemp(join(tmpdir(), 'crosscloud-actions-'))
+  t.teardown(() => rm(folder, { recursive: true, force: true }))
+  const [ref = stdout] = refs
+  await run('git', ['clone', '--quiet', '--branch', ref, `file://${sources.folder}`, folder])
+  return { folder, refs }
 }

@@ -1,0 +1,68 @@
+import { readFile, writeFile } from 'node:fs/promises'
+import { join } from 'node:path'
+import { setTimeout as sleep } from 'node:timers/promises'
+import t, { type Test } from 'tap'
+import { parseDocument } from 'yaml'
+import { startMariadb } from '../ledger/mariadb.ts'
+import { runAction } from '../support/action.ts'
+import { buildRoad, type Road } from '../support/road.ts'
+import { missingProgram } from '../support/server.ts'
+import { NODE_24, noAct } from './act.ts'
+
+// act ends a cancelled job with SIGKILL at once; here the signals are GitHub's own:
+// https://docs.github.com/en/actions/reference/workflows-and-actions/workflow-cancellation
+t.setTimeout(290_000)
+const title = 'a cancelled deployment puts the old container back before GitHub kills it'
+const missing = noAct() || missingProgram('mariadbd')
+const road = missing || (await buildRoad(t))
+if (typeof road === 'string') await t.test(title, { skip: road }, async () => {})
+else await t.test(title, (t) => cancel(t, road))
+
+const INTERRUPTED = 7500
+const TERMINATED = 2500
+
+async function cancel(t: Test, { project, cli, docker }: Road) {
+  const mariadb = await startMariadb(t)
+  await mariadb.query('create database ledger')
+  const file = join(project, 'crosscloud.yml')
+  const settings = parseDocument(await readFile(file, 'utf8'))
+  settings.set('ledger', `mysql://root@127.0.0.1:${mariadb.port}/ledger`)
+  await writeFile(file, settings.toString())
+  const first = await cli('release', '--env', 'test', '--version', '1.0.0')
+  t.equal(first.code, 0, first.stderr)
+  const second = await cli('release', '--env', 'test', '--version', '1.0.1', '--no-deploy')
+  t.equal(second.code, 0, second.stderr)
+  const before = await docker('inspect', '-f', '{{.Id}}', 'webapi-test')
+
+  let began: number | undefined
+  let killed = false
+  const inputs = { release: 'webapi@1.0.1', env: 'test' }
+  const stopped = await runAction(project, 'deploy', inputs, {
+    node: NODE_24,
+    onOutput: (printed, kill) => {
+      if (began !== undefined || !printed.includes('stopped the old webapi-test')) return
+      began = Date.now()
+      kill('SIGINT')
+      const later = new AbortController()
+      t.teardown(() => later.abort())
+      const { signal } = later
+      sleep(INTERRUPTED, undefined, { signal, ref: false })
+        .then(() => kill('SIGTERM'))
+        .then(() => sleep(TERMINATED, undefined, { signal, ref: false }))
+        .then(() => {
+          killed = true
+          kill('SIGKILL')
+        })
+        .catch(() => {})
+    },
+  })
+  t.ok(began, stopped.printed)
+  t.notOk(killed && stopped.code === null, 'it ended by itself')
+  t.equal(stopped.code, 1, stopped.printed)
+  t.match(stopped.printed, '::error title=crosscloud deploy::')
+  t.match(stopped.printed, 'stopped by SIGINT')
+  t.equal(await docker('inspect', '-f', '{{.Id}}', 'webapi-test'), before, 'the old container')
+  t.equal(await docker('inspect', '-f', '{{.State.Running}}', 'webapi-test'), 'true', 'runs')
+  const again = await runAction(project, 'deploy', inputs, { node: NODE_24 })
+  t.equal(again.code, 0, `the lock is free, and the next run goes on: ${again.printed}`)
+}
