@@ -7,7 +7,7 @@ import { exists, findProgram } from './packages.ts'
 
 const COPY_REPO = '/usr/share/maven-debian-helper/copy-repo.sh'
 
-/** What examples/webapi/pom.xml names, as paths of a Maven repository. */
+/** What examples/webapi/pom.xml names, and Debian's Maven itself, as paths of a Maven repository. */
 const pinned = [
   'org/apache/maven/plugins/maven-clean-plugin/3.2.0/maven-clean-plugin-3.2.0',
   'org/apache/maven/plugins/maven-compiler-plugin/3.10.1/maven-compiler-plugin-3.10.1',

@@ -4,7 +4,7 @@ import { fileURLToPath } from 'node:url'
 import t, { type Test } from 'tap'
 import { makeRepository, runGitlab } from '../support/gitlab.ts'
 
-t.setTimeout(120_000)
+t.setTimeout(280_000)
 
 const MAIN = fileURLToPath(new URL('../../dist/cli/main.js', import.meta.url))
 

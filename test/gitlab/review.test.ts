@@ -4,7 +4,7 @@ import { delimiter, join } from 'node:path'
 import t from 'tap'
 import { makeRepository, runGitlab } from '../support/gitlab.ts'
 
-t.setTimeout(120_000)
+t.setTimeout(280_000)
 /** gitlab-ci-local hands values and files from job to job with it. */
 const skip = spawnSync('rsync', ['--version']).error ? 'rsync is not installed' : false
 

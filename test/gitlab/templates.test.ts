@@ -11,7 +11,7 @@ import { makeRepository, runGitlab, template } from '../support/gitlab.ts'
 
 const ROOT = fileURLToPath(new URL('../../', import.meta.url))
 const SCHEMA = join(ROOT, '../shared/contracts/gitlab-ci-schema.json')
-t.setTimeout(240_000)
+t.setTimeout(280_000)
 
 await t.test('generated files are what `npm run generate` writes', async (t) => {
   for (const [path, text] of await renderFaces(ROOT)) {
