@@ -17,6 +17,8 @@ interface Project {
   id: string | undefined
   /** Whether the machine is thrown away after the job. */
   disposable: boolean
+  /** Whether it is kept, which CI itself says; a runner may well live in a container that stays. */
+  shared?: boolean
   checkout: string | undefined
 }
 
@@ -29,8 +31,8 @@ export function defaultLedger(surroundings: Surroundings): string {
   const { variables, folder, stateFolder, container } = surroundings
   const project = projectOf(variables)
   if (!project) return join(folder, '.crosscloud', 'ledger.db')
-  const { host, id, disposable, checkout = folder } = project
-  const kept = variables.CROSSCLOUD_STATE !== undefined || !(disposable || container)
+  const { host, id, disposable, shared = false, checkout = folder } = project
+  const kept = variables.CROSSCLOUD_STATE !== undefined || !(disposable || (container && !shared))
   if (!host || !id || !kept) {
     throw noHome("this job's machine or container is thrown away after the job")
   }
@@ -47,6 +49,7 @@ function projectOf(variables: Surroundings['variables']): Project | undefined {
       host: variables.CI_SERVER_HOST,
       id: variables.CI_PROJECT_ID,
       disposable: variables.CI_DISPOSABLE_ENVIRONMENT === 'true',
+      shared: variables.CI_SHARED_ENVIRONMENT === 'true',
       checkout: variables.CI_PROJECT_DIR,
     }
   }

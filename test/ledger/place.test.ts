@@ -43,6 +43,11 @@ t.test("a job's is in the home of the runner's user, one for each project", asyn
   t.equal(place(jenkins), kept('ci.example.com/team%2Fwebapi.db'))
 })
 
+t.test('a shell runner that itself lives in a container keeps its home', async (t) => {
+  const shell = { ...gitlab, CI_SHARED_ENVIRONMENT: 'true' }
+  t.equal(place(shell, { container: true }), kept('gitlab.example.com/42.db'))
+})
+
 t.test('all branches of a multibranch job of Jenkins have one', async (t) => {
   for (const branch of ['main', 'feature%2Fx']) {
     const job = { ...jenkins, JOB_NAME: `team/webapi/${branch}`, BRANCH_NAME: branch }
@@ -60,6 +65,7 @@ t.test('where nothing is kept, the two lines to write are told', async (t) => {
     ['thrown away', { ...gitlab, CI_DISPOSABLE_ENVIRONMENT: 'true' }, {}],
     ['thrown away', { ...github, RUNNER_ENVIRONMENT: 'github-hosted' }, {}],
     ['thrown away', jenkins, { container: true }],
+    ['thrown away', gitlab, { container: true }],
     ['thrown away', { ...gitlab, CI_PROJECT_ID: undefined }, {}],
     ['in the checkout', gitlab, { stateFolder: '/builds/team/webapi/state' }],
     ['in the checkout', gitlab, { stateFolder: 'state' }],
