@@ -11,7 +11,7 @@ import { temporaryFolder } from '../support/temporary.ts'
 import { writeWar } from '../support/war.ts'
 import { commitProject, noAct, startRunner } from './act.ts'
 
-t.setTimeout(290_000)
+t.setTimeout(590_000)
 
 /** What a commit message, a branch or a person may hold. */
 const REASON = [
@@ -41,9 +41,9 @@ jobs:
       image: \${{ steps.push.outputs.image }}
     steps:
       - uses: actions/checkout@v5
-      - uses: tools/crosscloud/actions/bake-image@v0
+      - uses: platform/crosscloud/actions/bake-image@v0
         with: { war: app.war, base: scratch, webapp: /app, version: 1.0.0 }
-      - uses: tools/crosscloud/actions/push-image@v0
+      - uses: platform/crosscloud/actions/push-image@v0
         id: push
         with:
           env: test
@@ -55,7 +55,7 @@ jobs:
       LEDGER_PASSWORD: \${{ secrets.LEDGER_PASSWORD }}
       DOCKER_AUTH_CONFIG: \${{ secrets.DOCKER_AUTH_CONFIG }}
     steps:
-      - uses: tools/crosscloud/actions/retag-image@v0
+      - uses: platform/crosscloud/actions/retag-image@v0
         with:
           image: \${{ needs.bake.outputs.image }}
           to: \${{ inputs.to }}

@@ -64,7 +64,28 @@ export interface Runner {
   run(project: string, workflow: Workflow): Promise<WorkflowRun>
 }
 
-/** A runner whose jobs run on this machine, one folder each; `uses: tools/crosscloud` is `crosscloud`. */
+/**
+ * act checks the project out by itself, but for a ref it wants GitHub's own action, which cannot be
+ * had here. This one does that much of it.
+ */
+const CHECKOUT_OF_REF = `name: checkout
+inputs: { ref: { required: true } }
+runs:
+  using: composite
+  steps:
+    - run: git init --quiet && git fetch --quiet "$CHECKOUT_SOURCE" "$REF" && git checkout --quiet FETCH_HEAD
+      shell: bash
+      env: { REF: '\${{ inputs.ref }}' }
+`
+
+async function makeCheckout(home: string): Promise<string> {
+  const folder = join(home, 'checkout')
+  await mkdir(folder)
+  await writeFile(join(folder, 'action.yml'), CHECKOUT_OF_REF)
+  return folder
+}
+
+/** A runner whose jobs run on this machine, one folder each; `uses: platform/crosscloud` is `crosscloud`. */
 export async function startRunner(
   t: Pick<Test, 'teardown'>,
   crosscloud: { folder: string; refs: readonly string[] },
@@ -72,7 +93,8 @@ export async function startRunner(
   const home = await mkdtemp(join(tmpdir(), 'act-'))
   t.teardown(() => rm(home, { recursive: true, force: true }))
   await writeFile(join(home, '.actrc'), '')
-  const local = crosscloud.refs.map((ref) => `tools/crosscloud@${ref}=${crosscloud.folder}`)
+  const local = crosscloud.refs.map((ref) => `platform/crosscloud@${ref}=${crosscloud.folder}`)
+  local.push(`actions/checkout@v5=${await makeCheckout(home)}`)
   return {
     home,
     async run(project, { event, text, actor = 'dev-zhang', secrets = {}, inputs = {}, env = {} }) {
@@ -87,7 +109,7 @@ export async function startRunner(
         ...['--actor', actor, '--no-cache-server'],
         ...each('--secret', secrets),
         ...each('--input', inputs),
-        ...each('--env', env),
+        ...each('--env', { CHECKOUT_SOURCE: project, ...env }),
       ]
       const ended = await execa(ACT, args, {
         cwd: project,

@@ -11,7 +11,7 @@ import { NODE_24, noAct } from './act.ts'
 
 // act ends a cancelled job with SIGKILL at once; here the signals are GitHub's own:
 // https://docs.github.com/en/actions/reference/workflows-and-actions/workflow-cancellation
-t.setTimeout(290_000)
+t.setTimeout(590_000)
 const title = 'a cancelled deployment puts the old container back before GitHub kills it'
 const missing = noAct() || missingProgram('mariadbd')
 const road = missing || (await buildRoad(t))

@@ -10,7 +10,7 @@ import { missingProgram } from '../support/server.ts'
 import { temporaryFolder } from '../support/temporary.ts'
 import { createRunner, type JobRun, type RunnerOptions } from './gitlab-runner.ts'
 
-t.setTimeout(290_000)
+t.setTimeout(590_000)
 
 const ROOT = fileURLToPath(new URL('../../', import.meta.url))
 const MAIN = join(ROOT, 'dist/cli/main.js')

@@ -12,7 +12,7 @@ const ROOT = fileURLToPath(new URL('../../', import.meta.url))
 const MAIN = join(ROOT, 'dist/cli/main.js')
 const IMAGE = 'registry.example.com/ci/crosscloud-runner:0.1.0'
 
-t.setTimeout(290_000)
+t.setTimeout(590_000)
 const missing = await noJenkins()
 const road = missing || (await buildRoad(t))
 const title = 'the Jenkinsfiles of the documents, as they stand, from a push to production'

@@ -7,7 +7,7 @@ import { temporaryFolder } from '../support/temporary.ts'
 import { type Build, noJenkins, type Result, runBuilds } from './jenkins.ts'
 
 const MAIN = fileURLToPath(new URL('../../dist/cli/main.js', import.meta.url))
-t.setTimeout(280_000)
+t.setTimeout(590_000)
 
 const NASTY = `a'b "c" \${HOME} $HOME $$ \\ ; touch pwned; $(touch pwned2) \`touch pwned3\` & | > x\nü 中 %s =`
 const groovyText = (text: string) =>

@@ -13,7 +13,7 @@ import { freePort } from '../support/ports.ts'
 import { missingProgram } from '../support/server.ts'
 import { startQueueRedis } from '../support/webhook-server.ts'
 
-t.setTimeout(290_000)
+t.setTimeout(590_000)
 const ROOT = join(import.meta.dirname, '../..')
 /** Nobody answers there: whatever asks a registry fails. */
 const NO_REGISTRY = { npm_config_registry: 'http://127.0.0.1:9/', npm_config_fetch_retries: '0' }
