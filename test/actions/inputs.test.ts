@@ -67,7 +67,8 @@ await t.test('yes and no are read as people and other languages write them', asy
 })
 
 await t.test('an annotation has the fact; the log of Maven stays in the log', async (t) => {
-  const folder = t.testdir({ 'crosscloud.yml': SETTINGS })
+  const ledger = 'ledger: mysql://crosscloud@db.example.com/crosscloud\n'
+  const folder = t.testdir({ 'crosscloud.yml': `${ledger}${SETTINGS}` })
   const lines = Array.from({ length: 30 }, (_, index) => `\\033[31m[ERROR] line ${index}\\033[0m`)
   const script = `#!/bin/sh\n${lines.map((line) => `printf '${line}\\n'`).join('\n')}\nexit 1\n`
   await writeFile(join(folder, 'mvnw'), script, { mode: 0o755 })

@@ -12,14 +12,13 @@ import { NODE_24, noAct } from './act.ts'
 // act ends a cancelled job with SIGKILL at once; here the signals are GitHub's own:
 // https://docs.github.com/en/actions/reference/workflows-and-actions/workflow-cancellation
 t.setTimeout(590_000)
+/** milliseconds from SIGINT to SIGTERM, and from there to SIGKILL */
+const [INTERRUPTED, TERMINATED] = [7500, 2500]
 const title = 'a cancelled deployment puts the old container back before GitHub kills it'
 const missing = noAct() || missingProgram('mariadbd')
 const road = missing || (await buildRoad(t))
 if (typeof road === 'string') await t.test(title, { skip: road }, async () => {})
 else await t.test(title, (t) => cancel(t, road))
-
-const INTERRUPTED = 7500
-const TERMINATED = 2500
 
 async function cancel(t: Test, { project, cli, docker }: Road) {
   const mariadb = await startMariadb(t)
@@ -56,13 +55,13 @@ async function cancel(t: Test, { project, cli, docker }: Road) {
         .catch(() => {})
     },
   })
-  t.ok(began, stopped.printed)
+  t.ok(began, 'it was stopped', { printed: stopped.printed })
   t.notOk(killed && stopped.code === null, 'it ended by itself')
-  t.equal(stopped.code, 1, stopped.printed)
+  t.equal(stopped.code, 1, 'it failed', { printed: stopped.printed })
   t.match(stopped.printed, '::error title=crosscloud deploy::')
   t.match(stopped.printed, 'stopped by SIGINT')
   t.equal(await docker('inspect', '-f', '{{.Id}}', 'webapi-test'), before, 'the old container')
   t.equal(await docker('inspect', '-f', '{{.State.Running}}', 'webapi-test'), 'true', 'runs')
   const again = await runAction(project, 'deploy', inputs, { node: NODE_24 })
-  t.equal(again.code, 0, `the lock is free, and the next run goes on: ${again.printed}`)
+  t.equal(again.code, 0, 'the lock is free, and the next run goes on', { printed: again.printed })
 }

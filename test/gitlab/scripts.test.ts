@@ -171,3 +171,17 @@ await t.test('a job that writes no outputs promises no dotenv report', async (t)
     }
   }
 })
+
+await t.test('every job that changes an environment waits while somebody else does', async (t) => {
+  let found = 0
+  for (const name of names) {
+    for (const [job, { script, variables = {} }] of await jobsOf(name, {})) {
+      const lines = script.join('\n')
+      if (!/^crosscloud (?:deploy|promote|rollback|release|hosts (?:stop|rm))\b/m.test(lines))
+        continue
+      t.ok('CROSSCLOUD_LOCK_WAIT' in variables, `${name}: ${job}`)
+      found++
+    }
+  }
+  t.ok(found > 8, `${found} jobs`)
+})
