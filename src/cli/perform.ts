@@ -5,7 +5,7 @@ import { createLog, type Log, type LogFormat } from '../core/log.ts'
 import type { Secrets } from '../core/secrets.ts'
 import type { Answer, Perform, Reported } from './command.ts'
 import { junitXml } from './junit.ts'
-import { inSurfaceWords, tellFailure, wordFor } from './output.ts'
+import { errorJson, inSurfaceWords, tellFailure, wordFor } from './output.ts'
 import type { Surroundings } from './program.ts'
 import { dotenvLines, freshReport } from './reports.ts'
 
@@ -51,7 +51,7 @@ export function createPerform(
         await dotenv?.write(dotenvLines(reported.outputs, outputs))
       }
       if (options.log === 'json' && !options.json) log.info(answer.text)
-      else streams.stdout(secrets.mask(`${options.json ? jsonOf(answer) : text}\n`))
+      else streams.stdout(secrets.mask(`${options.json ? jsonOf(answer, failure) : text}\n`))
       if (!failure) return
       tellFailure(failure, options.log, { write: streams.stderr, mask: secrets.mask })
       endWith(failure.exitCode)
@@ -83,8 +83,10 @@ function titleOf(command: Command): string {
   return [group, command.name()].filter(Boolean).join(' ')
 }
 
-function jsonOf({ json }: Answer): string {
-  return JSON.stringify(json, null, 2)
+/** What was found, and why it counts as a failure. */
+function jsonOf({ json }: Answer, failure: StepError | undefined): string {
+  const whole = failure && !Array.isArray(json) ? { ...json, ...errorJson(failure) } : json
+  return JSON.stringify(whole, null, 2)
 }
 
 function makeLog(

@@ -184,6 +184,7 @@ t.test('lint', async (t) => {
       'staging /webapi/stale unused',
     ],
   )
+  t.match(JSON.parse(found.stdout).error.message, 'the config has', 'and why it failed')
   t.match(await config('lint test'), { code: 0, stdout: /0 errors, 0 warnings in 1 environment/ })
   await config('unset --env test /webapi/greeting')
   t.match(await config('lint test'), {
