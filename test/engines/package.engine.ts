@@ -66,10 +66,13 @@ for (const { name, program, skip } of runtimes) {
         stringify({
           listen: { host: '127.0.0.1', port },
           queue: { redis: redis.url },
-          github: { secrets: ['a-secret-of-the-test-1'], repositories: ['team/*'] },
+          github: { secrets: ['a-secret-of-the-test-1'], projects: ['team/*'] },
         }),
       )
-      const server = spawn(program, [main, 'serve'], { cwd, env: { PATH: process.env.PATH } })
+      const server = spawn(program, [main, 'serve'], {
+        cwd,
+        env: { PATH: process.env.PATH },
+      })
       t.teardown(() => server.kill('SIGKILL'))
       const listening = `listening on http://127.0.0.1:${port}`
       await new Promise<void>((resolve, reject) => {
@@ -77,6 +80,9 @@ for (const { name, program, skip } of runtimes) {
         server.stdout.setEncoding('utf8').on('data', (chunk: string) => {
           said += chunk
           if (said.includes(listening)) resolve()
+        })
+        server.stderr.on('data', (chunk: Buffer) => {
+          said += chunk
         })
         server.once('exit', () => reject(new Error(`it ended: ${said}`)))
       })
@@ -104,7 +110,7 @@ async function makeProject(t: Test, test: object): Promise<string> {
   if ('config' in test) {
     const settings = {
       app: 'webapi',
-      image: { templates: 'deploy' },
+      image: { base: 'scratch', webapp: '/app', templates: 'deploy' },
       environments: { test: { image: 'registry.example.com/team/webapi', ...test } },
     }
     await writeFile(join(project, 'crosscloud.yml'), stringify(settings))
