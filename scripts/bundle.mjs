@@ -2,6 +2,7 @@
 // runner takes an action from git and installs nothing, so all that a step needs is in there, save
 // SQLite: it is a native module, and a step that asks for it says what to do.
 import { cp, readFile, writeFile } from 'node:fs/promises'
+import { isBuiltin } from 'node:module'
 import { dirname, join } from 'node:path'
 import { build } from 'esbuild'
 
@@ -29,20 +30,48 @@ const protocolBesideBundle = {
   },
 }
 
-/** Bundles one program with all that it needs, save native modules, and etcd's protocol above it. */
-async function bundle(root, options) {
-  await build({
+/**
+ * What is not in the bundle is absent for good: Node would look for it in every folder above the
+ * program, and run what somebody put there. Libraries ask for such modules in case they are there.
+ */
+const absentOutside = (native) => ({
+  name: 'absent-outside',
+  setup({ onResolve, onLoad, resolve }) {
+    onResolve({ filter: /^[^./]|\.node$/ }, async ({ path, pluginData, ...rest }) => {
+      if (pluginData === 'asked' || isBuiltin(path)) return undefined
+      if (native.includes(path)) return { path, external: true }
+      const absent = { path, namespace: 'absent' }
+      if (path === 'cpu-features' || path.endsWith('.node')) return absent
+      const found = await resolve(path, { ...rest, pluginData: 'asked' })
+      return found.errors.length > 0 ? absent : found
+    })
+    onLoad({ filter: /.*/, namespace: 'absent' }, ({ path }) => ({
+      contents: `throw Object.assign(new Error(${JSON.stringify(`Cannot find package '${path}'`)}), {
+        code: 'ERR_MODULE_NOT_FOUND',
+      })`,
+    }))
+  },
+})
+
+/** Bundles one program with all that it needs, and etcd's protocol beside it. */
+async function bundle(root, { native = [], ...options }) {
+  const { metafile } = await build({
     bundle: true,
     platform: 'node',
     format: 'cjs',
     target: 'node20',
     minify: true,
     keepNames: true,
-    external: ['*.node', 'cpu-features', 'libsql'],
     logLevel: 'error',
+    metafile: true,
     ...options,
-    plugins: [englishOnly(root), protocolBesideBundle],
+    plugins: [absentOutside(native), englishOnly(root), protocolBesideBundle],
   })
+  const imports = Object.values(metafile.outputs).flatMap((output) => output.imports)
+  const outside = imports.filter(({ path }) => !isBuiltin(path) && !native.includes(path))
+  if (outside.length > 0) {
+    throw new Error(`the bundle would load ${outside.map(({ path }) => path).join(', ')}`)
+  }
   const protocol = join(dirname(options.outfile), 'proto')
   await cp(join(root, 'node_modules', 'etcd3', 'proto'), protocol, { recursive: true })
 }
@@ -52,6 +81,7 @@ export async function bundleProgram(root, outfile) {
   await bundle(root, {
     entryPoints: [join(root, 'src', 'cli', 'main.ts')],
     outfile,
+    native: ['libsql'],
     define: { 'import.meta.url': 'programUrl' },
     banner: {
       js: `#!/usr/bin/env node

@@ -86,6 +86,8 @@ async function pack(folder: string): Promise<Buffer> {
     const content = await readFile(path)
     const mode = path.endsWith('main.cjs') ? 0o755 : 0o644
     const name = path.slice(dirname(folder).length + 1)
+    // start.sh reads plain headers only.
+    if (Buffer.byteLength(name) > 100) throw new Error(`${name} is too long for a plain tar header`)
     blocks.push(tarHeader({ path: name, type: 'file', mode, size: content.length }))
     blocks.push(content, padding(content.length))
   }

@@ -50,7 +50,7 @@ interface Job {
 async function makeMachine(t: Test, shell: (typeof shells)[number]) {
   const folder = t.testdir({ checkout: { '.git': {} }, home: {}, tmp: {}, bin: {} })
   const checkout = join(folder, 'checkout')
-  const run = async ({
+  const start = ({
     command = '',
     line = 'crosscloud one "two  three" || exit $?',
     ...job
@@ -63,8 +63,9 @@ async function makeMachine(t: Test, shell: (typeof shells)[number]) {
       line,
     ].join('\n')
     const [program = '', ...args] = shell.command(script)
-    const child = spawn(findProgram(program) ?? program, args, {
+    return spawn(findProgram(program) ?? program, args, {
       cwd: checkout,
+      detached: true,
       env: {
         PATH: `${dirname(process.execPath)}:/usr/bin:/bin`,
         HOME: join(folder, 'home'),
@@ -72,6 +73,9 @@ async function makeMachine(t: Test, shell: (typeof shells)[number]) {
         ...job.variables,
       },
     })
+  }
+  const run = async (job: Job) => {
+    const child = start(job)
     const [stdout, stderr, [code]] = await Promise.all([
       text(child.stdout),
       text(child.stderr),
@@ -86,13 +90,13 @@ async function makeMachine(t: Test, shell: (typeof shells)[number]) {
     await chmod(file, 0o755)
     return file
   }
-  return { folder, checkout, run, addProgram }
+  return { folder, checkout, run, start, addProgram }
 }
 
 /** A package whose program tells where it is, what it was given, and ends with this code. */
-function makePackage(code = 0) {
+function makePackage(code = 0, ends = `process.exit(${code})`) {
   const program = Buffer.from(
-    `console.log('packed', process.argv.length - 2, process.cwd(), __filename)\nprocess.exit(${code})\n`,
+    `console.log('packed', process.argv.length - 2, process.cwd(), __filename)\n${ends}\n`,
   )
   const path = 'package/dist/cli/main.cjs'
   const header = tarHeader({ path, type: 'file', mode: 0o755, size: program.length })
@@ -122,6 +126,17 @@ for (const shell of shells) {
       const PATH = `${join(folder, 'bin')}:${process.env.PATH}`
       const done = await run({ command: `${given} * $(touch\${IFS}x) a`, variables: { PATH } })
       t.match(done, { code: 75, stdout: 'given 5' }, 'and its exit code is the job’s')
+      await addProgram('checkout/bin/given', 'committed')
+      const [inside, bin] = [join(folder, 'checkout/bin'), join(folder, 'bin')]
+      const named = await run({
+        command: 'given',
+        variables: { PATH: `${inside}:bin:${bin}:${process.env.PATH}` },
+      })
+      t.match(named, { code: 75, stdout: 'given 2' }, 'a name is not looked up in the checkout')
+      t.match(await run({ command: 'no-such-program' }), {
+        code: 127,
+        stderr: /is not on the PATH/,
+      })
     })
 
     await t.test('then the one on the PATH, never one of the checkout', async (t) => {
@@ -133,14 +148,33 @@ for (const shell of shells) {
       const none = await run({ variables: { PATH: `${inside}:${rest}` } })
       t.equal(none.code, 2)
       t.match(none.stderr, 'error: this job has no crosscloud')
-      t.match(none.stderr, /→ .*docs\/install\.md/)
+      t.match(none.stderr, /→ [\s\S]*docs\/install\.md/)
       await addProgram('bin/crosscloud', 'found', 75)
       const PATH = `${inside}:${join(folder, 'bin')}:${rest}`
       t.match(await run({ variables: { PATH } }), { code: 75, stdout: 'found 2' })
       const below = 'mkdir -p deep/er; cd deep/er; crosscloud'
       t.match(await run({ line: below, variables: { PATH } }), { stdout: 'found 0' })
+      await mkdir(join(checkout, 'deep/er/.git'))
+      const CI_PROJECT_DIR = checkout
+      t.match(await run({ line: below, variables: { PATH, CI_PROJECT_DIR } }), {
+        stdout: 'found 0',
+      })
       const variables = { PATH, CROSSCLOUD_COMMAND: 'false', CROSSCLOUD_PACKAGE: '/x' }
       t.match(await run({ variables }), { stdout: 'found 2' }, 'variables choose nothing')
+    })
+
+    await t.test('node comes from outside the checkout, too', async (t) => {
+      const { run, addProgram, folder, checkout } = await makeMachine(t, shell)
+      await addProgram('checkout/bin/node', 'committed')
+      const installed = await addProgram('bin/crosscloud', 'found')
+      await writeFile(installed, "#!/usr/bin/env node\nconsole.log('a program of npm')\n")
+      const PATH = `${checkout}/bin:${join(folder, 'bin')}:${process.env.PATH}`
+      t.match(await run({ variables: { PATH } }), { code: 0, stdout: 'a program of npm' })
+      const { bytes, sha512 } = makePackage()
+      const file = join(folder, 'crosscloud.tgz')
+      await writeFile(file, bytes)
+      const inside = { PATH: `${checkout}/bin:${process.env.PATH}` }
+      t.match(await run({ package: file, sha512, variables: inside }), { stdout: /^packed 2 / })
     })
 
     await t.test('then the package, compared and unpacked outside the checkout', async (t) => {
@@ -164,6 +198,27 @@ for (const shell of shells) {
       t.match(wrong.stderr, `its SHA-512 is ${sha512}`)
       t.equal((await run({ package: 'crosscloud.tgz', sha512 })).code, 2, 'no relative path')
       t.equal((await run({ package: '/absent.tgz', sha512 })).code, 2)
+      const TMPDIR = join(folder, 'absent')
+      const nowhere = await run({ package: file, sha512, variables: { TMPDIR } })
+      t.equal(nowhere.code, 1)
+      t.match(nowhere.stderr, `error: crosscloud cannot be unpacked in ${TMPDIR}: ENOENT`)
+      await mkdir(join(checkout, 'tmp'))
+      const within = { TMPDIR: join(checkout, 'tmp') }
+      const elsewhere = await run({ package: file, sha512, variables: within })
+      t.match(elsewhere.stdout, / \/tmp\/crosscloud-job\./)
+    })
+
+    await t.test('a cancelled job leaves nothing behind', async (t) => {
+      const { folder, start } = await makeMachine(t, shell)
+      const { bytes, sha512 } = makePackage(0, 'setTimeout(() => {}, 60_000)')
+      const file = join(folder, 'crosscloud.tgz')
+      await writeFile(file, bytes)
+      const job = start({ package: file, sha512 })
+      const ended = once(job, 'exit')
+      await once(job.stdout, 'data')
+      process.kill(-(job.pid ?? 0), 'SIGTERM')
+      await ended
+      t.strictSame(await readdir(join(folder, 'tmp')), [])
     })
 
     await t.test('an address is asked once; what was kept is compared each time', async (t) => {
@@ -190,7 +245,7 @@ for (const shell of shells) {
       t.equal(stranger.code, 1)
       t.notOk(requests[2]?.headers['job-token'], 'the token goes to its own GitLab only')
       const absent = await run({ ...job, package: `${url}/absent.tgz`, sha512: '1'.repeat(128) })
-      t.equal(absent.code, 75, 'it may be there later')
+      t.equal(absent.code, 2, 'trying again would not help')
       t.match(absent.stderr, 'HTTP 404')
     })
 
