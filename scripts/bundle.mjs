@@ -41,7 +41,7 @@ const absentOutside = (native) => ({
       if (pluginData === 'asked' || isBuiltin(path)) return undefined
       if (native.includes(path)) return { path, external: true }
       const absent = { path, namespace: 'absent' }
-      if (path === 'cpu-features' || path.endsWith('.node')) return absent
+      if (['cpu-features', 'libsql'].includes(path) || path.endsWith('.node')) return absent
       const found = await resolve(path, { ...rest, pluginData: 'asked' })
       return found.errors.length > 0 ? absent : found
     })
