@@ -68,13 +68,14 @@ async function openReports(
   { outputs }: Reported,
   cwd: string,
 ) {
-  const fresh = (name: string | undefined) =>
-    name === undefined ? undefined : freshReport(cwd, name)
-  const files = { dotenv: await fresh(dotenv), junit: await fresh(junit) }
-  if (!files.dotenv || outputs) return files
-  throw new StepError('INPUT_INVALID', `${titleOf(command)} has no outputs for --dotenv`, {
-    hint: 'Use --json, which prints what the command found.',
-  })
+  if (dotenv !== undefined && !outputs) {
+    throw new StepError('INPUT_INVALID', `${titleOf(command)} has no outputs for --dotenv`, {
+      hint: 'Use --json, which prints what the command found.',
+    })
+  }
+  const fresh = (flag: string, name: string | undefined) =>
+    name === undefined ? undefined : freshReport(cwd, flag, name)
+  return { dotenv: await fresh('--dotenv', dotenv), junit: await fresh('--junit', junit) }
 }
 
 /** `verify-md5`, `config lint` */
