@@ -32,20 +32,20 @@ export function createPerform(
     const log = makeLog(options, surroundings, secrets.mask)
     const settingsFile = options.settings
     const context = createContext({ cwd, settingsFile, variables, log, secrets, signal })
-    const report = async (facts: readonly string[], failure: StepError | undefined) => {
+    const report = async (text: string, failure: StepError | undefined) => {
       const { environment = command.opts().env } = reported
       const title = [titleOf(command), environment].filter(Boolean).join(' ')
-      const findings = { title, test: command.description(), facts, failure }
-      await junit?.write(secrets.mask(junitXml(findings)))
+      const findings = { title, test: command.description(), text, failure }
+      await junit?.write(junitXml(findings, secrets.mask))
     }
     try {
       const answer = await work(context).catch(async (error: unknown) => {
-        await report([], inSurfaceWords(toStepError(error), word))
+        await report('', inSurfaceWords(toStepError(error), word))
         throw error
       })
       const text = word(answer.text)
       const failure = answer.failure && inSurfaceWords(answer.failure, word)
-      await report(text.split('\n'), failure)
+      await report(text, failure)
       if (reported.outputs) {
         const outputs = answer.json as Record<string, unknown>
         await dotenv?.write(dotenvLines(reported.outputs, outputs))
