@@ -102,7 +102,9 @@ function unlessMissing(error: unknown): undefined {
  * The outputs that a step declares, as `CROSSCLOUD_…` lines of a dotenv report; the next step reads
  * them as inputs. Lists are for `--json`: GitLab allows 5 KB in all.
  */
-export function dotenvLines(schema: z.ZodObject, outputs: Record<string, unknown>): string {
+export function dotenvLines(schema: z.ZodObject | undefined, answer: object): string {
+  if (!schema) return ''
+  const outputs = answer as Record<string, unknown>
   const lines = fieldsOf(schema, 'output').flatMap((field) => {
     const [name, value] = [dotenvName(field), outputs[field.name]]
     if (name === undefined || value === undefined) return []

@@ -18,7 +18,7 @@ async function reportOf(cwd: string, secrets: Secrets, answer: Answer): Promise<
   const { signal } = new AbortController()
   const person = { confirm: undefined, readInput: async () => '' }
   const surroundings = { argv: [], cwd, variables: { HOME: cwd }, signal, terminal: false, person }
-  const perform = createPerform({ ...surroundings, streams }, secrets, () => {})
+  const perform = createPerform({ ...surroundings, streams }, secrets, { with() {}, beside() {} })
   const command = new Command('look').description('Look.').option('--junit <file>')
   command.setOptionValue('junit', 'out.xml')
   await perform(command, async () => answer)

@@ -1,6 +1,7 @@
 import { mkdir, readFile, stat, symlink, writeFile } from 'node:fs/promises'
 import { join, relative } from 'node:path'
 import t from 'tap'
+import { answerText } from '../../src/cli/output.ts'
 import { run } from '../../src/core/process.ts'
 import { dotenvName, fieldsOf } from '../../src/steps/fields.ts'
 import { loadSteps } from '../../src/steps/index.ts'
@@ -103,6 +104,31 @@ t.test('a report goes through no linked folder that leads out of the working fol
   }
   t.match(await readFile(join(cwd, 'real/junit.xml'), 'utf8'), '<testsuite')
   t.match(await readFile(kept, 'utf8'), '<testsuite', 'an absolute path is the word of the caller')
+})
+
+t.test('a report that cannot be written hides neither a success nor a failure', async (t) => {
+  const { cwd } = await project(t)
+  const args = ['render-config', '--env', 'test', '--check', '--junit', 'none/x.xml']
+  const done = await runHere([...args, '--dotenv', 'none/x.env'], { cwd })
+  t.equal(done.code, 1)
+  t.match(done.stdout, 'test', 'the answer is told')
+  t.match(
+    done.stderr,
+    /^error: render-config was done; its outputs could not be handed on: writing none\/x.xml: .*none\/x.env/,
+  )
+  const json = await runHere([...args, '--json'], { cwd })
+  t.match(JSON.parse(json.stdout), { environment: 'test', error: { message: /was done/ } })
+  const failed = await runHere([...args, '--env', 'nowhere'], { cwd })
+  t.equal(failed.code, 2)
+  t.match(failed.stderr, /^error: .*nowhere(?:.|\n)*\nwarning: writing none\/x.xml: /)
+})
+
+t.test('what others wrote commands no runner from an answer', (t) => {
+  const text = 'x\n::add-mask::abc\n\x1b[0Ksection_end:1:a\r\x1b[0K\ty'
+  t.equal(answerText(text, {}), 'x\n::add-mask::abc\nsection_end:1:a\ty')
+  const github = answerText(text, { GITHUB_ACTIONS: 'true' })
+  t.equal(github, 'x\n: :add-mask::abc\nsection_end:1:a\ty')
+  t.end()
 })
 
 t.test('a command without declared outputs refuses --dotenv', async (t) => {
