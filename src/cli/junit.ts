@@ -1,4 +1,5 @@
 import type { StepError } from '../core/errors.ts'
+import { inSurfaceWords } from './output.ts'
 
 /** What a command found, for the test report of a merge request. */
 export interface Findings {
@@ -7,7 +8,7 @@ export interface Findings {
   /** What the command looks at, in a sentence. */
   test: string
   /** What the command tells. */
-  facts: readonly string[]
+  text: string
   failure: StepError | undefined
 }
 
@@ -15,20 +16,24 @@ export interface Findings {
  * A JUnit report: a test case for each thing that is wrong, or one that passed. GitLab compares runs
  * by suite, class and name, so none of these has anything in it that is another one each time:
  * https://docs.gitlab.com/ci/testing/unit_test_reports/
+ * Texts are masked before XML escapes them: afterwards a secret may look different.
  */
-export function junitXml({ title, test, facts, failure }: Findings): string {
+export function junitXml(findings: Findings, mask: (text: string) => string): string {
+  const { test } = findings
+  const [title, facts] = [mask(findings.title), mask(findings.text)]
+  const failure = findings.failure && inSurfaceWords(findings.failure, mask)
   const wrong = failure?.message.split('\n').filter((line) => line.trim()) ?? []
   const names = distinct(wrong.map((line) => stable(line.trim())))
   const cases = failure
     ? wrong.map((line, index) => {
-        const text = [line.trim(), ...facts, failure.hint].filter(Boolean).join('\n')
+        const text = [line.trim(), facts, failure.hint].filter(Boolean).join('\n')
         return testcase(
           title,
           names[index] ?? test,
           `<failure message="${escapeXml(line)}">${escapeXml(text)}</failure>`,
         )
       })
-    : [testcase(title, test, `<system-out>${escapeXml(facts.join('\n'))}</system-out>`)]
+    : [testcase(title, test, `<system-out>${escapeXml(facts)}</system-out>`)]
   return [
     '<?xml version="1.0" encoding="UTF-8"?>',
     `<testsuite name="${escapeXml(title)}" tests="${cases.length}" failures="${wrong.length}">`,

@@ -1,5 +1,11 @@
 import { StepError } from '../core/errors.ts'
-import { createLog, type LogFormat, type LogOptions } from '../core/log.ts'
+import {
+  createLog,
+  type LogFormat,
+  type LogOptions,
+  withoutCommands,
+  withoutControls,
+} from '../core/log.ts'
 import { gitlabWording, inWords, jenkinsWording } from '../steps/wording.ts'
 
 /** What a surface prints to: the two streams of a process, or a test's. */
@@ -32,6 +38,15 @@ function errorText({ message, hint }: StepError): string {
   return `error: ${message}\n${hint ? `  → ${hint}\n` : ''}`
 }
 
+/**
+ * An answer for people: what others wrote in it commands neither a terminal nor a runner, as in the
+ * log.
+ */
+export function answerText(text: string, variables: Variables): string {
+  const plain = withoutControls(text)
+  return variables.GITHUB_ACTIONS === 'true' ? withoutCommands(plain) : plain
+}
+
 /** For people in words; where the log is JSON, as one more record of it. */
 export function tellFailure(
   failure: StepError,
@@ -41,6 +56,15 @@ export function tellFailure(
   const { message, hint } = failure
   if (format !== 'json') write(mask(errorText(failure)))
   else createLog({ format, write, mask }).error(hint ? `${message}\n${hint}` : message)
+}
+
+/** Something beside a failure that went wrong, too. */
+export function tellBeside(
+  text: string,
+  format: LogFormat | undefined,
+  { write, mask }: Pick<LogOptions, 'write' | 'mask'>,
+): void {
+  createLog({ format: format === 'json' ? 'json' : 'plain', write, mask }).warn(text)
 }
 
 export function errorJson({ code, message, hint, retryable }: StepError): object {

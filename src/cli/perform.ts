@@ -5,7 +5,7 @@ import { createLog, type Log, type LogFormat } from '../core/log.ts'
 import type { Secrets } from '../core/secrets.ts'
 import type { Answer, Perform, Reported } from './command.ts'
 import { junitXml } from './junit.ts'
-import { errorJson, inSurfaceWords, tellFailure, wordFor } from './output.ts'
+import { answerText, errorJson, inSurfaceWords, tellFailure, wordFor } from './output.ts'
 import type { Surroundings } from './program.ts'
 import { dotenvLines, freshReport } from './reports.ts'
 
@@ -18,12 +18,15 @@ interface GlobalOptions {
   junit?: string
 }
 
+/** What is left to do when a command has ended. */
+export interface Ends {
+  with(exitCode: number): void
+  /** Told after the failure itself. */
+  beside(faults: readonly StepError[]): void
+}
+
 /** How every command runs: with a context of its own, its answer printed and reported as asked. */
-export function createPerform(
-  surroundings: Surroundings,
-  secrets: Secrets,
-  endWith: (exitCode: number) => void,
-): Perform {
+export function createPerform(surroundings: Surroundings, secrets: Secrets, ends: Ends): Perform {
   const { cwd, variables, signal, streams } = surroundings
   const word = wordFor(variables)
   return async (command, work, reported = {}) => {
@@ -32,33 +35,56 @@ export function createPerform(
     const log = makeLog(options, surroundings, secrets.mask)
     const settingsFile = options.settings
     const context = createContext({ cwd, settingsFile, variables, log, secrets, signal })
-    const report = async (facts: readonly string[], failure: StepError | undefined) => {
+    const writeJunit = async (text: string, failure: StepError | undefined) => {
       const { environment = command.opts().env } = reported
       const title = [titleOf(command), environment].filter(Boolean).join(' ')
-      const findings = { title, test: command.description(), facts, failure }
-      await junit?.write(secrets.mask(junitXml(findings)))
+      const findings = { title, test: command.description(), text, failure }
+      await junit?.write(junitXml(findings, secrets.mask))
     }
     try {
       const answer = await work(context).catch(async (error: unknown) => {
-        await report([], inSurfaceWords(toStepError(error), word))
+        const failure = inSurfaceWords(toStepError(error), word)
+        ends.beside(await faultsOf([() => writeJunit('', failure)]))
         throw error
       })
       const text = word(answer.text)
-      const failure = answer.failure && inSurfaceWords(answer.failure, word)
-      await report(text.split('\n'), failure)
-      if (reported.outputs) {
-        const outputs = answer.json as Record<string, unknown>
-        await dotenv?.write(dotenvLines(reported.outputs, outputs))
-      }
+      const found = answer.failure && inSurfaceWords(answer.failure, word)
+      const faults = await faultsOf([
+        () => writeJunit(text, found),
+        async () => dotenv?.write(dotenvLines(reported.outputs, answer.json)),
+      ])
+      if (found) ends.beside(faults)
+      const failure = found ?? notHandedOn(titleOf(command), faults)
       if (options.log === 'json' && !options.json) log.info(answer.text)
-      else streams.stdout(secrets.mask(`${options.json ? jsonOf(answer, failure) : text}\n`))
+      else {
+        const told = options.json ? jsonOf(answer, failure) : answerText(text, variables)
+        streams.stdout(secrets.mask(`${told}\n`))
+      }
       if (!failure) return
       tellFailure(failure, options.log, { write: streams.stderr, mask: secrets.mask })
-      endWith(failure.exitCode)
+      ends.with(failure.exitCode)
     } finally {
       await context.close()
     }
   }
+}
+
+/** Each is tried, whatever becomes of the others. */
+async function faultsOf(writes: readonly (() => Promise<unknown>)[]): Promise<StepError[]> {
+  const faults: StepError[] = []
+  for (const write of writes) {
+    await write().catch((error: unknown) => faults.push(toStepError(error)))
+  }
+  return faults
+}
+
+/** A deed that was done stays done, whatever becomes of its reports. */
+function notHandedOn(title: string, faults: readonly StepError[]): StepError | undefined {
+  const [first] = faults
+  if (!first) return undefined
+  const why = faults.map(({ message }) => message).join('; ')
+  const message = `${title} was done; its outputs could not be handed on: ${why}`
+  return new StepError(first.code, message, { hint: first.hint, retryable: false, cause: first })
 }
 
 /** What was at their paths is gone from here on, whatever becomes of the command. */
@@ -68,13 +94,14 @@ async function openReports(
   { outputs }: Reported,
   cwd: string,
 ) {
-  const fresh = (name: string | undefined) =>
-    name === undefined ? undefined : freshReport(cwd, name)
-  const files = { dotenv: await fresh(dotenv), junit: await fresh(junit) }
-  if (!files.dotenv || outputs) return files
-  throw new StepError('INPUT_INVALID', `${titleOf(command)} has no outputs for --dotenv`, {
-    hint: 'Use --json, which prints what the command found.',
-  })
+  if (dotenv !== undefined && !outputs) {
+    throw new StepError('INPUT_INVALID', `${titleOf(command)} has no outputs for --dotenv`, {
+      hint: 'Use --json, which prints what the command found.',
+    })
+  }
+  const fresh = (flag: string, name: string | undefined) =>
+    name === undefined ? undefined : freshReport(cwd, flag, name)
+  return { dotenv: await fresh('--dotenv', dotenv), junit: await fresh('--junit', junit) }
 }
 
 /** `verify-md5`, `config lint` */

@@ -1,6 +1,6 @@
 import { readFile } from 'node:fs/promises'
 import { Command, CommanderError, Option } from 'commander'
-import { toStepError } from '../core/errors.ts'
+import { type StepError, toStepError } from '../core/errors.ts'
 import { type LogFormat, logFormats } from '../core/log.ts'
 import { createSecrets } from '../core/secrets.ts'
 import { loadStep, loadSteps } from '../steps/index.ts'
@@ -14,7 +14,14 @@ import { addHostCommands } from './hosts.ts'
 import { addLedgerCommands } from './ledger/commands.ts'
 import { addLockCommands } from './lock-commands.ts'
 import { addInputOptions, gatherInputs } from './options.ts'
-import { errorJson, inSurfaceWords, type Streams, tellFailure, wordFor } from './output.ts'
+import {
+  errorJson,
+  inSurfaceWords,
+  type Streams,
+  tellBeside,
+  tellFailure,
+  wordFor,
+} from './output.ts'
 import { createPerform } from './perform.ts'
 import { addRetention } from './retention.ts'
 import { addServerCommands } from './server/commands.ts'
@@ -37,8 +44,12 @@ export async function runProgram(surroundings: Surroundings): Promise<number> {
   const secrets = createSecrets()
   const program = new Command('crosscloud')
   let exitCode = 0
-  const perform = createPerform(surroundings, secrets, (code) => {
-    exitCode = code
+  const beside: StepError[] = []
+  const perform = createPerform(surroundings, secrets, {
+    with: (code) => {
+      exitCode = code
+    },
+    beside: (faults) => beside.push(...faults),
   })
   // Not commander's own option: `release --version 1.4.2` is the release's.
   if (argv.length === 1 && (argv[0] === '--version' || argv[0] === '-V')) {
@@ -62,7 +73,6 @@ export async function runProgram(surroundings: Surroundings): Promise<number> {
   addDemo(program, perform)
   try {
     await program.parseAsync([...argv], { from: 'user' })
-    return exitCode
   } catch (error) {
     if (error instanceof CommanderError) return error.exitCode === 0 ? 0 : 2
     const known = inSurfaceWords(toStepError(error), wordFor(surroundings.variables))
@@ -74,8 +84,13 @@ export async function runProgram(surroundings: Surroundings): Promise<number> {
     if (argv.includes('--json')) {
       streams.stdout(secrets.mask(`${JSON.stringify(errorJson(known), null, 2)}\n`))
     }
-    return known.exitCode
+    exitCode = known.exitCode
   }
+  const { log } = program.opts<{ log?: LogFormat }>()
+  for (const { message } of beside) {
+    tellBeside(message, log, { write: streams.stderr, mask: secrets.mask })
+  }
+  return exitCode
 }
 
 async function programVersion(): Promise<string> {

@@ -1,7 +1,8 @@
-import { open, rm } from 'node:fs/promises'
-import { resolve } from 'node:path'
+import type { Stats } from 'node:fs'
+import { lstat, open, realpath, unlink } from 'node:fs/promises'
+import { dirname, isAbsolute, relative, resolve, sep } from 'node:path'
 import type { z } from 'zod'
-import { explain, StepError } from '../core/errors.ts'
+import { errorCodeOf, explain, StepError } from '../core/errors.ts'
 import { dotenvName, fieldsOf } from '../steps/fields.ts'
 
 /**
@@ -9,26 +10,35 @@ import { dotenvName, fieldsOf } from '../steps/fields.ts'
  * left at its path is removed and never written through, so that a link leads nowhere.
  */
 export interface ReportFile {
-  path: string
+  name: string
   write(text: string): Promise<void>
 }
 
 /** Removes what is at the path now, so that a command that fails leaves nothing of before there. */
-export async function freshReport(cwd: string, name: string): Promise<ReportFile> {
-  const path = resolve(cwd, name)
-  const telling = (error: unknown) => explain(`writing ${name}`, error)
-  const clear = async () => rm(path, { recursive: true, force: true })
+export async function freshReport(cwd: string, flag: string, name: string): Promise<ReportFile> {
+  if (name === '') {
+    throw new StepError('INPUT_INVALID', `\`${flag}\` names no file`, {
+      hint: 'Name a file, or leave it out.',
+    })
+  }
+  const telling = (error: unknown) =>
+    error instanceof StepError ? error : explain(`writing ${name}`, error)
+  const clear = async () => {
+    const path = resolve(cwd, name)
+    const found = await lstat(path).catch(unlessMissing)
+    if (found) refuseOthers(found, name)
+    await refuseOutside(cwd, name)
+    if (found) await unlink(path).catch(unlessMissing)
+  }
   await clear().catch((error: unknown) => {
     throw telling(error)
   })
   return {
-    path,
+    name,
     async write(text) {
       try {
         await clear()
-        // Readable for the runner's other user, writable for nobody else: jobs may run with umask 0.
-        const file = await open(path, 'wx', 0o644)
-        await file.writeFile(text).finally(() => file.close())
+        await writeNew(resolve(cwd, name), text)
       } catch (error) {
         throw telling(error)
       }
@@ -36,11 +46,65 @@ export async function freshReport(cwd: string, name: string): Promise<ReportFile
   }
 }
 
+/** Readable for the runner's other user, writable for nobody else: jobs may run with umask 0. */
+async function writeNew(path: string, text: string): Promise<void> {
+  const file = await open(path, 'wx', 0o644)
+  try {
+    await file.writeFile(text).finally(() => file.close())
+  } catch (error) {
+    await unlink(path).catch(() => {})
+    throw error
+  }
+}
+
+/** A file or a link is replaced, nothing else: a folder has what nobody asked to remove. */
+function refuseOthers(found: Stats, name: string): void {
+  if (found.isFile() || found.isSymbolicLink()) return
+  const kind = found.isDirectory() ? 'a folder, not a file' : 'not a file'
+  throw new StepError('INPUT_INVALID', `${name} is ${kind}`, {
+    hint: 'Name a file that may be replaced, or one that is not there yet.',
+  })
+}
+
+/**
+ * What a repository brings along cannot lead a report out of the working folder: a linked folder on
+ * the way is followed inside it only. An absolute path to another place is the caller's own word.
+ */
+async function refuseOutside(cwd: string, name: string): Promise<void> {
+  const root = await realpath(cwd)
+  const parent = dirname(resolve(cwd, name))
+  const real = await realpath(parent).catch(unlessMissing)
+  if (real === undefined || isWithin(root, real)) return
+  if (isAbsolute(name) && !(await passesThrough(root, parent))) return
+  throw new StepError('INPUT_INVALID', `${name} is outside of the working folder, in ${real}`, {
+    hint: 'Name a file in the working folder, or another place by its absolute path without links.',
+  })
+}
+
+/** Whether a folder on the way to this one is in the root. */
+async function passesThrough(root: string, folder: string): Promise<boolean> {
+  for (let at = folder; at !== dirname(at); at = dirname(at)) {
+    if (isWithin(root, await realpath(at))) return true
+  }
+  return false
+}
+
+function isWithin(root: string, path: string): boolean {
+  const way = relative(root, path)
+  return way !== '..' && !way.startsWith(`..${sep}`) && !isAbsolute(way)
+}
+
+function unlessMissing(error: unknown): undefined {
+  if (errorCodeOf(error) !== 'ENOENT') throw error
+}
+
 /**
  * The outputs that a step declares, as `CROSSCLOUD_…` lines of a dotenv report; the next step reads
  * them as inputs. Lists are for `--json`: GitLab allows 5 KB in all.
  */
-export function dotenvLines(schema: z.ZodObject, outputs: Record<string, unknown>): string {
+export function dotenvLines(schema: z.ZodObject | undefined, answer: object): string {
+  if (!schema) return ''
+  const outputs = answer as Record<string, unknown>
   const lines = fieldsOf(schema, 'output').flatMap((field) => {
     const [name, value] = [dotenvName(field), outputs[field.name]]
     if (name === undefined || value === undefined) return []

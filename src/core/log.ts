@@ -96,10 +96,10 @@ export function createLog(options: LogOptions): Log {
   }
 }
 
-/** Another program's output gets no colours, and cannot end our sections or move the cursor. */
-function withoutControls(text: string): string {
+/** What others wrote gets no colours, and cannot end our sections or move the cursor. */
+export function withoutControls(text: string): string {
   // biome-ignore lint/suspicious/noControlCharactersInRegex: those are what is taken out
-  return stripVTControlCharacters(text).replace(/[\x00-\x08\x0b-\x1f\x7f]/g, '')
+  return stripVTControlCharacters(text).replace(/[\x00-\x08\x0b-\x1f\x7f-\x9f]/g, '')
 }
 
 const indent = (depth: number) => '  '.repeat(depth)
@@ -171,9 +171,14 @@ const github = (): Face => {
   }
 }
 
-/** The runner trims a line before it looks for `::`, and finds `##[` anywhere (ActionCommand.cs). */
-function withoutCommands(text: string): string {
-  return text.replace(/^\s*::/gm, (start) => start.replace('::', ': :')).replaceAll('##[', '## [')
+/**
+ * The runner trims a line before it looks for `::`, and finds `##[` anywhere (ActionCommand.cs). Its
+ * white space has U+0085, too.
+ */
+export function withoutCommands(text: string): string {
+  return text
+    .replace(/^[\s\u0085\u180e\u200b]*::/gm, (start) => start.replace('::', ': :'))
+    .replaceAll('##[', '## [')
 }
 
 function escapeCommand(text: string): string {

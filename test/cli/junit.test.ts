@@ -1,12 +1,28 @@
 import { readFile, writeFile } from 'node:fs/promises'
 import { join } from 'node:path'
+import { Command } from 'commander'
 import t from 'tap'
+import type { Answer } from '../../src/cli/command.ts'
 import { junitXml } from '../../src/cli/junit.ts'
+import { createPerform } from '../../src/cli/perform.ts'
 import { StepError } from '../../src/core/errors.ts'
 import { run } from '../../src/core/process.ts'
+import { createSecrets, type Secrets } from '../../src/core/secrets.ts'
 import { runHere } from '../support/program.ts'
 import { missingProgram } from '../support/server.ts'
 import { temporaryFolder } from '../support/temporary.ts'
+
+/** What a command that answers this leaves as its report. */
+async function reportOf(cwd: string, secrets: Secrets, answer: Answer): Promise<void> {
+  const streams = { stdout() {}, stderr() {} }
+  const { signal } = new AbortController()
+  const person = { confirm: undefined, readInput: async () => '' }
+  const surroundings = { argv: [], cwd, variables: { HOME: cwd }, signal, terminal: false, person }
+  const perform = createPerform({ ...surroundings, streams }, secrets, { with() {}, beside() {} })
+  const command = new Command('look').description('Look.').option('--junit <file>')
+  command.setOptionValue('junit', 'out.xml')
+  await perform(command, async () => answer)
+}
 
 t.test('what a command found, as a JUnit report', async (t) => {
   const cwd = await temporaryFolder(t)
@@ -40,6 +56,20 @@ environments:
   })
 })
 
+t.test('a secret is masked before XML gives it other looks', async (t) => {
+  const cwd = await temporaryFolder(t)
+  const password = 's3&cr<e>t"'
+  const { secrets, answer } = { secrets: createSecrets(), answer: { text: `got ${password}` } }
+  secrets.add(password)
+  const failure = new StepError('VERIFY_FAILED', `no ${password}\nnor`, { hint: `not ${password}` })
+  for (const fault of [undefined, failure]) {
+    await reportOf(cwd, secrets, { json: {}, ...answer, ...(fault && { failure: fault }) })
+    const xml = await readFile(join(cwd, 'out.xml'), 'utf8')
+    t.notMatch(xml, /s3|cr&lt;e/)
+    t.match(xml, fault ? '<failure message="no ***">no ***\ngot ***\nnot ***<' : '>got ***<')
+  }
+})
+
 t.test('a suite is named with its environment, also where a variable names it', async (t) => {
   const cwd = await temporaryFolder(t)
   const variables = { CROSSCLOUD_ENV: 'staging', CROSSCLOUD_TO: 'production' }
@@ -55,7 +85,8 @@ t.test('a suite is named with its environment, also where a variable names it', 
 
 t.test('a test has the same name when only digests, checksums or versions change', async (t) => {
   const names = (failure: StepError | undefined, ...facts: string[]) => {
-    const xml = junitXml({ title: 'verify-md5 test', test: 'Compare.', facts, failure })
+    const findings = { title: 'verify-md5 test', test: 'Compare.', text: facts.join('\n'), failure }
+    const xml = junitXml(findings, (text) => text)
     return [...xml.matchAll(/<testcase classname="([^"]*)" name="([^"]*)"/g)].map((one) => one[2])
   }
   t.strictSame(names(undefined, `webapi@1.0.${1} in test`), ['Compare.'])

@@ -1,6 +1,8 @@
 import { mkdir, readFile, stat, symlink, writeFile } from 'node:fs/promises'
-import { join } from 'node:path'
+import { join, relative } from 'node:path'
 import t from 'tap'
+import { answerText } from '../../src/cli/output.ts'
+import { run } from '../../src/core/process.ts'
 import { dotenvName, fieldsOf } from '../../src/steps/fields.ts'
 import { loadSteps } from '../../src/steps/index.ts'
 import { runHere } from '../support/program.ts'
@@ -46,7 +48,7 @@ t.test('a command that fails leaves no report of before', async (t) => {
   await t.rejects(read(), { code: 'ENOENT' })
 })
 
-t.test('a link or a folder at the path of a report is replaced, not followed', async (t) => {
+t.test('a link at the path of a report is replaced, not followed', async (t) => {
   const { cwd, dotenv, read } = await project(t)
   const secret = join(cwd, 'keep.txt')
   await writeFile(secret, 'mine')
@@ -57,11 +59,76 @@ t.test('a link or a folder at the path of a report is replaced, not followed', a
   t.equal(await readFile(secret, 'utf8'), 'mine')
   t.match(await read(), 'CROSSCLOUD_ENVIRONMENT=test')
   t.match(await readFile(join(cwd, 'out.xml'), 'utf8'), '<testsuite')
-  const { cwd: second, dotenv: folder } = await project(t)
-  await mkdir(folder)
-  await writeFile(join(folder, 'x'), HOSTILE)
-  t.equal((await runHere(render, { cwd: second })).code, 0)
-  t.match(await readFile(folder, 'utf8'), 'CROSSCLOUD_ENVIRONMENT=test')
+})
+
+t.test('a report that names no file removes nothing', async (t) => {
+  const { cwd } = await project(t)
+  const inside = join(cwd, 'co')
+  await mkdir(join(inside, 'reports'), { recursive: true })
+  await writeFile(join(inside, 'reports/keep.txt'), 'mine')
+  await run('mkfifo', [join(inside, 'pipe')])
+  for (const flag of ['--dotenv', '--junit']) {
+    for (const name of ['', '.', '..', 'reports', './', 'reports/', 'pipe', cwd]) {
+      const said = await runHere(['render-config', '--env', 'test', flag, name], { cwd: inside })
+      t.equal(said.code, 2, `${flag} "${name}"`)
+      const told = name ? /: \S+ is (?:a folder, )?not a file\n/ : `${flag}\` names no file`
+      t.match(said.stderr, told)
+      t.match(said.stderr, '→ ')
+    }
+    t.equal(await readFile(join(inside, 'reports/keep.txt'), 'utf8'), 'mine')
+  }
+})
+
+t.test('a report goes through no linked folder that leads out of the working folder', async (t) => {
+  const { cwd } = await project(t)
+  const victim = await temporaryFolder(t)
+  const kept = join(victim, 'junit.xml')
+  await writeFile(kept, 'mine')
+  await symlink(victim, join(cwd, 'reports'))
+  await mkdir(join(cwd, 'real'))
+  await symlink('real', join(cwd, 'linked'))
+  const alias = join(victim, 'alias')
+  await symlink(cwd, alias)
+  const args = ['render-config', '--env', 'test', '--check', '--junit']
+  const out = relative(cwd, kept)
+  const refused = ['reports/junit.xml', join(cwd, 'reports/junit.xml'), out]
+  for (const name of [...refused, join(alias, 'reports/junit.xml')]) {
+    const said = await runHere([...args, name], { cwd })
+    t.equal(said.code, 2, name)
+    t.match(said.stderr, `${name} is outside of the working folder`)
+    t.equal(await readFile(kept, 'utf8'), 'mine')
+  }
+  for (const name of ['linked/junit.xml', join(alias, 'linked/junit.xml'), kept]) {
+    const said = await runHere([...args, name], { cwd })
+    t.equal(said.code, 0, said.all)
+  }
+  t.match(await readFile(join(cwd, 'real/junit.xml'), 'utf8'), '<testsuite')
+  t.match(await readFile(kept, 'utf8'), '<testsuite', 'an absolute path is the word of the caller')
+})
+
+t.test('a report that cannot be written hides neither a success nor a failure', async (t) => {
+  const { cwd } = await project(t)
+  const args = ['render-config', '--env', 'test', '--check', '--junit', 'none/x.xml']
+  const done = await runHere([...args, '--dotenv', 'none/x.env'], { cwd })
+  t.equal(done.code, 1)
+  t.match(done.stdout, 'test', 'the answer is told')
+  t.match(
+    done.stderr,
+    /^error: render-config was done; its outputs could not be handed on: writing none\/x.xml: .*none\/x.env/,
+  )
+  const json = await runHere([...args, '--json'], { cwd })
+  t.match(JSON.parse(json.stdout), { environment: 'test', error: { message: /was done/ } })
+  const failed = await runHere([...args, '--env', 'nowhere'], { cwd })
+  t.equal(failed.code, 2)
+  t.match(failed.stderr, /^error: .*nowhere(?:.|\n)*\nwarning: writing none\/x.xml: /)
+})
+
+t.test('what others wrote commands no runner from an answer', (t) => {
+  const text = 'x\n::add-mask::abc\n\x1b[0Ksection_end:1:a\r\x1b[0K\ty'
+  t.equal(answerText(text, {}), 'x\n::add-mask::abc\nsection_end:1:a\ty')
+  const github = answerText(text, { GITHUB_ACTIONS: 'true' })
+  t.equal(github, 'x\n: :add-mask::abc\nsection_end:1:a\ty')
+  t.end()
 })
 
 t.test('a command without declared outputs refuses --dotenv', async (t) => {

@@ -195,6 +195,9 @@ await t.test('the mask holds for any secret in any text', async (t) => {
   t.equal(told.filter((value) => value === 'short').length, 1, 'each is told once')
 })
 
+const WHITE = '\t\v\f\r\u0085\u00a0\u1680\u2003\u2028\u2029\u202f\u205f\u3000\ufeff\u200b'
+const START = new RegExp(`^[${WHITE} ]+`)
+
 await t.test('what others print cannot command the runner', async (t) => {
   const { log, text } = record('github')
   const attacks = [
@@ -202,6 +205,8 @@ await t.test('what others print cannot command the runner', async (t) => {
     '   ::add-mask::x',
     '\t::stop-commands::t',
     'x ##[error]y',
+    // The runner is a .NET program: its white space is not JavaScript's.
+    ...[...WHITE].map((space) => `two\n${space} ${space}::add-mask::x`),
   ]
   for (const attack of attacks) {
     log.info(attack)
@@ -209,7 +214,8 @@ await t.test('what others print cannot command the runner', async (t) => {
   }
   for (const line of text().split('\n')) {
     // As the runner's ActionCommand.cs looks for them.
-    t.notOk(line.trimStart().startsWith('::') || line.includes('##['), line)
+    const trimmed = line.replace(START, '')
+    t.notOk(trimmed.startsWith('::') || line.includes('##['), encodeURI(line))
   }
   log.warn('two\nlines %0A')
   t.match(text(), /^::warning::two%0Alines %250A\n$/m, 'one annotation a message')
