@@ -218,7 +218,7 @@ async function carryOut(
     // What is to be gone may be gone; what is to run or to rest must be there.
     if (found.length === 0 && change.verb !== 'rm') throw nothing(opened)
     for (const one of found) {
-      lock.check()
+      await lock.check()
       await change.work(one, environment.container.stopTimeout)
       context.log.info(`${one.host.name}: ${change.done} ${one.container.name}`)
     }

@@ -1,6 +1,7 @@
 import { randomUUID } from 'node:crypto'
 import { hostname } from 'node:os'
 import { join } from 'node:path'
+import { setTimeout as sleep } from 'node:timers/promises'
 import { describe, isStepError, StepError, toStepError } from '../core/errors.ts'
 import { forgetLiving, isOver, type Liveness, showLiving } from '../core/liveness.ts'
 import { retry, wait } from '../core/retry.ts'
@@ -10,6 +11,10 @@ import type { Context } from './step.ts'
 /** milliseconds: how long a lock outlives a deployer that was killed. */
 const LOCK_TTL = 60_000
 const HEARTBEAT = 15_000
+/** A process that has not asked for so long was stopped itself. */
+const STANDSTILL = 2 * HEARTBEAT
+/** How long the ledger may take to say what came of the lock meanwhile. */
+const WAKING = 5000
 const POLL = 2000
 /** The ledger's own waiting comes before; this is for a connection that broke. */
 const TRIES = { attempts: 3, firstPause: 250 }
@@ -27,7 +32,7 @@ export interface HeldLock {
   /** The id of the ledger that gave it. */
   ledger: string
   /** Throws when the lock was lost to somebody else. */
-  check(): void
+  check(): Promise<void>
 }
 
 /** Holds the lock of application and environment while `work` runs, and gives it back. */
@@ -37,32 +42,49 @@ export async function withLock<T>(
   work: (lock: HeldLock) => Promise<T>,
 ): Promise<T> {
   const ledger = await context.ledger()
-  let lock = await takeLock(request, ledger, context)
+  const lock = await takeLock(request, ledger, context)
   const liveness = await showHolder(lock, context)
-  let lost: unknown
-  const timer = setInterval(() => {
-    ledger.heartbeat(lock, LOCK_TTL).then(
-      (extended) => {
-        lock = extended
-      },
-      (error: unknown) => {
-        // A ledger that does not answer takes nobody's lock away: hosts refuse the older token.
-        if (isStepError(error, 'CONFLICT')) lost = error
-      },
-    )
-  }, HEARTBEAT)
+  const kept = keepLock(lock, ledger)
   try {
-    return await work({
-      token: lock.token,
-      ledger: lock.ledger,
-      check() {
-        if (lost !== undefined) throw lost
-      },
-    })
+    return await work({ token: lock.token, ledger: lock.ledger, check: kept.check })
   } finally {
-    clearInterval(timer)
-    const given = await giveBack(lock, ledger, context)
+    const given = await giveBack(kept.end(), ledger, context)
     await liveness?.end(given ? 'removed' : 'left')
+  }
+}
+
+/** Lets the lock live on until `end`, which answers with it as it is then. */
+function keepLock(taken: Lock, ledger: Ledger) {
+  let lock = taken
+  let lost: unknown
+  let asked = Date.now()
+  let awake = Promise.resolve()
+  const stoodStill = () => Date.now() - asked > STANDSTILL
+  const beat = async () => {
+    asked = Date.now()
+    try {
+      lock = await ledger.heartbeat(lock, LOCK_TTL)
+    } catch (error) {
+      // A ledger that does not answer takes nobody's lock away: hosts refuse the older token.
+      if (isStepError(error, 'CONFLICT')) lost = error
+    }
+  }
+  const beatOrWake = () => {
+    if (stoodStill()) awake = beat()
+    else void beat()
+  }
+  const timer = setInterval(beatOrWake, HEARTBEAT)
+  return {
+    /** After a standstill (SIGSTOP, a machine that slept) somebody may have the lock: it asks. */
+    async check() {
+      if (stoodStill()) awake = beat()
+      await Promise.race([awake, sleep(WAKING, undefined, { ref: false })])
+      if (lost !== undefined) throw lost
+    },
+    end() {
+      clearInterval(timer)
+      return lock
+    },
   }
 }
 

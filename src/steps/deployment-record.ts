@@ -1,4 +1,4 @@
-import { toStepError } from '../core/errors.ts'
+import { isStepError, toStepError } from '../core/errors.ts'
 import { retry } from '../core/retry.ts'
 import type { Deployment, DeploymentEnd, DeploymentStart } from '../ledger/ledger.ts'
 import { isRolloutFailure } from '../target/rollout.ts'
@@ -62,6 +62,26 @@ export async function recordEnd(
   }
 }
 
+/**
+ * Tells the ledger that a deployment failed. One that another deployment came after is closed by
+ * that one as abandoned, and stays so.
+ */
+export async function recordFailure(
+  deployment: Deployment,
+  error: unknown,
+  context: Context,
+): Promise<void> {
+  if (isStepError(error, 'CONFLICT')) {
+    const ledger = await context.ledger()
+    const found = await ledger.findDeployment(deployment.id).catch(() => undefined)
+    if (found?.finishedAt !== undefined) {
+      context.log.info(`deployment ${found.id} is ${found.state} in the ledger, and stays so`)
+      return
+    }
+  }
+  await recordEnd(deployment, failureOf(error, context), context)
+}
+
 export function successOf(results: readonly HostResult[]): DeploymentEnd {
   const hosts = results.map(({ host, containerId, previousContainerId, url, duration }) => ({
     ...{ host, containerId, previousContainerId, url, duration },
@@ -70,7 +90,7 @@ export function successOf(results: readonly HostResult[]): DeploymentEnd {
   return { state: 'succeeded', hosts, verified: true }
 }
 
-export function failureOf(error: unknown, { secrets }: Context): DeploymentEnd {
+function failureOf(error: unknown, { secrets }: Context): DeploymentEnd {
   const { code, message } = toStepError(error)
   const hosts = isRolloutFailure(error) ? error.hosts : []
   return {

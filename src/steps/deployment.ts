@@ -12,7 +12,7 @@ import type { EnvironmentSettings } from '../settings.ts'
 import { isRolloutFailure, rollOut } from '../target/rollout.ts'
 import type { ContainerSpec, Host, HostResult } from '../target/target.ts'
 import { type HeldLock, type LockRequest, withLock } from './deployment-lock.ts'
-import { failureOf, recordEnd, recordStart, successOf } from './deployment-record.ts'
+import { recordEnd, recordFailure, recordStart, successOf } from './deployment-record.ts'
 import { identifyDeployer, passGate } from './gate.ts'
 import { formatRelease, imageByDigest, parseRelease } from './inputs.ts'
 import { openImage, type RemoteImage } from './remote-image.ts'
@@ -88,7 +88,7 @@ export async function putOn(
   try {
     results = await carryOut(plan, deployment, lock, context)
   } catch (error) {
-    await recordEnd(deployment, failureOf(error, context), context)
+    await recordFailure(deployment, error, context)
     throw error
   }
   await recordEnd(deployment, successOf(results), context)

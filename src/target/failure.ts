@@ -3,8 +3,11 @@ import { StepError } from '../core/errors.ts'
 /** How a host stands after a rollout that failed. */
 export interface HostStanding {
   host: string
-  /** Which container serves now. `unknown`: bringing back failed, a person must look. */
-  serves: 'old' | 'new' | 'nothing' | 'unknown'
+  /**
+   * Which container serves now. `other`: that of a deployment that came after this one; `unknown`:
+   * bringing back failed, a person must look.
+   */
+  serves: 'old' | 'new' | 'other' | 'nothing' | 'unknown'
   /** Whether the rollout had begun to change this host. */
   touched: boolean
   /** The container that serves now, if any. */
@@ -57,6 +60,7 @@ export function rolloutFailure(
 
 function sentence({ serves, touched, error, unproven }: HostStanding): string {
   if (serves === 'unknown') return `NOT brought back, look at it now: ${error ?? ''}`
+  if (serves === 'other') return 'left as it is: another deployment came after this one'
   if (serves === 'new') return `the new container serves: ${error ?? ''}`
   if (!touched) return `not touched, ${serves === 'old' ? 'the old container' : 'nothing'} serves`
   if (serves === 'nothing') return 'nothing serves, as before'

@@ -4,6 +4,7 @@ import { type HostStanding, type RolloutFailure, rolloutFailure } from './failur
 import { waitUntilHealthy } from './health.ts'
 import { type Action, type Found, perform, roles, survey } from './mend.ts'
 import type { ContainerInfo, ContainerSpec, Host, HostResult } from './target.ts'
+import { cameAfter, type LockLabels, refuseYounger } from './younger.ts'
 
 const LAST_LINES = 30
 
@@ -18,12 +19,12 @@ export interface Change {
   result?: HostResult
 }
 
-export interface RestoreOptions {
+export interface RestoreOptions extends LockLabels {
   spec: ContainerSpec
   log: Log
   /** Once it has fired, the runner soon kills this process: nothing is waited for. */
   signal: AbortSignal
-  checkLock?: (() => void) | undefined
+  checkLock?: (() => Promise<void>) | undefined
 }
 
 /**
@@ -34,11 +35,13 @@ export interface RestoreOptions {
 export async function bringBack(
   changes: readonly Change[],
   failed: Change,
-  cause: StepError,
+  thrown: StepError,
   options: RestoreOptions,
 ): Promise<RolloutFailure> {
   const { log, signal } = options
-  log.error(cause.message)
+  log.error(thrown.message)
+  const cause = (await faultOf(options.checkLock)) ?? thrown
+  if (cause.message !== thrown.message) log.error(cause.message)
   if (!signal.aborted) await showLastLines(failed, log)
   const left = [failed, ...changes.filter(({ result }) => result)].filter(({ next }) => next)
   const standings = new Map<Change, HostStanding>()
@@ -55,9 +58,18 @@ export async function bringBack(
     )
   }
   const hosts = await Promise.all(
-    changes.map(async (each) => standings.get(each) ?? (await untouched(each, options.spec.name))),
+    changes.map(async (each) => standings.get(each) ?? (await untouched(each, options))),
   )
   return tell(changes, failed, cause, hosts, options)
+}
+
+async function faultOf(check: (() => Promise<void>) | undefined): Promise<StepError | undefined> {
+  try {
+    await check?.()
+    return undefined
+  } catch (error) {
+    return toStepError(error)
+  }
 }
 
 function tell(
@@ -74,7 +86,9 @@ function tell(
     })
     return tell(changes, failed, cause, await Promise.all(proven), options)
   }
-  return rolloutFailure(cause, failed.host.name, hosts, proveAll)
+  const other = hosts.find(({ serves }) => serves === 'other')
+  if (!other) return rolloutFailure(cause, failed.host.name, hosts, proveAll)
+  return rolloutFailure(cameAfter(other.error ?? '', cause), other.host, hosts, proveAll)
 }
 
 async function showLastLines({ host, next }: Change, log: Log): Promise<void> {
@@ -117,11 +131,9 @@ async function restoreAndProve(change: Change, options: RestoreOptions): Promise
 }
 
 /** Puts the old container back and starts it; `unproven` when it runs. */
-async function restore(
-  change: Change,
-  { spec, log, signal, checkLock }: RestoreOptions,
-): Promise<HostStanding> {
-  const { host, old, next, result } = change
+async function restore(change: Change, options: RestoreOptions): Promise<HostStanding> {
+  const { spec, log } = options
+  const { host, old, result } = change
   const begun = Date.now()
   const stand = (serves: HostStanding['serves'], containerId?: string, error?: string) => ({
     host: host.name,
@@ -132,32 +144,41 @@ async function restore(
     duration: (result?.duration ?? 0) + Date.now() - (result ? begun : change.started),
   })
   try {
-    if (result) checkLock?.()
-  } catch (error) {
-    // Another deployment may be at work there, and it found the new container serving.
-    return stand('new', result?.containerId, toStepError(error).message)
-  }
-  try {
     const found = await survey(host, spec.name)
-    if (old && !roles.some((role) => found[role]?.id === old.id)) {
-      throw new StepError(
-        'CONFLICT',
-        `host ${host.name}: the old ${spec.name} was removed by somebody`,
-      )
+    const younger = await faultOf(async () => refuseYounger(host, Object.values(found), options))
+    if (younger) {
+      log.error(younger.message)
+      return stand('other', found.current?.id, younger.message)
     }
-    const actions = wayBack(found, next?.id ?? '', old)
-    await perform(host, spec.name, found, actions, {
-      log,
-      signal,
-      // A new container that took no requests yet need not end gracefully.
-      stopTimeout: result ? spec.settings.stopTimeout : Math.min(spec.settings.stopTimeout, 5),
-    })
+    // Another deployment may be at work there, and it found the new container serving.
+    const lost = result && (await faultOf(options.checkLock))
+    if (lost) return stand('new', result.containerId, lost.message)
+    await goBack(change, found, options)
   } catch (error) {
     const { message } = toStepError(error)
     log.error(`host ${host.name}: ${spec.name} was NOT brought back: ${message}`)
     return stand('unknown', undefined, message)
   }
   return old?.running ? { ...stand('old', old.id), unproven: true } : stand('nothing')
+}
+
+async function goBack(
+  { host, old, next, result }: Change,
+  found: Found<ContainerInfo>,
+  { spec, log, signal }: RestoreOptions,
+): Promise<void> {
+  if (old && !roles.some((role) => found[role]?.id === old.id)) {
+    throw new StepError(
+      'CONFLICT',
+      `host ${host.name}: the old ${spec.name} was removed by somebody`,
+    )
+  }
+  await perform(host, spec.name, found, wayBack(found, next?.id ?? '', old), {
+    log,
+    signal,
+    // A new container that took no requests yet need not end gracefully.
+    stopTimeout: result ? spec.settings.stopTimeout : Math.min(spec.settings.stopTimeout, 5),
+  })
 }
 
 /** Whether the old container serves; unproven as before when the signal fires meanwhile. */
@@ -191,10 +212,14 @@ async function prove(
   }
 }
 
-async function untouched({ host }: Change, name: string): Promise<HostStanding> {
+async function untouched({ host }: Change, options: RestoreOptions): Promise<HostStanding> {
   const standing = { host: host.name, touched: false, duration: 0 }
   try {
-    const container = await host.inspect(name)
+    const container = await host.inspect(options.spec.name)
+    const younger = await faultOf(async () => refuseYounger(host, [container], options))
+    if (younger) {
+      return { ...standing, serves: 'other', containerId: container?.id, error: younger.message }
+    }
     if (!container?.running) {
       return { ...standing, serves: 'nothing', containerId: undefined, error: undefined }
     }

@@ -5,10 +5,11 @@ import { mend, nameOf, survey } from './mend.ts'
 import { bringBack, type Change } from './restore.ts'
 import { stopContainer } from './stop.ts'
 import type { ContainerInfo, ContainerSpec, Host, HostResult } from './target.ts'
+import { type LockLabels, refuseYounger } from './younger.ts'
 
 export { isRolloutFailure } from './failure.ts'
 
-export interface RolloutOptions {
+export interface RolloutOptions extends LockLabels {
   /** In the order in which they are changed. */
   hosts: readonly Host[]
   spec: ContainerSpec
@@ -18,9 +19,7 @@ export interface RolloutOptions {
   /** Throws unless the running, healthy container is the right one. */
   verify: (host: Host, container: ContainerInfo) => Promise<void>
   /** Throws when the deployment's lock was lost. */
-  checkLock?: (() => void) | undefined
-  /** The label of `spec` that tells the lock: `ledger:token`. */
-  lockLabel?: string | undefined
+  checkLock?: (() => Promise<void>) | undefined
 }
 
 /**
@@ -55,11 +54,11 @@ async function prepare(options: RolloutOptions): Promise<ReadonlySet<Host>> {
   const { hosts, spec, log, signal, checkLock } = options
   throwIfCancelled(signal)
   await onAll(hosts, (host) => host.ping())
-  checkLock?.()
+  await checkLock?.()
   const serving = new Set<Host>()
   await onAll(hosts, async (host) => {
     const found = await survey(host, spec.name)
-    for (const container of Object.values(found)) refuseYounger(host, container, options)
+    refuseYounger(host, Object.values(found), options)
     if (found.current?.running) serving.add(host)
     await mend(host, spec.name, log, signal)
   })
@@ -99,29 +98,29 @@ async function changeHost(
   const { spec, log, signal, verify } = options
   const { name, settings } = spec
   change.started = Date.now()
-  mayGoOn(options)
+  await mayGoOn(options)
   const old = await host.inspect(name)
-  if (old) refuseYounger(host, old, options)
+  refuseYounger(host, [old], options)
   // A deployer that was killed may have asked it to stop, and it ended only after we first looked.
   change.old = old && { ...old, running: old.running || served }
   const next = await host.create({ ...spec, name: nameOf(name, 'next') })
   change.next = next
   log.info(`created ${next.name}, files placed: ${spec.files.length}`)
-  mayGoOn(options)
+  await mayGoOn(options)
   const stopped = Date.now()
   if (old) {
     await stopContainer(host, old.id, settings.stopTimeout, signal)
     log.info(`stopped the old ${name}, and keep it`)
   }
-  mayGoOn(options)
+  await mayGoOn(options)
   await refuseTakenPort(host, next, settings.health, signal)
-  mayGoOn(options)
+  await mayGoOn(options)
   await host.start(next.id)
   const healthy = await waitUntilHealthy(host, next, settings.health, signal)
   const silence = old?.running ? Date.now() - stopped : 0
   log.info(`${next.name} ${settings.health ? 'is healthy' : 'runs'}`)
   await verify(host, healthy)
-  mayGoOn(options)
+  await mayGoOn(options)
   await takeOver(host, name, old, healthy)
   log.info(`${name} is the new container${old ? `, ${nameOf(name, 'previous')} the old one` : ''}`)
   return {
@@ -134,33 +133,8 @@ async function changeHost(
   }
 }
 
-/**
- * The last word on who may change a host is the host's: a deployer that lost its lock without
- * noticing, cut off from the ledger, finds the container of the one that took the lock after it.
- */
-function refuseYounger(
-  host: Host,
-  { name, labels }: ContainerInfo,
-  { spec, lockLabel }: RolloutOptions,
-): void {
-  if (lockLabel === undefined) return
-  const [theirs, ours] = [labels[lockLabel], spec.labels[lockLabel]].map(readLock)
-  if (!theirs || !ours || theirs.ledger !== ours.ledger || theirs.token <= ours.token) return
-  throw new StepError(
-    'CONFLICT',
-    `host ${host.name}: ${name} was put there under lock ${theirs.token}, younger than ours, ${ours.token}`,
-    { hint: 'Another deployment came after this one. Look at what runs, then deploy again.' },
-  )
-}
-
-/** `ledger:token`; a ledger that was made anew counts from the start. */
-function readLock(label: string | undefined): { ledger: string; token: number } | undefined {
-  const [, ledger, token] = /^(.+):(\d+)$/.exec(label ?? '') ?? []
-  return ledger === undefined ? undefined : { ledger, token: Number(token) }
-}
-
-function mayGoOn({ checkLock, signal }: RolloutOptions): void {
-  checkLock?.()
+async function mayGoOn({ checkLock, signal }: RolloutOptions): Promise<void> {
+  await checkLock?.()
   throwIfCancelled(signal)
 }
 

@@ -158,7 +158,7 @@ async function life(town: Town): Promise<void> {
     const request = { kind: 'deploy' as const, release, environment, reason: '', force: false }
     const lock = await ledger.lock('webapi', 'test', 'li', 'to see its ledger', 1000)
     await ledger.unlock(lock)
-    const stale = putOn(request, { token: 0, ledger: lock.ledger, check() {} }, context)
+    const stale = putOn(request, { token: 0, ledger: lock.ledger, check: async () => {} }, context)
     await t.rejects(stale, { code: 'CONFLICT', message: /under lock \d+, younger than ours, 0/ })
     t.equal(await town.read('webapi-test', '/srv/web/index.html'), '<h1>webapi 1.0.1</h1>')
   })

@@ -219,7 +219,7 @@ async function rollouts(one: TestEngine, two: TestEngine, repository: string): P
     await expectOld(t)
 
     let holds = true
-    const checkLock = () => {
+    const checkLock = async () => {
       if (!holds) throw new StepError('CONFLICT', 'the lock was lost')
     }
     const losing = async (host: Host) => {
