@@ -1,8 +1,9 @@
 import { access, readFile } from 'node:fs/promises'
 import { userInfo } from 'node:os'
-import { join, resolve } from 'node:path'
+import { dirname, join, resolve } from 'node:path'
 import type { KeyRing } from './config/seal.ts'
 import type { ConfigStore } from './config/store.ts'
+import { isInCheckout } from './core/checkout.ts'
 import { StepError, toStepError } from './core/errors.ts'
 import { homeFolder } from './core/home.ts'
 import type { Log } from './core/log.ts'
@@ -121,7 +122,7 @@ export function createContext(options: ContextOptions): OpenContext {
     },
     stateFolder: stateFolder(variables),
     cacheFolder: cacheFolder(variables),
-    codeCacheFolder: join(ownCacheFolder(variables), 'code'),
+    codeCacheFolder: codeCacheFolder(variables, [cwd, dirname(settingsPath)]),
     variable: (name) => variables[name],
     async close() {
       await Promise.allSettled(opened.splice(0).map(async (driver) => driver.close()))
@@ -325,4 +326,13 @@ function cacheFolder(variables: ContextOptions['variables']): string {
 function ownCacheFolder(variables: ContextOptions['variables']): string {
   const { XDG_CACHE_HOME } = variables
   return join(XDG_CACHE_HOME ?? join(homeFolder(variables), '.cache'), 'crosscloud')
+}
+
+/** A checkout could bring code of its own there. */
+function codeCacheFolder(
+  variables: ContextOptions['variables'],
+  folders: readonly string[],
+): string | undefined {
+  const folder = join(ownCacheFolder(variables), 'code')
+  return isInCheckout(folder, folders, variables) ? undefined : folder
 }
