@@ -1,5 +1,4 @@
 import { access, readFile } from 'node:fs/promises'
-import { userInfo } from 'node:os'
 import { dirname, join, resolve } from 'node:path'
 import type { KeyRing } from './config/seal.ts'
 import type { ConfigStore } from './config/store.ts'
@@ -21,7 +20,8 @@ import {
   type Settings,
   settleEnvironment,
 } from './settings.ts'
-import type { Actor, Context } from './steps/step.ts'
+import { actorOf } from './steps/actor.ts'
+import type { Context } from './steps/step.ts'
 import type { Host } from './target/target.ts'
 
 export interface ContextOptions {
@@ -277,38 +277,6 @@ function certificateFiles(folder: string) {
     ca: join(folder, 'ca.pem'),
     cert: join(folder, 'cert.pem'),
     key: join(folder, 'key.pem'),
-  }
-}
-
-/** GitLab's, GitHub's and Jenkins' own variables; else the user of this machine. */
-function actorOf(variables: ContextOptions['variables']): Actor {
-  const first = (...names: string[]) => names.map((name) => variables[name]).find(Boolean)
-  const run = variables.GITHUB_RUN_ID
-  return {
-    by: first('GITLAB_USER_LOGIN', 'GITHUB_ACTOR', 'BUILD_USER_ID') ?? userName(),
-    author: first('CI_COMMIT_AUTHOR'),
-    branch: first('CI_COMMIT_REF_NAME', 'GITHUB_REF_NAME', 'BRANCH_NAME'),
-    commit: first('CI_COMMIT_SHA', 'GITHUB_SHA', 'GIT_COMMIT'),
-    pipelineUrl:
-      first('CI_PIPELINE_URL', 'BUILD_URL') ??
-      (run
-        ? `${variables.GITHUB_SERVER_URL}/${variables.GITHUB_REPOSITORY}/actions/runs/${run}`
-        : undefined),
-    jobUrl: first('CI_JOB_URL', 'BUILD_URL'),
-    committedAt: moment(first('CI_COMMIT_TIMESTAMP')),
-  }
-}
-
-function moment(text: string | undefined): string | undefined {
-  const milliseconds = Date.parse(text ?? '')
-  return Number.isNaN(milliseconds) ? undefined : new Date(milliseconds).toISOString()
-}
-
-function userName(): string {
-  try {
-    return userInfo().username
-  } catch {
-    return 'unknown'
   }
 }
 
