@@ -49,7 +49,13 @@ export function createContext(options: ContextOptions): OpenContext {
     opened.push(driver)
     return driver
   }
-  const settings = once(() => readSettings(settingsPath, variables, secrets))
+  const emptyForLedger: string[] = []
+  const settings = once(() =>
+    readSettings(settingsPath, variables, secrets, (variable, places) => {
+      log.warn(`variable ${variable} is empty, in ${places.join(', ')}: is it set?`)
+      if (places.some((place) => /^ledger(?:\.|$)/.test(place))) emptyForLedger.push(variable)
+    }),
+  )
   const hasSettings = once(() => exists(settingsPath, options.settingsFile !== undefined))
   const credentials = once(() => openCredentials(options))
   const registry = once(async () =>
@@ -62,7 +68,10 @@ export function createContext(options: ContextOptions): OpenContext {
     ),
   )
   const ledger = once(async () => {
-    const found = await keep(openLedgerOf(await settings(), options))
+    const opening = openLedgerOf(await settings(), options)
+    const found = await keep(
+      opening.catch((error) => Promise.reject(withEmpty(error, emptyForLedger))),
+    )
     await deliverJournal(await openJournalOf(found, variables), found, log)
     return found
   })
@@ -197,6 +206,17 @@ async function openLedgerOf(
   const path = await findDefaultLedger(folder, variables)
   log.debug(`ledger: ${path}`)
   return openLedger(`sqlite:${path}`, { signal })
+}
+
+/** A secret that a job does not get arrives as an empty variable. */
+function withEmpty(error: unknown, variables: readonly string[]): unknown {
+  const { code, message, summary, retryable } = toStepError(error)
+  if (variables.length === 0 || retryable) return error
+  const empty = variables.map((name) => `${name} is empty: is the secret set?`)
+  return new StepError(code, [message, ...empty].join('\n'), {
+    hint: 'Set it where this runs; in CI as a variable or secret that this job gets.',
+    ...{ summary, retryable, cause: error },
+  })
 }
 
 async function findDefaultLedger(folder: string, variables: ContextOptions['variables']) {
