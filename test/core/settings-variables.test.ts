@@ -34,11 +34,7 @@ t.test('a secret that arrives empty is told by its name', async (t) => {
   const empty = await status('sqlite:${LEDGER}', { LEDGER: '' })
   t.match(empty.stderr, 'LEDGER is empty: is the secret set?', 'in the error')
   t.match(empty.stderr, /→ Set it where this runs; in CI as a variable or secret/)
-  t.strictSame(
-    empty.all.match(/variable LEDGER is empty, in ledger/g)?.length,
-    1,
-    'once before it',
-  )
+  t.strictSame(empty.all.match(/variable LEDGER is empty, in ledger/g)?.length, 1, 'once before it')
   const meant = await status('sqlite:ledger.db${MORE:-}', { MORE: '' })
   t.match(meant, { code: 0, stderr: '' }, 'one that may be empty is not')
   t.notMatch(meant.stderr, 'is empty')
