@@ -1,8 +1,8 @@
 import { access, readFile } from 'node:fs/promises'
-import { userInfo } from 'node:os'
-import { join, resolve } from 'node:path'
+import { dirname, join, resolve } from 'node:path'
 import type { KeyRing } from './config/seal.ts'
 import type { ConfigStore } from './config/store.ts'
+import { isInCheckout } from './core/checkout.ts'
 import { StepError, toStepError } from './core/errors.ts'
 import { homeFolder } from './core/home.ts'
 import type { Log } from './core/log.ts'
@@ -20,7 +20,8 @@ import {
   type Settings,
   settleEnvironment,
 } from './settings.ts'
-import type { Actor, Context } from './steps/step.ts'
+import { actorOf } from './steps/actor.ts'
+import type { Context } from './steps/step.ts'
 import type { Host } from './target/target.ts'
 
 export interface ContextOptions {
@@ -48,7 +49,13 @@ export function createContext(options: ContextOptions): OpenContext {
     opened.push(driver)
     return driver
   }
-  const settings = once(() => readSettings(settingsPath, variables, secrets))
+  const emptyForLedger: string[] = []
+  const settings = once(() =>
+    readSettings(settingsPath, variables, secrets, (variable, places) => {
+      log.warn(`variable ${variable} is empty, in ${places.join(', ')}: is it set?`)
+      if (places.some((place) => /^ledger(?:\.|$)/.test(place))) emptyForLedger.push(variable)
+    }),
+  )
   const hasSettings = once(() => exists(settingsPath, options.settingsFile !== undefined))
   const credentials = once(() => openCredentials(options))
   const registry = once(async () =>
@@ -61,7 +68,10 @@ export function createContext(options: ContextOptions): OpenContext {
     ),
   )
   const ledger = once(async () => {
-    const found = await keep(openLedgerOf(await settings(), options))
+    const opening = openLedgerOf(await settings(), options)
+    const found = await keep(
+      opening.catch((error) => Promise.reject(withEmpty(error, emptyForLedger))),
+    )
     await deliverJournal(await openJournalOf(found, variables), found, log)
     return found
   })
@@ -121,7 +131,7 @@ export function createContext(options: ContextOptions): OpenContext {
     },
     stateFolder: stateFolder(variables),
     cacheFolder: cacheFolder(variables),
-    codeCacheFolder: join(ownCacheFolder(variables), 'code'),
+    codeCacheFolder: codeCacheFolder(variables, [cwd, dirname(settingsPath)]),
     variable: (name) => variables[name],
     async close() {
       await Promise.allSettled(opened.splice(0).map(async (driver) => driver.close()))
@@ -196,6 +206,17 @@ async function openLedgerOf(
   const path = await findDefaultLedger(folder, variables)
   log.debug(`ledger: ${path}`)
   return openLedger(`sqlite:${path}`, { signal })
+}
+
+/** A secret that a job does not get arrives as an empty variable. */
+function withEmpty(error: unknown, variables: readonly string[]): unknown {
+  const { code, message, summary, retryable } = toStepError(error)
+  if (variables.length === 0 || retryable) return error
+  const empty = variables.map((name) => `${name} is empty: is the secret set?`)
+  return new StepError(code, [message, ...empty].join('\n'), {
+    hint: 'Set it where this runs; in CI as a variable or secret that this job gets.',
+    ...{ summary, retryable, cause: error },
+  })
 }
 
 async function findDefaultLedger(folder: string, variables: ContextOptions['variables']) {
@@ -279,38 +300,6 @@ function certificateFiles(folder: string) {
   }
 }
 
-/** GitLab's, GitHub's and Jenkins' own variables; else the user of this machine. */
-function actorOf(variables: ContextOptions['variables']): Actor {
-  const first = (...names: string[]) => names.map((name) => variables[name]).find(Boolean)
-  const run = variables.GITHUB_RUN_ID
-  return {
-    by: first('GITLAB_USER_LOGIN', 'GITHUB_ACTOR', 'BUILD_USER_ID') ?? userName(),
-    author: first('CI_COMMIT_AUTHOR'),
-    branch: first('CI_COMMIT_REF_NAME', 'GITHUB_REF_NAME', 'BRANCH_NAME'),
-    commit: first('CI_COMMIT_SHA', 'GITHUB_SHA', 'GIT_COMMIT'),
-    pipelineUrl:
-      first('CI_PIPELINE_URL', 'BUILD_URL') ??
-      (run
-        ? `${variables.GITHUB_SERVER_URL}/${variables.GITHUB_REPOSITORY}/actions/runs/${run}`
-        : undefined),
-    jobUrl: first('CI_JOB_URL', 'BUILD_URL'),
-    committedAt: moment(first('CI_COMMIT_TIMESTAMP')),
-  }
-}
-
-function moment(text: string | undefined): string | undefined {
-  const milliseconds = Date.parse(text ?? '')
-  return Number.isNaN(milliseconds) ? undefined : new Date(milliseconds).toISOString()
-}
-
-function userName(): string {
-  try {
-    return userInfo().username
-  } catch {
-    return 'unknown'
-  }
-}
-
 /** What must outlive a job; a runner's own folder, never the checkout, which CI cleans. */
 function stateFolder(variables: ContextOptions['variables']): string {
   const { CROSSCLOUD_STATE, XDG_STATE_HOME } = variables
@@ -325,4 +314,13 @@ function cacheFolder(variables: ContextOptions['variables']): string {
 function ownCacheFolder(variables: ContextOptions['variables']): string {
   const { XDG_CACHE_HOME } = variables
   return join(XDG_CACHE_HOME ?? join(homeFolder(variables), '.cache'), 'crosscloud')
+}
+
+/** A checkout could bring code of its own there. */
+function codeCacheFolder(
+  variables: ContextOptions['variables'],
+  folders: readonly string[],
+): string | undefined {
+  const folder = join(ownCacheFolder(variables), 'code')
+  return isInCheckout(folder, folders, variables) ? undefined : folder
 }

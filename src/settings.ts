@@ -5,7 +5,7 @@ import { configKeySettings, storeSettings } from './config/settings.ts'
 import { StepError } from './core/errors.ts'
 import { objectName } from './core/schema.ts'
 import type { Secrets } from './core/secrets.ts'
-import { parseYamlSettings, readSettingsText } from './core/settings-file.ts'
+import { parseYamlSettings, readSettingsText, type SettingsText } from './core/settings-file.ts'
 import { type GateSettings, gateSettings } from './gate/settings.ts'
 import { gitlabSettings } from './gitlab/settings.ts'
 import { identitySettings } from './identity/settings.ts'
@@ -129,11 +129,13 @@ export async function readSettings(
   path: string,
   variables: Readonly<Record<string, string | undefined>>,
   secrets: Secrets,
+  onEmpty?: SettingsText['onEmpty'],
 ): Promise<Settings> {
   const file = resolve(path)
   const hint = `Run in the folder of ${SETTINGS_FILE}, or name it with \`--settings FILE\`.`
   const text = await readSettingsText(path, hint)
-  return { ...(await parseSettings(text, path, variables, secrets)), file, folder: dirname(file) }
+  const read = await parseSettings(text, path, variables, secrets, onEmpty)
+  return { ...read, file, folder: dirname(file) }
 }
 
 export async function parseSettings(
@@ -141,9 +143,10 @@ export async function parseSettings(
   name: string,
   variables: Readonly<Record<string, string | undefined>>,
   secrets: Secrets,
+  onEmpty?: SettingsText['onEmpty'],
 ): Promise<z.output<typeof settingsSchema>> {
-  const page = 'docs/settings.md'
-  return parseYamlSettings(settingsSchema, { text, name, page }, variables, secrets)
+  const file = { text, name, page: 'docs/settings.md', ...(onEmpty && { onEmpty }) }
+  return parseYamlSettings(settingsSchema, file, variables, secrets)
 }
 
 /** The named environment with all defaults settled; INPUT_INVALID lists the known ones. */

@@ -11,6 +11,8 @@ export interface SettingsText {
   page: string
   /** Only this part is read: the variables of the others need not be set. */
   only?: string
+  /** Told of every variable that is set to nothing, once, and of the settings that it stands in. */
+  onEmpty?: (variable: string, settings: readonly string[]) => void
 }
 
 export async function readSettingsText(path: string, hint: string): Promise<string> {
@@ -26,7 +28,7 @@ export async function readSettingsText(path: string, hint: string): Promise<stri
 /** Reads YAML with variables in it against a schema; INPUT_INVALID names every line that is wrong. */
 export async function parseYamlSettings<Schema extends z.ZodType>(
   schema: Schema,
-  { text, name, page, only }: SettingsText,
+  { text, name, page, only, onEmpty }: SettingsText,
   variables: Readonly<Record<string, string | undefined>>,
   secrets: Secrets,
 ): Promise<z.output<Schema>> {
@@ -38,12 +40,14 @@ export async function parseYamlSettings<Schema extends z.ZodType>(
   const at = (offset: number | undefined) =>
     offset === undefined ? name : `${name}:${lines.linePos(offset).line}`
   const problems = document.errors.map((error) => `${at(error.pos[0])} ${error.message}`)
-  if (problems.length > 0) throw invalid(problems, page)
+  if (problems.length > 0) throw invalid(problems, mendLines(page))
 
   const missing = new Map<string, string[]>()
   const all = document.toJS() ?? {}
   const wanted = only === undefined ? all : { [only]: all[only] }
-  const values = expand(wanted, [], { variables, secrets, missing })
+  const empty = new Map<string, string[]>()
+  const values = expand(wanted, [], { variables, secrets, missing, empty })
+  for (const [variable, settings] of empty) onEmpty?.(variable, settings)
   for (const variable of missing.keys()) {
     problems.push(`${at(text.indexOf(`\${${variable}}`))} variable ${variable} is not set`)
   }
@@ -58,18 +62,25 @@ export async function parseYamlSettings<Schema extends z.ZodType>(
     }
     problems.push(`${at(isNode(node) ? node.range?.[0] : undefined)} ${path.join('.')} ${what}`)
   }
-  if (problems.length > 0 || !result.success) throw invalid(problems, page)
-  return result.data
+  if (problems.length === 0 && result.success) return result.data
+  const advice = [
+    ...(missing.size > 0 ? [SET_VARIABLES] : []),
+    ...(problems.length > missing.size ? [mendLines(page)] : []),
+  ]
+  throw invalid(problems, advice.join('\n'))
 }
 
 function indexOrKey(part: string): string | number {
   return /^\d+$/.test(part) ? Number(part) : part
 }
 
-function invalid(problems: string[], page: string): StepError {
-  return new StepError('INPUT_INVALID', problems.join('\n'), {
-    hint: `Mend these lines. ${page} explains every setting.`,
-  })
+const SET_VARIABLES =
+  'Set the variable where this runs: in the shell, or in CI as a variable or secret that this job gets.'
+
+const mendLines = (page: string) => `Mend these lines. ${page} explains every setting.`
+
+function invalid(problems: string[], hint: string): StepError {
+  return new StepError('INPUT_INVALID', problems.join('\n'), { hint })
 }
 
 /** As in a shell: `${NAME}`, or `${NAME:-what it is without}`. */
@@ -81,11 +92,13 @@ interface Expansion {
   secrets: Secrets
   /** Variables that are not set, and where they stand. */
   missing: Map<string, string[]>
+  /** Variables that are set to nothing, and where they stand without another text for that. */
+  empty: Map<string, string[]>
 }
 
 /** Puts variables into every text; what has a secret's name, or is a URL's password, is masked. */
 function expand(value: unknown, path: readonly string[], expansion: Expansion): unknown {
-  const { variables, secrets, missing } = expansion
+  const { variables, secrets, missing, empty } = expansion
   if (Array.isArray(value)) {
     return value.map((one, index) => expand(one, [...path, String(index)], expansion))
   }
@@ -98,7 +111,10 @@ function expand(value: unknown, path: readonly string[], expansion: Expansion): 
   if (typeof value !== 'string') return value
   const text = value.replace(VARIABLE, (match, name: string, otherwise?: string) => {
     const found = otherwise === undefined ? variables[name] : variables[name] || otherwise
-    if (found === undefined) missing.set(name, [...(missing.get(name) ?? []), path.join('.')])
+    const odd = found === undefined ? missing : empty
+    if (!found && otherwise === undefined) {
+      odd.set(name, [...(odd.get(name) ?? []), path.join('.')])
+    }
     if (SECRET_NAME.test(name)) secrets.add(found)
     return found ?? match
   })

@@ -45,9 +45,7 @@ export async function identify(
   if (token === undefined) {
     if (!required) return unverified
     throw new StepError('UNAUTHORIZED', 'no signed ID token says who this is', {
-      hint:
-        `In GitLab, write "id_tokens: { ${TOKEN_VARIABLE}: { aud: ${JSON.stringify(settings.audience)} } }" in the job; ` +
-        'in GitHub "permissions: { id-token: write }".',
+      hint: tokenHint(settings.audience, variables),
     })
   }
   hide(token)
@@ -59,6 +57,15 @@ export async function identify(
   const found = await verifyIdToken(token, asked, { signal, ca })
   const job = found.jobId === undefined ? undefined : { id: found.jobId, sha: found.sha }
   return { login: found.login, groups: found.groups, identity: found.issuer, job }
+}
+
+/** What to write on the CI system that runs this; on no known one, on each. */
+function tokenHint(audience: string, variables: WhoOptions['variables']): string {
+  const gitlab = `"id_tokens: { ${TOKEN_VARIABLE}: { aud: ${JSON.stringify(audience)} } }" in the job`
+  const github = '"permissions: { id-token: write }"'
+  if (variables.GITLAB_CI === 'true') return `Write ${gitlab}.`
+  if (variables.GITHUB_ACTIONS === 'true') return `Write ${github} in the job.`
+  return `In GitLab, write ${gitlab}; in GitHub ${github}.`
 }
 
 async function findToken(

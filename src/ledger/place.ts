@@ -34,11 +34,11 @@ export function defaultLedger(surroundings: Surroundings): string {
   const { host, id, disposable, shared = false, checkout = folder } = project
   const kept = variables.CROSSCLOUD_STATE !== undefined || !(disposable || (container && !shared))
   if (!host || !id || !kept) {
-    throw noHome("this job's machine or container is thrown away after the job")
+    throw noHome("this job's machine or container is thrown away after the job", variables)
   }
   const path = resolve(checkout, stateFolder)
   if (!relative(checkout, path).startsWith('..')) {
-    throw noHome(`${path} is in the checkout, which is emptied between jobs`)
+    throw noHome(`${path} is in the checkout, which is emptied between jobs`, variables)
   }
   return join(path, 'ledgers', fileName(host), `${fileName(id)}.db`)
 }
@@ -81,13 +81,16 @@ function fileName(text: string): string {
   return encodeURIComponent(text).replace(/^\.+/, '')
 }
 
-function noHome(why: string): StepError {
+/** The bundles of GitHub's actions have no SQLite: there it takes a database. */
+function noHome(why: string, { GITHUB_ACTIONS }: Surroundings['variables']): StepError {
+  const folder =
+    'or name a folder in CROSSCLOUD_STATE that every job finds again, such as a mounted one.'
   return new StepError('INPUT_INVALID', `crosscloud.yml names no ledger, and ${why}`, {
     hint: [
       'Write in crosscloud.yml:',
       '  ledger:',
       '    url: mysql://crosscloud:${LEDGER_PASSWORD}@db.example.com/crosscloud',
-      'or name a folder in CROSSCLOUD_STATE that every job finds again, such as a mounted one.',
+      ...(GITHUB_ACTIONS === 'true' ? [] : [folder]),
     ].join('\n'),
   })
 }

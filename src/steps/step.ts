@@ -48,9 +48,10 @@ export interface Context {
   readonly cacheFolder: string
   /**
    * Folder for code that this user's next run executes. Never CROSSCLOUD_CACHE: CI hands that from
-   * one branch to another.
+   * one branch to another. Undefined where it would be in the working tree: what was committed there
+   * would be executed.
    */
-  readonly codeCacheFolder: string
+  readonly codeCacheFolder: string | undefined
   /** A value from the process's environment; only for what is documented as such. */
   variable(name: string): string | undefined
 }

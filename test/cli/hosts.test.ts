@@ -28,6 +28,7 @@ async function hosts(
     cwd: town.folder,
     variables: {
       ...town.variables,
+      CROSSCLOUD_SERVER: 'true',
       GITLAB_USER_LOGIN: 'li',
       NUMBER: options.number ?? '1',
       ...(options.env && { CROSSCLOUD_ENV: options.env }),

@@ -42,7 +42,10 @@ gitlab: { url: "${gitlab.url}", project: team/webapi }`
     }
     return (...args: string[]) => runHere(args, { cwd: town.folder, variables })
   }
-  Object.assign(town.variables, { GITLAB_USER_LOGIN: people.ci, CI_COMMIT_AUTHOR: people.author })
+  Object.assign(town.variables, {
+    ...{ CROSSCLOUD_SERVER: 'true', GITLAB_USER_LOGIN: people.ci },
+    CI_COMMIT_AUTHOR: people.author,
+  })
   await town.release('1.0.0')
   await town.release('1.0.1', SHA)
 

@@ -78,6 +78,20 @@ t.test('where nothing is kept, the two lines to write are told', async (t) => {
   }
 })
 
+t.test('on GitHub, whose actions have no SQLite, only the database is told', async (t) => {
+  const hintOf = (variables: Surroundings['variables']) => {
+    try {
+      return place(variables)
+    } catch (error) {
+      return `${(error as { hint?: string }).hint}`
+    }
+  }
+  const hosted = hintOf({ ...github, RUNNER_ENVIRONMENT: 'github-hosted' })
+  t.match(hosted, 'url: mysql:')
+  t.notMatch(hosted, 'CROSSCLOUD_STATE')
+  t.match(hintOf({ ...gitlab, CI_DISPOSABLE_ENVIRONMENT: 'true' }), 'CROSSCLOUD_STATE')
+})
+
 t.test('a mounted folder in CROSSCLOUD_STATE is kept, in a container too', async (t) => {
   const variables = { ...gitlab, CI_DISPOSABLE_ENVIRONMENT: 'true', CROSSCLOUD_STATE: '/state' }
   const path = place(variables, { container: true, stateFolder: '/state' })

@@ -27,7 +27,10 @@ export async function runHere(args: readonly string[], options: ProgramOptions):
   const code = await runProgram({
     argv: args,
     cwd: options.cwd,
-    variables: { HOME: options.cwd, GITLAB_USER_LOGIN: 'li', ...options.variables },
+    variables: {
+      ...{ HOME: options.cwd, CROSSCLOUD_SERVER: 'true', GITLAB_USER_LOGIN: 'li' },
+      ...options.variables,
+    },
     signal: new AbortController().signal,
     terminal: false,
     person: {

@@ -127,13 +127,9 @@ function isAboutNoImage({ kind }: EventFacts): StepError {
 
 /** As CI would tell it; whoever it was is written into the ledger. */
 function actorOf({ by, ref, commit, kind }: EventFacts): Record<string, string> {
-  const known = {
-    GITLAB_USER_LOGIN: by || 'webhook',
-    CI_COMMIT_SHA: commit,
-    CI_COMMIT_REF_NAME: ref,
-  }
+  const who = { CROSSCLOUD_SERVER: 'true', GITLAB_USER_LOGIN: by || 'webhook' }
+  const known = { CI_COMMIT_SHA: commit, CI_COMMIT_REF_NAME: ref }
+  if (kind === 'artifact' || kind === 'scan') return who
   const told = Object.entries(known).filter(([, value]) => value !== '')
-  return kind === 'artifact' || kind === 'scan'
-    ? { GITLAB_USER_LOGIN: known.GITLAB_USER_LOGIN }
-    : Object.fromEntries(told)
+  return { ...who, ...Object.fromEntries(told) }
 }
