@@ -49,14 +49,57 @@ async function requireClean(advice: string): Promise<void> {
   throw new StepError('CONFLICT', `the checkout is not clean:\n${changed}`, { hint: advice })
 }
 
-async function requireNewTag({ tags: { exact } }: Plan): Promise<void> {
-  const here = await git(['tag', '--list', exact])
+/** What the tags name here and at origin, as far as they are there. */
+interface Tagged {
+  here: Map<string, string>
+  origin: Map<string, string> | undefined
+}
+
+async function readTags(): Promise<Tagged> {
+  const read = (lines: string) =>
+    new Map(
+      [...lines.matchAll(/^(\w+)\s+refs\/tags\/(\S+)$/gm)].map(
+        ([, commit = '', tag = '']) => [tag, commit] as const,
+      ),
+    )
   const isRemote = (await git(['remote'])).split('\n').includes('origin')
-  const there = isRemote ? await git(['ls-remote', '--tags', 'origin', `refs/tags/${exact}`]) : ''
-  if (here === '' && there === '') return
+  const format = '--format=%(objectname) %(refname)'
+  return {
+    here: read(await git(['for-each-ref', format, 'refs/tags'])),
+    origin: isRemote ? read(await git(['ls-remote', '--tags', 'origin'])) : undefined,
+  }
+}
+
+/** The commit of a release of HEAD that was not finished, or not pushed; undefined before the first. */
+async function findMade(plan: Plan, { here, origin }: Tagged): Promise<string | undefined> {
+  const { exact } = plan.tags
+  const there = origin?.get(exact)
+  const commit = here.get(exact) ?? there
+  if (commit === undefined) return undefined
+  if (!here.has(exact)) await git(['fetch', '--quiet', '--no-tags', 'origin', `refs/tags/${exact}`])
+  const [parent, subject] = (await git(['log', '-1', '--format=%P%n%s', commit])).split('\n')
+  const isOwn = parent === (await git(['rev-parse', 'HEAD'])) && subject === messageOf(plan)
+  const isOne = there === undefined || there === commit
+  const newer = [...here.keys(), ...(origin?.keys() ?? [])].some((tag) => isNewer(tag, plan))
+  if (isOwn && isOne && !newer) return commit
   throw new StepError('CONFLICT', `the tag ${exact} is there already`, {
     hint: 'A version is released once. Give package.json the next one.',
   })
+}
+
+/** Whether a tag is of a later release that the moving tag is for, too. */
+function isNewer(tag: string, { tags }: Plan): boolean {
+  if (!/^v\d+\.\d+\.\d+$/.test(tag) || !tag.startsWith(`${tags.moving}.`)) return false
+  return tag.localeCompare(tags.exact, 'en', { numeric: true }) > 0
+}
+
+/** Arguments of git for what origin lacks. */
+function missingPushes({ tags }: Plan, commit: string, { origin }: Tagged): string[][] {
+  const lacks = (tag: string) => origin?.get(tag) !== commit
+  return [
+    ...(lacks(tags.exact) ? [['push', 'origin', tags.exact]] : []),
+    ...(lacks(tags.moving) ? [['push', '--force', 'origin', tags.moving]] : []),
+  ]
 }
 
 /** Nothing of an older bundle may get the tag. */
@@ -77,16 +120,17 @@ async function bundleFiles(): Promise<string[]> {
   return [...names.filter((name) => name.endsWith('.cjs')), 'proto'].map((name) => `dist/${name}`)
 }
 
+const messageOf = ({ version }: Plan) => `crosscloud ${version}, with the bundle of its actions`
+
 /** Through an index of its own: neither a branch nor the checkout changes. */
-async function commitRelease({ version, published }: Plan): Promise<string> {
+async function commitRelease(plan: Plan): Promise<string> {
   const folder = await mkdtemp(join(tmpdir(), 'crosscloud-release-'))
   const env = { GIT_INDEX_FILE: join(folder, 'index') }
   try {
-    await git(['add', '--', ...published], env)
+    await git(['add', '--', ...plan.published], env)
     await git(['add', '--force', '--', ...(await bundleFiles())], env)
     const tree = await git(['write-tree'], env)
-    const message = `crosscloud ${version}, with the bundle of its actions`
-    return await git(['commit-tree', tree, '-p', 'HEAD', '-m', message])
+    return await git(['commit-tree', tree, '-p', 'HEAD', '-m', messageOf(plan)])
   } finally {
     await rm(folder, { recursive: true })
   }
@@ -105,24 +149,44 @@ async function release(argv: string[]): Promise<void> {
   if (values.help) return console.log(USAGE)
   const plan = await readPlan(positionals[0])
   await requireClean('Commit or put away what is there; a release is made of one commit.')
-  await requireNewTag(plan)
+  const tagged = await readTags()
+  const made = await findMade(plan, tagged)
+  if (values['dry-run']) return console.log(await lookedAt(plan, made, tagged))
+  if (made === undefined) await build()
+  const commit = made ?? (await commitRelease(plan))
   const { exact, moving } = plan.tags
-  if (values['dry-run']) {
-    const head = await git(['rev-parse', 'HEAD'])
-    return console.log(`${exact} and ${moving} would be made of ${head}; nothing was done`)
-  }
-  await build()
-  const commit = await commitRelease(plan)
-  await git(['tag', exact, commit])
-  await git(['tag', '--force', moving, commit])
+  for (const tag of [exact, moving]) await git(['tag', '--force', tag, commit])
   console.log(`${exact} and ${moving} are ${commit}`)
-  const pushes = [
-    ['push', 'origin', exact],
-    ['push', '--force', 'origin', moving],
-  ]
-  if (!values.push) return console.log(pushes.map((words) => `git ${words.join(' ')}`).join('\n'))
-  for (const words of pushes) await git(words)
+  const pushes = missingPushes(plan, commit, tagged)
+  if (pushes.length === 0) return console.log('origin has both')
+  if (!values.push) return console.log(commandsOf(pushes).join('\n'))
+  await push(pushes)
   console.log('pushed')
+}
+
+async function lookedAt(plan: Plan, made: string | undefined, tagged: Tagged) {
+  const { tags } = plan
+  const both = `${tags.exact} and ${tags.moving}`
+  if (made === undefined) {
+    return `${both} would be made of ${await git(['rev-parse', 'HEAD'])}; nothing was done`
+  }
+  const missing = commandsOf(missingPushes(plan, made, tagged))
+  return [`${tags.exact} is ${made}; nothing was done`, ...missing].join('\n')
+}
+
+const commandsOf = (pushes: string[][]) => pushes.map((words) => `git ${words.join(' ')}`)
+
+/** What is left to push is told, where one does not succeed. */
+async function push(pushes: string[][]): Promise<void> {
+  for (const [index, words] of pushes.entries()) {
+    await git(words).catch((error: unknown) => {
+      const { message } = toStepError(error)
+      const left = commandsOf(pushes.slice(index)).map((command) => `\`${command}\``)
+      throw new StepError('UNAVAILABLE', `the tags are made, but not all are pushed: ${message}`, {
+        hint: `Run \`npm run release -- --push\` again, or ${left.join(', then ')}.`,
+      })
+    })
+  }
 }
 
 await release(process.argv.slice(2)).catch((error: unknown) => {

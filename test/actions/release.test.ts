@@ -1,4 +1,4 @@
-import { readFile, writeFile } from 'node:fs/promises'
+import { readFile, rm, writeFile } from 'node:fs/promises'
 import { join } from 'node:path'
 import t from 'tap'
 import { run } from '../../src/core/process.ts'
@@ -11,6 +11,7 @@ const { folder, git, release } = sources
 const { version } = JSON.parse(await readFile(join(folder, 'package.json'), 'utf8')) as {
   version: string
 }
+const origin = t.testdir({})
 const [exact, moving] = [`v${version}`, `v${version.split('.')[0]}`]
 
 await t.test('a release is refused where it could not be repeated', async (t) => {
@@ -63,19 +64,43 @@ await t.test('the ref that workflows name has what actions need, on no branch', 
   t.match(stdout, '::error title=crosscloud bake-image::', 'its bundle starts')
 })
 
-await t.test('it is pushed only where that was asked for', async (t) => {
-  const origin = t.testdir({})
+await t.test('a release that was not pushed, or half, is finished by the next run', async (t) => {
   await run('git', ['init', '--quiet', '--bare', origin])
   await git('remote', 'add', 'origin', origin)
-  await git('push', '--quiet', 'origin', 'main', moving)
-  await git('push', '--quiet', 'origin', exact)
-  await git('tag', '--delete', exact)
-  t.match(await release(), { code: 1, stderr: `the tag ${exact} is there already` }, 'asks origin')
-  await git('push', '--quiet', '--delete', 'origin', exact)
-  const pushed = await release('--push')
-  t.equal(pushed.code, 0, pushed.stderr)
   const commit = await git('rev-parse', exact)
-  const there = (await run('git', ['ls-remote', '--tags', origin])).stdout
-  t.match(there, `${commit}\trefs/tags/${exact}`)
-  t.match(there, `${commit}\trefs/tags/${moving}`, 'the moving tag was moved')
+  const there = async () => (await run('git', ['ls-remote', '--tags', origin])).stdout
+  const moved = new RegExp(`^${commit}\trefs/tags/${moving}$`, 'm')
+  const forced = `git push --force origin ${moving}`
+  // The moving tag of the release before, and an origin that does not let it be moved.
+  await git('push', '--quiet', 'origin', `main:refs/tags/${moving}`)
+  const hook = join(origin, 'hooks/update')
+  await writeFile(hook, `#!/bin/sh\n[ "$1" != refs/tags/${moving} ]\n`, { mode: 0o755 })
+  const cut = await release('--push')
+  t.not(cut.code, 0)
+  t.match(cut.stderr, `Run \`npm run release -- --push\` again, or \`${forced}\`.`)
+  t.match(await there(), `${commit}\trefs/tags/${exact}`)
+  t.notMatch(await there(), moved)
+
+  // Another clone has the tags of origin at the most.
+  await git('tag', '--delete', exact, moving)
+  await git('config', 'remote.origin.tagOpt', '--no-tags')
+  const looked = await release('--dry-run')
+  t.match(looked, { code: 0, stdout: `${exact} is ${commit}; nothing was done\n${forced}` })
+  await rm(hook)
+  const pushed = await release('--push')
+  t.match(pushed, { code: 0, stdout: 'pushed' }, pushed.stderr)
+  t.match(await there(), `${commit}\trefs/tags/${exact}`)
+  t.match(await there(), moved, 'the moving tag was moved')
+  t.match(await release('--push'), { code: 0, stdout: 'origin has both' })
+})
+
+await t.test('a version that others were released after is not released again', async (t) => {
+  const refused = { code: 1, stderr: `the tag ${exact} is there already` }
+  const newer = version.replace(/\d+$/, '10')
+  await git('tag', `v${newer}`)
+  t.match(await release('--push'), refused, 'the moving tag does not go back')
+  await git('tag', '--delete', `v${newer}`)
+  await git('commit', '--quiet', '--allow-empty', '--message', 'More')
+  await git('tag', '--delete', exact)
+  t.match(await release('--push'), refused, 'origin has it, of other sources')
 })

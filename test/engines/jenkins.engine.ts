@@ -12,6 +12,12 @@ t.setTimeout(590_000)
 const NASTY = `a'b "c" \${HOME} $HOME $$ \\ ; touch pwned; $(touch pwned2) \`touch pwned3\` & | > x\nü 中 %s =`
 const groovyText = (text: string) =>
   `'${text.replaceAll('\\', '\\\\').replaceAll("'", "\\'").replaceAll('\n', '\\n')}'`
+const wrongGates = {
+  'gate of none': "[stagin: 'testers']",
+  'gate of the first': "[test: 'testers', staging: false]",
+  'gate for nobody': '[staging: []]',
+  'gates as text': "'testers'",
+}
 const onNode = (body: string) => `node('crosscloud') {\n${body}\n}`
 
 /** An agent with crosscloud on its PATH, and a Maven that writes down how it was called. */
@@ -67,6 +73,7 @@ return found`
     const gate = (more: string) => `crosscloudGate(release: 'webapi@1.0.0', env: 'staging'${more})`
     const branchWith = (more: string) => `crosscloudPipeline(settings: 'secret.yml', ${more})`
     const war = `crosscloudBuildWar(args: [${groovyText(NASTY)}, 'second'])`
+    const onMain = { sandbox: true, environment: { BRANCH_NAME: 'main' } }
     const builds: Build[] = [
       build('text', nowhere),
       build('text on ASCII', nowhere, { ascii: true }),
@@ -150,6 +157,14 @@ return found`
         sandbox: true,
         environment: { BRANCH_NAME: 'main' },
       }),
+      ...Object.entries(wrongGates).map(([name, gates]) =>
+        build(name, `crosscloudPipeline(gates: ${gates})`, onMain),
+      ),
+      build(
+        'gate of a GString',
+        "crosscloudPipeline(gates: [\"${'staging'}\": 'testers'])",
+        onMain,
+      ),
       build(
         'held LazyMap',
         `def map = new groovy.json.JsonSlurper().parseText('{"a": 1}')\necho 'x'\nmap.a`,
@@ -263,6 +278,20 @@ return found`
       t.match(of('no secrets of a branch').error, 'variable SECRET is not set')
       t.match(of('pipeline in the sandbox').error, 'crosscloud bake-image ended with exit code')
       t.strictSame(of('pipeline in the sandbox').refused, [])
+    })
+
+    t.test('a gate that is written wrong stops the build, and is open to nobody', async (t) => {
+      for (const [name, wanted] of Object.entries({
+        'gate of none': 'there is no environment stagin in crosscloud.yml; known: test, staging',
+        'gate of the first': 'test has no gate, a push goes there: take it out of gates',
+        'gate for nobody': 'gates names nobody for staging',
+        'gates as text': "gates is no map; write gates: [staging: 'testers']",
+      })) {
+        t.match(of(name).error, `crosscloudPipeline: ${wanted}`, name)
+        t.strictSame(steps(name, 'sh'), ['crosscloud environments'], name)
+        t.strictSame(of(name).refused, [], name)
+      }
+      t.match(of('gate of a GString').error, 'crosscloud bake-image ended with exit code')
     })
 
     t.test('the engine refuses what Jenkins refuses', async (t) => {

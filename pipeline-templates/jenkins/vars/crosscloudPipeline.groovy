@@ -1,4 +1,5 @@
 // Written by hand; crosscloudPipeline.txt is its help.
+import com.cloudbees.groovy.cps.NonCPS
 import io.crosscloud.StepFailed
 
 /** The whole road: build, test, and through gates from environment to environment. */
@@ -50,7 +51,7 @@ private Map settled(Object[] given) {
         lockWait: texts.lockWait ?: '10m',
         strict: texts.strict ?: false,
         common: texts.settings ? [settings: texts.settings] : [:],
-        gates: structured.gates ?: [:],
+        gates: structured.gates == null ? [:] : structured.gates,
         credentials: structured.credentials ?: [],
         checkCredentials: structured.checkCredentials ?: [],
     ]
@@ -79,6 +80,27 @@ private boolean isDelivered(Map options, Map source) {
     return true
 }
 
+/** A name that is none would leave its gate to anybody; empty: all of them are right. */
+@NonCPS
+private String gateFault(Object gates, List environments) {
+    if (!(gates instanceof Map)) {
+        return "gates is no map; write gates: [staging: 'testers'], an environment and who may answer"
+    }
+    List names = environments.collect { it.name }
+    List faults = []
+    gates.each { key, who ->
+        String name = key.toString()
+        if (!names.contains(name)) {
+            faults.add("there is no environment ${name} in crosscloud.yml; known: ${names.join(', ')}".toString())
+        } else if (name == names[0]) {
+            faults.add("${name} has no gate, a push goes there: take it out of gates".toString())
+        } else if (who != false && !who) {
+            faults.add("gates names nobody for ${name}: name users or groups, or leave it out for anybody".toString())
+        }
+    }
+    return faults.join('; ')
+}
+
 /** From the sources to the first environment. */
 private Map build(Map options) {
     Map delivery = [:]
@@ -86,6 +108,10 @@ private Map build(Map options) {
         delivery = crosscloud.perform(['environments'], options.common)
         if (!delivery.environments) {
             error('crosscloud.yml names no environment: write environments: { test: … }')
+        }
+        String fault = gateFault(options.gates, delivery.environments)
+        if (fault) {
+            error("crosscloudPipeline: ${fault}")
         }
         Map built = crosscloudBuildWar(options.common)
         Map baked = crosscloudBakeImage(options.common + [version: 'next', war: built.war] +
