@@ -240,7 +240,9 @@ async function deliverJournal(journal: Journal, ledger: Ledger, log: Log): Promi
   try {
     await journal.deliver(ledger, { delivered: log.info, refused: log.warn })
   } catch (error) {
-    log.warn(`${toStepError(error).message}; what waits in ${journal.folder} is told later`)
+    const { message, hint } = toStepError(error)
+    log.warn(`${message}; what waits in ${journal.folder} is told later`)
+    if (hint !== undefined) log.warn(`  ${hint}`)
   }
 }
 

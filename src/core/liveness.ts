@@ -3,6 +3,7 @@ import { mkdir, readFile, rename, rm } from 'node:fs/promises'
 import { connect, createServer, type Server } from 'node:net'
 import { join } from 'node:path'
 import { errorCodeOf } from './errors.ts'
+import { requireOwn } from './own.ts'
 
 /**
  * Whether a process of this machine still lives, told by its kernel: while it lives it listens on a
@@ -25,6 +26,7 @@ export async function showLiving(folder: string, subject: string): Promise<Liven
   // Between being made and being listened on, a socket looks like that of a process that is over.
   const staged = `${path}~`
   await mkdir(folder, { recursive: true, mode: 0o700 })
+  await requireOwn(folder)
   const server = await listen(staged)
   await rename(staged, path)
   return {
@@ -49,6 +51,12 @@ async function listen(path: string): Promise<Server> {
 export async function isOver(folder: string, subject: string): Promise<boolean> {
   const path = await socketPath(folder, subject)
   if (path === undefined) return false
+  // Where others may write, they may have put another socket there.
+  const own = await requireOwn(folder).then(
+    () => true,
+    () => false,
+  )
+  if (!own) return false
   return await new Promise((resolve) => {
     const socket = connect(path)
     const answer = (over: boolean) => {

@@ -1,7 +1,8 @@
 import { randomUUID } from 'node:crypto'
-import { mkdir, open, readdir, readFile, rename, rm } from 'node:fs/promises'
+import { mkdir, open, readdir, rename, rm } from 'node:fs/promises'
 import { join } from 'node:path'
 import { type ErrorCode, errorCodeOf, explain, toStepError } from '../core/errors.ts'
+import { readOwn, requireOwn } from '../core/own.ts'
 import type { ConfigChangeStart, DeploymentEnd, Ledger } from './ledger.ts'
 
 /** What was done and must still be told to the ledger. Telling it twice is telling it once. */
@@ -37,9 +38,10 @@ interface Kept {
 const FINAL: readonly ErrorCode[] = ['CONFLICT', 'NOT_FOUND', 'INPUT_INVALID']
 const NAME = /^\d{13}-[0-9a-f-]{36}\.json$/
 
-/** One file an entry (0600, the folder 0700), complete or not there. */
+/** One file an entry (0600, the folder 0700), complete or not there, and nobody else's. */
 export function openJournal(folder: string, ledgerName: string): Journal {
   const entries = async () => {
+    await requireOwn(folder)
     const names = await readdir(folder).catch((error: unknown) => {
       if (errorCodeOf(error) === 'ENOENT') return []
       throw explain(`reading the journal ${folder}`, error)
@@ -62,6 +64,7 @@ export function openJournal(folder: string, ledgerName: string): Journal {
       const name = `${Date.now()}-${randomUUID()}.json`
       try {
         await mkdir(folder, { recursive: true, mode: 0o700 })
+        await requireOwn(folder)
         return await writeWhole(folder, name, JSON.stringify(kept))
       } catch (error) {
         throw explain(`keeping what the ledger must still be told, in ${folder}`, error)
@@ -106,24 +109,24 @@ function describeEntry(entry: JournalEntry): string {
 /** Undefined for what is no entry, or was delivered by another process meanwhile. */
 async function readKept(file: string): Promise<Kept | undefined> {
   try {
-    const kept = JSON.parse(await readFile(file, 'utf8')) as Kept
+    const kept = JSON.parse(await readOwn(file)) as Kept
     return kept.version === 1 ? kept : undefined
   } catch {
     return undefined
   }
 }
 
+/** A file that could not be written whole is removed. */
 async function writeWhole(folder: string, name: string, text: string): Promise<string> {
   const staged = join(folder, `.${name}`)
-  const handle = await open(staged, 'wx', 0o600)
-  try {
-    await handle.writeFile(text)
-    await handle.sync()
-  } finally {
-    await handle.close()
-  }
   const file = join(folder, name)
-  await rename(staged, file)
+  try {
+    await writeSynced(staged, text)
+    await rename(staged, file)
+  } catch (error) {
+    await rm(staged, { force: true })
+    throw error
+  }
   const parent = await open(folder, 'r')
   try {
     await parent.sync()
@@ -131,4 +134,14 @@ async function writeWhole(folder: string, name: string, text: string): Promise<s
     await parent.close()
   }
   return file
+}
+
+async function writeSynced(file: string, text: string): Promise<void> {
+  const handle = await open(file, 'wx', 0o600)
+  try {
+    await handle.writeFile(text)
+    await handle.sync()
+  } finally {
+    await handle.close()
+  }
 }

@@ -25,6 +25,8 @@ export interface LockRequest {
   reason: string
   /** How long to wait for somebody else's lock, in milliseconds. */
   patience: number
+  /** Told when the ledger has taken the lock back. */
+  onFree?: () => void
 }
 
 export interface HeldLock {
@@ -49,6 +51,7 @@ export async function withLock<T>(
     return await work({ token: lock.token, ledger: lock.ledger, check: kept.check })
   } finally {
     const given = await giveBack(kept.end(), ledger, context)
+    if (given) request.onFree?.()
     await liveness?.end(given ? 'removed' : 'left')
   }
 }

@@ -47,16 +47,19 @@ export async function recordEnd(
   const end = { ...outcome, finishedAt: new Date().toISOString() }
   const [ledger, journal] = [await open(), await openJournal()]
   const entry = { kind: 'deployment-end', deployment: deployment.id, end } as const
+  let fault: string | undefined
   const file = await journal.keep(entry).catch((error: unknown) => {
-    log.warn(toStepError(error).message)
+    fault = toStepError(error).message
     return undefined
   })
   try {
     await retry(() => ledger.endDeployment(deployment.id, end), TRIES)
+    if (end.state === 'failed') log.info(`the ledger is told that ${deployment.id} failed`)
     if (file !== undefined) await journal.forget(file)
   } catch (error) {
     const { message } = toStepError(error)
     log.warn(`the ledger was not told that ${deployment.id} ${end.state}: ${message}`)
+    if (fault !== undefined) log.warn(fault)
     if (file === undefined) log.warn(`Tell whoever keeps it: ${JSON.stringify(entry)}`)
     else log.warn(`It waits in ${file}; the next command here tells it.`)
   }

@@ -55,13 +55,16 @@ export async function underLock<T>(
   context: Context,
   work: (lock: HeldLock) => Promise<T>,
 ): Promise<T> {
+  let free = false
+  const onFree = () => {
+    free = true
+  }
   try {
-    return await withLock(place, context, work)
+    return await withLock({ ...place, onFree }, context, work)
   } catch (error) {
     if (!isRolloutFailure(error) || !error.prove) throw error
-    context.log.info(
-      'the ledger is told, the lock is free; looking whether what was put back serves',
-    )
+    if (free) context.log.info('the lock is free')
+    context.log.info('looking whether what was put back serves')
     throw await error.prove()
   }
 }

@@ -1,6 +1,6 @@
 import { createHash } from 'node:crypto'
 import { basename } from 'node:path'
-import { StepError } from '../core/errors.ts'
+import { StepError, throwIfCancelled } from '../core/errors.ts'
 import { OWN_FOLDER } from '../image/image.ts'
 import type { ContainerInfo, Host, PlacedFile } from '../target/target.ts'
 import { compareFiles, readContainerFile } from '../target/verify.ts'
@@ -97,7 +97,7 @@ export async function verifyContainer(
     extraAllowed,
     signal,
   })
-  const changedConfig = await changedConfigFiles(host, container, placed)
+  const changedConfig = await changedConfigFiles(host, container, placed, signal)
   const problems = [
     ...found.changed.map((path) => `changed  ${expected.root}/${path}`),
     ...found.missing.map((path) => `missing  ${expected.root}/${path}`),
@@ -127,12 +127,14 @@ async function changedConfigFiles(
   host: Host,
   container: ContainerInfo,
   placed: Record<string, string>,
+  signal: AbortSignal,
 ): Promise<string[]> {
   const changed: string[] = []
   for (const [path, wanted] of Object.entries(placed)) {
     const content = await readContainerFile(host, container.id, path, LARGEST_CONFIG).catch(
       () => undefined,
     )
+    throwIfCancelled(signal)
     if (content === undefined || hash(content) !== wanted) changed.push(path)
   }
   return changed

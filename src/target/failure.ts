@@ -45,7 +45,7 @@ export function rolloutFailure(
   const what = named ? cause.message : `host ${failedHost}: ${cause.message}`
   const lines = hosts.map((standing) => `  ${standing.host}: ${sentence(standing)}`)
   const error = new StepError(cause.code, [what, ...lines].join('\n'), {
-    hint: cause.hint,
+    hint: cause.code === 'CANCELLED' ? afterCancel(hosts) : cause.hint,
     retryable: cause.retryable,
     cause,
   })
@@ -56,6 +56,13 @@ export function rolloutFailure(
   )
   const isUnproven = hosts.some(({ unproven }) => unproven)
   return Object.assign(error, { hosts: told, prove: isUnproven ? prove : undefined })
+}
+
+/** By now nothing is being put back any more. */
+function afterCancel(hosts: readonly HostStanding[]): string {
+  return hosts.some(({ serves }) => serves === 'unknown')
+    ? 'Look at the hosts that were not brought back, then run the same command again.'
+    : 'Run the same command again.'
 }
 
 function sentence({ serves, touched, error, unproven }: HostStanding): string {

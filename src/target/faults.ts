@@ -51,9 +51,17 @@ export function said(error: unknown): string {
     .trim()
 }
 
+/** Why a request was aborted: a signal, or its own time limit; any other error as it is. */
+function abortReason(error: unknown): unknown {
+  if (!(error instanceof Error) || error.name !== 'AbortError') return error
+  return error.cause ?? error
+}
+
 function unanswered(host: HostName, error: unknown): StepError {
   const where = `host ${host.name} (${host.address})`
-  const name = error instanceof Error ? error.name : ''
+  const reason = abortReason(error)
+  if (reason instanceof StepError) return reason
+  const name = reason instanceof Error ? reason.name : ''
   if (name === 'AbortError') {
     return new StepError('CANCELLED', `${where}: cancelled`, { cause: error })
   }
