@@ -3,6 +3,7 @@ import { duration } from '../core/schema.ts'
 import { deployedOutputs, nextLines, summarize } from './deployed.ts'
 import { findRelease, putOn, underLock } from './deployment.ts'
 import { releaseName } from './inputs.ts'
+import { warnOfSetback } from './setback.ts'
 import { defineStep } from './step.ts'
 
 export const deploy = defineStep({
@@ -35,8 +36,9 @@ export const deploy = defineStep({
     const { app } = release
     const place = { app, environment: env, reason: reason || 'deploy', patience: lockWait }
     const settings = await context.settings()
-    return underLock(place, context, async (lock) =>
-      summarize(request, await putOn(request, lock, context), settings),
-    )
+    return underLock(place, context, async (lock) => {
+      await warnOfSetback(release, env, context)
+      return summarize(request, await putOn(request, lock, context), settings)
+    })
   },
 })

@@ -63,6 +63,11 @@ async function travel(t: Test, road: Road) {
   const [whole = '', contained = '', stages = '', caught = ''] = blocks
   t.equal(blocks.length, 4, 'every Jenkinsfile of the page is run here')
   t.equal(whole, await readFile(join(LIBRARY, 'Jenkinsfile'), 'utf8'))
+  for (const name of ['README.md', 'README.zh-CN.md']) {
+    const text = await readFile(join(ROOT, name), 'utf8')
+    const found = [...text.matchAll(/^```groovy\n([\s\S]*?)^```$/gm)].map(([, block]) => block)
+    t.strictSame(found, [whole], name)
+  }
   const build = (name: string, script: string, more: Partial<Build> = {}): Build => ({
     ...{ name, script, agent, workspace: project, environment: { BRANCH_NAME: 'main' } },
     ...more,
@@ -78,6 +83,7 @@ async function travel(t: Test, road: Road) {
     build('change request', contained, {
       environment: { BRANCH_NAME: 'PR-7', CHANGE_ID: '7' },
       images: { [IMAGE]: agent },
+      credentials: { 'no-ledger-password': 'none' },
       agent: {},
     }),
     build('plain job', stages, { environment: {} }),
