@@ -131,7 +131,10 @@ async function life(town: Town): Promise<void> {
     const locked = await runCli(forced, { cwd: town.folder, env: elsewhere })
     t.equal(locked.code, 1, 'another machine cannot know that it is dead')
     t.match(locked.stderr, /webapi in test is locked by /)
-    t.match(locked.stderr, /--lock-wait 10m waits for it; a run that was killed keeps it a minute/)
+    t.match(
+      locked.stderr,
+      /`--lock-wait 10m` waits for it; a run that was killed keeps it a minute/,
+    )
     // Its minute is over.
     db.exec("update locks set expires_at = '2020-01-01T00:00:00.000Z'")
     db.close()
