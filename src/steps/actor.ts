@@ -6,7 +6,7 @@ type Told = { [Fact in keyof Actor]?: Actor[Fact] | undefined }
 
 /**
  * Who acts, by the variables of the CI system that runs this, and of no other: what another system
- * calls its user may well stand in the environment, too. Else the user of this machine.
+ * calls its user may well stand in the environment, too. Without any, the user of this machine.
  */
 export function actorOf(variables: Variables): Actor {
   const { by, committedAt, ...rest } = toldBySystem((name) => variables[name] || undefined)
@@ -23,8 +23,13 @@ function toldBySystem(read: (name: string) => string | undefined): Told {
   if (read('GITLAB_CI') === 'true' || read('CROSSCLOUD_SERVER') === 'true') return ofGitlab(read)
   if (read('GITHUB_ACTIONS') === 'true') return ofGithub(read)
   // A Jenkins that was never told its address has no JENKINS_URL.
-  return read('JENKINS_URL') || read('JENKINS_HOME') ? ofJenkins(read) : {}
+  if (read('JENKINS_URL') || read('JENKINS_HOME')) return ofJenkins(read)
+  // None of them by its own mark: what any of them tells, as a shell or a script may hand it on.
+  return { ...told(ofJenkins(read)), ...told(ofGithub(read)), ...told(ofGitlab(read)) }
 }
+
+const told = (facts: Told): Told =>
+  Object.fromEntries(Object.entries(facts).filter(([, value]) => value !== undefined))
 
 const ofGitlab = (read: (name: string) => string | undefined): Told => ({
   by: read('GITLAB_USER_LOGIN'),

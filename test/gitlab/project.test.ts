@@ -114,7 +114,10 @@ t.test(
           .replace('from: test, ', ''),
       )
       const plan = await run(['apply'])
-      t.match(plan.stdout, '! variable GREETING is not asked for any more; --prune deletes it')
+      t.match(
+        plan.stdout,
+        /! variable GREETING is not asked for any more; `crosscloud gitlab apply --prune` deletes it/,
+      )
       const pruned = await run(['apply', '--prune'])
       t.equal(pruned.code, 0, `${pruned.stderr}${prism.log()}`)
       t.match(pruned.stdout, /^- environment test$/m)

@@ -138,8 +138,12 @@ await t.test('each job gets what it needs, and nothing else decides', { skip }, 
   t.strictSame(await calls(), [
     { args: ['build-war', ...dotenv], variables: {} },
     {
-      args: ['bake-image', '--version', 'next', ...dotenv],
-      variables: { CROSSCLOUD_WAR: 'target/webapi.war', CROSSCLOUD_COMMIT: 'c0ffee' },
+      args: ['bake-image', ...dotenv],
+      variables: {
+        CROSSCLOUD_VERSION: 'next',
+        CROSSCLOUD_WAR: 'target/webapi.war',
+        CROSSCLOUD_COMMIT: 'c0ffee',
+      },
     },
     {
       args: ['push-image', ...dotenv],
@@ -149,7 +153,7 @@ await t.test('each job gets what it needs, and nothing else decides', { skip }, 
         CROSSCLOUD_VERSION: '1.0.0',
       },
     },
-    { args: ['deploy', ...dotenv], variables: { CROSSCLOUD_ENV: 'qa', ...release } },
+    { args: ['deploy', ...dotenv], variables: at('qa') },
     {
       args: ['verify-md5', ...dotenv, '--junit', 'crosscloud-verify.xml'],
       variables: { CROSSCLOUD_ENV: 'qa', ...url, ...release },

@@ -46,7 +46,12 @@ t.test(
   },
 )
 
+t.test('a shell without the mark of any system may hand on what one told', async (t) => {
+  t.match(actor({ BUILD_USER_ID: 'li' }), { by: 'li' })
+  t.match(actor(all), { by: 'of-gitlab', commit: 'a', author: 'author' })
+})
+
 t.test('elsewhere it is the user of this machine', async (t) => {
-  t.match(actor(all), { by: userInfo().username, commit: undefined, branch: undefined })
+  t.match(actor({}), { by: userInfo().username, commit: undefined, branch: undefined })
   t.match(actor({ GITLAB_CI: 'true', BUILD_USER_ID: 'li' }), { by: userInfo().username })
 })
