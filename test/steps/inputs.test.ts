@@ -83,7 +83,7 @@ await t.test('everything wrong is said at once, by flag', async (t) => {
   const values = { count: 'many', warLayout: 'flat', args: ['a', 7] }
   t.throws(() => parseInputs(sample, values), {
     code: 'INPUT_INVALID',
-    message: /^--name is required\n--count .+\n--war-layout .+\n--args\.1 .+$/,
+    message: /^`--name` is required\n`--count` .+\n`--war-layout` .+\n`--args\.1` .+$/,
     hint: /crosscloud sample --help/,
   })
   t.strictSame(parseInputs(sample, { name: 'x' }), {
