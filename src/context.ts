@@ -131,7 +131,10 @@ export function createContext(options: ContextOptions): OpenContext {
     },
     stateFolder: stateFolder(variables),
     cacheFolder: cacheFolder(variables),
-    codeCacheFolder: codeCacheFolder(variables, [cwd, dirname(settingsPath)]),
+    // Most commands never ask, and need not look at the folders around.
+    get codeCacheFolder() {
+      return codeCacheFolder(variables, [cwd, dirname(settingsPath)])
+    },
     variable: (name) => variables[name],
     async close() {
       await Promise.allSettled(opened.splice(0).map(async (driver) => driver.close()))

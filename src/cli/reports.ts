@@ -1,7 +1,8 @@
 import type { Stats } from 'node:fs'
 import { lstat, open, realpath, unlink } from 'node:fs/promises'
-import { dirname, isAbsolute, relative, resolve, sep } from 'node:path'
+import { dirname, isAbsolute, resolve } from 'node:path'
 import type { z } from 'zod'
+import { isBelow } from '../core/checkout.ts'
 import { errorCodeOf, explain, StepError } from '../core/errors.ts'
 import { dotenvName, fieldsOf } from '../steps/fields.ts'
 
@@ -74,7 +75,7 @@ async function refuseOutside(cwd: string, name: string): Promise<void> {
   const root = await realpath(cwd)
   const parent = dirname(resolve(cwd, name))
   const real = await realpath(parent).catch(unlessMissing)
-  if (real === undefined || isWithin(root, real)) return
+  if (real === undefined || isBelow(real, root)) return
   if (isAbsolute(name) && !(await passesThrough(root, parent))) return
   throw new StepError('INPUT_INVALID', `${name} is outside of the working folder, in ${real}`, {
     hint: 'Name a file in the working folder, or another place by its absolute path without links.',
@@ -84,14 +85,9 @@ async function refuseOutside(cwd: string, name: string): Promise<void> {
 /** Whether a folder on the way to this one is in the root. */
 async function passesThrough(root: string, folder: string): Promise<boolean> {
   for (let at = folder; at !== dirname(at); at = dirname(at)) {
-    if (isWithin(root, await realpath(at))) return true
+    if (isBelow(await realpath(at), root)) return true
   }
   return false
-}
-
-function isWithin(root: string, path: string): boolean {
-  const way = relative(root, path)
-  return way !== '..' && !way.startsWith(`..${sep}`) && !isAbsolute(way)
 }
 
 function unlessMissing(error: unknown): undefined {

@@ -20,7 +20,8 @@ export function isInCheckout(
   return trees.some((tree) => isBelow(real, realPath(resolve(start, tree))))
 }
 
-function isBelow(path: string, folder: string): boolean {
+/** Whether a path is this folder, or in it; both absolute, links as they stand. */
+export function isBelow(path: string, folder: string): boolean {
   const way = relative(folder, path)
   return !isAbsolute(way) && way.split(/[\\/]/)[0] !== '..'
 }

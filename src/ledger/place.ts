@@ -1,4 +1,5 @@
-import { join, relative, resolve } from 'node:path'
+import { join, resolve } from 'node:path'
+import { isBelow } from '../core/checkout.ts'
 import { StepError } from '../core/errors.ts'
 
 export interface Surroundings {
@@ -37,7 +38,7 @@ export function defaultLedger(surroundings: Surroundings): string {
     throw noHome("this job's machine or container is thrown away after the job", variables)
   }
   const path = resolve(checkout, stateFolder)
-  if (!relative(checkout, path).startsWith('..')) {
+  if (isBelow(path, resolve(checkout))) {
     throw noHome(`${path} is in the checkout, which is emptied between jobs`, variables)
   }
   return join(path, 'ledgers', fileName(host), `${fileName(id)}.db`)
