@@ -214,9 +214,13 @@ for (const shell of shells) {
       const file = join(folder, 'crosscloud.tgz')
       await writeFile(file, bytes)
       const job = start({ package: file, sha512 })
-      const ended = once(job, 'exit')
+      // The shell that evaluates the script outlives the one that started it: it is over when nobody
+      // holds its output any more.
+      const ended = once(job, 'close')
       await once(job.stdout, 'data')
       process.kill(-(job.pid ?? 0), 'SIGTERM')
+      job.stdout.resume()
+      job.stderr.resume()
       await ended
       t.strictSame(await readdir(join(folder, 'tmp')), [])
     })
