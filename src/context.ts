@@ -4,7 +4,7 @@ import type { KeyRing } from './config/seal.ts'
 import type { ConfigStore } from './config/store.ts'
 import { isInCheckout } from './core/checkout.ts'
 import { StepError, toStepError } from './core/errors.ts'
-import { homeFolder } from './core/home.ts'
+import { homeFolder, ownHome } from './core/home.ts'
 import type { Log } from './core/log.ts'
 import { run } from './core/process.ts'
 import type { Secrets } from './core/secrets.ts'
@@ -207,7 +207,8 @@ async function openLedgerOf(
   const { openLedger } = await import('./ledger/open.ts')
   if (ledger !== undefined) return openLedger(ledger, { folder, signal })
   const path = await findDefaultLedger(folder, variables)
-  log.debug(`ledger: ${path}`)
+  if (await exists(path, false)) log.debug(`ledger: ${path}`)
+  else log.info(`new ledger: ${path}; others see it once crosscloud.yml names a database`)
   return openLedger(`sqlite:${path}`, { signal })
 }
 
@@ -223,11 +224,12 @@ function withEmpty(error: unknown, variables: readonly string[]): unknown {
 }
 
 async function findDefaultLedger(folder: string, variables: ContextOptions['variables']) {
-  const { defaultLedger } = await import('./ledger/place.ts')
+  const { assureDefaultLedger } = await import('./ledger/place.ts')
   const marks = ['/.dockerenv', '/run/.containerenv'].map((path) => exists(path, false))
   const container =
     Boolean(variables.KUBERNETES_SERVICE_HOST) || (await Promise.all(marks)).includes(true)
-  return defaultLedger({ variables, folder, stateFolder: stateFolder(variables), container })
+  const stateFolder = keptFolder(variables)
+  return assureDefaultLedger({ variables, folder, stateFolder, container })
 }
 
 async function openJournalOf(
@@ -307,10 +309,18 @@ function certificateFiles(folder: string) {
 
 /** What must outlive a job; a runner's own folder, never the checkout, which CI cleans. */
 function stateFolder(variables: ContextOptions['variables']): string {
+  return keptFolder(variables) ?? join(homeFolder(variables), STATE)
+}
+
+function keptFolder(variables: ContextOptions['variables']): string | undefined {
   const { CROSSCLOUD_STATE, XDG_STATE_HOME } = variables
   if (CROSSCLOUD_STATE) return CROSSCLOUD_STATE
-  return join(XDG_STATE_HOME ?? join(homeFolder(variables), '.local', 'state'), 'crosscloud')
+  if (XDG_STATE_HOME) return join(XDG_STATE_HOME, 'crosscloud')
+  const home = ownHome(variables)
+  return home && join(home, STATE)
 }
+
+const STATE = join('.local', 'state', 'crosscloud')
 
 function cacheFolder(variables: ContextOptions['variables']): string {
   return variables.CROSSCLOUD_CACHE ?? ownCacheFolder(variables)

@@ -1,5 +1,5 @@
 import { createContext, type OpenContext } from '../context.ts'
-import { StepError, toStepError } from '../core/errors.ts'
+import { describe, StepError, toStepError } from '../core/errors.ts'
 import { createLog } from '../core/log.ts'
 import { createSecrets, type Secrets } from '../core/secrets.ts'
 import { outliveReaders, stopOnSignals } from '../core/signals.ts'
@@ -58,11 +58,27 @@ async function perform(name: string, core: Core, context: OpenContext): Promise<
   if (!step) throw new StepError('INTERNAL', `there is no step ${name}`)
   const outputs = await runStep(step, readInputs(step, process.env), context)
   for (const line of step.report(outputs)) context.log.info(line)
-  for (const [output, value] of Object.entries(outputs)) {
-    if (value !== undefined) core.setOutput(kebab(output), value)
-  }
+  setOutputs(core, name, outputs)
   if (process.env.GITHUB_STEP_SUMMARY) {
-    await writeSummary(core, step, outputs, context.secrets.mask)
+    await writeSummary(core, step, outputs, context.secrets.mask).catch((error: unknown) =>
+      context.log.warn(`the summary cannot be written: ${describe(error)}`),
+    )
+  }
+}
+
+/** Later steps of the job read the outputs: without them it must not go on. */
+function setOutputs(core: Core, name: string, outputs: Record<string, unknown>): void {
+  try {
+    for (const [output, value] of Object.entries(outputs)) {
+      if (value !== undefined) core.setOutput(kebab(output), value)
+    }
+  } catch (error) {
+    const file = process.env.GITHUB_OUTPUT
+    const fact = `${name} succeeded, but its outputs cannot be written to ${file}: ${describe(error)}`
+    throw new StepError('COMMAND_FAILED', fact, {
+      hint: "Make room on the runner's disk, and run the job again: what is done stays done.",
+      cause: error,
+    })
   }
 }
 

@@ -2,20 +2,28 @@ import { lstatSync, mkdirSync, mkdtempSync } from 'node:fs'
 import { homedir, tmpdir } from 'node:os'
 import { join } from 'node:path'
 
+type Variables = Readonly<Record<string, string | undefined>>
+
 /**
  * The user's home. A container that runs as a user it does not know has none, or `/`, which that user
- * may not write to; a folder of its own in the temporary folder then takes its place.
+ * may not write to.
  */
-export function homeFolder({ HOME }: Readonly<Record<string, string | undefined>>): string {
+export function ownHome({ HOME }: Variables): string | undefined {
+  const home = HOME || systemHome()
+  return home && (home !== '/' || process.getuid?.() === 0) ? home : undefined
+}
+
+/** The user's home, or a folder of this user in the temporary folder in its place. */
+export function homeFolder(variables: Variables): string {
+  const home = ownHome(variables)
+  if (home !== undefined) return home
   const uid = process.getuid?.()
-  const home = HOME || knownHome()
-  if (home && (home !== '/' || uid === 0)) return home
   const folder = join(tmpdir(), `crosscloud-${uid}`)
   return isOurs(folder, uid) ? folder : mkdtempSync(`${folder}-`)
 }
 
 /** Node fails where the system knows no such user. */
-function knownHome(): string | undefined {
+function systemHome(): string | undefined {
   try {
     return homedir()
   } catch {

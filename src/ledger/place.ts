@@ -1,13 +1,14 @@
-import { join, resolve } from 'node:path'
+import { mkdir } from 'node:fs/promises'
+import { dirname, join, resolve } from 'node:path'
 import { isBelow } from '../core/checkout.ts'
-import { StepError } from '../core/errors.ts'
+import { describe, StepError } from '../core/errors.ts'
 
 export interface Surroundings {
   variables: Readonly<Record<string, string | undefined>>
   /** The folder of crosscloud.yml. */
   folder: string
-  /** Where this user keeps what must outlive a job. */
-  stateFolder: string
+  /** Where this user keeps what must outlive a job; nowhere without a home. */
+  stateFolder: string | undefined
   /** Whether this process runs in a container. */
   container: boolean
 }
@@ -33,15 +34,29 @@ export function defaultLedger(surroundings: Surroundings): string {
   const project = projectOf(variables)
   if (!project) return join(folder, '.crosscloud', 'ledger.db')
   const { host, id, disposable, shared = false, checkout = folder } = project
-  const kept = variables.CROSSCLOUD_STATE !== undefined || !(disposable || (container && !shared))
+  const kept = variables.CROSSCLOUD_STATE || !(disposable || (container && !shared))
   if (!host || !id || !kept) {
     throw noHome("this job's machine or container is thrown away after the job", variables)
+  }
+  if (stateFolder === undefined) {
+    throw noHome('the user of this job has no home', variables)
   }
   const path = resolve(checkout, stateFolder)
   if (isBelow(path, resolve(checkout))) {
     throw noHome(`${path} is in the checkout, which is emptied between jobs`, variables)
   }
   return join(path, 'ledgers', fileName(host), `${fileName(id)}.db`)
+}
+
+/** The same, once a job is known to be able to write there; its folder is made. */
+export async function assureDefaultLedger(surroundings: Surroundings): Promise<string> {
+  const path = defaultLedger(surroundings)
+  if (!projectOf(surroundings.variables)) return path
+  await mkdir(dirname(path), { recursive: true, mode: 0o700 }).catch((error: unknown) => {
+    const why = `the folder for a file of it cannot be made: ${describe(error)}`
+    throw noHome(why, surroundings.variables)
+  })
+  return path
 }
 
 function projectOf(variables: Surroundings['variables']): Project | undefined {

@@ -71,6 +71,25 @@ async function retag(t: Test, node: string) {
   const shown = done.printed.replace(/^::add-mask::.*$/gm, '')
   t.notMatch(`${shown}${done.output}${done.summary}`, login.password, 'and nobody else')
 
+  const full = { GITHUB_OUTPUT: '/dev/full' }
+  const unheard = await runAction(
+    folder,
+    'retag-image',
+    { image: `${from}:one`, to },
+    { env: full },
+  )
+  t.equal(unheard.code, 1, 'a later step would read nothing')
+  t.match(unheard.printed, /retag-image succeeded, but .* written to \/dev\/full: ENOSPC/)
+  const unseen = await runAction(
+    folder,
+    'retag-image',
+    { image: `${from}:one`, to },
+    { env: { GITHUB_STEP_SUMMARY: '/dev/full' } },
+  )
+  t.equal(unseen.code, 0, 'a summary decides nothing')
+  t.match(unseen.printed, /::warning.*the summary cannot be written: ENOSPC/)
+  t.match(unseen.output, digest)
+
   const wrong = await runs({ image: 'http://x', to, overwrite: 'maybe' })
   t.equal(wrong.code, 2, wrong.printed)
 }

@@ -69,6 +69,7 @@ t.test('where nothing is kept, the two lines to write are told', async (t) => {
     ['thrown away', { ...gitlab, CI_PROJECT_ID: undefined }, {}],
     ['in the checkout', gitlab, { stateFolder: '/builds/team/webapi/state' }],
     ['in the checkout', gitlab, { stateFolder: 'state' }],
+    ['has no home', { ...gitlab, CI_SHARED_ENVIRONMENT: 'true' }, { stateFolder: undefined }],
   ] as const) {
     t.throws(
       () => place(variables, more),
@@ -108,9 +109,29 @@ t.test('the first job of a pipeline says it, before Maven is asked for anything'
   const environments = 'environments: { test: { image: registry.test/webapi } }\n'
   await settings(environments)
   t.match(await build(disposable), { code: 2, stderr: /names no ledger.*\n.*\n {2}ledger:\n/ })
+  const locked = await build({
+    ...gitlab,
+    CI_SHARED_ENVIRONMENT: 'true',
+    HOME: join(cwd, 'crosscloud.yml'),
+  })
+  t.match(locked, {
+    code: 2,
+    stderr: /names no ledger.*ENOTDIR.*crosscloud.yml.*\n.*\n {2}ledger:\n/,
+  })
   t.match((await build({})).stderr, 'no such program', 'elsewhere Maven is started')
   await settings(`${environments}ledger: mysql://crosscloud@db.example.com/crosscloud\n`)
   t.match((await build(disposable)).stderr, 'no such program', 'with a ledger, too')
   await settings('')
   t.match((await build(disposable)).stderr, 'no such program', 'and where nothing is deployed')
+})
+
+t.test('whoever looks into a new ledger of their own is told that it is one', async (t) => {
+  const cwd = await temporaryFolder(t)
+  const image = 'environments: { test: { image: registry.test/webapi } }'
+  await writeFile(join(cwd, 'crosscloud.yml'), `app: webapi\n${image}\n`)
+  const look = () => runHere(['status'], { cwd, variables: {} })
+  const first = await look()
+  t.match(first.stderr + first.stdout, `new ledger: ${join(cwd, '.crosscloud', 'ledger.db')}`)
+  const second = await look()
+  t.notMatch(second.stderr + second.stdout, 'new ledger')
 })
