@@ -92,8 +92,8 @@ const environments: Record<string, { input: string; action?: 'verify' | 'prepare
   'verify-md5': { input: 'env', action: 'verify' },
 }
 
-/** Steps that ask who does it. */
-const signed = new Set(['approve', 'deploy', 'promote', 'rollback'])
+/** Steps that ask, or record, who does it. */
+const signed = new Set(['approve', 'deploy', 'promote', 'push-image', 'rollback'])
 
 const tiers = ['development', 'testing', 'staging', 'production', 'other']
 

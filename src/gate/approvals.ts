@@ -1,4 +1,4 @@
-import { groupOf, isListed, maybeSame, oneOf, personOf } from './people.ts'
+import { groupOf, isListed, maybeOne, oneOf, type Person, personIn, personOf } from './people.ts'
 import type { GateSettings } from './settings.ts'
 
 export interface ReleaseFact {
@@ -8,11 +8,18 @@ export interface ReleaseFact {
   /** Of the commit: a login, a mail address, or `Name <mail>`. */
   author: string | undefined
   bakedBy: string
+  /** How it is known who baked it, and the id and mail that the signed token told. */
+  bakedIdentity?: string | undefined
+  bakedById?: string | undefined
+  bakedByMail?: string | undefined
 }
 
 /** One person's word on a release in an environment; the ledger's approvals are such. */
 export interface ApprovalFact {
   by: string
+  /** The id and mail that the signed token told. */
+  byId?: string | undefined
+  byMail?: string | undefined
   /** Groups the person is in, as their signed token said. */
   groups?: readonly string[] | undefined
   digest: string
@@ -55,7 +62,7 @@ export function judgeApprovals<A extends ApprovalFact>(
     (word) =>
       word.decision === 'approved' &&
       mayStand(gate, word) &&
-      barredAs(gate, release, word.by) === undefined,
+      barredAs(gate, release, whoSaid(word)) === undefined,
   )
   const rejections = words.filter((word) => word.decision === 'rejected' && mayStand(gate, word))
   const missing = gate.approvals - counted.length
@@ -67,7 +74,7 @@ export function judgeApprovals<A extends ApprovalFact>(
         ({ by, at, reason }) =>
           `${by} rejected ${nameOf(release)} for ${environment} at ${at} (${oneLine(reason)}): deploy another version, or let ${by} approve this one.`,
       ),
-      ...unknownMakers(gate, release),
+      ...unknownMakers(gate, release, allowUnverified),
       ...(missing > 0 ? [needed(gate, facts, counted, missing)] : []),
       ...(missing > 0 ? idle(gate, facts, counted, allowUnverified) : []),
     ],
@@ -78,27 +85,44 @@ function isSigned(identity: string): boolean {
   return identity !== 'unverified' && identity !== ''
 }
 
-function mayStand({ approvers }: GateSettings, { by, groups = [], identity }: ApprovalFact) {
-  return approvers === undefined || isListed(approvers, by, isSigned(identity) ? groups : [])
+function mayStand({ approvers }: GateSettings, word: ApprovalFact) {
+  const groups = isSigned(word.identity) ? (word.groups ?? []) : []
+  return approvers === undefined || isListed(approvers, whoSaid(word), groups)
+}
+
+function whoSaid({ by, byId, byMail }: ApprovalFact): Person {
+  return { login: by, id: byId, mail: byMail }
 }
 
 /** What four eyes say against a person: `wrote it`, `baked it`. */
-function barredAs(gate: GateSettings, release: ReleaseFact, login: string): Fault {
+function barredAs(gate: GateSettings, release: ReleaseFact, person: Person): Fault {
   if (!gate['four-eyes']) return undefined
+  const { author = '', bakedBy, bakedById, bakedByMail } = release
   const deeds = [
-    ...(maybeSame(login, release.author ?? '') ? ['wrote it'] : []),
-    ...(maybeSame(login, release.bakedBy) ? ['baked it'] : []),
+    ...(maybeOne(person, { login: author }) ? ['wrote it'] : []),
+    ...(maybeOne(person, { login: bakedBy, id: bakedById, mail: bakedByMail }) ? ['baked it'] : []),
   ]
   return deeds.length === 0 ? undefined : deeds.join(' and ')
 }
 
 function newestOfEach<A extends ApprovalFact>(words: readonly A[]): A[] {
   const newest = new Map<string, A>()
+  const keyOf = keysOf(words)
   for (const word of words) {
-    const known = newest.get(personOf(word.by))
-    if (known === undefined || isNewer(word, known)) newest.set(personOf(word.by), word)
+    const known = newest.get(keyOf(word))
+    if (known === undefined || isNewer(word, known)) newest.set(keyOf(word), word)
   }
   return [...newest.values()]
+}
+
+/** One key a person: a new name gives no second vote. A word without an id is of whoever had that name. */
+function keysOf(words: readonly ApprovalFact[]): (word: ApprovalFact) => string {
+  const ids = new Map<string, string>()
+  for (const { by, byId } of words) if (byId !== undefined) ids.set(personOf(by), byId)
+  return ({ by, byId }) => {
+    const id = byId ?? ids.get(personOf(by))
+    return id === undefined ? personOf(by) : `#${id}`
+  }
 }
 
 function isNewer(word: ApprovalFact, known: ApprovalFact): boolean {
@@ -108,13 +132,22 @@ function isNewer(word: ApprovalFact, known: ApprovalFact): boolean {
 }
 
 /** Without a name four eyes could be one person's. */
-function unknownMakers(gate: GateSettings, release: ReleaseFact): string[] {
+function unknownMakers(
+  gate: GateSettings,
+  release: ReleaseFact,
+  allowUnverified: boolean,
+): string[] {
   if (!gate['four-eyes'] || gate.approvals === 0) return []
   const unknown = [
     ...(release.author?.trim() ? [] : ['wrote']),
     ...(release.bakedBy.trim() ? [] : ['baked']),
   ]
-  if (unknown.length === 0) return []
+  if (unknown.length === 0) {
+    if (allowUnverified || isSigned(release.bakedIdentity ?? '')) return []
+    return [
+      `no signed ID token says who baked ${nameOf(release)}, so four-eyes cannot be judged: let the job that pushes the image have one, and release again, or set four-eyes to false.`,
+    ]
+  }
   return [
     `nobody is recorded as the one who ${unknown.join(' and ')} ${nameOf(release)}, so four-eyes cannot be judged: bake it in a pipeline that knows, or set four-eyes to false.`,
   ]
@@ -140,7 +173,7 @@ function needed<A extends ApprovalFact>(
     return `${need}, but ${few} may still give one: name more approvers in its gate, or ask for fewer.`
   }
   const names = left.map((entry) =>
-    personOf(entry) === personOf(deployer) ? `${entry} (you)` : showApprover(entry),
+    personOf(personIn(entry).login) === personOf(deployer) ? `${entry} (you)` : showApprover(entry),
   )
   return `${need}, by ${oneOf(names)}: ${command}`
 }
@@ -153,8 +186,9 @@ function mayStillSpeak(
   entry: string,
 ): boolean {
   if (groupOf(entry) !== undefined) return true
-  const spoke = counted.some(({ by }) => personOf(by) === personOf(entry))
-  return !spoke && barredAs(gate, release, entry) === undefined
+  const person = personIn(entry)
+  const spoke = counted.some((word) => isListed([entry], whoSaid(word), []))
+  return !spoke && barredAs(gate, release, person) === undefined
 }
 
 /** The approvals that somebody gave in vain, while there are too few. */
@@ -164,11 +198,12 @@ function idle<A extends ApprovalFact>(
   counted: readonly A[],
   allowUnverified: boolean,
 ): string[] {
-  const people = new Set(counted.map(({ by }) => personOf(by)))
+  const keyOf = keysOf(approvals)
+  const people = new Set<string>(counted.map(keyOf))
   const rejected = newestOfEach(approvals).filter(({ decision }) => decision === 'rejected')
-  for (const { by } of rejected) people.add(personOf(by))
+  for (const word of rejected) people.add(keyOf(word))
   const given = approvals.filter(({ decision }) => decision === 'approved')
-  return newestOfEach(given.filter(({ by }) => !people.has(personOf(by)))).map((word) => {
+  return newestOfEach(given.filter((word) => !people.has(keyOf(word)))).map((word) => {
     const why = faultOf(gate, release, word, allowUnverified)
     return `the approval of ${nameOf(release)} by ${word.by} does not count, ${why}.`
   })
@@ -186,7 +221,7 @@ function faultOf(
   if (!allowUnverified && !isSigned(word.identity)) {
     return 'no signed ID token says who that was: approve in a job that has one'
   }
-  const barred = barredAs(gate, release, word.by)
+  const barred = barredAs(gate, release, whoSaid(word))
   if (barred !== undefined) return `${word.by} ${barred}: let somebody else approve`
   const groups = gate.approvers?.some((entry) => groupOf(entry) !== undefined) ?? false
   if (groups && !isSigned(word.identity)) {
@@ -208,7 +243,7 @@ function describeApprovers(
 ): string {
   const { approvers } = gate
   const isGroup = (entry: string) => groupOf(entry) !== undefined
-  const able = approvers?.filter((one) => isGroup(one) || !barredAs(gate, release, one))
+  const able = approvers?.filter((one) => isGroup(one) || !barredAs(gate, release, personIn(one)))
   const who = able === undefined ? 'anybody' : oneOf(able.map(showApprover)) || 'nobody on the list'
   // With a list of logins alone, whoever may not is not on it.
   if (approvers !== undefined && !approvers.some(isGroup)) return who

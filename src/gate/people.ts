@@ -31,6 +31,26 @@ function localForms(local: string, domain: string): string[] {
   return [local, local.replace(/\+.*$/, '')]
 }
 
+/** Somebody as the ledger knows them; id and mail are there where a signed token told them. */
+export interface Person {
+  login: string
+  id?: string | undefined
+  mail?: string | undefined
+}
+
+/** Whether two are, or may be, one person: by their ids where both are known, else by name and mail. */
+export function maybeOne(one: Person, other: Person): boolean {
+  if (one.id !== undefined && other.id !== undefined) return one.id === other.id
+  const names = ({ login, mail = '' }: Person) => [login, mail].filter((name) => name.trim())
+  return names(one).some((name) => names(other).some((more) => maybeSame(name, more)))
+}
+
+/** `ops-li#42`: whoever has the id 42, by whatever name. */
+export function personIn(entry: string): Person {
+  const [login = '', id] = entry.split('#')
+  return { login, id }
+}
+
 const GROUP = 'group:'
 
 /** The path of a list's `group:path`; undefined for a login. */
@@ -38,16 +58,18 @@ export function groupOf(entry: string): string | undefined {
   return entry.startsWith(GROUP) ? entry.slice(GROUP.length) : undefined
 }
 
-/** Whether a login, or one of its groups, is in a list of `login` and `group:path`. */
+/** Whether somebody, or one of their groups, is in a list of `login`, `login#id`, `group:path`. */
 export function isListed(
   list: readonly string[],
-  login: string,
+  { login, id }: Person,
   groups: readonly string[],
 ): boolean {
   const [person, paths] = [personOf(login), new Set(groups.map(personOf))]
   return list.some((entry) => {
     const group = groupOf(entry)
-    return group === undefined ? personOf(entry) === person : paths.has(personOf(group))
+    if (group !== undefined) return paths.has(personOf(group))
+    const listed = personIn(entry)
+    return listed.id === undefined ? personOf(listed.login) === person : listed.id === id
   })
 }
 

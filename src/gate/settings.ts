@@ -67,8 +67,8 @@ export type FreezeWindow = z.output<typeof freezeWindow>
 const approver = z
   .string()
   .regex(
-    /^(?:group:[^\s@:]+|[^\s@:][^\s:]*)$/,
-    'is not an approver; write a login, ops-li, or a group, group:team/ops',
+    /^(?:group:[^\s@:#]+|[^\s@:#][^\s:#]*(?:#\d+)?)$/,
+    'is not an approver; write a login, ops-li, a login with its id, ops-li#42, or a group, group:team/ops',
   )
 
 /** `gate:` of an environment in crosscloud.yml: what must be true before a deployment starts. */
@@ -83,7 +83,7 @@ export const gateSettings = z.strictObject({
     .min(1, 'names nobody; leave it out, and anybody may approve')
     .optional()
     .describe(
-      'Logins, and groups as group:team/ops (as GitLab tells them), who may approve; default anybody',
+      'Who may approve; default anybody. Logins (ops-li), logins with the id of the account (ops-li#42), groups as GitLab tells them (group:team/ops)',
     ),
   'four-eyes': z
     .boolean()

@@ -3,6 +3,7 @@ import { type GitlabAccess, openGitlab } from './client.ts'
 /** One person's word on a deployment job. */
 export interface PlatformApproval {
   by: string
+  byId: string | undefined
   decision: 'approved' | 'rejected'
   reason: string | undefined
   /** ISO 8601, UTC. */
@@ -13,7 +14,7 @@ interface Deployment {
   id: number
   deployable?: { id?: number } | null
   approvals?: {
-    user?: { username?: string }
+    user?: { id?: number; username?: string }
     status?: string
     created_at?: string
     comment?: string | null
@@ -48,7 +49,8 @@ export async function readApprovals(
       const known = status === 'approved' || status === 'rejected'
       if (!known || !user?.username || created_at === undefined) return []
       const at = new Date(created_at).toISOString()
-      return [{ by: user.username, decision: status, reason: comment || undefined, at }]
+      const byId = user.id === undefined ? undefined : String(user.id)
+      return [{ by: user.username, byId, decision: status, reason: comment || undefined, at }]
     },
   )
 }

@@ -4,6 +4,8 @@ import type { JWTPayload } from 'jose'
 export interface Identity {
   /** Account name on GitLab or GitHub. */
   login: string
+  /** The account's id there, which no change of name touches: `user_id`, `actor_id`. */
+  personId: string | undefined
   issuer: string
   subject: string
   verified: true
@@ -14,6 +16,8 @@ export interface Identity {
   email: string | undefined
   /** Full paths of the groups the person is a direct member of; only GitLab tells them. */
   groups: string[]
+  /** What started the pipeline or run: `push`, `schedule`, `workflow_dispatch`. */
+  startedBy: string | undefined
   /** The environment that the job names, if it does. */
   environment: string | undefined
   /** undefined: the token does not say. */
@@ -71,6 +75,8 @@ function gitlab(text: Text, claims: JWTPayload) {
   return {
     service: 'gitlab' as const,
     login: text('user_login'),
+    personId: text('user_id'),
+    startedBy: text('pipeline_source'),
     email: text('user_email'),
     groups: Array.isArray(groups) ? groups.filter((path) => typeof path === 'string') : [],
     project,
@@ -90,6 +96,8 @@ function github(text: Text) {
   return {
     service: 'github' as const,
     login: text('actor'),
+    personId: text('actor_id'),
+    startedBy: text('event_name'),
     email: undefined,
     groups: [],
     project,

@@ -29,6 +29,14 @@ const issuerSettings = z.strictObject({
     .boolean()
     .default(true)
     .describe('Whether only jobs of protected branches and tags may speak'),
+  pipelines: z
+    .array(
+      z.string().regex(/^[a-z_]+$/, 'is not what starts a pipeline; write schedule or trigger'),
+    )
+    .default([])
+    .describe(
+      'What may start a pipeline in which somebody approves, beside a person: schedule, trigger',
+    ),
   jwks: safeUrl
     .optional()
     .describe("Where the issuer's keys are; default: what its openid-configuration names"),

@@ -11,6 +11,10 @@ export interface TokenRules extends Omit<IssuerSettings, 'ca'> {
   environment?: string | undefined
   /** The job must name the environment, and the environment must be protected there (GitLab). */
   'protected-environment'?: boolean | undefined
+  /** The job must name its environment. */
+  'named-environment'?: boolean | undefined
+  /** A person must have started the pipeline, or something that the settings allow. */
+  'by-person'?: boolean | undefined
   /** Refuses a job of GitHub that was run again: its token names who started it first. */
   'first-attempt'?: boolean | undefined
 }
@@ -119,7 +123,7 @@ function withoutToken(error: unknown): Error | undefined {
 function judge(claims: JWTPayload, rules: TokenRules, refuse: Refuse): Identity {
   const found = readClaims(claims)
   if (!found) throw refuse('it names no project; it is not of a CI job')
-  const { login, project, environment, ref } = found
+  const { login, project, environment, ref, startedBy } = found
   if (!rules.project.includes(project)) {
     throw refuse(
       `it is of ${told(project)}, not of ${rules.project.join(' or ')}`,
@@ -137,6 +141,12 @@ function judge(claims: JWTPayload, rules: TokenRules, refuse: Refuse): Identity 
       'Run the job on a protected branch or tag, or protect this one.',
     )
   }
+  if (rules['named-environment'] && environment === undefined) {
+    throw refuse(
+      'its job names no environment',
+      `Write "environment: ${rules.environment ?? 'NAME'}" in the job.`,
+    )
+  }
   if (rules.environment !== undefined && (environment ?? rules.environment) !== rules.environment) {
     throw refuse(
       `its job is for environment ${told(environment)}, not for ${rules.environment}`,
@@ -151,6 +161,12 @@ function judge(claims: JWTPayload, rules: TokenRules, refuse: Refuse): Identity 
       `Write "environment: ${rules.environment ?? 'NAME'}" in the job, and protect it in the project.`,
     )
   }
+  if (rules['by-person'] && !startedByPerson(found, rules)) {
+    throw refuse(
+      `no person started its pipeline, but ${told(startedBy)}`,
+      `Start a pipeline by hand, or allow "${told(startedBy)}" under identity.pipelines in crosscloud.yml.`,
+    )
+  }
   if (rules['first-attempt'] && found.attempt !== 1) {
     throw refuse(
       'its run was started again, and the token names who started it first',
@@ -158,6 +174,24 @@ function judge(claims: JWTPayload, rules: TokenRules, refuse: Refuse): Identity 
     )
   }
   return { ...found, login }
+}
+
+/**
+ * What a person does (https://docs.gitlab.com/ci/jobs/job_rules/#ci_pipeline_source-predefined-variable,
+ * https://docs.github.com/en/actions/reference/workflows-and-actions/events-that-trigger-workflows).
+ * The job of a schedule or a trigger names whoever made that, who may be asleep.
+ */
+const BY_PERSON: Record<Identity['service'], readonly string[]> = {
+  gitlab: ['push', 'web', 'webide', 'chat', 'api', 'merge_request_event', 'parent_pipeline'],
+  github: ['push', 'workflow_dispatch', 'pull_request', 'release'],
+}
+
+function startedByPerson(
+  { service, startedBy }: Pick<Identity, 'service' | 'startedBy'>,
+  { pipelines }: TokenRules,
+): boolean {
+  if (startedBy === undefined) return false
+  return [...BY_PERSON[service], ...pipelines].includes(startedBy)
 }
 
 /** How a job gets the token that is asked for. */

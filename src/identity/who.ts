@@ -1,3 +1,4 @@
+import { createHash } from 'node:crypto'
 import { StepError } from '../core/errors.ts'
 import { requestGithubToken } from './github.ts'
 import type { IdentitySettings } from './settings.ts'
@@ -6,10 +7,15 @@ import { verifyIdToken } from './verify.ts'
 /** Who does something, and how that is known. */
 export interface Who {
   login: string
+  /** The account's id and mail, where a signed token tells them. */
+  id?: string | undefined
+  mail?: string | undefined
   /** Full paths; only a signed token tells them. */
   groups: readonly string[]
   /** The issuer of the token that says so, or `unverified`. */
   identity: string
+  /** SHA-256 of that token, in hex. */
+  tokenHash?: string | undefined
   /** The job that speaks and its commit, as the token says. */
   job?: { id: string; sha: string | undefined } | undefined
 }
@@ -18,13 +24,17 @@ export interface WhoOptions {
   variables: Readonly<Record<string, string | undefined>>
   /** Who it seems to be, by plain variables. */
   by: string
-  environment: string
+  /** Undefined where it is about none. */
+  environment: string | undefined
   /**
    * Whether something is decided by it: plain variables are not enough then, and the token must be of
    * a protected branch and of this environment. A token that is at hand must be genuine anyhow.
    */
   required: boolean
-  /** A token of a job that was run again, or names no environment, is refused, too. */
+  /**
+   * Whether this is a person's own word: a token of a job that was run again, that names no
+   * environment, or whose pipeline no person started, is refused, too.
+   */
   strict: boolean
   /** PEM text. */
   ca: string | undefined
@@ -53,11 +63,15 @@ export async function identify(
   // Where nothing is decided by it, a name is enough: a merge request's branch is not protected, and
   // its environment is called review/branch.
   const place = required ? { environment } : { 'protected-ref': false }
-  const asked = { ...rules, ...place, 'first-attempt': strict }
+  const asked = { ...rules, ...place, ...(strict && OWN_WORD) }
   const found = await verifyIdToken(token, asked, { signal, ca })
   const job = found.jobId === undefined ? undefined : { id: found.jobId, sha: found.sha }
-  return { login: found.login, groups: found.groups, identity: found.issuer, job }
+  const { login, personId: id, email: mail, groups, issuer: identity } = found
+  const tokenHash = createHash('sha256').update(token).digest('hex')
+  return { login, id, mail, groups, identity, tokenHash, job }
 }
+
+const OWN_WORD = { 'first-attempt': true, 'named-environment': true, 'by-person': true }
 
 /** What to write on the CI system that runs this; on no known one, on each. */
 function tokenHint(audience: string, variables: WhoOptions['variables']): string {

@@ -1,11 +1,11 @@
-import type { Selectable } from 'kysely'
+import type { Selectable, Transaction } from 'kysely'
 import { type Digest, parseDigest } from '../core/digest.ts'
 import { StepError } from '../core/errors.ts'
 import { type Access, holdApplication, nextNumber, timestamp } from './access.ts'
 import { approvalId } from './deployment-rows.ts'
 import { type Approval, type ApprovalStart, approvalDecisions, type Ledger } from './ledger.ts'
 import { checkFilled, checkName, checkText, checkVersion, invalid } from './names.ts'
-import type { ApprovalsTable, MarksTable } from './schema.ts'
+import type { ApprovalsTable, MarksTable, Schema } from './schema.ts'
 
 type Judgements = Pick<Ledger, 'recordApproval' | 'approvals' | 'mark' | 'marks' | 'findMark'>
 
@@ -24,6 +24,8 @@ export function createJudgements({ read, write, now }: Access): Judgements {
           .where('version', '=', version)
           .executeTakeFirst()
         if (release?.digest !== digest) throw isNotThat(approval, release?.digest)
+        const said = await saidWith(trx, approval)
+        if (said) return said
         const row = {
           number: await nextNumber(trx, 'approval'),
           ...{ app, environment, version, digest },
@@ -33,6 +35,9 @@ export function createJudgements({ read, write, now }: Access): Judgements {
           identity: approval.identity,
           reason: approval.reason ?? null,
           decided_at: timestamp(now()),
+          decided_by_id: approval.byId ?? null,
+          decided_by_mail: approval.byMail ?? null,
+          token_hash: approval.tokenHash ?? null,
         }
         await trx.insertInto('approvals').values(row).execute()
         return fromApprovalRow(row)
@@ -108,6 +113,31 @@ export function createJudgements({ read, write, now }: Access): Judgements {
   }
 }
 
+/** What was said with this token: the same again is the same; another word is refused. */
+async function saidWith(
+  trx: Transaction<Schema>,
+  approval: ApprovalStart,
+): Promise<Approval | undefined> {
+  if (approval.tokenHash === undefined) return undefined
+  const row = await trx
+    .selectFrom('approvals')
+    .selectAll()
+    .where('token_hash', '=', approval.tokenHash)
+    .executeTakeFirst()
+  if (!row) return undefined
+  const known = fromApprovalRow(row)
+  const same = (['app', 'environment', 'version', 'digest', 'decision'] as const).every(
+    (fact) => known[fact] === approval[fact],
+  )
+  if (same) return known
+  const { by, decision, app, version, environment } = known
+  throw new StepError(
+    'CONFLICT',
+    `the token of this job has been used: ${by} ${decision} ${app}@${version} for ${environment} with it`,
+    { hint: 'Each job speaks once. Start another one.' },
+  )
+}
+
 function checkPlace(app: string, environment: string, version: string): void {
   checkName('application', app)
   checkName('environment', environment)
@@ -123,6 +153,9 @@ function checkApproval(approval: ApprovalStart): void {
   checkFilled(`${what}: by`, by, 255)
   checkFilled(`${what}: identity`, identity, 255)
   checkText(`${what}: reason`, reason)
+  checkText(`${what}: id`, approval.byId, 64)
+  checkText(`${what}: mail`, approval.byMail, 255)
+  checkText(`${what}: hash of the token`, approval.tokenHash, 64)
   for (const group of groups) checkFilled(`${what}: group`, group, 1024)
 }
 
@@ -146,8 +179,11 @@ function fromApprovalRow(row: Selectable<ApprovalsTable>): Approval {
     digest: row.digest as Digest,
     decision: row.decision,
     by: row.decided_by,
+    byId: row.decided_by_id ?? undefined,
+    byMail: row.decided_by_mail ?? undefined,
     groups: JSON.parse(row.member_of) as string[],
     identity: row.identity,
+    tokenHash: row.token_hash ?? undefined,
     reason: row.reason ?? undefined,
     at: row.decided_at,
   }

@@ -23,6 +23,11 @@ export interface Release {
   jobUrl: string | undefined
   reason: string | undefined
   bakedBy: string
+  /** How it is known who baked it: the issuer of a signed token, or `unverified`. */
+  bakedIdentity: string | undefined
+  /** The person's id on the CI system, and mail, as their signed token said. */
+  bakedById: string | undefined
+  bakedByMail: string | undefined
   /** ISO 8601, UTC, milliseconds. */
   bakedAt: string
 }
@@ -190,16 +195,23 @@ export interface Approval {
   digest: Digest
   decision: ApprovalDecision
   by: string
-  /** Groups the person is in, as their signed token said. */
+  /** The person's id on the CI system, mail and groups, as their signed token said. */
+  byId: string | undefined
+  byMail: string | undefined
   groups: readonly string[]
   /** How it is known who it was: the issuer of a signed token, or `unverified`. */
   identity: string
+  /** SHA-256 of that token, in hex. Each token speaks once. */
+  tokenHash: string | undefined
   reason: string | undefined
   /** ISO 8601, UTC. */
   at: string
 }
 
-export type ApprovalStart = Omit<Approval, 'id' | 'at'>
+type Proof = Pick<Approval, 'byId' | 'byMail' | 'tokenHash'>
+
+/** What is proven of somebody is left out where nothing is. */
+export type ApprovalStart = Omit<Approval, 'id' | 'at' | keyof Proof> & Partial<Proof>
 
 /** Whether a release is known to be bad in an environment. */
 export interface Mark {

@@ -139,6 +139,9 @@ function checkRelease(release: Release): void {
   checkText(`${what}: job URL`, release.jobUrl)
   checkText(`${what}: reason`, release.reason)
   checkFilled(`${what}: baked by`, release.bakedBy, 255)
+  checkText(`${what}: identity`, release.bakedIdentity, 255)
+  checkText(`${what}: id of who baked it`, release.bakedById, 64)
+  checkText(`${what}: mail of who baked it`, release.bakedByMail, 255)
   checkTime(`${what}: bakedAt`, release.bakedAt)
   if (release.committedAt !== undefined) checkTime(`${what}: committedAt`, release.committedAt)
 }
@@ -162,6 +165,9 @@ function toRow(release: Release): Omit<ReleasesTable, 'number' | 'recorded_at'> 
     reason: release.reason ?? null,
     baked_by: release.bakedBy,
     baked_at: release.bakedAt,
+    baked_identity: release.bakedIdentity ?? null,
+    baked_by_id: release.bakedById ?? null,
+    baked_by_mail: release.bakedByMail ?? null,
   }
 }
 
@@ -184,5 +190,8 @@ function fromRow(row: Selectable<ReleasesTable>): Release {
     reason: row.reason ?? undefined,
     bakedBy: row.baked_by,
     bakedAt: row.baked_at,
+    bakedIdentity: row.baked_identity ?? undefined,
+    bakedById: row.baked_by_id ?? undefined,
+    bakedByMail: row.baked_by_mail ?? undefined,
   }
 }

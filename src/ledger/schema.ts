@@ -58,6 +58,10 @@ export interface ReleasesTable {
   job_url: string | null
   /** When the commit was made. */
   committed_at: string | null
+  /** How it is known who baked it; see Approval. */
+  baked_identity: string | null
+  baked_by_id: string | null
+  baked_by_mail: string | null
 }
 
 export interface DeploymentsTable {
@@ -124,6 +128,10 @@ export interface ApprovalsTable {
   identity: string
   reason: string | null
   decided_at: string
+  decided_by_id: string | null
+  decided_by_mail: string | null
+  /** SHA-256 of the signed token in hex: each token speaks once. */
+  token_hash: string | null
 }
 
 /** Rows are only ever added; the newest for a release and an environment counts. */

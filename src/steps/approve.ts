@@ -46,8 +46,11 @@ export const approve = defineStep({
       digest: release.digest,
       decision: reject ? ('rejected' as const) : ('approved' as const),
       by: who.login,
+      byId: who.id,
+      byMail: who.mail,
       groups: who.groups,
       identity: who.identity,
+      tokenHash: who.tokenHash,
       reason: reason || undefined,
     }
     // Judged before it is written: a word that counts for nothing is refused, not kept.

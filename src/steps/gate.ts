@@ -61,9 +61,10 @@ async function platformWords(
   if (!environment.gate?.['platform-approvals'] || job === undefined) return []
   if (release.commit === undefined || release.commit !== job.sha) return []
   const words = await context.platformApprovals(job.id, environment.name)
-  return words.map(({ by, decision, reason, at }) => ({
+  return words.map(({ by, byId, decision, reason, at }) => ({
     ...{ id: ELSEWHERE, app: release.app, environment: environment.name, version: release.version },
-    ...{ digest: release.digest, decision, by, groups: [], reason, at },
+    ...{ digest: release.digest, decision, by, byId, byMail: undefined, tokenHash: undefined },
+    ...{ groups: [], reason, at },
     identity: `${identity}, approved there`,
   }))
 }

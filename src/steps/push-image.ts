@@ -179,6 +179,8 @@ async function recordRelease(
 ): Promise<void> {
   const label = labelsOf(layout)
   const { actor } = context
+  // Where the settings name an issuer, plain variables prove nobody.
+  const who = await context.identify(undefined, { required: false, strict: false })
   const commit = label[labels.revision] ?? actor.commit
   const ledger = await context.ledger()
   await ledger.recordRelease({
@@ -196,7 +198,10 @@ async function recordRelease(
     pipelineUrl: actor.pipelineUrl,
     jobUrl: actor.jobUrl,
     reason,
-    bakedBy: actor.by,
+    bakedBy: who.login,
+    bakedIdentity: who.identity,
+    bakedById: who.id,
+    bakedByMail: who.mail,
     bakedAt: new Date().toISOString(),
   })
 }

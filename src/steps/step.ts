@@ -39,7 +39,10 @@ export interface Context {
   /** Who does this, why and from where, as far as the surroundings tell. */
   readonly actor: Actor
   /** Who does this in an environment, by a signed token where crosscloud.yml asks for one. */
-  identify(environment: string, how: { required: boolean; strict: boolean }): Promise<Who>
+  identify(
+    environment: string | undefined,
+    how: { required: boolean; strict: boolean },
+  ): Promise<Who>
   /** What people said of a deployment job on GitLab itself. */
   platformApprovals(jobId: string, environment: string): Promise<PlatformApproval[]>
   /** Folder for what must outlive this command on this machine. */

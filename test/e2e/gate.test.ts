@@ -1,5 +1,5 @@
 import t from 'tap'
-import { gitlabClaims, startIssuer } from '../identity/issuer.ts'
+import { accountOf, gitlabClaims, startIssuer } from '../identity/issuer.ts'
 import { noEngine } from '../support/engine.ts'
 import { startGitlab, TOKEN } from '../support/gitlab-server.ts'
 import { runHere } from '../support/program.ts'
@@ -27,7 +27,7 @@ gitlab: { url: "${gitlab.url}", project: team/webapi }`
   /** A job of somebody, with the variables and the token that GitLab gives it. */
   const job = async (login: string, environment: string, changes: object = {}) => {
     const claims = gitlabClaims(issuer.url, {
-      user_login: login,
+      ...accountOf(login),
       aud: 'crosscloud',
       environment,
       groups_direct: login === 'ops-wang' ? ['team/ops'] : [],
@@ -46,8 +46,12 @@ gitlab: { url: "${gitlab.url}", project: team/webapi }`
     ...{ CROSSCLOUD_SERVER: 'true', GITLAB_USER_LOGIN: people.ci },
     CI_COMMIT_AUTHOR: people.author,
   })
+  const pushed = gitlabClaims(issuer.url, { ...accountOf(people.ci), environment: undefined })
+  town.variables.CROSSCLOUD_ID_TOKEN = await issuer.sign(pushed)
   await town.release('1.0.0')
   await town.release('1.0.1', SHA)
+  delete town.variables.CROSSCLOUD_ID_TOKEN
+  await town.release('1.0.2')
 
   const promote = ['promote', '--release', 'webapi@1.0.0', '--to', 'production']
   const approve = ['approve', '--release', 'webapi@1.0.0', '--env', 'production', '--reason', 'ok']
@@ -92,6 +96,12 @@ gitlab: { url: "${gitlab.url}", project: team/webapi }`
         code: 1,
         stderr: /its job is for environment "?test"?, not for production/,
       })
+      const asleep = await (await job('ops-li', 'production', { pipeline_source: 'schedule' }))(
+        ...approve,
+      )
+      t.match(asleep, { code: 1, stderr: /no person started its pipeline, but schedule/ })
+      const nowhere = await (await job('ops-li', '', { environment: undefined }))(...approve)
+      t.match(nowhere, { code: 1, stderr: /its job names no environment/ })
       const old = await (await job('ops-li', 'production', { exp: 1 }))(...approve)
       t.match(old, { code: 1, stderr: /it has expired/ })
       const nobody = await runHere(approve, { cwd: town.folder, variables: town.variables })
@@ -106,6 +116,8 @@ gitlab: { url: "${gitlab.url}", project: team/webapi }`
     t.match(approved.stdout, /ops-wang approved webapi@1\.0\.0 for production/)
     t.match(approved.stdout, new RegExp(`Identity signed by ${issuer.url}`))
     t.match(approved.stdout, 'The gate is open: the deployment may start.')
+    const again = await wang(...approve, '--reject')
+    t.match(again, { code: 1, stderr: /the token of this job has been used: ops-wang approved/ })
     const run = await job('tester-wu', 'production')
     const done = await run(...promote, '--json')
     t.match(done, { code: 0 }, done.stderr)
@@ -118,6 +130,15 @@ gitlab: { url: "${gitlab.url}", project: team/webapi }`
     ])
     const other = await run('promote', '--release', 'webapi@1.0.1', '--to', 'production')
     t.match(other, { code: 1, stderr: /webapi@1\.0\.1 has not run, verified, in test/ })
+  })
+
+  await t.test('who baked must be signed for, or four eyes stay closed', async (t) => {
+    const li = await job('ops-li', 'production')
+    const said = await li('approve', '--release', 'webapi@1.0.2', '--env', 'production')
+    t.match(said, { code: 0, stdout: /still closed/ }, said.stderr)
+    t.match(said.stdout, /no signed ID token says who baked webapi@1\.0\.2/)
+    const signed = await job('dev-zhang', 'test')
+    t.match((await signed('show', 'webapi@1.0.0')).stdout, `by ${people.ci}`)
   })
 
   await t.test('a rejection closes it again', async (t) => {

@@ -4,7 +4,7 @@ import { fileURLToPath } from 'node:url'
 import t, { type Test } from 'tap'
 import { parseDocument } from 'yaml'
 import { run } from '../../src/core/process.ts'
-import { gitlabClaims, startIssuer } from '../identity/issuer.ts'
+import { accountOf, gitlabClaims, startIssuer } from '../identity/issuer.ts'
 import { startMariadb } from '../ledger/mariadb.ts'
 import { makeRepository, runGitlab } from '../support/gitlab.ts'
 import { startRedis } from '../support/redis.ts'
@@ -68,7 +68,7 @@ async function travel(t: Test, road: Road) {
   /** What GitLab does when somebody pushes or clicks. */
   const as = (login: string) => ({
     async runs(environment: string, ...args: string[]) {
-      const claims = { user_login: login, aud: 'crosscloud', environment, groups_direct: [] }
+      const claims = { ...accountOf(login), aud: 'crosscloud', environment, groups_direct: [] }
       const token = await issuer.sign(gitlabClaims(issuer.url, claims))
       const variables = { CROSSCLOUD_ID_TOKEN: token, GITLAB_USER_LOGIN: login }
       const given = Object.entries({ ...variables, CI_COMMIT_AUTHOR: 'dev-zhang' })

@@ -3,7 +3,7 @@ import { join } from 'node:path'
 import t, { type Test } from 'tap'
 import { parseDocument } from 'yaml'
 import { run } from '../../src/core/process.ts'
-import { githubClaims, startIssuer, type TestIssuer } from '../identity/issuer.ts'
+import { actorOf, githubClaims, startIssuer, type TestIssuer } from '../identity/issuer.ts'
 import { startMariadb } from '../ledger/mariadb.ts'
 import { releasedActions } from '../support/release.ts'
 import { buildRoad, type Road } from '../support/road.ts'
@@ -45,7 +45,7 @@ async function settle(t: Test, { project, addresses, engine }: Road) {
 function tokensFor(issuer: TestIssuer, actor: string): Record<string, string> {
   issuer.answers.set('/token', (request, response) => {
     const audience = new URL(request.url ?? '', issuer.url).searchParams.get('audience')
-    const claims = { aud: audience, actor, repository: 'team/webapi' }
+    const claims = { ...actorOf(actor), aud: audience, repository: 'team/webapi' }
     issuer.sign(githubClaims(issuer.url, claims)).then(
       (value) => response.end(JSON.stringify({ value })),
       () => response.writeHead(500).end(),
@@ -86,6 +86,7 @@ async function travel(t: Test, road: Road) {
     await run('git', ['commit', '--quiet', '--message', text], { cwd: project })
   }
   const inputs = { release: 'webapi@1.0.0', reason: 'tested by QA' }
+  const pushed = { event: 'push', actor: 'dev-zhang', env: tokensFor(issuer, 'dev-zhang') }
   const dispatch = { event: 'workflow_dispatch', actor: 'ops-li' }
 
   await t.test('a pull request learns in one annotation what would be missing', async (t) => {
@@ -103,7 +104,7 @@ async function travel(t: Test, road: Road) {
   })
 
   await t.test('a push goes through test and staging, job by job', async (t) => {
-    const done = await runs('docs/github.md', 'deliver.yml', { event: 'push' })
+    const done = await runs('docs/github.md', 'deliver.yml', pushed)
     t.ok(done.ok, 'the workflow ran', { output: done.output })
     t.match(done.output, 'webapi@1.0.0 runs in staging, unchanged')
     t.match(done.output, 'the action approve with `release: webapi@1.0.0`, `env: production`')
@@ -144,7 +145,7 @@ async function travel(t: Test, road: Road) {
 
   await t.test('a second release is rolled back', async (t) => {
     await change('something newer')
-    const done = await runs('docs/github.md', 'deliver.yml', { event: 'push' })
+    const done = await runs('docs/github.md', 'deliver.yml', pushed)
     t.ok(done.ok, 'the workflow ran', { output: done.output })
     const env = tokensFor(issuer, 'ops-li')
     const next = { ...inputs, release: 'webapi@1.0.3' }

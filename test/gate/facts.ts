@@ -21,6 +21,7 @@ export const release = {
   digest: DIGEST,
   author: 'Zhang Wei <zhang.wei@example.com>',
   bakedBy: 'dev-baker',
+  bakedIdentity: ISSUER,
 }
 const facts = (more: Partial<GateFacts> = {}): GateFacts => ({
   release,

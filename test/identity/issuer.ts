@@ -1,3 +1,4 @@
+import { createHash, randomUUID } from 'node:crypto'
 import { createServer, type RequestListener, type Server } from 'node:http'
 import { createServer as createSecureServer } from 'node:https'
 import type { AddressInfo } from 'node:net'
@@ -76,6 +77,18 @@ export async function startIssuer(
 
 const seconds = () => Math.floor(Date.now() / 1000)
 
+/** What tokens of GitLab say of an account; each name has an id and a mail of its own. */
+export function accountOf(login: string): Claims {
+  return { user_login: login, user_id: `${idOf(login)}`, user_email: `${login}@example.com` }
+}
+
+/** The same for GitHub. */
+export function actorOf(login: string): Claims {
+  return { actor: login, actor_id: `${idOf(login)}` }
+}
+
+const idOf = (login: string) => createHash('sha256').update(login).digest().readUInt32BE()
+
 /** The payload of https://docs.gitlab.com/ci/secrets/id_token_authentication/#token-payload */
 export function gitlabClaims(issuer: string, changes: Claims = {}): Claims {
   return {
@@ -101,7 +114,7 @@ export function gitlabClaims(issuer: string, changes: Claims = {}): Claims {
     runner_id: 1,
     runner_environment: 'self-hosted',
     sha: '714a629c0b401fdce83e847fc9589983fc6f46bc',
-    jti: '235b3a54-b797-45c7-ae9a-f72d7bc6ef5b',
+    jti: randomUUID(),
     iss: issuer,
     iat: seconds(),
     nbf: seconds() - 5,
@@ -115,7 +128,7 @@ export function gitlabClaims(issuer: string, changes: Claims = {}): Claims {
 /** The payload of https://docs.github.com/en/actions/reference/security/oidc */
 export function githubClaims(issuer: string, changes: Claims = {}): Claims {
   return {
-    jti: 'example-id',
+    jti: randomUUID(),
     sub: 'repo:octo-org/webapi:environment:production',
     environment: 'production',
     aud: 'crosscloud',

@@ -17,12 +17,14 @@ await t.test('settings', async (t) => {
     ...least,
     project: ['team/webapi'],
     'protected-ref': true,
+    pipelines: [],
   })
   const full = {
     issuer: 'http://127.0.0.1:8080/gitlab',
     audience: 'a',
     project: ['team/sub/webapi', 'octo-org/webapi'],
     'protected-ref': false,
+    pipelines: ['schedule'],
     jwks: 'https://gitlab.example.com/oauth/discovery/keys',
     ca: 'ca.pem',
   }
@@ -36,6 +38,7 @@ await t.test('settings', async (t) => {
     [{ ...least, issuer: 'https://me:secret@gitlab.example.com' }, /issuer is not a usable URL/],
     [{ ...least, issuer: 'gitlab.example.com' }, /issuer is not a usable URL/],
     [{ ...least, jwks: 'http://localhost.evil/keys' }, /jwks is not a usable URL/],
+    [{ ...least, pipelines: ['a b'] }, /pipelines.* is not what starts a pipeline/],
     [{ ...least, audience: '' }, /audience must not be empty/],
     [{ ...least, project: 'webapi' }, /project is not a project/],
     [{ ...least, project: [] }, /identity.project names none/],

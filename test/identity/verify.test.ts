@@ -19,6 +19,7 @@ const rules: TokenRules = {
   audience: 'crosscloud',
   project: ['team/webapi', 'octo-org/webapi'],
   'protected-ref': true,
+  pipelines: [],
 }
 
 /** The error of a token; nothing of it, message, hint or causes, may hold a part of the token. */
@@ -55,6 +56,8 @@ await t.test("a good token of GitLab's", async (t) => {
     t.strictSame(await verifyIdToken(token, rules, access), {
       service: 'gitlab',
       login: 'ops-li',
+      personId: '1',
+      startedBy: 'push',
       email: 'li@example.com',
       groups: ['team/ops', 'team'],
       project: 'team/webapi',
@@ -200,6 +203,30 @@ await t.test('a genuine token that says something else', async (t) => {
       { environment: 'production', 'protected-environment': true },
     ],
     [
+      'no environment, where a person speaks for one',
+      await github({ environment: undefined }),
+      /its job names no environment/,
+      { environment: 'production', 'named-environment': true },
+    ],
+    ...(await Promise.all(
+      [
+        ['a schedule', gitlab({ pipeline_source: 'schedule' })],
+        ['a trigger', gitlab({ pipeline_source: 'trigger' })],
+        ["another project's pipeline", gitlab({ pipeline_source: 'pipeline' })],
+        ['a schedule of GitHub', github({ event_name: 'schedule' })],
+        ['a dispatch by a program', github({ event_name: 'repository_dispatch' })],
+        ['nobody knows what', gitlab({ pipeline_source: undefined })],
+      ].map(
+        async ([name, token]) =>
+          [
+            `started by ${name}`,
+            (await token) as string,
+            /no person started its pipeline/,
+            { 'by-person': true },
+          ] as [string, string, RegExp, Partial<TokenRules>],
+      ),
+    )),
+    [
       'run again',
       await github({ run_attempt: '2' }),
       /its run was started again/,
@@ -232,6 +259,8 @@ await t.test('what is let through', async (t) => {
     [await gitlab({ ref_protected: 'false' }), { 'protected-ref': false }],
     [await gitlab({ environment: undefined }), { environment: 'production' }],
     [await github({ run_attempt: '2' })],
+    [await gitlab(), { 'by-person': true }],
+    [await gitlab({ pipeline_source: 'schedule' }), { 'by-person': true, pipelines: ['schedule'] }],
   ]
   for (const [token, changes] of cases) {
     t.match(await verifyIdToken(token, { ...rules, ...changes }, access), { verified: true })

@@ -61,7 +61,7 @@ t.test('a ledger moves from database to database, unchanged', async (t) => {
       ['another file', ['{"a":1}'], /line 1 is not the head of an exported ledger/],
       ['a strange table', [all[0] ?? '', '{"table":"locks","row":{}}'], /is of no table/],
       ['a strange row', [all[0] ?? '', '{"table":"marks","row":{"a":1}}'], /is no row of marks/],
-      ['a newer one', [(all[0] ?? '').replace('0003', '0009')], /the export has schema 0009-/],
+      ['a newer one', [(all[0] ?? '').replace(/000\d/, '0009')], /the export has schema 0009-/],
     ]
     for (const [name, given, message] of cases) {
       const ledger = await sqlite()

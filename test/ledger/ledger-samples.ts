@@ -33,6 +33,9 @@ export function release(version: string, more: Partial<Release> = {}): Release {
     jobUrl: 'https://gitlab.example.com/team/webapi/-/jobs/7',
     reason: 'fixes the search',
     bakedBy: 'ci',
+    bakedIdentity: 'https://gitlab.example.com',
+    bakedById: '7',
+    bakedByMail: 'ci@example.com',
     bakedAt: '2026-01-31T12:00:00.000Z',
     ...more,
   }

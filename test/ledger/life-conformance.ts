@@ -1,5 +1,5 @@
 import type { Test } from 'tap'
-import type { Ledger } from '../../src/ledger/ledger.ts'
+import type { ApprovalStart, Ledger } from '../../src/ledger/ledger.ts'
 import { kept, setOf } from './config-change-conformance.ts'
 import {
   digestOf,
@@ -112,6 +112,20 @@ export async function remembersTheWay(t: Test, ledger: Ledger): Promise<void> {
   })
 }
 
+/** Each token speaks once; a word that was recorded and not heard of is said again. */
+async function saysOneWord(t: Test, ledger: Ledger, said: ApprovalStart): Promise<void> {
+  const proof = { byId: '42', byMail: 'li@example.com', tokenHash: 'f'.repeat(64) }
+  const word = await ledger.recordApproval({ ...said, ...proof })
+  t.match(word, proof)
+  t.strictSame(await ledger.recordApproval({ ...said, ...proof }), word, 'said again')
+  for (const other of [{ environment: 'staging' }, { decision: 'rejected' } as const]) {
+    await t.rejects(ledger.recordApproval({ ...said, ...proof, ...other }), {
+      code: 'CONFLICT',
+      message: /the token of this job has been used: ops-li approved webapi@1\.0\.0 for production/,
+    })
+  }
+}
+
 export async function keepsJudgements(t: Test, ledger: Ledger): Promise<void> {
   await ledger.recordRelease(one)
   const place = { app: 'webapi', environment: 'production', version: '1.0.0' }
@@ -132,6 +146,7 @@ export async function keepsJudgements(t: Test, ledger: Ledger): Promise<void> {
   for (const wrong of [{ decision: 'maybe' as 'approved' }, { by: '' }, { identity: '' }]) {
     await t.rejects(ledger.recordApproval({ ...said, ...wrong }), { code: 'INPUT_INVALID' })
   }
+  await saysOneWord(t, ledger, said)
   const strange = { ...said, digest: digestOf('another') }
   await t.rejects(ledger.recordApproval(strange), { code: 'CONFLICT' })
   await t.rejects(ledger.recordApproval({ ...said, version: '9.9.9' }), { code: 'NOT_FOUND' })

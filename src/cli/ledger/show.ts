@@ -61,11 +61,16 @@ export function releaseFacts(release: Release): string[] {
       [release.commit, release.branch && `on ${release.branch}`].filter(Boolean).join(' '),
     ],
     ['Author', release.author],
-    ['Baked', `${minute(release.bakedAt)} UTC by ${release.bakedBy}`],
+    ['Baked', `${minute(release.bakedAt)} UTC by ${bakerOf(release)}`],
     ['Why', release.reason],
     ['Job', release.jobUrl ?? release.pipelineUrl],
   ]
   return facts.flatMap(([name, value]) => (value ? [`${name.padEnd(8)} ${value}`] : []))
+}
+
+function bakerOf({ bakedBy, bakedIdentity }: Release): string {
+  if (bakedIdentity === undefined) return bakedBy
+  return `${bakedBy} (${bakedIdentity === 'unverified' ? bakedIdentity : `signed by ${bakedIdentity}`})`
 }
 
 /** What became of each host, where the newest deployment of an environment says so. */
