@@ -19,7 +19,7 @@ export const imageSettings = z.strictObject({
   add: z
     .record(z.string(), containerPath)
     .optional()
-    .describe('More files or folders, and where they go in the image'),
+    .describe('More files or folders, and where they go in the image; none onto a file of the WAR'),
   entrypoint: z
     .array(z.string())
     .optional()

@@ -8,6 +8,7 @@ import { buildLayer } from '../image/build.ts'
 import { type BaseImage, composeImage, labels, OWN_FOLDER, scratchBase } from '../image/image.ts'
 import { type Layer, planTexts, planWar, warLayouts } from '../image/layers.ts'
 import { DEFAULT_IMAGE_FOLDER, writeLayout } from '../image/layout.ts'
+import { refuseOverlaps } from '../image/overlaps.ts'
 import { openWar } from '../image/war.ts'
 import { parseReference, type Reference, withDigest } from '../registry/reference.ts'
 import { imageReference } from './inputs.ts'
@@ -15,7 +16,7 @@ import { MANIFEST_FILE, openImage, START_SCRIPT, TEMPLATES_FOLDER } from './remo
 import { type Context, defineStep } from './step.ts'
 
 const addition = z.string().refine((text) => {
-  const at = text.lastIndexOf(':')
+  const at = text.lastIndexOf(':/')
   return at > 0 && containerPath.safeParse(text.slice(at + 1)).success
 }, 'is not an addition; write from:/where/in/the/image')
 
@@ -88,7 +89,10 @@ export const bakeImage = defineStep({
       const cache = { folder: context.cacheFolder }
       const layers: Layer[] = []
       const additions = await planAdditions(additionsOf(inputs.add, context), context.signal)
-      const webapp = planWar(war, digests, { layout: inputs.warLayout, ...inputs })
+      const place = { layout: inputs.warLayout, webapp: inputs.webapp }
+      const webapp = planWar(war, digests, place)
+      const owned = additions.map((plan, index) => ({ owner: inputs.add[index] ?? '', plan }))
+      refuseOverlaps(webapp, owned, place)
       for (const plan of [...additions, ...webapp]) {
         layers.push(await buildLayer(plan, cache, context.signal))
       }
@@ -125,7 +129,7 @@ export const bakeImage = defineStep({
 /** `bin/confd:/usr/local/bin/confd` */
 function additionsOf(add: readonly string[], { cwd }: Context): Addition[] {
   return add.map((text) => {
-    const at = text.lastIndexOf(':')
+    const at = text.lastIndexOf(':/')
     return { from: resolve(cwd, text.slice(0, at)), to: text.slice(at + 1) }
   })
 }
@@ -165,7 +169,7 @@ async function readBase(
   }
 }
 
-/** What `md5sum -c` reads: a line for every file that came out of the WAR. */
+/** What `md5sum -c` reads: a line for every file of the WAR and of the additions. */
 function fileManifest(layers: readonly Layer[]): Buffer {
   const lines = layers.flatMap(({ files }) => files.map((file) => `${file.md5}  ${file.path}\n`))
   return Buffer.from(lines.join(''))
