@@ -24,6 +24,7 @@ import {
 import { sample, writeSample } from '../support/layers.ts'
 import { newClient } from '../support/registry-client.ts'
 import { temporaryFolder } from '../support/temporary.ts'
+import { rawZip, writeWar } from '../support/war.ts'
 
 const APP = { app: 'webapi', war: 'webapi.war', webapp: '/srv/webapps/ROOT' }
 const templates: Record<string, string> = {
@@ -318,6 +319,45 @@ await t.test('a base as any tool writes it is read; what is no image is named', 
     await pushTestImage(client, { ...place, tag: '1' }, image)
     await t.rejects(bake(), { message, hint }, String(message))
   }
+})
+
+await t.test('a ZIP that a server would serve whole is no WAR', async (t) => {
+  const folder = await project(t)
+  const bake = async (files: Record<string, string>, inputs: object = {}) => {
+    await writeWar(join(folder, 'webapi.war'), files)
+    return runStep(bakeImage, { ...APP, base: 'scratch', ...inputs }, testContext(t, folder))
+  }
+  const jar = {
+    'META-INF/MANIFEST.MF': 'Main-Class: org.springframework.boot.loader.launch.JarLauncher\n',
+    'BOOT-INF/classes/application.properties': 'spring.datasource.password=secret\n',
+  }
+  const code = 'INPUT_INVALID'
+  for (const warLayout of ['exploded', 'packaged'] as const) {
+    const message = /webapi\.war is a Spring Boot jar, not a WAR/
+    await t.rejects(bake(jar, { warLayout }), { code, message, hint: /packaging war/ })
+    await t.rejects(bake(jar, { warLayout, warStatic: true }), { code, message }, 'never static')
+    const page = bake({ 'index.html': 'hello', 'WEB-INF.txt': '' }, { warLayout })
+    await t.rejects(page, { code, message: /has no WEB-INF\//, hint: /war\.static: true/ })
+  }
+  t.notOk((await readdir(folder)).includes('.crosscloud'))
+  await bake({ 'index.html': 'hello' }, { warStatic: true })
+  const empty = rawZip([{ name: 'index.html' }, { name: 'WEB-INF/', mode: 0o040755 }])
+  await writeFile(join(folder, 'empty.war'), empty)
+  await runStep(bakeImage, { ...APP, war: 'empty.war', base: 'scratch' }, testContext(t, folder))
+})
+
+await t.test('a packaged WAR gets its .war once', async (t) => {
+  const folder = await project(t)
+  const bake = (webapp: string, warLayout: 'exploded' | 'packaged') =>
+    runStep(bakeImage, { ...APP, base: 'scratch', webapp, warLayout }, testContext(t, folder))
+  for (const webapp of ['/srv/webapps/ROOT.war', '/srv/webapps/ROOT.WAR/']) {
+    await t.rejects(bake(webapp, 'packaged'), {
+      code: 'INPUT_INVALID',
+      message: /ROOT\.war\/?\.war/i,
+      hint: /: \/srv\/webapps\/ROOT\.$/,
+    })
+  }
+  await bake('/opt/wildfly/standalone/deployments/ROOT.war', 'exploded')
 })
 
 await t.test('what is missing or wrong is named, and nothing is left', async (t) => {
