@@ -1,7 +1,7 @@
 import { createHash } from 'node:crypto'
 import { createReadStream } from 'node:fs'
 import { lstat, readdir } from 'node:fs/promises'
-import { join } from 'node:path'
+import { basename, join } from 'node:path'
 import { digestFile } from '../core/digest.ts'
 import { explain, StepError, throwIfCancelled } from '../core/errors.ts'
 import type { LayerFile, LayerPlan } from './layers.ts'
@@ -16,7 +16,8 @@ export interface Addition {
 
 /**
  * Additions as layers, one each, in their order. Owner is root; files that their owner may execute
- * have mode 0755, others 0644. Symbolic links and devices are refused.
+ * have mode 0755, others 0644. Symbolic links and devices are refused, and names that no layer or
+ * file manifest can hold.
  */
 export async function planAdditions(
   additions: readonly Addition[],
@@ -32,6 +33,11 @@ export async function planAdditions(
         hint: 'Add what shall be in the image, or take this addition out.',
       })
     }
+    if (to.endsWith('/') && files[0]?.path === root) {
+      throw new StepError('INPUT_INVALID', `${to} ends as a folder does, and ${from} is a file`, {
+        hint: `Name the file itself: ${to}${basename(from)}.`,
+      })
+    }
     plans.push({ name: 'additions', root, files })
   }
   return plans
@@ -44,6 +50,12 @@ async function collect(
   signal: AbortSignal | undefined,
 ): Promise<void> {
   throwIfCancelled(signal)
+  const fault = faultOf(inside)
+  if (fault) {
+    throw new StepError('INPUT_INVALID', `adding ${JSON.stringify(path)}: its name ${fault}`, {
+      hint: 'Rename it.',
+    })
+  }
   const status = await lstat(path).catch((error: unknown) => {
     throw explain(`adding ${path}`, error)
   })
@@ -58,6 +70,14 @@ async function collect(
       hint: 'Symbolic links and devices cannot be added. Name what the link leads to.',
     })
   }
+}
+
+function faultOf(inside: string): string | undefined {
+  const name = basename(inside)
+  // biome-ignore lint/suspicious/noControlCharactersInRegex: those are what is refused
+  if (/[\x00-\x1f\x7f]/.test(name)) return 'has a control character'
+  // OCI image-spec, layer.md, "Whiteouts".
+  return name.startsWith('.wh.') ? 'would be a deletion mark in a layer' : undefined
 }
 
 async function layerFile(

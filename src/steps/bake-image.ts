@@ -8,14 +8,15 @@ import { buildLayer } from '../image/build.ts'
 import { type BaseImage, composeImage, labels, OWN_FOLDER, scratchBase } from '../image/image.ts'
 import { type Layer, planTexts, planWar, warLayouts } from '../image/layers.ts'
 import { DEFAULT_IMAGE_FOLDER, writeLayout } from '../image/layout.ts'
-import { openWar } from '../image/war.ts'
+import { refuseOverlaps } from '../image/overlaps.ts'
+import { openWar, requireWebApplication } from '../image/war.ts'
 import { parseReference, type Reference, withDigest } from '../registry/reference.ts'
 import { imageReference } from './inputs.ts'
 import { MANIFEST_FILE, openImage, START_SCRIPT, TEMPLATES_FOLDER } from './remote-image.ts'
 import { type Context, defineStep } from './step.ts'
 
 const addition = z.string().refine((text) => {
-  const at = text.lastIndexOf(':')
+  const at = text.lastIndexOf(':/')
   return at > 0 && containerPath.safeParse(text.slice(at + 1)).success
 }, 'is not an addition; write from:/where/in/the/image')
 
@@ -29,6 +30,10 @@ export const bakeImage = defineStep({
     base: imageReference.describe('Base image, best by digest; `scratch` for none'),
     webapp: containerPath.describe('Where the web application lives in the image, without .war'),
     warLayout: z.enum(warLayouts).default('exploded').describe('Its files, or one .war file'),
+    warStatic: z
+      .boolean()
+      .default(false)
+      .describe('Whether the WAR may lack WEB-INF/, as it holds only files to be served'),
     templates: z.string().optional().describe('Folder with conf.d and templates'),
     add: z
       .array(addition)
@@ -60,7 +65,7 @@ export const bakeImage = defineStep({
   }),
   fromSettings: ({ app, war, image }) => ({
     app,
-    ...(war && { war: war.path }),
+    ...(war && { war: war.path, warStatic: war.static }),
     ...(image && {
       base: image.base,
       webapp: image.webapp,
@@ -77,8 +82,10 @@ export const bakeImage = defineStep({
     `WAR MD5  ${warMd5}`,
   ],
   async run(inputs, context) {
+    if (inputs.warLayout === 'packaged') refuseSuffix(inputs.webapp)
     const war = await openWar(resolve(context.cwd, inputs.war))
     try {
+      requireWebApplication(war, { staticFiles: inputs.warStatic })
       const [digests, base, templates] = await Promise.all([
         war.digest(context.signal),
         readBase(inputs.base, inputs.architecture, context),
@@ -88,7 +95,10 @@ export const bakeImage = defineStep({
       const cache = { folder: context.cacheFolder }
       const layers: Layer[] = []
       const additions = await planAdditions(additionsOf(inputs.add, context), context.signal)
-      const webapp = planWar(war, digests, { layout: inputs.warLayout, ...inputs })
+      const place = { layout: inputs.warLayout, webapp: inputs.webapp }
+      const webapp = planWar(war, digests, place)
+      const owned = additions.map((plan, index) => ({ owner: inputs.add[index] ?? '', plan }))
+      refuseOverlaps(webapp, owned, place)
       for (const plan of [...additions, ...webapp]) {
         layers.push(await buildLayer(plan, cache, context.signal))
       }
@@ -122,10 +132,23 @@ export const bakeImage = defineStep({
   },
 })
 
+/** An exploded WAR may well stand in a folder of such a name: WildFly wants that. */
+function refuseSuffix(webapp: string): void {
+  const [, name] = /^(.*)\.war\/?$/i.exec(webapp) ?? []
+  if (name === undefined) return
+  throw new StepError(
+    'INPUT_INVALID',
+    `${webapp} would become ${webapp}.war with layout packaged`,
+    {
+      hint: `Leave .war out of image.webapp: ${name}.`,
+    },
+  )
+}
+
 /** `bin/confd:/usr/local/bin/confd` */
 function additionsOf(add: readonly string[], { cwd }: Context): Addition[] {
   return add.map((text) => {
-    const at = text.lastIndexOf(':')
+    const at = text.lastIndexOf(':/')
     return { from: resolve(cwd, text.slice(0, at)), to: text.slice(at + 1) }
   })
 }
@@ -165,7 +188,7 @@ async function readBase(
   }
 }
 
-/** What `md5sum -c` reads: a line for every file that came out of the WAR. */
+/** What `md5sum -c` reads: a line for every file of the WAR and of the additions. */
 function fileManifest(layers: readonly Layer[]): Buffer {
   const lines = layers.flatMap(({ files }) => files.map((file) => `${file.md5}  ${file.path}\n`))
   return Buffer.from(lines.join(''))

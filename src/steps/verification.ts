@@ -3,7 +3,7 @@ import { basename } from 'node:path'
 import { StepError, throwIfCancelled } from '../core/errors.ts'
 import { OWN_FOLDER } from '../image/image.ts'
 import type { ContainerInfo, Host, PlacedFile } from '../target/target.ts'
-import { compareFiles, readContainerFile } from '../target/verify.ts'
+import { compareEach, compareFiles, readContainerFile } from '../target/verify.ts'
 import { MANIFEST_FILE, type RemoteImage, readLayerFiles, requireLabel } from './remote-image.ts'
 import type { Context } from './step.ts'
 
@@ -36,16 +36,14 @@ export interface Expectation {
   root: string
   /** Path from `root` → MD5. */
   files: Map<string, string>
+  /** What was baked beside it, as `image.add` says: absolute path → MD5. */
+  beside: Map<string, string>
 }
 
 /** Reads the file manifest from the registry, never from the container that is to be judged. */
 export async function expectedFiles(image: RemoteImage, context: Context): Promise<Expectation> {
   const warMd5 = requireLabel(image, 'warMd5')
   const webapp = requireLabel(image, 'webapp').replace(/\/+$/, '')
-  if (requireLabel(image, 'warLayout') === 'packaged') {
-    const root = `${webapp}.war`
-    return { image, warMd5, root, files: new Map([[basename(root), warMd5]]) }
-  }
   const layer = await readLayerFiles(await context.registry(), image, 'manifest', OWN_FOLDER)
   const manifest = layer?.get(MANIFEST_FILE)
   if (!manifest) {
@@ -53,20 +51,38 @@ export async function expectedFiles(image: RemoteImage, context: Context): Promi
       hint: 'Bake it again with this version of crosscloud.',
     })
   }
-  return { image, warMd5, root: webapp, files: parseManifest(manifest.toString(), webapp) }
+  const all = parseManifest(manifest.toString())
+  if (requireLabel(image, 'warLayout') === 'packaged') {
+    const root = `${webapp}.war`
+    const files = new Map([[basename(root), warMd5]])
+    return { image, warMd5, root, files, beside: filterPaths(all, (path) => path !== root) }
+  }
+  const isInside = (path: string) => path.startsWith(`${webapp}/`)
+  const inside = [...filterPaths(all, isInside)]
+  const files = new Map(inside.map(([path, md5]) => [path.slice(webapp.length + 1), md5]))
+  return { image, warMd5, root: webapp, files, beside: filterPaths(all, (path) => !isInside(path)) }
 }
 
 /** Lines of `md5sum`: 32 hex digits, two spaces, an absolute path. */
-export function parseManifest(text: string, root: string): Map<string, string> {
+function parseManifest(text: string): Map<string, string> {
   const files = new Map<string, string>()
   for (const line of text.split('\n').filter(Boolean)) {
     const [, md5, path] = /^([0-9a-f]{32}) {2}(\/.*)$/.exec(line) ?? []
-    if (md5 === undefined || !path?.startsWith(`${root}/`)) {
-      throw new StepError('VERIFY_FAILED', `file manifest: unreadable line "${line}"`)
+    if (md5 === undefined || path === undefined) {
+      throw new StepError('VERIFY_FAILED', `file manifest: unreadable line "${line}"`, {
+        hint: 'Bake the image again with this version of crosscloud.',
+      })
     }
-    files.set(path.slice(root.length + 1), md5)
+    files.set(path, md5)
   }
   return files
+}
+
+function filterPaths(
+  files: ReadonlyMap<string, string>,
+  wanted: (path: string) => boolean,
+): Map<string, string> {
+  return new Map([...files].filter(([path]) => wanted(path)))
 }
 
 /** The label that lets a later run tell whether the rendered files are still as they were placed. */
@@ -97,11 +113,15 @@ export async function verifyContainer(
     extraAllowed,
     signal,
   })
+  const beside = filterPaths(expected.beside, (path) => placed[path] === undefined)
+  const foundBeside = await compareEach(host, container.id, beside, signal)
   const changedConfig = await changedConfigFiles(host, container, placed, signal)
   const problems = [
     ...found.changed.map((path) => `changed  ${expected.root}/${path}`),
     ...found.missing.map((path) => `missing  ${expected.root}/${path}`),
     ...found.extra.map((path) => `extra    ${expected.root}/${path}`),
+    ...foundBeside.changed.map((path) => `changed  ${path}`),
+    ...foundBeside.missing.map((path) => `missing  ${path}`),
     ...changedConfig.map((path) => `changed  ${path} (rendered config)`),
   ]
   if (problems.length === 0) {
@@ -109,7 +129,7 @@ export async function verifyContainer(
       host: host.name,
       containerId: container.id,
       warMd5: expected.warMd5,
-      files: files.size + Object.keys(placed).length,
+      files: files.size + beside.size + Object.keys(placed).length,
     }
   }
   const shown = problems.slice(0, 50).map((line) => `  ${line}`)

@@ -2,8 +2,9 @@ import { createHash } from 'node:crypto'
 import { posix } from 'node:path'
 import type { Readable } from 'node:stream'
 import { pipeline } from 'node:stream/promises'
+import pLimit from 'p-limit'
 import { type Extract, extract } from 'tar-stream'
-import { cancelled, StepError } from '../core/errors.ts'
+import { cancelled, isStepError, StepError } from '../core/errors.ts'
 import type { Host } from './target.ts'
 
 /** All paths are relative to the root, sorted. */
@@ -46,6 +47,34 @@ export async function compareFiles(
     missing: missing.sort(),
     extra: extra.sort(),
   }
+}
+
+/** At most so many files of a host are read at once. */
+const READERS = 4
+
+/**
+ * Compares files at absolute paths, wherever in the container, with the MD5, in hex, that is
+ * expected of each. What else is in their folders is not looked at.
+ */
+export async function compareEach(
+  host: Host,
+  containerId: string,
+  expected: ReadonlyMap<string, string>,
+  signal: AbortSignal,
+): Promise<Pick<FileComparison, 'changed' | 'missing'>> {
+  const changed: string[] = []
+  const missing: string[] = []
+  const limit = pLimit(READERS)
+  await limit.map(expected, async ([path, md5]) => {
+    try {
+      const found = await readContents(host, containerId, path, signal)
+      if (found.size !== 1 || found.get(posix.basename(path)) !== md5) changed.push(path)
+    } catch (error) {
+      if (!isStepError(error, 'NOT_FOUND')) throw error
+      missing.push(path)
+    }
+  })
+  return { changed: changed.sort(), missing: missing.sort() }
 }
 
 async function readContents(

@@ -1,4 +1,4 @@
-import { chmod, mkdir, readFile, stat, symlink, writeFile } from 'node:fs/promises'
+import { chmod, mkdir, readdir, readFile, stat, symlink, writeFile } from 'node:fs/promises'
 import { join } from 'node:path'
 import t, { type Test } from 'tap'
 import { run } from '../../src/core/process.ts'
@@ -67,3 +67,53 @@ t.test('additions that cannot be', async (t) => {
     await t.rejects(runStep(bakeImage, inputs, testContext(t, folder)), { code, message }, add)
   }
 })
+
+t.test(
+  'an addition that meets the WAR, another or our own folder is refused by name',
+  async (t) => {
+    const folder = await project(t)
+    const own = 'confd-0.16'
+    await mkdir(join(folder, 'more'))
+    await writeFile(join(folder, 'more/a'), 'a')
+    await writeFile(join(folder, 'more/.wh.b'), 'b')
+    await mkdir(join(folder, 'lines'))
+    await writeFile(join(folder, 'lines/a\nb'), 'b')
+    const root = '/srv/webapps/ROOT'
+    const table: [add: string[], message: RegExp, inputs?: object][] = [
+      [
+        [`${own}:${root}/index.jsp`],
+        /confd-0\.16:\/.*: \/srv\/webapps\/ROOT\/index\.jsp is a file of the WAR/,
+      ],
+      [[`confd:${root}/WEB-INF/web.xml`], /leads through \/srv.*web\.xml, a file of the WAR/],
+      [[`${own}:${root}/static`], /ROOT\/static is a folder of the WAR/],
+      [[`${own}:/a`, `${own}:/a`], /\/a is a file of confd-0\.16:\/a/],
+      [['confd:/etc/a', `${own}:/etc/a/conf.d/a.toml`], /is a file of confd:\/etc\/a/],
+      [['confd:/etc/a', `${own}:/etc/a/conf.d`], /\/etc\/a\/conf\.d is a folder of confd:/],
+      [[`${own}:/etc/a`, 'confd:/etc/a'], /leads through \/etc\/a, a file of confd-0\.16:/],
+      [['confd:/.crosscloud/config'], /is in \/\.crosscloud, crosscloud's own folder/],
+      [[`${own}:/.crosscloud`], /\/\.crosscloud is crosscloud's own folder/],
+      [
+        [`${own}:/usr/local/bin/`],
+        /\/usr\/local\/bin\/ ends as a folder does, and .*confd-0\.16 is a file/,
+      ],
+      [['more:/a'], /more\/\.wh\.b": its name would be a deletion mark/],
+      [['lines:/a'], /lines\/a\\nb": its name has a control character/],
+      [[`${own}:${root}.war`], /ROOT\.war is a file of the WAR/, { warLayout: 'packaged' }],
+      [
+        [`${own}:${root}/x`],
+        /is in \/srv\/webapps\/ROOT, where the WAR/,
+        { warLayout: 'packaged' },
+      ],
+    ]
+    for (const [add, message, inputs] of table) {
+      const work = runStep(bakeImage, { ...APP, ...inputs, add }, testContext(t, folder))
+      await t.rejects(work, { code: 'INPUT_INVALID', message, hint: /./ }, add.join())
+    }
+    const all = [`${own}:${root}/index.jsp`, `${own}:${root}/WEB-INF/web.xml`]
+    const both = runStep(bakeImage, { ...APP, add: all }, testContext(t, folder))
+    await t.rejects(both, { message: /index\.jsp is .*\n.*web\.xml is / }, 'all are told at once')
+    t.notOk((await readdir(folder)).includes('.crosscloud'), 'and nothing is written')
+    const beside = [`${own}:${root}/WEB-INF/more.xml`, `${own}:/etc/a:b`]
+    await runStep(bakeImage, { ...APP, add: beside }, testContext(t, folder))
+  },
+)

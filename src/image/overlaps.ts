@@ -1,0 +1,84 @@
+import { dirname } from 'node:path'
+import { StepError } from '../core/errors.ts'
+import { OWN_FOLDER } from './image.ts'
+import type { LayerPlan, WarLayout } from './layers.ts'
+
+/** Whose the files of a plan are: `the WAR`, or the addition as it was written. */
+export interface OwnedPlan {
+  owner: string
+  plan: LayerPlan
+}
+
+/**
+ * Refuses additions that meet the WAR, each other or crosscloud's own folder. Of two files at one
+ * path the upper layer's would silently win, and the image would not be what its settings say.
+ */
+export function refuseOverlaps(
+  war: readonly LayerPlan[],
+  additions: readonly OwnedPlan[],
+  { layout, webapp }: { layout: WarLayout; webapp: string },
+): void {
+  const reserved = new Map([[OWN_FOLDER, "crosscloud's own folder"]])
+  // Beside a folder of that name a server leaves the .war file packed.
+  if (layout === 'packaged') reserved.set(webapp.replace(/^\/+|\/+$/g, ''), 'where the WAR unpacks')
+  const taken: Taken = { files: new Map(), folders: new Map() }
+  const problems: string[] = []
+  for (const { owner, plan } of [
+    ...war.map((plan) => ({ owner: 'the WAR', plan })),
+    ...additions,
+  ]) {
+    for (const { path } of plan.files) {
+      const problem = owner === 'the WAR' ? undefined : overlapOf(path, taken, reserved)
+      if (problem) problems.push(`${owner}: /${path} ${problem}`)
+      else take(path, owner, taken)
+    }
+  }
+  if (problems.length === 0) return
+  const shown = problems.slice(0, 20).map((problem) => `  ${problem}`)
+  if (problems.length > shown.length) shown.push(`  … and ${problems.length - shown.length} more`)
+  throw new StepError('INPUT_INVALID', `additions that overlap:\n${shown.join('\n')}`, {
+    hint: 'Change a file of the WAR where the WAR is built; give an addition another path.',
+  })
+}
+
+/** Path → owner, of all that was seen so far. */
+interface Taken {
+  files: Map<string, string>
+  folders: Map<string, string>
+}
+
+function overlapOf(
+  path: string,
+  { files, folders }: Taken,
+  reserved: ReadonlyMap<string, string>,
+): string | undefined {
+  const file = files.get(path)
+  if (file) return `is a file of ${file}`
+  const folder = folders.get(path)
+  if (folder) return `is a folder of ${folder}`
+  for (const place of [path, ...parents(path)]) {
+    const reason = reserved.get(place)
+    if (reason) return place === path ? `is ${reason}` : `is in /${place}, ${reason}`
+    const above = place === path ? undefined : files.get(place)
+    if (above) return `leads through /${place}, a file of ${above}`
+  }
+  return undefined
+}
+
+function take(path: string, owner: string, { files, folders }: Taken): void {
+  files.set(path, owner)
+  for (const folder of parents(path)) {
+    // Whoever took a folder took those above it.
+    if (folders.has(folder)) return
+    folders.set(folder, owner)
+  }
+}
+
+/** The folders above a path, innermost first. */
+function parents(path: string): string[] {
+  const above: string[] = []
+  for (let folder = dirname(path); folder !== '.' && folder !== '/'; folder = dirname(folder)) {
+    above.push(folder)
+  }
+  return above
+}
