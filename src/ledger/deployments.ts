@@ -3,6 +3,7 @@ import { StepError } from '../core/errors.ts'
 import { type Access, holdApplication, nextNumber, timestamp } from './access.ts'
 import { checkQuery, complete, findRow, selectPage } from './deployment-history.ts'
 import { checkEnd, checkStart, fromRow, numberIn, toHostRow, toRow } from './deployment-rows.ts'
+import { checkMark, insertMark } from './judgements.ts'
 import type { DeploymentEnd, DeploymentStart, HistoryQuery, Ledger } from './ledger.ts'
 import { checkFilled, checkName } from './names.ts'
 import type { DeploymentsTable, Schema } from './schema.ts'
@@ -42,6 +43,7 @@ export function createDeployments({ read, write, now }: Access): Deployments {
       await write(`closing deployment ${id}`, async (trx) => {
         const row = await findRow(trx, id)
         if (!row) throw new StepError('NOT_FOUND', `deployment ${id} is not in the ledger`)
+        if (end.bad) checkMark(badRelease(row, end.bad))
         await holdApplication(trx, row.app, now())
         const before = await settle(trx, row, end)
         if (before === 'settled') return
@@ -59,6 +61,7 @@ export function createDeployments({ read, write, now }: Access): Deployments {
         const rows = end.hosts.map((host, position) => toHostRow(id, host, position))
         if (rows.length > 0) await trx.insertInto('deployment_hosts').values(rows).execute()
         if (end.state === 'succeeded') await makeCurrent(trx, row)
+        if (end.bad) await insertMark(trx, badRelease(row, end.bad), finished_at)
       })
     },
 
@@ -175,6 +178,11 @@ async function makeCurrent(trx: Transaction<Schema>, row: Selectable<Deployments
       .execute()
   }
 }
+
+const badRelease = (
+  { app, environment }: Selectable<DeploymentsTable>,
+  bad: NonNullable<DeploymentEnd['bad']>,
+) => ({ app, environment, ...bad, bad: true })
 
 async function useApprovals(trx: Transaction<Schema>, deployment: string, start: DeploymentStart) {
   const numbers = (start.approvals ?? []).map((id) => numberIn(id, 'a') ?? 0)

@@ -98,6 +98,8 @@ export interface DeploymentEnd {
   error?: string | undefined
   hosts: HostOutcome[]
   verified: boolean
+  /** A release that is known to be bad there once this one runs: written with the end, or not at all. */
+  bad?: Pick<Mark, 'version' | 'by' | 'reason'> | undefined
 }
 
 /** Held by whoever changes an application in an environment. */

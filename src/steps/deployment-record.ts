@@ -85,12 +85,15 @@ export async function recordFailure(
   await recordEnd(deployment, failureOf(error, context), context)
 }
 
-export function successOf(results: readonly HostResult[]): DeploymentEnd {
+export function successOf(
+  results: readonly HostResult[],
+  bad?: DeploymentEnd['bad'],
+): DeploymentEnd {
   const hosts = results.map(({ host, containerId, previousContainerId, url, duration }) => ({
     ...{ host, containerId, previousContainerId, url, duration },
     ok: true,
   }))
-  return { state: 'succeeded', hosts, verified: true }
+  return { state: 'succeeded', hosts, verified: true, ...(bad && { bad }) }
 }
 
 function failureOf(error: unknown, { secrets }: Context): DeploymentEnd {

@@ -36,6 +36,8 @@ export interface DeploymentRequest {
   force: boolean
   /** The config's keys as the ledger kept them; else those of now. */
   values?: ReadonlyMap<string, string> | undefined
+  /** Version of the release that is rolled back from: bad there once this one runs. */
+  bad?: string | undefined
 }
 
 /** What runs after a deployment. */
@@ -94,7 +96,9 @@ export async function putOn(
     await recordFailure(deployment, error, context)
     throw error
   }
-  await recordEnd(deployment, successOf(results), context)
+  const { bad: version, reason } = request
+  const bad = version === undefined ? undefined : { version, reason, by: who.login }
+  await recordEnd(deployment, successOf(results, bad), context)
   return { deployment, warMd5: plan.expected.warMd5, results }
 }
 

@@ -6,6 +6,7 @@ import type { Deployment, Ledger } from '../ledger/ledger.ts'
 import type { EnvironmentSettings } from '../settings.ts'
 import { deployedOutputs, summarize } from './deployed.ts'
 import { type DeploymentRequest, findRelease, putOn, underLock } from './deployment.ts'
+import { identifyDeployer } from './gate.ts'
 import { formatRelease, parseRelease, releaseName } from './inputs.ts'
 import { type Context, defineStep } from './step.ts'
 
@@ -42,29 +43,59 @@ export const rollback = defineStep({
   ],
   async run({ env, to, config, reason, force, lockWait = 0 }, context) {
     const environment = await context.environment(env)
-    const ledger = await context.ledger()
     const settings = await context.settings()
     const { app } = settings
+    await identifyDeployer(environment, context)
+    // What is meant by it is settled before anybody is waited for.
+    const meant = await findWay(app, env, to, context)
+    const [left, back] = [formatRelease(meant.current), formatRelease(meant.target)]
+    context.log.info(`${env}: from ${left} back to ${back}, as ${meant.target.id} was`)
     const place = { app, environment: env, reason: `rollback: ${reason}`, patience: lockWait }
     return underLock(place, context, async (lock) => {
-      const current = await findCurrent(app, env, ledger)
-      const target = await findTarget(current, to, ledger)
+      const ledger = await context.ledger()
+      refuseOther(meant.current, await findCurrent(app, env, ledger))
       const request: DeploymentRequest = {
         kind: 'rollback',
-        release: await findRelease(formatRelease(target), ledger),
-        environment,
-        reason,
-        force,
-        values: config === 'then' ? await configOfThen(target, environment, context) : undefined,
+        release: await findRelease(back, ledger),
+        ...{ environment, reason, force },
+        values:
+          config === 'then' ? await configOfThen(meant.target, environment, context) : undefined,
+        bad: left === back ? undefined : meant.current.version,
       }
-      const left = formatRelease(current)
-      context.log.info(`${env}: from ${left} back to ${formatRelease(target)}, as ${target.id} was`)
-      if (current.version !== target.version) await markBad(current, reason, context)
       const deployed = await putOn(request, lock, context)
       return { ...summarize(request, deployed, settings), left, config }
     })
   },
 })
+
+/** From where to where it goes. */
+interface Way {
+  current: Deployment
+  target: Deployment
+}
+
+async function findWay(
+  app: string,
+  environment: string,
+  to: string | undefined,
+  context: Context,
+): Promise<Way> {
+  const ledger = await context.ledger()
+  const current = await findCurrent(app, environment, ledger)
+  return { current, target: await findTarget(current, to, ledger) }
+}
+
+/** Somebody who went back, or forth, meanwhile may have put right what was meant. */
+function refuseOther(meant: Deployment, current: Deployment): void {
+  if (current.id === meant.id) return
+  const { environment, id, by, kind } = current
+  const [then, now] = [formatRelease(meant), formatRelease(current)]
+  throw new StepError(
+    'CONFLICT',
+    `${environment} has changed while this rollback of ${then} waited: ${by} put ${now} there (${id}, ${kind})`,
+    { hint: `Nothing was done. See whether ${now} works; roll back again if it does not.` },
+  )
+}
 
 async function findCurrent(app: string, environment: string, ledger: Ledger): Promise<Deployment> {
   const current = (await ledger.current(app)).find((one) => one.environment === environment)
@@ -133,12 +164,4 @@ async function configOfThen(
     `these secrets were not kept then, so their values are those of now: ${withheld.join(', ')}`,
   )
   return values
-}
-
-async function markBad(
-  { app, environment, version }: Deployment,
-  reason: string,
-  { ledger: open, actor }: Context,
-): Promise<void> {
-  await (await open()).mark({ app, environment, version, bad: true, by: actor.by, reason })
 }

@@ -3,6 +3,7 @@ import { join } from 'node:path'
 import Libsql from 'libsql'
 import t from 'tap'
 import { isStepError } from '../../src/core/errors.ts'
+import type { Ledger } from '../../src/ledger/ledger.ts'
 import { deploy } from '../../src/steps/deploy.ts'
 import { runStep } from '../../src/steps/inputs.ts'
 import { rollback } from '../../src/steps/rollback.ts'
@@ -12,6 +13,7 @@ import { runCli, startCli } from '../support/cli.ts'
 import { noEngine } from '../support/engine.ts'
 import { missingProgram } from '../support/server.ts'
 import { buildTown, listen, type Town } from '../support/town.ts'
+import { until } from '../support/until.ts'
 
 const skip = noEngine('docker-registry', 'gcc')
 if (skip) t.test('the life of deployments', { skip }, async () => {})
@@ -32,8 +34,8 @@ async function life(town: Town): Promise<void> {
       await context.close()
     }
   }
-  const back = async (more: object = {}) => {
-    const context = town.context()
+  const back = async (more: object = {}, log = listen().log) => {
+    const context = town.context({ log })
     try {
       return await runStep(rollback, { env: 'test', reason: 'orders fail', ...more }, context)
     } finally {
@@ -42,12 +44,14 @@ async function life(town: Town): Promise<void> {
   }
   const greet = (text: string) =>
     writeFile(join(town.folder, 'config/test.yaml'), `webapi:\n  greeting: ${text}\n`)
-  const newest = async (limit = 1) => {
+  const asked = async <T>(question: (ledger: Ledger) => Promise<T>) => {
     const context = town.context()
-    const found = await (await context.ledger()).deployments({ limit })
+    const found = await question(await context.ledger())
     await context.close()
     return found
   }
+  const newest = (limit = 1) => asked((ledger) => ledger.deployments({ limit }))
+  const markOf = (version: string) => asked((ledger) => ledger.findMark('webapi', 'test', version))
   const cli = (...args: string[]) => runCli(args, { cwd: town.folder, env: town.variables })
   /** As on another machine, which shares the ledger and nothing else. */
   const elsewhere = { ...town.variables, CROSSCLOUD_STATE: join(town.folder, '.elsewhere') }
@@ -96,6 +100,46 @@ async function life(town: Town): Promise<void> {
       code: 'NOT_FOUND',
       message: 'webapi@9.9.9 never ran in test',
     })
+  })
+
+  await t.test('a rollback that is refused marks nothing', async (t) => {
+    await put('1.0.0')
+    await t.rejects(back({ to: 'webapi@1.0.1' }), {
+      code: 'GATE_CLOSED',
+      message: /known to be bad/,
+    })
+    t.equal(await markOf('1.0.0'), undefined, 'what runs is as good as before')
+    t.match(await newest(), [{ version: '1.0.0', kind: 'deploy' }])
+  })
+
+  await t.test('of two rollbacks that wait together one goes back, once', async (t) => {
+    await put('1.0.2')
+    await put('1.0.0')
+    await put('1.0.2')
+    const held = await asked((ledger) => ledger.lock('webapi', 'test', 'li', 'look', 60_000))
+    const said = [listen(), listen()]
+    const waiting = said.map(({ log }) => back({ lockWait: '60s' }, log))
+    const results = Promise.allSettled(waiting)
+    t.ok(await until(() => said.every(({ text }) => text().includes('waiting for it'))))
+    await asked((ledger) => ledger.unlock(held))
+    const [first, second] = (await results).sort((one) => (one.status === 'fulfilled' ? -1 : 1))
+    t.match(first, { value: { release: 'webapi@1.0.0', left: 'webapi@1.0.2' } })
+    t.match(second, {
+      reason: {
+        code: 'CONFLICT',
+        message:
+          /test has changed while this rollback of webapi@1\.0\.2 waited: .* put webapi@1\.0\.0/,
+      },
+    })
+    t.match(await markOf('1.0.2'), { bad: true, reason: 'orders fail' })
+    t.equal(await markOf('1.0.0'), undefined, 'the good one stays good')
+    t.equal(await town.read('webapi-test', '/srv/web/index.html'), '<h1>webapi 1.0.0</h1>')
+    await asked((ledger) =>
+      ledger.mark({
+        ...{ app: 'webapi', environment: 'test', version: '1.0.2', bad: false },
+        ...{ by: 'li', reason: 'it was the network' },
+      }),
+    )
   })
 
   await t.test('of two deployments started together one waits, or fails', async (t) => {

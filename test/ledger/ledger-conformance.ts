@@ -21,6 +21,7 @@ import {
 } from './ledger-samples.ts'
 import {
   keepsJudgements,
+  marksWithTheEnd,
   pagesHistory,
   remembersTheWay,
   takesTheSameTwice,
@@ -59,6 +60,7 @@ export async function ledgerConformance(
   await withLedger('takes the same twice, and does it once', takesTheSameTwice)
   await withLedger('remembers the way of a deployment', remembersTheWay)
   await withLedger('keeps approvals and marks', keepsJudgements)
+  await withLedger('marks what a rollback left with its success', marksWithTheEnd)
   await withLedger('gives the history page by page', pagesHistory)
   await withLedger('tells which version is where', tellsStatus)
   await withLedger('tells what was delivered', tellsDeliveries)
