@@ -295,6 +295,8 @@ export interface Ledger {
   recordRelease(release: Release): Promise<void>
   findRelease(app: string, version: string): Promise<Release | undefined>
   findReleaseByDigest(app: string, digest: Digest): Promise<Release | undefined>
+  /** The versions that are known, in the order of their recording. */
+  inOrder(app: string, versions: readonly string[]): Promise<string[]>
   /** Newest first; only those of a commit, where one is given. */
   releases(app: string, limit: number, commit?: string): Promise<Release[]>
   /**
@@ -333,8 +335,21 @@ export interface Ledger {
   status(query?: StatusQuery): Promise<StatusCell[]>
   /** Deployments started since then (ISO 8601, UTC), oldest first. */
   deliveries(query: StatusQuery & { since: string }): Promise<Delivery[]>
-  /** Takes the lock, or CONFLICT naming its owner, reason and expiry. An expired lock is taken over. */
-  lock(app: string, environment: string, owner: string, reason: string, ttl: number): Promise<Lock>
+  /**
+   * Takes the lock, or CONFLICT naming its owner, reason and expiry. An expired lock is taken over.
+   * With `queue`, whoever asked earlier and still waits comes first; an owner that is refused keeps
+   * its own place for so many milliseconds, 0 for none. Without, nobody is waited for.
+   */
+  lock(
+    app: string,
+    environment: string,
+    owner: string,
+    reason: string,
+    ttl: number,
+    queue?: number,
+  ): Promise<Lock>
+  /** Gives up the place of an owner that waits no more. */
+  leaveQueue(app: string, environment: string, owner: string): Promise<void>
   /** The lock as it is held now, by whomever; undefined when there is none or it has expired. */
   findLock(app: string, environment: string): Promise<Lock | undefined>
   /** Makes the lock last `ttl` milliseconds from now; CONFLICT when it was lost. */

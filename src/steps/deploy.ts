@@ -2,8 +2,7 @@ import { z } from 'zod'
 import { duration } from '../core/schema.ts'
 import { deployedOutputs, nextLines, summarize } from './deployed.ts'
 import { findRelease, putOn, underLock } from './deployment.ts'
-import { releaseName } from './inputs.ts'
-import { warnOfSetback } from './setback.ts'
+import { olderInput, releaseName } from './inputs.ts'
 import { defineStep } from './step.ts'
 
 export const deploy = defineStep({
@@ -18,6 +17,7 @@ export const deploy = defineStep({
       .boolean()
       .default(false)
       .describe('Deploy a release that is known to be bad there; needs a reason'),
+    older: olderInput,
     lockWait: duration.optional().describe('How long to wait for another deployment: 10m'),
   }),
   outputs: deployedOutputs,
@@ -29,16 +29,15 @@ export const deploy = defineStep({
     ...(url ? [`Address  ${url}`] : []),
     ...nextLines(next),
   ],
-  async run({ release: name, env, reason, force, lockWait = 0 }, context) {
+  async run({ release: name, env, reason, force, older, lockWait = 0 }, context) {
     const environment = await context.environment(env)
     const release = await findRelease(name, await context.ledger())
-    const request = { kind: 'deploy' as const, release, environment, reason, force }
+    const request = { kind: 'deploy' as const, release, environment, reason, force, older }
     const { app } = release
     const place = { app, environment: env, reason: reason || 'deploy', patience: lockWait }
     const settings = await context.settings()
-    return underLock(place, context, async (lock) => {
-      await warnOfSetback(release, env, context)
-      return summarize(request, await putOn(request, lock, context), settings)
-    })
+    return underLock(place, context, async (lock) =>
+      summarize(request, await putOn(request, lock, context), settings),
+    )
   },
 })

@@ -10,11 +10,13 @@ import type {
 import { withDigest } from '../registry/reference.ts'
 import type { EnvironmentSettings } from '../settings.ts'
 import { isRolloutFailure, rollOut } from '../target/rollout.ts'
-import type { ContainerSpec, Host, HostResult } from '../target/target.ts'
+import type { ContainerInfo, ContainerSpec, Host, HostResult } from '../target/target.ts'
 import { type HeldLock, type LockRequest, withLock } from './deployment-lock.ts'
 import { recordEnd, recordFailure, recordStart, successOf } from './deployment-record.ts'
 import { identifyDeployer, passGate } from './gate.ts'
+import { askHosts, isAnswer, joinFaults } from './hosts.ts'
 import { formatRelease, imageByDigest, parseRelease } from './inputs.ts'
+import { refuseOlder } from './release-order.ts'
 import { openImage, type RemoteImage } from './remote-image.ts'
 import { type Rendering, renderFor } from './rendering.ts'
 import type { Context } from './step.ts'
@@ -34,6 +36,8 @@ export interface DeploymentRequest {
   reason: string
   /** Overrules that the release is known to be bad there; never the gate. */
   force: boolean
+  /** Says that a release older than the one that runs is meant. */
+  older: boolean
   /** The config's keys as the ledger kept them; else those of now. */
   values?: ReadonlyMap<string, string> | undefined
   /** Version of the release that is rolled back from: bad there once this one runs. */
@@ -149,12 +153,36 @@ async function prepare(request: DeploymentRequest, context: Context): Promise<Pl
   const [rendering, expected, hosts] = await Promise.all([
     renderFor(environment, image, context, request.values),
     expectedFiles(image, context),
-    context.hosts(environment),
+    reachHosts(request, context),
   ])
-  if (hosts.length > 0) return { ...request, image, rendering, expected, hosts }
-  throw new StepError('INPUT_INVALID', `environment ${environment.name} has no hosts`, {
-    hint: `Name at least one under environments.${environment.name}.hosts in crosscloud.yml.`,
-  })
+  return { ...request, image, rendering, expected, hosts }
+}
+
+/** All of them answer, and none runs a newer release. */
+async function reachHosts(request: DeploymentRequest, context: Context): Promise<Host[]> {
+  const { release, environment, kind, older } = request
+  const { name, containerName } = environment
+  if (environment.hosts.length === 0) {
+    throw new StepError('INPUT_INVALID', `environment ${name} has no hosts`, {
+      hint: `Name at least one under environments.${name}.hosts in crosscloud.yml.`,
+    })
+  }
+  const answers = await askHosts(environment, context, (host) => host.inspect(containerName))
+  const silent = joinFaults(answers.flatMap((one) => (isAnswer(one) ? [] : [one.fault])))
+  if (silent) throw silent
+  const found = answers.filter(isAnswer)
+  if (kind === 'deploy') {
+    const running = found.flatMap(({ value }) => versionOf(value, release.app))
+    await refuseOlder({ release, environment: name, older }, running, context)
+  }
+  return found.map(({ host }) => host)
+}
+
+/** The version of the release that a container of the application was made from. */
+function versionOf(container: ContainerInfo | undefined, app: string): string[] {
+  const { [containerLabels.application]: of, [containerLabels.version]: version } =
+    container?.labels ?? {}
+  return of === app && version !== undefined ? [version] : []
 }
 
 function startOf(

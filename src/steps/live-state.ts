@@ -1,8 +1,6 @@
-import { StepError, toStepError } from '../core/errors.ts'
-import { wait } from '../core/retry.ts'
 import type { StatusCell } from '../ledger/ledger.ts'
-import type { EnvironmentSettings } from '../settings.ts'
-import type { Host } from '../target/target.ts'
+import type { ContainerInfo } from '../target/target.ts'
+import { type Answer, askHosts, isAnswer } from './hosts.ts'
 import type { Context } from './step.ts'
 import { containerLabels } from './verification.ts'
 
@@ -28,64 +26,32 @@ export async function lookAtHosts(
   const states = await Promise.all(
     ours.map(async (cell) => {
       const environment = await context.environment(cell.environment)
-      const hosts = await openEach(environment, context)
-      return Promise.all(hosts.map((host) => look(cell, environment, host)))
+      const { containerName } = environment
+      const answers = await askHosts(environment, context, (host) => host.inspect(containerName))
+      return answers.map((answer) => ({
+        ...{ app, environment: cell.environment, host: answer.name },
+        ...judge(answer, cell, containerName),
+      }))
     }),
   )
   return states.flat()
 }
 
-/** milliseconds */
-const PATIENCE = 10_000
-
-async function within<T>(patience: number, host: string, work: Promise<T>): Promise<T> {
-  const stop = new AbortController()
-  const late = wait(patience, stop.signal).then(() => {
-    throw new StepError('UNAVAILABLE', `host ${host} said nothing for ${patience / 1000} s`)
-  })
-  try {
-    return await Promise.race([work, late])
-  } finally {
-    stop.abort()
-    late.catch(() => {})
-  }
-}
-
-/** A host that cannot be reached must not hide the others. */
-async function openEach(environment: EnvironmentSettings, context: Context) {
-  return Promise.all(
-    environment.hosts.map(async (address): Promise<Host | { name: string; fault: string }> => {
-      try {
-        const [host] = await context.hosts({ ...environment, hosts: [address] })
-        return host ?? { name: address.name, fault: 'is not known' }
-      } catch (error) {
-        return { name: address.name, fault: toStepError(error).message }
-      }
-    }),
+function judge(
+  answer: Answer<ContainerInfo | undefined>,
+  { current }: StatusCell,
+  name: string,
+): Pick<LiveState, 'healthy' | 'state'> {
+  const tell = (healthy: boolean, state: string) => ({ healthy, state })
+  if (!isAnswer(answer)) return tell(false, answer.fault.message)
+  const container = answer.value
+  if (!container) return tell(current === undefined, `there is no ${name}`)
+  if (!container.running) return tell(false, `${name} is stopped`)
+  const deployment = container.labels[containerLabels.deployment]
+  const version = container.labels[containerLabels.version]
+  if (deployment === current?.deployment) return tell(true, 'runs, as the ledger says')
+  return tell(
+    false,
+    `runs ${version ?? 'something else'} of ${deployment ?? 'nobody'}, not what the ledger says`,
   )
-}
-
-async function look(
-  { app, environment, current }: StatusCell,
-  { containerName }: EnvironmentSettings,
-  host: Host | { name: string; fault: string },
-): Promise<LiveState> {
-  const tell = (healthy: boolean, state: string) => ({
-    ...{ app, environment, host: host.name, healthy, state },
-  })
-  if ('fault' in host) return tell(false, host.fault)
-  try {
-    const container = await within(PATIENCE, host.name, host.inspect(containerName))
-    if (!container) return tell(current === undefined, `there is no ${containerName}`)
-    if (!container.running) return tell(false, `${containerName} is stopped`)
-    const deployment = container.labels[containerLabels.deployment]
-    const version = container.labels[containerLabels.version]
-    if (deployment === current?.deployment) return tell(true, 'runs, as the ledger says')
-    return tell(
-      false,
-      `runs ${version ?? 'something else'} of ${deployment ?? 'nobody'}, not what the ledger says`,
-    )
-  } catch (error) {
-    return tell(false, toStepError(error).message)
-  }
 }

@@ -57,7 +57,7 @@ export const rollback = defineStep({
       const request: DeploymentRequest = {
         kind: 'rollback',
         release: await findRelease(back, ledger),
-        ...{ environment, reason, force },
+        ...{ environment, reason, force, older: true },
         values:
           config === 'then' ? await configOfThen(meant.target, environment, context) : undefined,
         bad: left === back ? undefined : meant.current.version,

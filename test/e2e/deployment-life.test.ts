@@ -103,7 +103,7 @@ async function life(town: Town): Promise<void> {
   })
 
   await t.test('a rollback that is refused marks nothing', async (t) => {
-    await put('1.0.0')
+    await put('1.0.0', { older: true })
     await t.rejects(back({ to: 'webapi@1.0.1' }), {
       code: 'GATE_CLOSED',
       message: /known to be bad/,
@@ -114,7 +114,7 @@ async function life(town: Town): Promise<void> {
 
   await t.test('of two rollbacks that wait together one goes back, once', async (t) => {
     await put('1.0.2')
-    await put('1.0.0')
+    await put('1.0.0', { older: true })
     await put('1.0.2')
     const held = await asked((ledger) => ledger.lock('webapi', 'test', 'li', 'look', 60_000))
     const said = [listen(), listen()]
@@ -142,13 +142,27 @@ async function life(town: Town): Promise<void> {
     )
   })
 
+  await t.test('a release older than the one that runs stops, whoever is late', async (t) => {
+    await put('1.0.2')
+    const late = { code: 'CONFLICT', hint: /crosscloud rollback --env test.*`--older`/ }
+    await t.rejects(put('1.0.0'), {
+      ...late,
+      message: 'webapi@1.0.2 runs in test, and webapi@1.0.0 is older: it was recorded earlier',
+    })
+    t.match(await newest(), [{ version: '1.0.2', state: 'succeeded' }], 'none was begun')
+    const said = listen()
+    await put('1.0.0', { older: true }, said.log)
+    t.match(said.text(), /warning: webapi@1\.0\.2 runs in test.*: this sets test back/)
+    t.equal(await town.read('webapi-test', '/srv/web/index.html'), '<h1>webapi 1.0.0</h1>')
+  })
+
   await t.test('of two deployments started together one waits, or fails', async (t) => {
     const results = await Promise.allSettled([put('1.0.0'), put('1.0.2')])
     const failed = results.filter((one) => one.status === 'rejected')
     t.equal(failed.length, 1)
     t.ok(isStepError(failed[0]?.reason, 'CONFLICT'), 'is locked')
     t.match(failed[0]?.reason.hint, /--lock-wait/)
-    const wait = { lockWait: '60s' }
+    const wait = { lockWait: '60s', older: true }
     const said = listen()
     const both = await Promise.all([put('1.0.0', wait, said.log), put('1.0.2', wait, said.log)])
     t.match(said.text(), /is locked by .*waiting for it/)
@@ -163,7 +177,7 @@ async function life(town: Town): Promise<void> {
 
   await t.test('the next command names what a killed deployer left, and goes on', async (t) => {
     const args = ['deploy', '--release', 'webapi@1.0.1', '--env', 'test']
-    const forced = [...args, '--force', '--reason', 'again']
+    const forced = [...args, '--older', '--force', '--reason', 'again']
     const running = startCli(forced, { cwd: town.folder, env: town.variables })
     await running.until('stopped the old webapi-test')
     running.child.kill('SIGKILL')
@@ -202,7 +216,14 @@ async function life(town: Town): Promise<void> {
     const { putOn, findRelease } = await import('../../src/steps/deployment.ts')
     const environment = await context.environment('test')
     const release = await findRelease('webapi@1.0.0', ledger)
-    const request = { kind: 'deploy' as const, release, environment, reason: '', force: false }
+    const request = {
+      kind: 'deploy' as const,
+      release,
+      environment,
+      reason: '',
+      force: false,
+      older: true,
+    }
     const lock = await ledger.lock('webapi', 'test', 'li', 'to see its ledger', 1000)
     await ledger.unlock(lock)
     const stale = putOn(request, { token: 0, ledger: lock.ledger, check: async () => {} }, context)

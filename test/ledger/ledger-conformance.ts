@@ -27,7 +27,7 @@ import {
   takesTheSameTwice,
   tellsWhoIsGone,
 } from './life-conformance.ts'
-import { locks, neverTwoHolders, oneHolder } from './lock-conformance.ts'
+import { locks, neverTwoHolders, oneHolder, queuesForLocks } from './lock-conformance.ts'
 import { tellsDeliveries, tellsStatus } from './status-conformance.ts'
 
 /** What every ledger must do, whatever database it lives in. */
@@ -71,6 +71,7 @@ export async function ledgerConformance(
   await withLedger('filters config changes', filtersConfigChanges)
   await withLedger('records many keys, and many sets at once', recordsManyKeys)
   await withLedger('locks', locks)
+  await withLedger('gives a lock in the order of asking', queuesForLocks)
   await withLedger('lets one of many take a lock', oneHolder)
   await withLedger('never has two holders of a lock', neverTwoHolders)
   await withLedger('keeps everything when opened again', reopens)
