@@ -10,7 +10,7 @@ import type { DeploymentsTable, Schema } from './schema.ts'
 
 type Deployments = Pick<
   Ledger,
-  'startDeployment' | 'endDeployment' | 'deployments' | 'findDeployment' | 'current'
+  'startDeployment' | 'endDeployment' | 'deployments' | 'findDeployment' | 'hosts' | 'current'
 >
 
 export function createDeployments({ read, write, now }: Access): Deployments {
@@ -76,6 +76,14 @@ export function createDeployments({ read, write, now }: Access): Deployments {
         const row = await findRow(db, id)
         return row && (await complete(db, [row], timestamp(now())))[0]
       })
+    },
+
+    async hosts(app, environment) {
+      checkName('application', app)
+      checkName('environment', environment)
+      return await read(`reading the hosts of ${app} in ${environment}`, (db) =>
+        knownHosts(db, app, environment),
+      )
     },
 
     async current(app) {
@@ -197,12 +205,7 @@ async function rememberHosts(
   { app, environment, hosts = [] }: DeploymentStart,
 ) {
   if (hosts.length === 0) return
-  const known = await trx
-    .selectFrom('hosts')
-    .select(['name', 'address'])
-    .where('app', '=', app)
-    .where('environment', '=', environment)
-    .execute()
+  const known = await knownHosts(trx, app, environment)
   const fresh = hosts.filter(
     ({ name, address }) => !known.some((one) => one.name === name && one.address === address),
   )
@@ -210,6 +213,15 @@ async function rememberHosts(
     ...{ app, environment, name, address, first_deployment },
   }))
   if (rows.length > 0) await trx.insertInto('hosts').values(rows).execute()
+}
+
+async function knownHosts(db: Kysely<Schema>, app: string, environment: string) {
+  return await db
+    .selectFrom('hosts')
+    .select(['name', 'address'])
+    .where('app', '=', app)
+    .where('environment', '=', environment)
+    .execute()
 }
 
 /** Whether the deployment may end so: `settled` when it has, by the same report. */

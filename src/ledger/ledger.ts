@@ -43,6 +43,7 @@ export interface HostOutcome {
   containerId: string | undefined
   previousContainerId: string | undefined
   url: string | undefined
+  /** Of a deployment that succeeded: false for a host that was left out. */
   ok: boolean
   /** milliseconds */
   duration: number
@@ -151,6 +152,8 @@ export interface StatusCell {
         verified: boolean
       }
     | undefined
+  /** Hosts that the deployment which runs has left out: something older may run there. */
+  missing: string[]
   /** Releases that were recorded after the one that runs. */
   behind: number
   /** Set when what runs is known to be bad there. */
@@ -312,6 +315,8 @@ export interface Ledger {
   /** Newest first. One that is `running` under no living lock is shown as `abandoned`. */
   deployments(query: HistoryQuery): Promise<Deployment[]>
   findDeployment(id: string): Promise<Deployment | undefined>
+  /** Every host that an application was ever deployed to there, under each address it had. */
+  hosts(app: string, environment: string): Promise<{ name: string; address: string }[]>
   /** The newest deployment that succeeded for each application and environment. */
   current(app?: string): Promise<Deployment[]>
   /** Keeps a config revision's content by its hash; values that are secret must not be in it. */

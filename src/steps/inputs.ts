@@ -40,6 +40,11 @@ export const olderInput = z
   .default(false)
   .describe('Deploy a release that is older than the one that runs there')
 
+export const withoutInput = z
+  .array(z.string())
+  .default([])
+  .describe('Hosts to go past because they do not answer; needs a reason')
+
 export interface ReleaseName {
   app: string
   version: string

@@ -1,7 +1,9 @@
-import type { StatusCell } from '../ledger/ledger.ts'
+import type { StepError } from '../core/errors.ts'
+import type { Deployment, StatusCell } from '../ledger/ledger.ts'
 import type { ContainerInfo } from '../target/target.ts'
 import { type Answer, askHosts, isAnswer } from './hosts.ts'
 import type { Context } from './step.ts'
+import { findTakenOut } from './taken-out.ts'
 import { containerLabels } from './verification.ts'
 
 /** What a host says of the container that the ledger believes to run there. */
@@ -10,6 +12,8 @@ export interface LiveState {
   environment: string
   host: string
   healthy: boolean
+  /** Set when the host could not be asked. */
+  fault?: StepError | undefined
   /** `runs, as the ledger says`, or what is wrong, in words. */
   state: string
 }
@@ -23,15 +27,23 @@ export async function lookAtHosts(
   const ours = cells.filter(
     (cell) => cell.app === app && Object.hasOwn(environments, cell.environment),
   )
+  const deployments = await (await context.ledger()).current(app)
   const states = await Promise.all(
     ours.map(async (cell) => {
       const environment = await context.environment(cell.environment)
       const { containerName } = environment
-      const answers = await askHosts(environment, context, (host) => host.inspect(containerName))
-      return answers.map((answer) => ({
-        ...{ app, environment: cell.environment, host: answer.name },
-        ...judge(answer, cell, containerName),
-      }))
+      const current = deployments.find((one) => one.environment === cell.environment)
+      const [answers, takenOut] = await Promise.all([
+        askHosts(environment, context, (host) => host.inspect(containerName)),
+        findTakenOut(app, environment, context),
+      ])
+      const states = [
+        ...answers.map((answer) => ({
+          ...{ host: answer.name, ...judge(answer, current, containerName) },
+        })),
+        ...takenOut.map((one) => ({ ...one, healthy: false })),
+      ]
+      return states.map((state) => ({ app, environment: cell.environment, ...state }))
     }),
   )
   return states.flat()
@@ -39,17 +51,21 @@ export async function lookAtHosts(
 
 function judge(
   answer: Answer<ContainerInfo | undefined>,
-  { current }: StatusCell,
+  current: Deployment | undefined,
   name: string,
-): Pick<LiveState, 'healthy' | 'state'> {
-  const tell = (healthy: boolean, state: string) => ({ healthy, state })
-  if (!isAnswer(answer)) return tell(false, answer.fault.message)
+): Pick<LiveState, 'healthy' | 'state' | 'fault'> {
+  if (!isAnswer(answer)) return { healthy: false, state: answer.fault.message, fault: answer.fault }
   const container = answer.value
+  const recorded = current?.hosts.find(({ host }) => host === answer.name)
+  const left = recorded?.ok === false ? `was left out of ${current?.id}: ` : ''
+  const tell = (healthy: boolean, state: string) => ({ healthy, state: left + state })
   if (!container) return tell(current === undefined, `there is no ${name}`)
   if (!container.running) return tell(false, `${name} is stopped`)
   const deployment = container.labels[containerLabels.deployment]
   const version = container.labels[containerLabels.version]
-  if (deployment === current?.deployment) return tell(true, 'runs, as the ledger says')
+  // A deployment to other hosts, which were behind, leaves the container of the one before.
+  const isKept = recorded?.ok && recorded.containerId === container.id
+  if (deployment === current?.id || isKept) return tell(true, 'runs, as the ledger says')
   return tell(
     false,
     `runs ${version ?? 'something else'} of ${deployment ?? 'nobody'}, not what the ledger says`,

@@ -1,13 +1,13 @@
 import { z } from 'zod'
-import { keptKeys } from '../config/revision.ts'
 import { StepError } from '../core/errors.ts'
 import { duration } from '../core/schema.ts'
 import type { Deployment, Ledger } from '../ledger/ledger.ts'
-import type { EnvironmentSettings } from '../settings.ts'
 import { deployedOutputs, summarize } from './deployed.ts'
-import { type DeploymentRequest, findRelease, putOn, underLock } from './deployment.ts'
+import { type DeploymentRequest, findCurrent, findRelease, putOn, underLock } from './deployment.ts'
+import { configOfThen } from './environment-config.ts'
 import { identifyDeployer } from './gate.ts'
-import { formatRelease, parseRelease, releaseName } from './inputs.ts'
+import { chooseHosts } from './host-choice.ts'
+import { formatRelease, parseRelease, releaseName, withoutInput } from './inputs.ts'
 import { type Context, defineStep } from './step.ts'
 
 export const rollback = defineStep({
@@ -28,6 +28,7 @@ export const rollback = defineStep({
       .boolean()
       .default(false)
       .describe('Go back to a release even if it is known to be bad there'),
+    without: withoutInput,
     lockWait: duration.optional().describe('How long to wait while somebody else deploys there'),
   }),
   outputs: deployedOutputs.extend({
@@ -41,10 +42,11 @@ export const rollback = defineStep({
     `Config   ${configRevision}, the one of ${config}`,
     ...(url ? [`Address  ${url}`] : []),
   ],
-  async run({ env, to, config, reason, force, lockWait = 0 }, context) {
+  async run({ env, to, config, reason, force, without, lockWait = 0 }, context) {
     const environment = await context.environment(env)
     const settings = await context.settings()
     const { app } = settings
+    const hosts = chooseHosts(environment, without, reason)
     await identifyDeployer(environment, context)
     // What is meant by it is settled before anybody is waited for.
     const meant = await findWay(app, env, to, context)
@@ -57,7 +59,7 @@ export const rollback = defineStep({
       const request: DeploymentRequest = {
         kind: 'rollback',
         release: await findRelease(back, ledger),
-        ...{ environment, reason, force, older: true },
+        ...{ environment, hosts, reason, force, older: true },
         values:
           config === 'then' ? await configOfThen(meant.target, environment, context) : undefined,
         bad: left === back ? undefined : meant.current.version,
@@ -97,14 +99,6 @@ function refuseOther(meant: Deployment, current: Deployment): void {
   )
 }
 
-async function findCurrent(app: string, environment: string, ledger: Ledger): Promise<Deployment> {
-  const current = (await ledger.current(app)).find((one) => one.environment === environment)
-  if (current) return current
-  throw new StepError('NOT_FOUND', `nothing of ${app} was deployed to ${environment} yet`, {
-    hint: 'There is nothing to go back to. Deploy a release.',
-  })
-}
-
 const PAGE = 100
 
 /** The deployment to go back to: of the release that was asked for, or the newest good one before. */
@@ -139,29 +133,4 @@ function nowhereToGo({ app, environment, version }: Deployment, to: string | und
   return new StepError('NOT_FOUND', why, {
     hint: `\`crosscloud history --app ${app} --env ${environment}\` shows what ran there.`,
   })
-}
-
-/** The keys as they were, and those of now for secrets that nobody kept. */
-async function configOfThen(
-  { configRevision, id }: Deployment,
-  environment: EnvironmentSettings,
-  context: Context,
-): Promise<Map<string, string>> {
-  const content = await (await context.ledger()).findConfigRevision(configRevision)
-  if (content === undefined) {
-    throw new StepError('NOT_FOUND', `the config of ${id}, ${configRevision}, was not kept`, {
-      hint: 'Go back with the config of now: `--config now`.',
-    })
-  }
-  const { values, withheld } = keptKeys(content)
-  if (withheld.length === 0) return values
-  const now = await (await context.configStore(environment)).snapshot(withheld)
-  for (const key of withheld) {
-    const value = now.get(key)
-    if (value !== undefined) values.set(key, value)
-  }
-  context.log.warn(
-    `these secrets were not kept then, so their values are those of now: ${withheld.join(', ')}`,
-  )
-  return values
 }
