@@ -3,6 +3,13 @@ import { StepError } from '../core/errors.ts'
 import { duration } from '../core/schema.ts'
 import type { EnvironmentSettings } from '../settings.ts'
 import { withLock } from '../steps/deployment-lock.ts'
+import {
+  askHosts,
+  type Answer as HostAnswer,
+  isAnswer,
+  isSilent,
+  joinFaults,
+} from '../steps/hosts.ts'
 import type { Context } from '../steps/step.ts'
 import { containerLabels } from '../steps/verification.ts'
 import { nameOf, roles } from '../target/mend.ts'
@@ -62,7 +69,7 @@ export function addHostCommands(program: Command, perform: Perform, terminal: Te
   )
   logs.action(async (options: HostOptions & { lines: string }) => {
     const lines = readLines(options.lines)
-    await perform(logs, async (context) => showLogs(await open(options, context), lines))
+    await perform(logs, async (context) => showLogs(await open(options, context), lines, context))
   })
   for (const change of changes) {
     const { verb, description } = change
@@ -80,8 +87,8 @@ export function addHostCommands(program: Command, perform: Perform, terminal: Te
 
 interface Opened {
   app: string
+  /** With the hosts that are meant. */
   environment: EnvironmentSettings
-  hosts: Host[]
 }
 
 async function open({ env, host }: HostOptions, context: Context): Promise<Opened> {
@@ -95,31 +102,34 @@ async function open({ env, host }: HostOptions, context: Context): Promise<Opene
       hint: `Known hosts: ${known.join(', ') || 'none'}.`,
     })
   }
-  return { app, environment, hosts: await context.hosts({ ...environment, hosts: chosen }) }
+  return { app, environment: { ...environment, hosts: chosen } }
 }
 
-async function listHosts(_context: Context, { environment, hosts }: Opened): Promise<Answer> {
-  const rows = await Promise.all(
-    hosts.map(async (host) => {
-      const { address = '' } = environment.hosts.find(({ name }) => name === host.name) ?? {}
-      const fault = await host.ping().then(
-        () => undefined,
-        (error: Error) => error.message,
-      )
-      return { host: host.name, address, answers: fault === undefined, fault }
-    }),
-  )
+async function listHosts(context: Context, { environment }: Opened): Promise<Answer> {
+  const answers = await askHosts(environment, context, (host) => host.ping())
+  const rows = answers.map((answer) => {
+    const { address = '' } = environment.hosts.find(({ name }) => name === answer.name) ?? {}
+    const fault = isAnswer(answer) ? undefined : answer.fault.message
+    return { host: answer.name, address, answers: fault === undefined, fault }
+  })
   return {
     json: { hosts: rows },
     text: table(
       ['host', 'address', 'answers'],
       rows.map(({ host, address, fault }) => [host, address, fault ?? 'yes']),
     ),
+    ...silenceOf(answers),
   }
 }
 
-async function listContainers(_context: Context, opened: Opened): Promise<Answer> {
-  const found = await labelled(opened)
+/** What the other hosts answered is shown all the same. */
+function silenceOf(answers: readonly HostAnswer<unknown>[]): Pick<Answer, 'failure'> {
+  const failure = joinFaults(answers.filter(isSilent).map(({ fault }) => fault))
+  return failure ? { failure } : {}
+}
+
+async function listContainers(context: Context, opened: Opened): Promise<Answer> {
+  const { found, failure } = await labelled(opened, context)
   const rows = found.map((one) => ({
     ...told(one),
     version: one.container.labels[containerLabels.version] ?? '',
@@ -136,14 +146,14 @@ async function listContainers(_context: Context, opened: Opened): Promise<Answer
             ['host', 'container', 'version', 'state', 'restarts'],
             rows.map((one) => [one.host, one.name, one.version, stateOf(one), `${one.restarts}`]),
           ),
+    ...(failure && { failure }),
   }
 }
 
-async function showLogs(opened: Opened, lines: number): Promise<Answer> {
-  const found = (await own(opened)).filter(
-    ({ container }) => container.name === opened.environment.containerName,
-  )
-  if (found.length === 0) throw nothing(opened)
+async function showLogs(opened: Opened, lines: number, context: Context): Promise<Answer> {
+  const { found: all, failure } = await own(opened, context)
+  const found = all.filter(({ container }) => container.name === opened.environment.containerName)
+  if (found.length === 0) throw failure ?? nothing(opened)
   const logs = await Promise.all(
     found.map(async (one) => ({
       ...told(one),
@@ -151,7 +161,7 @@ async function showLogs(opened: Opened, lines: number): Promise<Answer> {
     })),
   )
   const text = logs.flatMap(({ host, name, lines: said }) => [`== ${name} on ${host}`, ...said])
-  return { json: { logs }, text: text.join('\n') }
+  return { json: { logs }, text: text.join('\n'), ...(failure && { failure }) }
 }
 
 interface Change {
@@ -203,7 +213,8 @@ async function carryOut(
   terminal: Terminal,
 ): Promise<Answer> {
   const { app, environment } = opened
-  const names = environment.hosts.length === 0 ? 'no host' : opened.hosts.map(({ name }) => name)
+  const names =
+    environment.hosts.length === 0 ? 'no host' : environment.hosts.map(({ name }) => name)
   const question = `${change.question} ${environment.containerName} on ${names}?`
   await agree(terminal, question, options.yes ?? false)
   const request = {
@@ -212,7 +223,9 @@ async function carryOut(
     patience: readPatience(options.lockWait ?? context.variable('CROSSCLOUD_LOCK_WAIT')),
   }
   return withLock(request, context, async (lock) => {
-    const found = (await own(opened)).filter(
+    const { found: all, failure } = await own(opened, context)
+    if (failure) throw failure
+    const found = all.filter(
       ({ container }) => change.all || container.name === environment.containerName,
     )
     // What is to be gone may be gone; what is to run or to rest must be there.
@@ -233,27 +246,34 @@ function summary({ done }: Change, count: number): string {
   return count === 1 ? `1 container was ${done}.` : `${count} containers were ${done}.`
 }
 
+/** Containers, and the hosts that could not be asked. */
+interface Labelled {
+  found: Found[]
+  failure: StepError | undefined
+}
+
 /** All containers with this application's and environment's labels. */
-async function labelled({ app, environment, hosts }: Opened): Promise<Found[]> {
+async function labelled({ app, environment }: Opened, context: Context): Promise<Labelled> {
   const labels = {
     [containerLabels.application]: app,
     [containerLabels.environment]: environment.name,
   }
-  const found = await Promise.all(
-    hosts.map(async (host) =>
-      (await host.list(labels)).map((container): Found => ({ host, container })),
-    ),
-  )
-  return found.flat().sort((a, b) => (told(a).name < told(b).name ? -1 : 1))
+  const answers = await askHosts(environment, context, (host) => host.list(labels))
+  const found = answers
+    .filter(isAnswer)
+    .flatMap(({ host, value }) => value.map((container): Found => ({ host, container })))
+  const { failure } = silenceOf(answers)
+  return { found: found.sort((a, b) => (told(a).name < told(b).name ? -1 : 1)), failure }
 }
 
 /**
  * Those of them that have this environment's container name. The label alone is not enough: the
  * merge requests of one environment differ only in the name.
  */
-async function own(opened: Opened): Promise<Found[]> {
+async function own(opened: Opened, context: Context): Promise<Labelled> {
   const names = new Set(roles.map((role) => nameOf(opened.environment.containerName, role)))
-  return (await labelled(opened)).filter(({ container }) => names.has(container.name))
+  const { found, failure } = await labelled(opened, context)
+  return { found: found.filter(({ container }) => names.has(container.name)), failure }
 }
 
 const told = ({ host, container: { name, id, running, exitCode } }: Found) => ({

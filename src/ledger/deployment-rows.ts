@@ -45,6 +45,7 @@ export function checkEnd(id: string, end: DeploymentEnd): void {
   if (!['succeeded', 'failed', 'abandoned'].includes(end.state)) {
     throw invalid(`${what}: cannot end as "${end.state}"`)
   }
+  if (end.bad && end.state !== 'succeeded') throw invalid(`${what}: ${end.state}, and marks`)
   checkText(`${what}: error`, end.error)
   if (end.finishedAt !== undefined) checkTime(`${what}: finishedAt`, end.finishedAt)
   for (const host of end.hosts) {

@@ -3,13 +3,14 @@ import { StepError } from '../core/errors.ts'
 import { type Access, holdApplication, nextNumber, timestamp } from './access.ts'
 import { checkQuery, complete, findRow, selectPage } from './deployment-history.ts'
 import { checkEnd, checkStart, fromRow, numberIn, toHostRow, toRow } from './deployment-rows.ts'
+import { checkMark, insertMark } from './judgements.ts'
 import type { DeploymentEnd, DeploymentStart, HistoryQuery, Ledger } from './ledger.ts'
 import { checkFilled, checkName } from './names.ts'
 import type { DeploymentsTable, Schema } from './schema.ts'
 
 type Deployments = Pick<
   Ledger,
-  'startDeployment' | 'endDeployment' | 'deployments' | 'findDeployment' | 'current'
+  'startDeployment' | 'endDeployment' | 'deployments' | 'findDeployment' | 'hosts' | 'current'
 >
 
 export function createDeployments({ read, write, now }: Access): Deployments {
@@ -42,6 +43,7 @@ export function createDeployments({ read, write, now }: Access): Deployments {
       await write(`closing deployment ${id}`, async (trx) => {
         const row = await findRow(trx, id)
         if (!row) throw new StepError('NOT_FOUND', `deployment ${id} is not in the ledger`)
+        if (end.bad) checkMark(badRelease(row, end.bad))
         await holdApplication(trx, row.app, now())
         const before = await settle(trx, row, end)
         if (before === 'settled') return
@@ -59,6 +61,7 @@ export function createDeployments({ read, write, now }: Access): Deployments {
         const rows = end.hosts.map((host, position) => toHostRow(id, host, position))
         if (rows.length > 0) await trx.insertInto('deployment_hosts').values(rows).execute()
         if (end.state === 'succeeded') await makeCurrent(trx, row)
+        if (end.bad) await insertMark(trx, badRelease(row, end.bad), finished_at)
       })
     },
 
@@ -73,6 +76,14 @@ export function createDeployments({ read, write, now }: Access): Deployments {
         const row = await findRow(db, id)
         return row && (await complete(db, [row], timestamp(now())))[0]
       })
+    },
+
+    async hosts(app, environment) {
+      checkName('application', app)
+      checkName('environment', environment)
+      return await read(`reading the hosts of ${app} in ${environment}`, (db) =>
+        knownHosts(db, app, environment),
+      )
     },
 
     async current(app) {
@@ -176,6 +187,11 @@ async function makeCurrent(trx: Transaction<Schema>, row: Selectable<Deployments
   }
 }
 
+const badRelease = (
+  { app, environment }: Selectable<DeploymentsTable>,
+  bad: NonNullable<DeploymentEnd['bad']>,
+) => ({ app, environment, ...bad, bad: true })
+
 async function useApprovals(trx: Transaction<Schema>, deployment: string, start: DeploymentStart) {
   const numbers = (start.approvals ?? []).map((id) => numberIn(id, 'a') ?? 0)
   const rows = numbers.map((approval) => ({ deployment, approval }))
@@ -189,12 +205,7 @@ async function rememberHosts(
   { app, environment, hosts = [] }: DeploymentStart,
 ) {
   if (hosts.length === 0) return
-  const known = await trx
-    .selectFrom('hosts')
-    .select(['name', 'address'])
-    .where('app', '=', app)
-    .where('environment', '=', environment)
-    .execute()
+  const known = await knownHosts(trx, app, environment)
   const fresh = hosts.filter(
     ({ name, address }) => !known.some((one) => one.name === name && one.address === address),
   )
@@ -202,6 +213,15 @@ async function rememberHosts(
     ...{ app, environment, name, address, first_deployment },
   }))
   if (rows.length > 0) await trx.insertInto('hosts').values(rows).execute()
+}
+
+async function knownHosts(db: Kysely<Schema>, app: string, environment: string) {
+  return await db
+    .selectFrom('hosts')
+    .select(['name', 'address'])
+    .where('app', '=', app)
+    .where('environment', '=', environment)
+    .execute()
 }
 
 /** Whether the deployment may end so: `settled` when it has, by the same report. */

@@ -3,7 +3,13 @@ import { type Digest, parseDigest } from '../core/digest.ts'
 import { StepError } from '../core/errors.ts'
 import { type Access, holdApplication, nextNumber, timestamp } from './access.ts'
 import { approvalId } from './deployment-rows.ts'
-import { type Approval, type ApprovalStart, approvalDecisions, type Ledger } from './ledger.ts'
+import {
+  type Approval,
+  type ApprovalStart,
+  approvalDecisions,
+  type Ledger,
+  type Mark,
+} from './ledger.ts'
 import { checkFilled, checkName, checkText, checkVersion, invalid } from './names.ts'
 import type { ApprovalsTable, MarksTable, Schema } from './schema.ts'
 
@@ -61,22 +67,12 @@ export function createJudgements({ read, write, now }: Access): Judgements {
       return rows.map(fromApprovalRow)
     },
 
-    async mark({ app, environment, version, bad, by, reason }) {
-      checkPlace(app, environment, version)
-      const what = `the mark of ${app}@${version} in ${environment}`
-      checkFilled(`${what}: by`, by, 255)
-      checkFilled(`${what}: reason`, reason)
+    async mark(mark) {
+      checkMark(mark)
+      const { app, environment, version } = mark
       return await write(`marking ${app}@${version} in ${environment}`, async (trx) => {
         await holdApplication(trx, app, now())
-        const row = {
-          number: await nextNumber(trx, 'mark'),
-          ...{ app, environment, version, reason },
-          bad: bad ? 1 : 0,
-          marked_by: by,
-          marked_at: timestamp(now()),
-        }
-        await trx.insertInto('marks').values(row).execute()
-        return fromMarkRow(row)
+        return await insertMark(trx, mark, timestamp(now()))
       })
     },
 
@@ -136,6 +132,34 @@ async function saidWith(
     `the token of this job has been used: ${by} ${decision} ${app}@${version} for ${environment} with it`,
     { hint: 'Each job speaks once. Start another one.' },
   )
+}
+
+/** The caller holds the application's row. */
+export async function insertMark(
+  trx: Transaction<Schema>,
+  { app, environment, version, bad, by, reason }: Omit<Mark, 'at'>,
+  marked_at: string,
+): Promise<Mark> {
+  const number = await nextNumber(trx, 'mark')
+  const row = {
+    number,
+    app,
+    environment,
+    version,
+    reason,
+    bad: bad ? 1 : 0,
+    marked_by: by,
+    marked_at,
+  }
+  await trx.insertInto('marks').values(row).execute()
+  return fromMarkRow(row)
+}
+
+export function checkMark({ app, environment, version, by, reason }: Omit<Mark, 'at' | 'bad'>) {
+  checkPlace(app, environment, version)
+  const what = `the mark of ${app}@${version} in ${environment}`
+  checkFilled(`${what}: by`, by, 255)
+  checkFilled(`${what}: reason`, reason)
 }
 
 function checkPlace(app: string, environment: string, version: string): void {

@@ -43,6 +43,7 @@ export interface HostOutcome {
   containerId: string | undefined
   previousContainerId: string | undefined
   url: string | undefined
+  /** Of a deployment that succeeded: false for a host that was left out. */
   ok: boolean
   /** milliseconds */
   duration: number
@@ -98,6 +99,8 @@ export interface DeploymentEnd {
   error?: string | undefined
   hosts: HostOutcome[]
   verified: boolean
+  /** A release that is known to be bad there once this one runs: written with the end, or not at all. */
+  bad?: Pick<Mark, 'version' | 'by' | 'reason'> | undefined
 }
 
 /** Held by whoever changes an application in an environment. */
@@ -149,6 +152,8 @@ export interface StatusCell {
         verified: boolean
       }
     | undefined
+  /** Hosts that the deployment which runs has left out: something older may run there. */
+  missing: string[]
   /** Releases that were recorded after the one that runs. */
   behind: number
   /** Set when what runs is known to be bad there. */
@@ -293,6 +298,8 @@ export interface Ledger {
   recordRelease(release: Release): Promise<void>
   findRelease(app: string, version: string): Promise<Release | undefined>
   findReleaseByDigest(app: string, digest: Digest): Promise<Release | undefined>
+  /** The versions that are known, in the order of their recording. */
+  inOrder(app: string, versions: readonly string[]): Promise<string[]>
   /** Newest first; only those of a commit, where one is given. */
   releases(app: string, limit: number, commit?: string): Promise<Release[]>
   /**
@@ -308,6 +315,8 @@ export interface Ledger {
   /** Newest first. One that is `running` under no living lock is shown as `abandoned`. */
   deployments(query: HistoryQuery): Promise<Deployment[]>
   findDeployment(id: string): Promise<Deployment | undefined>
+  /** Every host that an application was ever deployed to there, under each address it had. */
+  hosts(app: string, environment: string): Promise<{ name: string; address: string }[]>
   /** The newest deployment that succeeded for each application and environment. */
   current(app?: string): Promise<Deployment[]>
   /** Keeps a config revision's content by its hash; values that are secret must not be in it. */
@@ -331,8 +340,21 @@ export interface Ledger {
   status(query?: StatusQuery): Promise<StatusCell[]>
   /** Deployments started since then (ISO 8601, UTC), oldest first. */
   deliveries(query: StatusQuery & { since: string }): Promise<Delivery[]>
-  /** Takes the lock, or CONFLICT naming its owner, reason and expiry. An expired lock is taken over. */
-  lock(app: string, environment: string, owner: string, reason: string, ttl: number): Promise<Lock>
+  /**
+   * Takes the lock, or CONFLICT naming its owner, reason and expiry. An expired lock is taken over.
+   * With `queue`, whoever asked earlier and still waits comes first; an owner that is refused keeps
+   * its own place for so many milliseconds, 0 for none. Without, nobody is waited for.
+   */
+  lock(
+    app: string,
+    environment: string,
+    owner: string,
+    reason: string,
+    ttl: number,
+    queue?: number,
+  ): Promise<Lock>
+  /** Gives up the place of an owner that waits no more. */
+  leaveQueue(app: string, environment: string, owner: string): Promise<void>
   /** The lock as it is held now, by whomever; undefined when there is none or it has expired. */
   findLock(app: string, environment: string): Promise<Lock | undefined>
   /** Makes the lock last `ttl` milliseconds from now; CONFLICT when it was lost. */

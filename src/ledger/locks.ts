@@ -3,9 +3,9 @@ import { StepError } from '../core/errors.ts'
 import { type Access, nextNumber, timestamp } from './access.ts'
 import type { Ledger, Lock } from './ledger.ts'
 import { checkFilled, checkName, checkTtl } from './names.ts'
-import type { LocksTable, Schema } from './schema.ts'
+import type { LockQueueTable, LocksTable, Schema } from './schema.ts'
 
-type Locks = Pick<Ledger, 'lock' | 'findLock' | 'heartbeat' | 'unlock'>
+type Locks = Pick<Ledger, 'lock' | 'leaveQueue' | 'findLock' | 'heartbeat' | 'unlock'>
 
 /**
  * A lock is a row. Whoever changes one takes the `lock` counter first and so waits for all others;
@@ -19,19 +19,36 @@ export function createLocks({ read, write, now }: Access): Locks {
     return { app, environment, owner, reason, token, ledger: id, expiresAt: expires_at }
   }
   return {
-    async lock(app, environment, owner, reason, ttl) {
+    async lock(app, environment, owner, reason, ttl, queue) {
       checkPlace(app, environment)
       checkFilled("the lock's owner", owner, 255)
       checkFilled("the lock's reason", reason)
       checkTtl(ttl)
-      return await write(`locking ${app} in ${environment}`, async (trx) => {
+      const answer = await write(`locking ${app} in ${environment}`, async (trx) => {
         const token = await nextNumber(trx, 'lock')
-        const held = await select(trx, app, environment)
-        if (held && held.expires_at > timestamp(now())) throw isLocked(held)
-        if (held) await remove(trx, held)
         const row = { app, environment, owner, reason, token, expires_at: timestamp(now() + ttl) }
+        const held = await select(trx, app, environment)
+        const refusal = await refuse(trx, row, held, queue !== undefined, timestamp(now()))
+        if (refusal) {
+          if (!queue) throw refusal
+          await keepPlace(trx, row, timestamp(now() + queue), timestamp(now()))
+          // The place in the queue stays only if the transaction does.
+          return refusal
+        }
+        if (held) await remove(trx, held)
+        if (queue !== undefined) await leave(trx, row)
         await trx.insertInto('locks').values(row).execute()
         return await fromRow(trx, row)
+      })
+      if (answer instanceof StepError) throw answer
+      return answer
+    },
+
+    async leaveQueue(app, environment, owner) {
+      checkPlace(app, environment)
+      await write(`waiting no more for ${app} in ${environment}`, async (trx) => {
+        await holdLocks(trx)
+        await leave(trx, { app, environment, owner })
       })
     },
 
@@ -80,6 +97,62 @@ async function holdLocks(trx: Transaction<Schema>): Promise<void> {
     .execute()
 }
 
+/** Why it cannot be had now: somebody holds it, or was there first. */
+async function refuse(
+  trx: Transaction<Schema>,
+  wanted: Selectable<LocksTable>,
+  held: Selectable<LocksTable> | undefined,
+  inTurn: boolean,
+  moment: string,
+): Promise<StepError | undefined> {
+  if (held && held.expires_at > moment) return isLocked(held)
+  if (!inTurn) return undefined
+  const first = await trx
+    .selectFrom('lock_queue')
+    .selectAll()
+    .where('app', '=', wanted.app)
+    .where('environment', '=', wanted.environment)
+    .where('expires_at', '>', moment)
+    .orderBy('number')
+    .limit(1)
+    .executeTakeFirst()
+  return first && first.owner !== wanted.owner ? comesFirst(first) : undefined
+}
+
+/** A place that is kept alive stays where it is; one that has ended is lost, and begins anew. */
+async function keepPlace(
+  trx: Transaction<Schema>,
+  { token: number, ...wanted }: Selectable<LocksTable>,
+  expires_at: string,
+  moment: string,
+): Promise<void> {
+  await trx.deleteFrom('lock_queue').where('expires_at', '<=', moment).execute()
+  const kept = await trx
+    .updateTable('lock_queue')
+    .set({ expires_at })
+    .where('app', '=', wanted.app)
+    .where('environment', '=', wanted.environment)
+    .where('owner', '=', wanted.owner)
+    .executeTakeFirst()
+  if (kept.numUpdatedRows > 0n) return
+  await trx
+    .insertInto('lock_queue')
+    .values({ ...wanted, number, expires_at })
+    .execute()
+}
+
+async function leave(
+  trx: Transaction<Schema>,
+  { app, environment, owner }: Pick<LockQueueTable, 'app' | 'environment' | 'owner'>,
+): Promise<void> {
+  await trx
+    .deleteFrom('lock_queue')
+    .where('app', '=', app)
+    .where('environment', '=', environment)
+    .where('owner', '=', owner)
+    .execute()
+}
+
 async function select(db: Kysely<Schema>, app: string, environment: string) {
   return await db
     .selectFrom('locks')
@@ -113,6 +186,14 @@ function isLocked(held: Selectable<LocksTable>): StepError {
     'CONFLICT',
     `${app} in ${environment} is locked by ${owner} (${reason}) until ${expires_at}`,
     { hint: `Wait until ${owner} is done, or unlock it if that run is gone.` },
+  )
+}
+
+function comesFirst({ app, environment, owner, reason }: LockQueueTable): StepError {
+  return new StepError(
+    'CONFLICT',
+    `${app} in ${environment} is not locked, but ${owner} (${reason}) waits for it and comes first`,
+    { hint: `Wait until ${owner} is done.` },
   )
 }
 

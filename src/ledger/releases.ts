@@ -18,7 +18,7 @@ import { raises, versionAfter } from './versions.ts'
 
 type Releases = Pick<
   Ledger,
-  'nextVersion' | 'recordRelease' | 'findRelease' | 'findReleaseByDigest' | 'releases'
+  'nextVersion' | 'recordRelease' | 'findRelease' | 'findReleaseByDigest' | 'inOrder' | 'releases'
 >
 
 export function createReleases({ read, write, now }: Access): Releases {
@@ -82,6 +82,22 @@ export function createReleases({ read, write, now }: Access): Releases {
           .executeTakeFirst(),
       )
       return row && fromRow(row)
+    },
+
+    async inOrder(app, versions) {
+      checkName('application', app)
+      for (const version of versions) checkVersion(version)
+      if (versions.length === 0) return []
+      const rows = await read(`ordering releases of ${app}`, (db) =>
+        db
+          .selectFrom('releases')
+          .select('version')
+          .where('app', '=', app)
+          .where('version', 'in', [...versions])
+          .orderBy('number')
+          .execute(),
+      )
+      return rows.map(({ version }) => version)
     },
 
     async releases(app, limit, commit) {

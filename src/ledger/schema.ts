@@ -19,6 +19,7 @@ export interface Schema {
   config_changes: ConfigChangesTable
   config_change_keys: ConfigChangeKeysTable
   locks: LocksTable
+  lock_queue: LockQueueTable
   facts: FactsTable
 }
 
@@ -196,6 +197,16 @@ export interface LocksTable {
   owner: string
   reason: string
   token: number
+  expires_at: string
+}
+
+/** Who waits for a lock, in the order of `number`; a place that is not asked for again ends. */
+export interface LockQueueTable {
+  number: number
+  app: string
+  environment: string
+  owner: string
+  reason: string
   expires_at: string
 }
 

@@ -19,6 +19,7 @@ export function createStatus({ read, now }: Access): Status {
         await addUnderway(db, query, cells, timestamp(now()))
         await addBehind(db, query, cells)
         await addMarks(db, cells)
+        await addMissing(db, query, cells)
         return [...cells.values()].sort(
           (a, b) => compare(a.app, b.app) || compare(a.environment, b.environment),
         )
@@ -62,7 +63,7 @@ async function currentCells(db: Kysely<Schema>, { app, environment }: StatusQuer
           since: row.finished_at ?? row.started_at,
           verified: row.verified === 1,
         },
-        ...{ behind: 0, bad: undefined, lock: undefined, underway: undefined },
+        ...{ missing: [], behind: 0, bad: undefined, lock: undefined, underway: undefined },
       },
     ]),
   )
@@ -79,7 +80,7 @@ async function addUnderway(
     const key = keyOf(place)
     const found = cells.get(key) ?? {
       ...{ app: place.app, environment: place.environment, current: undefined, behind: 0 },
-      ...{ bad: undefined, lock: undefined, underway: undefined },
+      ...{ missing: [], bad: undefined, lock: undefined, underway: undefined },
     }
     cells.set(key, found)
     return found
@@ -149,4 +150,22 @@ async function addMarks(db: Kysely<Schema>, cells: Cells): Promise<void> {
     const { marked_by: by, reason, marked_at: at } = row
     cell.bad = row.bad === 1 ? { by, reason, at } : undefined
   }
+}
+
+/** Hosts that what runs was not put on. */
+async function addMissing(
+  db: Kysely<Schema>,
+  { app, environment }: StatusQuery,
+  cells: Cells,
+): Promise<void> {
+  let query = db
+    .selectFrom('current_deployments as now')
+    .innerJoin('deployments as d', 'd.number', 'now.number')
+    .innerJoin('deployment_hosts as h', 'h.deployment', 'd.id')
+    .select(['now.app', 'now.environment', 'h.host'])
+    .where('h.ok', '=', 0)
+    .orderBy('h.position')
+  if (app !== undefined) query = query.where('now.app', '=', app)
+  if (environment !== undefined) query = query.where('now.environment', '=', environment)
+  for (const row of await query.execute()) cells.get(keyOf(row))?.missing.push(row.host)
 }

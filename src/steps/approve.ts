@@ -4,7 +4,7 @@ import type { Approval } from '../ledger/ledger.ts'
 import { findRelease } from './deployment.ts'
 import { judge } from './gate.ts'
 import { formatRelease, releaseName } from './inputs.ts'
-import { warnOfSetback } from './setback.ts'
+import { warnOfOlder } from './release-order.ts'
 import { type Context, defineStep } from './step.ts'
 
 export const approve = defineStep({
@@ -65,7 +65,7 @@ export const approve = defineStep({
       )
     }
     const { id } = await ledger.recordApproval(said)
-    if (!reject) await warnOfSetback(release, env, context)
+    if (!reject) await warnOfOlder(release, env, context)
     return {
       release: formatRelease(release),
       environment: env,

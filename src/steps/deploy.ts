@@ -1,25 +1,41 @@
 import { z } from 'zod'
+import { StepError } from '../core/errors.ts'
 import { duration } from '../core/schema.ts'
+import type { EnvironmentSettings } from '../settings.ts'
 import { deployedOutputs, nextLines, summarize } from './deployed.ts'
-import { findRelease, putOn, underLock } from './deployment.ts'
-import { releaseName } from './inputs.ts'
-import { warnOfSetback } from './setback.ts'
-import { defineStep } from './step.ts'
+import { type DeploymentRequest, findCurrent, findRelease, putOn, underLock } from './deployment.ts'
+import { configOfThen } from './environment-config.ts'
+import { chooseHosts, chooseMissing } from './host-choice.ts'
+import { formatRelease, olderInput, releaseName, withoutInput } from './inputs.ts'
+import { type Context, defineStep } from './step.ts'
 
 export const deploy = defineStep({
   name: 'deploy',
   summary: 'Put a release on an environment: render its config, replace the containers, verify.',
   example: 'deploy --release webapi@1.4.2 --env test',
-  inputs: z.object({
-    release: releaseName.describe('Release, as application@version'),
-    env: z.string().describe('Environment to deploy to'),
-    reason: z.string().default('').describe('Why; it is written into the ledger'),
-    force: z
-      .boolean()
-      .default(false)
-      .describe('Deploy a release that is known to be bad there; needs a reason'),
-    lockWait: duration.optional().describe('How long to wait for another deployment: 10m'),
-  }),
+  inputs: z
+    .object({
+      release: releaseName
+        .optional()
+        .describe('Release, as application@version; with missing it is the one that runs'),
+      env: z.string().describe('Environment to deploy to'),
+      reason: z.string().default('').describe('Why; it is written into the ledger'),
+      force: z
+        .boolean()
+        .default(false)
+        .describe('Deploy a release that is known to be bad there; needs a reason'),
+      older: olderInput,
+      without: withoutInput,
+      missing: z
+        .boolean()
+        .default(false)
+        .describe('Bring what runs there to the hosts that were left out, and to those alone'),
+      lockWait: duration.optional().describe('How long to wait for another deployment: 10m'),
+    })
+    .check(({ value: { release, missing }, issues }) => {
+      if (release !== undefined || missing) return
+      issues.push({ code: 'custom', path: ['release'], input: release, message: 'is required' })
+    }),
   outputs: deployedOutputs,
   report: ({ release, environment, digest, warMd5, configRevision, url, containers, next }) => [
     `${release} runs in ${environment}`,
@@ -29,16 +45,48 @@ export const deploy = defineStep({
     ...(url ? [`Address  ${url}`] : []),
     ...nextLines(next),
   ],
-  async run({ release: name, env, reason, force, lockWait = 0 }, context) {
+  async run({ release: name, env, reason, without, missing, lockWait = 0, ...options }, context) {
     const environment = await context.environment(env)
-    const release = await findRelease(name, await context.ledger())
-    const request = { kind: 'deploy' as const, release, environment, reason, force }
-    const { app } = release
-    const place = { app, environment: env, reason: reason || 'deploy', patience: lockWait }
     const settings = await context.settings()
+    const { force, older } = options
+    const asked = { kind: 'deploy' as const, environment, reason, force, older }
+    const hosts = chooseHosts(environment, without, reason)
+    const release = name === undefined ? undefined : await findRelease(name, await context.ledger())
+    const app = release?.app ?? settings.app
+    const place = { app, environment: env, reason: reason || 'deploy', patience: lockWait }
     return underLock(place, context, async (lock) => {
-      await warnOfSetback(release, env, context)
+      const request: DeploymentRequest =
+        release && !missing
+          ? { ...asked, release, hosts }
+          : { ...asked, ...(await catchUp(app, environment, { name, without, reason }, context)) }
       return summarize(request, await putOn(request, lock, context), settings)
     })
   },
 })
+
+/** The release and the config that the other hosts run, for those that are behind. */
+async function catchUp(
+  app: string,
+  environment: EnvironmentSettings,
+  { name, without, reason }: { name: string | undefined; without: string[]; reason: string },
+  context: Context,
+): Promise<Pick<DeploymentRequest, 'release' | 'hosts' | 'reason' | 'values' | 'revision'>> {
+  const ledger = await context.ledger()
+  const current = await findCurrent(app, environment.name, ledger)
+  const runs = formatRelease(current)
+  if (name !== undefined && name !== runs) {
+    throw new StepError('CONFLICT', `${runs} runs in ${environment.name}, not ${name}`, {
+      hint: `Without \`--missing\`, ${name} is deployed to all hosts.`,
+    })
+  }
+  const hosts = chooseMissing(environment, current, without, reason)
+  const names = hosts.change.map(({ name }) => name).join(', ')
+  context.log.info(`${names} is behind: ${runs} comes there, as ${current.id} was`)
+  return {
+    hosts,
+    release: await findRelease(runs, ledger),
+    reason: reason || `catches up with ${current.id}: ${names}`,
+    values: await configOfThen(current, environment, context),
+    revision: current.configRevision,
+  }
+}

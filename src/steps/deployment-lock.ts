@@ -16,6 +16,8 @@ const STANDSTILL = 2 * HEARTBEAT
 /** How long the ledger may take to say what came of the lock meanwhile. */
 const WAKING = 5000
 const POLL = 2000
+/** How long a place in the queue is kept: a waiter that was killed holds up the others no longer. */
+const PLACE_TTL = 10 * POLL
 /** The ledger's own waiting comes before; this is for a connection that broke. */
 const TRIES = { attempts: 3, firstPause: 250 }
 
@@ -105,28 +107,63 @@ async function showHolder(lock: Lock, context: Context): Promise<Liveness | unde
   }
 }
 
+/** Waits in the ledger's queue, first come, first served, for as long as the request is patient. */
 async function takeLock(request: LockRequest, ledger: Ledger, context: Context): Promise<Lock> {
-  const { app, environment, reason, patience } = request
+  const { app, environment, patience } = request
   const { signal, log, actor } = context
   const owner = `${actor.by} (${hostname()}:${process.pid}:${randomUUID().slice(0, 8)})`
   const deadline = performance.now() + patience
-  for (let told = false; ; told = true) {
-    try {
-      return await retry(
-        (attempt) =>
-          attempt === 1
-            ? ledger.lock(app, environment, owner, reason, LOCK_TTL)
-            : lockOnceMore(ledger, request, owner),
-        { ...TRIES, signal },
-      )
-    } catch (error) {
-      const known = toStepError(error)
-      if (known.code !== 'CONFLICT') throw known
+  const ask = async (): Promise<Lock | StepError> => {
+    const queue = performance.now() < deadline ? PLACE_TTL : 0
+    return await retry((attempt) => askOnce({ ...request, owner, queue }, ledger, attempt), {
+      ...TRIES,
+      signal,
+    }).catch(unlessConflict)
+  }
+  try {
+    for (let told = false; ; told = true) {
+      const answer = await ask()
+      if (!(answer instanceof StepError)) return answer
       if (await freeOfTheDead(request, ledger, context)) continue
-      if (performance.now() >= deadline) throw patience > 0 ? known : withAdvice(known)
-      if (!told) log.info(`${known.message}; waiting for it`)
+      if (performance.now() >= deadline) throw patience > 0 ? answer : withAdvice(answer)
+      if (!told) log.info(`${answer.message}; waiting for it`)
       await wait(Math.min(POLL, deadline - performance.now()), signal)
     }
+  } catch (error) {
+    if (patience > 0) await leaveQueue(ledger, app, environment, owner, log)
+    throw error
+  }
+}
+
+function unlessConflict(error: unknown): StepError {
+  const known = toStepError(error)
+  if (known.code === 'CONFLICT') return known
+  throw known
+}
+
+/** The answer to a first attempt may have been lost: then the lock may be ours already. */
+async function askOnce(
+  { app, environment, reason, owner, queue }: LockRequest & { owner: string; queue: number },
+  ledger: Ledger,
+  attempt: number,
+): Promise<Lock> {
+  const held = attempt === 1 ? undefined : await ledger.findLock(app, environment)
+  if (held?.owner === owner) return held
+  return await ledger.lock(app, environment, owner, reason, LOCK_TTL, queue)
+}
+
+/** Left behind, the place would hold up those who come later until it ends by itself. */
+async function leaveQueue(
+  ledger: Ledger,
+  app: string,
+  environment: string,
+  owner: string,
+  log: Context['log'],
+): Promise<void> {
+  try {
+    await ledger.leaveQueue(app, environment, owner)
+  } catch (error) {
+    log.debug(`the place in the queue ends by itself: ${describe(error)}`)
   }
 }
 
@@ -144,17 +181,6 @@ async function freeOfTheDead(
   await retry(() => ledger.unlock(held), { ...TRIES, signal: context.signal })
   await forgetLiving(livingFolder(context), subjectOf(held))
   return true
-}
-
-/** The answer to a lock was lost: it may be ours already. */
-async function lockOnceMore(
-  ledger: Ledger,
-  { app, environment, reason }: LockRequest,
-  owner: string,
-): Promise<Lock> {
-  const held = await ledger.findLock(app, environment)
-  if (held?.owner === owner) return held
-  return await ledger.lock(app, environment, owner, reason, LOCK_TTL)
 }
 
 function withAdvice(error: StepError): StepError {

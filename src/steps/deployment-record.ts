@@ -1,6 +1,6 @@
 import { isStepError, toStepError } from '../core/errors.ts'
 import { retry } from '../core/retry.ts'
-import type { Deployment, DeploymentEnd, DeploymentStart } from '../ledger/ledger.ts'
+import type { Deployment, DeploymentEnd, DeploymentStart, HostOutcome } from '../ledger/ledger.ts'
 import { isRolloutFailure } from '../target/rollout.ts'
 import type { HostResult } from '../target/target.ts'
 import type { Context } from './step.ts'
@@ -85,12 +85,27 @@ export async function recordFailure(
   await recordEnd(deployment, failureOf(error, context), context)
 }
 
-export function successOf(results: readonly HostResult[]): DeploymentEnd {
-  const hosts = results.map(({ host, containerId, previousContainerId, url, duration }) => ({
+/** What else a deployment that succeeded is recorded with. */
+export interface SuccessFacts {
+  bad?: DeploymentEnd['bad']
+  /** Hosts it passed by: they are behind from now on. */
+  without?: readonly string[]
+  /** Hosts that ran the same before, and were not touched. */
+  kept?: readonly HostOutcome[]
+}
+
+export function successOf(
+  results: readonly HostResult[],
+  { bad, without = [], kept = [] }: SuccessFacts = {},
+): DeploymentEnd {
+  const changed = results.map(({ host, containerId, previousContainerId, url, duration }) => ({
     ...{ host, containerId, previousContainerId, url, duration },
     ok: true,
   }))
-  return { state: 'succeeded', hosts, verified: true }
+  const nothing = { containerId: undefined, previousContainerId: undefined, url: undefined }
+  const left = without.map((host) => ({ host, ...nothing, duration: 0, ok: false }))
+  const hosts = [...kept, ...changed, ...left]
+  return { state: 'succeeded', hosts, verified: true, ...(bad && { bad }) }
 }
 
 function failureOf(error: unknown, { secrets }: Context): DeploymentEnd {

@@ -10,14 +10,24 @@ import type {
 import { withDigest } from '../registry/reference.ts'
 import type { EnvironmentSettings } from '../settings.ts'
 import { isRolloutFailure, rollOut } from '../target/rollout.ts'
-import type { ContainerSpec, Host, HostResult } from '../target/target.ts'
+import type { ContainerInfo, ContainerSpec, Host, HostResult } from '../target/target.ts'
 import { type HeldLock, type LockRequest, withLock } from './deployment-lock.ts'
-import { recordEnd, recordFailure, recordStart, successOf } from './deployment-record.ts'
+import {
+  recordEnd,
+  recordFailure,
+  recordStart,
+  type SuccessFacts,
+  successOf,
+} from './deployment-record.ts'
 import { identifyDeployer, passGate } from './gate.ts'
+import type { HostChoice } from './host-choice.ts'
+import { askHosts, isAnswer, isSilent, joinFaults } from './hosts.ts'
 import { formatRelease, imageByDigest, parseRelease } from './inputs.ts'
+import { refuseOlder } from './release-order.ts'
 import { openImage, type RemoteImage } from './remote-image.ts'
 import { type Rendering, renderFor } from './rendering.ts'
 import type { Context } from './step.ts'
+import { findTakenOut } from './taken-out.ts'
 import {
   configFilesLabel,
   containerLabels,
@@ -32,10 +42,17 @@ export interface DeploymentRequest {
   release: Release
   environment: EnvironmentSettings
   reason: string
+  hosts: HostChoice
   /** Overrules that the release is known to be bad there; never the gate. */
   force: boolean
+  /** Says that a release older than the one that runs is meant. */
+  older: boolean
   /** The config's keys as the ledger kept them; else those of now. */
   values?: ReadonlyMap<string, string> | undefined
+  /** The config revision that must come of it, where hosts run that already. */
+  revision?: string | undefined
+  /** Version of the release that is rolled back from: bad there once this one runs. */
+  bad?: string | undefined
 }
 
 /** What runs after a deployment. */
@@ -94,8 +111,13 @@ export async function putOn(
     await recordFailure(deployment, error, context)
     throw error
   }
-  await recordEnd(deployment, successOf(results), context)
+  await recordEnd(deployment, successOf(results, factsOf(request, who.login)), context)
   return { deployment, warMd5: plan.expected.warMd5, results }
+}
+
+function factsOf({ bad: version, reason, hosts }: DeploymentRequest, by: string): SuccessFacts {
+  const { without, kept } = hosts
+  return { without, kept, bad: version === undefined ? undefined : { version, reason, by } }
 }
 
 /** Everything a deployment needs, found and checked before anything changes. */
@@ -103,7 +125,7 @@ interface Plan extends DeploymentRequest {
   image: RemoteImage
   rendering: Rendering
   expected: Expectation
-  hosts: Host[]
+  engines: Host[]
 }
 
 export async function findRelease(name: string, ledger: Ledger): Promise<Release> {
@@ -113,6 +135,19 @@ export async function findRelease(name: string, ledger: Ledger): Promise<Release
   const known = (await ledger.releases(app, 5)).map(formatRelease).join(', ')
   throw new StepError('NOT_FOUND', `release ${name} is not in the ledger ${ledger.name}`, {
     hint: known ? `The newest are ${known}.` : 'Run `crosscloud push-image` first.',
+  })
+}
+
+/** What runs in an environment. */
+export async function findCurrent(
+  app: string,
+  environment: string,
+  ledger: Ledger,
+): Promise<Deployment> {
+  const current = (await ledger.current(app)).find((one) => one.environment === environment)
+  if (current) return current
+  throw new StepError('NOT_FOUND', `nothing of ${app} was deployed to ${environment} yet`, {
+    hint: `Run \`crosscloud deploy --release ${app}@VERSION --env ${environment}\` first.`,
   })
 }
 
@@ -142,19 +177,66 @@ async function prepare(request: DeploymentRequest, context: Context): Promise<Pl
   const image = await openImage(await context.registry(), withDigest(environment.image, digest), {
     what: `${formatRelease(release)} for ${environment.name}:`,
   })
-  const [rendering, expected, hosts] = await Promise.all([
+  const [rendering, expected, engines, takenOut] = await Promise.all([
     renderFor(environment, image, context, request.values),
     expectedFiles(image, context),
-    context.hosts(environment),
+    reachHosts(request, context),
+    findTakenOut(release.app, environment, context),
   ])
-  if (hosts.length > 0) return { ...request, image, rendering, expected, hosts }
-  throw new StepError('INPUT_INVALID', `environment ${environment.name} has no hosts`, {
-    hint: `Name at least one under environments.${environment.name}.hosts in crosscloud.yml.`,
+  for (const { host, state } of takenOut) context.log.warn(`host ${host} ${state}`)
+  refuseOtherConfig(request, rendering)
+  return { ...request, image, rendering, expected, engines }
+}
+
+/** Hosts of one environment run with one config. */
+function refuseOtherConfig({ release, environment, revision }: DeploymentRequest, now: Rendering) {
+  if (revision === undefined || now.revision === revision) return
+  throw new StepError(
+    'CONFLICT',
+    `the config ${revision} of the other hosts comes out as ${now.revision} now: secrets that nobody kept have changed`,
+    {
+      hint: `Deploy to all hosts: \`crosscloud deploy --release ${formatRelease(release)} --env ${environment.name}\`.`,
+    },
+  )
+}
+
+/** All that are changed answer, and none runs a newer release. */
+async function reachHosts(request: DeploymentRequest, context: Context): Promise<Host[]> {
+  const { release, environment, hosts, kind, older } = request
+  const { name, containerName } = environment
+  const answers = await askHosts({ ...environment, hosts: hosts.change }, context, (host) =>
+    host.inspect(containerName),
+  )
+  const found = answers.filter(isAnswer)
+  const silent = answers.filter(isSilent)
+  const fault = joinFaults(silent.map((one) => one.fault))
+  const names = silent.map((one) => one.name)
+  if (fault) throw found.length === 0 ? fault : goPast(fault, names)
+  if (kind === 'deploy') {
+    const running = found.flatMap(({ value }) => versionOf(value, release.app))
+    await refuseOlder({ release, environment: name, older }, running, context)
+  }
+  return found.map(({ host }) => host)
+}
+
+function goPast(fault: StepError, silent: readonly string[]): StepError {
+  const flags = silent.map((host) => `--without ${host}`).join(' ')
+  return new StepError(fault.code, fault.message, {
+    hint: `${fault.hint ?? ''} To go past it: \`${flags} --reason "…"\`; \`deploy --missing\` catches up later.`.trim(),
+    retryable: fault.retryable,
+    cause: fault,
   })
 }
 
+/** The version of the release that a container of the application was made from. */
+function versionOf(container: ContainerInfo | undefined, app: string): string[] {
+  const { [containerLabels.application]: of, [containerLabels.version]: version } =
+    container?.labels ?? {}
+  return of === app && version !== undefined ? [version] : []
+}
+
 function startOf(
-  { kind, release, environment, rendering, reason, force }: Plan,
+  { kind, release, environment, hosts, rendering, reason, force }: Plan,
   lock: HeldLock,
   { actor }: Context,
 ): Omit<DeploymentStart, 'by'> & { lockToken: number } {
@@ -169,7 +251,7 @@ function startOf(
     lockToken: lock.token,
     jobUrl: actor.jobUrl,
     forced: force,
-    hosts: environment.hosts.map(({ name, address }) => ({ name, address })),
+    hosts: hosts.change.map(({ name, address }) => ({ name, address })),
   }
 }
 
@@ -181,7 +263,7 @@ function carryOut(
   context: Context,
 ): Promise<HostResult[]> {
   return rollOut({
-    hosts: plan.hosts,
+    hosts: plan.engines,
     spec: containerSpec(plan, deployment, lock),
     log: context.log,
     signal: context.signal,

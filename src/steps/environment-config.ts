@@ -1,7 +1,10 @@
+import { keptKeys } from '../config/revision.ts'
 import type { ConfigSchema } from '../config/schema.ts'
 import { type KeyRing, type OpenedSnapshot, openSnapshot, unseal } from '../config/seal.ts'
 import { createShow, isSecret, keepable } from '../config/secrecy.ts'
 import type { ConfigSnapshot } from '../config/store.ts'
+import { StepError } from '../core/errors.ts'
+import type { Deployment } from '../ledger/ledger.ts'
 import type { EnvironmentSettings } from '../settings.ts'
 import type { Context } from './step.ts'
 
@@ -68,4 +71,29 @@ function clearOf(ring: KeyRing | undefined, key: string, stored: string): string
   } catch {
     return undefined
   }
+}
+
+/** The keys as they were, and those of now for secrets that nobody kept. */
+export async function configOfThen(
+  { configRevision, id }: Deployment,
+  environment: EnvironmentSettings,
+  context: Context,
+): Promise<Map<string, string>> {
+  const content = await (await context.ledger()).findConfigRevision(configRevision)
+  if (content === undefined) {
+    throw new StepError('NOT_FOUND', `the config of ${id}, ${configRevision}, was not kept`, {
+      hint: 'Go back with the config of now: `--config now`.',
+    })
+  }
+  const { values, withheld } = keptKeys(content)
+  if (withheld.length === 0) return values
+  const now = await (await context.configStore(environment)).snapshot(withheld)
+  for (const key of withheld) {
+    const value = now.get(key)
+    if (value !== undefined) values.set(key, value)
+  }
+  context.log.warn(
+    `these secrets were not kept then, so their values are those of now: ${withheld.join(', ')}`,
+  )
+  return values
 }

@@ -35,6 +35,16 @@ export const lockWaitInput = durationText
   .optional()
   .describe('How long to wait while somebody else deploys there: 10m')
 
+export const olderInput = z
+  .boolean()
+  .default(false)
+  .describe('Deploy a release that is older than the one that runs there')
+
+export const withoutInput = z
+  .array(z.string())
+  .default([])
+  .describe('Hosts to go past because they do not answer; needs a reason')
+
 export interface ReleaseName {
   app: string
   version: string

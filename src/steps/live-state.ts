@@ -1,9 +1,9 @@
-import { StepError, toStepError } from '../core/errors.ts'
-import { wait } from '../core/retry.ts'
-import type { StatusCell } from '../ledger/ledger.ts'
-import type { EnvironmentSettings } from '../settings.ts'
-import type { Host } from '../target/target.ts'
+import type { StepError } from '../core/errors.ts'
+import type { Deployment, StatusCell } from '../ledger/ledger.ts'
+import type { ContainerInfo } from '../target/target.ts'
+import { type Answer, askHosts, isAnswer } from './hosts.ts'
 import type { Context } from './step.ts'
+import { findTakenOut } from './taken-out.ts'
 import { containerLabels } from './verification.ts'
 
 /** What a host says of the container that the ledger believes to run there. */
@@ -12,6 +12,8 @@ export interface LiveState {
   environment: string
   host: string
   healthy: boolean
+  /** Set when the host could not be asked. */
+  fault?: StepError | undefined
   /** `runs, as the ledger says`, or what is wrong, in words. */
   state: string
 }
@@ -25,67 +27,47 @@ export async function lookAtHosts(
   const ours = cells.filter(
     (cell) => cell.app === app && Object.hasOwn(environments, cell.environment),
   )
+  const deployments = await (await context.ledger()).current(app)
   const states = await Promise.all(
     ours.map(async (cell) => {
       const environment = await context.environment(cell.environment)
-      const hosts = await openEach(environment, context)
-      return Promise.all(hosts.map((host) => look(cell, environment, host)))
+      const { containerName } = environment
+      const current = deployments.find((one) => one.environment === cell.environment)
+      const [answers, takenOut] = await Promise.all([
+        askHosts(environment, context, (host) => host.inspect(containerName)),
+        findTakenOut(app, environment, context),
+      ])
+      const states = [
+        ...answers.map((answer) => ({
+          ...{ host: answer.name, ...judge(answer, current, containerName) },
+        })),
+        ...takenOut.map((one) => ({ ...one, healthy: false })),
+      ]
+      return states.map((state) => ({ app, environment: cell.environment, ...state }))
     }),
   )
   return states.flat()
 }
 
-/** milliseconds */
-const PATIENCE = 10_000
-
-async function within<T>(patience: number, host: string, work: Promise<T>): Promise<T> {
-  const stop = new AbortController()
-  const late = wait(patience, stop.signal).then(() => {
-    throw new StepError('UNAVAILABLE', `host ${host} said nothing for ${patience / 1000} s`)
-  })
-  try {
-    return await Promise.race([work, late])
-  } finally {
-    stop.abort()
-    late.catch(() => {})
-  }
-}
-
-/** A host that cannot be reached must not hide the others. */
-async function openEach(environment: EnvironmentSettings, context: Context) {
-  return Promise.all(
-    environment.hosts.map(async (address): Promise<Host | { name: string; fault: string }> => {
-      try {
-        const [host] = await context.hosts({ ...environment, hosts: [address] })
-        return host ?? { name: address.name, fault: 'is not known' }
-      } catch (error) {
-        return { name: address.name, fault: toStepError(error).message }
-      }
-    }),
+function judge(
+  answer: Answer<ContainerInfo | undefined>,
+  current: Deployment | undefined,
+  name: string,
+): Pick<LiveState, 'healthy' | 'state' | 'fault'> {
+  if (!isAnswer(answer)) return { healthy: false, state: answer.fault.message, fault: answer.fault }
+  const container = answer.value
+  const recorded = current?.hosts.find(({ host }) => host === answer.name)
+  const left = recorded?.ok === false ? `was left out of ${current?.id}: ` : ''
+  const tell = (healthy: boolean, state: string) => ({ healthy, state: left + state })
+  if (!container) return tell(current === undefined, `there is no ${name}`)
+  if (!container.running) return tell(false, `${name} is stopped`)
+  const deployment = container.labels[containerLabels.deployment]
+  const version = container.labels[containerLabels.version]
+  // A deployment to other hosts, which were behind, leaves the container of the one before.
+  const isKept = recorded?.ok && recorded.containerId === container.id
+  if (deployment === current?.id || isKept) return tell(true, 'runs, as the ledger says')
+  return tell(
+    false,
+    `runs ${version ?? 'something else'} of ${deployment ?? 'nobody'}, not what the ledger says`,
   )
-}
-
-async function look(
-  { app, environment, current }: StatusCell,
-  { containerName }: EnvironmentSettings,
-  host: Host | { name: string; fault: string },
-): Promise<LiveState> {
-  const tell = (healthy: boolean, state: string) => ({
-    ...{ app, environment, host: host.name, healthy, state },
-  })
-  if ('fault' in host) return tell(false, host.fault)
-  try {
-    const container = await within(PATIENCE, host.name, host.inspect(containerName))
-    if (!container) return tell(current === undefined, `there is no ${containerName}`)
-    if (!container.running) return tell(false, `${containerName} is stopped`)
-    const deployment = container.labels[containerLabels.deployment]
-    const version = container.labels[containerLabels.version]
-    if (deployment === current?.deployment) return tell(true, 'runs, as the ledger says')
-    return tell(
-      false,
-      `runs ${version ?? 'something else'} of ${deployment ?? 'nobody'}, not what the ledger says`,
-    )
-  } catch (error) {
-    return tell(false, toStepError(error).message)
-  }
 }

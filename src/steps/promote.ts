@@ -6,8 +6,16 @@ import type { EnvironmentSettings } from '../settings.ts'
 import { nextLines } from './deployed.ts'
 import { findRelease } from './deployment.ts'
 import { identifyDeployer, passGate } from './gate.ts'
-import { callStep, formatRelease, imageByDigest, lockWaitInput, releaseName } from './inputs.ts'
+import {
+  callStep,
+  formatRelease,
+  imageByDigest,
+  lockWaitInput,
+  olderInput,
+  releaseName,
+} from './inputs.ts'
 import { deployAndVerify } from './release.ts'
+import { warnOfOlder } from './release-order.ts'
 import { renderConfig } from './render-config.ts'
 import { retagImage } from './retag-image.ts'
 import { type Context, defineStep } from './step.ts'
@@ -26,6 +34,7 @@ export const promote = defineStep({
       .boolean()
       .default(false)
       .describe('Deploy a release that is known to be bad there; needs a reason'),
+    older: olderInput,
     lockWait: lockWaitInput,
     deploy: z
       .boolean()
@@ -61,7 +70,7 @@ export const promote = defineStep({
     ...(gated ? [gateLine(release, environment)] : []),
     ...nextLines(next),
   ],
-  async run({ release: name, to, reason, force, lockWait, deploy }, context) {
+  async run({ release: name, to, reason, force, older, lockWait, deploy }, context) {
     const target = await context.environment(to)
     const source = await sourceOf(target, context)
     const release = await settleRelease(name, source, context)
@@ -78,7 +87,8 @@ export const promote = defineStep({
       },
       context,
     )
-    const given = { release: formatRelease(release), env: to, reason, force, lockWait }
+    if (!deploy && !older) await warnOfOlder(release, to, context)
+    const given = { release: formatRelease(release), env: to, reason, force, older, lockWait }
     const deployed = deploy
       ? await deployAndVerify(given, context)
       : await makeReady(release, target, context)

@@ -7,7 +7,7 @@ import { bakeImage } from './bake-image.ts'
 import { buildWar } from './build-war.ts'
 import { deploy } from './deploy.ts'
 import { nextLines } from './deployed.ts'
-import { callStep, formatRelease, lockWaitInput } from './inputs.ts'
+import { callStep, formatRelease, lockWaitInput, olderInput } from './inputs.ts'
 import { pushImage } from './push-image.ts'
 import { type Context, defineStep } from './step.ts'
 import { verifyMd5 } from './verify-md5.ts'
@@ -22,6 +22,7 @@ export const release = defineStep({
       .optional()
       .describe('Version; default: the git tag, else the next one from the ledger'),
     reason: z.string().default('').describe('Why; it is written into the ledger'),
+    older: olderInput,
     lockWait: lockWaitInput,
     deploy: z.boolean().default(true).describe('Deploy the release; else stop after the push'),
   }),
@@ -46,7 +47,7 @@ export const release = defineStep({
     ...(url ? [`Address  ${url}`] : []),
     ...nextLines(next),
   ],
-  async run({ env, version: asked, reason, lockWait, deploy: wanted }, context) {
+  async run({ env, version: asked, reason, older, lockWait, deploy: wanted }, context) {
     const environment = await context.environment(env)
     const { app } = await context.settings()
     // A ledger that cannot be had is told of before minutes are spent on building.
@@ -75,7 +76,7 @@ export const release = defineStep({
     if (!wanted) return { ...common, verified: false }
     return {
       ...common,
-      ...(await deployAndVerify({ release: name, env, reason, lockWait }, context)),
+      ...(await deployAndVerify({ release: name, env, reason, older, lockWait }, context)),
     }
   },
 })

@@ -6,6 +6,7 @@ import { errorCodeOf, isStepError, StepError } from '../core/errors.ts'
 import type { EnvironmentSettings } from '../settings.ts'
 import type { Host } from '../target/target.ts'
 import { readContainerFile } from '../target/verify.ts'
+import { askHosts, isAnswer, isSilent, joinFaults } from './hosts.ts'
 import type { Rendering } from './rendering.ts'
 import type { Context } from './step.ts'
 
@@ -30,23 +31,29 @@ export async function diffRunning(
   environment: EnvironmentSettings,
   context: Context,
 ): Promise<RenderedDiff> {
-  const result: RenderedDiff = { changed: [], lines: [] }
-  for (const host of await context.hosts(environment)) {
-    const container = await host.inspect(environment.containerName)
-    if (container === undefined) {
-      throw new StepError(
-        'NOT_FOUND',
-        `host ${host.name} has no container ${environment.containerName}`,
-        {
-          hint: 'Nothing was deployed there yet. `--check` looks at the values alone.',
-        },
-      )
-    }
-    const one = await compare(rendering, (path) => readFrom(host, container.id, path))
-    if (one.changed.length > 0) result.lines.push(`host ${host.name}`, ...one.lines)
-    result.changed = [...new Set([...result.changed, ...one.changed])]
+  const { containerName } = environment
+  const answers = await askHosts(
+    environment,
+    context,
+    async (host) => {
+      const container = await host.inspect(containerName)
+      if (container) return compare(rendering, (path) => readFrom(host, container.id, path))
+      throw new StepError('NOT_FOUND', `host ${host.name} has no container ${containerName}`, {
+        hint: 'Nothing was deployed there yet. `--check` looks at the values alone.',
+      })
+    },
+    { patience: undefined },
+  )
+  const found = answers.filter(isAnswer)
+  const lines = found.flatMap(({ name, value }) =>
+    value.changed.length > 0 ? [`host ${name}`, ...value.lines] : [],
+  )
+  const failure = joinFaults(answers.filter(isSilent).map(({ fault }) => fault))
+  if (failure) {
+    for (const line of lines) context.log.info(line)
+    throw failure
   }
-  return result
+  return { changed: [...new Set(found.flatMap(({ value }) => value.changed))], lines }
 }
 
 async function compare(

@@ -1,12 +1,13 @@
 import { z } from 'zod'
-import { keptKeys } from '../config/revision.ts'
 import { StepError } from '../core/errors.ts'
 import { duration } from '../core/schema.ts'
 import type { Deployment, Ledger } from '../ledger/ledger.ts'
-import type { EnvironmentSettings } from '../settings.ts'
 import { deployedOutputs, summarize } from './deployed.ts'
-import { type DeploymentRequest, findRelease, putOn, underLock } from './deployment.ts'
-import { formatRelease, parseRelease, releaseName } from './inputs.ts'
+import { type DeploymentRequest, findCurrent, findRelease, putOn, underLock } from './deployment.ts'
+import { configOfThen } from './environment-config.ts'
+import { identifyDeployer } from './gate.ts'
+import { chooseHosts } from './host-choice.ts'
+import { formatRelease, parseRelease, releaseName, withoutInput } from './inputs.ts'
 import { type Context, defineStep } from './step.ts'
 
 export const rollback = defineStep({
@@ -27,6 +28,7 @@ export const rollback = defineStep({
       .boolean()
       .default(false)
       .describe('Go back to a release even if it is known to be bad there'),
+    without: withoutInput,
     lockWait: duration.optional().describe('How long to wait while somebody else deploys there'),
   }),
   outputs: deployedOutputs.extend({
@@ -40,38 +42,61 @@ export const rollback = defineStep({
     `Config   ${configRevision}, the one of ${config}`,
     ...(url ? [`Address  ${url}`] : []),
   ],
-  async run({ env, to, config, reason, force, lockWait = 0 }, context) {
+  async run({ env, to, config, reason, force, without, lockWait = 0 }, context) {
     const environment = await context.environment(env)
-    const ledger = await context.ledger()
     const settings = await context.settings()
     const { app } = settings
+    const hosts = chooseHosts(environment, without, reason)
+    await identifyDeployer(environment, context)
+    // What is meant by it is settled before anybody is waited for.
+    const meant = await findWay(app, env, to, context)
+    const [left, back] = [formatRelease(meant.current), formatRelease(meant.target)]
+    context.log.info(`${env}: from ${left} back to ${back}, as ${meant.target.id} was`)
     const place = { app, environment: env, reason: `rollback: ${reason}`, patience: lockWait }
     return underLock(place, context, async (lock) => {
-      const current = await findCurrent(app, env, ledger)
-      const target = await findTarget(current, to, ledger)
+      const ledger = await context.ledger()
+      refuseOther(meant.current, await findCurrent(app, env, ledger))
       const request: DeploymentRequest = {
         kind: 'rollback',
-        release: await findRelease(formatRelease(target), ledger),
-        environment,
-        reason,
-        force,
-        values: config === 'then' ? await configOfThen(target, environment, context) : undefined,
+        release: await findRelease(back, ledger),
+        ...{ environment, hosts, reason, force, older: true },
+        values:
+          config === 'then' ? await configOfThen(meant.target, environment, context) : undefined,
+        bad: left === back ? undefined : meant.current.version,
       }
-      const left = formatRelease(current)
-      context.log.info(`${env}: from ${left} back to ${formatRelease(target)}, as ${target.id} was`)
-      if (current.version !== target.version) await markBad(current, reason, context)
       const deployed = await putOn(request, lock, context)
       return { ...summarize(request, deployed, settings), left, config }
     })
   },
 })
 
-async function findCurrent(app: string, environment: string, ledger: Ledger): Promise<Deployment> {
-  const current = (await ledger.current(app)).find((one) => one.environment === environment)
-  if (current) return current
-  throw new StepError('NOT_FOUND', `nothing of ${app} was deployed to ${environment} yet`, {
-    hint: 'There is nothing to go back to. Deploy a release.',
-  })
+/** From where to where it goes. */
+interface Way {
+  current: Deployment
+  target: Deployment
+}
+
+async function findWay(
+  app: string,
+  environment: string,
+  to: string | undefined,
+  context: Context,
+): Promise<Way> {
+  const ledger = await context.ledger()
+  const current = await findCurrent(app, environment, ledger)
+  return { current, target: await findTarget(current, to, ledger) }
+}
+
+/** Somebody who went back, or forth, meanwhile may have put right what was meant. */
+function refuseOther(meant: Deployment, current: Deployment): void {
+  if (current.id === meant.id) return
+  const { environment, id, by, kind } = current
+  const [then, now] = [formatRelease(meant), formatRelease(current)]
+  throw new StepError(
+    'CONFLICT',
+    `${environment} has changed while this rollback of ${then} waited: ${by} put ${now} there (${id}, ${kind})`,
+    { hint: `Nothing was done. See whether ${now} works; roll back again if it does not.` },
+  )
 }
 
 const PAGE = 100
@@ -108,37 +133,4 @@ function nowhereToGo({ app, environment, version }: Deployment, to: string | und
   return new StepError('NOT_FOUND', why, {
     hint: `\`crosscloud history --app ${app} --env ${environment}\` shows what ran there.`,
   })
-}
-
-/** The keys as they were, and those of now for secrets that nobody kept. */
-async function configOfThen(
-  { configRevision, id }: Deployment,
-  environment: EnvironmentSettings,
-  context: Context,
-): Promise<Map<string, string>> {
-  const content = await (await context.ledger()).findConfigRevision(configRevision)
-  if (content === undefined) {
-    throw new StepError('NOT_FOUND', `the config of ${id}, ${configRevision}, was not kept`, {
-      hint: 'Go back with the config of now: `--config now`.',
-    })
-  }
-  const { values, withheld } = keptKeys(content)
-  if (withheld.length === 0) return values
-  const now = await (await context.configStore(environment)).snapshot(withheld)
-  for (const key of withheld) {
-    const value = now.get(key)
-    if (value !== undefined) values.set(key, value)
-  }
-  context.log.warn(
-    `these secrets were not kept then, so their values are those of now: ${withheld.join(', ')}`,
-  )
-  return values
-}
-
-async function markBad(
-  { app, environment, version }: Deployment,
-  reason: string,
-  { ledger: open, actor }: Context,
-): Promise<void> {
-  await (await open()).mark({ app, environment, version, bad: true, by: actor.by, reason })
 }

@@ -1,8 +1,11 @@
 import { z } from 'zod'
-import { StepError, toStepError } from '../core/errors.ts'
+import { StepError } from '../core/errors.ts'
+import type { Release } from '../ledger/ledger.ts'
 import { parseReference, withDigest } from '../registry/reference.ts'
+import type { EnvironmentSettings, HostAddress } from '../settings.ts'
 import type { ContainerInfo, Host } from '../target/target.ts'
-import { findRelease } from './deployment.ts'
+import { findCurrent, findRelease } from './deployment.ts'
+import { type Answer, askHosts, isAnswer, isSilent, joinFaults } from './hosts.ts'
 import { formatRelease, releaseName } from './inputs.ts'
 import { openImage } from './remote-image.ts'
 import { type Context, defineStep } from './step.ts'
@@ -34,25 +37,26 @@ export const verifyMd5 = defineStep({
   async run({ env, release: name }, context) {
     const environment = await context.environment(env)
     const { app } = await context.settings()
-    const release = await findRelease(
-      name ?? (await deployedRelease(app, env, context)),
-      await context.ledger(),
-    )
+    const ledger = await context.ledger()
+    const running = name ?? formatRelease(await findCurrent(app, env, ledger))
+    const release = await findRelease(running, ledger)
     const image = await openImage(
       await context.registry(),
       withDigest(environment.image, release.digest),
       { what: `${formatRelease(release)} in ${env}:` },
     )
     const expected = await expectedFiles(image, context)
-    const hosts = await context.hosts(environment)
-    const results = await Promise.allSettled(
-      hosts.map(async (host) => {
-        const container = await runningContainer(host, environment.containerName)
-        requireDigest(host, container, release.digest, formatRelease(release))
-        return verifyContainer(host, container, expected, context)
-      }),
-    )
-    const proofs = allProofs(results)
+    const hosts = await hostsToVerify(release, environment, context)
+    const verify = async (host: Host) => {
+      const container = await runningContainer(host, environment.containerName)
+      requireDigest(host, container, release.digest, formatRelease(release))
+      return verifyContainer(host, container, expected, context)
+    }
+    // Reading all files of a large application takes its time.
+    const answers = await askHosts({ ...environment, hosts }, context, verify, {
+      patience: undefined,
+    })
+    const proofs = allProofs(answers, context)
     return {
       release: formatRelease(release),
       environment: env,
@@ -63,16 +67,6 @@ export const verifyMd5 = defineStep({
     }
   },
 })
-
-/** What the ledger says runs there. */
-async function deployedRelease(app: string, env: string, context: Context): Promise<string> {
-  const current = await (await context.ledger()).current(app)
-  const found = current.find(({ environment }) => environment === env)
-  if (found) return formatRelease(found)
-  throw new StepError('NOT_FOUND', `nothing of ${app} was deployed to ${env} yet`, {
-    hint: `Run \`crosscloud deploy --release ${app}@VERSION --env ${env}\`.`,
-  })
-}
 
 async function runningContainer(host: Host, name: string): Promise<ContainerInfo> {
   const container = await host.inspect(name)
@@ -98,17 +92,26 @@ function requireDigest(
   )
 }
 
-/** All failures at once: a person wants to know every host that is wrong. */
-function allProofs(results: PromiseSettledResult<Proof>[]): Proof[] {
-  const failures = results
-    .filter((result) => result.status === 'rejected')
-    .map(({ reason }) => toStepError(reason))
-  const [first, ...others] = failures
-  if (!first)
-    return results.flatMap((result) => (result.status === 'fulfilled' ? [result.value] : []))
-  if (others.length === 0) throw first
-  throw new StepError(first.code, failures.map(({ message }) => message).join('\n'), {
-    hint: first.hint,
-    cause: first,
-  })
+/** All but those that the deployment of this very release went past: the ledger knows them. */
+async function hostsToVerify(
+  { app, version }: Release,
+  { name, hosts }: EnvironmentSettings,
+  context: Context,
+): Promise<HostAddress[]> {
+  const deployments = await (await context.ledger()).current(app)
+  const current = deployments.find((one) => one.environment === name && one.version === version)
+  const left = new Set(current?.hosts.filter(({ ok }) => !ok).map(({ host }) => host))
+  for (const host of left) {
+    context.log.warn(`host ${host} was left out of ${current?.id}, and is not looked at`)
+  }
+  return hosts.filter((host) => !left.has(host.name))
+}
+
+/** All failures at once: a person wants to know every host that is wrong, or that is silent. */
+function allProofs(answers: readonly Answer<Proof>[], { log }: Context): Proof[] {
+  const proofs = answers.filter(isAnswer).map(({ value }) => value)
+  const failure = joinFaults(answers.filter(isSilent).map(({ fault }) => fault))
+  if (!failure) return proofs
+  for (const { host, files } of proofs) log.info(`host ${host}: ${files} files are what was built`)
+  throw failure
 }

@@ -5,6 +5,9 @@ import type { ContainerSpec } from './target.ts'
 /** Keeps the wished restart policy of a container, see docker.ts `stop`. */
 export const RESTART_LABEL = 'io.crosscloud.restart'
 
+/** Keeps how a container's health is asked for: whoever puts it back may have other settings. */
+export const HEALTH_LABEL = 'io.crosscloud.health'
+
 /** The body of the engine's "create a container" call. Bad settings are INPUT_INVALID. */
 export function containerOptions(spec: ContainerSpec): ContainerCreateOptions {
   const { settings } = spec
@@ -12,7 +15,11 @@ export function containerOptions(spec: ContainerSpec): ContainerCreateOptions {
   return {
     name: spec.name,
     Image: spec.image,
-    Labels: { ...spec.labels, [RESTART_LABEL]: settings.restart },
+    Labels: {
+      ...spec.labels,
+      [RESTART_LABEL]: settings.restart,
+      [HEALTH_LABEL]: JSON.stringify(settings.health ?? null),
+    },
     Env: Object.entries(settings.env).map(([key, value]) => environmentEntry(key, value)),
     StopTimeout: settings.stopTimeout,
     ExposedPorts: Object.fromEntries(ports.map(({ container }) => [container, {}])),

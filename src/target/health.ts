@@ -1,5 +1,6 @@
 import { describe, errorCodeOf, StepError } from '../core/errors.ts'
 import { wait } from '../core/retry.ts'
+import { HEALTH_LABEL } from './container-options.ts'
 import { portTaken } from './faults.ts'
 import type { ContainerInfo, HealthSettings, Host } from './target.ts'
 
@@ -25,6 +26,23 @@ export function parseHealth(http: string): HealthEndpoint {
       hint: "Write the container's port and a path, like :8080/healthz.",
     },
   )
+}
+
+/** A container's own health check; the other one where it was made before they were kept. */
+export function ownHealth(
+  labels: Readonly<Record<string, string>> | undefined,
+  otherwise: HealthSettings | undefined,
+): HealthSettings | undefined {
+  const kept = labels?.[HEALTH_LABEL]
+  if (kept === undefined) return otherwise
+  try {
+    const health = JSON.parse(kept) as HealthSettings | null
+    if (health === null) return undefined
+    parseHealth(health.http)
+    return health.timeout > 0 ? health : otherwise
+  } catch {
+    return otherwise
+  }
 }
 
 /**

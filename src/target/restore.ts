@@ -1,7 +1,7 @@
 import { StepError, toStepError } from '../core/errors.ts'
 import type { Log } from '../core/log.ts'
 import { type HostStanding, type RolloutFailure, rolloutFailure } from './failure.ts'
-import { waitUntilHealthy } from './health.ts'
+import { ownHealth, waitUntilHealthy } from './health.ts'
 import { type Action, type Found, perform, roles, survey } from './mend.ts'
 import type { ContainerInfo, ContainerSpec, Host, HostResult } from './target.ts'
 import { cameAfter, type LockLabels, refuseYounger } from './younger.ts'
@@ -196,7 +196,9 @@ async function prove(
     return { ...rest, serves, containerId: id, error, duration }
   }
   try {
-    await waitUntilHealthy(host, { id, name: spec.name }, spec.settings.health, signal)
+    const labels = (await host.inspect(id))?.labels
+    const health = ownHealth(labels, spec.settings.health)
+    await waitUntilHealthy(host, { id, name: spec.name }, health, signal)
     log.info(`host ${host.name}: the old ${spec.name} serves again`)
     return stand('old')
   } catch (error) {

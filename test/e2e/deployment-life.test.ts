@@ -1,17 +1,19 @@
-import { writeFile } from 'node:fs/promises'
+import { readFile, symlink, writeFile } from 'node:fs/promises'
 import { join } from 'node:path'
 import Libsql from 'libsql'
 import t from 'tap'
 import { isStepError } from '../../src/core/errors.ts'
+import type { Ledger } from '../../src/ledger/ledger.ts'
 import { deploy } from '../../src/steps/deploy.ts'
 import { runStep } from '../../src/steps/inputs.ts'
 import { rollback } from '../../src/steps/rollback.ts'
 import { startCuttingProxy } from '../ledger/cutting-proxy.ts'
 import { startMariadb } from '../ledger/mariadb.ts'
 import { runCli, startCli } from '../support/cli.ts'
-import { noEngine } from '../support/engine.ts'
+import { noEngine, startEngine } from '../support/engine.ts'
 import { missingProgram } from '../support/server.ts'
 import { buildTown, listen, type Town } from '../support/town.ts'
+import { until } from '../support/until.ts'
 
 const skip = noEngine('docker-registry', 'gcc')
 if (skip) t.test('the life of deployments', { skip }, async () => {})
@@ -32,8 +34,8 @@ async function life(town: Town): Promise<void> {
       await context.close()
     }
   }
-  const back = async (more: object = {}) => {
-    const context = town.context()
+  const back = async (more: object = {}, log = listen().log) => {
+    const context = town.context({ log })
     try {
       return await runStep(rollback, { env: 'test', reason: 'orders fail', ...more }, context)
     } finally {
@@ -42,12 +44,14 @@ async function life(town: Town): Promise<void> {
   }
   const greet = (text: string) =>
     writeFile(join(town.folder, 'config/test.yaml'), `webapi:\n  greeting: ${text}\n`)
-  const newest = async (limit = 1) => {
+  const asked = async <T>(question: (ledger: Ledger) => Promise<T>) => {
     const context = town.context()
-    const found = await (await context.ledger()).deployments({ limit })
+    const found = await question(await context.ledger())
     await context.close()
     return found
   }
+  const newest = (limit = 1) => asked((ledger) => ledger.deployments({ limit }))
+  const markOf = (version: string) => asked((ledger) => ledger.findMark('webapi', 'test', version))
   const cli = (...args: string[]) => runCli(args, { cwd: town.folder, env: town.variables })
   /** As on another machine, which shares the ledger and nothing else. */
   const elsewhere = { ...town.variables, CROSSCLOUD_STATE: join(town.folder, '.elsewhere') }
@@ -98,13 +102,67 @@ async function life(town: Town): Promise<void> {
     })
   })
 
+  await t.test('a rollback that is refused marks nothing', async (t) => {
+    await put('1.0.0', { older: true })
+    await t.rejects(back({ to: 'webapi@1.0.1' }), {
+      code: 'GATE_CLOSED',
+      message: /known to be bad/,
+    })
+    t.equal(await markOf('1.0.0'), undefined, 'what runs is as good as before')
+    t.match(await newest(), [{ version: '1.0.0', kind: 'deploy' }])
+  })
+
+  await t.test('of two rollbacks that wait together one goes back, once', async (t) => {
+    await put('1.0.2')
+    await put('1.0.0', { older: true })
+    await put('1.0.2')
+    const held = await asked((ledger) => ledger.lock('webapi', 'test', 'li', 'look', 60_000))
+    const said = [listen(), listen()]
+    const waiting = said.map(({ log }) => back({ lockWait: '60s' }, log))
+    const results = Promise.allSettled(waiting)
+    t.ok(await until(() => said.every(({ text }) => text().includes('waiting for it'))))
+    await asked((ledger) => ledger.unlock(held))
+    const [first, second] = (await results).sort((one) => (one.status === 'fulfilled' ? -1 : 1))
+    t.match(first, { value: { release: 'webapi@1.0.0', left: 'webapi@1.0.2' } })
+    t.match(second, {
+      reason: {
+        code: 'CONFLICT',
+        message:
+          /test has changed while this rollback of webapi@1\.0\.2 waited: .* put webapi@1\.0\.0/,
+      },
+    })
+    t.match(await markOf('1.0.2'), { bad: true, reason: 'orders fail' })
+    t.equal(await markOf('1.0.0'), undefined, 'the good one stays good')
+    t.equal(await town.read('webapi-test', '/srv/web/index.html'), '<h1>webapi 1.0.0</h1>')
+    await asked((ledger) =>
+      ledger.mark({
+        ...{ app: 'webapi', environment: 'test', version: '1.0.2', bad: false },
+        ...{ by: 'li', reason: 'it was the network' },
+      }),
+    )
+  })
+
+  await t.test('a release older than the one that runs stops, whoever is late', async (t) => {
+    await put('1.0.2')
+    const late = { code: 'CONFLICT', hint: /crosscloud rollback --env test.*`--older`/ }
+    await t.rejects(put('1.0.0'), {
+      ...late,
+      message: 'webapi@1.0.2 runs in test, and webapi@1.0.0 is older: it was recorded earlier',
+    })
+    t.match(await newest(), [{ version: '1.0.2', state: 'succeeded' }], 'none was begun')
+    const said = listen()
+    await put('1.0.0', { older: true }, said.log)
+    t.match(said.text(), /warning: webapi@1\.0\.2 runs in test.*: this sets test back/)
+    t.equal(await town.read('webapi-test', '/srv/web/index.html'), '<h1>webapi 1.0.0</h1>')
+  })
+
   await t.test('of two deployments started together one waits, or fails', async (t) => {
     const results = await Promise.allSettled([put('1.0.0'), put('1.0.2')])
     const failed = results.filter((one) => one.status === 'rejected')
     t.equal(failed.length, 1)
     t.ok(isStepError(failed[0]?.reason, 'CONFLICT'), 'is locked')
     t.match(failed[0]?.reason.hint, /--lock-wait/)
-    const wait = { lockWait: '60s' }
+    const wait = { lockWait: '60s', older: true }
     const said = listen()
     const both = await Promise.all([put('1.0.0', wait, said.log), put('1.0.2', wait, said.log)])
     t.match(said.text(), /is locked by .*waiting for it/)
@@ -119,7 +177,7 @@ async function life(town: Town): Promise<void> {
 
   await t.test('the next command names what a killed deployer left, and goes on', async (t) => {
     const args = ['deploy', '--release', 'webapi@1.0.1', '--env', 'test']
-    const forced = [...args, '--force', '--reason', 'again']
+    const forced = [...args, '--older', '--force', '--reason', 'again']
     const running = startCli(forced, { cwd: town.folder, env: town.variables })
     await running.until('stopped the old webapi-test')
     running.child.kill('SIGKILL')
@@ -155,15 +213,123 @@ async function life(town: Town): Promise<void> {
   await t.test('a deployer that was cut off does not change a younger deployment', async (t) => {
     const context = town.context()
     const ledger = await context.ledger()
+    const { chooseHosts } = await import('../../src/steps/host-choice.ts')
     const { putOn, findRelease } = await import('../../src/steps/deployment.ts')
     const environment = await context.environment('test')
     const release = await findRelease('webapi@1.0.0', ledger)
-    const request = { kind: 'deploy' as const, release, environment, reason: '', force: false }
+    const request = {
+      kind: 'deploy' as const,
+      release,
+      environment,
+      hosts: chooseHosts(environment, [], ''),
+      reason: '',
+      force: false,
+      older: true,
+    }
     const lock = await ledger.lock('webapi', 'test', 'li', 'to see its ledger', 1000)
     await ledger.unlock(lock)
     const stale = putOn(request, { token: 0, ledger: lock.ledger, check: async () => {} }, context)
     await t.rejects(stale, { code: 'CONFLICT', message: /under lock \d+, younger than ours, 0/ })
     t.equal(await town.read('webapi-test', '/srv/web/index.html'), '<h1>webapi 1.0.1</h1>')
+  })
+
+  await t.test('one dead host holds up neither the others nor the looking', async (t) => {
+    const settings = join(town.folder, 'crosscloud.yml')
+    const alone = await readFile(settings, 'utf8')
+    const socket = join(town.folder, 'app-02.sock')
+    const both = alone.replace(/(app-01: "[^"]*")/, `$1, app-02: "unix://${socket}"`)
+    await writeFile(settings, both)
+    const begun = (await newest())[0]?.id
+    const dead = {
+      code: 'UNAVAILABLE',
+      message: /^host app-02 .*does not answer/,
+      hint: /`--without app-02 --reason "…"`; `deploy --missing` catches up later/,
+    }
+    await t.rejects(put('1.0.2', { older: true }), dead)
+    await t.rejects(back(), dead)
+    t.equal((await newest())[0]?.id, begun, 'nothing was begun')
+    const without = { without: ['app-02'], reason: 'its disk died' }
+    await t.rejects(put('1.0.2', { ...without, reason: '' }), { message: /needs a reason/ })
+    await put('1.0.2', without)
+    t.match(await newest(), [
+      {
+        ...{ version: '1.0.2', state: 'succeeded', reason: 'its disk died' },
+        hosts: [
+          { host: 'app-01', ok: true },
+          { host: 'app-02', ok: false, containerId: undefined },
+        ],
+      },
+    ])
+    const behind = /app-02 is behind, left out of d\d+; `crosscloud deploy --missing --env test`/
+    t.match(await cli('status'), { code: 0, stdout: behind })
+    const live = await cli('status', '--live')
+    t.equal(live.code, 75, 'worth looking again')
+    t.match(live.stdout, /test, app-01: runs, as the ledger says\n.*test, app-02: host app-02/)
+    t.match(live.stderr, /host app-02 .*does not answer/)
+    const list = await cli('hosts', 'list', '--env', 'test')
+    t.match(list, { code: 75, stdout: /app-01 .* yes\napp-02 .*does not answer/ })
+    t.match(await cli('hosts', 'containers', '--env', 'test'), {
+      code: 75,
+      stdout: /app-01 +webapi-test +1\.0\.2 +running/,
+    })
+    t.match(await cli('explain', 'webapi-other'), { code: 75, stderr: /app-02 .*does not answer/ })
+    const verified = await cli('verify-md5', '--env', 'test')
+    t.match(verified, { code: 0, stdout: /app-02 was left out of d\d+, and is not looked at/ })
+    t.match(await cli('verify-md5', '--env', 'test', '--release', 'webapi@1.0.0'), {
+      code: 1,
+      stderr: /webapi-test on app-01 runs .*\nhost app-02 .*does not answer/,
+    })
+
+    const to = { to: 'webapi@1.0.0', without: ['app-02'] }
+    const gone = await back(to)
+    t.match(gone, {
+      release: 'webapi@1.0.0',
+      left: 'webapi@1.0.2',
+      containers: [{ host: 'app-01' }],
+    })
+    const missing = ['deploy', '--missing', '--env', 'test']
+    t.match(await cli(...missing), { code: 75, stderr: /host app-02 .*does not answer/ })
+
+    const second = await startEngine()
+    t.teardown(() => second.stop())
+    await symlink(second.socket, socket)
+    const kept = await town.engine.docker.getContainer('webapi-test').inspect()
+    const caught = await cli(...missing, '--json')
+    t.equal(caught.code, 0, caught.stderr)
+    t.match(JSON.parse(caught.stdout), {
+      ...{ release: 'webapi@1.0.0', configRevision: gone.configRevision },
+      containers: [{ host: 'app-02' }],
+    })
+    const there = await second.docker.getContainer('webapi-test').inspect()
+    t.match(await newest(), [
+      {
+        hosts: [
+          { host: 'app-01', ok: true, containerId: kept.Id },
+          { host: 'app-02', ok: true, containerId: there.Id },
+        ],
+      },
+    ])
+    const untouched = await town.engine.docker.getContainer('webapi-test').inspect()
+    t.equal(untouched.State.StartedAt, kept.State.StartedAt)
+    const whole = await cli('status', '--check')
+    t.match(whole, { code: 0, stdout: /app-01: runs, as the.*\n.*app-02: runs, as the/ })
+    t.notMatch(whole.stdout, 'is behind')
+    t.match(await cli(...missing), { code: 1, stderr: /no host of webapi in test is behind/ })
+
+    await writeFile(settings, alone)
+    const forgotten = /app-02:? was taken out of crosscloud\.yml, and still runs webapi@1\.0\.0/
+    t.match(await cli('status', '--check'), { code: 1, stderr: forgotten })
+    const said = listen()
+    await put('1.0.0', {}, said.log)
+    t.match(said.text(), forgotten)
+    await second.stop()
+    const silent = listen()
+    await put('1.0.0', {}, silent.log)
+    t.notMatch(
+      silent.text(),
+      'app-02',
+      'who is silent is named only after the last deployment to it',
+    )
   })
 
   const noDatabase = missingProgram('mariadbd')

@@ -21,12 +21,13 @@ import {
 } from './ledger-samples.ts'
 import {
   keepsJudgements,
+  marksWithTheEnd,
   pagesHistory,
   remembersTheWay,
   takesTheSameTwice,
   tellsWhoIsGone,
 } from './life-conformance.ts'
-import { locks, neverTwoHolders, oneHolder } from './lock-conformance.ts'
+import { locks, neverTwoHolders, oneHolder, queuesForLocks } from './lock-conformance.ts'
 import { tellsDeliveries, tellsStatus } from './status-conformance.ts'
 
 /** What every ledger must do, whatever database it lives in. */
@@ -59,6 +60,7 @@ export async function ledgerConformance(
   await withLedger('takes the same twice, and does it once', takesTheSameTwice)
   await withLedger('remembers the way of a deployment', remembersTheWay)
   await withLedger('keeps approvals and marks', keepsJudgements)
+  await withLedger('marks what a rollback left with its success', marksWithTheEnd)
   await withLedger('gives the history page by page', pagesHistory)
   await withLedger('tells which version is where', tellsStatus)
   await withLedger('tells what was delivered', tellsDeliveries)
@@ -69,6 +71,7 @@ export async function ledgerConformance(
   await withLedger('filters config changes', filtersConfigChanges)
   await withLedger('records many keys, and many sets at once', recordsManyKeys)
   await withLedger('locks', locks)
+  await withLedger('gives a lock in the order of asking', queuesForLocks)
   await withLedger('lets one of many take a lock', oneHolder)
   await withLedger('never has two holders of a lock', neverTwoHolders)
   await withLedger('keeps everything when opened again', reopens)

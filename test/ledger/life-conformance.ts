@@ -163,6 +163,25 @@ export async function keepsJudgements(t: Test, ledger: Ledger): Promise<void> {
   await t.rejects(ledger.mark({ ...bad, reason: '' }), { code: 'INPUT_INVALID' })
 }
 
+/** A rollback says that what it left is bad with its own success, once, and not without it. */
+export async function marksWithTheEnd(t: Test, ledger: Ledger): Promise<void> {
+  for (const made of [one, two]) await ledger.recordRelease(made)
+  const bad = { version: '1.0.1', by: 'ops-li', reason: 'orders fail' }
+  const back = await start(ledger, one, 'test', { kind: 'rollback' })
+  await t.rejects(ledger.endDeployment(back.id, { ...ended('failed'), bad }), {
+    code: 'INPUT_INVALID',
+  })
+  const unknown = { ...ended('succeeded'), bad: { ...bad, version: '9.9.9' } }
+  await t.rejects(ledger.endDeployment(back.id, unknown), 'no such release')
+  t.match(await ledger.findDeployment(back.id), { state: 'running' }, 'both or neither')
+  const end = { ...ended('succeeded'), bad }
+  await ledger.endDeployment(back.id, end)
+  await ledger.endDeployment(back.id, end)
+  t.match(await ledger.marks('webapi', '1.0.1'), [{ ...bad, environment: 'test', bad: true }])
+  t.equal((await ledger.marks('webapi', '1.0.1')).length, 1)
+  t.match(await ledger.current('webapi'), [{ id: back.id }])
+}
+
 export async function pagesHistory(t: Test, _: Ledger, open: OpenLedger): Promise<void> {
   let time = Date.parse('2026-05-01T12:00:00.000Z')
   const ledger = await open({ now: () => time })

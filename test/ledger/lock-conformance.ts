@@ -68,6 +68,40 @@ export async function oneHolder(t: Test, ledger: Ledger, open: OpenLedger): Prom
   }
 }
 
+/** First come, first served: nobody who asks later is faster, and nobody who is gone is waited for. */
+export async function queuesForLocks(t: Test, _: Ledger, open: OpenLedger): Promise<void> {
+  let time = Date.parse('2026-05-01T12:00:00.000Z')
+  const ledger = await open({ now: () => time })
+  t.teardown(() => ledger.close())
+  const ask = (owner: string, queue = 20_000, environment = 'test') =>
+    ledger.lock('webapi', environment, owner, 'deploy', MINUTE, queue)
+  const held = await ask('li')
+  await t.rejects(ask('wang'), { code: 'CONFLICT', message: /is locked by li/ })
+  await t.rejects(ask('zhao'), { code: 'CONFLICT', message: /is locked by li/ })
+  await ledger.unlock(held)
+  const behind = (who: string) => ({
+    code: 'CONFLICT',
+    message: `webapi in test is not locked, but ${who} (deploy) waits for it and comes first`,
+  })
+  await t.rejects(ask('zhao'), behind('wang'))
+  await t.rejects(ask('chen', 0), behind('wang'), 'who does not wait does not push in either')
+  await ledger.unlock(await ask('chen', 0, 'staging'))
+  await ledger.unlock(await ask('wang'))
+  await t.rejects(ask('chen'), behind('zhao'))
+  time += 15_000
+  await t.rejects(ask('chen'), behind('zhao'), 'who asks again keeps the place')
+  time += 15_000
+  const chen = await ask('chen')
+  await t.rejects(ask('zhao'), { code: 'CONFLICT' }, 'who has not asked for long begins anew')
+  await t.rejects(ask('wu'), { code: 'CONFLICT' })
+  await ledger.leaveQueue('webapi', 'test', 'zhao')
+  await ledger.unlock(chen)
+  const freeze = await ledger.lock('webapi', 'test', 'ops', 'stocktaking', MINUTE)
+  await t.rejects(ask('wu'), { message: /is locked by ops/ }, 'a freeze waits for nobody')
+  await ledger.unlock(freeze)
+  t.match(await ask('wu'), { owner: 'wu' }, 'zhao has left')
+}
+
 /** What one of three callers does; `wait` lets the clock go on. Times in milliseconds. */
 interface Operation {
   verb: 'lock' | 'heartbeat' | 'unlock' | 'wait'

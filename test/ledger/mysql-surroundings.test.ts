@@ -74,7 +74,7 @@ async function keepsToItsRights(t: Test, server: Mariadb) {
   await root.query(accounts)
   await t.rejects(openLedger(as('deployer')), {
     code: 'UNAUTHORIZED',
-    message: /has schema no tables yet, this crosscloud needs 0004-/,
+    message: /has schema no tables yet, this crosscloud needs 0005-/,
     hint: /crosscloud ledger migrate/,
   })
   await (await openLedger(as('migrator'))).close()
@@ -92,6 +92,9 @@ async function keepsToItsRights(t: Test, server: Mariadb) {
   for (const state of ['succeeded', 'failed', 'succeeded'] as const) {
     const lock = await deployer.lock('webapi', 'test', 'li', 'deploy', MINUTE)
     await deployer.heartbeat(lock, MINUTE)
+    await t.rejects(deployer.lock('webapi', 'test', 'wang', 'deploy', MINUTE, MINUTE))
+    await t.rejects(deployer.lock('webapi', 'test', 'wang', 'deploy', MINUTE, MINUTE))
+    await deployer.leaveQueue('webapi', 'test', 'wang')
     const deployment = await start(deployer, made, 'test', {
       ...{ lockToken: lock.token, approvals: [approval] },
       hosts: [{ name: 'app-01', address: 'unix:///x' }],
@@ -131,7 +134,7 @@ async function keepsToItsRights(t: Test, server: Mariadb) {
   await root.query(old?.sql ?? '')
   await t.rejects(openLedger(as('reader')), {
     code: 'UNAUTHORIZED',
-    message: /has schema 0003-deployment-life, this crosscloud needs 0004-/,
+    message: /has schema 0004-people, this crosscloud needs 0005-/,
   })
 }
 

@@ -1,6 +1,6 @@
 import type { Test } from 'tap'
 import type { Ledger } from '../../src/ledger/ledger.ts'
-import { ended, MINUTE, type OpenLedger, release, start } from './ledger-samples.ts'
+import { ended, MINUTE, type OpenLedger, outcome, release, start } from './ledger-samples.ts'
 
 export async function tellsStatus(t: Test, _: Ledger, open: OpenLedger): Promise<void> {
   let time = Date.parse('2026-05-01T12:00:00.000Z')
@@ -33,6 +33,21 @@ export async function tellsStatus(t: Test, _: Ledger, open: OpenLedger): Promise
   t.same(await ledger.status({ app: 'webapi' }), cells.slice(1))
   t.same(await ledger.status({ environment: 'production' }), [cells[1]])
   t.same(await ledger.status({ app: 'nobody' }), [])
+
+  const partly = await start(ledger, release('1.0.2'), 'test')
+  const left = [outcome('app-01'), outcome('app-02', { ok: false, containerId: undefined })]
+  await ledger.endDeployment(partly.id, ended('succeeded', left))
+  t.match(
+    (await ledger.status({ app: 'webapi' })).map(({ missing }) => missing),
+    [[], ['app-02']],
+    'a host that was left out of what runs',
+  )
+  await put('1.0.2', 'test', 'succeeded')
+  t.same((await ledger.status({ environment: 'test' }))[1]?.missing, [])
+  const hosts = [{ name: 'app-01', address: 'unix:///x' }]
+  await start(ledger, release('1.0.2'), 'test', { hosts })
+  t.same(await ledger.hosts('webapi', 'test'), hosts)
+  t.same(await ledger.hosts('webapi', 'production'), [])
 
   const lock = await ledger.lock('webapi', 'staging', 'wang', 'deploy', MINUTE)
   const begun = await start(ledger, release('1.0.1'), 'staging', { lockToken: lock.token })

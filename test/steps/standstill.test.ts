@@ -9,6 +9,7 @@ import { digestOf, release } from '../ledger/ledger-samples.ts'
 import { testContext } from '../support/context.ts'
 import { temporaryFolder } from '../support/temporary.ts'
 import { listen } from '../support/town.ts'
+import { until } from '../support/until.ts'
 
 const place = { app: 'webapi', environment: 'test', reason: 'deploy', patience: 0 }
 const startOf = (lockToken: number) => ({
@@ -50,6 +51,31 @@ await t.test('a process that stood still asks the ledger whether it has its lock
     standStill(t, 61_000)
     await t.rejects(lock.check(), { code: 'CONFLICT', message: /lost the lock of webapi in test/ })
   })
+})
+
+await t.test('those who wait get the lock in the order in which they came', async (t) => {
+  const { context, ledger } = await open(t)
+  const held = await ledger.lock('webapi', 'test', 'wang', 'deploy', 60_000)
+  const served: string[] = []
+  const come = async (reason: string, { signal } = new AbortController()) => {
+    const { log, text } = listen()
+    const work = async () => served.push(reason)
+    const request = { ...place, reason, patience: 60_000 }
+    const done = withLock(request, { ...context, log, signal }, work)
+    done.catch(() => {})
+    t.ok(await until(() => text().includes('waiting for it')), `${reason} waits`)
+    return { done }
+  }
+  const cancelled = new AbortController()
+  const gone = await come('cancelled', cancelled)
+  const waiting = [await come('first'), await come('second')]
+  cancelled.abort()
+  await t.rejects(gone.done, { code: 'CANCELLED' })
+  await ledger.unlock(held)
+  await Promise.all(waiting.map(({ done }) => done))
+  t.same(served, ['first', 'second'])
+  const late = await ledger.lock('webapi', 'test', 'chen', 'deploy', 60_000, 0)
+  t.equal(late.owner, 'chen', 'nobody is left in the queue')
 })
 
 await t.test('one that still has it goes on', async (t) => {

@@ -15,7 +15,9 @@ export async function createDeployer(town: Town) {
       plain.replace('stop-timeout: 1s', `stop-timeout: 30s, env: ${JSON.stringify(env)}`),
     )
   const options = { cwd: town.folder, env: town.variables }
-  const deploy = (version: string) => ['deploy', '--release', `webapi@${version}`, '--env', 'test']
+  const deploy = (version: string) => [
+    ...['deploy', '--release', `webapi@${version}`, '--env', 'test', '--older'],
+  ]
   const deployed = async (t: Test, version: string) => {
     const done = await runCli(deploy(version), options)
     t.equal(done.code, 0, `${version} is deployed: ${done.stderr}`)

@@ -116,6 +116,16 @@ async function rollouts(one: TestEngine, two: TestEngine, repository: string): P
       await expectOld(t)
     })
 
+    await t.test('and the old one is judged by its own health check', async (t) => {
+      const moved = spec('one', v2)
+      moved.settings.health = { http: ':8081/moved', timeout: 500 }
+      const { error, text } = await fail({ spec: moved })
+      t.match(error.message, /^host app-01: .*:8081\/moved|port 8081/)
+      t.match(error.message, /app-01: the old container serves again\n/)
+      t.match(text, 'the old one serves again')
+      await expectOld(t)
+    })
+
     await t.test('because it ends at once', async (t) => {
       const started = Date.now()
       const dying = spec('one', v2, { EXIT: '3' })

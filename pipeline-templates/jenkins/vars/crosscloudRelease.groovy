@@ -5,7 +5,7 @@ Map call(Object... given) {
         given,
         variable: 'crosscloudRelease',
         name: 'release',
-        inputs: ['env', 'version', 'reason', 'lockWait', 'deploy'],
+        inputs: ['env', 'version', 'reason', 'older', 'lockWait', 'deploy'],
         attempts: 1
     )
 }

@@ -2,6 +2,7 @@ import type { Command } from 'commander'
 import { isDigest } from '../../core/digest.ts'
 import { StepError, toStepError } from '../../core/errors.ts'
 import type { Deployment } from '../../ledger/ledger.ts'
+import { joinFaults } from '../../steps/hosts.ts'
 import { formatRelease } from '../../steps/inputs.ts'
 import type { Context } from '../../steps/step.ts'
 import { containerLabels } from '../../steps/verification.ts'
@@ -47,10 +48,11 @@ async function identify(thing: string, context: Context): Promise<Found> {
   })
 }
 
-/** By name or id, on every host; hosts that do not answer are told and passed over. */
+/** By name or id, on every host; it may be on one that does not answer. */
 async function findContainer(name: string, context: Context): Promise<Found | undefined> {
   const { environments } = await context.settings()
   const ledger = await context.ledger()
+  const silent: StepError[] = []
   for (const environment of Object.keys(environments)) {
     const settings = await context.environment(environment)
     for (const address of settings.hosts) {
@@ -73,10 +75,12 @@ async function findContainer(name: string, context: Context): Promise<Found | un
       } catch (error) {
         const known = toStepError(error)
         if (known.code !== 'UNAVAILABLE') throw known
-        context.log.warn(known.message)
+        silent.push(known)
       }
     }
   }
+  const failure = joinFaults(silent)
+  if (failure) throw failure
   return undefined
 }
 

@@ -75,10 +75,11 @@ function bakerOf({ bakedBy, bakedIdentity }: Release): string {
 
 /** What became of each host, where the newest deployment of an environment says so. */
 function hostLines(deployments: readonly Deployment[]): string[] {
-  return deployments.flatMap(({ id, environment, hosts }) =>
+  return deployments.flatMap(({ id, environment, state, hosts }) =>
     hosts.map(({ host, ok, containerId, duration, url }) => {
       const container = containerId ? ` as ${containerId.slice(0, 12)}` : ''
       const where = url ? `, ${url}` : ''
+      if (!ok && state === 'succeeded') return `${id} ${environment}, ${host}: was left out`
       const how = ok ? 'runs' : 'did not change'
       return `${id} ${environment}, ${host}: ${how}${container} after ${span(duration)}${where}`
     }),

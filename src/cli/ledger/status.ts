@@ -2,6 +2,7 @@ import type { Command } from 'commander'
 import { shortDigest } from '../../core/digest.ts'
 import { StepError } from '../../core/errors.ts'
 import type { StatusCell } from '../../ledger/ledger.ts'
+import { joinFaults } from '../../steps/hosts.ts'
 import { type LiveState, lookAtHosts } from '../../steps/live-state.ts'
 import { addExample, type Perform } from '../command.ts'
 import { table } from '../output.ts'
@@ -27,7 +28,7 @@ export function addStatus(program: Command, perform: Perform): void {
     await perform(command, async (context) => {
       const cells = await (await context.ledger()).status({ app, environment })
       const states = live || check ? await lookAtHosts(cells, context) : []
-      const failure = check ? driftOf(states) : undefined
+      const failure = (check ? driftOf(states) : undefined) ?? silenceOf(states)
       return {
         json: { environments: cells.map((cell) => toJson(cell, states)) },
         text: statusText(cells, states),
@@ -38,12 +39,16 @@ export function addStatus(program: Command, perform: Perform): void {
 }
 
 function driftOf(states: readonly LiveState[]): StepError | undefined {
-  const other = states.filter(({ healthy }) => !healthy).map(stateText)
+  const other = states.filter(({ healthy, fault }) => !healthy && !fault).map(stateText)
   if (other.length === 0) return undefined
   return new StepError('VERIFY_FAILED', other.join('\n'), {
     hint: 'Deploy again to put it right, or look at the host first.',
   })
 }
+
+/** What could be seen is shown all the same. */
+const silenceOf = (states: readonly LiveState[]): StepError | undefined =>
+  joinFaults(states.flatMap(({ fault }) => fault ?? []))
 
 const stateText = ({ app, environment, host, state }: LiveState) =>
   `${app} in ${environment}, ${host}: ${state}`
@@ -51,7 +56,8 @@ const stateText = ({ app, environment, host, state }: LiveState) =>
 function toJson(cell: StatusCell, states: readonly LiveState[]): object {
   const { current, ...rest } = cell
   const live = liveOf(cell, states)
-  return { ...rest, ...current, ...(live.length > 0 && { live }) }
+  const told = live.map(({ fault: _fault, ...state }) => state)
+  return { ...rest, ...current, ...(live.length > 0 && { live: told }) }
 }
 
 const liveOf = ({ app, environment }: StatusCell, states: readonly LiveState[]) =>
@@ -101,6 +107,7 @@ function cellText(cell: StatusCell | undefined): string {
   const marks = [
     ...(cell.behind > 0 ? [`-${cell.behind}`] : []),
     ...(cell.bad ? ['bad'] : []),
+    ...(cell.missing.length > 0 ? ['not on all hosts'] : []),
     ...(cell.lock ? ['locked'] : []),
   ]
   return [cell.current.version, ...(marks.length > 0 ? [`(${marks.join(', ')})`] : [])].join(' ')
@@ -112,7 +119,7 @@ function behindText(behind: number): string {
 }
 
 function notesOn(cell: StatusCell, states: readonly LiveState[]): string[] {
-  const { app, environment, lock, underway, bad, current } = cell
+  const { app, environment, lock, underway, bad, missing, current } = cell
   const where = `${app} in ${environment}`
   return [
     ...(underway?.state === 'running'
@@ -127,6 +134,11 @@ function notesOn(cell: StatusCell, states: readonly LiveState[]): string[] {
       ? [`${where}: locked by ${lock.owner} until ${minute(lock.expiresAt)} UTC: ${lock.reason}`]
       : []),
     ...(bad ? [`${where}: ${current?.version} is marked bad by ${bad.by}: ${bad.reason}`] : []),
+    ...(missing.length > 0
+      ? [
+          `${where}: ${missing.join(', ')} is behind, left out of ${current?.deployment}; \`crosscloud deploy --missing --env ${environment}\` catches up`,
+        ]
+      : []),
     ...liveOf(cell, states).map(stateText),
   ]
 }

@@ -5,6 +5,7 @@ import { first } from './0001-first.ts'
 import { configChanges } from './0002-config-changes.ts'
 import { deploymentLife } from './0003-deployment-life.ts'
 import { people } from './0004-people.ts'
+import { lockQueue } from './0005-lock-queue.ts'
 import type { CreateTable, Migrate } from './tables.ts'
 
 export interface MigrationOptions {
@@ -93,6 +94,7 @@ function allMigrations(tableOptions: RawBuilder<unknown> | undefined): Record<st
     '0002-config-changes': prepared(configChanges),
     '0003-deployment-life': prepared(deploymentLife),
     '0004-people': prepared(people),
+    '0005-lock-queue': prepared(lockQueue),
   }
 }
 

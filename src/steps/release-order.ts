@@ -1,0 +1,106 @@
+import { isStepError, StepError } from '../core/errors.ts'
+import { run } from '../core/process.ts'
+import type { Release } from '../ledger/ledger.ts'
+import { formatRelease } from './inputs.ts'
+import type { Context } from './step.ts'
+
+/**
+ * Stops a release that is older than one that runs there: its pipeline was slower, or an old job was
+ * started again. `older` says that this is meant.
+ */
+export async function refuseOlder(
+  { release, environment, older }: { release: Release; environment: string; older: boolean },
+  running: readonly string[],
+  context: Context,
+): Promise<void> {
+  for (const version of new Set(running)) {
+    const found = await setback(release, version, environment, context)
+    if (!found) continue
+    if (older || !found.certain) {
+      context.log.warn(`${found.text}: this sets ${environment} back`)
+      continue
+    }
+    throw new StepError('CONFLICT', found.text, {
+      hint: `\`crosscloud rollback --env ${environment}\` goes back, with the config of then. To deploy the older release all the same, add \`--older\`.`,
+    })
+  }
+}
+
+/** Tells before anybody is asked for it that a deployment would stop; a late approval is easily overlooked. */
+export async function warnOfOlder(
+  release: Release,
+  environment: string,
+  context: Context,
+): Promise<void> {
+  const { app } = release
+  const [cell] = await (await context.ledger()).status({ app, environment })
+  if (!cell?.current) return
+  const found = await setback(release, cell.current.version, environment, context)
+  if (!found) return
+  const means = found.certain
+    ? 'its deployment stops unless it is given `--older`'
+    : `this would set ${environment} back`
+  context.log.warn(`${found.text}: ${means}`)
+}
+
+interface Setback {
+  text: string
+  /** Releases of two branches have no order but that of their commits. */
+  certain: boolean
+}
+
+async function setback(
+  release: Release,
+  version: string,
+  environment: string,
+  context: Context,
+): Promise<Setback | undefined> {
+  const running = await (await context.ledger()).findRelease(release.app, version)
+  if (!running || version === release.version) return undefined
+  const [ours, theirs] = [formatRelease(release), formatRelease(running)]
+  const told = (why: string, certain = true) => ({
+    text: `${theirs} runs in ${environment}, and ${ours} is older: ${why}`,
+    certain,
+  })
+  const line = await lineage(release.commit, running.commit, context)
+  if (line === 'before') return told('git has its commit before the other')
+  if (line === 'after') return undefined
+  const isOneBranch = release.branch === running.branch
+  if (isOneBranch && line !== 'same' && release.committedAt && running.committedAt) {
+    if (release.committedAt < running.committedAt) {
+      return told(`its commit was made earlier, at ${release.committedAt}`)
+    }
+    if (release.committedAt > running.committedAt) return undefined
+  }
+  const [first] = await (await context.ledger()).inOrder(release.app, [version, release.version])
+  if (first !== release.version) return undefined
+  if (isOneBranch) return told('it was recorded earlier')
+  const branches = [release.branch, running.branch].map((name) => name ?? 'none').join(' and ')
+  return told(`it was recorded earlier, on another branch (${branches})`, false)
+}
+
+const COMMIT = /^[0-9a-f]{7,64}$/
+
+/**
+ * Where a commit stands to another one. Undefined where this checkout does not have both, where the
+ * one does not lead to the other, and where its history is cut off between them.
+ */
+export async function lineage(
+  commit: string | undefined,
+  other: string | undefined,
+  { cwd, signal }: Pick<Context, 'cwd' | 'signal'>,
+): Promise<'before' | 'same' | 'after' | undefined> {
+  if (!commit || !other || !COMMIT.test(commit) || !COMMIT.test(other)) return undefined
+  if (commit === other) return 'same'
+  const leadsTo = async (from: string, to: string) => {
+    try {
+      await run('git', ['merge-base', '--is-ancestor', from, to], { cwd, signal })
+      return true
+    } catch (error) {
+      if (isStepError(error, 'CANCELLED')) throw error
+      return false
+    }
+  }
+  if (await leadsTo(commit, other)) return 'before'
+  return (await leadsTo(other, commit)) ? 'after' : undefined
+}
