@@ -198,7 +198,7 @@ t.test(
     newer.close()
     await t.rejects(openLedger(at('newer.db')), {
       code: 'CONFLICT',
-      message: `ledger sqlite:${at('newer.db')} has schema 9999-later, this crosscloud knows up to 0005-lock-queue`,
+      message: `ledger sqlite:${at('newer.db')} has schema 9999-later, this crosscloud knows up to 0004-trust`,
       hint: /Update/,
     })
 

@@ -74,7 +74,7 @@ async function keepsToItsRights(t: Test, server: Mariadb) {
   await root.query(accounts)
   await t.rejects(openLedger(as('deployer')), {
     code: 'UNAUTHORIZED',
-    message: /has schema no tables yet, this crosscloud needs 0005-/,
+    message: /has schema no tables yet, this crosscloud needs 0004-/,
     hint: /crosscloud ledger migrate/,
   })
   await (await openLedger(as('migrator'))).close()
@@ -134,7 +134,7 @@ async function keepsToItsRights(t: Test, server: Mariadb) {
   await root.query(old?.sql ?? '')
   await t.rejects(openLedger(as('reader')), {
     code: 'UNAUTHORIZED',
-    message: /has schema 0004-people, this crosscloud needs 0005-/,
+    message: /has schema 0003-deployment-life, this crosscloud needs 0004-/,
   })
 }
 

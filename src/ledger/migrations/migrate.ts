@@ -4,8 +4,7 @@ import type { Schema } from '../schema.ts'
 import { first } from './0001-first.ts'
 import { configChanges } from './0002-config-changes.ts'
 import { deploymentLife } from './0003-deployment-life.ts'
-import { people } from './0004-people.ts'
-import { lockQueue } from './0005-lock-queue.ts'
+import { trust } from './0004-trust.ts'
 import type { CreateTable, Migrate } from './tables.ts'
 
 export interface MigrationOptions {
@@ -93,8 +92,7 @@ function allMigrations(tableOptions: RawBuilder<unknown> | undefined): Record<st
     '0001-first': prepared(first),
     '0002-config-changes': prepared(configChanges),
     '0003-deployment-life': prepared(deploymentLife),
-    '0004-people': prepared(people),
-    '0005-lock-queue': prepared(lockQueue),
+    '0004-trust': prepared(trust),
   }
 }
 
