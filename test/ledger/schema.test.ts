@@ -12,7 +12,7 @@ const SCHEMAS: Record<string, string> = {
   '0002-config-changes': 'sha256:1a636b402b595e6a45eacfda5121289da17811668bfe3b987754eb7c5c7ff751',
   '0003-deployment-life': 'sha256:f26b1ebb24b4a87175ff18bf4298258aae4786e3b383c4ff1ecff7ddfbd170b8',
   '0004-people': 'sha256:9aef534fd8ae6602f48682932a3bb165aa4f62a3e8313972f3e3b50e676fa8b9',
-  '0005-lock-queue': 'sha256:97d3ae5ef41a87620424e9ce23cc11679df48864f3975b3eaa9f1a07f53baf92',
+  '0005-lock-queue': 'sha256:0451863bb048461c3323932256ef2e3c10be7b12335601fcdc376401de72314c',
 }
 const NEWEST = Object.keys(SCHEMAS).at(-1) ?? ''
 
