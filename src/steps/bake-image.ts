@@ -92,7 +92,7 @@ export const bakeImage = defineStep({
         inputs.templates === undefined ? undefined : readTemplates(inputs.templates, context),
       ])
       const number = await settleVersion(inputs.app, inputs.version, context)
-      const cache = { folder: context.cacheFolder }
+      const cache = { folder: context.cacheFolder, sealKey: await context.sealKey() }
       const layers: Layer[] = []
       const additions = await planAdditions(additionsOf(inputs.add, context), context.signal)
       const place = { layout: inputs.warLayout, webapp: inputs.webapp }
