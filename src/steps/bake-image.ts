@@ -153,12 +153,21 @@ function additionsOf(add: readonly string[], { cwd }: Context): Addition[] {
   })
 }
 
-/** The template folder's files, after a look at whether they can be used at all. */
-async function readTemplates(folder: string, { cwd, signal }: Context) {
-  const resources = await import('../config/resources.ts')
+/** The template folder's files, after a look at whether any environment could use them. */
+async function readTemplates(folder: string, { cwd, signal, codeCacheFolder }: Context) {
+  const [resources, { compileTemplates }, { readConfigSchema }] = await Promise.all([
+    import('../config/resources.ts'),
+    import('../config/templates.ts'),
+    import('../config/schema.ts'),
+  ])
   const files = await resources.readTemplateFolder(resolve(cwd, folder), signal)
-  resources.readTemplates(files)
-  return files
+  await readConfigSchema(files)
+  const compiled = await compileTemplates(resources.readTemplates(files), codeCacheFolder)
+  const broken = compiled.flatMap(({ program }) => (program instanceof StepError ? [program] : []))
+  if (broken.length === 0) return files
+  throw new StepError('INPUT_INVALID', broken.map(({ message }) => message).join('\n'), {
+    hint: broken[0]?.hint,
+  })
 }
 
 async function settleVersion(
