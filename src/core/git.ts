@@ -13,7 +13,11 @@ export type Git = (...args: string[]) => Promise<RunResult>
 export function gitVariables(url: string): Record<string, string> {
   const [, scheme = /^[\w.-]+@[\w.-]+:/.test(url) ? 'ssh' : 'file'] = /^(\w+):\/\//.exec(url) ?? []
   const protocols = new Set(['https', 'http', 'ssh', scheme])
-  return { GIT_TERMINAL_PROMPT: '0', GIT_ALLOW_PROTOCOL: [...protocols].join(':') }
+  return {
+    ...{ GIT_TERMINAL_PROMPT: '0', GIT_ALLOW_PROTOCOL: [...protocols].join(':') },
+    // While files are checked out one by one, nothing is known yet to fetch them with.
+    GIT_LFS_SKIP_SMUDGE: '1',
+  }
 }
 
 /** The whole history, without the content of files that only older commits have. */

@@ -9,6 +9,7 @@ import { type BaseImage, composeImage, labels, OWN_FOLDER, scratchBase } from '.
 import { type Layer, planTexts, planWar, warLayouts } from '../image/layers.ts'
 import { DEFAULT_IMAGE_FOLDER, writeLayout } from '../image/layout.ts'
 import { refuseOverlaps } from '../image/overlaps.ts'
+import { refusePointers } from '../image/pointers.ts'
 import { openWar, requireWebApplication } from '../image/war.ts'
 import { parseReference, type Reference, withDigest } from '../registry/reference.ts'
 import { imageReference } from './inputs.ts'
@@ -99,6 +100,8 @@ export const bakeImage = defineStep({
       const webapp = planWar(war, digests, place)
       const owned = additions.map((plan, index) => ({ owner: inputs.add[index] ?? '', plan }))
       refuseOverlaps(webapp, owned, place)
+      const files = planWar(war, digests, { ...place, layout: 'exploded' })
+      await refusePointers([...additions, ...files])
       for (const plan of [...additions, ...webapp]) {
         layers.push(await buildLayer(plan, cache, context.signal))
       }

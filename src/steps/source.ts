@@ -12,13 +12,14 @@ import {
   missingSubmodules,
   uncommittedFiles,
 } from '../core/git.ts'
+import { fetchLargeFiles } from '../core/lfs.ts'
 import { run } from '../core/process.ts'
 import type { Context } from './step.ts'
 
 /** `ext::` and the like would run commands; only these ways of fetching are let through. */
 const GIT_URL = /^(?:https?:\/\/|ssh:\/\/|git:\/\/|file:\/\/|[\w.-]+@[\w.-]+:|\/|\.{1,2}\/)[^\s]*$/
 
-/** A repository in a folder of its own: with its history, its tags and its submodules. */
+/** A repository in a folder of its own: with its history, tags and submodules, and what Git LFS keeps of it. */
 export async function checkOut(
   repository: string,
   branch: string | undefined,
@@ -44,6 +45,7 @@ export async function checkOut(
     await run('git', clone, { env, signal, log })
     const git: Git = (...args) => run('git', args, { cwd: folder, env, signal })
     await fetchSubmodules(git)
+    await fetchLargeFiles(folder, git)
   } catch (error) {
     await rm(folder, { recursive: true, force: true })
     throw error

@@ -427,6 +427,32 @@ await t.test('what is missing or wrong is named, and nothing is left', async (t)
   t.notOk((await readdir(folder)).includes('.crosscloud'))
 })
 
+await t.test('a pointer of Git LFS never passes for the file', async (t) => {
+  const folder = await project(t)
+  const oid = `oid sha256:${'ab'.repeat(32)}\nsize 12345\n`
+  const pointer = `version https://git-lfs.github.com/spec/v1\n${oid}`
+  const bake = (inputs: object) =>
+    runStep(bakeImage, { ...APP, base: 'scratch', ...inputs }, testContext(t, folder))
+  await writeFile(join(folder, 'agent.jar'), pointer)
+  await t.rejects(bake({ add: ['agent.jar:/opt/agent.jar'] }), {
+    code: 'INPUT_INVALID',
+    message: /^opt\/agent\.jar: .*pointer of Git LFS/,
+  })
+  // Texts about pointers are none.
+  await writeSample(join(folder, 'webapi.war'), { 'docs/a.txt': ` ${pointer}`, 'docs/b.txt': oid })
+  await bake({})
+  for (const name of ['static/logo.png', 'WEB-INF/lib/vendor-1.0.jar', 'static/logo-stored.png']) {
+    await writeSample(join(folder, 'webapi.war'), { [name]: pointer })
+    for (const warLayout of ['exploded', 'packaged']) {
+      await t.rejects(bake({ warLayout }), {
+        code: 'INPUT_INVALID',
+        message: new RegExp(`^${name}: .*pointer of Git LFS`),
+        hint: /git lfs pull/,
+      })
+    }
+  }
+})
+
 await t.test('cancelled in the middle, nothing is left', async (t) => {
   const folder = await project(t)
   for (const delay of [0, 5, 20, 60]) {

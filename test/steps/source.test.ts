@@ -9,6 +9,7 @@ import { buildWar } from '../../src/steps/build-war.ts'
 import { runStep } from '../../src/steps/inputs.ts'
 import { testContext } from '../support/context.ts'
 import { makeRepository, startGitServer } from '../support/git.ts'
+import { missingProgram } from '../support/server.ts'
 import { temporaryFolder } from '../support/temporary.ts'
 
 /** A Maven wrapper whose WAR tells what it was built from. */
@@ -179,4 +180,71 @@ await t.test("a server's checkout is complete, and its token stays with its serv
     code: 'UNAVAILABLE',
     message: /fetching the submodules lib: .*transport 'file' not allowed/s,
   })
+})
+
+const POINTER = `version https://git-lfs.github.com/spec/v1\noid sha256:${'ab'.repeat(32)}\nsize 12345\n`
+const withoutLfs = missingProgram('git-lfs')
+
+await t.test(
+  'files that Git LFS keeps and does not give are named, and nothing is built',
+  async (t) => {
+    const root = await temporaryFolder(t)
+    const [lib, main] = [
+      await makeRepository(join(root, 'lib.git')),
+      await makeRepository(join(root, 'main.git')),
+    ]
+    // git-lfs, where there is one, must take the pointers as they stand.
+    const attributes = { '.gitattributes': '*.png filter=lfs -text\n' }
+    await lib.commit({ ...attributes, 'logo.png': POINTER })
+    await main.git('submodule', '--quiet', 'add', '../lib.git', 'lib')
+    const commit = await main.commit({ mvnw: WRAPPER, 'README.png': 'small, and no pointer' })
+    const context = testContext(t, await temporaryFolder(t))
+    const missing = {
+      code: withoutLfs ? 'NOT_FOUND' : 'COMMAND_FAILED',
+      message: /fetching lib\/logo\.png from Git LFS: /,
+      hint: /git-lfs|git lfs/,
+    }
+    const inputs = { war: 'target/webapi.war', maven: './mvnw', repository: main.folder }
+    await t.rejects(runStep(buildWar, inputs, context), missing)
+    t.strictSame(await readdir(join(context.cwd, '.crosscloud')), [])
+    const workplace = { ...place, log: silentLog, secrets: createSecrets() }
+    const work = checkOut(
+      `file://${root}/{{project}}.git`,
+      facts(commit),
+      workplace,
+      new AbortController().signal,
+    )
+    await t.rejects(work, {
+      code: withoutLfs ? 'NOT_FOUND' : 'UNAVAILABLE',
+      message: /lib\/logo\.png from Git LFS/,
+    })
+  },
+)
+
+await t.test('files that Git LFS keeps are fetched', { skip: withoutLfs }, async (t) => {
+  const root = await temporaryFolder(t)
+  const [lib, main] = [
+    await makeRepository(join(root, 'lib.git')),
+    await makeRepository(join(root, 'main.git')),
+  ]
+  for (const { git } of [lib, main]) await git('lfs', 'install', '--local')
+  const attributes = { '.gitattributes': '*.txt filter=lfs diff=lfs merge=lfs -text\n' }
+  await lib.commit({ ...attributes, 'part.txt': 'lib\n', 'deep/part.txt': 'deep\n' })
+  await main.git('submodule', '--quiet', 'add', '../lib.git', 'lib')
+  const commit = await main.commit({ ...attributes, mvnw: WRAPPER, 'large.txt': 'large' })
+  t.match(await main.git('cat-file', 'blob', 'HEAD:large.txt'), 'oid sha256:')
+  await main.git('tag', 'v1')
+  const context = testContext(t, await temporaryFolder(t))
+  const inputs = { war: 'target/webapi.war', maven: './mvnw' }
+  const built = await runStep(buildWar, { ...inputs, repository: main.folder }, context)
+  t.equal(await readFile(built.war, 'utf8'), 'v1\nlib\ndeep\n')
+
+  const workplace = { ...place, log: silentLog, secrets: createSecrets() }
+  const { signal } = new AbortController()
+  const address = `file://${root}/{{project}}.git`
+  const { folder, remove } = await checkOut(address, facts(commit), workplace, signal)
+  t.teardown(remove)
+  t.equal(await readFile(join(folder, 'large.txt'), 'utf8'), 'large')
+  const clean = { ...inputs, clean: 'required' as const }
+  t.match(await runStep(buildWar, clean, testContext(t, folder)), { commit })
 })

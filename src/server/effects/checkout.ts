@@ -4,6 +4,7 @@ import { join } from 'node:path'
 import { z } from 'zod'
 import { isStepError, StepError } from '../../core/errors.ts'
 import { COMPLETE_HISTORY, fetchSubmodules, gitVariables } from '../../core/git.ts'
+import { fetchLargeFiles } from '../../core/lfs.ts'
 import { run } from '../../core/process.ts'
 import type { EventFacts } from '../event.ts'
 import type { Workplace } from './workplace.ts'
@@ -24,8 +25,8 @@ export interface Checkout {
 const TIMEOUT = 10 * 60_000
 
 /**
- * One commit with its history, tags and submodules, in a new folder. git gets arguments, never a
- * line for a shell.
+ * One commit with its history, tags, submodules and large files, in a new folder. git gets arguments,
+ * never a line for a shell.
  */
 export async function checkOut(
   address: string,
@@ -51,6 +52,7 @@ export async function checkOut(
     await git('fetch', '--quiet', COMPLETE_HISTORY, 'origin', named, ...wanted)
     await git('-c', 'core.hooksPath=/dev/null', 'checkout', '--quiet', '--detach', commit)
     await fetchSubmodules(git)
+    await fetchLargeFiles(folder, git)
     return { folder, remove }
   } catch (error) {
     await remove()
