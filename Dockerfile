@@ -11,7 +11,7 @@ RUN npm ci && mkdir /packed && npm run package -- --out /packed
 
 FROM ${BASE}
 RUN apt-get update \
- && apt-get install --yes --no-install-recommends ca-certificates default-jdk-headless git maven openssh-client \
+ && apt-get install --yes --no-install-recommends ca-certificates default-jdk-headless git git-lfs maven openssh-client \
  && rm -rf /var/lib/apt/lists/*
 COPY --from=packed /packed/ /packed/
 # It holds its dependencies: nothing is fetched.

@@ -6,6 +6,7 @@ import { isInCheckout } from './core/checkout.ts'
 import { StepError, toStepError } from './core/errors.ts'
 import { homeFolder, ownHome } from './core/home.ts'
 import type { Log } from './core/log.ts'
+import { ownSecret } from './core/own.ts'
 import { run } from './core/process.ts'
 import type { Secrets } from './core/secrets.ts'
 import type { Journal } from './ledger/journal.ts'
@@ -131,6 +132,7 @@ export function createContext(options: ContextOptions): OpenContext {
     },
     stateFolder: stateFolder(variables),
     cacheFolder: cacheFolder(variables),
+    sealKey: once(() => openSealKey(options, [cwd, dirname(settingsPath)])),
     // Most commands never ask, and need not look at the folders around.
     get codeCacheFolder() {
       return codeCacheFolder(variables, [cwd, dirname(settingsPath)])
@@ -321,6 +323,19 @@ function keptFolder(variables: ContextOptions['variables']): string | undefined 
 }
 
 const STATE = join('.local', 'state', 'crosscloud')
+
+/** Kept where state is, not beside the cache: what CI restores there brings no key along. */
+async function openSealKey(
+  { cwd, variables, log }: ContextOptions,
+  folders: readonly string[],
+): Promise<Buffer | undefined> {
+  const file = resolve(cwd, stateFolder(variables), 'cache.key')
+  if (isInCheckout(file, folders, variables)) return undefined
+  return ownSecret(file).catch((error: unknown) => {
+    log.debug(`layers are not kept: ${toStepError(error).message}`)
+    return undefined
+  })
+}
 
 function cacheFolder(variables: ContextOptions['variables']): string {
   return variables.CROSSCLOUD_CACHE ?? ownCacheFolder(variables)

@@ -1,5 +1,7 @@
+import { randomBytes, randomUUID } from 'node:crypto'
 import { constants, type Stats } from 'node:fs'
-import { lstat, open } from 'node:fs/promises'
+import { link, lstat, mkdir, open, rename, rm, writeFile } from 'node:fs/promises'
+import { dirname } from 'node:path'
 import { errorCodeOf, StepError } from './errors.ts'
 
 /** Nobody but this user and root may have written it. */
@@ -42,4 +44,37 @@ export async function readOwn(file: string): Promise<string> {
   } finally {
     await handle.close()
   }
+}
+
+/** 32 random bytes that only this user knows, kept in a file; made when first asked for. */
+export async function ownSecret(file: string): Promise<Buffer> {
+  await requireOwn(dirname(file))
+  const known = await readSecret(file)
+  if (known) return known
+  await mkdir(dirname(file), { recursive: true, mode: 0o700 })
+  const staged = `${file}.${randomUUID()}`
+  const secret = randomBytes(32)
+  try {
+    await writeFile(staged, secret.toString('hex'), { mode: 0o600, flag: 'wx' })
+    // Of two that make one at the same time, both take the first.
+    const first = await link(staged, file).then(
+      () => secret,
+      () => readSecret(file),
+    )
+    if (first) return first
+    await rename(staged, file)
+    return secret
+  } finally {
+    await rm(staged, { force: true })
+  }
+}
+
+/** Undefined where there is none, or what is there was cut or seen by others. */
+async function readSecret(file: string): Promise<Buffer | undefined> {
+  const text = await readOwn(file).catch(() => '')
+  const mode = await lstat(file).then(
+    (found) => found.mode,
+    () => 0o777,
+  )
+  return /^[0-9a-f]{64}$/.test(text) && (mode & 0o077) === 0 ? Buffer.from(text, 'hex') : undefined
 }

@@ -1,3 +1,4 @@
+import { isDirty } from '../core/commit.ts'
 import { groupOf, isListed, maybeOne, oneOf, type Person, personIn, personOf } from './people.ts'
 import type { GateSettings } from './settings.ts'
 
@@ -5,6 +6,8 @@ export interface ReleaseFact {
   app: string
   version: string
   digest: string
+  /** Where it ends with a mark, files were built that are in no commit (core/commit.ts). */
+  commit?: string | undefined
   /** Of the commit: a login, a mail address, or `Name <mail>`. */
   author: string | undefined
   bakedBy: string
@@ -138,6 +141,11 @@ function unknownMakers(
   allowUnverified: boolean,
 ): string[] {
   if (!gate['four-eyes'] || gate.approvals === 0) return []
+  if (isDirty(release.commit)) {
+    return [
+      `${nameOf(release)} was built with files that are in no commit (${release.commit}), so four-eyes cannot tell who wrote them: commit them and build again, or set four-eyes to false.`,
+    ]
+  }
   const unknown = [
     ...(release.author?.trim() ? [] : ['wrote']),
     ...(release.bakedBy.trim() ? [] : ['baked']),

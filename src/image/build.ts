@@ -16,7 +16,7 @@ export async function buildLayer(
   signal?: AbortSignal,
 ): Promise<Layer> {
   const key = layerKey(plan)
-  const known = await findLayer(cache, key)
+  const known = await findLayer(cache, key, signal)
   if (known) return { ...known, name: plan.name }
   const layer = await writeLayer(plan, cache, signal)
   await keepLayer(cache, key, layer)

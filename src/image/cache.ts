@@ -1,10 +1,11 @@
-import { createHash, randomUUID } from 'node:crypto'
+import { createHash, createHmac, randomUUID, timingSafeEqual } from 'node:crypto'
+import { constants } from 'node:fs'
 import {
   copyFile,
   link,
   mkdir,
+  open,
   readdir,
-  readFile,
   rename,
   rm,
   stat,
@@ -12,26 +13,29 @@ import {
   writeFile,
 } from 'node:fs/promises'
 import { join } from 'node:path'
-import { type Digest, digestFile, isDigest } from '../core/digest.ts'
+import { type Digest, readChunks } from '../core/digest.ts'
+import { throwIfCancelled } from '../core/errors.ts'
+import { readOwn } from '../core/own.ts'
 import type { Layer, LayerPlan } from './layers.ts'
 
 /**
  * Layers by content, kept between builds: an unchanged layer is neither compressed nor written
  * again. A key hashes what goes in, never a path or a date on this machine.
+ *
+ * CI hands this folder from one branch to another, so what lies there is anybody's word. A record
+ * counts only with this user's own seal on it, and a blob only while it has the record's digest;
+ * all else is made anew from the WAR.
  */
 export interface LayerCache {
   folder: string
+  /** What this user seals records with. Without it none is believed, and none is written. */
+  sealKey?: Buffer | undefined
 }
 
 /** Raised whenever the bytes of a layer would come out otherwise than before. */
 const FORMAT = 'crosscloud-layer-1'
 /** What nobody asked for in so many milliseconds is removed. */
 const KEPT = 30 * 24 * 3_600_000
-/**
- * The mtime of a blob whose digest was compared. A layout shares the file, so a careless hand may
- * write into it; whatever has another mtime is read and compared again.
- */
-const SOUND = new Date(1000)
 
 export function layerKey(plan: LayerPlan): string {
   const hash = createHash('sha256').update(`${FORMAT}\n${plan.root}\n`)
@@ -50,33 +54,61 @@ const blobFolder = ({ folder }: LayerCache) => join(folder, 'blobs')
 const recordFolder = ({ folder }: LayerCache) => join(folder, 'layers')
 const recordPath = (cache: LayerCache, key: string) => join(recordFolder(cache), `${key}.json`)
 
-/** The layer of a key, if its record is legible and its blob is whole. */
-export async function findLayer(cache: LayerCache, key: string): Promise<Layer | undefined> {
+/** The layer of a key, if its record has our seal and its blob is whole. */
+export async function findLayer(
+  cache: LayerCache,
+  key: string,
+  signal?: AbortSignal,
+): Promise<Layer | undefined> {
   const record = recordPath(cache, key)
-  const layer = await readRecord(record)
-  if (!layer || !(await isWhole(cachedBlob(cache, layer.digest), layer))) return undefined
+  const layer = unseal(cache, key, await readOwn(record).catch(() => ''))
+  if (!layer) return undefined
+  const blob = cachedBlob(cache, layer.digest)
+  if (!(await isWhole(blob, layer, signal))) return undefined
   const now = new Date()
-  await utimes(record, now, now).catch(() => {})
+  await Promise.all([record, blob].map((path) => utimes(path, now, now).catch(() => {})))
   return layer
 }
 
-async function readRecord(path: string): Promise<Layer | undefined> {
-  try {
-    const layer = JSON.parse(await readFile(path, 'utf8')) as Layer
-    // What a crash or another program left there is as good as nothing.
-    return isDigest(layer.digest) && isDigest(layer.diffId) && layer.files ? layer : undefined
-  } catch {
-    return undefined
-  }
+/** The seal binds the record to its key: another layer's record says nothing of this one. */
+function sealOf(sealKey: Buffer, key: string, text: string): string {
+  return createHmac('sha256', sealKey).update(`${key}\n${text}`).digest('hex')
 }
 
-async function isWhole(path: string, { size, digest }: Layer): Promise<boolean> {
-  const found = await stat(path).catch(() => undefined)
-  if (found?.size !== size) return false
-  const checked = found.mtimeMs === SOUND.getTime()
-  if (!checked && `sha256:${(await digestFile(path)).sha256}` !== digest) return false
-  await utimes(path, new Date(), SOUND).catch(() => {})
-  return true
+/** What a crash or another hand left there is as good as nothing. */
+function unseal({ sealKey }: LayerCache, key: string, record: string): Layer | undefined {
+  if (sealKey === undefined) return undefined
+  const seal = Buffer.from(record.slice(0, record.indexOf('\n')))
+  const text = record.slice(seal.length + 1)
+  const expected = Buffer.from(sealOf(sealKey, key, text))
+  const isOurs = seal.length === expected.length && timingSafeEqual(seal, expected)
+  return isOurs ? (JSON.parse(text) as Layer) : undefined
+}
+
+/**
+ * Read each time: a layout shares the file, so a careless hand may write into it, and a date proves
+ * nothing, as an archive brings its own along.
+ */
+async function isWhole(
+  path: string,
+  { size, digest }: Layer,
+  signal: AbortSignal | undefined,
+): Promise<boolean> {
+  const { O_RDONLY, O_NOFOLLOW, O_NONBLOCK } = constants
+  const file = await open(path, O_RDONLY | O_NOFOLLOW | O_NONBLOCK).catch(() => undefined)
+  if (!file) return false
+  try {
+    const found = await file.stat()
+    if (!found.isFile() || found.size !== size) return false
+    const hash = createHash('sha256')
+    for await (const chunk of readChunks(file.fd, 0, size)) {
+      throwIfCancelled(signal)
+      hash.update(chunk)
+    }
+    return `sha256:${hash.digest('hex')}` === digest
+  } finally {
+    await file.close()
+  }
 }
 
 /** A path beside the blobs to write a new one to. */
@@ -87,17 +119,19 @@ export async function stagedBlob(cache: LayerCache): Promise<string> {
 
 /** Takes over a blob written to a staged path. */
 export async function keepBlob(cache: LayerCache, staged: string, digest: Digest): Promise<void> {
-  await utimes(staged, new Date(), SOUND)
   await rename(staged, cachedBlob(cache, digest))
 }
 
 /** Remembers a layer under its key, and forgets those that were not used for long. */
 export async function keepLayer(cache: LayerCache, key: string, layer: Layer): Promise<void> {
   await mkdir(recordFolder(cache), { recursive: true, mode: 0o700 })
-  const path = recordPath(cache, key)
-  const staged = `${path}.${randomUUID()}`
-  await writeFile(staged, JSON.stringify(layer))
-  await rename(staged, path)
+  if (cache.sealKey !== undefined) {
+    const path = recordPath(cache, key)
+    const staged = `${path}.${randomUUID()}`
+    const text = JSON.stringify(layer)
+    await writeFile(staged, `${sealOf(cache.sealKey, key, text)}\n${text}`)
+    await rename(staged, path)
+  }
   await Promise.all([blobFolder(cache), recordFolder(cache)].map(sweep))
 }
 

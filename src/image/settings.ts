@@ -2,11 +2,18 @@ import { z } from 'zod'
 import { containerPath } from '../core/schema.ts'
 import { warLayouts } from './layers.ts'
 
+/** What comes of files that are in no commit. */
+export const uncommittedRules = ['marked', 'required'] as const
+
 /** `war:` in crosscloud.yml: how the WAR is made. */
 export const warSettings = z.strictObject({
   tool: z.enum(['maven']).default('maven').describe('What builds the WAR'),
   goals: z.array(z.string()).default(['clean', 'package']).describe("Maven's goals"),
   args: z.array(z.string()).default([]).describe('More arguments, one element each'),
+  clean: z
+    .enum(uncommittedRules)
+    .default('marked')
+    .describe('Where files are in no commit: marked, the release says so; required, it stops'),
   path: z.string().describe('The WAR that the build leaves, from the folder of crosscloud.yml'),
   static: z
     .boolean()

@@ -9,6 +9,7 @@ import { type BaseImage, composeImage, labels, OWN_FOLDER, scratchBase } from '.
 import { type Layer, planTexts, planWar, warLayouts } from '../image/layers.ts'
 import { DEFAULT_IMAGE_FOLDER, writeLayout } from '../image/layout.ts'
 import { refuseOverlaps } from '../image/overlaps.ts'
+import { refusePointers } from '../image/pointers.ts'
 import { openWar, requireWebApplication } from '../image/war.ts'
 import { parseReference, type Reference, withDigest } from '../registry/reference.ts'
 import { imageReference } from './inputs.ts'
@@ -92,13 +93,15 @@ export const bakeImage = defineStep({
         inputs.templates === undefined ? undefined : readTemplates(inputs.templates, context),
       ])
       const number = await settleVersion(inputs.app, inputs.version, context)
-      const cache = { folder: context.cacheFolder }
+      const cache = { folder: context.cacheFolder, sealKey: await context.sealKey() }
       const layers: Layer[] = []
       const additions = await planAdditions(additionsOf(inputs.add, context), context.signal)
       const place = { layout: inputs.warLayout, webapp: inputs.webapp }
       const webapp = planWar(war, digests, place)
       const owned = additions.map((plan, index) => ({ owner: inputs.add[index] ?? '', plan }))
       refuseOverlaps(webapp, owned, place)
+      const files = planWar(war, digests, { ...place, layout: 'exploded' })
+      await refusePointers([...additions, ...files])
       for (const plan of [...additions, ...webapp]) {
         layers.push(await buildLayer(plan, cache, context.signal))
       }
@@ -153,12 +156,21 @@ function additionsOf(add: readonly string[], { cwd }: Context): Addition[] {
   })
 }
 
-/** The template folder's files, after a look at whether they can be used at all. */
-async function readTemplates(folder: string, { cwd, signal }: Context) {
-  const resources = await import('../config/resources.ts')
+/** The template folder's files, after a look at whether any environment could use them. */
+async function readTemplates(folder: string, { cwd, signal, codeCacheFolder }: Context) {
+  const [resources, { compileTemplates }, { readConfigSchema }] = await Promise.all([
+    import('../config/resources.ts'),
+    import('../config/templates.ts'),
+    import('../config/schema.ts'),
+  ])
   const files = await resources.readTemplateFolder(resolve(cwd, folder), signal)
-  resources.readTemplates(files)
-  return files
+  await readConfigSchema(files)
+  const compiled = await compileTemplates(resources.readTemplates(files), codeCacheFolder)
+  const broken = compiled.flatMap(({ program }) => (program instanceof StepError ? [program] : []))
+  if (broken.length === 0) return files
+  throw new StepError('INPUT_INVALID', broken.map(({ message }) => message).join('\n'), {
+    hint: broken[0]?.hint,
+  })
 }
 
 async function settleVersion(

@@ -1,10 +1,12 @@
-import { mkdir, rm, stat } from 'node:fs/promises'
-import { join, relative, resolve } from 'node:path'
+import { stat } from 'node:fs/promises'
+import { relative, resolve } from 'node:path'
 import { z } from 'zod'
 import { digestFile } from '../core/digest.ts'
-import { isStepError, StepError } from '../core/errors.ts'
+import { StepError } from '../core/errors.ts'
 import { run } from '../core/process.ts'
-import { type Context, defineStep } from './step.ts'
+import { uncommittedRules } from '../image/settings.ts'
+import { checkOut, commitOf, headCommit } from './source.ts'
+import { defineStep } from './step.ts'
 
 export const buildWar = defineStep({
   name: 'build-war',
@@ -16,6 +18,10 @@ export const buildWar = defineStep({
     branch: z.string().optional().describe('Branch or tag to check out'),
     goals: z.array(z.string()).default(['clean', 'package']).describe("Maven's goals"),
     args: z.array(z.string()).default([]).describe('More arguments for Maven, one each'),
+    clean: z
+      .enum(uncommittedRules)
+      .default('marked')
+      .describe('Where files are in no commit: marked, the release says so; required, it stops'),
     maven: z.string().default('mvn').describe('Program to run, such as ./mvnw'),
     localRepository: z
       .string()
@@ -27,20 +33,28 @@ export const buildWar = defineStep({
     warMd5: z.string().describe('MD5 of the WAR, hex'),
     warSha256: z.string().describe('SHA-256 of the WAR, hex'),
     warSize: z.number().describe('Size of the WAR in bytes'),
-    commit: z.string().optional().describe('Commit it was built from'),
+    commit: z
+      .string()
+      .optional()
+      .describe('Commit it was built from; it ends with +dirty where files are in no commit'),
   }),
-  fromSettings: ({ war }) => (war ? { war: war.path, goals: war.goals, args: war.args } : {}),
+  fromSettings: ({ war }) =>
+    war ? { war: war.path, goals: war.goals, args: war.args, clean: war.clean } : {},
   report: ({ war, warMd5, warSha256, warSize }) => [
     `WAR      ${war}, ${formatSize(warSize)}`,
     `MD5      ${warMd5}`,
     `SHA-256  ${warSha256}`,
   ],
-  async run({ war, repository, branch, goals, args, maven, localRepository }, context) {
+  async run({ war, repository, branch, goals, args, clean, maven, localRepository }, context) {
     // The first job of a pipeline says what a later one would fail of.
     if (await context.hasSettings()) await context.requireLedger()
     const folder = repository ? await checkOut(repository, branch, context) : context.cwd
     const { log, signal } = context
     const started = Date.now()
+    const outputs = [war, localRepository ?? war]
+    const commit = repository
+      ? await headCommit(folder, context)
+      : await commitOf({ folder, clean, outputs }, context)
     // An argument of its own: Maven's launcher splits MAVEN_OPTS at blanks, also those of a path.
     const kept = localRepository
       ? [`-Dmaven.repo.local=${resolve(context.cwd, localRepository)}`]
@@ -54,7 +68,7 @@ export const buildWar = defineStep({
       warMd5: md5,
       warSha256: sha256,
       warSize: size,
-      commit: (await headCommit(folder, context)) ?? context.actor.commit,
+      commit,
     }
   },
 })
@@ -74,50 +88,4 @@ async function requireFresh(path: string, started: number): Promise<void> {
   throw new StepError('NOT_FOUND', `WAR ${path} ${why}`, {
     hint: 'Set war.path in crosscloud.yml to the file that Maven writes (finalName in pom.xml).',
   })
-}
-
-/** `ext::` and the like would run commands; only these ways of fetching are let through. */
-const GIT_URL = /^(?:https?:\/\/|ssh:\/\/|git:\/\/|file:\/\/|[\w.-]+@[\w.-]+:|\/|\.{1,2}\/)[^\s]*$/
-
-async function checkOut(
-  repository: string,
-  branch: string | undefined,
-  { cwd, secrets, signal, log }: Context,
-): Promise<string> {
-  secrets.add(/^[a-z]+:\/\/[^:@/]*:([^@/]+)@/.exec(repository)?.[1])
-  if (!GIT_URL.test(repository)) {
-    throw new StepError('INPUT_INVALID', `"${repository}" is not a Git URL`, {
-      hint: 'Use https://, ssh://, git@host:path or a local path.',
-    })
-  }
-  if (branch !== undefined && !/^[\w][\w./+-]*$/.test(branch)) {
-    throw new StepError('INPUT_INVALID', `"${branch}" is not a branch or tag`)
-  }
-  const folder = join(cwd, '.crosscloud', 'checkout')
-  await rm(folder, { recursive: true, force: true })
-  await mkdir(folder, { recursive: true })
-  const source = /^\.{1,2}\//.test(repository) ? resolve(cwd, repository) : repository
-  const select = branch === undefined ? [] : ['--branch', branch]
-  try {
-    await run('git', ['clone', '--depth', '1', ...select, '--', source, folder], {
-      env: { GIT_TERMINAL_PROMPT: '0', GIT_ALLOW_PROTOCOL: 'https:http:ssh:git:file' },
-      signal,
-      log,
-    })
-  } catch (error) {
-    await rm(folder, { recursive: true, force: true })
-    throw error
-  }
-  return folder
-}
-
-/** The commit a folder stands at, or undefined outside Git. */
-export async function headCommit(folder: string, { signal }: Context): Promise<string | undefined> {
-  try {
-    const { stdout } = await run('git', ['rev-parse', 'HEAD'], { cwd: folder, signal })
-    return stdout.trim()
-  } catch (error) {
-    if (isStepError(error, 'CANCELLED')) throw error
-    return undefined
-  }
 }

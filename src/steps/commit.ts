@@ -1,3 +1,4 @@
+import { withoutMark } from '../core/commit.ts'
 import { isStepError } from '../core/errors.ts'
 import { run } from '../core/process.ts'
 import type { Context } from './step.ts'
@@ -14,9 +15,10 @@ export interface CommitFacts {
  * such commit.
  */
 export async function describeCommit(
-  commit: string | undefined,
+  recorded: string | undefined,
   { actor, cwd, signal }: Context,
 ): Promise<CommitFacts> {
+  const commit = recorded && withoutMark(recorded)
   const known = isCommitOf(actor, commit)
     ? { author: actor.author, committedAt: actor.committedAt }
     : { author: undefined, committedAt: undefined }

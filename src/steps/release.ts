@@ -1,14 +1,21 @@
+import { existsSync } from 'node:fs'
+import { resolve } from 'node:path'
 import { z } from 'zod'
+import { isDirty } from '../core/commit.ts'
+import { shortDigest } from '../core/digest.ts'
 import { isStepError } from '../core/errors.ts'
 import { run } from '../core/process.ts'
 import { version } from '../core/schema.ts'
 import { formatRepository } from '../registry/reference.ts'
+import type { EnvironmentSettings } from '../settings.ts'
 import { bakeImage } from './bake-image.ts'
 import { buildWar } from './build-war.ts'
 import { deploy } from './deploy.ts'
 import { nextLines } from './deployed.ts'
+import { chooseHosts } from './host-choice.ts'
 import { callStep, formatRelease, lockWaitInput, olderInput } from './inputs.ts'
 import { pushImage } from './push-image.ts'
+import { renderTemplates } from './rendering.ts'
 import { type Context, defineStep } from './step.ts'
 import { verifyMd5 } from './verify-md5.ts'
 
@@ -50,15 +57,18 @@ export const release = defineStep({
   async run({ env, version: asked, reason, older, lockWait, deploy: wanted }, context) {
     const environment = await context.environment(env)
     const { app } = await context.settings()
-    // A ledger that cannot be had is told of before minutes are spent on building.
+    // What a later step would fail of is told before minutes are spent on building.
     const ledger = await context.ledger()
+    if (wanted) await requireDeployable(environment, { templatesMayCome: true }, context)
     const built = await callStep(buildWar, {}, context)
-    const number = asked ?? (await gitTag(context)) ?? (await ledger.nextVersion(app))
+    const number = asked ?? (await gitTag(built.commit, context)) ?? (await ledger.nextVersion(app))
     const baked = await callStep(
       bakeImage,
       { war: built.war, version: number, commit: built.commit },
       context,
     )
+    // A build may write templates, and takes a while.
+    if (wanted) await requireDeployable(environment, { templatesMayCome: false }, context)
     const to = formatRepository(environment.image)
     const pushed = await callStep(
       pushImage,
@@ -81,6 +91,28 @@ export const release = defineStep({
   },
 })
 
+/**
+ * Renders the config as the deployment will: a release that could never be deployed is neither
+ * pushed nor recorded. Warnings are the deployment's to say.
+ */
+async function requireDeployable(
+  environment: EnvironmentSettings,
+  { templatesMayCome }: { templatesMayCome: boolean },
+  context: Context,
+): Promise<void> {
+  chooseHosts(environment, [], '')
+  const { image } = await context.settings()
+  const { log, cwd, signal } = context
+  if (image?.templates === undefined) return
+  const folder = resolve(cwd, image.templates)
+  if (templatesMayCome && !existsSync(folder)) return
+  const { readTemplateFolder } = await import('../config/resources.ts')
+  const files = await readTemplateFolder(folder, signal)
+  const quiet = { ...context, log: { ...log, warn: log.debug } }
+  const { revision } = await renderTemplates(environment, files, quiet)
+  log.info(`the config of ${environment.name} is complete: ${shortDigest(revision)}`)
+}
+
 /** The last two steps of every road: what is deployed is looked at once more from outside. */
 export async function deployAndVerify(given: z.input<typeof deploy.inputs>, context: Context) {
   const deployed = await callStep(deploy, given, context)
@@ -89,8 +121,12 @@ export async function deployAndVerify(given: z.input<typeof deploy.inputs>, cont
   return { configRevision, deployment, url, next, verified: true }
 }
 
-/** The tag the commit has, without a leading `v`. */
-async function gitTag({ cwd, signal }: Context): Promise<string | undefined> {
+/** The tag the commit has, without a leading `v`; what is in no commit is not what was tagged. */
+async function gitTag(
+  commit: string | undefined,
+  { cwd, signal }: Context,
+): Promise<string | undefined> {
+  if (isDirty(commit)) return undefined
   try {
     const args = ['describe', '--exact-match', '--tags', 'HEAD']
     const { stdout } = await run('git', args, { cwd, signal })

@@ -50,6 +50,11 @@ export interface Context {
   /** Folder for caches that may be deleted at any time. */
   readonly cacheFolder: string
   /**
+   * What this user's runs seal the records of that folder with; CI hands it from one branch to
+   * another. Undefined where only the working tree could keep it, which anybody who pushes reads.
+   */
+  sealKey(): Promise<Buffer | undefined>
+  /**
    * Folder for code that this user's next run executes. Never CROSSCLOUD_CACHE: CI hands that from
    * one branch to another. Undefined where it would be in the working tree: what was committed there
    * would be executed.

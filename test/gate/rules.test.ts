@@ -201,6 +201,14 @@ await t.test('approvals that do not', async (t) => {
       ],
     ],
     [
+      'built with files that are in no commit',
+      {},
+      { release: { ...release, commit: 'abc123+dirty' }, approvals: [word('ops-li')] },
+      [
+        'webapi@1.4.2 was built with files that are in no commit (abc123+dirty), so four-eyes cannot tell who wrote them: commit them and build again, or set four-eyes to false.',
+      ],
+    ],
+    [
       'nobody wrote it',
       {},
       { release: { ...release, author: ' ', bakedBy: '' }, approvals: [word('ops-li')] },

@@ -1,5 +1,14 @@
 import { createHash } from 'node:crypto'
-import { mkdir, readdir, readFile, utimes, writeFile } from 'node:fs/promises'
+import {
+  chmod,
+  mkdir,
+  readdir,
+  readFile,
+  stat,
+  truncate,
+  utimes,
+  writeFile,
+} from 'node:fs/promises'
 import { dirname, join } from 'node:path'
 import { setTimeout as sleep } from 'node:timers/promises'
 import t, { type Test } from 'tap'
@@ -66,6 +75,40 @@ await t.test('baked twice, in two folders, at two times: the same digest', async
   t.equal(one.warMd5, createHash('md5').update(war).digest('hex'))
   t.equal(one.warSha256, createHash('sha256').update(war).digest('hex'))
   t.strictSame(await readdir(join(first, '.crosscloud')), ['image'])
+})
+
+await t.test('layers are kept under the seal of a key that is outside the checkout', async (t) => {
+  const folder = await project(t)
+  const home = await temporaryFolder(t)
+  const open = join(home, 'open')
+  await mkdir(open)
+  await chmod(open, 0o777)
+  /** Bakes, and tells which files hold the layers: the same again where none was made anew. */
+  const bake = async (variables: Record<string, string>) => {
+    const context = testContext(t, folder, { variables })
+    await runStep(bakeImage, { ...APP, base: 'scratch' }, context)
+    const blobs = join(folder, '.cache', 'blobs')
+    const names = (await readdir(blobs)).sort()
+    return Promise.all(names.map(async (name) => (await stat(join(blobs, name))).ino))
+  }
+  const key = join(home, '.local/state/crosscloud/cache.key')
+  const first = await bake({ HOME: home })
+  t.strictSame(await bake({ HOME: home }), first)
+  t.equal((await stat(key)).mode & 0o777, 0o600)
+
+  await truncate(key, 10)
+  const anew = await bake({ HOME: home })
+  t.notMatch(anew, first, 'a key that was cut is another one')
+  t.strictSame(await bake({ HOME: home }), anew)
+  await chmod(key, 0o644)
+  const known = await bake({ HOME: home })
+  t.notMatch(known, anew, 'a key that others have seen is none')
+
+  for (const state of [join(folder, 'state'), open]) {
+    const variables = { HOME: home, CROSSCLOUD_STATE: state }
+    t.notMatch(await bake(variables), await bake(variables), state)
+    await t.rejects(stat(join(state, 'cache.key')), { code: 'ENOENT' })
+  }
 })
 
 await t.test('what the image says of itself is true', async (t) => {
@@ -382,6 +425,32 @@ await t.test('what is missing or wrong is named, and nothing is left', async (t)
     t.match(error, expected, JSON.stringify(inputs))
   }
   t.notOk((await readdir(folder)).includes('.crosscloud'))
+})
+
+await t.test('a pointer of Git LFS never passes for the file', async (t) => {
+  const folder = await project(t)
+  const oid = `oid sha256:${'ab'.repeat(32)}\nsize 12345\n`
+  const pointer = `version https://git-lfs.github.com/spec/v1\n${oid}`
+  const bake = (inputs: object) =>
+    runStep(bakeImage, { ...APP, base: 'scratch', ...inputs }, testContext(t, folder))
+  await writeFile(join(folder, 'agent.jar'), pointer)
+  await t.rejects(bake({ add: ['agent.jar:/opt/agent.jar'] }), {
+    code: 'INPUT_INVALID',
+    message: /^opt\/agent\.jar: .*pointer of Git LFS/,
+  })
+  // Texts about pointers are none.
+  await writeSample(join(folder, 'webapi.war'), { 'docs/a.txt': ` ${pointer}`, 'docs/b.txt': oid })
+  await bake({})
+  for (const name of ['static/logo.png', 'WEB-INF/lib/vendor-1.0.jar', 'static/logo-stored.png']) {
+    await writeSample(join(folder, 'webapi.war'), { [name]: pointer })
+    for (const warLayout of ['exploded', 'packaged']) {
+      await t.rejects(bake({ warLayout }), {
+        code: 'INPUT_INVALID',
+        message: new RegExp(`^${name}: .*pointer of Git LFS`),
+        hint: /git lfs pull/,
+      })
+    }
+  }
 })
 
 await t.test('cancelled in the middle, nothing is left', async (t) => {

@@ -14,6 +14,9 @@ import { writeWar } from './war.ts'
 export const WEBAPP = '/usr/local/tomcat/webapps/ROOT'
 export const ROOT = WEBAPP.slice(1)
 
+/** What the user of these tests seals cached layers with. */
+export const SEAL_KEY = Buffer.alloc(32, 'a key of the tests')
+
 export interface Baked {
   plans: LayerPlan[]
   layers: Layer[]
@@ -22,14 +25,15 @@ export interface Baked {
 export async function bake(
   path: string,
   cache: string,
-  options: { layout?: WarLayout; webapp?: string; signal?: AbortSignal } = {},
+  options: { layout?: WarLayout; webapp?: string; signal?: AbortSignal; sealKey?: Buffer } = {},
 ): Promise<Baked> {
-  const { layout = 'exploded', webapp = WEBAPP, signal } = options
+  const { layout = 'exploded', webapp = WEBAPP, signal, sealKey = SEAL_KEY } = options
   const war = await openWar(path)
   try {
     const plans = planWar(war, await war.digest(signal), { layout, webapp })
     const layers: Layer[] = []
-    for (const plan of plans) layers.push(await buildLayer(plan, { folder: cache }, signal))
+    for (const plan of plans)
+      layers.push(await buildLayer(plan, { folder: cache, sealKey }, signal))
     return { plans, layers }
   } finally {
     await war.close()

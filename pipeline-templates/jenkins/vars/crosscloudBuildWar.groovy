@@ -5,7 +5,7 @@ Map call(Object... given) {
         given,
         variable: 'crosscloudBuildWar',
         name: 'build-war',
-        inputs: ['war', 'repository', 'branch', 'goals', 'args', 'maven', 'localRepository'],
+        inputs: ['war', 'repository', 'branch', 'goals', 'args', 'clean', 'maven', 'localRepository'],
         attempts: 3
     )
 }

@@ -1,5 +1,6 @@
 import type { Command } from 'commander'
 import { changedKeys } from '../../config/revision.ts'
+import { isDirty, withoutMark } from '../../core/commit.ts'
 import { shortDigest } from '../../core/digest.ts'
 import { describe } from '../../core/errors.ts'
 import { run } from '../../core/process.ts'
@@ -52,10 +53,23 @@ async function compare(before: Release, after: Release, context: Context): Promi
 const COMMIT = /^[0-9a-f]{7,64}$/
 
 async function readCommits(before: Release, after: Release, { cwd, signal }: Context) {
-  const [a, b] = [before.commit, after.commit]
-  if (!a || !b || !COMMIT.test(a) || !COMMIT.test(b)) {
+  const [a, b] = [withoutMark(before.commit ?? ''), withoutMark(after.commit ?? '')]
+  if (!COMMIT.test(a) || !COMMIT.test(b)) {
     return { list: null, lines: ['not recorded for both releases'] }
   }
+  const { list, lines } = await commitsBetween(a, b, { cwd, signal })
+  const dirty = [before, after].filter(({ commit }) => isDirty(commit)).map(formatRelease)
+  return {
+    list,
+    lines: [...lines, ...dirty.map((name) => `${name} was built with files that are in no commit`)],
+  }
+}
+
+async function commitsBetween(
+  a: string,
+  b: string,
+  { cwd, signal }: Pick<Context, 'cwd' | 'signal'>,
+) {
   if (a === b) return { list: [], lines: [`the same, ${a.slice(0, 12)}`] }
   try {
     const args = ['log', '--no-decorate', '--format=%h %an: %s', `${a}..${b}`, '--']

@@ -1,8 +1,9 @@
 import type { Command } from 'commander'
+import { shortCommit } from '../../core/commit.ts'
 import { StepError } from '../../core/errors.ts'
 import type { Release } from '../../ledger/ledger.ts'
-import { headCommit } from '../../steps/build-war.ts'
 import { formatRelease } from '../../steps/inputs.ts'
+import { headCommit } from '../../steps/source.ts'
 import type { Context } from '../../steps/step.ts'
 import { addExample, type Perform } from '../command.ts'
 import { table } from '../output.ts'
@@ -48,7 +49,7 @@ function releasesText(releases: readonly Release[]): string {
     ['release', 'when (UTC)', 'commit', 'branch', 'by'],
     releases.map((one) => [
       ...[formatRelease(one), minute(one.bakedAt)],
-      ...[one.commit?.slice(0, 12) ?? '', one.branch ?? '', one.bakedBy],
+      ...[shortCommit(one.commit ?? ''), one.branch ?? '', one.bakedBy],
     ]),
   )
 }

@@ -3,6 +3,8 @@ import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { z } from 'zod'
 import { isStepError, StepError } from '../../core/errors.ts'
+import { COMPLETE_HISTORY, fetchSubmodules, gitVariables } from '../../core/git.ts'
+import { fetchLargeFiles } from '../../core/lfs.ts'
 import { run } from '../../core/process.ts'
 import type { EventFacts } from '../event.ts'
 import type { Workplace } from './workplace.ts'
@@ -22,7 +24,10 @@ export interface Checkout {
 
 const TIMEOUT = 10 * 60_000
 
-/** The files of one commit, in a new folder. git gets arguments, never a line for a shell. */
+/**
+ * One commit with its history, tags, submodules and large files, in a new folder. git gets arguments,
+ * never a line for a shell.
+ */
 export async function checkOut(
   address: string,
   facts: EventFacts,
@@ -34,19 +39,20 @@ export async function checkOut(
   const { url, variables } = withoutCredentials(address.replaceAll('{{project}}', project), secrets)
   const folder = await mkdtemp(join(tmpdir(), 'crosscloud-checkout-'))
   const remove = () => rm(folder, { recursive: true, force: true, maxRetries: 3 })
-  const env = {
-    ...environment,
-    ...{ GIT_TERMINAL_PROMPT: '0', GIT_ALLOW_PROTOCOL: 'https:http:ssh:file' },
-    ...variables,
-  }
+  const env = { ...environment, ...gitVariables(url), ...variables }
   const git = (...args: string[]) =>
     run('git', args, { cwd: folder, env, cleanEnv: true, signal, timeout: TIMEOUT })
   try {
     await git('init', '--quiet', '--template=', '.')
-    // A release takes its version from the commit's tag.
+    // Submodules with relative addresses start at this one.
+    await git('remote', 'add', 'origin', url)
     const wanted = kind === 'tag' ? [`+refs/tags/${ref}:refs/tags/${ref}`] : []
-    await git('fetch', '--quiet', '--no-tags', '--depth', '1', '--', url, commit, ...wanted)
+    // With a name for it here, git brings the tags along: versions and `git describe` need them.
+    const named = `+${commit}:refs/crosscloud/commit`
+    await git('fetch', '--quiet', COMPLETE_HISTORY, 'origin', named, ...wanted)
     await git('-c', 'core.hooksPath=/dev/null', 'checkout', '--quiet', '--detach', commit)
+    await fetchSubmodules(git)
+    await fetchLargeFiles(folder, git)
     return { folder, remove }
   } catch (error) {
     await remove()
@@ -73,7 +79,8 @@ function withoutCredentials(address: string, secrets: Workplace['secrets']) {
   return {
     url: url.href,
     variables: {
-      ...{ GIT_CONFIG_COUNT: '1', GIT_CONFIG_KEY_0: 'http.extraHeader' },
+      // For this server alone: a submodule may be anywhere.
+      ...{ GIT_CONFIG_COUNT: '1', GIT_CONFIG_KEY_0: `http.${url.origin}/.extraHeader` },
       GIT_CONFIG_VALUE_0: `Authorization: Basic ${basic}`,
     },
   }
