@@ -8,11 +8,11 @@ import {
   type Delivery,
   firstLine,
   header,
-  isNoCommit,
   pageUrl,
   payloadText,
   projectPath,
   type Reading,
+  readMovedRef,
   readPayload,
   refName,
   type Source,
@@ -61,7 +61,6 @@ const pushEvent = z.object({
   before: commitSha,
   after: commitSha,
   created: z.boolean().optional(),
-  deleted: z.boolean().optional(),
   forced: z.boolean().optional(),
   compare: pageUrl.optional(),
   // Gitea calls it so.
@@ -73,16 +72,12 @@ const pushEvent = z.object({
 
 function readPush(payload: unknown): Reading {
   const push = readPayload(pushEvent, payload)
-  const [, kind, name] = /^refs\/(heads|tags)\/(.+)$/s.exec(push.ref) ?? []
-  if (kind === undefined) return { ignored: 'the ref is no branch and no tag' }
-  if (push.deleted || isNoCommit(push.after)) {
-    return { ignored: 'the branch or tag was deleted' }
-  }
+  const moved = readMovedRef(push)
+  if ('ignored' in moved) return moved
   return {
     ...nothing,
-    kind: kind === 'heads' ? 'push' : 'tag',
+    ...moved,
     project: push.repository.full_name,
-    ref: readPayload(refName, name),
     commit: push.after,
     by: push.sender?.login ?? '',
     title: push.head_commit?.message ?? '',
@@ -117,6 +112,10 @@ const pullRequestEvent = z.object({
 /** What brings commits to be built; synchronized is Gitea's word. */
 const news = new Set(['opened', 'reopened', 'synchronize', 'synchronized'])
 
+const WITHOUT_BRANCH = {
+  ignored: 'pull requests without a branch of the repository are not used',
+}
+
 function readPullRequest(payload: unknown): Reading {
   const {
     action,
@@ -128,6 +127,8 @@ function readPullRequest(payload: unknown): Reading {
   if (of.head.repo?.full_name !== where.full_name) {
     return { ignored: 'pull requests from forks are not used' }
   }
+  // AGit: whoever may read a repository of Gitea pushes to refs/for/, and it becomes refs/pull/5/head.
+  if (of.head.ref.startsWith('refs/')) return WITHOUT_BRANCH
   if (!news.has(action)) {
     return { ignored: 'only pull requests that are opened, or get commits, are used' }
   }
@@ -157,7 +158,6 @@ const commentEvent = z.object({
   comment: z.object({
     body: payloadText(2000),
     html_url: pageUrl.optional(),
-    // Gitea tells none.
     author_association: payloadText(40).optional(),
   }),
 })
@@ -175,8 +175,8 @@ function readComment(payload: unknown): Reading {
   } = readPayload(commentEvent, payload)
   if (!issue.pull_request) return { ignored: 'only comments on pull requests are used' }
   if (action !== 'created') return { ignored: 'only new comments are used' }
-  const { author_association: who = 'MEMBER' } = comment
-  if (!members.has(who)) return { ignored: 'only comments of members are used' }
+  if (!members.has(comment.author_association ?? ''))
+    return { ignored: 'only comments of members are used' }
   return {
     ...nothing,
     kind: 'comment',

@@ -14,6 +14,7 @@ import {
   payloadText,
   projectPath,
   type Reading,
+  readMovedRef,
   readPayload,
   refName,
   SIGNING_KEY,
@@ -88,16 +89,14 @@ const pushEvent = z.object({
 /** A push of a branch or a tag: the payloads are alike. */
 function readPush(payload: unknown): Reading {
   const push = readPayload(pushEvent, payload)
-  const [, kind, name] = /^refs\/(heads|tags)\/(.+)$/s.exec(push.ref) ?? []
-  if (kind === undefined) return { ignored: 'the ref is no branch and no tag' }
-  if (isNoCommit(push.after)) return { ignored: 'the branch or tag was deleted' }
+  const moved = readMovedRef(push)
+  if ('ignored' in moved) return moved
   const sha = push.checkout_sha ?? push.after
   const last = push.commits.find(({ id }) => id === sha) ?? push.commits.at(-1)
   return {
     ...nothing,
-    kind: kind === 'heads' ? 'push' : 'tag',
+    ...moved,
     project: push.project.path_with_namespace,
-    ref: readPayload(refName, name),
     commit: sha,
     by: push.user_username ?? '',
     title: last?.title ?? last?.message ?? push.message ?? '',
@@ -129,7 +128,10 @@ const mergeRequest = z.object({
 const mergeRequestEvent = z.object({ project, user, object_attributes: mergeRequest })
 
 /** Whoever may fork chooses its branch's name and content: it is not the project's. */
-const isFork = (of: z.output<typeof mergeRequest>) => of.source_project_id !== of.target_project_id
+const isFork = ({
+  source_project_id: from,
+  target_project_id: to,
+}: z.output<typeof mergeRequest>) => from === undefined || from !== to
 const FORK = { ignored: 'merge requests from forks are not used' }
 
 function readMergeRequest(payload: unknown): Reading {

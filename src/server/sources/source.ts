@@ -151,6 +151,21 @@ export const refName = z
 /** 40 hex digits, or 64. */
 export const commitSha = z.string().regex(/^(?:[0-9a-f]{40}|[0-9a-f]{64})$/, 'is not a commit')
 
+/** What a push moved; or why nothing is to be done about it. */
+export function readMovedRef(push: {
+  ref: string
+  before: string
+  after: string
+}): { kind: 'push' | 'tag'; ref: string } | { ignored: string } {
+  const [, kind, name] = /^refs\/(heads|tags)\/(.+)$/s.exec(push.ref) ?? []
+  if (kind === undefined) return { ignored: 'the ref is no branch and no tag' }
+  if (isNoCommit(push.after)) return { ignored: 'the branch or tag was deleted' }
+  if (push.before === push.after) {
+    return { ignored: 'the branch or tag was not moved: this is a test delivery' }
+  }
+  return { kind: kind === 'heads' ? 'push' : 'tag', ref: readPayload(refName, name) }
+}
+
 /** git's way to say that there is none: the branch was made, or deleted. */
 export const isNoCommit = (sha: string): boolean => /^0+$/.test(sha)
 
