@@ -53,7 +53,6 @@ const refusals: Record<Refusal, string> = {
   missing: 'the signature or token is missing',
   wrong: 'the signature or token is wrong',
   stale: 'the signature is too old, or a clock is wrong',
-  replayed: 'this content was delivered before under another id',
 }
 
 const isRefusal = (outcome: Taken['outcome']): outcome is Refusal =>
@@ -77,16 +76,14 @@ export function createReceiver(options: ReceiveOptions): Receiver {
       log.warn(`${name}: ${reading.project} is not under projects of ${name}`)
       return { outcome: 'forbidden', body: { error: 'this project is not listened to' } }
     }
-    const { id, proof } = identified
-    const key = `${name}\n${proof ?? id}`
+    const { id, timeless = false } = identified
+    const key = `${name}\n${id}`
     if (reading.pipeline?.event && !(await intake.knows(key))) await follow(reading)
     const wanted = routes.match(reading, delivery.now)
     const push = caughtUp.has(name) ? pushOf(reading) : undefined
     if (wanted.length === 0) log.debug(`${name}: no route wants ${describeFacts(reading)}`)
     if (wanted.length === 0 && !push && !reading.pipeline) return UNWANTED
-    const whose = proof === undefined ? '' : id
-    const answer = await store({ delivery: key, whose, wanted, push }, options)
-    if (answer === 'replayed') return { outcome: answer }
+    const answer = await store({ delivery: key, timeless, wanted, push }, options)
     if (answer !== 'new') return { outcome: 'duplicate', body: { duplicate: true } }
     if (wanted.length === 0) return UNWANTED
     return { outcome: 'accepted', body: { events: wanted.map((one) => one.id) } }
@@ -120,7 +117,7 @@ export function createReceiver(options: ReceiveOptions): Receiver {
     const push = pushOf(facts, asked)
     const wanted = routes.match(facts, Date.now())
     const delivery = `${facts.via}\n${push?.key} ${asked.at}`
-    const answer = await store({ delivery, whose: '', wanted, push }, options)
+    const answer = await store({ delivery, timeless: false, wanted, push }, options)
     if (answer === 'overtaken') return answer
     if (answer !== 'new' || wanted.length === 0) return 'known'
     metrics.delivery(facts.via, 'recovered')
@@ -149,7 +146,7 @@ const UNWANTED: Taken = { outcome: 'ignored', body: { ignored: 'no route wants i
 
 const statuses: Record<Taken['outcome'], Reply['status']> = {
   ...{ accepted: 202, recovered: 202, duplicate: 200, ignored: 200 },
-  ...{ missing: 401, wrong: 401, stale: 401, replayed: 401, forbidden: 403 },
+  ...{ missing: 401, wrong: 401, stale: 401, forbidden: 403 },
   ...{ invalid: 400, unavailable: 503 },
 }
 

@@ -199,8 +199,8 @@ t.test('who is believed', async (t) => {
   )
 
   t.match(check('github', githubHeaders('push', SECRET, body)), {
-    id: 'd1',
-    proof: /^[0-9a-f]{64}$/,
+    id: /^[0-9a-f]{64}$/,
+    timeless: true,
   })
   t.strictSame(check('github', githubHeaders('push', 'x'.repeat(20), body)), { refused: 'wrong' })
   t.strictSame(check('github', githubHeaders('push', SECRET, 'other')), { refused: 'wrong' })
@@ -221,7 +221,10 @@ t.test('who is believed', async (t) => {
   const given = { 'x-signature': `sha256=${hex(SECRET, body)}` }
   t.match(hmac.authenticate({ headers: given, body, now }), { id: /^[0-9a-f]{64}$/ })
   const named = { ...given, 'x-delivery-id': '7' }
-  t.match(hmac.authenticate({ headers: named, body, now }), { id: '7', proof: /./ })
+  t.match(hmac.authenticate({ headers: named, body, now }), {
+    id: /^[0-9a-f]{64}$/,
+    timeless: true,
+  })
   t.strictSame(hmac.authenticate({ headers: { 'x-signature': 'sha256=00' }, body, now }), {
     refused: 'wrong',
   })

@@ -14,17 +14,14 @@ export interface Delivery {
 }
 
 /** Why nobody is believed to have sent this. */
-export type Refusal = 'missing' | 'wrong' | 'stale' | 'replayed'
+export type Refusal = 'missing' | 'wrong' | 'stale'
 
 /** What is known of a delivery whose sender knows the secret. */
 export interface Identified {
   /** The same for each time this is delivered; deliveries are deduplicated on it. */
   id: string
-  /**
-   * Set where the sender's signature does not cover the id: the signed content's hash. The same
-   * content under another id is somebody's replay.
-   */
-  proof?: string | undefined
+  /** Whether what proves the sender tells no time: then it would be as good in a month. */
+  timeless?: boolean | undefined
 }
 
 /** What a delivery is about; or why nothing is to be done, as an answer to its sender. */
