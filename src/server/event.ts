@@ -49,6 +49,8 @@ export interface EventFacts {
   url: string
   /** Of a push: what the ref pointed to before, and now; empty where it did not exist. */
   push?: { before: string; after: string } | undefined
+  /** Why nothing is to be started although it happened: its commit says [skip ci]. */
+  skipped?: string | undefined
   /** Files that changed, for the routes' patterns; undefined: not known, or too many. */
   paths?: string[] | undefined
   /** Of a merge request, or of a comment on one. */

@@ -66,6 +66,9 @@ export function createReceiver(options: ReceiveOptions): Receiver {
   const { routes, metrics, log, follow, caughtUp, intake } = options
   const warn = warnSeldom(log)
 
+  const wantedOf = (facts: EventFacts, now: number) =>
+    facts.skipped === undefined ? routes.match(facts, now) : []
+
   const take = async (entrance: Entrance, delivery: Delivery): Promise<Taken> => {
     const { name, source, allows } = entrance
     const identified = source.authenticate(delivery)
@@ -79,13 +82,15 @@ export function createReceiver(options: ReceiveOptions): Receiver {
     const { id, timeless = false } = identified
     const key = `${name}\n${id}`
     if (reading.pipeline?.event && !(await intake.knows(key))) await follow(reading)
-    const wanted = routes.match(reading, delivery.now)
+    const wanted = wantedOf(reading, delivery.now)
     const push = caughtUp.has(name) ? pushOf(reading) : undefined
-    if (wanted.length === 0) log.debug(`${name}: no route wants ${describeFacts(reading)}`)
-    if (wanted.length === 0 && !push && !reading.pipeline) return UNWANTED
+    const unwanted = reading.skipped ?? 'no route wants it'
+    if (wanted.length === 0) log.debug(`${name}: ${describeFacts(reading)}: ${unwanted}`)
+    const ignored: Taken = { outcome: 'ignored', body: { ignored: unwanted } }
+    if (wanted.length === 0 && !push && !reading.pipeline) return ignored
     const answer = await store({ delivery: key, timeless, wanted, push }, options)
     if (answer !== 'new') return { outcome: 'duplicate', body: { duplicate: true } }
-    if (wanted.length === 0) return UNWANTED
+    if (wanted.length === 0) return ignored
     return { outcome: 'accepted', body: { events: wanted.map((one) => one.id) } }
   }
 
@@ -115,7 +120,7 @@ export function createReceiver(options: ReceiveOptions): Receiver {
 
   const recover: Receiver['recover'] = async (facts, asked) => {
     const push = pushOf(facts, asked)
-    const wanted = routes.match(facts, Date.now())
+    const wanted = wantedOf(facts, Date.now())
     const delivery = `${facts.via}\n${push?.key} ${asked.at}`
     const answer = await store({ delivery, timeless: false, wanted, push }, options)
     if (answer === 'overtaken') return answer
@@ -141,8 +146,6 @@ interface Taken {
   outcome: Exclude<DeliveryOutcome, 'too-long' | 'too-often'>
   body?: Record<string, unknown>
 }
-
-const UNWANTED: Taken = { outcome: 'ignored', body: { ignored: 'no route wants it' } }
 
 const statuses: Record<Taken['outcome'], Reply['status']> = {
   ...{ accepted: 202, recovered: 202, duplicate: 200, ignored: 200 },

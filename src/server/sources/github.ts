@@ -3,6 +3,7 @@ import { z } from 'zod'
 import {
   anySignature,
   changedPaths,
+  commitMessage,
   commitOrNone,
   commitSha,
   type Delivery,
@@ -66,7 +67,7 @@ const pushEvent = z.object({
   // Gitea calls it so.
   compare_url: pageUrl.optional(),
   total_commits: z.int().min(0).optional(),
-  head_commit: z.object({ message: firstLine.optional() }).nullish(),
+  head_commit: z.object({ id: commitSha.optional(), message: commitMessage.optional() }).nullish(),
   commits: z.array(z.object({ added: files, modified: files, removed: files })).default([]),
 })
 
@@ -78,9 +79,11 @@ function readPush(payload: unknown): Reading {
     ...nothing,
     ...moved,
     project: push.repository.full_name,
-    commit: push.after,
+    // After an annotated tag there is the tag's own object.
+    commit: push.head_commit?.id ?? push.after,
     by: push.sender?.login ?? '',
-    title: push.head_commit?.message ?? '',
+    title: '',
+    ...push.head_commit?.message,
     url: push.compare || push.compare_url || (push.repository.html_url ?? ''),
     push: { before: commitOrNone(push.before), after: push.after },
     paths: pathsOf(push),

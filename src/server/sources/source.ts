@@ -119,6 +119,15 @@ export function shortLine(text: string): string {
   return (text.trim().split('\n', 1)[0] ?? '').replace(BLANKS, ' ').slice(0, 200)
 }
 
+/** The words of GitLab, GitHub and Gitea for it, in any part of a commit's message. */
+const SKIP = /\[(?:ci[ _-]skip|(?:skip|no)[ _-]ci|skip actions|actions skip)\]/i
+
+/** A commit's message: its first line, and why nothing is to be started for it. */
+export const commitMessage = z.string().transform((text) => ({
+  title: shortLine(text),
+  skipped: SKIP.test(text) ? 'its commit says [skip ci]' : undefined,
+}))
+
 const isPage = (text: string) =>
   /^https?:\/\/[^\s"'<>\\]{1,2000}$/i.test(text) && !STEERING.test(text)
 
