@@ -73,12 +73,14 @@ export function createReceiver(options: ReceiveOptions): Receiver {
     const { name, source, allows } = entrance
     const identified = source.authenticate(delivery)
     if ('refused' in identified) return { outcome: identified.refused }
-    const reading = source.read(delivery.headers, parseJson(delivery.body))
-    if ('ignored' in reading) return { outcome: 'ignored', body: reading }
-    if (!allows(reading.project)) {
-      log.warn(`${name}: ${reading.project} is not under projects of ${name}`)
+    const payload = parseJson(identified.content ?? delivery.body)
+    const told = source.read(delivery.headers, payload)
+    if ('ignored' in told) return { outcome: 'ignored', body: told }
+    if (!allows(told.project)) {
+      log.warn(`${name}: ${told.project} is not under projects of ${name}`)
       return { outcome: 'forbidden', body: { error: 'this project is not listened to' } }
     }
+    const reading = (await source.complete?.(told, payload)) ?? told
     const { id, timeless = false } = identified
     const key = `${name}\n${id}`
     if (reading.pipeline?.event && !(await intake.knows(key))) await follow(reading)

@@ -8,7 +8,14 @@ import { DELIVERY_TOKEN, startDeliveryGitlab } from '../support/delivery-gitlab.
 import { fetchText } from '../support/http.ts'
 import { freePort } from '../support/ports.ts'
 import { missingProgram } from '../support/server.ts'
-import { fixture, githubHeaders, SIGNING_SECRET, standardHeaders } from '../support/signatures.ts'
+import {
+  fixture,
+  gitea,
+  giteaDelivery,
+  githubHeaders,
+  SIGNING_SECRET,
+  standardHeaders,
+} from '../support/signatures.ts'
 import { temporaryFolder } from '../support/temporary.ts'
 import { makeCertificates } from '../support/tls.ts'
 import { deliver, startQueueRedis, startWebhookServer } from '../support/webhook-server.ts'
@@ -27,7 +34,8 @@ t.test('one server, as its senders and its operators see it', { skip }, async (t
     {
       queue: { redis: redis.url },
       gitlab: { ...source, url: gitlab.url, token: '${GITLAB_TOKEN}' },
-      github: { secrets: [SECRET], projects: ['team/*'] },
+      github: { secrets: [SECRET, gitea.secret], projects: ['team/*'] },
+      gitea: { secrets: [gitea.secret], projects: ['team/*'], url: 'https://gitea.example.com' },
       harbor: { secrets: [SECRET], projects: ['**'] },
       generic: { ci: { ...source, secrets: [SIGNING_SECRET], facts: { project: '/repo/path' } } },
       notify: {
@@ -36,6 +44,7 @@ t.test('one server, as its senders and its operators see it', { skip }, async (t
       routes: [
         { name: 'webapi', source: 'gitlab', branches: ['main'], pipeline: {} },
         { name: 'hub', source: 'github', on: ['push', 'tag'], notify: ['nobody'] },
+        { name: 'tea', source: 'gitea', on: ['push', 'tag'], notify: ['nobody'] },
         { name: 'images', source: 'harbor', on: ['artifact'], notify: ['nobody'] },
         { name: 'own', source: 'ci', on: ['custom'], notify: ['nobody'] },
       ],
@@ -154,6 +163,30 @@ t.test('one server, as its senders and its operators see it', { skip }, async (t
     t.match(tooLong, { status: 413 })
     for (let tries = 0; gitlab.pipelines.length < 2 && tries < 100; tries++) await sleep(50)
     t.match(gitlab.pipelines, [{ ref: 'main' }, { ref: 'main' }])
+  })
+
+  await t.test('what Gitea sends, and sends again, is answered by what it says', async (t) => {
+    t.match(server.running.output(), 'gitea: what is pushed while no server listens')
+    const answers: [string, object][] = [
+      ['push-first', { status: 202 }],
+      ['redelivery-of-push-first', { status: 200, body: { duplicate: true } }],
+      ['test-delivery', { status: 200, body: { ignored: /test delivery/ } }],
+      ['test-delivery-again', { status: 200, body: { ignored: /test delivery/ } }],
+      ['redelivery-of-one-that-failed', { status: 202 }],
+      ['push-tag-annotated', { status: 202 }],
+      ['content-type-form', { status: 200, body: { ignored: /test delivery/ } }],
+      ['no-secret', { status: 401, body: { error: /missing/ } }],
+      ['wrong-secret', { status: 401, body: { error: /wrong/ } }],
+      ['type-slack', { status: 400, body: { error: /the payload: repository is required/ } }],
+      ['push-after-transfer', { status: 403 }],
+    ]
+    for (const [name, expected] of answers) {
+      const { headers, body } = giteaDelivery(name)
+      t.match(await send('gitea', headers, body), expected, name)
+    }
+    const { headers, body } = giteaDelivery('push-one-commit')
+    const elsewhere = { status: 400, body: { error: /its address is \/webhooks\/gitea/ } }
+    t.match(await send('github', headers, body), elsewhere)
   })
 
   await t.test('10,000 duplicates at once make one job', async (t) => {

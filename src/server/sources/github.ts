@@ -1,5 +1,6 @@
 import type { IncomingHttpHeaders } from 'node:http'
 import { z } from 'zod'
+import { StepError } from '../../core/errors.ts'
 import {
   anySignature,
   changedPaths,
@@ -20,10 +21,7 @@ import {
   sha256Hex,
 } from './source.ts'
 
-/**
- * Webhooks of GitHub (https://docs.github.com/webhooks/webhook-events-and-payloads), and of Gitea
- * and Forgejo, which send the same headers.
- */
+/** Webhooks of GitHub (https://docs.github.com/webhooks/webhook-events-and-payloads). */
 export function createGithubSource({ secrets }: { secrets: readonly string[] }): Source {
   return {
     signed: () => true,
@@ -43,11 +41,23 @@ export function createGithubSource({ secrets }: { secrets: readonly string[] }):
 }
 
 function read(headers: IncomingHttpHeaders, payload: unknown): Reading {
+  // Gitea sends GitHub's headers as well.
+  if (header(headers, 'x-gitea-event') !== undefined) throw isOfGitea()
   const event = header(headers, 'x-github-event') ?? ''
   const known = Object.hasOwn(readers, event) ? readers[event] : undefined
   if (known) return known(payload)
   const name = readPayload(payloadText(40), event)
   return { ignored: `events of kind ${name || 'none'} are not used` }
+}
+
+function isOfGitea(): StepError {
+  return new StepError(
+    'INPUT_INVALID',
+    'this is a delivery of Gitea; its address is /webhooks/gitea',
+    {
+      hint: 'Write gitea in crosscloud.server.yml, as docs/webhooks.md has it.',
+    },
+  )
 }
 
 const repository = z.object({ full_name: projectPath, html_url: pageUrl.optional() })
@@ -64,8 +74,6 @@ const pushEvent = z.object({
   created: z.boolean().optional(),
   forced: z.boolean().optional(),
   compare: pageUrl.optional(),
-  // Gitea calls it so.
-  compare_url: pageUrl.optional(),
   total_commits: z.int().min(0).optional(),
   head_commit: z.object({ id: commitSha.optional(), message: commitMessage.optional() }).nullish(),
   commits: z.array(z.object({ added: files, modified: files, removed: files })).default([]),
@@ -84,18 +92,18 @@ function readPush(payload: unknown): Reading {
     by: push.sender?.login ?? '',
     title: '',
     ...push.head_commit?.message,
-    url: push.compare || push.compare_url || (push.repository.html_url ?? ''),
+    url: push.compare || (push.repository.html_url ?? ''),
     push: { before: commitOrNone(push.before), after: push.after },
     paths: pathsOf(push),
   }
 }
 
-/** So many commits may be all, or all that is told: Gitea tells of no more by default. */
-const MANY_COMMITS = 15
+/** Older servers list no more, and do not tell the total. */
+const MOST_COMMITS = 20
 
 function pathsOf(push: z.output<typeof pushEvent>): string[] | undefined {
   const { commits, created, forced, total_commits: total = commits.length } = push
-  const partly = commits.length === 0 || commits.length < total || commits.length >= MANY_COMMITS
+  const partly = commits.length === 0 || commits.length < total || commits.length >= MOST_COMMITS
   if (partly || created || forced) return undefined
   return changedPaths(commits)
 }
@@ -112,14 +120,15 @@ const pullRequestEvent = z.object({
   }),
 })
 
-/** What brings commits to be built; synchronized is Gitea's word. */
-const news = new Set(['opened', 'reopened', 'synchronize', 'synchronized'])
+/** What brings commits to be built. */
+const news = new Set(['opened', 'reopened', 'synchronize'])
 
 const WITHOUT_BRANCH = {
   ignored: 'pull requests without a branch of the repository are not used',
 }
 
-function readPullRequest(payload: unknown): Reading {
+/** Of GitHub or Gitea, which have different words for what brings commits. */
+export function readPullRequest(payload: unknown, news: ReadonlySet<string>): Reading {
   const {
     action,
     repository: where,
@@ -155,7 +164,6 @@ const commentEvent = z.object({
   issue: z.object({
     number: z.int().min(1),
     title: firstLine,
-    // Gitea: null on an issue.
     pull_request: z.unknown().optional(),
   }),
   comment: z.object({
@@ -213,7 +221,8 @@ const EVENT_MARK = /\b[0-9a-z]{9}[0-9a-f]{12}\b/
 /** Of a skipped run nothing was done. */
 const good = new Set(['success', 'neutral'])
 
-function readRun(payload: unknown): Reading {
+/** Of GitHub or Gitea. */
+export function readRun(payload: unknown): Reading {
   const {
     action,
     repository: where,
@@ -241,7 +250,7 @@ function readRun(payload: unknown): Reading {
 const readers: Record<string, (payload: unknown) => Reading> = {
   ping: () => ({ ignored: 'ping' }),
   push: readPush,
-  pull_request: readPullRequest,
+  pull_request: (payload) => readPullRequest(payload, news),
   issue_comment: readComment,
   workflow_run: readRun,
 }

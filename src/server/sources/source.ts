@@ -22,6 +22,8 @@ export interface Identified {
   id: string
   /** Whether what proves the sender tells no time: then it would be as good in a month. */
   timeless?: boolean | undefined
+  /** What was signed, where that is not the body as it came. */
+  content?: Buffer | undefined
 }
 
 /** What a delivery is about; or why nothing is to be done, as an answer to its sender. */
@@ -34,6 +36,8 @@ export interface Source {
   authenticate(delivery: Delivery): Identified | { refused: Refusal }
   /** INPUT_INVALID when the payload lacks what this kind of event must have. */
   read(headers: IncomingHttpHeaders, payload: unknown): Reading
+  /** Asks for what the payload does not tell. */
+  complete?(facts: EventFacts, payload: unknown): Promise<EventFacts>
 }
 
 /** How old a signed delivery may be, and how far its sender's clock may be off: five minutes. */
