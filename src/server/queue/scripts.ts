@@ -90,27 +90,34 @@ end
 return {'new', superseded, idle}
 `
 
-/** What a lane's owner shall do next. */
+/** What a lane's owner shall do next: the oldest event, or the next one behind those that may be passed. */
 const turn = `
 local function turn(lane, owner, now)
+local at, soonest = 0, nil
 while true do
-  local id = redis.call('LINDEX', base .. 'lane:' .. lane, 0)
+  local id = redis.call('LINDEX', base .. 'lane:' .. lane, at)
+  if not id and soonest then return {'wait', soonest} end
   if not id then
     redis.call('HDEL', base .. 'owners', lane)
     redis.call('SREM', base .. 'lanes', lane)
     return {'empty'}
   end
   local fields = redis.call('HMGET', event(id), 'route', 'facts', 'attempts', 'begun', 'revived', 'next',
-    'received')
-  if fields[1] then
+    'received', 'passable')
+  if not fields[1] then
+    redis.call('LREM', base .. 'lane:' .. lane, 1, id)
+  elseif fields[6] and tonumber(fields[6]) > tonumber(now) then
     redis.call('HSET', base .. 'owners', lane, owner)
-    if fields[6] and tonumber(fields[6]) > tonumber(now) then return {'wait', fields[6]} end
+    if not soonest or tonumber(fields[6]) < tonumber(soonest) then soonest = fields[6] end
+    if fields[8] ~= '1' then return {'wait', soonest} end
+    at = at + 1
+  else
+    redis.call('HSET', base .. 'owners', lane, owner)
     redis.call('HSETNX', event(id), 'begun', now)
     move(id, 'running')
     return {'run', id, fields[1], fields[2], fields[3], fields[4] or '', fields[5] or '',
       fields[7]}
   end
-  redis.call('LPOP', base .. 'lane:' .. lane)
 end
 end
 `
@@ -134,11 +141,11 @@ ended(id, ARGV[4], ARGV[5], tonumber(ARGV[6]))
 return turn(lane, owner, ARGV[5])
 `
 
-/** lane, ticket/run, id, next, error, counts */
+/** lane, ticket/run, id, next, error, counts, passable */
 const postpone = `
 local lane, owner, id = ARGV[1], ARGV[2], ARGV[3]
 if redis.call('HGET', base .. 'owners', lane) ~= owner then return 'lost' end
-redis.call('HSET', event(id), 'next', ARGV[4], 'error', ARGV[5])
+redis.call('HSET', event(id), 'next', ARGV[4], 'error', ARGV[5], 'passable', ARGV[7])
 redis.call('HINCRBY', event(id), 'attempts', ARGV[6])
 move(id, 'waiting')
 return 'done'
