@@ -4,7 +4,7 @@ import { type Call, type CallAnswer, call } from './http.ts'
 /** The API of GitHub (`https://api.github.com`) or of Gitea (`https://HOST/api/v1`). */
 export interface GithubAccess {
   /** Default GitHub. */
-  server?: 'Gitea'
+  server?: 'GitHub' | 'Gitea'
   url: string
   token: string
 }
