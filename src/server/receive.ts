@@ -78,7 +78,9 @@ export function createReceiver(options: ReceiveOptions): Receiver {
     if ('ignored' in told) return { outcome: 'ignored', body: told }
     if (!allows(told.project)) {
       log.warn(`${name}: ${told.project} is not under projects of ${name}`)
-      return { outcome: 'forbidden', body: { error: 'this project is not listened to' } }
+      const why = 'this project is not listened to'
+      if (source.insists) return { outcome: 'ignored', body: { ignored: why } }
+      return { outcome: 'forbidden', body: { error: why } }
     }
     const reading = (await source.complete?.(told, payload)) ?? told
     const { id, timeless = false } = identified

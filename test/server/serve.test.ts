@@ -36,7 +36,7 @@ t.test('one server, as its senders and its operators see it', { skip }, async (t
       gitlab: { ...source, url: gitlab.url, token: '${GITLAB_TOKEN}' },
       github: { secrets: [SECRET, gitea.secret], projects: ['team/*'] },
       gitea: { secrets: [gitea.secret], projects: ['team/*'], url: 'https://gitea.example.com' },
-      harbor: { secrets: [SECRET], projects: ['**'] },
+      harbor: { secrets: [SECRET], projects: ['team/*'] },
       generic: { ci: { ...source, secrets: [SIGNING_SECRET], facts: { project: '/repo/path' } } },
       notify: {
         nobody: { kind: 'webhook', url: 'http://127.0.0.1:9', secret: SECRET, on: ['drift'] },
@@ -156,6 +156,13 @@ t.test('one server, as its senders and its operators see it', { skip }, async (t
       project: { path_with_namespace: 'other/app' },
     })
     t.match(await send('gitlab', key('f'), foreign), { status: 403 })
+    const image = fixture('harbor/push_artifact')
+    const elsewhere = { ...(image.event_data as object), repository: { repo_full_name: 'x/app' } }
+    t.match(
+      await send('harbor', { authorization: SECRET }, text({ ...image, event_data: elsewhere })),
+      { status: 200, body: { ignored: /not listened to/ } },
+      'Harbor would send it again and again',
+    )
     t.match(await send('nothing', token), { status: 404 })
     t.match(await send('generic/other', token), { status: 404 })
     const long = Buffer.alloc(6 * 1024 * 1024, 'x').toString()

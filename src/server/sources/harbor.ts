@@ -24,6 +24,7 @@ export function createHarborSource({ secrets }: { secrets: readonly string[] }):
   const accepted = secrets.flatMap((one) => [one, `Bearer ${one}`])
   return {
     signed: () => false,
+    insists: true,
     authenticate({ headers, body }: Delivery) {
       const given = header(headers, 'authorization')
       if (given === undefined) return { refused: 'missing' }

@@ -36,6 +36,8 @@ export interface Source {
   authenticate(delivery: Delivery): Identified | { refused: Refusal }
   /** INPUT_INVALID when the payload lacks what this kind of event must have. */
   read(headers: IncomingHttpHeaders, payload: unknown): Reading
+  /** Whether it sends again, and again, what is answered with 4xx. */
+  insists?: boolean
   /** Asks for what the payload does not tell. */
   complete?(facts: EventFacts, payload: unknown): Promise<EventFacts>
 }
