@@ -12,7 +12,7 @@ export const kinds = [
 export type EventKind = (typeof kinds)[number]
 
 /** The systems that tell of events. */
-export const sourceKinds = ['gitlab', 'github', 'harbor', 'generic'] as const
+export const sourceKinds = ['gitlab', 'github', 'gitea', 'harbor', 'generic'] as const
 export type SourceKind = (typeof sourceKinds)[number]
 
 /** What a scan can find, from harmless to worst, in Harbor's words. */
@@ -32,7 +32,7 @@ export const severities = [
  */
 export interface EventFacts {
   source: SourceKind
-  /** Where it came in: `gitlab`, `github`, `harbor`, or the name of a generic source. */
+  /** Where it came in: `gitlab`, `github`, `gitea`, `harbor`, or the name of a generic source. */
   via: string
   kind: EventKind
   /** `group/project`, `owner/repository`, or Harbor's `project/repository`. */
@@ -49,6 +49,8 @@ export interface EventFacts {
   url: string
   /** Of a push: what the ref pointed to before, and now; empty where it did not exist. */
   push?: { before: string; after: string } | undefined
+  /** Why nothing is to be started although it happened: its commit says [skip ci]. */
+  skipped?: string | undefined
   /** Files that changed, for the routes' patterns; undefined: not known, or too many. */
   paths?: string[] | undefined
   /** Of a merge request, or of a comment on one. */

@@ -10,7 +10,6 @@ export type DeliveryOutcome =
   | 'missing'
   | 'wrong'
   | 'stale'
-  | 'replayed'
   | 'forbidden'
   | 'invalid'
   | 'too-long'

@@ -53,7 +53,6 @@ const refusals: Record<Refusal, string> = {
   missing: 'the signature or token is missing',
   wrong: 'the signature or token is wrong',
   stale: 'the signature is too old, or a clock is wrong',
-  replayed: 'this content was delivered before under another id',
 }
 
 const isRefusal = (outcome: Taken['outcome']): outcome is Refusal =>
@@ -67,28 +66,35 @@ export function createReceiver(options: ReceiveOptions): Receiver {
   const { routes, metrics, log, follow, caughtUp, intake } = options
   const warn = warnSeldom(log)
 
+  const wantedOf = (facts: EventFacts, now: number) =>
+    facts.skipped === undefined ? routes.match(facts, now) : []
+
   const take = async (entrance: Entrance, delivery: Delivery): Promise<Taken> => {
     const { name, source, allows } = entrance
     const identified = source.authenticate(delivery)
     if ('refused' in identified) return { outcome: identified.refused }
-    const reading = source.read(delivery.headers, parseJson(delivery.body))
-    if ('ignored' in reading) return { outcome: 'ignored', body: reading }
-    if (!allows(reading.project)) {
-      log.warn(`${name}: ${reading.project} is not under projects of ${name}`)
-      return { outcome: 'forbidden', body: { error: 'this project is not listened to' } }
+    const payload = parseJson(identified.content ?? delivery.body)
+    const told = source.read(delivery.headers, payload)
+    if ('ignored' in told) return { outcome: 'ignored', body: told }
+    if (!allows(told.project)) {
+      log.warn(`${name}: ${told.project} is not under projects of ${name}`)
+      const why = 'this project is not listened to'
+      if (source.insists) return { outcome: 'ignored', body: { ignored: why } }
+      return { outcome: 'forbidden', body: { error: why } }
     }
-    const { id, proof } = identified
-    const key = `${name}\n${proof ?? id}`
+    const reading = (await source.complete?.(told, payload)) ?? told
+    const { id, timeless = false } = identified
+    const key = `${name}\n${id}`
     if (reading.pipeline?.event && !(await intake.knows(key))) await follow(reading)
-    const wanted = routes.match(reading, delivery.now)
+    const wanted = wantedOf(reading, delivery.now)
     const push = caughtUp.has(name) ? pushOf(reading) : undefined
-    if (wanted.length === 0) log.debug(`${name}: no route wants ${describeFacts(reading)}`)
-    if (wanted.length === 0 && !push && !reading.pipeline) return UNWANTED
-    const whose = proof === undefined ? '' : id
-    const answer = await store({ delivery: key, whose, wanted, push }, options)
-    if (answer === 'replayed') return { outcome: answer }
+    const unwanted = reading.skipped ?? 'no route wants it'
+    if (wanted.length === 0) log.debug(`${name}: ${describeFacts(reading)}: ${unwanted}`)
+    const ignored: Taken = { outcome: 'ignored', body: { ignored: unwanted } }
+    if (wanted.length === 0 && !push && !reading.pipeline) return ignored
+    const answer = await store({ delivery: key, timeless, wanted, push }, options)
     if (answer !== 'new') return { outcome: 'duplicate', body: { duplicate: true } }
-    if (wanted.length === 0) return UNWANTED
+    if (wanted.length === 0) return ignored
     return { outcome: 'accepted', body: { events: wanted.map((one) => one.id) } }
   }
 
@@ -118,9 +124,9 @@ export function createReceiver(options: ReceiveOptions): Receiver {
 
   const recover: Receiver['recover'] = async (facts, asked) => {
     const push = pushOf(facts, asked)
-    const wanted = routes.match(facts, Date.now())
+    const wanted = wantedOf(facts, Date.now())
     const delivery = `${facts.via}\n${push?.key} ${asked.at}`
-    const answer = await store({ delivery, whose: '', wanted, push }, options)
+    const answer = await store({ delivery, timeless: false, wanted, push }, options)
     if (answer === 'overtaken') return answer
     if (answer !== 'new' || wanted.length === 0) return 'known'
     metrics.delivery(facts.via, 'recovered')
@@ -145,11 +151,9 @@ interface Taken {
   body?: Record<string, unknown>
 }
 
-const UNWANTED: Taken = { outcome: 'ignored', body: { ignored: 'no route wants it' } }
-
 const statuses: Record<Taken['outcome'], Reply['status']> = {
   ...{ accepted: 202, recovered: 202, duplicate: 200, ignored: 200 },
-  ...{ missing: 401, wrong: 401, stale: 401, replayed: 401, forbidden: 403 },
+  ...{ missing: 401, wrong: 401, stale: 401, forbidden: 403 },
   ...{ invalid: 400, unavailable: 503 },
 }
 

@@ -197,7 +197,7 @@ async function startListening(
 ): Promise<{ url: string; end(): Promise<void> }> {
   const app = await createApp({
     ...{ settings, receiver, metrics, log },
-    entrances: role === 'work' ? [] : createEntrances(settings),
+    entrances: role === 'work' ? [] : createEntrances(settings, log),
     faults: async () => (redis.quick.status === 'ready' ? [] : [`${redis.name} does not answer`]),
   })
   let ending: Promise<void> | undefined
@@ -213,6 +213,9 @@ async function startListening(
   }
 }
 
+const NO_FEED_OF_GITEA =
+  'gitea: what is pushed while no server listens is not taken in later: Gitea cannot be asked for it, nor delivers it again by itself; press Redeliver on the webhook’s page'
+
 function startCatchingUp(
   { pushes }: House,
   { recover }: Receiver,
@@ -220,6 +223,7 @@ function startCatchingUp(
   closing: Closing,
 ): void {
   const feeds = createFeeds(settings)
+  if (settings.gitea) log.info(NO_FEED_OF_GITEA)
   if (feeds.length === 0) return
   const stop = new AbortController()
   const over = keepCatchingUp({

@@ -15,6 +15,7 @@ interface Platform {
 export interface Parts {
   gitlab?: Platform | undefined
   github?: Platform | undefined
+  gitea?: Platform | undefined
   harbor?: object | undefined
   jenkins?: object | undefined
   generic: Record<string, unknown>
@@ -61,9 +62,10 @@ function catchUpFaults(name: 'gitlab' | 'github', one: Platform | undefined): Fa
   return [{ path: [name, 'catch-up'], message: `needs ${name}.token` }]
 }
 
-function noSource({ gitlab: a, github: b, harbor: c, generic: more, schedules }: Parts): Fault[] {
-  const any = a ?? b ?? c ?? Object.keys(more)[0] ?? schedules[0]
-  const message = 'says nothing to listen to: give it gitlab, github, harbor, generic or schedules'
+function noSource({ gitlab, github, gitea, harbor, generic: more, schedules }: Parts): Fault[] {
+  const any = gitlab ?? github ?? gitea ?? harbor ?? Object.keys(more)[0] ?? schedules[0]
+  const message =
+    'says nothing to listen to: give it gitlab, github, gitea, harbor, generic or schedules'
   return any === undefined ? [{ path: [], message }] : []
 }
 
@@ -74,22 +76,44 @@ const buildable = new Set<string>(['push', 'tag', 'custom'])
 const kindsOf: Readonly<Record<string, readonly EventKind[]>> = {
   gitlab: ['push', 'tag', 'merge-request', 'comment', 'pipeline'],
   github: ['push', 'tag', 'merge-request', 'comment', 'pipeline'],
+  // Nothing tells whether a comment's author is a member.
+  gitea: ['push', 'tag', 'merge-request', 'pipeline'],
   harbor: ['artifact', 'scan'],
+}
+
+const ASKS_FOR_COMMITS =
+  'has paths, which needs gitea.token: Gitea must be asked whether a push replaced commits'
+
+/** Where a route's workflow is: where its events come from, else on GitHub, else on Gitea. */
+export function workflowServer(
+  source: string,
+  { github, gitea }: { github?: object | undefined; gitea?: object | undefined },
+): 'github' | 'gitea' {
+  if (source === 'github') return source
+  return source === 'gitea' || (!github && gitea) ? 'gitea' : 'github'
 }
 
 /** What a route needs that the file does not have. */
 function routeFaults(one: RouteSettings, all: Parts): string[] {
   const { source } = one
-  const fixed = ['gitlab', 'github', 'harbor'] as const
+  const fixed = ['gitlab', 'github', 'gitea', 'harbor'] as const
   const known = [...fixed.filter((name) => all[name]), ...Object.keys(all.generic)]
-  const token = { gitlab: all.gitlab?.token, github: all.github?.token }
-  const platform = source === 'gitlab' || source === 'github' ? source : undefined
+  const token: Readonly<Record<string, string | undefined>> = {
+    ...{ gitlab: all.gitlab?.token, github: all.github?.token, gitea: all.gitea?.token },
+  }
+  const platform = Object.hasOwn(token, source) ? source : undefined
+  const hub = workflowServer(source, all)
   const needs: [unknown, unknown, string][] = [
     [one.pipeline, token.gitlab, 'starts a pipeline, which needs gitlab.token'],
-    [one.workflow, token.github, 'dispatches a workflow, which needs github.token'],
+    [one.workflow, token[hub], `dispatches a workflow, which needs ${hub}.token`],
     [one.jenkins, all.jenkins, 'starts a job, which needs jenkins'],
-    [one.status, platform, 'sets a status, which only commits on gitlab and github have'],
-    [one.reply, platform, 'replies, which only comments on gitlab and github allow'],
+    [one.status, platform, 'sets a status, which only commits on gitlab, github and gitea have'],
+    [one.paths && source === 'gitea', token.gitea, ASKS_FOR_COMMITS],
+    [
+      one.reply,
+      platform && source !== 'gitea',
+      'replies, which only comments on gitlab and github allow',
+    ],
     [one.status && platform, platform && token[platform], `sets a status: give ${source}.token`],
     [one.reply && platform, platform && token[platform], `replies, which needs ${source}.token`],
     [

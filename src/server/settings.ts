@@ -62,12 +62,22 @@ const github = z.strictObject({
   projects,
   url: serverUrl
     .default('https://api.github.com')
-    .describe('The API: https://github.example.com/api/v3, or of Gitea …/api/v1'),
+    .describe('The API, such as https://github.example.com/api/v3'),
   token: apiToken.optional().describe('Token that may dispatch workflows and set statuses'),
   'catch-up': z
     .boolean()
     .default(false)
     .describe('Whether GitHub is asked for pushes to branches that it could not deliver'),
+})
+const gitea = z.strictObject({
+  secrets,
+  projects,
+  url: serverUrl
+    .refine((url) => !/\/api\/v1\/*$/.test(url), 'is the API; write https://gitea.example.com')
+    .describe('The Gitea or Forgejo server'),
+  token: apiToken
+    .optional()
+    .describe('Token that may dispatch workflows, set statuses, and read commits for paths'),
 })
 const harbor = z.strictObject({ secrets, projects })
 const generic = genericHow
@@ -92,7 +102,7 @@ const refs = z
 /** What a route does; a route without any only sends notifications. */
 const effects = {
   pipeline: pipelineSettings.optional().describe('Start a pipeline on GitLab'),
-  workflow: workflowSettings.optional().describe('Dispatch a workflow on GitHub'),
+  workflow: workflowSettings.optional().describe('Dispatch a workflow on GitHub or Gitea'),
   jenkins: jenkinsJobSettings.optional().describe('Start a job on Jenkins'),
   run: runSettings.optional().describe('Run release, promote or deploy here, on a worker'),
   gate: gateSettings.optional().describe("Let a scan's result open or close a gate"),
@@ -103,7 +113,7 @@ export const effectNames = Object.keys(effects) as (keyof typeof effects)[]
 const route = z
   .strictObject({
     name: objectName.describe('Its name, in logs, statuses and metrics'),
-    source: z.string().describe('gitlab, github, harbor, or the name of a generic source'),
+    source: z.string().describe('gitlab, github, gitea, harbor, or the name of a generic source'),
     on: z.array(z.enum(kinds)).min(1).default(['push']).describe('Kinds of events'),
     projects: patterns.describe('Projects; default all that the source listens to'),
     branches: refs.describe('Branches of a push or merge request; default all'),
@@ -179,6 +189,7 @@ export const serverSchema = z
     queue: queueSettings,
     gitlab: gitlab.optional(),
     github: github.optional(),
+    gitea: gitea.optional(),
     harbor: harbor.optional(),
     generic: z.record(objectName, generic).default({}),
     jenkins: jenkins.optional(),
@@ -236,10 +247,12 @@ async function readFile(path: string): Promise<SettingsText> {
 
 /** Whether they came from a variable or stand in the file: none is ever printed. */
 function secretsOf(settings: z.output<typeof serverSchema>): (string | undefined)[] {
-  const { gitlab: a, github: b, harbor: c, generic: more, jenkins: d, notify, metrics } = settings
-  const senders = [a, b, c, ...Object.values(more)].flatMap((one) => one?.secrets ?? [])
+  const { gitlab, github, gitea, harbor, generic: more, jenkins, notify, metrics } = settings
+  const fixed = [gitlab, github, gitea, harbor]
+  const senders = [...fixed, ...Object.values(more)].flatMap((one) => one?.secrets ?? [])
   const receivers = Object.values(notify).flatMap(({ url, secret: one }) => [...partsOf(url), one])
-  return [...senders, ...receivers, a?.token, b?.token, d?.token, metrics?.token]
+  const tokens = [gitlab, github, gitea, jenkins, metrics].map((one) => one?.token)
+  return [...senders, ...receivers, ...tokens]
 }
 
 /** A receiver's address and what is secret in it: the end of its path, and its query. */

@@ -2,11 +2,11 @@ import { randomBytes } from 'node:crypto'
 import { type StepError, toStepError } from '../core/errors.ts'
 import type { Log } from '../core/log.ts'
 import { retryAfter } from '../core/retry.ts'
-import type { Effect, Outcome } from './effects/effect.ts'
+import { type Effect, isPassable, type Outcome } from './effects/effect.ts'
 import type { EventFacts } from './event.ts'
 import type { Feedback } from './feedback/feedback.ts'
 import type { Metrics } from './metrics.ts'
-import type { Lanes, Owner, Turn } from './queue/lanes.ts'
+import type { Lanes, Owner, Postponement, Turn } from './queue/lanes.ts'
 import type { Later, Ticket } from './queue/tickets.ts'
 import { describeFacts } from './receive.ts'
 import type { RouteSettings } from './settings.ts'
@@ -32,7 +32,7 @@ type Running = Extract<Turn, { do: 'run' }>
 
 /**
  * Works on a lane for a ticket: its events one after the other, the oldest first. One that must be
- * tried again keeps its place, and those behind it wait.
+ * tried again keeps its place, and those behind it wait, unless they may pass it.
  */
 export function createLaneWork(options: WorkOptions): (ticket: Ticket) => Promise<Later> {
   const { lanes, stopping } = options
@@ -50,7 +50,7 @@ export function createLaneWork(options: WorkOptions): (ticket: Ticket) => Promis
 
 async function giveBack({ id }: Running, owner: Owner, lanes: Lanes): Promise<Later> {
   const now = Date.now()
-  await lanes.postpone(owner, id, now, '', false)
+  await lanes.postpone(owner, id, { until: now, error: '', counts: false, passable: false })
   return now
 }
 
@@ -64,10 +64,10 @@ async function takeTurn(
   const started = Date.now()
   const ended = await attempt(turn, started, options)
   if ('until' in ended) {
-    const { until, error, counts } = ended
-    await lanes.postpone(owner, id, until, error, counts)
-    if (counts) metrics.event(turn.route, 'retried')
-    return { do: 'wait', until }
+    const kept = await lanes.postpone(owner, id, ended)
+    if (ended.counts) metrics.event(turn.route, 'retried')
+    if (ended.passable && kept) return lanes.claim(owner)
+    return { do: 'wait', until: ended.until }
   }
   const { state, text, url = '', error } = ended
   const next = await lanes.finish(owner, id, { state, text, url, error })
@@ -82,7 +82,7 @@ async function takeTurn(
 }
 
 type Ended =
-  | { until: number; error: string; counts: boolean }
+  | Postponement
   | { state: 'done' | 'dead'; text: string; url?: string | undefined; error: string }
 
 async function attempt(turn: Running, now: number, options: WorkOptions): Promise<Ended> {
@@ -103,14 +103,18 @@ async function attempt(turn: Running, now: number, options: WorkOptions): Promis
   } catch (thrown) {
     const error = toStepError(thrown)
     const text = mask(error.hint ? `${error.message}\n${error.hint}` : error.message)
-    if (signal.aborted) return { until: Date.now(), error: 'the server was stopped', counts: false }
+    if (signal.aborted) {
+      const error = 'the server was stopped'
+      return { until: Date.now(), error, counts: false, passable: false }
+    }
+    const passable = isPassable(error)
     const until = nextTry(error, turn, now, route)
     if (until === undefined) {
       if (route) await feedback.tell(turn, route, 'failed', error.message)
       return { state: 'dead', text: '', error: text }
     }
     log.warn(`${id}: ${error.message}; tried again at ${new Date(until).toISOString()}`)
-    return { until, error: text, counts: true }
+    return { until, error: text, counts: true, passable }
   }
 }
 
@@ -121,6 +125,8 @@ const justToBeTold = (facts: EventFacts): Outcome => {
 }
 
 const FIRST_PAUSE = 2000
+/** Of one that may be passed: those behind it are seen when it is tried again. */
+const SHORT_PAUSE = 10_000
 const LONGEST_PAUSE = 60_000
 
 /** When to try again; undefined when that would not help, or was done for long enough. */
@@ -135,6 +141,7 @@ function nextTry(
   if (!worthIt || route === undefined) return undefined
   if (now - Math.max(begun ?? now, revived ?? 0) > route.retry) return undefined
   const asked = (error as { [retryAfter]?: number })[retryAfter] ?? 0
-  const backoff = Math.min(FIRST_PAUSE * 2 ** attempts, LONGEST_PAUSE) * (0.75 + Math.random() / 2)
+  const longest = isPassable(error) ? SHORT_PAUSE : LONGEST_PAUSE
+  const backoff = Math.min(FIRST_PAUSE * 2 ** attempts, longest) * (0.75 + Math.random() / 2)
   return Date.now() + Math.max(asked, Math.round(backoff))
 }

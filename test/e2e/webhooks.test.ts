@@ -118,6 +118,12 @@ async function webhooks(t: Test, road: Road): Promise<void> {
     await send('harbor', { ...push, occur_at: 1, event_data: { ...data, resources: unknown } })
     await seen('no release of webapi in the ledger has the image sha256:0000')
     await seen('tried again at')
+    await send('harbor', { ...push, occur_at: 2, event_data: data })
+    const next = await until(async () => {
+      const [newest] = await release()
+      return newest && newest.id !== after.id && newest.state === 'succeeded' ? newest : undefined
+    })
+    t.match(next, { version: '1.0.0' }, 'what nobody knows holds nothing up')
   })
 
   await t.test(

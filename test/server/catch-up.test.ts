@@ -101,10 +101,12 @@ t.test('what GitLab could not deliver is asked for', { skip }, async (t) => {
       { ...pushed('v1', '', 'ff'), tag: true, after: `ffffffff${sha('7').slice(8)}` },
       pushed('rewritten', '01', '08'),
       pushed('young', '', '09', 1 * MINUTES),
+      pushed('skipped', '01', '0a'),
       { ...pushed('main', '41', '42'), project: 'others/lib' },
       { ...pushed('main', '50', '51'), project: 'others/never-heard-of' },
     )
     gitlab.gone.add(sha('08'))
+    gitlab.bodies.set(sha('0a'), '[skip ci]')
   })
   const wanted = [
     'main 030303030303',

@@ -28,7 +28,7 @@ t.test('what brings nothing to be built, and what is not over yet', async (t) =>
   for (const action of ['close', 'merge', 'approved', undefined]) {
     t.match(merge({ action, oldrev: undefined }), { ignored: /opened/ }, String(action))
   }
-  for (const action of ['opened', 'reopened', 'synchronized']) t.match(pull(action), opened)
+  for (const action of ['opened', 'reopened', 'synchronize']) t.match(pull(action), opened)
   for (const action of ['closed', 'labeled', 'edited', '__proto__']) {
     t.match(pull(action), { ignored: /opened/ }, action)
   }

@@ -128,6 +128,25 @@ t.test('what it does not start with', { skip }, async (t) => {
       },
       /jenkins.url has a login before the host/,
     ],
+    [
+      { queue, gitea: { ...source, url: 'https://gitea.example.com/api/v1' } },
+      /gitea.url is the API; write https:\/\/gitea.example.com/,
+    ],
+    [
+      {
+        ...{ queue, gitea: { ...source, url: 'https://gitea.example.com' } },
+        routes: [{ name: 'a', source: 'gitea', paths: ['src/**'], jenkins: { job: 'a' } }],
+        jenkins: { url: 'https://jenkins.example.com', user: 'x', token: 'y' },
+      },
+      /routes.0 has paths, which needs gitea.token/,
+    ],
+    [
+      {
+        ...{ queue, gitea: { ...source, url: 'https://gitea.example.com', token: 't' } },
+        routes: [{ name: 'a', source: 'gitea', on: ['comment'], reply: { folder: '.' } }],
+      },
+      /routes.0 waits for comment, which never comes from gitea/,
+    ],
     [{ queue: { ...queue, remember: '1m' }, gitlab: source }, /queue.remember is less than 10m/],
     [
       { queue, gitlab: { ...source, projects: ['/team/webapi'] } },

@@ -24,6 +24,8 @@ export interface DeliveryGitlab {
   pushes: Push[]
   /** Commits that are gone. */
   gone: Set<string>
+  /** What stands below the first line of a commit's message. */
+  bodies: Map<string, string>
   /** Requests, `GET team/webapi events`, as they came. */
   requests: string[]
   /** While it is down every connection is cut. */
@@ -54,7 +56,7 @@ export const DELIVERY_TOKEN = 'glpat-delivery-token-of-the-test'
 export async function startDeliveryGitlab(t: Pick<Test, 'teardown'>): Promise<DeliveryGitlab> {
   const gitlab: DeliveryGitlab = {
     ...{ url: '', pipelines: [], statuses: [], notes: [], down: false, mended: false, faults: [] },
-    ...{ hooks: [], pushes: [], gone: new Set(), requests: [] },
+    ...{ hooks: [], pushes: [], gone: new Set(), bodies: new Map(), requests: [] },
     delay: () => 0,
     meanwhile: async () => {},
   }
@@ -126,10 +128,9 @@ function carryOut(
     if (gitlab.gone.has(more)) return [404, { message: '404 Commit Not Found' }]
     // Of a tag object GitLab tells the commit.
     const id = more.replace(/^f{8}/, '0'.repeat(8))
-    return [
-      200,
-      { id, title: `title of ${id}`, web_url: `${gitlab.url}/${project}/-/commit/${id}` },
-    ]
+    const title = `title of ${id}`
+    const message = `${title}\n\n${gitlab.bodies.get(id) ?? ''}`
+    return [200, { id, title, message, web_url: `${gitlab.url}/${project}/-/commit/${id}` }]
   }
   if (what === 'hooks' && more === 'test' && last !== '') {
     const hook = gitlab.hooks.find(({ id }) => String(id) === key)

@@ -39,3 +39,20 @@ export const fixture = (name: string): Record<string, unknown> =>
   JSON.parse(
     readFileSync(new URL(`../server/fixtures/${name}.json`, import.meta.url), 'utf8'),
   ) as Record<string, unknown>
+
+/** What a Gitea has sent, by what it was about; bodies and signatures are its own. */
+export const gitea = JSON.parse(
+  readFileSync(new URL('../server/fixtures/gitea-deliveries.json', import.meta.url), 'utf8'),
+) as { secret: string; deliveries: GiteaDelivery[] }
+
+export interface GiteaDelivery {
+  name: string
+  headers: Record<string, string>
+  body: string
+}
+
+export function giteaDelivery(name: string): GiteaDelivery {
+  const found = gitea.deliveries.find((one) => one.name === name)
+  if (found) return found
+  throw new Error(`Gitea's deliveries have no ${name}`)
+}

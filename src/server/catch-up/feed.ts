@@ -21,6 +21,7 @@ export interface CommitFacts {
   /** SHA of the commit, also where the ref points to a tag object. */
   commit: string
   title: string
+  skipped?: string | undefined
   url: string
 }
 

@@ -1,9 +1,9 @@
 import { z } from 'zod'
 import { callGithub, type GithubAccess, repositoryPath } from '../github.ts'
 import {
+  commitMessage,
   commitOrNone,
   commitSha,
-  firstLine,
   pageUrl,
   payloadText,
   refName,
@@ -23,14 +23,14 @@ export function createGithubFeed(access: GithubAccess, patterns: readonly string
       const path = [...repositoryPath(project), 'commits', sha]
       const answer = await callGithub(access, { what, path, signal })
       const { sha: id, commit, html_url: url } = answer.read(commitAnswer)
-      return { commit: id, title: commit.message, url }
+      return { commit: id, ...commit.message, url }
     },
   }
 }
 
 const commitAnswer = z.object({
   sha: commitSha,
-  commit: z.object({ message: firstLine.default('') }),
+  commit: z.object({ message: commitMessage }),
   html_url: pageUrl,
 })
 

@@ -2,6 +2,7 @@ import { z } from 'zod'
 import { isStepError, StepError, toStepError } from '../../core/errors.ts'
 import { type CallAnswer, call } from '../http.ts'
 import {
+  commitMessage,
   commitOrNone,
   commitSha,
   firstLine,
@@ -70,12 +71,17 @@ async function* readPushes(ask: Ask): AsyncIterable<PushRecord> {
   }
 }
 
-const commit = z.object({ id: commitSha, title: firstLine.default(''), web_url: pageUrl })
+const commit = z.object({
+  id: commitSha,
+  title: firstLine.default(''),
+  message: commitMessage.optional(),
+  web_url: pageUrl,
+})
 
 async function readCommit(ask: Ask, sha: string) {
   const answer = await ask(`reading commit ${sha}`, `repository/commits/${sha}?stats=false`)
-  const { id, title, web_url: url } = answer.read(commit)
-  return { commit: id, title, url }
+  const { id, title, message, web_url: url } = answer.read(commit)
+  return { commit: id, title, skipped: message?.skipped, url }
 }
 
 const hooks = z.array(

@@ -1,3 +1,4 @@
+import type { StepError } from '../../core/errors.ts'
 import type { EventFacts } from '../event.ts'
 
 /** One try to do what a route asks for. */
@@ -29,6 +30,16 @@ export interface Outcome {
  * the event a dead letter.
  */
 export type Effect = (attempt: Attempt) => Promise<Outcome>
+
+/** Of an error that concerns its event alone: those behind it need not wait. */
+const passable = Symbol('passable')
+
+export function asPassable(error: StepError): StepError {
+  return Object.assign(error, { [passable]: true })
+}
+
+export const isPassable = (error: StepError): boolean =>
+  (error as { [passable]?: boolean })[passable] === true
 
 /** What was started by an event carries these, whatever started it. */
 export function eventVariables({

@@ -1,7 +1,10 @@
 import { StepError } from '../../core/errors.ts'
 import { commentOnGithub } from '../feedback/github.ts'
 import { commentOnGitlab } from '../feedback/gitlab.ts'
+import { giteaAccess } from '../gitea.ts'
+import type { GithubAccess } from '../github.ts'
 import type { RouteSettings, ServerSettings } from '../settings.ts'
+import { workflowServer } from '../settings-faults.ts'
 import { compileText } from '../templates.ts'
 import type { Effect } from './effect.ts'
 import { createGateEffect } from './gate.ts'
@@ -28,14 +31,13 @@ function createEffect(
   settings: ServerSettings,
   place: Workplace,
 ): Effect | undefined {
-  const { gitlab, github, jenkins } = settings
+  const { gitlab, jenkins } = settings
   if (route.pipeline) {
     const { url, token } = gitlab ?? missing('gitlab')
     return createPipelineEffect(route.pipeline, { url, token })
   }
   if (route.workflow) {
-    const { url, token = '' } = github ?? missing('github')
-    return createWorkflowEffect(route.workflow, { url, token }, render)
+    return createWorkflowEffect(route.workflow, hubOf(route.source, settings), render)
   }
   if (route.jenkins)
     return createJenkinsEffect(route.jenkins, jenkins ?? missing('jenkins'), render)
@@ -46,6 +48,13 @@ function createEffect(
 }
 
 const render = (template: string, facts: Record<string, string>) => compileText(template)(facts)
+
+function hubOf(source: string, settings: ServerSettings): GithubAccess {
+  const name = workflowServer(source, settings)
+  if (name === 'gitea') return giteaAccess(settings.gitea ?? missing(name))
+  const { url, token = '' } = settings.github ?? missing(name)
+  return { url, token }
+}
 
 function commenterOf(source: string, { gitlab, github }: ServerSettings): Commenter {
   if (source === 'gitlab') {

@@ -62,8 +62,8 @@ export function createRunEffect(settings: RunSettings, place: Workplace): Effect
         signal,
         async (application) => {
           const done: string[] = []
-          const lines = await commandsOf(settings, attempt, application)
-          if (lines.length === 0 && facts.image) return isNotOf(application.app, facts.image)
+          const { lines, left } = await commandsOf(settings, attempt, application)
+          done.push(...left)
           for (const line of lines) {
             const answer = await runCommand({
               ...{ program: place.program, cwd, signal, timeout: settings.timeout },
@@ -90,21 +90,36 @@ async function openFolder(
   return { folder: resolve(place.folder, folder ?? '.'), remove: async () => {} }
 }
 
+interface Commands {
+  lines: string[][]
+  /** What is not done, and why: for people. */
+  left: string[]
+}
+
 /** The commands for an event; each is an array of arguments, and none sees a shell. */
 async function commandsOf(
   settings: RunSettings,
   attempt: Attempt,
   application: Application,
-): Promise<string[][]> {
+): Promise<Commands> {
   const { step, env } = settings
-  if (step === 'promote') return [['promote', '--to', env ?? '']]
-  if (step === 'release') return [await releaseLine(env, attempt, application)]
+  if (step === 'promote') return { lines: [['promote', '--to', env ?? '']], left: [] }
+  if (step === 'release') {
+    return { lines: [await releaseLine(env, attempt, application)], left: [] }
+  }
   const { image } = attempt.facts
   if (image === undefined) throw isAboutNoImage(attempt.facts)
   const release = await application.releaseOf(image, attempt.receivedAt)
-  if (release === undefined) return []
+  if (release === undefined) return { lines: [], left: [isNotOf(application.app, image).text] }
   const following = env === undefined ? application.following(image) : [env]
-  return following.map((name) => ['deploy', '--release', formatRelease(release), '--env', name])
+  const found: Commands = { lines: [], left: [] }
+  for (const name of following) {
+    const why = await application.overtaken(release, name)
+    if (why === undefined) {
+      found.lines.push(['deploy', '--release', formatRelease(release), '--env', name])
+    } else found.left.push(`${formatRelease(release)} was not deployed: ${why}`)
+  }
+  return found
 }
 
 /** A commit that an earlier try released is deployed, not released a second time. */

@@ -116,25 +116,30 @@ async function dispatch(start: Start, access: GithubAccess, signal: AbortSignal)
   let answer = await send(true)
   // GitHub Enterprise of an older version does not know the word, and has started nothing.
   if (answer.status === 422 && /return_run_details/.test(answer.text)) answer = await send(false)
-  if (answer.status === 422) throw refused(start, answer)
+  if (answer.status === 422) throw refused(start, access, answer)
   const run = answer.json() as Record<string, unknown> | undefined
   // A page of a proxy, or of a login, comes with 200 as well: then nothing was dispatched.
   if (answer.status !== 204 && (typeof run !== 'object' || run === null)) {
     const what = `dispatching ${start.name} on ${ref}: the answer (${answer.status})`
-    throw new StepError('UNAVAILABLE', `${what} is not one of GitHub`, {
-      hint: 'Check github.url, and what stands between: a proxy, a login, a page about maintenance.',
+    const { server = 'GitHub' } = access
+    throw new StepError('UNAVAILABLE', `${what} is not one of ${server}`, {
+      hint: `Check ${server.toLowerCase()}.url, and what stands between: a proxy, a login, a page about maintenance.`,
     })
   }
   return told(start, run?.workflow_run_id, run?.html_url)
 }
 
-function refused({ name, ref, inputs }: Start, answer: CallAnswer): StepError {
+function refused(
+  { name, ref, inputs }: Start,
+  { server = 'GitHub' }: GithubAccess,
+  answer: CallAnswer,
+): StepError {
   const { message } = (answer.json() ?? {}) as { message?: unknown }
   const why = (typeof message === 'string' ? message : answer.text).slice(0, 300)
   const marked = MARK in inputs ? `, ${MARK} as well (or set mark: false)` : ''
   return new StepError(
     'INPUT_INVALID',
-    `dispatching ${name} on ${ref}: GitHub answers 422: ${why}`,
+    `dispatching ${name} on ${ref}: ${server} answers 422: ${why}`,
     {
       hint: `There must be such a branch or tag, and the workflow there must have "on: workflow_dispatch" and declare each input it is sent${marked}.`,
     },

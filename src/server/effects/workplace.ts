@@ -7,7 +7,7 @@ import type { Secrets } from '../../core/secrets.ts'
 import type { Ledger, Release } from '../../ledger/ledger.ts'
 import { settleEnvironment } from '../../settings.ts'
 import type { EventFacts } from '../event.ts'
-import type { Outcome } from './effect.ts'
+import { asPassable, type Outcome } from './effect.ts'
 
 /** What commands on this worker need to know of it. */
 export interface Workplace {
@@ -59,6 +59,11 @@ export interface Application {
    * UNAVAILABLE while the release may still be written: an image is pushed before it is recorded.
    */
   releaseOf(image: NonNullable<EventFacts['image']>, since: number): Promise<Release | undefined>
+  /**
+   * Why an image that is only tagged anew must not be deployed there: it ran there before, or something
+   * newer does.
+   */
+  overtaken(release: Release, environment: string): Promise<string | undefined>
   releaseOfCommit(commit: string): Promise<Release | undefined>
   ledger(): Promise<Ledger>
 }
@@ -120,14 +125,31 @@ async function describeApplication(context: OpenContext): Promise<Application> {
       const found = await ledger.findReleaseByDigest(app, digest as Release['digest'])
       if (found) return found
       const code = Date.now() - since < LATE ? 'UNAVAILABLE' : 'NOT_FOUND'
-      throw new StepError(code, `no release of ${app} in the ledger has the image ${digest}`, {
-        hint: 'Push images with crosscloud: what it does not know, it does not deploy.',
-      })
+      const message = `no release of ${app} in the ledger has the image ${digest}`
+      const hint = 'Push images with crosscloud: what it does not know, it does not deploy.'
+      throw asPassable(new StepError(code, message, { hint }))
     },
+    overtaken: async (release, name) => findOvertaking(await context.ledger(), release, name),
     async releaseOfCommit(commit) {
       const ledger = await context.ledger()
       const recent = await ledger.releases(app, RECENT)
       return commit === '' ? undefined : recent.find((one) => one.commit === commit)
     },
   }
+}
+
+async function findOvertaking(
+  ledger: Ledger,
+  { app, version, bakedAt }: Release,
+  environment: string,
+): Promise<string | undefined> {
+  const at = { app, environment, limit: 1 }
+  const [newest] = await ledger.deployments(at)
+  if (newest === undefined || newest.version === version) return undefined
+  const [before] = await ledger.deployments({ ...at, version, state: 'succeeded' })
+  if (before) return `it ran in ${environment} before ${newest.version}`
+  const other = await ledger.findRelease(app, newest.version)
+  return other && other.bakedAt > bakedAt
+    ? `${newest.version}, which is newer, was deployed to ${environment}`
+    : undefined
 }

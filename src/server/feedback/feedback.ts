@@ -12,9 +12,13 @@ import type { Notice, NoticeOccasion, Notifier } from './notify.ts'
 /** What is told of an event: that it began, what it came to. */
 export type Occasion = 'running' | 'started' | 'succeeded' | 'failed'
 
+/** Where commits have statuses. */
+const statusSources = ['gitlab', 'github', 'gitea'] as const
+export type StatusSource = (typeof statusSources)[number]
+
 /** One thing to tell one receiver. */
 type Letter =
-  | { to: 'status'; source: 'gitlab' | 'github'; status: CommitStatus }
+  | { to: 'status'; source: StatusSource; status: CommitStatus }
   | { to: 'notice'; receiver: string; notice: Notice }
 
 export interface Feedback {
@@ -70,8 +74,9 @@ export async function openFeedback(options: FeedbackOptions): Promise<Feedback> 
   return {
     notify,
     async tell({ id, facts }, route, occasion, text, url = '') {
-      const { source, commit, project } = facts
-      if (route.status && commit !== '' && (source === 'gitlab' || source === 'github')) {
+      const { commit, project } = facts
+      const source = statusSources.find((one) => one === facts.source)
+      if (route.status && commit !== '' && source !== undefined) {
         const state = statusStates[occasion]
         const told = { state, text: mask(text), url }
         const status = { project, commit, name: `crosscloud/${route.name}`, ...told }
@@ -87,7 +92,7 @@ export async function openFeedback(options: FeedbackOptions): Promise<Feedback> 
 }
 
 export interface PostmanOptions extends FeedbackOptions {
-  setStatus(source: 'gitlab' | 'github', status: CommitStatus, signal: AbortSignal): Promise<void>
+  setStatus(source: StatusSource, status: CommitStatus, signal: AbortSignal): Promise<void>
   metrics: Metrics
   log: Log
   signal: AbortSignal

@@ -25,5 +25,6 @@ function startedIn(
   { project }: EventFacts,
 ): string | undefined {
   if (via === 'gitlab') return pipeline && (pipeline.project ?? project)
-  return via === 'github' ? workflow && (workflow.repository ?? project) : undefined
+  if (via !== 'github' && via !== 'gitea') return undefined
+  return workflow && (workflow.repository ?? project)
 }

@@ -17,8 +17,8 @@ export interface Wanted {
 export interface Taking {
   /** Deduplicated on this; from outside. */
   delivery: string
-  /** Whose it is, where the same content must not come under another name. */
-  whose: string
+  /** Whether what proves its sender tells no time: then it is known for longer. */
+  timeless: boolean
   wanted: readonly Wanted[]
   push?: HeardPush | undefined
 }
@@ -30,7 +30,7 @@ export type Stored =
       /** Events whose lanes nobody works on: they need a ticket. */
       idle: string[]
     }
-  | { answer: 'duplicate' | 'replayed' | 'overtaken' }
+  | { answer: 'duplicate' | 'overtaken' }
 
 /** Where events come in. */
 export interface Intake {
@@ -41,16 +41,15 @@ export interface Intake {
 }
 
 export function openIntake({ redis, base, run, ask, remember, keep }: QueueAccess): Intake {
-  const take = ({ delivery, whose, wanted, push }: Taking): Promise<Stored> =>
+  const take = ({ delivery, timeless, wanted, push }: Taking): Promise<Stored> =>
     ask(async () => {
       const events = wanted.flatMap(({ id, route, lane, queue, supersede, facts }) => [
         ...[id, route, lane, queue, supersede ? 1 : 0],
         JSON.stringify({ ...facts, paths: undefined }),
       ])
-      const seen = [sha256Hex(delivery), sha256Hex(whose)]
-      // Its signature covers no time: it would be as good in a month.
-      const known = whose === '' ? remember : Math.max(remember, KNOWN)
-      const given = [Date.now(), known, keep, ...seen, ...pushArguments(push), ...events]
+      const seen = sha256Hex(delivery)
+      const known = timeless ? Math.max(remember, KNOWN) : remember
+      const given = [Date.now(), known, keep, seen, ...pushArguments(push), ...events]
       const answer = await run.accept(...given)
       const [said, superseded, idle] = answer as [Stored['answer'], string[], string[]]
       if (said === 'new') return { answer: 'new', superseded, idle }

@@ -32,19 +32,22 @@ export interface Ending {
   error: string
 }
 
+export interface Postponement {
+  until: number
+  error: string
+  /** Whether it was an attempt. */
+  counts: boolean
+  /** Whether those behind it may go on meanwhile. */
+  passable: boolean
+}
+
 /** Where events are worked on: each lane by one owner, the oldest event first. */
 export interface Lanes {
   claim(owner: Owner): Promise<Turn>
   /** Gives the lane's next turn; `lost` when somebody else took the lane over meanwhile. */
   finish(owner: Owner, id: string, ending: Ending): Promise<Turn | { do: 'lost' }>
-  /** Back to waiting, at the head of its lane; `counts` as an attempt or not. */
-  postpone(
-    owner: Owner,
-    id: string,
-    until: number,
-    error: string,
-    counts: boolean,
-  ): Promise<boolean>
+  /** Back to waiting, in its place. */
+  postpone(owner: Owner, id: string, postponement: Postponement): Promise<boolean>
   /** Lanes that are not empty, with the owner of each and the queue it is worked on in. */
   busy(): AsyncIterable<{ lane: string; owner: string | undefined; queue: QueueName }>
   /** Takes a lane from an owner whose ticket is gone. */
@@ -62,9 +65,10 @@ export function openLanes(access: QueueAccess): Lanes {
         const answer = (await run.finish(...given)) as string[]
         return answer[0] === 'lost' ? { do: 'lost' } : turnOf(answer)
       }),
-    postpone: ({ lane, ticket, run: turn }, id, until, error, counts) =>
+    postpone: ({ lane, ticket, run: turn }, id, { until, error, counts, passable }) =>
       ask(async () => {
-        const given = [lane, `${ticket}/${turn}`, id, until, error, counts ? 1 : 0]
+        const flags = [counts ? 1 : 0, passable ? 1 : 0]
+        const given = [lane, `${ticket}/${turn}`, id, until, error, ...flags]
         return (await run.postpone(...given)) === 'done'
       }),
     busy: () => busyLanes(access),

@@ -1,7 +1,7 @@
 /**
  * What must happen in Redis as one. Each script gets the prefix of all keys as KEYS[1]:
  *
- * - `seen:HASH`    a delivery that was taken: whose it was
+ * - `seen:HASH`    a delivery that was taken
  * - `push:HASH`    a push that was heard of: `at`, and whether it had to be `asked` for
  * - `delivered`    how many pushes were delivered
  * - `ref:HASH`     which of these was the last of a branch or tag
@@ -45,7 +45,7 @@ end
 `
 
 /**
- * now, remember, keep, delivery, whose; a push ('' for none), since when it counts as heard of ('' when
+ * now, remember, keep, delivery; a push ('' for none), since when it counts as heard of ('' when
  * it was delivered), how long it is known, its source and project, its ref, how many were delivered when
  * it was asked for; then of each event: id, route, lane, queue, supersede, facts.
  * A lane that has an owner needs no ticket: its owner looks once more before it lets go.
@@ -53,24 +53,23 @@ end
 const accept = `
 local now, keep = ARGV[1], tonumber(ARGV[3])
 local seen = base .. 'seen:' .. ARGV[4]
-local known = redis.call('GET', seen)
-if known then return {known == ARGV[5] and 'duplicate' or 'replayed'} end
-local push, ref, since = base .. 'push:' .. ARGV[6], base .. 'ref:' .. ARGV[10], tonumber(ARGV[7])
+if redis.call('EXISTS', seen) == 1 then return {'duplicate'} end
+local push, ref, since = base .. 'push:' .. ARGV[5], base .. 'ref:' .. ARGV[9], tonumber(ARGV[6])
 local heard = redis.call('HMGET', push, 'at', 'asked')
 if since then
   if heard[1] and tonumber(heard[1]) >= since then return {'duplicate'} end
-  if tonumber(redis.call('GET', ref) or 0) > tonumber(ARGV[11]) then return {'overtaken'} end
+  if tonumber(redis.call('GET', ref) or 0) > tonumber(ARGV[10]) then return {'overtaken'} end
 end
-redis.call('SET', seen, ARGV[5], 'PX', ARGV[2])
-if ARGV[6] ~= '' then
-  if not since then redis.call('SET', ref, redis.call('INCR', base .. 'delivered'), 'PX', ARGV[8]) end
+redis.call('SET', seen, '1', 'PX', ARGV[2])
+if ARGV[5] ~= '' then
+  if not since then redis.call('SET', ref, redis.call('INCR', base .. 'delivered'), 'PX', ARGV[7]) end
   redis.call('HSET', push, 'at', now, 'asked', since and 1 or 0)
-  redis.call('PEXPIRE', push, ARGV[8])
-  redis.call('HSETNX', base .. 'pushed', ARGV[9], now)
+  redis.call('PEXPIRE', push, ARGV[7])
+  redis.call('HSETNX', base .. 'pushed', ARGV[8], now)
   if not since and heard[2] == '1' then return {'duplicate'} end
 end
 local superseded, idle = {}, {}
-for at = 12, #ARGV, 6 do
+for at = 11, #ARGV, 6 do
   local id, route, lane, queue = ARGV[at], ARGV[at + 1], ARGV[at + 2], ARGV[at + 3]
   if ARGV[at + 4] == '1' then
     for _, other in ipairs(redis.call('LRANGE', base .. 'lane:' .. lane, 0, -1)) do
@@ -91,27 +90,34 @@ end
 return {'new', superseded, idle}
 `
 
-/** What a lane's owner shall do next. */
+/** What a lane's owner shall do next: the oldest event, or the next one behind those that may be passed. */
 const turn = `
 local function turn(lane, owner, now)
+local at, soonest = 0, nil
 while true do
-  local id = redis.call('LINDEX', base .. 'lane:' .. lane, 0)
+  local id = redis.call('LINDEX', base .. 'lane:' .. lane, at)
+  if not id and soonest then return {'wait', soonest} end
   if not id then
     redis.call('HDEL', base .. 'owners', lane)
     redis.call('SREM', base .. 'lanes', lane)
     return {'empty'}
   end
   local fields = redis.call('HMGET', event(id), 'route', 'facts', 'attempts', 'begun', 'revived', 'next',
-    'received')
-  if fields[1] then
+    'received', 'passable')
+  if not fields[1] then
+    redis.call('LREM', base .. 'lane:' .. lane, 1, id)
+  elseif fields[6] and tonumber(fields[6]) > tonumber(now) then
     redis.call('HSET', base .. 'owners', lane, owner)
-    if fields[6] and tonumber(fields[6]) > tonumber(now) then return {'wait', fields[6]} end
+    if not soonest or tonumber(fields[6]) < tonumber(soonest) then soonest = fields[6] end
+    if fields[8] ~= '1' then return {'wait', soonest} end
+    at = at + 1
+  else
+    redis.call('HSET', base .. 'owners', lane, owner)
     redis.call('HSETNX', event(id), 'begun', now)
     move(id, 'running')
     return {'run', id, fields[1], fields[2], fields[3], fields[4] or '', fields[5] or '',
       fields[7]}
   end
-  redis.call('LPOP', base .. 'lane:' .. lane)
 end
 end
 `
@@ -135,11 +141,11 @@ ended(id, ARGV[4], ARGV[5], tonumber(ARGV[6]))
 return turn(lane, owner, ARGV[5])
 `
 
-/** lane, ticket/run, id, next, error, counts */
+/** lane, ticket/run, id, next, error, counts, passable */
 const postpone = `
 local lane, owner, id = ARGV[1], ARGV[2], ARGV[3]
 if redis.call('HGET', base .. 'owners', lane) ~= owner then return 'lost' end
-redis.call('HSET', event(id), 'next', ARGV[4], 'error', ARGV[5])
+redis.call('HSET', event(id), 'next', ARGV[4], 'error', ARGV[5], 'passable', ARGV[7])
 redis.call('HINCRBY', event(id), 'attempts', ARGV[6])
 move(id, 'waiting')
 return 'done'

@@ -1,40 +1,39 @@
 import type { IncomingHttpHeaders } from 'node:http'
 import { z } from 'zod'
+import { StepError } from '../../core/errors.ts'
 import {
   anySignature,
   changedPaths,
+  commitMessage,
   commitOrNone,
   commitSha,
   type Delivery,
   firstLine,
   header,
-  isNoCommit,
   pageUrl,
   payloadText,
   projectPath,
   type Reading,
+  readMovedRef,
   readPayload,
   refName,
   type Source,
   sha256Hex,
 } from './source.ts'
 
-/**
- * Webhooks of GitHub (https://docs.github.com/webhooks/webhook-events-and-payloads), and of Gitea
- * and Forgejo, which send the same headers.
- */
+/** Webhooks of GitHub (https://docs.github.com/webhooks/webhook-events-and-payloads). */
 export function createGithubSource({ secrets }: { secrets: readonly string[] }): Source {
   return {
     signed: () => true,
     authenticate({ headers, body }: Delivery) {
       const signature = header(headers, 'x-hub-signature-256')
-      const id = header(headers, 'x-github-delivery')
-      if (signature === undefined || id === undefined) return { refused: 'missing' }
+      if (signature === undefined) return { refused: 'missing' }
       const [scheme, given = ''] = signature.split('=', 2)
       if (scheme !== 'sha256') return { refused: 'wrong' }
-      // The signature does not cover the id: the same body under another one is a replay.
+      // The signature does not cover X-GitHub-Delivery, and a second webhook, or one that delivers
+      // again, gives the same content another one.
       return anySignature(given, secrets, 'hex', body)
-        ? { id, proof: sha256Hex(body) }
+        ? { id: sha256Hex(body), timeless: true }
         : { refused: 'wrong' }
     },
     read,
@@ -42,11 +41,23 @@ export function createGithubSource({ secrets }: { secrets: readonly string[] }):
 }
 
 function read(headers: IncomingHttpHeaders, payload: unknown): Reading {
+  // Gitea sends GitHub's headers as well.
+  if (header(headers, 'x-gitea-event') !== undefined) throw isOfGitea()
   const event = header(headers, 'x-github-event') ?? ''
   const known = Object.hasOwn(readers, event) ? readers[event] : undefined
   if (known) return known(payload)
   const name = readPayload(payloadText(40), event)
   return { ignored: `events of kind ${name || 'none'} are not used` }
+}
+
+function isOfGitea(): StepError {
+  return new StepError(
+    'INPUT_INVALID',
+    'this is a delivery of Gitea; its address is /webhooks/gitea',
+    {
+      hint: 'Write gitea in crosscloud.server.yml, as docs/webhooks.md has it.',
+    },
+  )
 }
 
 const repository = z.object({ full_name: projectPath, html_url: pageUrl.optional() })
@@ -61,43 +72,38 @@ const pushEvent = z.object({
   before: commitSha,
   after: commitSha,
   created: z.boolean().optional(),
-  deleted: z.boolean().optional(),
   forced: z.boolean().optional(),
   compare: pageUrl.optional(),
-  // Gitea calls it so.
-  compare_url: pageUrl.optional(),
   total_commits: z.int().min(0).optional(),
-  head_commit: z.object({ message: firstLine.optional() }).nullish(),
+  head_commit: z.object({ id: commitSha.optional(), message: commitMessage.optional() }).nullish(),
   commits: z.array(z.object({ added: files, modified: files, removed: files })).default([]),
 })
 
 function readPush(payload: unknown): Reading {
   const push = readPayload(pushEvent, payload)
-  const [, kind, name] = /^refs\/(heads|tags)\/(.+)$/s.exec(push.ref) ?? []
-  if (kind === undefined) return { ignored: 'the ref is no branch and no tag' }
-  if (push.deleted || isNoCommit(push.after)) {
-    return { ignored: 'the branch or tag was deleted' }
-  }
+  const moved = readMovedRef(push)
+  if ('ignored' in moved) return moved
   return {
     ...nothing,
-    kind: kind === 'heads' ? 'push' : 'tag',
+    ...moved,
     project: push.repository.full_name,
-    ref: readPayload(refName, name),
-    commit: push.after,
+    // After an annotated tag there is the tag's own object.
+    commit: push.head_commit?.id ?? push.after,
     by: push.sender?.login ?? '',
-    title: push.head_commit?.message ?? '',
-    url: push.compare || push.compare_url || (push.repository.html_url ?? ''),
+    title: '',
+    ...push.head_commit?.message,
+    url: push.compare || (push.repository.html_url ?? ''),
     push: { before: commitOrNone(push.before), after: push.after },
     paths: pathsOf(push),
   }
 }
 
-/** So many commits may be all, or all that is told: Gitea tells of no more by default. */
-const MANY_COMMITS = 15
+/** Older servers list no more, and do not tell the total. */
+const MOST_COMMITS = 20
 
 function pathsOf(push: z.output<typeof pushEvent>): string[] | undefined {
   const { commits, created, forced, total_commits: total = commits.length } = push
-  const partly = commits.length === 0 || commits.length < total || commits.length >= MANY_COMMITS
+  const partly = commits.length === 0 || commits.length < total || commits.length >= MOST_COMMITS
   if (partly || created || forced) return undefined
   return changedPaths(commits)
 }
@@ -114,10 +120,15 @@ const pullRequestEvent = z.object({
   }),
 })
 
-/** What brings commits to be built; synchronized is Gitea's word. */
-const news = new Set(['opened', 'reopened', 'synchronize', 'synchronized'])
+/** What brings commits to be built. */
+const news = new Set(['opened', 'reopened', 'synchronize'])
 
-function readPullRequest(payload: unknown): Reading {
+const WITHOUT_BRANCH = {
+  ignored: 'pull requests without a branch of the repository are not used',
+}
+
+/** Of GitHub or Gitea, which have different words for what brings commits. */
+export function readPullRequest(payload: unknown, news: ReadonlySet<string>): Reading {
   const {
     action,
     repository: where,
@@ -128,6 +139,8 @@ function readPullRequest(payload: unknown): Reading {
   if (of.head.repo?.full_name !== where.full_name) {
     return { ignored: 'pull requests from forks are not used' }
   }
+  // AGit: whoever may read a repository of Gitea pushes to refs/for/, and it becomes refs/pull/5/head.
+  if (of.head.ref.startsWith('refs/')) return WITHOUT_BRANCH
   if (!news.has(action)) {
     return { ignored: 'only pull requests that are opened, or get commits, are used' }
   }
@@ -151,13 +164,11 @@ const commentEvent = z.object({
   issue: z.object({
     number: z.int().min(1),
     title: firstLine,
-    // Gitea: null on an issue.
     pull_request: z.unknown().optional(),
   }),
   comment: z.object({
     body: payloadText(2000),
     html_url: pageUrl.optional(),
-    // Gitea tells none.
     author_association: payloadText(40).optional(),
   }),
 })
@@ -175,8 +186,8 @@ function readComment(payload: unknown): Reading {
   } = readPayload(commentEvent, payload)
   if (!issue.pull_request) return { ignored: 'only comments on pull requests are used' }
   if (action !== 'created') return { ignored: 'only new comments are used' }
-  const { author_association: who = 'MEMBER' } = comment
-  if (!members.has(who)) return { ignored: 'only comments of members are used' }
+  if (!members.has(comment.author_association ?? ''))
+    return { ignored: 'only comments of members are used' }
   return {
     ...nothing,
     kind: 'comment',
@@ -210,7 +221,8 @@ const EVENT_MARK = /\b[0-9a-z]{9}[0-9a-f]{12}\b/
 /** Of a skipped run nothing was done. */
 const good = new Set(['success', 'neutral'])
 
-function readRun(payload: unknown): Reading {
+/** Of GitHub or Gitea. */
+export function readRun(payload: unknown): Reading {
   const {
     action,
     repository: where,
@@ -238,7 +250,7 @@ function readRun(payload: unknown): Reading {
 const readers: Record<string, (payload: unknown) => Reading> = {
   ping: () => ({ ignored: 'ping' }),
   push: readPush,
-  pull_request: readPullRequest,
+  pull_request: (payload) => readPullRequest(payload, news),
   issue_comment: readComment,
   workflow_run: readRun,
 }

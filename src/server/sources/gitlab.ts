@@ -4,6 +4,7 @@ import {
   anySecret,
   changedPaths,
   checkStandardSignature,
+  commitMessage,
   commitOrNone,
   commitSha,
   type Delivery,
@@ -14,6 +15,7 @@ import {
   payloadText,
   projectPath,
   type Reading,
+  readMovedRef,
   readPayload,
   refName,
   SIGNING_KEY,
@@ -67,12 +69,17 @@ const nothing = { source: 'gitlab', via: 'gitlab', ref: '', commit: '', by: '', 
 const commit = z.object({
   id: payloadText(64),
   title: firstLine.optional(),
-  message: firstLine.optional(),
+  message: commitMessage.optional(),
   url: pageUrl.optional(),
   added: z.array(z.string()).optional(),
   modified: z.array(z.string()).optional(),
   removed: z.array(z.string()).optional(),
 })
+/** https://docs.gitlab.com/topics/git/commit/#push-options: git push -o ci.skip */
+const pushOptions = z
+  .object({ ci: z.object({ skip: z.unknown() }).nullish() })
+  .nullish()
+  .catch(undefined)
 const pushEvent = z.object({
   project,
   ref: z.string().max(300),
@@ -83,29 +90,32 @@ const pushEvent = z.object({
   message: firstLine.nullish(),
   commits: z.array(commit).default([]),
   total_commits_count: z.int().min(0).default(0),
+  push_options: pushOptions,
 })
 
 /** A push of a branch or a tag: the payloads are alike. */
 function readPush(payload: unknown): Reading {
   const push = readPayload(pushEvent, payload)
-  const [, kind, name] = /^refs\/(heads|tags)\/(.+)$/s.exec(push.ref) ?? []
-  if (kind === undefined) return { ignored: 'the ref is no branch and no tag' }
-  if (isNoCommit(push.after)) return { ignored: 'the branch or tag was deleted' }
+  const moved = readMovedRef(push)
+  if ('ignored' in moved) return moved
   const sha = push.checkout_sha ?? push.after
   const last = push.commits.find(({ id }) => id === sha) ?? push.commits.at(-1)
   return {
     ...nothing,
-    kind: kind === 'heads' ? 'push' : 'tag',
+    ...moved,
     project: push.project.path_with_namespace,
-    ref: readPayload(refName, name),
     commit: sha,
     by: push.user_username ?? '',
-    title: last?.title ?? last?.message ?? push.message ?? '',
+    title: last?.title ?? last?.message?.title ?? push.message ?? '',
+    skipped: skippedBy(push.push_options) ?? last?.message?.skipped,
     url: last?.url || (push.project.web_url ?? ''),
     push: { before: commitOrNone(push.before), after: push.after },
     paths: pathsOf(push),
   }
 }
+
+const skippedBy = (options: z.output<typeof pushOptions>) =>
+  options?.ci?.skip === undefined ? undefined : 'it was pushed with ci.skip'
 
 /** GitLab tells of 20 commits at most; of a new branch it tells only some. */
 function pathsOf(push: z.output<typeof pushEvent>): string[] | undefined {
@@ -120,7 +130,7 @@ const mergeRequest = z.object({
   source_branch: refName,
   source_project_id: z.int().optional(),
   target_project_id: z.int().optional(),
-  last_commit: z.object({ id: commitSha }),
+  last_commit: z.object({ id: commitSha, message: commitMessage.optional() }),
   action: payloadText(40).optional(),
   /** The commit before; only where new ones came. */
   oldrev: z.string().optional(),
@@ -129,7 +139,10 @@ const mergeRequest = z.object({
 const mergeRequestEvent = z.object({ project, user, object_attributes: mergeRequest })
 
 /** Whoever may fork chooses its branch's name and content: it is not the project's. */
-const isFork = (of: z.output<typeof mergeRequest>) => of.source_project_id !== of.target_project_id
+const isFork = ({
+  source_project_id: from,
+  target_project_id: to,
+}: z.output<typeof mergeRequest>) => from === undefined || from !== to
 const FORK = { ignored: 'merge requests from forks are not used' }
 
 function readMergeRequest(payload: unknown): Reading {
@@ -146,6 +159,7 @@ function readMergeRequest(payload: unknown): Reading {
     ...nothing,
     kind: 'merge-request',
     ...requestFacts(where.path_with_namespace, who.username, of),
+    skipped: of.last_commit.message?.skipped,
     request: { number: of.iid },
   }
 }

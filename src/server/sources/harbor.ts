@@ -24,6 +24,7 @@ export function createHarborSource({ secrets }: { secrets: readonly string[] }):
   const accepted = secrets.flatMap((one) => [one, `Bearer ${one}`])
   return {
     signed: () => false,
+    insists: true,
     authenticate({ headers, body }: Delivery) {
       const given = header(headers, 'authorization')
       if (given === undefined) return { refused: 'missing' }
@@ -67,8 +68,11 @@ const resource = z.object({
       z.object({ scan_status: payloadText(40).optional(), severity: payloadText(40).optional() }),
     )
     .nullish(),
+  sbom_overview: z.unknown(),
 })
 const eventData = z.object({
+  // Since 2.11: before that, only vulnerabilities were scanned for.
+  scan: z.object({ scan_type: payloadText(40).optional() }).nullish(),
   repository: z.object({ repo_full_name: projectPath }),
   resources: z.array(resource).min(1),
 })
@@ -85,14 +89,22 @@ function dataOf(specversion: string | undefined, payload: unknown): EventData {
   return { ...own.event_data, operator: own.operator }
 }
 
+/** What cosign pushes beside an image, and the fallback of the registry's referrers API. */
+const ACCESSORY = /^sha256-[0-9a-f]{64}(?:\.\w+)?$/
+
 function readPush(data: EventData): Reading {
   const facts = factsOf(data)
-  return 'ignored' in facts ? facts : { ...facts, kind: 'artifact' }
+  if ('ignored' in facts) return facts
+  if (ACCESSORY.test(data.resources[0]?.tag ?? '')) {
+    return { ignored: 'signatures and other accessories of an image are not used' }
+  }
+  return { ...facts, kind: 'artifact' }
 }
 
 function readScan(data: EventData, state: string | undefined): Reading {
   const facts = factsOf(data)
   if ('ignored' in facts) return facts
+  if (!isOfVulnerabilities(data)) return { ignored: 'only scans for vulnerabilities are used' }
   // One report a format; the worst of them counts.
   const reports = Object.values(data.resources[0]?.scan_overview ?? {})
   const worst = reports.reduce<(typeof reports)[number] | undefined>(
@@ -102,6 +114,12 @@ function readScan(data: EventData, state: string | undefined): Reading {
   const bad = reports.find(({ scan_status }) => scan_status?.toLowerCase() !== 'success')
   const told = state ?? (bad ?? worst)?.scan_status?.toLowerCase() ?? ''
   return { ...facts, kind: 'scan', scan: { state: told, severity: worst?.severity ?? '' } }
+}
+
+/** Harbor tells of a list of materials (SBOM) by the same events: it judges nothing. */
+function isOfVulnerabilities({ scan, resources: [first] }: EventData): boolean {
+  if (scan?.scan_type !== undefined) return scan.scan_type.toLowerCase() === 'vulnerability'
+  return first?.scan_overview != null || first?.sbom_overview == null
 }
 
 /** A severity that nobody here knows is the worst: the gate is to see it. */

@@ -14,17 +14,16 @@ export interface Delivery {
 }
 
 /** Why nobody is believed to have sent this. */
-export type Refusal = 'missing' | 'wrong' | 'stale' | 'replayed'
+export type Refusal = 'missing' | 'wrong' | 'stale'
 
 /** What is known of a delivery whose sender knows the secret. */
 export interface Identified {
   /** The same for each time this is delivered; deliveries are deduplicated on it. */
   id: string
-  /**
-   * Set where the sender's signature does not cover the id: the signed content's hash. The same
-   * content under another id is somebody's replay.
-   */
-  proof?: string | undefined
+  /** Whether what proves the sender tells no time: then it would be as good in a month. */
+  timeless?: boolean | undefined
+  /** What was signed, where that is not the body as it came. */
+  content?: Buffer | undefined
 }
 
 /** What a delivery is about; or why nothing is to be done, as an answer to its sender. */
@@ -37,6 +36,10 @@ export interface Source {
   authenticate(delivery: Delivery): Identified | { refused: Refusal }
   /** INPUT_INVALID when the payload lacks what this kind of event must have. */
   read(headers: IncomingHttpHeaders, payload: unknown): Reading
+  /** Whether it sends again, and again, what is answered with 4xx. */
+  insists?: boolean
+  /** Asks for what the payload does not tell. */
+  complete?(facts: EventFacts, payload: unknown): Promise<EventFacts>
 }
 
 /** How old a signed delivery may be, and how far its sender's clock may be off: five minutes. */
@@ -122,6 +125,15 @@ export function shortLine(text: string): string {
   return (text.trim().split('\n', 1)[0] ?? '').replace(BLANKS, ' ').slice(0, 200)
 }
 
+/** The words of GitLab, GitHub and Gitea for it, in any part of a commit's message. */
+const SKIP = /\[(?:ci[ _-]skip|(?:skip|no)[ _-]ci|skip actions|actions skip)\]/i
+
+/** A commit's message: its first line, and why nothing is to be started for it. */
+export const commitMessage = z.string().transform((text) => ({
+  title: shortLine(text),
+  skipped: SKIP.test(text) ? 'its commit says [skip ci]' : undefined,
+}))
+
 const isPage = (text: string) =>
   /^https?:\/\/[^\s"'<>\\]{1,2000}$/i.test(text) && !STEERING.test(text)
 
@@ -150,6 +162,21 @@ export const refName = z
 
 /** 40 hex digits, or 64. */
 export const commitSha = z.string().regex(/^(?:[0-9a-f]{40}|[0-9a-f]{64})$/, 'is not a commit')
+
+/** What a push moved; or why nothing is to be done about it. */
+export function readMovedRef(push: {
+  ref: string
+  before: string
+  after: string
+}): { kind: 'push' | 'tag'; ref: string } | { ignored: string } {
+  const [, kind, name] = /^refs\/(heads|tags)\/(.+)$/s.exec(push.ref) ?? []
+  if (kind === undefined) return { ignored: 'the ref is no branch and no tag' }
+  if (isNoCommit(push.after)) return { ignored: 'the branch or tag was deleted' }
+  if (push.before === push.after) {
+    return { ignored: 'the branch or tag was not moved: this is a test delivery' }
+  }
+  return { kind: kind === 'heads' ? 'push' : 'tag', ref: readPayload(refName, name) }
+}
 
 /** git's way to say that there is none: the branch was made, or deleted. */
 export const isNoCommit = (sha: string): boolean => /^0+$/.test(sha)
