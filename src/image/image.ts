@@ -1,4 +1,4 @@
-import { type Digest, isDigest, sha256 } from '../core/digest.ts'
+import { type Digest, sha256 } from '../core/digest.ts'
 import { StepError } from '../core/errors.ts'
 import {
   type Descriptor,
@@ -6,27 +6,8 @@ import {
   type Manifest,
   mediaTypes,
 } from '../registry/types.ts'
+import type { ImageConfig } from './config.ts'
 import type { Layer } from './layers.ts'
-
-/** OCI image-spec, config.md: what we read and write of it; the rest of the base's is kept. */
-export interface ImageConfig {
-  created?: string
-  architecture: string
-  os: string
-  config?: {
-    User?: string
-    Env?: string[]
-    Entrypoint?: string[]
-    Cmd?: string[]
-    WorkingDir?: string
-    Labels?: Record<string, string>
-    ExposedPorts?: Record<string, object>
-    [key: string]: unknown
-  }
-  rootfs: { type: 'layers'; diff_ids: Digest[] }
-  history?: { created?: string; created_by?: string; comment?: string; empty_layer?: boolean }[]
-  [key: string]: unknown
-}
 
 /** Where the image says what it is. */
 export const labels = {
@@ -161,21 +142,6 @@ export function descriptor(mediaType: string, bytes: Buffer): Descriptor {
 
 function sorted(values: Record<string, string>): Record<string, string> {
   return Object.fromEntries(Object.entries(values).sort(([a], [b]) => (a < b ? -1 : 1)))
-}
-
-/** Reads an image manifest. What is not one is refused before a digest of it becomes a path. */
-export function parseImageManifest(what: string, bytes: Buffer): ImageManifest {
-  let content: ImageManifest | undefined
-  try {
-    content = JSON.parse(bytes.toString()) as ImageManifest
-  } catch {
-    // said below
-  }
-  const layers = content && Array.isArray(content.layers) ? content.layers : [undefined]
-  if (content && [content.config, ...layers].every((one) => isDigest(one?.digest ?? ''))) {
-    return content
-  }
-  throw new StepError('INPUT_INVALID', `${what}: its manifest is not an image's`)
 }
 
 /** Finds one of our layers by its annotation. */

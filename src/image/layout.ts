@@ -2,7 +2,8 @@ import { randomUUID } from 'node:crypto'
 import { access, mkdir, readFile, rename, rm, stat, writeFile } from 'node:fs/promises'
 import { basename, dirname, join, resolve } from 'node:path'
 import { type Digest, isDigest, sha256 } from '../core/digest.ts'
-import { errorCodeOf, StepError } from '../core/errors.ts'
+import { errorCodeOf, explain, isStepError, StepError } from '../core/errors.ts'
+import { readManifest } from '../registry/manifest.ts'
 import { formatReference, parseReference, type Reference } from '../registry/reference.ts'
 import {
   type Descriptor,
@@ -11,7 +12,8 @@ import {
   mediaTypes,
 } from '../registry/types.ts'
 import { type LayerCache, placeBlob } from './cache.ts'
-import { type Image, type ImageConfig, parseImageManifest } from './image.ts'
+import { type ImageConfig, readImageConfig } from './config.ts'
+import type { Image } from './image.ts'
 import type { Layer } from './layers.ts'
 
 /** From where a step runs. */
@@ -95,14 +97,13 @@ export async function readLayout(folder: string): Promise<Layout> {
   const path = (digest: string) => join(folder, 'blobs', 'sha256', hex(digest))
   const entry = parseIndex(folder, await readPart(folder, join(folder, 'index.json')))
   const bytes = await readBlob(folder, path(entry.digest), entry.digest)
-  const content = parseImageManifest(`image layout ${folder}`, bytes)
-  const configBytes = await readBlob(folder, path(content.config.digest), content.config.digest)
+  const { content, config } = await readContent(folder, bytes, path)
   const base = entry.annotations?.[BASE_ANNOTATION]
   return {
     folder,
     manifest: { mediaType: entry.mediaType, digest: entry.digest, bytes },
     content,
-    config: JSON.parse(configBytes.toString()) as ImageConfig,
+    config,
     base: base === undefined ? undefined : parseReference(base),
     async blobPath(digest) {
       return access(path(digest)).then(
@@ -110,6 +111,17 @@ export async function readLayout(folder: string): Promise<Layout> {
         () => undefined,
       )
     },
+  }
+}
+
+async function readContent(folder: string, bytes: Buffer, path: (digest: string) => string) {
+  try {
+    const content = readManifest(bytes)
+    const { digest } = content.config
+    const config = readImageConfig(await readBlob(folder, path(digest), digest), content)
+    return { content, config }
+  } catch (error) {
+    throw isStepError(error, 'INPUT_INVALID') ? explain(`image layout ${folder}`, error) : error
   }
 }
 

@@ -1,15 +1,9 @@
-import { type Digest, isDigest } from '../core/digest.ts'
-import { StepError } from '../core/errors.ts'
+import type { Digest } from '../core/digest.ts'
+import { explain, StepError } from '../core/errors.ts'
 import type { Log } from '../core/log.ts'
+import { isIndex, readIndex, readManifest } from './manifest.ts'
 import { formatReference, type Reference, sameRepository, withDigest } from './reference.ts'
-import {
-  type BlobOutcome,
-  type Descriptor,
-  type ImageManifest,
-  type Manifest,
-  mediaTypes,
-  type RegistryClient,
-} from './types.ts'
+import type { BlobOutcome, Descriptor, Manifest, RegistryClient } from './types.ts'
 
 export interface CopyOptions {
   /** Move the target's tag when it holds another digest. */
@@ -118,10 +112,6 @@ async function copyContent(
   )
 }
 
-function isIndex({ mediaType }: Manifest): boolean {
-  return mediaType === mediaTypes.ociIndex || mediaType === mediaTypes.dockerIndex
-}
-
 async function selectPlatform(
   client: RegistryClient,
   source: Reference,
@@ -146,43 +136,23 @@ function formatPlatform({ platform }: Descriptor): string | undefined {
   return variant ? `${os}/${architecture}/${variant}` : `${os}/${architecture}`
 }
 
-function readChildren(source: Reference, manifest: Manifest): Descriptor[] {
-  const { manifests } = parse(source, manifest) as { manifests?: unknown }
-  return unique(checkAll(source, manifests))
+function readChildren(source: Reference, { bytes }: Manifest): Descriptor[] {
+  return unique(named(source, () => readIndex(bytes)))
 }
 
 /** Config and layers, each once. Foreign layers stay where their URLs say (image-spec, layer.md). */
-function readBlobs(source: Reference, manifest: Manifest): Descriptor[] {
-  const { config, layers } = parse(source, manifest) as Partial<ImageManifest>
-  const all = checkAll(source, [config, ...(Array.isArray(layers) ? layers : [layers])])
-  return unique(all.filter(({ mediaType }) => !/\.foreign\.|\.nondistributable\./.test(mediaType)))
+function readBlobs(source: Reference, { bytes }: Manifest): Descriptor[] {
+  const { config, layers } = named(source, () => readManifest(bytes))
+  const foreign = /\.foreign\.|\.nondistributable\./
+  return unique([config, ...layers].filter(({ mediaType }) => !foreign.test(mediaType)))
 }
 
-function parse(source: Reference, { bytes }: Manifest): object {
+function named<T>(source: Reference, read: () => T): T {
   try {
-    const value: unknown = JSON.parse(bytes.toString())
-    if (typeof value === 'object' && value !== null) return value
-  } catch {
-    // told below
+    return read()
+  } catch (error) {
+    throw explain(formatReference(source), error)
   }
-  throw new StepError('COMMAND_FAILED', `${formatReference(source)}: the manifest is not JSON`)
-}
-
-function checkAll(source: Reference, values: unknown): Descriptor[] {
-  if (Array.isArray(values) && values.every(isDescriptor)) return values
-  throw new StepError('COMMAND_FAILED', `${formatReference(source)}: the manifest is broken`, {
-    hint: 'Only descriptors with a media type, a sha256 digest and a size can be copied.',
-  })
-}
-
-function isDescriptor(value: unknown): value is Descriptor {
-  const { mediaType, digest, size } = (value ?? {}) as Partial<Descriptor>
-  return (
-    typeof mediaType === 'string' &&
-    typeof digest === 'string' &&
-    isDigest(digest) &&
-    Number.isSafeInteger(size)
-  )
 }
 
 function unique(descriptors: Descriptor[]): Descriptor[] {

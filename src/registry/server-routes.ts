@@ -256,6 +256,10 @@ function readManifest(bytes: Buffer, mediaType: string): ManifestContent {
   if (content.mediaType !== undefined && content.mediaType !== mediaType) {
     throw invalid(`mediaType is "${String(content.mediaType)}", Content-Type "${mediaType}"`)
   }
+  // Go writes `null` for an empty list.
+  for (const name of ['manifests', 'layers'] as const) {
+    if ((content[name] as unknown) === null) content[name] = []
+  }
   const { manifests, config, layers, subject } = content
   const parts = INDEXES.includes(mediaType) ? manifests : layers && config && [config, ...layers]
   const all = Array.isArray(parts) ? [...parts, ...(subject ? [subject] : [])] : undefined

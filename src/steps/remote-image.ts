@@ -1,20 +1,16 @@
 import { pipeline } from 'node:stream/promises'
 import { createGunzip } from 'node:zlib'
-import { explain, StepError } from '../core/errors.ts'
-import { findLayer, type ImageConfig, labels } from '../image/image.ts'
+import { explain, isStepError, StepError } from '../core/errors.ts'
+import { type ImageConfig, readImageConfig } from '../image/config.ts'
+import { findLayer, labels } from '../image/image.ts'
+import { isIndex, readIndex, readManifest } from '../registry/manifest.ts'
 import {
   formatReference,
   type Reference,
   type Repository,
   withDigest,
 } from '../registry/reference.ts'
-import {
-  type Descriptor,
-  type ImageManifest,
-  type Manifest,
-  mediaTypes,
-  type RegistryClient,
-} from '../registry/types.ts'
+import type { Descriptor, ImageManifest, Manifest, RegistryClient } from '../registry/types.ts'
 
 /** Where the image keeps what we put beside the web application. */
 export const TEMPLATES_FOLDER = '.crosscloud/config'
@@ -38,36 +34,65 @@ export async function openImage(
   { what, architecture = 'amd64' }: { what: string; architecture?: string },
 ): Promise<RemoteImage> {
   try {
-    let reference = asked
-    let manifest = await registry.getManifest(asked)
-    if (isIndex(manifest)) {
-      const { manifests = [] } = JSON.parse(manifest.bytes.toString()) as {
-        manifests?: Descriptor[]
-      }
-      reference = withDigest(asked, chooseImage(manifests, architecture).digest)
-      manifest = await registry.getManifest(reference)
-    }
-    const content = JSON.parse(manifest.bytes.toString()) as ImageManifest
-    const config = await readText(registry, reference, content.config)
-    return { reference, manifest, content, config: JSON.parse(config.toString()) as ImageConfig }
+    const manifest = await registry.getManifest(asked)
+    if (!isIndex(manifest)) return await readImage(registry, asked, manifest)
+    return await chooseImage(registry, asked, readIndex(manifest.bytes), architecture)
   } catch (error) {
     throw explain(`${what} ${formatReference(asked)}`, error)
   }
 }
 
-function isIndex({ mediaType }: Manifest): boolean {
-  return mediaType === mediaTypes.ociIndex || mediaType === mediaTypes.dockerIndex
+async function readImage(
+  registry: RegistryClient,
+  reference: Reference,
+  manifest: Manifest,
+): Promise<RemoteImage> {
+  if (isIndex(manifest)) {
+    throw new StepError('INPUT_INVALID', `${manifest.digest} is an index inside an index`, {
+      hint: 'Name the image itself by its digest.',
+    })
+  }
+  const content = readManifest(manifest.bytes)
+  const config = readImageConfig(await readText(registry, reference, content.config), content)
+  return { reference, manifest, content, config }
 }
 
-function chooseImage(manifests: readonly Descriptor[], architecture: string): Descriptor {
-  const found = manifests.find(
-    ({ platform }) => platform?.os === 'linux' && platform.architecture === architecture,
-  )
-  if (found) return found
-  const known = manifests.map(({ platform }) => `${platform?.os}/${platform?.architecture}`)
+async function chooseImage(
+  registry: RegistryClient,
+  asked: Reference,
+  children: readonly Descriptor[],
+  architecture: string,
+): Promise<RemoteImage> {
+  const open = async ({ digest }: Descriptor) => {
+    const reference = withDigest(asked, digest)
+    return readImage(registry, reference, await registry.getManifest(reference))
+  }
+  const wanted = (one?: { os?: string; architecture?: string }) =>
+    one?.os === 'linux' && one.architecture === architecture
+  const found = children.find(({ platform }) => wanted(platform))
+  if (found) return open(found)
+  const known = children.map(({ platform }) => platform).filter(isPlatform)
+  // An index need not say platforms (image-spec, image-index.md); then the images themselves do.
+  for (const child of children.filter(({ platform }) => !platform)) {
+    const image = await open(child).catch((error: unknown) => {
+      if (isStepError(error, 'INPUT_INVALID')) return undefined
+      throw error
+    })
+    if (image && wanted(image.config)) return image
+    if (image) known.push(image.config)
+  }
+  const names = known.map((one) => `${one.os}/${one.architecture}`)
   throw new StepError('NOT_FOUND', `has no image for linux/${architecture}`, {
-    hint: `It has ${known.join(', ')}. Choose one with \`--architecture\`.`,
+    hint:
+      names.length > 0
+        ? `It has ${names.join(', ')}. Choose one with \`--architecture\`.`
+        : 'It has no image at all.',
   })
+}
+
+/** Signatures and proofs of an image stand beside it as `unknown/unknown`. */
+function isPlatform<T extends { os: string }>(platform: T | undefined): platform is T {
+  return Boolean(platform) && platform?.os !== 'unknown'
 }
 
 async function readText(

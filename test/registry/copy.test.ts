@@ -216,7 +216,22 @@ t.test('what cannot be copied', async (t) => {
   const config = { digest: [...image.blobs.keys()][0] }
   await put(mediaTypes.ociManifest, { schemaVersion: 2, config, layers: [] })
   await t.rejects(copy(source, at(two, 'team/odd', '2')), {
-    code: 'COMMAND_FAILED',
-    message: /the manifest is broken/,
+    code: 'INPUT_INVALID',
+    message: /team\/odd:1: its manifest lacks a media type/,
   })
+})
+
+t.test('lists that Go wrote as null are empty lists', async (t) => {
+  const { one, two, client, copy } = await setUp(t)
+  const image = makeImage('empty', { layers: 0 })
+  const source = at(one, 'team/empty', '1')
+  await pushBlobs(client, source, image)
+  const whole = JSON.parse(image.manifest.bytes.toString())
+  const manifest = toManifest(mediaTypes.ociManifest, { ...whole, layers: null })
+  await client.putManifest(source, manifest)
+  const copied = await copy(source, at(two, 'team/empty', '1'))
+  t.match(copied, { digest: manifest.digest, blobs: { uploaded: 1 } })
+  const index = toManifest(mediaTypes.ociIndex, { schemaVersion: 2, manifests: null })
+  await client.putManifest({ ...source, tag: '2' }, index)
+  t.match(await copy({ ...source, tag: '2' }, at(two, 'team/empty', '2')), { blobs: none })
 })

@@ -5,21 +5,13 @@ import { setTimeout as sleep } from 'node:timers/promises'
 import t, { type Test } from 'tap'
 import { StepError } from '../../src/core/errors.ts'
 import { run } from '../../src/core/process.ts'
-import { descriptor, findLayer, type ImageConfig } from '../../src/image/image.ts'
 import { readLayout } from '../../src/image/layout.ts'
 import { startRegistry } from '../../src/registry/server.ts'
-import type { ImageManifest } from '../../src/registry/types.ts'
 import { bakeImage } from '../../src/steps/bake-image.ts'
 import { runStep } from '../../src/steps/inputs.ts'
 import { pushImage } from '../../src/steps/push-image.ts'
 import { testContext } from '../support/context.ts'
-import {
-  makeImage,
-  makeIndex,
-  pushImage as pushTestImage,
-  type TestImage,
-  toManifest,
-} from '../support/image.ts'
+import { makeImage, makeIndex, pushImage as pushTestImage } from '../support/image.ts'
 import { sample, writeSample } from '../support/layers.ts'
 import { newClient } from '../support/registry-client.ts'
 import { temporaryFolder } from '../support/temporary.ts'
@@ -152,48 +144,6 @@ await t.test('on a base from a registry, and to a registry', async (t) => {
   )
   t.equal(moved.uploaded, 0)
   t.equal(await client.resolve({ ...library, name: 'team/webapi', tag: 'one' }), changed.digest)
-})
-
-/** The image with an entrypoint and a command. */
-function withCommand(image: TestImage): TestImage {
-  const content = JSON.parse(image.manifest.bytes.toString()) as ImageManifest
-  const config = JSON.parse(String(image.blobs.get(content.config.digest))) as ImageConfig
-  config.config = { ...config.config, Entrypoint: ['/entry'], Cmd: ['serve'] }
-  const bytes = Buffer.from(JSON.stringify(config))
-  content.config = descriptor(content.config.mediaType, bytes)
-  return {
-    manifest: toManifest(image.manifest.mediaType, content),
-    blobs: new Map([...image.blobs, [content.config.digest, bytes]]),
-  }
-}
-
-await t.test('a start script that tells what starts', async (t) => {
-  const folder = await project(t)
-  const registry = await startRegistry({ folder: join(folder, 'registry') })
-  t.teardown(() => registry.close())
-  const client = await newClient(t)
-  const place = { registry: registry.address, name: 'base' }
-  await pushTestImage(client, { ...place, tag: 'silent' }, makeImage('silent'))
-  await pushTestImage(client, { ...place, tag: 'good' }, withCommand(makeImage('good')))
-  const bake = (tag: string) => {
-    const base = `${registry.address}/base:${tag}`
-    const inputs = { ...APP, base, version: '1.4.2', startScript: true }
-    return runStep(bakeImage, inputs, testContext(t, folder))
-  }
-  await t.rejects(bake('silent'), {
-    code: 'INPUT_INVALID',
-    message: /no entrypoint and no command/,
-  })
-  t.notOk((await readdir(folder)).includes('.crosscloud'))
-
-  const { warMd5 } = await bake('good')
-  const layout = await readLayout(join(folder, '.crosscloud/image'))
-  t.strictSame(layout.config.config?.Entrypoint, ['/.crosscloud/start.sh', '/entry'])
-  t.strictSame(layout.config.config?.Cmd, ['serve'])
-  const layer = findLayer(layout.content, 'start')?.digest
-  await run('tar', ['xzf', (layer && (await layout.blobPath(layer))) ?? '', '-C', folder])
-  const { stdout } = await run(join(folder, '.crosscloud/start.sh'), ['printf', '%s|', 'a b', 'c'])
-  t.equal(stdout, `webapi 1.4.2, WAR MD5 ${warMd5}\na b|c|`)
 })
 
 await t.test('what is missing or wrong is named, and nothing is left', async (t) => {
