@@ -84,7 +84,7 @@ export function composeImage(options: {
     config: {
       ...baseConfig.config,
       ...(options.entrypoint && { Entrypoint: options.entrypoint }),
-      Labels: sorted({ ...baseConfig.config?.Labels, ...options.labels }),
+      Labels: sorted({ ...foreignLabels(baseConfig), ...options.labels }),
     },
     rootfs: {
       type: 'layers',
@@ -111,6 +111,17 @@ export function composeImage(options: {
   }
 }
 
+/**
+ * A base's own name, version, commit or WAR are not the image's (image-spec, annotations.md): of
+ * these only what is written here counts.
+ */
+const OWN_LABEL = /^(?:org\.opencontainers\.image|io\.crosscloud)\./
+
+function foreignLabels({ config }: ImageConfig): Record<string, string> {
+  const all = Object.entries(config?.Labels ?? {})
+  return Object.fromEntries(all.filter(([name]) => !OWN_LABEL.test(name)))
+}
+
 /** Tools count the history's layers; one that does not tell of them all is made anew. */
 function baseHistory({ config, manifest }: BaseImage): NonNullable<ImageConfig['history']> {
   const { history = [], created } = config
@@ -132,8 +143,14 @@ function layerDescriptor({ name, digest, size }: Layer): Descriptor {
   }
 }
 
-function asOciLayer(layer: Descriptor): Descriptor {
-  return { ...layer, mediaType: layerTypes[layer.mediaType] ?? layer.mediaType }
+/** The base may have been baked, too; its templates are not the image's. */
+function asOciLayer({ annotations, ...layer }: Descriptor): Descriptor {
+  const { [LAYER_ANNOTATION]: _, ...others } = annotations ?? {}
+  return {
+    ...layer,
+    mediaType: layerTypes[layer.mediaType] ?? layer.mediaType,
+    ...(Object.keys(others).length > 0 && { annotations: others }),
+  }
 }
 
 export function descriptor(mediaType: string, bytes: Buffer): Descriptor {

@@ -9,12 +9,17 @@ export interface CommitFacts {
   committedAt: string | undefined
 }
 
-/** What git knows of a commit; CI's own word comes first. Nothing where there is no such commit. */
+/**
+ * What git knows of a commit; of its own commit CI's word comes first. Nothing where there is no
+ * such commit.
+ */
 export async function describeCommit(
   commit: string | undefined,
   { actor, cwd, signal }: Context,
 ): Promise<CommitFacts> {
-  const known = { author: actor.author, committedAt: actor.committedAt }
+  const known = isCommitOf(actor, commit)
+    ? { author: actor.author, committedAt: actor.committedAt }
+    : { author: undefined, committedAt: undefined }
   if (known.author !== undefined && known.committedAt !== undefined) return known
   if (commit === undefined || !/^[0-9a-f]{7,64}$/.test(commit)) return known
   try {
@@ -29,4 +34,10 @@ export async function describeCommit(
     if (isStepError(error, 'CANCELLED')) throw error
     return known
   }
+}
+
+/** CI tells who wrote the commit that it runs for, which need not be the one that was baked. */
+function isCommitOf(actor: Context['actor'], commit: string | undefined): boolean {
+  if (commit === undefined || actor.commit === undefined) return true
+  return commit.length >= 7 && actor.commit.startsWith(commit)
 }

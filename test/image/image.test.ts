@@ -120,6 +120,29 @@ await t.test('an image is its base and ours on top', async (t) => {
   t.strictSame(started.config.config?.Cmd, ['catalina.sh', 'run'])
 })
 
+await t.test('what a base says of itself is not said of the image', async (t) => {
+  const base = dockerBase()
+  base.config.config = {
+    ...base.config.config,
+    Labels: {
+      maintainer: 'someone',
+      'org.opencontainers.image.version': '24.04',
+      'org.opencontainers.image.revision': 'base0base0',
+      'org.opencontainers.image.ref.name': 'ubuntu',
+      'io.crosscloud.war.md5': 'of the image below',
+      'io.crosscloud.config.files': '{}',
+    },
+  }
+  const [below] = base.manifest.layers
+  if (below) below.annotations = { [LAYER_ANNOTATION]: 'templates', other: 'kept' }
+  const labels = { 'org.opencontainers.image.title': 'webapi' }
+  const layers = [fakeLayer('classes')]
+  const { config, content } = composeImage({ base, layers, labels, created: CREATED })
+  t.strictSame(config.config?.Labels, { maintainer: 'someone', ...labels })
+  t.equal(findLayer(content, 'templates'), undefined, 'of an image that was baked upon')
+  t.strictSame(content.layers[0]?.annotations, { other: 'kept' })
+})
+
 await t.test('bases of every kind', async (t) => {
   const layers = [fakeLayer('classes')]
   const compose = (base: BaseImage) => composeImage({ base, layers, labels: {}, created: CREATED })

@@ -8,6 +8,7 @@ import { startRegistry } from '../../src/registry/server.ts'
 import { type ImageManifest, mediaTypes } from '../../src/registry/types.ts'
 import { bakeImage } from '../../src/steps/bake-image.ts'
 import { runStep } from '../../src/steps/inputs.ts'
+import { pushImage } from '../../src/steps/push-image.ts'
 import { testContext } from '../support/context.ts'
 import {
   makeImage,
@@ -58,6 +59,29 @@ await t.test('a start script that tells what starts', async (t) => {
   await run('tar', ['xzf', (layer && (await layout.blobPath(layer))) ?? '', '-C', folder])
   const { stdout } = await run(join(folder, '.crosscloud/start.sh'), ['printf', '%s|', 'a b', 'c'])
   t.equal(stdout, `webapi 1.4.2, WAR MD5 ${warMd5}\na b|c|`)
+})
+
+await t.test("a base's version and commit are not the release's", async (t) => {
+  const folder = await project(t)
+  const registry = await startRegistry({ folder: join(folder, 'registry') })
+  t.teardown(() => registry.close())
+  const client = await newClient(t)
+  const ubuntu = rewrite(makeImage('ubuntu'), {
+    config: {
+      Labels: {
+        'org.opencontainers.image.title': 'ubuntu',
+        'org.opencontainers.image.version': '24.04',
+        'org.opencontainers.image.revision': '0123456789abcdef0123456789abcdef01234567',
+      },
+    },
+  })
+  await pushTestImage(client, { registry: registry.address, name: 'base', tag: '1' }, ubuntu)
+  const context = testContext(t, folder)
+  await runStep(bakeImage, { ...APP, base: `${registry.address}/base:1` }, context)
+  const to = `${registry.address}/team/webapi`
+  const pushed = await runStep(pushImage, { to }, context)
+  t.equal(pushed.release, undefined)
+  t.strictSame(await client.listTags({ registry: registry.address, name: 'team/webapi' }), [])
 })
 
 await t.test('a base as any tool writes it is read; what is no image is named', async (t) => {
