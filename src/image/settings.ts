@@ -8,6 +8,10 @@ export const warSettings = z.strictObject({
   goals: z.array(z.string()).default(['clean', 'package']).describe("Maven's goals"),
   args: z.array(z.string()).default([]).describe('More arguments, one element each'),
   path: z.string().describe('The WAR that the build leaves, from the folder of crosscloud.yml'),
+  static: z
+    .boolean()
+    .default(false)
+    .describe('Whether it may lack WEB-INF/, as it holds nothing but files to be served'),
 })
 
 /** `image:` in crosscloud.yml: what the WAR is baked into. */

@@ -33,6 +33,8 @@ export interface War {
   path: string
   /** Files only, sorted bytewise by name; directories follow from the names. */
   entries: WarEntry[]
+  /** The folders at its top: `WEB-INF`, `META-INF`… */
+  folders: ReadonlySet<string>
   /** The newest date of an entry. ZIP knows no time zone, so it is taken as UTC everywhere alike. */
   newest: Date
   /** The entry's bytes as they stand in the file, in chunks of at most 1 MiB, each good until the next. */
@@ -50,11 +52,9 @@ const METHODS: Record<number, WarEntry['method']> = { 0: 'stored', 8: 'deflated'
 export async function openWar(path: string): Promise<War> {
   const file = await openFile(path)
   try {
-    const { entries, newest } = await readDirectory(path, file)
+    const { entries, folders, newest } = await readDirectory(path, file)
     return {
-      path,
-      entries,
-      newest,
+      ...{ path, entries, folders, newest },
       readStored: (entry) => readRange(path, file, entry),
       digest: (signal) => digestAll(file, entries, signal),
       close: () => file.close(),
@@ -151,8 +151,31 @@ async function readDirectory(path: string, file: FileHandle) {
   if (problems.length > 0) throw unsafe(path, problems)
   if (entries.length === 0) throw damaged(path, 'it holds no file')
   entries.sort((a, b) => Buffer.compare(Buffer.from(a.name), Buffer.from(b.name)))
-  return { entries, newest }
+  const folders = new Set([...seen].filter((name) => name.includes('/')).map(firstPart))
+  return { entries, folders, newest }
 }
+
+/**
+ * Refuses what a server would serve whole, classes and settings with it: only what is below
+ * WEB-INF/ is kept from browsers (Jakarta Servlet 6.0, 10.5).
+ */
+export function requireWebApplication(
+  { path, folders }: War,
+  { staticFiles }: { staticFiles: boolean },
+): void {
+  if (folders.has('WEB-INF')) return
+  if (folders.has('BOOT-INF')) {
+    throw new StepError('INPUT_INVALID', `${path} is a Spring Boot jar, not a WAR`, {
+      hint: 'A server would hand out its classes and settings. Build it with the packaging war.',
+    })
+  }
+  if (staticFiles) return
+  throw new StepError('INPUT_INVALID', `${path} has no WEB-INF/: it is not a WAR`, {
+    hint: 'Name the WAR that the build leaves. If it holds nothing but files to be served, set war.static: true.',
+  })
+}
+
+const firstPart = (name: string) => name.slice(0, name.indexOf('/'))
 
 function parents(name: string): string[] {
   const parts = name.split('/').slice(0, -1)

@@ -9,7 +9,7 @@ import { type BaseImage, composeImage, labels, OWN_FOLDER, scratchBase } from '.
 import { type Layer, planTexts, planWar, warLayouts } from '../image/layers.ts'
 import { DEFAULT_IMAGE_FOLDER, writeLayout } from '../image/layout.ts'
 import { refuseOverlaps } from '../image/overlaps.ts'
-import { openWar } from '../image/war.ts'
+import { openWar, requireWebApplication } from '../image/war.ts'
 import { parseReference, type Reference, withDigest } from '../registry/reference.ts'
 import { imageReference } from './inputs.ts'
 import { MANIFEST_FILE, openImage, START_SCRIPT, TEMPLATES_FOLDER } from './remote-image.ts'
@@ -30,6 +30,10 @@ export const bakeImage = defineStep({
     base: imageReference.describe('Base image, best by digest; `scratch` for none'),
     webapp: containerPath.describe('Where the web application lives in the image, without .war'),
     warLayout: z.enum(warLayouts).default('exploded').describe('Its files, or one .war file'),
+    warStatic: z
+      .boolean()
+      .default(false)
+      .describe('Whether the WAR may lack WEB-INF/, as it holds only files to be served'),
     templates: z.string().optional().describe('Folder with conf.d and templates'),
     add: z
       .array(addition)
@@ -61,7 +65,7 @@ export const bakeImage = defineStep({
   }),
   fromSettings: ({ app, war, image }) => ({
     app,
-    ...(war && { war: war.path }),
+    ...(war && { war: war.path, warStatic: war.static }),
     ...(image && {
       base: image.base,
       webapp: image.webapp,
@@ -78,8 +82,10 @@ export const bakeImage = defineStep({
     `WAR MD5  ${warMd5}`,
   ],
   async run(inputs, context) {
+    if (inputs.warLayout === 'packaged') refuseSuffix(inputs.webapp)
     const war = await openWar(resolve(context.cwd, inputs.war))
     try {
+      requireWebApplication(war, { staticFiles: inputs.warStatic })
       const [digests, base, templates] = await Promise.all([
         war.digest(context.signal),
         readBase(inputs.base, inputs.architecture, context),
@@ -125,6 +131,19 @@ export const bakeImage = defineStep({
     }
   },
 })
+
+/** An exploded WAR may well stand in a folder of such a name: WildFly wants that. */
+function refuseSuffix(webapp: string): void {
+  const [, name] = /^(.*)\.war\/?$/i.exec(webapp) ?? []
+  if (name === undefined) return
+  throw new StepError(
+    'INPUT_INVALID',
+    `${webapp} would become ${webapp}.war with layout packaged`,
+    {
+      hint: `Leave .war out of image.webapp: ${name}.`,
+    },
+  )
+}
 
 /** `bin/confd:/usr/local/bin/confd` */
 function additionsOf(add: readonly string[], { cwd }: Context): Addition[] {

@@ -37,7 +37,7 @@ async function retag(t: Test, node: string) {
   t.teardown(() => registry.close())
   const auth = Buffer.from(`${login.username}:${login.password}`).toString('base64')
   const DOCKER_AUTH_CONFIG = JSON.stringify({ auths: { [registry.address]: { auth } } })
-  await writeWar(join(folder, 'app.war'), { 'index.jsp': 'hello' })
+  await writeWar(join(folder, 'app.war'), { 'index.jsp': 'hello', 'WEB-INF/web.xml': '<x/>' })
   const context = createContext({
     cwd: folder,
     variables: { DOCKER_AUTH_CONFIG, CROSSCLOUD_CACHE: join(folder, 'cache') },

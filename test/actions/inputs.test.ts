@@ -41,7 +41,7 @@ await t.test(
   'an input goes before its CROSSCLOUD_ variable, and that before crosscloud.yml',
   async (t) => {
     const folder = t.testdir({ 'crosscloud.yml': SETTINGS, a: {}, b: {} })
-    await writeWar(join(folder, 'app.war'), { 'index.jsp': 'hello' })
+    await writeWar(join(folder, 'app.war'), { 'index.jsp': 'hello', 'WEB-INF/web.xml': '<x/>' })
     const inputs = { war: 'app.war', base: 'scratch', webapp: '/app' }
     const env = { CROSSCLOUD_VERSION: '7.0.0', CROSSCLOUD_APP: 'by-variable' }
     const variable = await runAction(folder, 'bake-image', inputs, { env })
@@ -87,7 +87,7 @@ await t.test(
     const folder = t.testdir({ 'crosscloud.yml': SETTINGS })
     const registry = await startRegistry({ folder: join(folder, 'registry') })
     t.teardown(() => registry.close())
-    await writeWar(join(folder, 'app.war'), { 'index.jsp': 'hello' })
+    await writeWar(join(folder, 'app.war'), { 'index.jsp': 'hello', 'WEB-INF/web.xml': '<x/>' })
     await mkdir(join(folder, '.docker'))
     const bake = { war: 'app.war', base: 'scratch', webapp: '/app', version: '1.0.0' }
     t.equal((await runAction(folder, 'bake-image', bake)).code, 0)

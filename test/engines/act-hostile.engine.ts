@@ -83,7 +83,7 @@ await t.test(
     const address = (secret: string) =>
       `mysql://crosscloud:${secret}@127.0.0.1:${mariadb.port}/ledger`
     const project = await temporaryFolder(t)
-    await writeWar(join(project, 'app.war'), { 'index.jsp': 'hello' })
+    await writeWar(join(project, 'app.war'), { 'index.jsp': 'hello', 'WEB-INF/web.xml': '<x/>' })
     const test = { image: `${registry.address}/team/webapi` }
     const settings = {
       app: 'webapi',
