@@ -1,10 +1,18 @@
-import { readdir, writeFile } from 'node:fs/promises'
-import { join } from 'node:path'
+import { mkdir, readdir, readFile, rm, writeFile } from 'node:fs/promises'
+import { dirname, join } from 'node:path'
 import t, { type Test } from 'tap'
+import { silentLog } from '../../src/core/log.ts'
+import { run } from '../../src/core/process.ts'
+import { findLayer } from '../../src/image/image.ts'
+import { readLayout } from '../../src/image/layout.ts'
+import { startRegistry } from '../../src/registry/server.ts'
 import { bakeImage } from '../../src/steps/bake-image.ts'
 import { runStep } from '../../src/steps/inputs.ts'
 import { testContext } from '../support/context.ts'
+import { makeImage, pushImage, rewrite } from '../support/image.ts'
 import { writeSample } from '../support/layers.ts'
+import { newClient } from '../support/registry-client.ts'
+import { missingProgram } from '../support/server.ts'
 import { temporaryFolder } from '../support/temporary.ts'
 import { rawZip, writeWar } from '../support/war.ts'
 
@@ -53,4 +61,41 @@ await t.test('a packaged WAR gets its .war once', async (t) => {
     })
   }
   await bake('/opt/wildfly/standalone/deployments/ROOT.war', 'exploded')
+})
+
+const noZip = missingProgram('zip')
+await t.test('a page with a name that zip did not mark is baked by that name', async (t) => {
+  const folder = await project(t)
+  const registry = await startRegistry({ folder: join(folder, 'registry') })
+  t.teardown(() => registry.close())
+  const page = 'docs/Français 文档.txt'
+  if (noZip) {
+    const entries = [{ name: page, flags: 0 }, { name: 'WEB-INF/web.xml' }]
+    await writeFile(join(folder, 'webapi.war'), rawZip(entries))
+  } else {
+    for (const path of [page, 'WEB-INF/web.xml']) {
+      await mkdir(dirname(join(folder, 'war', path)), { recursive: true })
+      await writeFile(join(folder, 'war', path), '')
+    }
+    await rm(join(folder, 'webapi.war'))
+    await run('zip', ['-qr', '../webapi.war', '.'], { cwd: join(folder, 'war') })
+  }
+  const client = await newClient(t)
+  const bake = async (Env: string[], inputs: object = {}) => {
+    const image = rewrite(makeImage('base'), { config: { Env } })
+    await pushImage(client, { registry: registry.address, name: 'base', tag: '1' }, image)
+    const lines: string[] = []
+    const log = { ...silentLog, warn: (line: string) => void lines.push(line) }
+    const base = `${registry.address}/base:1`
+    await runStep(bakeImage, { ...APP, base, ...inputs }, testContext(t, folder, { log }))
+    return lines
+  }
+  t.match(await bake(['PATH=/bin']), [/1 names.*docs\/Français 文档\.txt.*LANG=C\.UTF-8/])
+  const layout = await readLayout(join(folder, '.crosscloud/image'))
+  const layer = findLayer(layout.content, 'manifest')?.digest
+  await run('tar', ['xzf', (layer && (await layout.blobPath(layer))) ?? '', '-C', folder])
+  t.match(await readFile(join(folder, '.crosscloud/files.md5'), 'utf8'), `ROOT/${page}\n`)
+  t.strictSame(await bake(['LANG=en_US.UTF-8']), [], 'the JVM will find it')
+  const packaged = bake([], { warLayout: 'packaged', warNames: 'gbk' })
+  await t.rejects(packaged, { code: 'INPUT_INVALID', message: /gbk cannot stay in a packaged/ })
 })
