@@ -1,6 +1,7 @@
 import { z } from 'zod'
 import { containerPath } from '../core/schema.ts'
 import { warLayouts } from './layers.ts'
+import { nameCharsets } from './war-names.ts'
 
 /** What comes of files that are in no commit. */
 export const uncommittedRules = ['marked', 'required'] as const
@@ -19,6 +20,10 @@ export const warSettings = z.strictObject({
     .boolean()
     .default(false)
     .describe('Whether it may lack WEB-INF/, as it holds nothing but files to be served'),
+  names: z
+    .enum(nameCharsets)
+    .default('utf-8')
+    .describe('Character set of names that the WAR does not mark as UTF-8'),
 })
 
 /** `image:` in crosscloud.yml: what the WAR is baked into. */

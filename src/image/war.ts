@@ -1,15 +1,10 @@
 import { createHash } from 'node:crypto'
 import { readSync } from 'node:fs'
 import { type FileHandle, open } from 'node:fs/promises'
-import {
-  type Entry,
-  fromRandomAccessReaderPromise,
-  getFileNameLowLevel,
-  RandomAccessReader,
-  type ZipFile,
-} from 'yauzl'
+import { type Entry, fromRandomAccessReaderPromise, RandomAccessReader, type ZipFile } from 'yauzl'
 import { type FileDigests, readChunks } from '../core/digest.ts'
 import { describe, errorCodeOf, StepError, throwIfCancelled } from '../core/errors.ts'
+import { decodeName, type NameCharset, showBytes } from './war-names.ts'
 
 /** A file inside the WAR, as the ZIP's central directory tells of it (APPNOTE.TXT 4.3.12). */
 export interface WarEntry {
@@ -48,11 +43,13 @@ export interface War {
 const LARGEST_CONTENT = 8 * 2 ** 30
 const METHODS: Record<number, WarEntry['method']> = { 0: 'stored', 8: 'deflated' }
 
+const NAMES_HINT = '; war.names says in what its names are, when a ZIP does not'
+
 /** Opens a WAR and checks every name in it before anything is read. */
-export async function openWar(path: string): Promise<War> {
+export async function openWar(path: string, names: NameCharset = 'utf-8'): Promise<War> {
   const file = await openFile(path)
   try {
-    const { entries, folders, newest } = await readDirectory(path, file)
+    const { entries, folders, newest } = await readDirectory(path, file, names)
     return {
       ...{ path, entries, folders, newest },
       readStored: (entry) => readRange(path, file, entry),
@@ -103,7 +100,7 @@ async function openZip(file: FileHandle): Promise<ZipFile> {
   })
 }
 
-async function readDirectory(path: string, file: FileHandle) {
+async function readDirectory(path: string, file: FileHandle, charset: NameCharset) {
   const entries: WarEntry[] = []
   const problems: string[] = []
   const seen = new Set<string>()
@@ -112,8 +109,11 @@ async function readDirectory(path: string, file: FileHandle) {
   try {
     const zip = await openZip(file)
     for await (const entry of zip.eachEntry()) {
-      const { generalPurposeBitFlag: flags, fileNameRaw, extraFields } = entry
-      const name = getFileNameLowLevel(flags, fileNameRaw, extraFields, true)
+      const name = decodeName(entry, charset)
+      if (name === undefined) {
+        problems.push(`"${showBytes(entry.fileNameRaw)}" is no text in ${charset}${NAMES_HINT}`)
+        continue
+      }
       const date = entry.getLastModDate({ timezone: 'UTC', forceDosFormat: true })
       if (date > newest) newest = date
       const isFile = !name.endsWith('/')

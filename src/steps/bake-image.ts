@@ -6,11 +6,19 @@ import { containerPath, objectName, version } from '../core/schema.ts'
 import { type Addition, planAdditions } from '../image/additions.ts'
 import { buildLayer } from '../image/build.ts'
 import { type BaseImage, composeImage, labels, OWN_FOLDER, scratchBase } from '../image/image.ts'
-import { type Layer, planTexts, planWar, warLayouts } from '../image/layers.ts'
+import {
+  type Layer,
+  type LayerPlan,
+  planTexts,
+  planWar,
+  type WarLayout,
+  warLayouts,
+} from '../image/layers.ts'
 import { DEFAULT_IMAGE_FOLDER, writeLayout } from '../image/layout.ts'
 import { refuseOverlaps } from '../image/overlaps.ts'
 import { refusePointers } from '../image/pointers.ts'
-import { openWar, requireWebApplication } from '../image/war.ts'
+import { openWar, requireWebApplication, type War, type WarDigests } from '../image/war.ts'
+import { nameCharsets } from '../image/war-names.ts'
 import { parseReference, type Reference, withDigest } from '../registry/reference.ts'
 import { imageReference } from './inputs.ts'
 import { MANIFEST_FILE, openImage, START_SCRIPT, TEMPLATES_FOLDER } from './remote-image.ts'
@@ -35,6 +43,10 @@ export const bakeImage = defineStep({
       .boolean()
       .default(false)
       .describe('Whether the WAR may lack WEB-INF/, as it holds only files to be served'),
+    warNames: z
+      .enum(nameCharsets)
+      .default('utf-8')
+      .describe('Character set of names that the WAR does not mark as UTF-8'),
     templates: z.string().optional().describe('Folder with conf.d and templates'),
     add: z
       .array(addition)
@@ -66,7 +78,7 @@ export const bakeImage = defineStep({
   }),
   fromSettings: ({ app, war, image }) => ({
     app,
-    ...(war && { war: war.path, warStatic: war.static }),
+    ...(war && { war: war.path, warStatic: war.static, warNames: war.names }),
     ...(image && {
       base: image.base,
       webapp: image.webapp,
@@ -83,8 +95,8 @@ export const bakeImage = defineStep({
     `WAR MD5  ${warMd5}`,
   ],
   async run(inputs, context) {
-    if (inputs.warLayout === 'packaged') refuseSuffix(inputs.webapp)
-    const war = await openWar(resolve(context.cwd, inputs.war))
+    if (inputs.warLayout === 'packaged') requirePackable(inputs)
+    const war = await openWar(resolve(context.cwd, inputs.war), inputs.warNames)
     try {
       requireWebApplication(war, { staticFiles: inputs.warStatic })
       const [digests, base, templates] = await Promise.all([
@@ -92,17 +104,11 @@ export const bakeImage = defineStep({
         readBase(inputs.base, inputs.architecture, context),
         inputs.templates === undefined ? undefined : readTemplates(inputs.templates, context),
       ])
+      warnOfLocale(war, base.image, context)
       const number = await settleVersion(inputs.app, inputs.version, context)
       const cache = { folder: context.cacheFolder, sealKey: await context.sealKey() }
       const layers: Layer[] = []
-      const additions = await planAdditions(additionsOf(inputs.add, context), context.signal)
-      const place = { layout: inputs.warLayout, webapp: inputs.webapp }
-      const webapp = planWar(war, digests, place)
-      const owned = additions.map((plan, index) => ({ owner: inputs.add[index] ?? '', plan }))
-      refuseOverlaps(webapp, owned, place)
-      const files = planWar(war, digests, { ...place, layout: 'exploded' })
-      await refusePointers([...additions, ...files])
-      for (const plan of [...additions, ...webapp]) {
+      for (const plan of await planFiles(war, digests, inputs, context)) {
         layers.push(await buildLayer(plan, cache, context.signal))
       }
       const manifest = fileManifest(layers)
@@ -135,17 +141,35 @@ export const bakeImage = defineStep({
   },
 })
 
-/** An exploded WAR may well stand in a folder of such a name: WildFly wants that. */
-function refuseSuffix(webapp: string): void {
+/** The additions, and above them the WAR. */
+async function planFiles(
+  war: War,
+  digests: WarDigests,
+  { add, webapp, warLayout: layout }: { add: string[]; webapp: string; warLayout: WarLayout },
+  context: Context,
+): Promise<LayerPlan[]> {
+  const additions = await planAdditions(additionsOf(add, context), context.signal)
+  const plans = planWar(war, digests, { layout, webapp })
+  const owned = additions.map((plan, index) => ({ owner: add[index] ?? '', plan }))
+  refuseOverlaps(plans, owned, { layout, webapp })
+  const files = planWar(war, digests, { layout: 'exploded', webapp })
+  await refusePointers([...additions, ...files])
+  return [...additions, ...plans]
+}
+
+function requirePackable({ webapp, warNames }: { webapp: string; warNames: string }): void {
+  // An exploded WAR may well stand in a folder of such a name: WildFly wants that.
   const [, name] = /^(.*)\.war\/?$/i.exec(webapp) ?? []
-  if (name === undefined) return
-  throw new StepError(
-    'INPUT_INVALID',
-    `${webapp} would become ${webapp}.war with layout packaged`,
-    {
+  if (name !== undefined) {
+    throw new StepError('INPUT_INVALID', `${webapp} would become ${webapp}.war if packaged`, {
       hint: `Leave .war out of image.webapp: ${name}.`,
-    },
-  )
+    })
+  }
+  if (warNames !== 'utf-8') {
+    throw new StepError('INPUT_INVALID', `names in ${warNames} cannot stay in a packaged WAR`, {
+      hint: 'The server that unpacks it reads them as UTF-8. Take layout exploded.',
+    })
+  }
 }
 
 /** `bin/confd:/usr/local/bin/confd` */
@@ -198,6 +222,18 @@ async function readBase(
     image: { digest: manifest.digest, manifest: content, config },
     reference: withDigest(asked, parseDigest(manifest.digest)),
   }
+}
+
+/** A JVM finds files by names that its locale can say: without one, ASCII only. */
+function warnOfLocale({ entries }: War, { config }: BaseImage, { log }: Context): void {
+  const beyond = entries.filter(({ name }) => /[^\x20-\x7e]/.test(name))
+  const [first] = beyond
+  const env = config.config?.Env ?? []
+  if (!first || env.some((one) => /^(?:LC_ALL|LC_CTYPE|LANG)=.*utf-?8/i.test(one))) return
+  log.warn(
+    `${beyond.length} names in the WAR are not ASCII (${first.name}), and the base image sets no locale: ` +
+      'Java finds these files only with LANG=C.UTF-8, there or in container.env',
+  )
 }
 
 /** What `md5sum -c` reads: a line for every file of the WAR and of the additions. */

@@ -5,6 +5,7 @@ import t, { type Test } from 'tap'
 import { digestFile, sha256 } from '../../src/core/digest.ts'
 import { StepError } from '../../src/core/errors.ts'
 import { openWar } from '../../src/image/war.ts'
+import type { NameCharset } from '../../src/image/war-names.ts'
 import { temporaryFolder } from '../support/temporary.ts'
 import { type RawEntry, rawZip, writeWar } from '../support/war.ts'
 
@@ -81,7 +82,8 @@ await t.test('reads what the archive holds, sorted, directories left out', async
 
 await t.test('takes archives as the tools of this world write them', async (t) => {
   const path = join(await temporaryFolder(t), 'a.war')
-  const cp437 = Buffer.from([0x81, 0x2e, 0x74, 0x78, 0x74])
+  // As Info-ZIP's zip writes it: no mark.
+  const unmarked = Buffer.from('docs/Français 文档.txt')
   await writeFile(
     path,
     // Before it a launch script, as executable WARs have it.
@@ -90,7 +92,7 @@ await t.test('takes archives as the tools of this world write them', async (t) =
         { name: 'META-INF/', mode: 0o040755 },
         { name: 'META-INF/', mode: 0o040755 },
         { name: 'streamed.txt', content: 'sizes come after the bytes', descriptor: true },
-        { name: cp437, flags: 0, content: 'an old name' },
+        { name: unmarked, flags: 0, content: 'a name without a mark' },
         { name: 'a..b/..c/d...', content: 'dots are harmless' },
         GOOD,
       ],
@@ -101,8 +103,47 @@ await t.test('takes archives as the tools of this world write them', async (t) =
   t.teardown(() => war.close())
   t.strictSame(
     war.entries.map(({ name }) => name),
-    ['WEB-INF/web.xml', 'a..b/..c/d...', 'streamed.txt', 'ü.txt'],
+    ['WEB-INF/web.xml', 'a..b/..c/d...', 'docs/Français 文档.txt', 'streamed.txt'],
   )
+})
+
+/** Info-ZIP Unicode Path: version, CRC-32 of the other name, the name in UTF-8. */
+function unicodePath(raw: Buffer, name: string, crc = crc32(raw)): Buffer {
+  const head = Buffer.from([0x75, 0x70, 0, 0, 1, 0, 0, 0, 0])
+  const text = Buffer.from(name)
+  head.writeUInt16LE(5 + text.length, 2)
+  head.writeUInt32LE(crc >>> 0, 5)
+  return Buffer.concat([head, text])
+}
+
+await t.test('names that are not UTF-8 are read as war.names says, or refused', async (t) => {
+  const path = join(await temporaryFolder(t), 'a.war')
+  const read = async (names: NameCharset | undefined, ...entries: RawEntry[]) => {
+    await writeFile(path, rawZip([GOOD, ...entries.map((one) => ({ flags: 0, ...one }))]))
+    const war = await openWar(path, names)
+    await war.close()
+    return war.entries.map(({ name }) => name).filter((name) => name !== GOOD.name)
+  }
+  const gbk = Buffer.from([0xce, 0xc4, 0xb5, 0xb5, 0x2e, 0x74, 0x78, 0x74])
+  const old = Buffer.from([0x81, 0x2e, 0x74, 0x78, 0x74])
+  t.strictSame(await read('gbk', { name: gbk }), ['文档.txt'])
+  t.strictSame(await read('cp437', { name: old }), ['ü.txt'])
+  t.strictSame(await read('windows-1252', { name: Buffer.from([0xe7]) }), ['ç'])
+  const marked = { name: '文档.txt', flags: 0x800 }
+  t.strictSame(await read('gbk', marked), ['文档.txt'], 'a mark counts more')
+  const extra = unicodePath(gbk, 'docs/文档.txt')
+  t.strictSame(await read(undefined, { name: gbk, extra }), ['docs/文档.txt'], 'the name beside it')
+  t.strictSame(await read('gbk', { name: gbk, extra }), ['docs/文档.txt'])
+  const stale = unicodePath(gbk, 'docs/文档.txt', 1)
+  t.strictSame(await read('gbk', { name: gbk, extra: stale }), ['文档.txt'], 'of an older name')
+  const code = 'INPUT_INVALID'
+  const shown = /"\\xce\\xc4\\xb5\\xb5\.txt" is no text in utf-8.*war\.names/
+  await t.rejects(read(undefined, { name: gbk }), { code, message: shown })
+  await t.rejects(read(undefined, { name: gbk, extra: stale }), { code, message: shown })
+  await t.rejects(read(undefined, { name: gbk, flags: 0x800 }), { code, message: shown })
+  await t.rejects(read('gbk', { name: Buffer.from([0xce]) }), { message: /"\\xce" .* gbk/ })
+  const evil = Buffer.concat([Buffer.from('../'), gbk])
+  await t.rejects(read('gbk', { name: evil }), { message: /"\.\.\/文档\.txt" leads out/ })
 })
 
 await t.test('refuses names that lead elsewhere, naming every one', async (t) => {

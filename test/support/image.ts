@@ -1,6 +1,8 @@
 import { Readable } from 'node:stream'
 import { gzipSync } from 'node:zlib'
 import { type Digest, sha256 } from '../../src/core/digest.ts'
+import type { ImageConfig } from '../../src/image/config.ts'
+import { descriptor } from '../../src/image/image.ts'
 import { type Reference, type Repository, withDigest } from '../../src/registry/reference.ts'
 import {
   type Descriptor,
@@ -40,6 +42,22 @@ export function makeImage(seed: string, { layers = 2, architecture = 'amd64' } =
     layers: contents.map((bytes) => add(mediaTypes.ociLayerGzip, gzipSync(bytes))),
   }
   return { manifest: toManifest(mediaTypes.ociManifest, content), blobs }
+}
+
+/** The image with another config, and manifest if need be. */
+export function rewrite(
+  image: TestImage,
+  change: { config?: object; whole?: object; manifest?: object; type?: string },
+): TestImage {
+  const content = JSON.parse(image.manifest.bytes.toString()) as ImageManifest
+  const config = JSON.parse(String(image.blobs.get(content.config.digest))) as ImageConfig
+  config.config = { ...config.config, ...change.config }
+  const bytes = Buffer.from(JSON.stringify({ ...config, ...change.whole }))
+  content.config = descriptor(change.type ?? content.config.mediaType, bytes)
+  return {
+    manifest: toManifest(image.manifest.mediaType, { ...content, ...change.manifest }),
+    blobs: new Map([...image.blobs, [content.config.digest, bytes]]),
+  }
 }
 
 /** An index of images, one for each platform. */

@@ -40,6 +40,8 @@ export interface RawEntry {
   stored?: Buffer
   /** Sizes and CRC follow the bytes, as a writer that streams does it (APPNOTE 4.3.9). */
   descriptor?: boolean
+  /** Extra fields of the directory's entry. */
+  extra?: Buffer
   /** Where the directory says that the entry begins; default: where it does. */
   at?: number
 }
@@ -66,7 +68,7 @@ export function rawZip(entries: readonly RawEntry[], prefix = ''): Buffer {
 }
 
 function rawEntry(entry: RawEntry, offset: number): { local: Buffer; central: Buffer } {
-  const { method = 8, mode = 0o100644 } = entry
+  const { method = 8, mode = 0o100644, extra = Buffer.alloc(0) } = entry
   const name = Buffer.from(entry.name)
   const content = Buffer.from(entry.content ?? '')
   const stored = entry.stored ?? (method === 8 ? deflateRawSync(content) : content)
@@ -82,6 +84,8 @@ function rawEntry(entry: RawEntry, offset: number): { local: Buffer; central: Bu
   common.writeUInt32LE(entry.size ?? content.length, 18)
   common.writeUInt16LE(name.length, 22)
   const own = Buffer.from(common)
+  const central = Buffer.from(common)
+  central.writeUInt16LE(extra.length, 24)
   const descriptor = Buffer.alloc(entry.descriptor ? 16 : 0)
   if (entry.descriptor) {
     descriptor.writeUInt32LE(0x08074b50, 0)
@@ -95,6 +99,6 @@ function rawEntry(entry: RawEntry, offset: number): { local: Buffer; central: Bu
   const centralMark = Buffer.from([0x50, 0x4b, 1, 2, 20, 3])
   return {
     local: Buffer.concat([localMark, own, name, stored, descriptor]),
-    central: Buffer.concat([centralMark, common, attributes, name]),
+    central: Buffer.concat([centralMark, central, attributes, name, extra]),
   }
 }
