@@ -77,7 +77,7 @@ const commit = z.object({
 })
 /** https://docs.gitlab.com/topics/git/commit/#push-options: git push -o ci.skip */
 const pushOptions = z
-  .object({ ci: z.object({ skip: z.unknown() }).nullish() })
+  .object({ ci: z.object({ skip: z.unknown().optional() }).nullish() })
   .nullish()
   .catch(undefined)
 const pushEvent = z.object({

@@ -68,7 +68,7 @@ const resource = z.object({
       z.object({ scan_status: payloadText(40).optional(), severity: payloadText(40).optional() }),
     )
     .nullish(),
-  sbom_overview: z.unknown(),
+  sbom_overview: z.unknown().optional(),
 })
 const eventData = z.object({
   // Since 2.11: before that, only vulnerabilities were scanned for.
