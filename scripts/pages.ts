@@ -112,7 +112,11 @@ export const settingsFiles: Readonly<Record<'settings' | 'server', SettingsFile>
     schema: settingsSchema,
     intro: `[The example's file](../examples/webapi/crosscloud.yml) is commented line by line. Editors that know
 JSON Schema can use [crosscloud.schema.json](crosscloud.schema.json). Unknown settings are errors.
-\`\${NAME}\` is replaced by a variable of the process's environment.`,
+Paths start from the folder of the file.
+
+\`\${NAME}\` is a variable of the process's environment, \`\${NAME:-text}\` the text where it is unset or
+empty. It is looked up when the setting it stands in is used; \`crosscloud config check\` lists every
+variable that is not set.`,
   },
   server: {
     name: 'crosscloud.server.yml',

@@ -33,7 +33,7 @@ export function createPerform(surroundings: Surroundings, secrets: Secrets, ends
     const options = command.optsWithGlobals<GlobalOptions>()
     const { dotenv, junit } = await openReports(command, options, reported, cwd)
     const log = makeLog(options, surroundings, secrets.mask)
-    const settingsFile = options.settings
+    const settingsFile = options.settings ?? (variables.CROSSCLOUD_SETTINGS || undefined)
     const context = createContext({ cwd, settingsFile, variables, log, secrets, signal })
     const writeJunit = async (text: string, failure: StepError | undefined) => {
       const { environment = command.opts().env } = reported

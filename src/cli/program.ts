@@ -101,7 +101,12 @@ async function programVersion(): Promise<string> {
 function describeProgram(program: Command, { streams }: Surroundings): void {
   program
     .description('One WAR, built once, baked once, promoted unchanged from test to production.')
-    .addOption(new Option('--settings <file>', 'crosscloud.yml to use; default: in this folder'))
+    .addOption(
+      new Option(
+        '--settings <file>',
+        'crosscloud.yml to use, or CROSSCLOUD_SETTINGS; default: in this folder',
+      ),
+    )
     .addOption(new Option('--json', 'print one JSON document; logs go to stderr'))
     .addOption(
       new Option('--dotenv <file>', 'write the outputs to a new file, as CROSSCLOUD_… lines'),

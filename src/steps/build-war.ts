@@ -1,5 +1,5 @@
 import { mkdir, rm, stat } from 'node:fs/promises'
-import { join, relative, resolve } from 'node:path'
+import { isAbsolute, join, relative, resolve } from 'node:path'
 import { z } from 'zod'
 import { digestFile } from '../core/digest.ts'
 import { isStepError, StepError } from '../core/errors.ts'
@@ -29,7 +29,8 @@ export const buildWar = defineStep({
     warSize: z.number().describe('Size of the WAR in bytes'),
     commit: z.string().optional().describe('Commit it was built from'),
   }),
-  fromSettings: ({ war }) => (war ? { war: war.path, goals: war.goals, args: war.args } : {}),
+  fromSettings: ({ war, folder }) =>
+    war ? { war: resolve(folder, war.path), goals: war.goals, args: war.args } : {},
   report: ({ war, warMd5, warSha256, warSize }) => [
     `WAR      ${war}, ${formatSize(warSize)}`,
     `MD5      ${warMd5}`,
@@ -37,8 +38,10 @@ export const buildWar = defineStep({
   ],
   async run({ war, repository, branch, goals, args, maven, localRepository }, context) {
     // The first job of a pipeline says what a later one would fail of.
-    if (await context.hasSettings()) await context.requireLedger()
-    const folder = repository ? await checkOut(repository, branch, context) : context.cwd
+    const settled = await context.hasSettings()
+    if (settled) await context.requireLedger()
+    const place = settled ? (await context.settings()).folder : context.cwd
+    const folder = repository ? await checkOut(repository, branch, context) : place
     const { log, signal } = context
     const started = Date.now()
     // An argument of its own: Maven's launcher splits MAVEN_OPTS at blanks, also those of a path.
@@ -46,7 +49,9 @@ export const buildWar = defineStep({
       ? [`-Dmaven.repo.local=${resolve(context.cwd, localRepository)}`]
       : []
     await run(maven, [...QUIET, ...kept, ...args, ...goals], { cwd: folder, signal, log })
-    const path = resolve(folder, war)
+    // What crosscloud.yml says starts from its own folder, and so does the same in a checkout.
+    const inside = isAbsolute(war) ? relative(place, war) : war
+    const path = repository ? resolve(folder, inside) : resolve(context.cwd, war)
     await requireFresh(path, started)
     const { md5, sha256, size } = await digestFile(path, signal)
     return {
