@@ -161,9 +161,15 @@ function openSettings(
   secrets: Secrets,
   onEmpty?: SettingsText['onEmpty'],
 ) {
-  const file = { text, name, page: 'docs/settings.md', ...(onEmpty && { onEmpty }) }
+  const file = { text, name, page: 'docs/settings.md', isShown, ...(onEmpty && { onEmpty }) }
   return openYamlSettings(settingsSchema, file, variables, secrets)
 }
+
+/** Names, references and addresses, which outputs and links are made of. */
+const SHOWN =
+  /^(?:app|war\/path|image\/base|gitlab\/(?:url|project)|identity\/issuer|environments\/[^/]+\/(?:image|url|hosts\/[^/]+(?:\/address)?))$/
+
+const isShown = (path: readonly string[]) => SHOWN.test(path.join('/'))
 
 /**
  * The named environment with all defaults settled; INPUT_INVALID lists the known ones. Each part is

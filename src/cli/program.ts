@@ -17,6 +17,7 @@ import { addInputOptions, gatherInputs } from './options.ts'
 import {
   errorJson,
   inSurfaceWords,
+  jsonText,
   type Streams,
   tellBeside,
   tellFailure,
@@ -82,7 +83,7 @@ export async function runProgram(surroundings: Surroundings): Promise<number> {
       streams.stderr(secrets.mask(`${known.cause.stack ?? ''}\n`))
     }
     if (argv.includes('--json')) {
-      streams.stdout(secrets.mask(`${JSON.stringify(errorJson(known), null, 2)}\n`))
+      streams.stdout(`${jsonText(errorJson(known, secrets), secrets)}\n`)
     }
     exitCode = known.exitCode
   }

@@ -21,6 +21,8 @@ export interface SettingsText {
   page: string
   /** Only this part is read: the variables of the others need not be set. */
   only?: string
+  /** Whether a setting is shown by its nature: a variable in it is no secret by itself. */
+  isShown?: (path: readonly string[]) => boolean
   /** Told of a variable that is set to nothing, once it is used, and of the settings it stands in. */
   onEmpty?: (variable: string, settings: readonly string[]) => void
 }
@@ -52,7 +54,7 @@ export async function parseYamlSettings<Schema extends z.ZodType>(
   variables: Surroundings['variables'],
   secrets: Secrets,
 ): Promise<z.output<Schema>> {
-  const read = await readYaml(file, { variables, secrets })
+  const read = await readYaml(file, { variables, secrets, isShown: file.isShown })
   const lacking = read.uses.filter(({ state }) => state === 'unset')
   const { data, problems } = judge(schema, read, lacking)
   const missing = missingLines(read, lacking)
@@ -74,7 +76,7 @@ export async function openYamlSettings<Schema extends z.ZodType>(
   variables: Surroundings['variables'],
   secrets: Secrets,
 ): Promise<OpenedSettings<z.output<Schema>>> {
-  const read = await readYaml(file, { variables, secrets })
+  const read = await readYaml(file, { variables, secrets, isShown: file.isShown })
   const lacking = read.uses.filter(({ state }) => state === 'unset' || state === 'empty')
   const { data, problems, unusable } = judge(schema, read, lacking)
   if (problems.length > 0) throw invalid(problems, mendLines(file.page))

@@ -13,13 +13,15 @@ export interface VariableUse {
 export interface Surroundings {
   variables: Readonly<Record<string, string | undefined>>
   secrets: Secrets
+  /** Whether a setting is shown by its nature; there only what is called like a secret is one. */
+  isShown?: ((path: readonly string[]) => boolean) | undefined
 }
 
 /** As in a shell: `${NAME}`, or `${NAME:-what it is without}`. */
 const VARIABLE = /\$\{([A-Za-z_][A-Za-z0-9_]*)(?::-([^}]*))?\}/g
 const SECRET_NAME = /PASS|SECRET|TOKEN|KEY|CREDENTIAL/i
 
-/** Puts variables into every text; what has a secret's name, or is a URL's password, is masked. */
+/** Puts variables into every text; what comes from one is masked from then on, whatever its name. */
 export function putVariables(value: unknown, surroundings: Surroundings) {
   const uses: VariableUse[] = []
   return { values: expand(value, [], surroundings, uses), uses }
@@ -41,11 +43,11 @@ function expand(
     )
   }
   if (typeof value !== 'string') return value
-  const { variables, secrets } = surroundings
+  const { variables, secrets, isShown } = surroundings
   const text = value.replace(VARIABLE, (match, name: string, otherwise?: string) => {
     const found = variables[name]
     uses.push({ name, path, state: stateOf(found, otherwise) })
-    if (SECRET_NAME.test(name)) secrets.add(found)
+    if (SECRET_NAME.test(name) || !isShown?.(path)) secrets.add(found)
     return otherwise === undefined ? (found ?? match) : found || otherwise
   })
   secrets.add(/^[a-z][a-z0-9+.-]*:\/\/[^:@/?#]*:([^@/?#]+)@/i.exec(text)?.[1])
