@@ -131,7 +131,10 @@ export function gitlabTemplate(step: Step): string {
     ...Object.fromEntries(own),
   }
   const variables = Object.fromEntries(
-    fields.map(({ name }) => [variableName(name), { value: input(kebab(name)), expand: false }]),
+    ['settings', ...fields.map(({ name }) => name)].map((name) => [
+      variableName(name),
+      { value: input(kebab(name)), expand: false },
+    ]),
   )
   const job = {
     extends: SETUP,
@@ -172,6 +175,10 @@ function jobInputs(step: Step): Record<string, object> {
       description: 'Stage of the job',
     },
     'job-prefix': { default: '', description: 'Put before the name of the job' },
+    settings: {
+      default: '',
+      description: 'crosscloud.yml to use, from the top of the checkout; default: the one there',
+    },
     needs: {
       type: 'array',
       default: [],

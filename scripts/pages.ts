@@ -112,7 +112,19 @@ export const settingsFiles: Readonly<Record<'settings' | 'server', SettingsFile>
     schema: settingsSchema,
     intro: `[The example's file](../examples/webapi/crosscloud.yml) is commented line by line. Editors that know
 JSON Schema can use [crosscloud.schema.json](crosscloud.schema.json). Unknown settings are errors.
-\`\${NAME}\` is replaced by a variable of the process's environment.`,
+Paths start from the folder of the file.
+
+\`\${NAME}\` is a variable of the process's environment, \`\${NAME:-text}\` the text where it is unset or
+empty. It is looked up when the setting it stands in is used; \`crosscloud config check\` lists every
+variable that is not set.
+
+What a variable brings is a secret, whatever it is called: where it would be printed there is \`***\`, in
+logs, errors, tables and reports. Values below four characters are not masked anywhere; in what programs
+read (\`--json\`, \`config export\`, the name of a JUnit report, the outputs of an action) values below
+eight stay, as they are words of the document. Shown by their nature are \`app\`, \`war.path\`,
+\`image.base\`, \`gitlab.url\`, \`gitlab.project\`, \`identity.issuer\`, and of an environment \`image\`, \`url\`
+and \`hosts\`: there only a variable called like a secret (\`PASS\`, \`SECRET\`, \`TOKEN\`, \`KEY\`,
+\`CREDENTIAL\`) is one.`,
   },
   server: {
     name: 'crosscloud.server.yml',

@@ -95,9 +95,10 @@ export function createContext(options: ContextOptions): OpenContext {
     registry,
     ledger,
     async requireLedger() {
-      const { ledger: named, environments, folder } = await settings()
-      if (named !== undefined || Object.keys(environments).length === 0) return
-      await findDefaultLedger(folder, variables)
+      const known = await settings()
+      // Named is enough: this job may lack the variables that stand in it.
+      if ('ledger' in known || Object.keys(known.environments).length === 0) return
+      await findDefaultLedger(known.folder, variables)
     },
     journal: async () => openJournalOf(await ledger(), variables),
     configStore,

@@ -5,7 +5,12 @@ import { configKeySettings, storeSettings } from './config/settings.ts'
 import { StepError } from './core/errors.ts'
 import { objectName } from './core/schema.ts'
 import type { Secrets } from './core/secrets.ts'
-import { parseYamlSettings, readSettingsText, type SettingsText } from './core/settings-file.ts'
+import {
+  type OpenedSettings,
+  openYamlSettings,
+  readSettingsText,
+  type SettingsText,
+} from './core/settings-file.ts'
 import { type GateSettings, gateSettings } from './gate/settings.ts'
 import { gitlabSettings } from './gitlab/settings.ts'
 import { identitySettings } from './identity/settings.ts'
@@ -100,6 +105,7 @@ export type Settings = z.output<typeof settingsSchema> & {
   /** Absolute path of the file, and the folder all its paths start from. */
   file: string
   folder: string
+  variables: OpenedSettings<unknown>['variables']
 }
 
 export interface HostAddress {
@@ -134,22 +140,41 @@ export async function readSettings(
   const file = resolve(path)
   const hint = `Run in the folder of ${SETTINGS_FILE}, or name it with \`--settings FILE\`.`
   const text = await readSettingsText(path, hint)
-  const read = await parseSettings(text, path, variables, secrets, onEmpty)
-  return { ...read, file, folder: dirname(file) }
+  const read = await openSettings(text, path, variables, secrets, onEmpty)
+  return Object.assign(read.data, { file, folder: dirname(file), variables: read.variables })
 }
 
+/** The text of a crosscloud.yml; a variable is asked for when the setting it stands in is. */
 export async function parseSettings(
   text: string,
   name: string,
   variables: Readonly<Record<string, string | undefined>>,
   secrets: Secrets,
-  onEmpty?: SettingsText['onEmpty'],
 ): Promise<z.output<typeof settingsSchema>> {
-  const file = { text, name, page: 'docs/settings.md', ...(onEmpty && { onEmpty }) }
-  return parseYamlSettings(settingsSchema, file, variables, secrets)
+  return (await openSettings(text, name, variables, secrets)).data
 }
 
-/** The named environment with all defaults settled; INPUT_INVALID lists the known ones. */
+function openSettings(
+  text: string,
+  name: string,
+  variables: Readonly<Record<string, string | undefined>>,
+  secrets: Secrets,
+  onEmpty?: SettingsText['onEmpty'],
+) {
+  const file = { text, name, page: 'docs/settings.md', isShown, ...(onEmpty && { onEmpty }) }
+  return openYamlSettings(settingsSchema, file, variables, secrets)
+}
+
+/** Names, references and addresses, which outputs and links are made of. */
+const SHOWN =
+  /^(?:app|war\/path|image\/base|gitlab\/(?:url|project)|identity\/issuer|environments\/[^/]+\/(?:image|url|hosts\/[^/]+(?:\/address)?))$/
+
+const isShown = (path: readonly string[]) => SHOWN.test(path.join('/'))
+
+/**
+ * The named environment with all defaults settled; INPUT_INVALID lists the known ones. Each part is
+ * looked up when it is used: verify-md5 needs no password of the config centre.
+ */
 export function settleEnvironment(settings: Settings, name: string): EnvironmentSettings {
   const own = Object.hasOwn(settings.environments, name) ? settings.environments[name] : undefined
   if (!own) {
@@ -158,30 +183,66 @@ export function settleEnvironment(settings: Settings, name: string): Environment
       hint: `Known environments: ${known}.`,
     })
   }
-  const container = { ...settings.container, ...own.container }
   return {
     name,
-    from: own.from,
-    image: own.image,
-    config: own.config,
-    configKey: own['config-key'] ?? settings['config-key'],
-    url: own.url,
-    gate: own.gate,
-    containerName: container.name ?? `${settings.app}-${name}`,
-    hosts: Object.entries(own.hosts ?? {}).map(([host, address]) => ({
-      name: host,
-      address: typeof address === 'string' ? address : address.address,
-      certificates: typeof address === 'string' ? undefined : address.certificates,
-    })),
-    container: {
-      network: container.network ?? 'bridge',
-      ports: container.ports ?? [],
-      volumes: container.volumes ?? [],
-      env: container.env ?? {},
-      memory: container.memory,
-      restart: container.restart ?? 'unless-stopped',
-      stopTimeout: Math.ceil((container['stop-timeout'] ?? 30_000) / 1000),
-      health: container.health,
+    get from() {
+      return own.from
     },
+    get image() {
+      return own.image
+    },
+    get config() {
+      return own.config
+    },
+    get configKey() {
+      return own['config-key'] ?? settings['config-key']
+    },
+    get url() {
+      return own.url
+    },
+    get gate() {
+      return own.gate
+    },
+    get containerName() {
+      return own.container?.name ?? settings.container?.name ?? `${settings.app}-${name}`
+    },
+    get hosts() {
+      return Object.entries(own.hosts ?? {}).map(([host, address]) => ({
+        name: host,
+        address: typeof address === 'string' ? address : address.address,
+        certificates: typeof address === 'string' ? undefined : address.certificates,
+      }))
+    },
+    get container() {
+      return settleContainer({ ...settings.container, ...own.container })
+    },
+  }
+}
+
+/** The same environment with only these hosts; its other parts are still looked up when used. */
+export function withHosts(
+  environment: EnvironmentSettings,
+  hosts: HostAddress[],
+): EnvironmentSettings {
+  const parts = Object.getOwnPropertyDescriptors(environment)
+  return Object.defineProperties(
+    {},
+    { ...parts, hosts: { value: hosts, enumerable: true } },
+  ) as EnvironmentSettings
+}
+
+/** Copies lists and maps, so that what is not set in them is told here and not while deploying. */
+function settleContainer(
+  container: NonNullable<z.output<typeof settingsSchema>['container']>,
+): ContainerSettings {
+  return {
+    network: container.network ?? 'bridge',
+    ports: [...(container.ports ?? [])],
+    volumes: [...(container.volumes ?? [])],
+    env: { ...container.env },
+    memory: container.memory,
+    restart: container.restart ?? 'unless-stopped',
+    stopTimeout: Math.ceil((container['stop-timeout'] ?? 30_000) / 1000),
+    health: container.health && { ...container.health },
   }
 }

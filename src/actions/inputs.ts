@@ -47,5 +47,8 @@ export async function readPlace(variables: Variables, otherwise: string): Promis
       hint: 'It starts from the workspace, which actions/checkout fills.',
     })
   }
-  return { cwd, settingsFile: inputOf('settings', variables) }
+  return {
+    cwd,
+    settingsFile: inputOf('settings', variables) ?? (variables.CROSSCLOUD_SETTINGS || undefined),
+  }
 }

@@ -7,6 +7,8 @@ import { StepError } from '../core/errors.ts'
 export interface Answer {
   json: Record<string, unknown> | unknown[]
   text: string
+  /** The text is a document as well, for a program to read. */
+  document?: true
   /** The command did what it should, and what it found is an error. */
   failure?: StepError
 }

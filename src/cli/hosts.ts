@@ -1,7 +1,7 @@
 import type { Command } from 'commander'
 import { StepError } from '../core/errors.ts'
 import { duration } from '../core/schema.ts'
-import type { EnvironmentSettings } from '../settings.ts'
+import { type EnvironmentSettings, withHosts } from '../settings.ts'
 import { withLock } from '../steps/deployment-lock.ts'
 import {
   askHosts,
@@ -102,7 +102,7 @@ async function open({ env, host }: HostOptions, context: Context): Promise<Opene
       hint: `Known hosts: ${known.join(', ') || 'none'}.`,
     })
   }
-  return { app, environment: { ...environment, hosts: chosen } }
+  return { app, environment: withHosts(environment, chosen) }
 }
 
 async function listHosts(context: Context, { environment }: Opened): Promise<Answer> {

@@ -1,4 +1,5 @@
 import type { StepError } from '../core/errors.ts'
+import type { Secrets } from '../core/secrets.ts'
 import { inSurfaceWords } from './output.ts'
 
 /** What a command found, for the test report of a merge request. */
@@ -18,9 +19,9 @@ export interface Findings {
  * https://docs.gitlab.com/ci/testing/unit_test_reports/
  * Texts are masked before XML escapes them: afterwards a secret may look different.
  */
-export function junitXml(findings: Findings, mask: (text: string) => string): string {
+export function junitXml(findings: Findings, { mask, maskValue }: Omit<Secrets, 'add'>): string {
   const { test } = findings
-  const [title, facts] = [mask(findings.title), mask(findings.text)]
+  const [title, facts] = [maskValue(findings.title), mask(findings.text)]
   const failure = findings.failure && inSurfaceWords(findings.failure, mask)
   const wrong = failure?.message.split('\n').filter((line) => line.trim()) ?? []
   const names = distinct(wrong.map((line) => stable(line.trim())))

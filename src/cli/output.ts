@@ -6,6 +6,7 @@ import {
   withoutCommands,
   withoutControls,
 } from '../core/log.ts'
+import type { Secrets } from '../core/secrets.ts'
 import { gitlabWording, inWords, jenkinsWording } from '../steps/wording.ts'
 
 /** What a surface prints to: the two streams of a process, or a test's. */
@@ -67,8 +68,22 @@ export function tellBeside(
   createLog({ format: format === 'json' ? 'json' : 'plain', write, mask }).warn(text)
 }
 
-export function errorJson({ code, message, hint, retryable }: StepError): object {
-  return { error: { code, message, hint, retryable } }
+/** What went wrong is told to people, also in a document. */
+export function errorJson(
+  { code, message, hint, retryable }: StepError,
+  { mask }: Pick<Secrets, 'mask'>,
+): object {
+  return { error: { code, message: mask(message), hint: hint && mask(hint), retryable } }
+}
+
+/** A document for programs: secrets are taken out of its texts, never out of its form. */
+export function jsonText(document: unknown, { maskValue }: Pick<Secrets, 'maskValue'>): string {
+  const text = JSON.stringify(document, null, 2)
+  // Nearly always there is none: looking once is faster than at each text.
+  if (maskValue(text) === text) return text
+  const masked = (_key: string, value: unknown) =>
+    typeof value === 'string' ? maskValue(value) : value
+  return JSON.stringify(document, masked, 2)
 }
 
 /** Rows under headings, each column as wide as its widest cell. */

@@ -5,7 +5,7 @@ import { createLog, type Log, type LogFormat } from '../core/log.ts'
 import type { Secrets } from '../core/secrets.ts'
 import type { Answer, Perform, Reported } from './command.ts'
 import { junitXml } from './junit.ts'
-import { answerText, errorJson, inSurfaceWords, tellFailure, wordFor } from './output.ts'
+import { answerText, errorJson, inSurfaceWords, jsonText, tellFailure, wordFor } from './output.ts'
 import type { Surroundings } from './program.ts'
 import { dotenvLines, freshReport } from './reports.ts'
 
@@ -33,13 +33,13 @@ export function createPerform(surroundings: Surroundings, secrets: Secrets, ends
     const options = command.optsWithGlobals<GlobalOptions>()
     const { dotenv, junit } = await openReports(command, options, reported, cwd)
     const log = makeLog(options, surroundings, secrets.mask)
-    const settingsFile = options.settings
+    const settingsFile = options.settings ?? (variables.CROSSCLOUD_SETTINGS || undefined)
     const context = createContext({ cwd, settingsFile, variables, log, secrets, signal })
     const writeJunit = async (text: string, failure: StepError | undefined) => {
       const { environment = command.opts().env } = reported
       const title = [titleOf(command), environment].filter(Boolean).join(' ')
       const findings = { title, test: command.description(), text, failure }
-      await junit?.write(junitXml(findings, secrets.mask))
+      await junit?.write(junitXml(findings, secrets))
     }
     try {
       const answer = await work(context).catch(async (error: unknown) => {
@@ -57,8 +57,9 @@ export function createPerform(surroundings: Surroundings, secrets: Secrets, ends
       const failure = found ?? notHandedOn(titleOf(command), faults)
       if (options.log === 'json' && !options.json) log.info(answer.text)
       else {
-        const told = options.json ? jsonOf(answer, failure) : answerText(text, variables)
-        streams.stdout(secrets.mask(`${told}\n`))
+        const told = answer.document ? secrets.maskValue(text) : secrets.mask(text)
+        const json = options.json && jsonOf(answer, failure, secrets)
+        streams.stdout(`${json || answerText(told, variables)}\n`)
       }
       if (!failure) return
       tellFailure(failure, options.log, { write: streams.stderr, mask: secrets.mask })
@@ -111,9 +112,9 @@ function titleOf(command: Command): string {
 }
 
 /** What was found, and why it counts as a failure. */
-function jsonOf({ json }: Answer, failure: StepError | undefined): string {
-  const whole = failure && !Array.isArray(json) ? { ...json, ...errorJson(failure) } : json
-  return JSON.stringify(whole, null, 2)
+function jsonOf({ json }: Answer, failure: StepError | undefined, secrets: Secrets): string {
+  const whole = failure && !Array.isArray(json) ? { ...json, ...errorJson(failure, secrets) } : json
+  return jsonText(whole, secrets)
 }
 
 function makeLog(

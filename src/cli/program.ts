@@ -17,6 +17,7 @@ import { addInputOptions, gatherInputs } from './options.ts'
 import {
   errorJson,
   inSurfaceWords,
+  jsonText,
   type Streams,
   tellBeside,
   tellFailure,
@@ -82,7 +83,7 @@ export async function runProgram(surroundings: Surroundings): Promise<number> {
       streams.stderr(secrets.mask(`${known.cause.stack ?? ''}\n`))
     }
     if (argv.includes('--json')) {
-      streams.stdout(secrets.mask(`${JSON.stringify(errorJson(known), null, 2)}\n`))
+      streams.stdout(`${jsonText(errorJson(known, secrets), secrets)}\n`)
     }
     exitCode = known.exitCode
   }
@@ -101,7 +102,12 @@ async function programVersion(): Promise<string> {
 function describeProgram(program: Command, { streams }: Surroundings): void {
   program
     .description('One WAR, built once, baked once, promoted unchanged from test to production.')
-    .addOption(new Option('--settings <file>', 'crosscloud.yml to use; default: in this folder'))
+    .addOption(
+      new Option(
+        '--settings <file>',
+        'crosscloud.yml to use, or CROSSCLOUD_SETTINGS; default: in this folder',
+      ),
+    )
     .addOption(new Option('--json', 'print one JSON document; logs go to stderr'))
     .addOption(
       new Option('--dotenv <file>', 'write the outputs to a new file, as CROSSCLOUD_… lines'),

@@ -11,7 +11,7 @@ export interface RevisionInput {
   keys: ReadonlyMap<string, RevisionKey>
   /** Template bytes by path. */
   templates: ReadonlyMap<string, Uint8Array>
-  files: readonly Pick<RenderedFile, 'path' | 'content' | 'mode' | 'uid' | 'gid'>[]
+  files: readonly Pick<RenderedFile, 'path' | 'content' | 'mode' | 'uid' | 'gid' | 'keys'>[]
 }
 
 export interface RevisionKey {
@@ -88,17 +88,19 @@ export function revisionInput(
 /**
  * `sha256:…` over keys, values, templates and files, whatever their order. The same input gives the
  * same revision. With a fingerprint key it is made from an HMAC, and nobody without that key can
- * test guesses against the revision either.
+ * test guesses against the revision. Without one, the values of secrets and the files made of them
+ * are left out for the same reason.
  */
 export function configRevision(input: RevisionInput, key?: Uint8Array): Digest {
+  const isOpen = (name: string) => key !== undefined || input.keys.get(name)?.secret !== true
   const canonical = JSON.stringify([
     'crosscloud config revision v2',
     key === undefined ? null : keyIdOf(key),
-    sortedEntries(input.keys).map(([name, { value }]) => [name, value]),
+    sortedEntries(input.keys).map(([name, { value }]) => [name, isOpen(name) ? value : null]),
     templateDigests(input),
-    sortedFiles(input).map(({ path, mode, uid, gid, content }) => [
+    sortedFiles(input).map(({ path, mode, uid, gid, content, keys }) => [
       ...[path, mode, uid, gid],
-      sha256(content),
+      keys.every(isOpen) ? sha256(content) : null,
     ]),
   ])
   return sha256(key === undefined ? canonical : fingerprint(key, 'revision', '', canonical))
@@ -131,6 +133,13 @@ export function describeRevision(input: RevisionInput, key?: Uint8Array): string
     })),
   }
   return JSON.stringify(description)
+}
+
+/** Whether two descriptions are of one revision: under another key secrets only look different. */
+export function isSameRevision(one: string, other: string): boolean {
+  const withoutSecrets = (text: string) =>
+    JSON.stringify(readDescription(text), (name, value) => (name === 'secret' ? null : value))
+  return withoutSecrets(one) === withoutSecrets(other)
 }
 
 /** Which keys differ between two descriptions. */

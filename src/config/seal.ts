@@ -1,4 +1,4 @@
-import { createCipheriv, createDecipheriv, randomBytes } from 'node:crypto'
+import { createCipheriv, createDecipheriv, createHmac, hkdfSync, randomBytes } from 'node:crypto'
 import { describe, StepError } from '../core/errors.ts'
 import type { ConfigSnapshot } from './store.ts'
 
@@ -12,6 +12,8 @@ interface SealingKey {
 /** The first key encrypts; all decrypt. To rotate, put a new one first. */
 export interface KeyRing {
   readonly active: SealingKey
+  /** The last one: what is made with it stays the same while a new key is added. */
+  readonly oldest: SealingKey
   find(id: string): SealingKey | undefined
 }
 
@@ -51,7 +53,8 @@ export function parseKeyRing(text: string, source: string): KeyRing {
     keys.set(id, { id, bytes })
   }
   const [active] = keys.values()
-  if (active) return { active, find: (id) => keys.get(id) }
+  const oldest = [...keys.values()].at(-1)
+  if (active && oldest) return { active, oldest, find: (id) => keys.get(id) }
   throw new StepError('INPUT_INVALID', `${source}: holds no key`, { hint: MAKE })
 }
 
@@ -75,8 +78,22 @@ export function sealedWith(stored: string): string | undefined {
  * AES-256-GCM under the active key: `enc:v1:<key id>:<base64url of IV, ciphertext and tag>`. The
  * config key's path is authenticated too: a value moved to another key does not open.
  */
-export function seal({ active }: KeyRing, key: string, plain: string): string {
-  const iv = randomBytes(IV_LENGTH)
+export function seal(ring: KeyRing, key: string, plain: string): string {
+  return sealWith(randomBytes(IV_LENGTH), ring, key, plain)
+}
+
+/**
+ * The same text each time, for records that are compared. The IV is a MAC of all that is encrypted,
+ * under a key of its own, as in RFC 5297: it comes again only with the same text at the same path.
+ */
+export function sealAlike(ring: KeyRing, key: string, plain: string): string {
+  const { id, bytes } = ring.active
+  const macKey = Buffer.from(hkdfSync('sha256', bytes, '', 'crosscloud config record IV v1', 32))
+  const mac = createHmac('sha256', macKey).update(authenticated(id, key)).update('\n').update(plain)
+  return sealWith(mac.digest().subarray(0, IV_LENGTH), ring, key, plain)
+}
+
+function sealWith(iv: Buffer, { active }: KeyRing, key: string, plain: string): string {
   const cipher = createCipheriv('aes-256-gcm', active.bytes, iv, { authTagLength: TAG_LENGTH })
   cipher.setAAD(authenticated(active.id, key))
   const parts = [iv, cipher.update(plain, 'utf8'), cipher.final(), cipher.getAuthTag()]

@@ -1,34 +1,55 @@
 const MASK = '***'
 /** Shorter values would black out ordinary words; nobody's password should be this short. */
 const SHORTEST = 4
+/**
+ * Shorter values are often words of a document itself: the name of an environment, a port. GitLab
+ * masks no variable below this either: https://docs.gitlab.com/ci/variables/#mask-a-cicd-variable
+ */
+const SHORTEST_IN_DOCUMENTS = 8
 
-/** Values that must never be printed, and the function that takes them out of a text. */
+/** Values that must never be printed, and the functions that take them out of a text. */
 export interface Secrets {
   /** Remembers a secret, together with the encodings in which it usually leaks. */
   add(value: string | undefined): void
-  /** The text with every known secret replaced by `***`. */
+  /** A text for people with every known secret replaced by `***`. */
   mask(text: string): string
+  /** A value in a document that a program reads: short secrets do not change it. */
+  maskValue(text: string): string
 }
 
+/** `onAdd` is told of those that no document has: a runner drops outputs that it masks. */
 export function createSecrets(onAdd?: (value: string) => void): Secrets {
   const known = new Set<string>()
-  let longestFirst: string[] = []
+  const long = new Set<string>()
+  let sorted: { all: string[]; long: string[] } | undefined
+  const longestFirst = () => {
+    if (sorted) return sorted
+    const all = [...known].sort((a, b) => b.length - a.length)
+    sorted = { all, long: all.filter((form) => long.has(form)) }
+    return sorted
+  }
   return {
     add(value) {
       if (value === undefined || value.length < SHORTEST) return
       for (const form of leakedForms(value)) {
-        if (known.has(form)) continue
+        const isLong = Math.min(form.length, value.length) >= SHORTEST_IN_DOCUMENTS
+        if (isLong && !long.has(form)) {
+          long.add(form)
+          onAdd?.(form)
+        }
         known.add(form)
-        onAdd?.(form)
       }
-      longestFirst = [...known].sort((a, b) => b.length - a.length)
+      sorted = undefined
     },
-    mask(text) {
-      let masked = text
-      for (const secret of longestFirst) masked = masked.replaceAll(secret, MASK)
-      return masked
-    },
+    mask: (text) => replaceAll(longestFirst().all, text),
+    maskValue: (text) => replaceAll(longestFirst().long, text),
   }
+}
+
+function replaceAll(secrets: readonly string[], text: string): string {
+  let masked = text
+  for (const secret of secrets) masked = masked.replaceAll(secret, MASK)
+  return masked
 }
 
 function leakedForms(value: string): string[] {

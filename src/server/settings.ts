@@ -238,11 +238,14 @@ export async function readQueueSettings(
   return { queue, folder: dirname(resolve(path)) }
 }
 
+/** Where links lead; the addresses of receivers are secrets themselves. */
+const isShown = (path: readonly string[]) => path.at(-1) === 'url' && path[0] !== 'notify'
+
 async function readFile(path: string): Promise<SettingsText> {
   const hint =
     'Write it, or name another with --server FILE. docs/webhooks.md has one to start from.'
   const text = await readSettingsText(path, hint)
-  return { text, name: path, page: 'docs/server-settings.md' }
+  return { text, name: path, page: 'docs/server-settings.md', isShown }
 }
 
 /** Whether they came from a variable or stand in the file: none is ever printed. */

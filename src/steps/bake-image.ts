@@ -76,15 +76,15 @@ export const bakeImage = defineStep({
     warSha256: z.string().describe('SHA-256 of the WAR, hex'),
     layers: z.number().describe('Layers added to the base'),
   }),
-  fromSettings: ({ app, war, image }) => ({
+  fromSettings: ({ app, war, image, folder }) => ({
     app,
-    ...(war && { war: war.path, warStatic: war.static, warNames: war.names }),
+    ...(war && { war: resolve(folder, war.path), warStatic: war.static, warNames: war.names }),
     ...(image && {
       base: image.base,
       webapp: image.webapp,
       warLayout: image.layout,
-      templates: image.templates,
-      add: Object.entries(image.add ?? {}).map(([from, to]) => `${from}:${to}`),
+      templates: image.templates && resolve(folder, image.templates),
+      add: Object.entries(image.add ?? {}).map(([from, to]) => `${resolve(folder, from)}:${to}`),
       entrypoint: image.entrypoint,
       startScript: image['start-script'],
     }),

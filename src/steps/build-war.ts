@@ -1,5 +1,5 @@
 import { stat } from 'node:fs/promises'
-import { relative, resolve } from 'node:path'
+import { isAbsolute, relative, resolve } from 'node:path'
 import { z } from 'zod'
 import { digestFile } from '../core/digest.ts'
 import { StepError } from '../core/errors.ts'
@@ -38,8 +38,10 @@ export const buildWar = defineStep({
       .optional()
       .describe('Commit it was built from; it ends with +dirty where files are in no commit'),
   }),
-  fromSettings: ({ war }) =>
-    war ? { war: war.path, goals: war.goals, args: war.args, clean: war.clean } : {},
+  fromSettings: ({ war, folder }) =>
+    war
+      ? { war: resolve(folder, war.path), goals: war.goals, args: war.args, clean: war.clean }
+      : {},
   report: ({ war, warMd5, warSha256, warSize }) => [
     `WAR      ${war}, ${formatSize(warSize)}`,
     `MD5      ${warMd5}`,
@@ -47,11 +49,13 @@ export const buildWar = defineStep({
   ],
   async run({ war, repository, branch, goals, args, clean, maven, localRepository }, context) {
     // The first job of a pipeline says what a later one would fail of.
-    if (await context.hasSettings()) await context.requireLedger()
-    const folder = repository ? await checkOut(repository, branch, context) : context.cwd
+    const settled = await context.hasSettings()
+    if (settled) await context.requireLedger()
+    const place = settled ? (await context.settings()).folder : context.cwd
+    const folder = repository ? await checkOut(repository, branch, context) : place
     const { log, signal } = context
     const started = Date.now()
-    const outputs = [war, localRepository ?? war]
+    const outputs = [war, localRepository ?? war].map((path) => resolve(context.cwd, path))
     const commit = repository
       ? await headCommit(folder, context)
       : await commitOf({ folder, clean, outputs }, context)
@@ -60,7 +64,9 @@ export const buildWar = defineStep({
       ? [`-Dmaven.repo.local=${resolve(context.cwd, localRepository)}`]
       : []
     await run(maven, [...QUIET, ...kept, ...args, ...goals], { cwd: folder, signal, log })
-    const path = resolve(folder, war)
+    // What crosscloud.yml says starts from its own folder, and so does the same in a checkout.
+    const inside = isAbsolute(war) ? relative(place, war) : war
+    const path = repository ? resolve(folder, inside) : resolve(context.cwd, war)
     await requireFresh(path, started)
     const { md5, sha256, size } = await digestFile(path, signal)
     return {

@@ -1,6 +1,13 @@
+import { isSameRevision } from '../config/revision.ts'
 import { isStepError, toStepError } from '../core/errors.ts'
 import { retry } from '../core/retry.ts'
-import type { Deployment, DeploymentEnd, DeploymentStart, HostOutcome } from '../ledger/ledger.ts'
+import type {
+  Deployment,
+  DeploymentEnd,
+  DeploymentStart,
+  HostOutcome,
+  Ledger,
+} from '../ledger/ledger.ts'
 import { isRolloutFailure } from '../target/rollout.ts'
 import type { HostResult } from '../target/target.ts'
 import type { Context } from './step.ts'
@@ -28,11 +35,21 @@ export async function recordStart(
   // Asked twice, each of these is done once: a connection may break after it was done.
   return await retry(
     async () => {
-      await ledger.recordConfigRevision(revision.name, revision.content)
+      await recordRevision(revision, ledger)
       return await ledger.startDeployment(start)
     },
     { ...TRIES, signal },
   )
+}
+
+/** A revision that is known stays as it was written, with the key that was the first one then. */
+export async function recordRevision(
+  { name, content }: { name: string; content: string },
+  ledger: Pick<Ledger, 'findConfigRevision' | 'recordConfigRevision'>,
+): Promise<void> {
+  const known = await ledger.findConfigRevision(name)
+  if (known !== undefined && isSameRevision(known, content)) return
+  await ledger.recordConfigRevision(name, content)
 }
 
 /**

@@ -10,7 +10,13 @@ import type {
 import { withDigest } from '../registry/reference.ts'
 import type { EnvironmentSettings } from '../settings.ts'
 import { isRolloutFailure, rollOut } from '../target/rollout.ts'
-import type { ContainerInfo, ContainerSpec, Host, HostResult } from '../target/target.ts'
+import type {
+  ContainerInfo,
+  ContainerSettings,
+  ContainerSpec,
+  Host,
+  HostResult,
+} from '../target/target.ts'
 import { type HeldLock, type LockRequest, withLock } from './deployment-lock.ts'
 import {
   recordEnd,
@@ -126,6 +132,7 @@ interface Plan extends DeploymentRequest {
   rendering: Rendering
   expected: Expectation
   engines: Host[]
+  container: ContainerSettings
 }
 
 export async function findRelease(name: string, ledger: Ledger): Promise<Release> {
@@ -173,6 +180,7 @@ async function refuseBad(
 
 async function prepare(request: DeploymentRequest, context: Context): Promise<Plan> {
   const { release, environment } = request
+  const { container } = environment
   const digest = parseDigest(release.digest)
   const image = await openImage(await context.registry(), withDigest(environment.image, digest), {
     what: `${formatRelease(release)} for ${environment.name}:`,
@@ -185,7 +193,7 @@ async function prepare(request: DeploymentRequest, context: Context): Promise<Pl
   ])
   for (const { host, state } of takenOut) context.log.warn(`host ${host} ${state}`)
   refuseOtherConfig(request, rendering)
-  return { ...request, image, rendering, expected, engines }
+  return { ...request, image, rendering, expected, engines, container }
 }
 
 /** Hosts of one environment run with one config. */
@@ -204,7 +212,7 @@ function refuseOtherConfig({ release, environment, revision }: DeploymentRequest
 async function reachHosts(request: DeploymentRequest, context: Context): Promise<Host[]> {
   const { release, environment, hosts, kind, older } = request
   const { name, containerName } = environment
-  const answers = await askHosts({ ...environment, hosts: hosts.change }, context, (host) =>
+  const answers = await askHosts({ hosts: hosts.change }, context, (host) =>
     host.inspect(containerName),
   )
   const found = answers.filter(isAnswer)
@@ -277,14 +285,14 @@ function carryOut(
 }
 
 function containerSpec(
-  { release, environment, rendering }: Plan,
+  { release, environment, rendering, container }: Plan,
   deployment: Deployment,
   lock: HeldLock,
 ): ContainerSpec {
   return {
     name: environment.containerName,
     image: imageByDigest(environment.image, release.digest),
-    settings: environment.container,
+    settings: container,
     files: rendering.files,
     labels: {
       [containerLabels.application]: release.app,

@@ -86,14 +86,18 @@ export async function configOfThen(
     })
   }
   const { values, withheld } = keptKeys(content)
-  if (withheld.length === 0) return values
-  const now = await (await context.configStore(environment)).snapshot(withheld)
-  for (const key of withheld) {
+  const { locked } = openSnapshot(values, await context.configKeys(environment))
+  const lost = [...withheld, ...locked.keys()]
+  if (lost.length === 0) return values
+  const now = await (await context.configStore(environment)).snapshot(lost)
+  for (const key of lost) {
     const value = now.get(key)
     if (value !== undefined) values.set(key, value)
+    else values.delete(key)
   }
+  const why = locked.size > 0 ? 'or with a key that is not given here, ' : ''
   context.log.warn(
-    `these secrets were not kept then, so their values are those of now: ${withheld.join(', ')}`,
+    `these secrets were not kept then, ${why}so their values are those of now: ${lost.join(', ')}`,
   )
   return values
 }

@@ -12,7 +12,7 @@ const PATIENCE = 15_000
 
 /** Asks all hosts of an environment at once. One that cannot be asked hides none of the others. */
 export async function askHosts<T>(
-  environment: EnvironmentSettings,
+  environment: Pick<EnvironmentSettings, 'hosts'>,
   context: Context,
   ask: (host: Host) => Promise<T>,
   { patience }: { patience: number | undefined } = { patience: PATIENCE },
@@ -21,7 +21,7 @@ export async function askHosts<T>(
     environment.hosts.map(async (address): Promise<Answer<T>> => {
       const { name } = address
       try {
-        const [host] = await context.hosts({ ...environment, hosts: [address] })
+        const [host] = await context.hosts({ hosts: [address] })
         if (!host) throw new StepError('INTERNAL', `host ${name} was not opened`)
         return { name, host, value: await within(patience, name, ask(host)) }
       } catch (error) {

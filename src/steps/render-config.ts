@@ -43,7 +43,9 @@ export const renderConfig = defineStep({
     changed: z.array(z.string()).optional().describe('Files that differ, where compared'),
     diff: z.array(z.string()).optional().describe('The differences, without any secret'),
   }),
-  fromSettings: ({ image }) => ({ templates: image?.templates }),
+  fromSettings: ({ image, folder }) => ({
+    templates: resolve(folder, image?.templates ?? 'deploy'),
+  }),
   report: ({ environment, configRevision, files, out, tar, changed, diff }) => [
     `Config of ${environment} is complete: ${configRevision}`,
     ...files.map((path) => `${out || tar ? 'Wrote ' : 'Checked'}  ${path}`),

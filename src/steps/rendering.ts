@@ -8,6 +8,7 @@ import {
   revisionInput,
 } from '../config/revision.ts'
 import { type ConfigSchema, readConfigSchema } from '../config/schema.ts'
+import { sealAlike } from '../config/seal.ts'
 import type { ConfigSnapshot } from '../config/store.ts'
 import { compileTemplates } from '../config/templates.ts'
 import type { Digest } from '../core/digest.ts'
@@ -99,13 +100,14 @@ function schemaProblems(schema: ConfigSchema | undefined, config: EnvironmentCon
 function describeFiles(
   templates: readonly ConfigTemplate[],
   files: readonly RenderedFile[],
-  { values, ring, isSecret, keepable }: EnvironmentConfig,
+  { values, ring, isSecret }: EnvironmentConfig,
 ) {
-  const input = revisionInput(templates, files, (key) => ({
-    value: values.get(key) ?? '',
-    secret: isSecret(key),
-    kept: keepable(key),
-  }))
-  const key = ring && fingerprintKey(ring.active.bytes)
+  const input = revisionInput(templates, files, (key) => {
+    const [value, secret] = [values.get(key) ?? '', isSecret(key)]
+    // Encrypted anew, whatever the store holds: the same value has the same record.
+    const sealed = ring === undefined ? null : sealAlike(ring, key, value)
+    return { value, secret, kept: secret ? sealed : value }
+  })
+  const key = ring && fingerprintKey(ring.oldest.bytes)
   return { revision: configRevision(input, key), description: describeRevision(input, key) }
 }

@@ -35,7 +35,7 @@ export interface Context {
   configStore(environment: EnvironmentSettings): Promise<ConfigStore>
   /** The keys for its encrypted values, where any are given. */
   configKeys(environment: EnvironmentSettings): Promise<KeyRing | undefined>
-  hosts(environment: EnvironmentSettings): Promise<Host[]>
+  hosts(environment: Pick<EnvironmentSettings, 'hosts'>): Promise<Host[]>
   /** Who does this, why and from where, as far as the surroundings tell. */
   readonly actor: Actor
   /** Who does this in an environment, by a signed token where crosscloud.yml asks for one. */

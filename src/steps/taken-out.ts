@@ -24,7 +24,7 @@ export async function findTakenOut(
   const { hosts, newest, ours } = await recall(app, environment, await context.ledger())
   if (hosts.length === 0) return []
   const labels = { [containerLabels.application]: app, [containerLabels.environment]: name }
-  const answers = await askHosts({ ...environment, hosts }, context, (host) => host.list(labels))
+  const answers = await askHosts({ hosts }, context, (host) => host.list(labels))
   return answers.flatMap((answer): TakenOut[] => {
     const { name: host } = answer
     const what = 'was taken out of crosscloud.yml'

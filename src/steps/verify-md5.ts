@@ -53,7 +53,7 @@ export const verifyMd5 = defineStep({
       return verifyContainer(host, container, expected, context)
     }
     // Reading all files of a large application takes its time.
-    const answers = await askHosts({ ...environment, hosts }, context, verify, {
+    const answers = await askHosts({ hosts }, context, verify, {
       patience: undefined,
     })
     const proofs = allProofs(answers, context)

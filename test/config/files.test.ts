@@ -207,23 +207,34 @@ t.test('revisions', async (t) => {
     const input = await of(base)
     const [first, ...rest] = input.files
     if (first === undefined) throw new Error('no file')
+    const pin = await of({ ...base, '/pin': '4712' })
+    t.not(configRevision(pin, key), configRevision(input, key), 'a secret, where there is a key')
     const others = [
-      await of({ ...base, '/pin': '4712' }),
       await of({ ...base, '/user': 'app ' }),
       {
         ...input,
         templates: new Map([...input.templates, ['templates/a', Buffer.from('p=4711')] as const]),
       },
-      ...[
-        { mode: 0o600 },
-        { uid: 5 },
-        { gid: 5 },
-        { path: '/etc/c' },
-        { content: Buffer.from('p=4711\n') },
-      ].map((change) => ({ ...input, files: [{ ...first, ...change }, ...rest] })),
+      ...[{ mode: 0o600 }, { uid: 5 }, { gid: 5 }, { path: '/etc/c' }].map((change) => ({
+        ...input,
+        files: [{ ...first, ...change }, ...rest],
+      })),
+      {
+        ...input,
+        files: [first, ...rest.map((file) => ({ ...file, content: Buffer.from('u=app') }))],
+      },
     ]
     const all = [input, ...others].flatMap((one) => [configRevision(one), configRevision(one, key)])
     t.equal(new Set(all).size, all.length)
+  })
+  t.test('without a key nothing of a revision tells of a secret', async (t) => {
+    const some = ['4711', '4712', 'a long one that nobody guesses'].map(async (pin) => {
+      const input = await of({ ...base, '/pin': pin })
+      const keys = new Map(input.keys).set('/pin', { value: pin, secret: true, kept: null })
+      return [configRevision({ ...input, keys }), describeRevision({ ...input, keys })]
+    })
+    const [first, ...others] = await Promise.all(some)
+    for (const other of others) t.strictSame(other, first)
   })
   t.test('tell which keys changed, and nothing of the values', async (t) => {
     const before = describeRevision(await of(base), key)

@@ -1,35 +1,141 @@
 import { writeFile } from 'node:fs/promises'
 import { join } from 'node:path'
-import t from 'tap'
+import t, { type Test } from 'tap'
 import { createSecrets } from '../../src/core/secrets.ts'
-import { parseSettings } from '../../src/settings.ts'
+import { parseSettings, readSettings, settleEnvironment } from '../../src/settings.ts'
 import { runHere } from '../support/program.ts'
 import { temporaryFolder } from '../support/temporary.ts'
 
-const parse = (text: string) => parseSettings(text, 'crosscloud.yml', {}, createSecrets())
+const read = (text: string, variables = {}) =>
+  parseSettings(text, 'crosscloud.yml', variables, createSecrets())
 
-t.test('a variable that is not set is to be set, the lines are right', async (t) => {
-  const unset = 'app: webapi\nledger: mysql://crosscloud:${LEDGER_PASSWORD}@db/crosscloud\n'
-  await t.rejects(parse(unset), {
-    message: 'crosscloud.yml:2 variable LEDGER_PASSWORD is not set',
-    hint: /^Set the variable where this runs: [^\n]* in CI as a variable or secret[^\n]*$/,
-  })
-  const hintOf = async (text: string) => {
-    const parsed = parse(text)
-    return parsed.then(
-      () => '',
-      (error) => `${error.hint}`,
-    )
-  }
-  t.match(await hintOf(`${unset}typo: 1\n`), /^Set the variable .*\nMend these lines\./)
-  t.match(await hintOf('app: webapi\ntypo: 1\n'), /^Mend these lines\. docs\/settings\.md/)
+/** A variable in every kind of place: texts, references, lists, maps, alternatives, durations. */
+const LACKING = `app: webapi
+war: { path: target/webapi.war, args: [-B, '-Ddb.password=\${DB}'] }
+image: { base: scratch, webapp: '\${WEBAPP}' }
+ledger: mysql://crosscloud:\${LEDGER}@db/crosscloud
+identity: { issuer: '\${ISSUER}', audience: crosscloud, project: team/webapi }
+container: { memory: '\${MEMORY}', ports: ['\${PORT}:8080'], env: { ZONE: '\${ZONE}' } }
+environments:
+  test:
+    image: registry.test/webapi
+    config: redis://:\${REDIS}@config-test/0
+    hosts: { app-01: { address: 'tcp://\${HOST}:2376', certificates: certs } }
+  staging:
+    from: test
+    image: \${REGISTRY}/webapi
+    gate: { soak: '\${SOAK}' }
+    container: { stop-timeout: '\${STOP}' }
+`
+
+t.test('a variable is asked for when the setting it stands in is used, not before', async (t) => {
+  const settings = await read(LACKING)
+  const lacks = (use: () => unknown, line: number, name: string) =>
+    t.throws(use, {
+      code: 'INPUT_INVALID',
+      message: `crosscloud.yml:${line} variable ${name} is not set`,
+      hint: /^Set the variable where this runs: .* `crosscloud config check` lists all/,
+    })
+  t.equal(settings.app, 'webapi')
+  t.equal(settings.war?.path, 'target/webapi.war')
+  t.equal(settings.war?.args[0], '-B')
+  lacks(() => [...(settings.war?.args ?? [])], 2, 'DB')
+  lacks(() => settings.image?.webapp, 3, 'WEBAPP')
+  lacks(() => settings.ledger, 4, 'LEDGER')
+  lacks(() => JSON.stringify(settings.identity), 5, 'ISSUER')
 })
 
-t.test('a secret that arrives empty is told by its name', async (t) => {
+t.test(
+  'an environment has what is there; what is not is told before anything changes',
+  async (t) => {
+    const folder = await temporaryFolder(t)
+    const file = join(folder, 'crosscloud.yml')
+    await writeFile(file, LACKING)
+    const settings = await readSettings(file, {}, createSecrets())
+    const [test, staging] = ['test', 'staging'].map((name) => settleEnvironment(settings, name))
+    t.match(test, { name: 'test', image: { name: 'webapi' }, containerName: 'webapi-test' })
+    t.match(staging, { name: 'staging', from: 'test', config: undefined, hosts: [] })
+    for (const [use, expected] of [
+      [() => test?.config, 'variable REDIS is not set'],
+      [() => test?.hosts, 'variable HOST is not set'],
+      [() => test?.container, 'variable MEMORY is not set'],
+      [() => staging?.image, 'variable REGISTRY is not set'],
+      [() => staging?.gate?.soak, 'variable SOAK is not set'],
+    ] as const) {
+      t.throws(use, { message: new RegExp(expected) })
+    }
+    const some = { MEMORY: '1g', STOP: '5s', PORT: '80' }
+    const known = await readSettings(file, some, createSecrets())
+    t.throws(() => settleEnvironment(known, 'staging').container, { message: /variable ZONE is/ })
+  },
+)
+
+t.test('one text may lack several; they are told together', async (t) => {
+  const settings = await read('app: a\nledger: mysql://${USER}:${PW}@${DB:-db}/x\n')
+  t.throws(() => settings.ledger, {
+    message: 'crosscloud.yml:2 variable USER is not set\ncrosscloud.yml:2 variable PW is not set',
+  })
+  t.strictSame((await read('app: a\nledger: sqlite:${FILE:-x.db}\n')).ledger, {
+    url: 'sqlite:x.db',
+  })
+})
+
+t.test('what is wrong whatever the variables are is told at once', async (t) => {
+  const wrong = [
+    'app: webapi',
+    'typo: ${A}',
+    'war: ["${B}"]',
+    'environments: { t: { url: "${C}" } }',
+  ]
+  await t.rejects(read(wrong.join('\n')), {
+    message: [
+      'crosscloud.yml:3 war is a list; write a map',
+      'crosscloud.yml:4 environments.t.image is required',
+      'crosscloud.yml:2 typo is not a known setting',
+    ].join('\n'),
+    hint: /^Mend these lines\. docs\/settings\.md/,
+  })
+})
+
+async function place(t: Test, text: string) {
   const cwd = await temporaryFolder(t)
+  await writeFile(join(cwd, 'crosscloud.yml'), text)
+  return (args: string[], variables: Record<string, string> = {}) =>
+    runHere(args, { cwd, variables })
+}
+
+t.test('config check lists every variable at once, and what it is for', async (t) => {
+  const run = await place(t, LACKING)
+  const lacking = await run(['config', 'check'], { LEDGER: 'open-sesame', ISSUER: '', REDIS: 'x' })
+  t.equal(lacking.code, 2)
+  t.match(lacking.stderr, 'crosscloud.yml:5 variable ISSUER is empty: identity.issuer')
+  const told = [...lacking.stderr.matchAll(/variable (\w+) is not set/g)].map(([, name]) => name)
+  t.strictSame(told, [
+    ...['DB', 'WEBAPP', 'MEMORY', 'PORT', 'ZONE', 'HOST', 'REGISTRY', 'SOAK', 'STOP'],
+  ])
+  t.match(lacking.stdout, /LEDGER +is set +ledger/)
+  t.notMatch(lacking.all, 'open-sesame')
+  const names = [...LACKING.matchAll(/\$\{(\w+)\}/g)].map(([, name = '']) => name)
+  const good = { PORT: '80', MEMORY: '1g', SOAK: '1h', STOP: '5s', WEBAPP: '/srv/web' }
+  const all = Object.fromEntries(names.map((name) => [name, 'registry.test']))
+  const issuer = { ISSUER: 'https://gitlab.test' }
+  const { code, stdout } = await run(['config', 'check', '--json'], { ...all, ...good, ...issuer })
+  t.equal(code, 0, stdout)
+  t.match(JSON.parse(stdout).variables, [{ name: 'DB', state: 'set', settings: ['war.args.1'] }])
+})
+
+t.test('commands run without the variables of what they do not do', async (t) => {
+  const run = await place(t, LACKING.replace("soak: '${SOAK}'", 'soak: 1h'))
+  const environments = await run(['environments'], { ISSUER: 'https://gitlab.test' })
+  t.match(environments, { code: 0, stdout: /staging +test/ })
+  const status = await run(['status'])
+  t.match(status, { code: 2, stderr: /crosscloud\.yml:4 variable LEDGER is not set/ })
+})
+
+t.test('a secret that arrives empty is told by its name, when it is used', async (t) => {
   const status = async (ledger: string, variables: Record<string, string>) => {
-    await writeFile(join(cwd, 'crosscloud.yml'), `app: webapi\nledger: ${ledger}\n`)
-    return runHere(['status'], { cwd, variables })
+    const run = await place(t, `app: webapi\nledger: ${ledger}\n`)
+    return run(['status'], variables)
   }
   const empty = await status('sqlite:${LEDGER}', { LEDGER: '' })
   t.match(empty.stderr, 'LEDGER is empty: is the secret set?', 'in the error')
@@ -38,4 +144,8 @@ t.test('a secret that arrives empty is told by its name', async (t) => {
   const meant = await status('sqlite:ledger.db${MORE:-}', { MORE: '' })
   t.match(meant, { code: 0, stderr: '' }, 'one that may be empty is not')
   t.notMatch(meant.all, 'is empty')
+  const other = 'ledger.db\nenvironments: { t: { image: "${REGISTRY}", config: "${STORE}" } }'
+  const unused = await status(`sqlite:${other}`, { REGISTRY: '', STORE: '' })
+  t.match(unused, { code: 0 }, unused.all)
+  t.notMatch(unused.all, 'is empty', 'nor one that is not used')
 })

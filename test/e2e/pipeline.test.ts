@@ -2,16 +2,24 @@ import { readFile, writeFile } from 'node:fs/promises'
 import { join } from 'node:path'
 import { fileURLToPath } from 'node:url'
 import t, { type Test } from 'tap'
-import { parseDocument } from 'yaml'
+import { parse, parseDocument } from 'yaml'
 import { run } from '../../src/core/process.ts'
 import { accountOf, gitlabClaims, startIssuer } from '../identity/issuer.ts'
 import { startMariadb } from '../ledger/mariadb.ts'
-import { makeRepository, runGitlab } from '../support/gitlab.ts'
+import { type Include, makeRepository, runGitlab } from '../support/gitlab.ts'
 import { startRedis } from '../support/redis.ts'
 import { buildRoad, type Road } from '../support/road.ts'
 import { missingProgram } from '../support/server.ts'
 
 const MAIN = fileURLToPath(new URL('../../dist/cli/main.js', import.meta.url))
+const PAGE = fileURLToPath(new URL('../../docs/team.md', import.meta.url))
+
+/** The values of the CI variables that the page's crosscloud.yml has. */
+const VALUES: Record<string, string> = {
+  LEDGER_PASSWORD: 'secret-of-the-ledger',
+  PRODUCTION_REDIS_PASSWORD: 'p%40ss%3Aword%2F1',
+  DOCKER_AUTH_CONFIG: '{"auths":{}}',
+}
 
 t.setTimeout(280_000)
 const missing = missingProgram('mariadbd', 'redis-server', 'redis-cli', 'rsync')
@@ -20,50 +28,88 @@ const title = 'a pipeline of GitLab: from a push to production and back, with pe
 if (typeof road === 'string') await t.test(title, { skip: road }, async () => {})
 else await t.test(title, (t) => travel(t, road))
 
-/** Redis for the values, MariaDB for the ledger, an issuer for the people, a gate for production. */
+/** What docs/team.md tells a team to copy: crosscloud.yml, and the includes of .gitlab-ci.yml. */
+async function readPage() {
+  const blocks = (await readFile(PAGE, 'utf8')).matchAll(/^```yaml\n([\s\S]*?)^```$/gm)
+  const [settings = '', pipeline = ''] = [...blocks].map(([, block]) => block)
+  const { include } = parse(pipeline) as { include: { file: string; inputs?: object }[] }
+  const includes = include.map(({ file, inputs = {} }): Include => {
+    return [/([\w-]+)\.yml$/.exec(file)?.[1] ?? '', { ...inputs }]
+  })
+  return { settings: parseDocument(settings), includes }
+}
+
+/** The page's files with the servers of this machine in place of those at example.com. */
 async function settle(t: Test, { project, addresses, engine }: Road) {
   const redis = await startRedis(t)
   const mariadb = await startMariadb(t)
-  await mariadb.query('create database ledger')
-  await mariadb.query("create user 'crosscloud'@'%' identified by 'secret'")
-  await mariadb.query("grant all on ledger.* to 'crosscloud'@'%'")
+  await mariadb.query('create database crosscloud')
+  const password = VALUES.LEDGER_PASSWORD
+  await mariadb.query(`create user 'crosscloud'@'%' identified by '${password}'`)
+  await mariadb.query("grant all on crosscloud.* to 'crosscloud'@'%'")
   const issuer = await startIssuer(t)
-  const settings = parseDocument(await readFile(join(project, 'crosscloud.yml'), 'utf8'))
-  settings.set('ledger', `mysql://crosscloud:\${LEDGER_PASSWORD}@127.0.0.1:${mariadb.port}/ledger`)
-  settings.set('identity', { issuer: issuer.url, audience: 'crosscloud', project: 'team/webapi' })
-  const config = (db: number) => `redis://:p%40ss%3Aword%2F1@127.0.0.1:${redis.port}/${db}`
-  settings.setIn(['environments', 'test', 'config'], config(0))
-  settings.setIn(['environments', 'staging', 'config'], config(1))
-  settings.setIn(['environments', 'production'], {
-    from: 'staging',
-    image: `${addresses[1]}/production/webapi`,
-    config: config(2),
-    hosts: { 'app-03': engine.address },
-    gate: { approvals: 1, approvers: ['ops-li', 'dev-zhang'] },
-  })
+  const { settings, includes } = await readPage()
+  const here = parseDocument(await readFile(join(project, 'crosscloud.yml'), 'utf8'))
+  const replace = (path: string[], from: string | RegExp, to: string) => {
+    const text = String(settings.getIn(path))
+    t.match(text, from, `the page has ${path.join('.')}`)
+    settings.setIn(path, text.replace(from, to))
+  }
+  for (const path of [
+    ['war', 'args'],
+    ['image', 'base'],
+    ['image', 'webapp'],
+  ]) {
+    settings.setIn(path, here.getIn(path))
+  }
+  replace(['ledger'], 'db.example.com', `127.0.0.1:${mariadb.port}`)
+  replace(['identity', 'issuer'], 'https://gitlab.example.com', issuer.url)
+  settings.setIn(['container', 'ports'], ['127.0.0.1::8080'])
+  const environments = ['test', 'staging', 'production']
+  for (const [db, name] of environments.entries()) {
+    const at = ['environments', name]
+    replace([...at, 'image'], 'harbor.example.com', addresses[name === 'test' ? 0 : 1])
+    const open = name === 'production' ? '' : ':p%40ss%3Aword%2F1@'
+    replace(
+      [...at, 'config'],
+      /config-\w+\.example\.com\/0/,
+      `${open}127.0.0.1:${redis.port}/${db}`,
+    )
+    settings.setIn([...at, 'hosts'], { [`app-${name}`]: engine.address })
+  }
+  replace(['environments', 'production', 'gate', 'soak'], '1h', '0s')
+  settings.addIn(['environments', 'production', 'gate', 'approvers'], 'dev-zhang')
   await writeFile(join(project, 'crosscloud.yml'), settings.toString())
-  return issuer
+  const { variables } = settings.toJS().gitlab as {
+    variables: Record<string, { environment?: string }>
+  }
+  /** What GitLab gives to a job of this environment, and nothing else. */
+  const variablesOf = (environment: string) =>
+    Object.entries(variables)
+      .filter(([, one]) => [undefined, '*', environment].includes(one.environment))
+      .map(([name]) => [name, VALUES[name] ?? ''] as const)
+  return { issuer, includes, variablesOf }
 }
 
 async function travel(t: Test, road: Road) {
   const { project, docker, json } = road
-  const issuer = await settle(t, road)
-  process.env.LEDGER_PASSWORD = 'secret'
-  t.teardown(() => delete process.env.LEDGER_PASSWORD)
+  const { issuer, includes, variablesOf } = await settle(t, road)
+  // The person at the shell, who has them all.
+  Object.assign(process.env, VALUES)
+  const none = Object.fromEntries(Object.keys(VALUES).map((name) => [name, undefined]))
+  t.teardown(() => {
+    for (const name of Object.keys(VALUES)) delete process.env[name]
+  })
   for (const env of ['test', 'staging', 'production']) {
     const values = join(project, `config/${env === 'production' ? 'staging' : env}.yaml`)
     const args = ['config', 'import', values, '--env', env, '--reason', 'first', '--yes']
     const { code, stderr } = await road.cli(...args)
     t.equal(code, 0, stderr)
   }
-  const production = { environment: 'production', after: 'verify-staging', gate: 'true' }
+  const [[, setup] = ['', {}], ...others] = includes
   await makeRepository(project, {
-    setup: { command: `${process.execPath} ${MAIN}` },
-    includes: [
-      ['release', {}],
-      ['environment', { environment: 'staging', after: 'verify-test' }],
-      ['environment', { ...production, tier: 'production' }],
-    ],
+    setup: { ...setup, command: `${process.execPath} ${MAIN}` },
+    includes: others,
   })
   /** What GitLab does when somebody pushes or clicks. */
   const as = (login: string) => ({
@@ -71,9 +117,12 @@ async function travel(t: Test, road: Road) {
       const claims = { ...accountOf(login), aud: 'crosscloud', environment, groups_direct: [] }
       const token = await issuer.sign(gitlabClaims(issuer.url, claims))
       const variables = { CROSSCLOUD_ID_TOKEN: token, GITLAB_USER_LOGIN: login }
-      const given = Object.entries({ ...variables, CI_COMMIT_AUTHOR: 'dev-zhang' })
+      const given = [
+        ...Object.entries({ ...variables, CI_COMMIT_AUTHOR: 'dev-zhang' }),
+        ...variablesOf(environment),
+      ]
       const flags = given.flatMap(([name, value]) => ['--variable', `${name}=${value}`])
-      return await runGitlab(project, [...args, ...flags])
+      return await runGitlab(project, [...args, ...flags], none)
     },
   })
   const [zhang, wu, li] = [as('dev-zhang'), as('tester-wu'), as('ops-li')]

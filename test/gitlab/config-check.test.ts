@@ -17,6 +17,8 @@ async function check(t: Test, inputs: Record<string, unknown>, test = 'greeting:
     includes: [['config-check', inputs]],
     files: {
       'crosscloud.yml': `app: webapi
+# A job of a merge request does not get this variable, and needs no ledger.
+ledger: mysql://crosscloud:\${LEDGER_PASSWORD}@127.0.0.1:1/ledger
 environments:
   test: { image: registry.test/webapi, config: file:config/test.yaml }
   production: { image: registry.test/webapi, config: file:config/production.yaml }

@@ -67,7 +67,7 @@ export interface PipelineRun {
 export async function runGitlab(
   folder: string,
   args: readonly string[],
-  env: Record<string, string> = {},
+  env: Record<string, string | undefined> = {},
 ): Promise<PipelineRun> {
   const base = ['--force-shell-executor', '--no-color', '--home', join(folder, '.gitlab-ci-local')]
   // It costs half of a job's time: whoever lists the jobs has the schema checked.

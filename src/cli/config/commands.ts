@@ -1,6 +1,7 @@
 import type { Command } from 'commander'
 import type { Perform } from '../command.ts'
 import type { Terminal } from '../surface.ts'
+import { addCheckCommand } from './check.ts'
 import { addCompareCommands } from './compare.ts'
 import { addExchangeCommands } from './exchange.ts'
 import type { ConfigGroup } from './group.ts'
@@ -13,6 +14,7 @@ export function addConfigCommands(program: Command, perform: Perform, terminal: 
   const config = program.command('config').description("Read and change an environment's values.")
   const group: ConfigGroup = { config, perform, terminal }
   addValueCommands(group)
+  addCheckCommand(group)
   addCompareCommands(group)
   addExchangeCommands(group)
   addHistoryCommands(group)

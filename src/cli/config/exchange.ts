@@ -125,7 +125,7 @@ function addExport(group: ConfigGroup): void {
       if (!keyFileEndings().includes(ending)) throw unknownEnding(options.out ?? '')
       const text = await formatKeys(ending, values)
       const json = { environment: options.env, keys: Object.fromEntries(values) }
-      if (options.out === undefined) return { json, text: text.trimEnd() }
+      if (options.out === undefined) return { json, text: text.trimEnd(), document: true }
       const path = resolve(context.cwd, options.out)
       await writeFile(path, text, { mode: 0o600 })
       await chmod(path, 0o600)
