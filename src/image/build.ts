@@ -75,13 +75,13 @@ async function writeEntries(plan: LayerPlan, sink: LayerSink): Promise<LayerCont
   }
   const directories = new Set<string>()
   for (const file of plan.files) {
-    for (const path of newDirectories(plan.root, file.path, directories)) {
-      await add(tarHeader({ path, type: 'directory', mode: 0o755, size: 0 }))
+    for (const folder of newDirectories(plan.root, file.path, directories)) {
+      await add(tarHeader({ path: folder, type: 'directory', mode: 0o755, size: 0 }))
     }
-    const { source } = file
-    await add(tarHeader({ path: file.path, type: 'file', mode: file.mode, size: source.size }))
+    const { path, mode, time, source } = file
+    await add(tarHeader({ path, type: 'file', mode, time, size: source.size }))
     const md5 = isSmall(source) ? await addSmall(file, add) : await flushAndWrite(file, flush, sink)
-    contents.push({ path: `/${file.path}`, md5 })
+    contents.push({ path: `/${path}`, md5 })
     await add(padding(source.size))
   }
   await add(tarEnd())

@@ -33,14 +33,14 @@ export interface LayerCache {
 }
 
 /** Raised whenever the bytes of a layer would come out otherwise than before. */
-const FORMAT = 'crosscloud-layer-1'
+const FORMAT = 'crosscloud-layer-2'
 /** What nobody asked for in so many milliseconds is removed. */
 const KEPT = 30 * 24 * 3_600_000
 
 export function layerKey(plan: LayerPlan): string {
   const hash = createHash('sha256').update(`${FORMAT}\n${plan.root}\n`)
-  for (const { path, mode, identity } of plan.files) {
-    hash.update(JSON.stringify([path, mode, identity]))
+  for (const { path, mode, time, identity } of plan.files) {
+    hash.update(JSON.stringify([path, mode, time, identity]))
   }
   return hash.digest('hex')
 }

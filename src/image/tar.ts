@@ -1,6 +1,6 @@
 import { StepError } from '../core/errors.ts'
 
-/** What a layer says of a file or folder; owner is always root, the time always the same. */
+/** What a layer says of a file or folder; owner is always root. */
 export interface TarEntry {
   /** Without a leading `/`; folders without a trailing one. */
   path: string
@@ -8,17 +8,19 @@ export interface TarEntry {
   mode: number
   /** bytes; 0 for folders */
   size: number
+  /** Seconds since 1970; default FOLDER_TIME. */
+  time?: number
 }
 
 export const BLOCK = 512
-/** One second after the epoch: some tools take 0 for "unknown". */
-const MTIME = 1
+/** One second after the epoch: some tools take 0 for "unknown". Nobody is served a folder. */
+const FOLDER_TIME = 1
 const NAME_LENGTH = 100
 
 /**
  * The header blocks of an entry: POSIX ustar, preceded by a pax header where the path is longer
  * than 100 bytes or not ASCII, or the size needs more than 11 octal digits (POSIX.1-2001, pax).
- * Owner 0:0 without names and a fixed time, so that equal content gives equal bytes.
+ * Owner 0:0 without names, so that equal content gives equal bytes.
  */
 export function tarHeader(entry: TarEntry): Buffer {
   const path = entry.type === 'directory' ? `${entry.path}/` : entry.path
@@ -51,7 +53,7 @@ function ustar(path: string, entry: TarEntry, typeflag: string): Buffer {
   octal(header, 0, 108, 8)
   octal(header, 0, 116, 8)
   octal(header, Math.min(entry.size, 0o77777777777), 124, 12)
-  octal(header, MTIME, 136, 12)
+  octal(header, entry.time ?? FOLDER_TIME, 136, 12)
   header.fill(' ', 148, 156)
   header.write(typeflag, 156)
   header.write('ustar\x0000', 257, 'latin1')

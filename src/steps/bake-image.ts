@@ -10,8 +10,10 @@ import { type Layer, planTexts, planWar, warLayouts } from '../image/layers.ts'
 import { DEFAULT_IMAGE_FOLDER, writeLayout } from '../image/layout.ts'
 import { refuseOverlaps } from '../image/overlaps.ts'
 import { refusePointers } from '../image/pointers.ts'
+import { fileTimes } from '../image/times.ts'
 import { openWar, requireWebApplication } from '../image/war.ts'
 import { parseReference, type Reference, withDigest } from '../registry/reference.ts'
+import { setTimes } from './image-times.ts'
 import { imageReference } from './inputs.ts'
 import { MANIFEST_FILE, openImage, START_SCRIPT, TEMPLATES_FOLDER } from './remote-image.ts'
 import { type Context, defineStep } from './step.ts'
@@ -35,6 +37,10 @@ export const bakeImage = defineStep({
       .boolean()
       .default(false)
       .describe('Whether the WAR may lack WEB-INF/, as it holds only files to be served'),
+    times: z
+      .enum(fileTimes)
+      .default('content')
+      .describe("Times of served files: by their content, or the commit's"),
     templates: z.string().optional().describe('Folder with conf.d and templates'),
     add: z
       .array(addition)
@@ -71,6 +77,7 @@ export const bakeImage = defineStep({
       base: image.base,
       webapp: image.webapp,
       warLayout: image.layout,
+      times: image.times,
       templates: image.templates,
       add: Object.entries(image.add ?? {}).map(([from, to]) => `${from}:${to}`),
       entrypoint: image.entrypoint,
@@ -102,7 +109,7 @@ export const bakeImage = defineStep({
       refuseOverlaps(webapp, owned, place)
       const files = planWar(war, digests, { ...place, layout: 'exploded' })
       await refusePointers([...additions, ...files])
-      for (const plan of [...additions, ...webapp]) {
+      for (const plan of await setTimes([...additions, ...webapp], war, inputs, context)) {
         layers.push(await buildLayer(plan, cache, context.signal))
       }
       const manifest = fileManifest(layers)
