@@ -1,10 +1,12 @@
 import { createHash } from 'node:crypto'
 import { contentTime } from '../core/content-time.ts'
 import type { Digest } from '../core/digest.ts'
+import type { BaseFolders } from './base-folders.ts'
 import type { MemberSource } from './gzip.ts'
 import type { War, WarDigests, WarEntry } from './war.ts'
 
 export type LayerName =
+  | 'base'
   | 'additions'
   | 'dependencies'
   | 'snapshots'
@@ -32,9 +34,11 @@ export interface LayerFile {
 /** What a layer shall hold, before any of it is written. */
 export interface LayerPlan {
   name: LayerName
-  /** Folders are written from here downward; the base's own folders above it stay untouched. */
+  /** The folder, or the file, that all files are in. */
   root: string
   files: LayerFile[]
+  /** What it is put on; undefined where that cannot be known. */
+  base?: BaseFolders
 }
 
 /** A written layer: OCI image-spec, layer.md; `diffId` is over the tar, `digest` over the blob. */

@@ -4,9 +4,10 @@ import t, { type Test } from 'tap'
 import { run } from '../../src/core/process.ts'
 import { startCli } from '../support/cli.ts'
 import { buildRoad, type Road } from '../support/road.ts'
+import { keepOwners } from './base-owner.ts'
 import { browseReleases } from './served-files.ts'
 
-t.setTimeout(280_000)
+t.setTimeout(400_000)
 const made = await buildRoad(t)
 if (typeof made === 'string') await t.test('the whole road', { skip: made }, async () => {})
 else
@@ -175,5 +176,8 @@ async function travel(t: Test, road: Road) {
 
   await t.test('a browser fetches what changed at the same length, and no more', (t) =>
     browseReleases(t, road),
+  )
+  await t.test('folders of a base keep their owner and mode, and its user can write there', (t) =>
+    keepOwners(t, road),
   )
 }

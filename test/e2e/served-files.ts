@@ -7,7 +7,7 @@ import { runBaked } from '../support/tomcat.ts'
 export async function browseReleases(t: Test, road: Road): Promise<void> {
   const run = (color: string) => {
     const files = { 'style.css': `h1 { color: ${color} }`, 'same.css': 'h2 { color: gray }' }
-    return runBaked(t, road, { ...files, 'WEB-INF/web.xml': '<web-app/>' })
+    return runBaked(road, { ...files, 'WEB-INF/web.xml': '<web-app/>' })
   }
   const teal = await run('teal')
   const ask = browser(teal.address)

@@ -17,7 +17,7 @@ import { StepError } from '../../src/core/errors.ts'
 import { silentLog } from '../../src/core/log.ts'
 import { run } from '../../src/core/process.ts'
 import type { ImageConfig } from '../../src/image/config.ts'
-import { descriptor, findLayer } from '../../src/image/image.ts'
+import { descriptor, findLayer, LAYER_ANNOTATION } from '../../src/image/image.ts'
 import { readLayout } from '../../src/image/layout.ts'
 import { startRegistry } from '../../src/registry/server.ts'
 import { type ImageManifest, mediaTypes } from '../../src/registry/types.ts'
@@ -32,7 +32,7 @@ import {
   type TestImage,
   toManifest,
 } from '../support/image.ts'
-import { sample, writeSample } from '../support/layers.ts'
+import { contents, sample, writeSample } from '../support/layers.ts'
 import { newClient } from '../support/registry-client.ts'
 import { temporaryFolder } from '../support/temporary.ts'
 import { rawZip, writeWar } from '../support/war.ts'
@@ -172,7 +172,16 @@ await t.test('on a base from a registry, and to a registry', async (t) => {
   const blobs = registry.requests.filter(
     ({ method, path }) => method === 'GET' && /blobs/.test(path),
   )
-  t.equal(blobs.length, 1, "of the base's blobs only its config is read")
+  t.equal(blobs.length, 3, "the base's config, and once its layers for their folders")
+  const webapps = { name: 'srv/webapps/', owner: '1000:1001 :', mode: 0o2775 }
+  for (const { digest, annotations } of layout.content.layers.slice(2)) {
+    const name = annotations?.[LAYER_ANNOTATION] ?? ''
+    if (['dependencies', 'snapshots', 'resources', 'classes'].includes(name)) {
+      const entries = await contents((await layout.blobPath(digest)) ?? '')
+      t.match(entries[0], { name: 'srv/', owner: '0:0 :', mode: 0o755 }, name)
+      t.match(entries[1], webapps, `${name}: as the base has it`)
+    }
+  }
 
   const to = `${registry.address}/team/webapi`
   const push = (tag: string) => runStep(pushImage, { to, tag, record: false }, context)
@@ -274,6 +283,35 @@ await t.test('of a Spring Boot application it is told that browsers keep old fil
     [[boot, style], { warLayout: 'packaged' }],
   ]
   for (const [files, more] of quiet) t.strictSame(await bake(files, more), [], files.join())
+})
+
+await t.test('a job without a cache does not read the base again', async (t) => {
+  const folder = await project(t)
+  const registry = await startRegistry({ folder: join(folder, 'registry') })
+  t.teardown(() => registry.close())
+  const base = `${registry.address}/library/base:1`
+  const library = { registry: registry.address, name: 'library/base', tag: '1' }
+  const to = `${registry.address}/team/webapi`
+  await writeFile(
+    join(folder, 'crosscloud.yml'),
+    `app: webapi\nledger: sqlite:ledger.db\nenvironments: { test: { image: "${to}" } }\n`,
+  )
+  await pushTestImage(await newClient(t), library, makeImage('base', { layers: 3 }))
+  let jobs = 0
+  const bake = async () => {
+    const variables = { CROSSCLOUD_CACHE: join(folder, `cache-${++jobs}`) }
+    const before = registry.requests.length
+    const context = testContext(t, folder, { variables })
+    const { digest } = await runStep(bakeImage, { ...APP, base, version: '1.4.2' }, context)
+    const asked = registry.requests.slice(before).filter(({ method }) => method === 'GET')
+    const blobs = asked.filter(({ path }) => /library\/base\/blobs/.test(path)).length
+    return { digest, blobs, push: () => runStep(pushImage, { to }, context) }
+  }
+  const first = await bake()
+  t.equal(first.blobs, 1 + 3, 'config and layers')
+  t.match(await bake(), { digest: first.digest, blobs: 1 + 3 }, 'no image on that base yet')
+  await first.push()
+  t.match(await bake(), { digest: first.digest, blobs: 1 }, 'the config alone')
 })
 
 /** The image with another config, and manifest if need be. */

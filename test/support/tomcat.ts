@@ -1,6 +1,5 @@
 import { mkdir, readFile } from 'node:fs/promises'
 import { dirname, join } from 'node:path'
-import type { Test } from 'tap'
 import { parse } from 'yaml'
 import { runCli } from './cli.ts'
 import type { Road } from './road.ts'
@@ -40,7 +39,6 @@ export async function bakeFiles(
 
 /** The same in a container, once its Tomcat answers. */
 export async function runBaked(
-  t: Test,
   road: Road,
   files: Readonly<Record<string, string>>,
   more: readonly string[] = [],
@@ -57,7 +55,7 @@ export async function runBaked(
       () => false,
     )
   })
-  t.ok(answers, 'Tomcat answers')
+  if (!answers) throw new Error(`Tomcat does not answer:\n${await docker('logs', id)}`)
   return {
     image,
     address,
