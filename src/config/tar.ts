@@ -1,4 +1,6 @@
 import { buffer } from 'node:stream/consumers'
+import { contentTime } from '../core/content-time.ts'
+import { sha256 } from '../core/digest.ts'
 import { explain } from '../core/errors.ts'
 import { type FileToWrite, replaceFile } from './place.ts'
 
@@ -13,7 +15,9 @@ export async function writeArchive(path: string, files: readonly FileToWrite[]):
   for (const { path, content, mode, uid, gid } of files.toSorted((a, b) =>
     a.path < b.path ? -1 : 1,
   )) {
-    archive.entry({ name: path.slice(1), mode, uid, gid, mtime: new Date(0) }, content)
+    // It may be served: a value that changed and kept its length is another file to a browser.
+    const mtime = new Date(contentTime(sha256(content)) * 1000)
+    archive.entry({ name: path.slice(1), mode, uid, gid, mtime }, content)
   }
   archive.finalize()
   const own = { mode: 0o600, uid: process.getuid?.() ?? 0, gid: process.getgid?.() ?? 0 }

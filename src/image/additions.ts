@@ -2,6 +2,7 @@ import { createHash } from 'node:crypto'
 import { createReadStream } from 'node:fs'
 import { lstat, readdir } from 'node:fs/promises'
 import { basename, join } from 'node:path'
+import { contentTime } from '../core/content-time.ts'
 import { digestFile } from '../core/digest.ts'
 import { explain, StepError, throwIfCancelled } from '../core/errors.ts'
 import type { LayerFile, LayerPlan } from './layers.ts'
@@ -90,6 +91,7 @@ async function layerFile(
   return {
     path: inside,
     mode,
+    time: contentTime(sha256),
     identity: `file ${size} ${sha256}`,
     source: {
       name: inside,

@@ -1,10 +1,10 @@
 import { createHash } from 'node:crypto'
 import { open, rm } from 'node:fs/promises'
-import { dirname } from 'node:path'
 import { crc32 } from 'node:zlib'
 import type { Digest } from '../core/digest.ts'
 import { throwIfCancelled } from '../core/errors.ts'
 import { findLayer, keepBlob, keepLayer, type LayerCache, layerKey, stagedBlob } from './cache.ts'
+import { entriesOf } from './entries.ts'
 import { deflatedMember, isSmall, type LayerSink, requireWhole, writeMember } from './gzip.ts'
 import type { Layer, LayerContent, LayerFile, LayerPlan } from './layers.ts'
 import { padding, tarEnd, tarHeader } from './tar.ts'
@@ -73,15 +73,16 @@ async function writeEntries(plan: LayerPlan, sink: LayerSink): Promise<LayerCont
     pendingSize += bytes.length
     if (pendingSize >= BATCH) await flush()
   }
-  const directories = new Set<string>()
-  for (const file of plan.files) {
-    for (const path of newDirectories(plan.root, file.path, directories)) {
-      await add(tarHeader({ path, type: 'directory', mode: 0o755, size: 0 }))
+  for (const { path, file, folder } of entriesOf(plan)) {
+    if (folder) {
+      const [uid, gid, mode] = folder
+      await add(tarHeader({ path, type: 'directory', uid, gid, mode, size: 0 }))
+      continue
     }
-    const { source } = file
-    await add(tarHeader({ path: file.path, type: 'file', mode: file.mode, size: source.size }))
+    const { mode, time, source } = file
+    await add(tarHeader({ path, type: 'file', mode, time, size: source.size }))
     const md5 = isSmall(source) ? await addSmall(file, add) : await flushAndWrite(file, flush, sink)
-    contents.push({ path: `/${file.path}`, md5 })
+    contents.push({ path: `/${path}`, md5 })
     await add(padding(source.size))
   }
   await add(tarEnd())
@@ -105,15 +106,4 @@ async function addSmall(file: LayerFile, add: (bytes: Buffer) => Promise<void>):
   requireWhole(file.source, content.length, crc32(content))
   await add(content)
   return createHash('md5').update(content).digest('hex')
-}
-
-/** The folders from `root` down to the file that were not written yet, outermost first. */
-function newDirectories(root: string, path: string, written: Set<string>): string[] {
-  const added: string[] = []
-  for (let folder = dirname(path); folder.length >= root.length; folder = dirname(folder)) {
-    if (folder === '.' || written.has(folder)) break
-    written.add(folder)
-    added.unshift(folder)
-  }
-  return added
 }

@@ -16,6 +16,7 @@ import { join } from 'node:path'
 import { type Digest, readChunks } from '../core/digest.ts'
 import { throwIfCancelled } from '../core/errors.ts'
 import { readOwn } from '../core/own.ts'
+import { entriesOf } from './entries.ts'
 import type { Layer, LayerPlan } from './layers.ts'
 
 /**
@@ -33,14 +34,15 @@ export interface LayerCache {
 }
 
 /** Raised whenever the bytes of a layer would come out otherwise than before. */
-const FORMAT = 'crosscloud-layer-1'
+const FORMAT = 'crosscloud-layer-2'
 /** What nobody asked for in so many milliseconds is removed. */
 const KEPT = 30 * 24 * 3_600_000
 
 export function layerKey(plan: LayerPlan): string {
   const hash = createHash('sha256').update(`${FORMAT}\n${plan.root}\n`)
-  for (const { path, mode, identity } of plan.files) {
-    hash.update(JSON.stringify([path, mode, identity]))
+  for (const { path, file, folder = [] } of entriesOf(plan)) {
+    const content = file ? [file.mode, file.time, file.identity] : folder
+    hash.update(JSON.stringify([path, ...content]))
   }
   return hash.digest('hex')
 }
@@ -61,8 +63,9 @@ export async function findLayer(
   signal?: AbortSignal,
 ): Promise<Layer | undefined> {
   const record = recordPath(cache, key)
-  const layer = unseal(cache, key, await readOwn(record).catch(() => ''))
-  if (!layer) return undefined
+  const text = await readSealed(cache, record, key)
+  if (text === undefined) return undefined
+  const layer = JSON.parse(text) as Layer
   const blob = cachedBlob(cache, layer.digest)
   if (!(await isWhole(blob, layer, signal))) return undefined
   const now = new Date()
@@ -76,13 +79,18 @@ function sealOf(sealKey: Buffer, key: string, text: string): string {
 }
 
 /** What a crash or another hand left there is as good as nothing. */
-function unseal({ sealKey }: LayerCache, key: string, record: string): Layer | undefined {
+export async function readSealed(
+  { sealKey }: LayerCache,
+  path: string,
+  key: string,
+): Promise<string | undefined> {
   if (sealKey === undefined) return undefined
+  const record = await readOwn(path).catch(() => '')
   const seal = Buffer.from(record.slice(0, record.indexOf('\n')))
   const text = record.slice(seal.length + 1)
   const expected = Buffer.from(sealOf(sealKey, key, text))
   const isOurs = seal.length === expected.length && timingSafeEqual(seal, expected)
-  return isOurs ? (JSON.parse(text) as Layer) : undefined
+  return isOurs ? text : undefined
 }
 
 /**
@@ -125,18 +133,24 @@ export async function keepBlob(cache: LayerCache, staged: string, digest: Digest
 /** Remembers a layer under its key, and forgets those that were not used for long. */
 export async function keepLayer(cache: LayerCache, key: string, layer: Layer): Promise<void> {
   await mkdir(recordFolder(cache), { recursive: true, mode: 0o700 })
-  if (cache.sealKey !== undefined) {
-    const path = recordPath(cache, key)
-    const staged = `${path}.${randomUUID()}`
-    const text = JSON.stringify(layer)
-    await writeFile(staged, `${sealOf(cache.sealKey, key, text)}\n${text}`)
-    await rename(staged, path)
-  }
+  await writeSealed(cache, recordPath(cache, key), key, JSON.stringify(layer))
   await Promise.all([blobFolder(cache), recordFolder(cache)].map(sweep))
 }
 
+export async function writeSealed(
+  { sealKey }: LayerCache,
+  path: string,
+  key: string,
+  text: string,
+): Promise<void> {
+  if (sealKey === undefined) return
+  const staged = `${path}.${randomUUID()}`
+  await writeFile(staged, `${sealOf(sealKey, key, text)}\n${text}`)
+  await rename(staged, path)
+}
+
 /** By the last use, which is the atime; leftovers of killed runs go the same way. */
-async function sweep(folder: string): Promise<void> {
+export async function sweep(folder: string): Promise<void> {
   const oldest = Date.now() - KEPT
   for (const name of await readdir(folder)) {
     const path = join(folder, name)

@@ -161,7 +161,7 @@ function sorted(values: Record<string, string>): Record<string, string> {
   return Object.fromEntries(Object.entries(values).sort(([a], [b]) => (a < b ? -1 : 1)))
 }
 
-/** Finds one of our layers by its annotation. */
+/** Finds one of our layers by its annotation; the upper one, when the base was baked, too. */
 export function findLayer(content: ImageManifest, name: string): Descriptor | undefined {
-  return content.layers.find((layer) => layer.annotations?.[LAYER_ANNOTATION] === name)
+  return content.layers.findLast((layer) => layer.annotations?.[LAYER_ANNOTATION] === name)
 }

@@ -1,9 +1,12 @@
 import { createHash } from 'node:crypto'
+import { contentTime } from '../core/content-time.ts'
 import type { Digest } from '../core/digest.ts'
+import type { BaseFolders } from './base-folders.ts'
 import type { MemberSource } from './gzip.ts'
 import type { War, WarDigests, WarEntry } from './war.ts'
 
 export type LayerName =
+  | 'base'
   | 'additions'
   | 'dependencies'
   | 'snapshots'
@@ -17,11 +20,13 @@ export type LayerName =
 export const warLayouts = ['exploded', 'packaged'] as const
 export type WarLayout = (typeof warLayouts)[number]
 
-/** A file of a layer. `identity` changes whenever content, path or mode does. */
+/** A file of a layer. `identity` changes whenever its bytes do, as they are in the layer. */
 export interface LayerFile {
   /** Absolute inside the image, without the leading `/`. */
   path: string
   mode: number
+  /** Seconds since 1970. */
+  time: number
   source: MemberSource
   identity: string
 }
@@ -29,9 +34,11 @@ export interface LayerFile {
 /** What a layer shall hold, before any of it is written. */
 export interface LayerPlan {
   name: LayerName
-  /** Folders are written from here downward; the base's own folders above it stay untouched. */
+  /** The folder, or the file, that all files are in. */
   root: string
   files: LayerFile[]
+  /** What it is put on; undefined where that cannot be known. */
+  base?: BaseFolders
 }
 
 /** A written layer: OCI image-spec, layer.md; `diffId` is over the tar, `digest` over the blob. */
@@ -86,6 +93,8 @@ function warFile(war: War, entry: WarEntry, { stored }: WarDigests, root: string
   return {
     path: `${root}/${name}`,
     mode: 0o644,
+    // By the plain content: the same file, packed by another zlib, is the same to a browser.
+    time: contentTime(`${size} ${crc32}`),
     identity: `${method} ${size} ${crc32} ${stored.get(name)}`,
     source: { ...entry, read: () => war.readStored(entry) },
   }
@@ -107,6 +116,8 @@ function packaged(war: War, root: string, { sha256, size }: WarDigests): LayerPl
       {
         path: `${root}.war`,
         mode: 0o644,
+        // Tomcat unpacks it anew over an older unpacked folder when the time is another.
+        time: contentTime(sha256),
         identity: `file ${size} ${sha256}`,
         source: { ...whole, crc32: undefined, read: () => war.readStored(whole) },
       },
@@ -124,20 +135,24 @@ export function planTexts(
   return {
     name,
     root,
-    files: sorted.map(([relative, { content, mode }]) => ({
-      path: `${root}/${relative}`,
-      mode,
-      identity: `text ${createHash('sha256').update(content).digest('hex')}`,
-      source: {
-        name: relative,
-        method: 'stored',
-        crc32: undefined,
-        size: content.length,
-        storedSize: content.length,
-        async *read() {
-          yield content
+    files: sorted.map(([relative, { content, mode }]) => {
+      const digest = createHash('sha256').update(content).digest('hex')
+      return {
+        path: `${root}/${relative}`,
+        mode,
+        time: contentTime(digest),
+        identity: `text ${digest}`,
+        source: {
+          name: relative,
+          method: 'stored',
+          crc32: undefined,
+          size: content.length,
+          storedSize: content.length,
+          async *read() {
+            yield content
+          },
         },
-      },
-    })),
+      }
+    }),
   }
 }

@@ -1,6 +1,7 @@
 import { z } from 'zod'
 import { containerPath } from '../core/schema.ts'
 import { warLayouts } from './layers.ts'
+import { fileTimes } from './times.ts'
 import { nameCharsets } from './war-names.ts'
 
 /** What comes of files that are in no commit. */
@@ -31,6 +32,12 @@ export const imageSettings = z.strictObject({
   base: z.string().describe('Base image, best by digest; `scratch` for none'),
   layout: z.enum(warLayouts).default('exploded').describe('Files of the WAR, or one .war file'),
   webapp: containerPath.describe('Where the web application lives in the image, without .war'),
+  times: z
+    .enum(fileTimes)
+    .default('content')
+    .describe(
+      "Times of served files: by their content, or the commit's, for servers without ETags",
+    ),
   templates: z.string().optional().describe('Folder with conf.d/*.toml and templates/*.hbs'),
   add: z
     .record(z.string(), containerPath)

@@ -1,24 +1,31 @@
 import { StepError } from '../core/errors.ts'
 
-/** What a layer says of a file or folder; owner is always root, the time always the same. */
+/** What a layer says of a file or folder. */
 export interface TarEntry {
   /** Without a leading `/`; folders without a trailing one. */
   path: string
   type: 'file' | 'directory'
   mode: number
+  /** Default 0: root. */
+  uid?: number
+  gid?: number
   /** bytes; 0 for folders */
   size: number
+  /** Seconds since 1970; default FOLDER_TIME. */
+  time?: number
 }
 
 export const BLOCK = 512
-/** One second after the epoch: some tools take 0 for "unknown". */
-const MTIME = 1
+/** One second after the epoch: some tools take 0 for "unknown". Nobody is served a folder. */
+const FOLDER_TIME = 1
 const NAME_LENGTH = 100
+const LARGEST_SIZE = 0o77777777777
+const LARGEST_ID = 0o7777777
 
 /**
  * The header blocks of an entry: POSIX ustar, preceded by a pax header where the path is longer
- * than 100 bytes or not ASCII, or the size needs more than 11 octal digits (POSIX.1-2001, pax).
- * Owner 0:0 without names and a fixed time, so that equal content gives equal bytes.
+ * than 100 bytes or not ASCII, or a number needs more octal digits than its field has
+ * (POSIX.1-2001, pax). Owners have no names, so that equal content gives equal bytes.
  */
 export function tarHeader(entry: TarEntry): Buffer {
   const path = entry.type === 'directory' ? `${entry.path}/` : entry.path
@@ -26,11 +33,17 @@ export function tarHeader(entry: TarEntry): Buffer {
   if (Buffer.byteLength(path) > NAME_LENGTH || !/^[\x20-\x7e]*$/.test(path)) {
     records.push(paxRecord('path', path))
   }
-  if (entry.size > 0o77777777777) records.push(paxRecord('size', String(entry.size)))
+  for (const [key, value, largest] of [
+    ['size', entry.size, LARGEST_SIZE],
+    ['uid', entry.uid ?? 0, LARGEST_ID],
+    ['gid', entry.gid ?? 0, LARGEST_ID],
+  ] as const) {
+    if (value > largest) records.push(paxRecord(key, String(value)))
+  }
   const header = ustar(path, entry, entry.type === 'directory' ? '5' : '0')
   if (records.length === 0) return header
   const body = Buffer.from(records.join(''))
-  const pax = ustar('PaxHeaders/entry', { ...entry, mode: 0o644, size: body.length }, 'x')
+  const pax = ustar('PaxHeaders/entry', { path, type: 'file', mode: 0o644, size: body.length }, 'x')
   return Buffer.concat([pax, body, padding(body.length), header])
 }
 
@@ -48,10 +61,10 @@ function ustar(path: string, entry: TarEntry, typeflag: string): Buffer {
   const header = Buffer.alloc(BLOCK)
   Buffer.from(path).copy(header, 0, 0, NAME_LENGTH)
   octal(header, entry.mode, 100, 8)
-  octal(header, 0, 108, 8)
-  octal(header, 0, 116, 8)
-  octal(header, Math.min(entry.size, 0o77777777777), 124, 12)
-  octal(header, MTIME, 136, 12)
+  octal(header, Math.min(entry.uid ?? 0, LARGEST_ID), 108, 8)
+  octal(header, Math.min(entry.gid ?? 0, LARGEST_ID), 116, 8)
+  octal(header, Math.min(entry.size, LARGEST_SIZE), 124, 12)
+  octal(header, entry.time ?? FOLDER_TIME, 136, 12)
   header.fill(' ', 148, 156)
   header.write(typeflag, 156)
   header.write('ustar\x0000', 257, 'latin1')

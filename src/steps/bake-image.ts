@@ -1,11 +1,11 @@
 import { resolve } from 'node:path'
 import { z } from 'zod'
-import { parseDigest } from '../core/digest.ts'
 import { StepError } from '../core/errors.ts'
 import { containerPath, objectName, version } from '../core/schema.ts'
 import { type Addition, planAdditions } from '../image/additions.ts'
+import { placeOnBase } from '../image/base-folders.ts'
 import { buildLayer } from '../image/build.ts'
-import { type BaseImage, composeImage, labels, OWN_FOLDER, scratchBase } from '../image/image.ts'
+import { type BaseImage, composeImage, labels, OWN_FOLDER } from '../image/image.ts'
 import {
   type Layer,
   type LayerPlan,
@@ -17,11 +17,13 @@ import {
 import { DEFAULT_IMAGE_FOLDER, writeLayout } from '../image/layout.ts'
 import { refuseOverlaps } from '../image/overlaps.ts'
 import { refusePointers } from '../image/pointers.ts'
+import { fileTimes } from '../image/times.ts'
 import { openWar, requireWebApplication, type War, type WarDigests } from '../image/war.ts'
 import { nameCharsets } from '../image/war-names.ts'
-import { parseReference, type Reference, withDigest } from '../registry/reference.ts'
+import { planFolders, readBase } from './base-image.ts'
+import { setTimes } from './image-times.ts'
 import { imageReference } from './inputs.ts'
-import { MANIFEST_FILE, openImage, START_SCRIPT, TEMPLATES_FOLDER } from './remote-image.ts'
+import { MANIFEST_FILE, START_SCRIPT, TEMPLATES_FOLDER } from './remote-image.ts'
 import { type Context, defineStep } from './step.ts'
 
 const addition = z.string().refine((text) => {
@@ -47,6 +49,10 @@ export const bakeImage = defineStep({
       .enum(nameCharsets)
       .default('utf-8')
       .describe('Character set of names that the WAR does not mark as UTF-8'),
+    times: z
+      .enum(fileTimes)
+      .default('content')
+      .describe("Times of served files: by their content, or the commit's"),
     templates: z.string().optional().describe('Folder with conf.d and templates'),
     add: z
       .array(addition)
@@ -83,6 +89,7 @@ export const bakeImage = defineStep({
       base: image.base,
       webapp: image.webapp,
       warLayout: image.layout,
+      times: image.times,
       templates: image.templates && resolve(folder, image.templates),
       add: Object.entries(image.add ?? {}).map(([from, to]) => `${resolve(folder, from)}:${to}`),
       entrypoint: image.entrypoint,
@@ -101,23 +108,28 @@ export const bakeImage = defineStep({
       requireWebApplication(war, { staticFiles: inputs.warStatic })
       const [digests, base, templates] = await Promise.all([
         war.digest(context.signal),
-        readBase(inputs.base, inputs.architecture, context),
+        readBase(inputs.base, inputs, context),
         inputs.templates === undefined ? undefined : readTemplates(inputs.templates, context),
       ])
       warnOfLocale(war, base.image, context)
       const number = await settleVersion(inputs.app, inputs.version, context)
       const cache = { folder: context.cacheFolder, sealKey: await context.sealKey() }
       const layers: Layer[] = []
-      for (const plan of await planFiles(war, digests, inputs, context)) {
-        layers.push(await buildLayer(plan, cache, context.signal))
+      const { folders } = base
+      const build = async (plans: LayerPlan[]) => {
+        for (const plan of folders ? placeOnBase(plans, folders) : plans) {
+          layers.push(await buildLayer(plan, cache, context.signal))
+        }
       }
+      const files = await planFiles(war, digests, inputs, context)
+      await build(await setTimes(files, war, inputs, context))
       const manifest = fileManifest(layers)
-      const texts = [
+      await build([
+        ...(base.reference && folders ? [planFolders(folders)] : []),
         ...(templates ? [planTexts('templates', TEMPLATES_FOLDER, asFiles(templates))] : []),
         planTexts('manifest', OWN_FOLDER, asFiles(new Map([[MANIFEST_FILE, manifest]]))),
         ...(inputs.startScript ? [startLayer(inputs.app, number, digests.md5)] : []),
-      ]
-      for (const plan of texts) layers.push(await buildLayer(plan, cache, context.signal))
+      ])
       const image = composeImage({
         base: base.image,
         layers,
@@ -204,24 +216,6 @@ async function settleVersion(
 ): Promise<string | undefined> {
   if (asked !== 'next') return asked
   return (await context.ledger()).nextVersion(app)
-}
-
-/** Manifest and config of the base; none of its blobs. The reference is settled to a digest. */
-async function readBase(
-  base: string,
-  architecture: string,
-  context: Context,
-): Promise<{ image: BaseImage; reference: Reference | undefined }> {
-  if (base === 'scratch') return { image: scratchBase(architecture), reference: undefined }
-  const asked = parseReference(base)
-  const { manifest, content, config } = await openImage(await context.registry(), asked, {
-    what: 'base image',
-    architecture,
-  })
-  return {
-    image: { digest: manifest.digest, manifest: content, config },
-    reference: withDigest(asked, parseDigest(manifest.digest)),
-  }
 }
 
 /** A JVM finds files by names that its locale can say: without one, ASCII only. */

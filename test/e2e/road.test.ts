@@ -4,8 +4,10 @@ import t, { type Test } from 'tap'
 import { run } from '../../src/core/process.ts'
 import { startCli } from '../support/cli.ts'
 import { buildRoad, type Road } from '../support/road.ts'
+import { keepOwners } from './base-owner.ts'
+import { browseReleases } from './served-files.ts'
 
-t.setTimeout(280_000)
+t.setTimeout(400_000)
 const made = await buildRoad(t)
 if (typeof made === 'string') await t.test('the whole road', { skip: made }, async () => {})
 else
@@ -13,7 +15,8 @@ else
     travel(t, made),
   )
 
-async function travel(t: Test, { project, cli, json, docker }: Road) {
+async function travel(t: Test, road: Road) {
+  const { project, cli, json, docker } = road
   const released = await json('release', '--env', 'test', '--reason', 'first')
   t.match(released, { release: 'webapi@1.0.0', verified: true }, 'released, deployed and verified')
   const page = await fetch(new URL('/info', String(released.url)))
@@ -170,4 +173,11 @@ async function travel(t: Test, { project, cli, json, docker }: Road) {
     t.equal(await docker('inspect', '-f', '{{.State.Running}}', 'webapi-test'), 'true', 'serves')
     await writeFile(health, good)
   })
+
+  await t.test('a browser fetches what changed at the same length, and no more', (t) =>
+    browseReleases(t, road),
+  )
+  await t.test('folders of a base keep their owner and mode, and its user can write there', (t) =>
+    keepOwners(t, road),
+  )
 }

@@ -108,6 +108,12 @@ await t.test('an image is its base and ours on top', async (t) => {
   t.equal(content.config.mediaType, mediaTypes.ociConfig)
   t.equal(findLayer(content, 'classes')?.digest, layers[1]?.digest)
   t.equal(findLayer(content, 'templates'), undefined)
+  const above = { ...fakeLayer('classes'), digest: sha256('above') }
+  const onBaked = composeImage({
+    base: { digest: image.manifest.digest, manifest: content, config },
+    ...{ layers: [above], labels, created: CREATED },
+  })
+  t.equal(findLayer(onBaked.content, 'classes')?.digest, above.digest, 'not that of its base')
   t.equal(content.layers[0]?.annotations?.[LAYER_ANNOTATION], undefined)
 
   const again = composeImage({ base: dockerBase(), layers, labels, created: CREATED })

@@ -4,6 +4,7 @@ import {
   mkdir,
   readdir,
   readFile,
+  rm,
   stat,
   truncate,
   utimes,
@@ -13,7 +14,9 @@ import { dirname, join } from 'node:path'
 import { setTimeout as sleep } from 'node:timers/promises'
 import t, { type Test } from 'tap'
 import { StepError } from '../../src/core/errors.ts'
+import { silentLog } from '../../src/core/log.ts'
 import { run } from '../../src/core/process.ts'
+import { LAYER_ANNOTATION } from '../../src/image/image.ts'
 import { readLayout } from '../../src/image/layout.ts'
 import { startRegistry } from '../../src/registry/server.ts'
 import { bakeImage } from '../../src/steps/bake-image.ts'
@@ -21,9 +24,10 @@ import { runStep } from '../../src/steps/inputs.ts'
 import { pushImage } from '../../src/steps/push-image.ts'
 import { testContext } from '../support/context.ts'
 import { makeImage, makeIndex, pushImage as pushTestImage } from '../support/image.ts'
-import { sample, writeSample } from '../support/layers.ts'
+import { contents, sample, writeSample } from '../support/layers.ts'
 import { newClient } from '../support/registry-client.ts'
 import { temporaryFolder } from '../support/temporary.ts'
+import { writeWar } from '../support/war.ts'
 
 const APP = { app: 'webapi', war: 'webapi.war', webapp: '/srv/webapps/ROOT' }
 const templates: Record<string, string> = {
@@ -160,7 +164,16 @@ await t.test('on a base from a registry, and to a registry', async (t) => {
   const blobs = registry.requests.filter(
     ({ method, path }) => method === 'GET' && /blobs/.test(path),
   )
-  t.equal(blobs.length, 1, "of the base's blobs only its config is read")
+  t.equal(blobs.length, 3, "the base's config, and once its layers for their folders")
+  const webapps = { name: 'srv/webapps/', owner: '1000:1001 :', mode: 0o2775 }
+  for (const { digest, annotations } of layout.content.layers.slice(2)) {
+    const name = annotations?.[LAYER_ANNOTATION] ?? ''
+    if (['dependencies', 'snapshots', 'resources', 'classes'].includes(name)) {
+      const entries = await contents((await layout.blobPath(digest)) ?? '')
+      t.match(entries[0], { name: 'srv/', owner: '0:0 :', mode: 0o755 }, name)
+      t.match(entries[1], webapps, `${name}: as the base has it`)
+    }
+  }
 
   const to = `${registry.address}/team/webapi`
   const push = (tag: string) => runStep(pushImage, { to, tag, record: false }, context)
@@ -187,6 +200,110 @@ await t.test('on a base from a registry, and to a registry', async (t) => {
   )
   t.equal(moved.uploaded, 0)
   t.equal(await client.resolve({ ...library, name: 'team/webapi', tag: 'one' }), changed.digest)
+})
+
+/** Makes the folder a repository with one commit, and gives that. */
+async function commitAll(folder: string, date: string): Promise<string> {
+  const git = async (...args: string[]) => {
+    const env = { GIT_COMMITTER_DATE: date, GIT_AUTHOR_DATE: '2001-01-01T00:00:00Z' }
+    const user = ['-c', 'user.name=Li', '-c', 'user.email=li@example.com']
+    return (await run('git', [...user, ...args], { cwd: folder, env })).stdout.trim()
+  }
+  await git('init', '--quiet')
+  await git('add', '--all')
+  await git('commit', '--quiet', '--message', 'all')
+  return git('rev-parse', 'HEAD')
+}
+
+await t.test("served files have the commit's time where that is asked for", async (t) => {
+  const [here, there] = [await project(t), await project(t)]
+  const date = '2024-05-06T07:08:09+02:00'
+  const commit = await commitAll(here, date)
+  t.equal(await commitAll(there, date), commit)
+  const bake = (folder: string, more: object = {}) =>
+    runStep(
+      bakeImage,
+      { ...APP, base: 'scratch', times: 'commit', commit, ...more },
+      testContext(t, folder),
+    )
+  const baked = await bake(here)
+  t.strictSame(await bake(there), baked, 'in another clone the same digest')
+  const layout = await readLayout(join(here, '.crosscloud/image'))
+  const out = join(here, 'out')
+  await mkdir(out)
+  for (const { digest } of layout.content.layers) {
+    await run('tar', ['xzf', (await layout.blobPath(digest)) ?? '', '-C', out])
+  }
+  const time = async (name: string) => (await stat(join(out, 'srv/webapps/ROOT', name))).mtime
+  t.strictSame(await time('index.jsp'), new Date(date))
+  t.strictSame(await time('WEB-INF/classes/messages_zh.properties'), new Date(date))
+  t.not(+(await time('WEB-INF/lib/a-1.0.jar')), Date.parse(date), 'no jar is sent again for it')
+
+  const told = { GITLAB_CI: 'true', CI_COMMIT_SHA: commit, CI_COMMIT_TIMESTAMP: date }
+  await rm(join(there, '.git'), { recursive: true })
+  const inCi = testContext(t, there, { variables: told })
+  const inputs = { ...APP, base: 'scratch', times: 'commit', commit } as const
+  t.equal((await runStep(bakeImage, inputs, inCi)).digest, baked.digest, 'as CI tells it')
+  await t.rejects(bake(there), {
+    code: 'INPUT_INVALID',
+    message: `git does not know commit ${commit}`,
+  })
+  await t.rejects(bake(there, { commit: undefined }), {
+    code: 'INPUT_INVALID',
+    message: /no commit is named/,
+    hint: /--commit/,
+  })
+})
+
+await t.test('of a Spring Boot application it is told that browsers keep old files', async (t) => {
+  const folder = await project(t)
+  const bake = async (files: string[], more: object = {}) => {
+    const said: string[] = []
+    const log = { ...silentLog, warn: (text: string) => void said.push(text) }
+    await writeWar(join(folder, 'webapi.war'), Object.fromEntries(files.map((name) => [name, 'x'])))
+    const inputs = { ...APP, base: 'scratch', commit: 'abcdef0', ...more }
+    const variables = { CI_COMMIT_TIMESTAMP: '2024-05-06T07:08:09Z' }
+    await runStep(bakeImage, inputs, testContext(t, folder, { log, variables }))
+    return said
+  }
+  const [boot, style] = ['WEB-INF/lib/spring-boot-3.4.5.jar', 'WEB-INF/classes/static/app.css']
+  t.match(await bake([boot, style]), [/after a deployment .*`image\.times: commit`/])
+  t.match(await bake([boot, 'app.css'], { times: 'commit' }), [/after a rollback browsers keep/])
+  const quiet: [string[], object?][] = [
+    [[boot, 'WEB-INF/classes/application.yml', 'META-INF/MANIFEST.MF']],
+    [['WEB-INF/lib/spring-boot-actuator-3.4.5.jar', style]],
+    [[boot, style], { warLayout: 'packaged' }],
+  ]
+  for (const [files, more] of quiet) t.strictSame(await bake(files, more), [], files.join())
+})
+
+await t.test('a job without a cache does not read the base again', async (t) => {
+  const folder = await project(t)
+  const registry = await startRegistry({ folder: join(folder, 'registry') })
+  t.teardown(() => registry.close())
+  const base = `${registry.address}/library/base:1`
+  const library = { registry: registry.address, name: 'library/base', tag: '1' }
+  const to = `${registry.address}/team/webapi`
+  await writeFile(
+    join(folder, 'crosscloud.yml'),
+    `app: webapi\nledger: sqlite:ledger.db\nenvironments: { test: { image: "${to}" } }\n`,
+  )
+  await pushTestImage(await newClient(t), library, makeImage('base', { layers: 3 }))
+  let jobs = 0
+  const bake = async () => {
+    const variables = { CROSSCLOUD_CACHE: join(folder, `cache-${++jobs}`) }
+    const before = registry.requests.length
+    const context = testContext(t, folder, { variables })
+    const { digest } = await runStep(bakeImage, { ...APP, base, version: '1.4.2' }, context)
+    const asked = registry.requests.slice(before).filter(({ method }) => method === 'GET')
+    const blobs = asked.filter(({ path }) => /library\/base\/blobs/.test(path)).length
+    return { digest, blobs, push: () => runStep(pushImage, { to }, context) }
+  }
+  const first = await bake()
+  t.equal(first.blobs, 1 + 3, 'config and layers')
+  t.match(await bake(), { digest: first.digest, blobs: 1 + 3 }, 'no image on that base yet')
+  await first.push()
+  t.match(await bake(), { digest: first.digest, blobs: 1 }, 'the config alone')
 })
 
 await t.test('what is missing or wrong is named, and nothing is left', async (t) => {

@@ -3,6 +3,7 @@ import { gzipSync } from 'node:zlib'
 import { type Digest, sha256 } from '../../src/core/digest.ts'
 import type { ImageConfig } from '../../src/image/config.ts'
 import { descriptor } from '../../src/image/image.ts'
+import { padding, tarEnd, tarHeader } from '../../src/image/tar.ts'
 import { type Reference, type Repository, withDigest } from '../../src/registry/reference.ts'
 import {
   type Descriptor,
@@ -18,7 +19,21 @@ export interface TestImage {
   blobs: Map<Digest, Buffer>
 }
 
-/** An image of `layers` layers; another `seed` gives other digests. The layers are not real tars. */
+/** A layer's tar: a folder of user 1000, and a file. */
+function makeTar(text: string): Buffer {
+  const file = { path: 'srv/text', type: 'file', mode: 0o644, size: text.length } as const
+  const folder = { path: 'srv/webapps', type: 'directory', mode: 0o2775, size: 0 } as const
+  return Buffer.concat([
+    tarHeader({ ...folder, path: 'srv', mode: 0o755 }),
+    tarHeader({ ...folder, uid: 1000, gid: 1001 }),
+    tarHeader(file),
+    Buffer.from(text),
+    padding(text.length),
+    tarEnd(),
+  ])
+}
+
+/** An image of `layers` layers; another `seed` gives other digests. */
 export function makeImage(seed: string, { layers = 2, architecture = 'amd64' } = {}): TestImage {
   const blobs = new Map<Digest, Buffer>()
   const add = (mediaType: string, bytes: Buffer): Descriptor => {
@@ -26,7 +41,7 @@ export function makeImage(seed: string, { layers = 2, architecture = 'amd64' } =
     blobs.set(digest, bytes)
     return { mediaType, digest, size: bytes.length }
   }
-  const contents = Array.from({ length: layers }, (_, i) => Buffer.from(`${seed} layer ${i}`))
+  const contents = Array.from({ length: layers }, (_, i) => makeTar(`${seed} layer ${i}`))
   const config = {
     architecture,
     os: 'linux',

@@ -86,15 +86,26 @@ export const writeSample = (
     { compress: (name) => !isStored(name), ...(date && { date }) },
   )
 
+interface LayerEntry {
+  name: string
+  type: string
+  mode: number
+  owner: string
+  /** Seconds since 1970. */
+  time: number
+  bytes: Buffer
+}
+
 /** What is in a layer's blob, as tar-stream reads it. */
 export async function contents(path: string) {
   const unpack = extract()
-  const entries: { name: string; type: string; mode: number; owner: string; bytes: Buffer }[] = []
+  const entries: LayerEntry[] = []
   const done = (async () => {
     for await (const entry of unpack) {
       const { name, type, mode = 0, uid, gid, uname, gname, mtime } = entry.header
-      const owner = `${uid}:${gid} ${uname}:${gname} ${mtime?.getTime()}`
-      entries.push({ name, type: `${type}`, mode, owner, bytes: await buffer(entry) })
+      const owner = `${uid}:${gid} ${uname}:${gname}`
+      const time = (mtime?.getTime() ?? Number.NaN) / 1000
+      entries.push({ name, type: `${type}`, mode, owner, time, bytes: await buffer(entry) })
     }
   })()
   createReadStream(path).pipe(createGunzip()).pipe(unpack)
