@@ -1,18 +1,26 @@
 import { resolve } from 'node:path'
 import { z } from 'zod'
+import { isBelow } from '../core/checkout.ts'
 import { parseDigest } from '../core/digest.ts'
-import { StepError } from '../core/errors.ts'
+import { StepError, throwIfCancelled } from '../core/errors.ts'
 import { containerPath, objectName, version } from '../core/schema.ts'
 import { type Addition, planAdditions } from '../image/additions.ts'
 import { buildLayer } from '../image/build.ts'
+import { contentMd5 } from '../image/gzip.ts'
 import { type BaseImage, composeImage, labels, OWN_FOLDER, scratchBase } from '../image/image.ts'
 import { type Layer, planTexts, planWar, warLayouts } from '../image/layers.ts'
 import { DEFAULT_IMAGE_FOLDER, writeLayout } from '../image/layout.ts'
 import { refuseOverlaps } from '../image/overlaps.ts'
-import { openWar, requireWebApplication } from '../image/war.ts'
+import { openWar, requireWebApplication, type War } from '../image/war.ts'
 import { parseReference, type Reference, withDigest } from '../registry/reference.ts'
 import { imageReference } from './inputs.ts'
-import { MANIFEST_FILE, openImage, START_SCRIPT, TEMPLATES_FOLDER } from './remote-image.ts'
+import {
+  MANIFEST_FILE,
+  openImage,
+  START_SCRIPT,
+  TEMPLATES_FOLDER,
+  UNPACKED_FILE,
+} from './remote-image.ts'
 import { type Context, defineStep } from './step.ts'
 
 const addition = z.string().refine((text) => {
@@ -43,6 +51,10 @@ export const bakeImage = defineStep({
       .array(z.string())
       .optional()
       .describe("What a container starts, in place of the base's entrypoint"),
+    writable: z
+      .array(containerPath)
+      .default([])
+      .describe('Paths in the container that the application writes itself; they are not compared'),
     version: version.optional().describe('Version; `next` takes the next one from the ledger'),
     commit: z.string().optional().describe('Commit the WAR was built from'),
     startScript: z
@@ -73,6 +85,7 @@ export const bakeImage = defineStep({
       templates: image.templates,
       add: Object.entries(image.add ?? {}).map(([from, to]) => `${from}:${to}`),
       entrypoint: image.entrypoint,
+      writable: image.writable,
       startScript: image['start-script'],
     }),
   }),
@@ -83,6 +96,7 @@ export const bakeImage = defineStep({
   ],
   async run(inputs, context) {
     if (inputs.warLayout === 'packaged') refuseSuffix(inputs.webapp)
+    refuseWideWritable(inputs)
     const war = await openWar(resolve(context.cwd, inputs.war))
     try {
       requireWebApplication(war, { staticFiles: inputs.warStatic })
@@ -102,10 +116,13 @@ export const bakeImage = defineStep({
       for (const plan of [...additions, ...webapp]) {
         layers.push(await buildLayer(plan, cache, context.signal))
       }
-      const manifest = fileManifest(layers)
+      const manifest = new Map([[MANIFEST_FILE, fileManifest(layers)]])
+      if (inputs.warLayout === 'packaged') {
+        manifest.set(UNPACKED_FILE, await unpackedManifest(war, inputs.webapp, context.signal))
+      }
       const texts = [
         ...(templates ? [planTexts('templates', TEMPLATES_FOLDER, asFiles(templates))] : []),
-        planTexts('manifest', OWN_FOLDER, asFiles(new Map([[MANIFEST_FILE, manifest]]))),
+        planTexts('manifest', OWN_FOLDER, asFiles(manifest)),
         ...(inputs.startScript ? [startLayer(inputs.app, number, digests.md5)] : []),
       ]
       for (const plan of texts) layers.push(await buildLayer(plan, cache, context.signal))
@@ -194,6 +211,26 @@ function fileManifest(layers: readonly Layer[]): Buffer {
   return Buffer.from(lines.join(''))
 }
 
+/** The same for what a server makes of the .war file, whole as its directory promises. */
+async function unpackedManifest(war: War, webapp: string, signal: AbortSignal): Promise<Buffer> {
+  const lines: string[] = []
+  for (const entry of war.entries) {
+    throwIfCancelled(signal)
+    const md5 = await contentMd5({ ...entry, read: () => war.readStored(entry) })
+    lines.push(`${md5}  ${webapp.replace(/\/+$/, '')}/${entry.name}\n`)
+  }
+  return Buffer.from(lines.join(''))
+}
+
+/** Of what may change around the web application nothing could be proven. */
+function refuseWideWritable({ writable, webapp }: { writable: string[]; webapp: string }): void {
+  const wide = writable.find((path) => isBelow(webapp, path))
+  if (wide === undefined) return
+  throw new StepError('INPUT_INVALID', `image.writable: ${wide} holds the whole web application`, {
+    hint: `Name only what the application writes itself, such as ${webapp}/uploads.`,
+  })
+}
+
 function asFiles(files: ReadonlyMap<string, Buffer>, mode = 0o644) {
   return new Map([...files].map(([path, content]) => [path, { content, mode }]))
 }
@@ -231,6 +268,7 @@ function imageLabels(options: {
   commit?: string | undefined
   warLayout: string
   webapp: string
+  writable: string[]
   base: BaseImage
   digests: { md5: string; sha256: string; size: number }
   created: Date
@@ -247,5 +285,6 @@ function imageLabels(options: {
     [labels.warSize]: String(digests.size),
     [labels.warLayout]: options.warLayout,
     [labels.webapp]: options.webapp,
+    ...(options.writable.length > 0 && { [labels.writable]: JSON.stringify(options.writable) }),
   }
 }

@@ -33,6 +33,7 @@ import {
   containerLabels,
   type Expectation,
   expectedFiles,
+  filesTold,
   verifyContainer,
 } from './verification.ts'
 
@@ -270,8 +271,10 @@ function carryOut(
     checkLock: lock.check,
     lockLabel: containerLabels.lock,
     verify: async (host, container) => {
-      const { files } = await verifyContainer(host, container, plan.expected, context)
-      context.log.info(`${files} files are what was baked, WAR MD5 ${plan.expected.warMd5}`)
+      const proof = await verifyContainer(host, container, plan.expected, context)
+      context.log.info(
+        `compared ${filesTold(proof)}; nothing else changed, WAR MD5 ${plan.expected.warMd5}`,
+      )
     },
   })
 }

@@ -60,6 +60,19 @@ export interface ContainerInfo {
   address(port: number): string | undefined
 }
 
+/** A path of a container that is not as its image has it. */
+export interface FileChange {
+  path: string
+  kind: 'added' | 'changed' | 'deleted'
+}
+
+/** How a container differs from its image; a folder is told with whatever changed in it. */
+export interface ContainerChanges {
+  changes: FileChange[]
+  /** Where volumes and folders of the host are mounted: what is in there is not told. */
+  volumes: string[]
+}
+
 export interface RegistryCredential {
   username: string
   password: string
@@ -87,6 +100,10 @@ export interface Host {
   logs(id: string, lines: number): Promise<string[]>
   /** A tar stream of a path inside the container. NOT_FOUND when it has none. */
   archive(id: string, path: string): Promise<Readable>
+  /** Everything in the container that is not as its image has it. */
+  changes(id: string): Promise<ContainerChanges>
+  /** Whether a path inside the container is a folder; a link to one is none. */
+  isFolder(id: string, path: string): Promise<boolean>
   close(): Promise<void>
 }
 

@@ -14,6 +14,7 @@ import { noEngine, startEngine } from '../support/engine.ts'
 import { missingProgram } from '../support/server.ts'
 import { buildTown, listen, type Town } from '../support/town.ts'
 import { until } from '../support/until.ts'
+import { whatRuns } from './what-runs.ts'
 
 const skip = noEngine('docker-registry', 'gcc')
 if (skip) t.test('the life of deployments', { skip }, async () => {})
@@ -22,6 +23,7 @@ else {
   await town.settle('sqlite:ledger.db')
   for (const version of ['1.0.0', '1.0.1', '1.0.2']) await town.release(version)
   await life(town)
+  await t.test('what is compared in a container', (t) => whatRuns(t, town))
 }
 
 async function life(town: Town): Promise<void> {
