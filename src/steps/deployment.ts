@@ -22,7 +22,7 @@ import {
 import { identifyDeployer, passGate } from './gate.ts'
 import type { HostChoice } from './host-choice.ts'
 import { askHosts, isAnswer, isSilent, joinFaults } from './hosts.ts'
-import { formatRelease, imageByDigest, parseRelease } from './inputs.ts'
+import { formatRelease, imageByDigest, parseRelease, requireApplication } from './inputs.ts'
 import { refuseOlder } from './release-order.ts'
 import { openImage, type RemoteImage } from './remote-image.ts'
 import { type Rendering, renderFor } from './rendering.ts'
@@ -48,6 +48,8 @@ export interface DeploymentRequest {
   force: boolean
   /** Says that a release older than the one that runs is meant. */
   older: boolean
+  /** Takes over containers that have the name and are not ours. */
+  adopt?: boolean | undefined
   /** The config's keys as the ledger kept them; else those of now. */
   values?: ReadonlyMap<string, string> | undefined
   /** The config revision that must come of it, where hosts run that already. */
@@ -150,6 +152,12 @@ export async function findCurrent(
   throw new StepError('NOT_FOUND', `nothing of ${app} was deployed to ${environment} yet`, {
     hint: `Run \`crosscloud deploy --release ${app}@VERSION --env ${environment}\` first.`,
   })
+}
+
+/** A release of the application of crosscloud.yml. */
+export async function findOwnRelease(name: string, context: Context): Promise<Release> {
+  requireApplication(name, parseRelease(name).app, await context.settings())
+  return findRelease(name, await context.ledger())
 }
 
 /** A release that somebody rolled back from does not come again unnoticed. */
@@ -270,6 +278,8 @@ function carryOut(
     signal: context.signal,
     checkLock: lock.check,
     lockLabel: containerLabels.lock,
+    ownerLabels: [containerLabels.application, containerLabels.environment],
+    adopt: plan.adopt,
     verify: async (host, container) => {
       const proof = await verifyContainer(host, container, plan.expected, context)
       context.log.info(

@@ -4,7 +4,7 @@ import type { Release } from '../ledger/ledger.ts'
 import { parseReference, withDigest } from '../registry/reference.ts'
 import type { EnvironmentSettings, HostAddress } from '../settings.ts'
 import type { ContainerInfo, Host } from '../target/target.ts'
-import { findCurrent, findRelease } from './deployment.ts'
+import { findCurrent, findOwnRelease } from './deployment.ts'
 import { type Answer, askHosts, isAnswer, isSilent, joinFaults } from './hosts.ts'
 import { formatRelease, releaseName } from './inputs.ts'
 import { openImage } from './remote-image.ts'
@@ -49,7 +49,7 @@ export const verifyMd5 = defineStep({
     const { app } = await context.settings()
     const ledger = await context.ledger()
     const running = name ?? formatRelease(await findCurrent(app, env, ledger))
-    const release = await findRelease(running, ledger)
+    const release = await findOwnRelease(running, context)
     const image = await openImage(
       await context.registry(),
       withDigest(environment.image, release.digest),

@@ -184,8 +184,9 @@ async function stop(docker: Docker, call: Caller, id: string, seconds: number): 
   })
   if (typeof found === 'number') return
   const { Labels } = found.Config
-  if (found.HostConfig.RestartPolicy?.Name === 'always' && Labels[RESTART_LABEL]) {
-    await setRestartPolicy(call, container, 'no')
+  if (found.HostConfig.RestartPolicy?.Name === 'always') {
+    // Of a container that is not ours nobody remembers the policy; this one stays stopped, too.
+    await setRestartPolicy(call, container, Labels[RESTART_LABEL] ? 'no' : 'unless-stopped')
   }
   await call(doing, (abortSignal) => container.stop({ t: seconds, abortSignal }), {
     fine: [304, 404],
