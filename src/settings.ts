@@ -177,6 +177,7 @@ export function settleEnvironment(settings: Settings, name: string): Environment
       network: container.network ?? 'bridge',
       ports: container.ports ?? [],
       volumes: container.volumes ?? [],
+      onVolume: container['on-volume'] ?? false,
       env: container.env ?? {},
       memory: container.memory,
       restart: container.restart ?? 'unless-stopped',

@@ -9,6 +9,7 @@ import type {
 } from '../ledger/ledger.ts'
 import { withDigest } from '../registry/reference.ts'
 import type { EnvironmentSettings } from '../settings.ts'
+import { refuseFilesOnVolumes } from '../target/placing.ts'
 import { isRolloutFailure, rollOut } from '../target/rollout.ts'
 import type { ContainerInfo, ContainerSpec, Host, HostResult } from '../target/target.ts'
 import { type HeldLock, type LockRequest, withLock } from './deployment-lock.ts'
@@ -194,6 +195,7 @@ async function prepare(request: DeploymentRequest, context: Context): Promise<Pl
   ])
   for (const { host, state } of takenOut) context.log.warn(`host ${host} ${state}`)
   refuseOtherConfig(request, rendering)
+  refuseFilesOnVolumes(rendering.files, environment.container)
   return { ...request, image, rendering, expected, engines }
 }
 

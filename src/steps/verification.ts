@@ -3,7 +3,12 @@ import { basename } from 'node:path'
 import { isBelow } from '../core/checkout.ts'
 import { StepError, throwIfCancelled } from '../core/errors.ts'
 import { labels, OWN_FOLDER } from '../image/image.ts'
-import type { ContainerInfo, Host, PlacedFile } from '../target/target.ts'
+import {
+  type ContainerInfo,
+  type Host,
+  type PlacedFile,
+  REPLACED_FOLDER,
+} from '../target/target.ts'
 import { compareEach, readContainerFile } from '../target/verify.ts'
 import {
   judgeChanges,
@@ -177,6 +182,7 @@ export async function verifyContainer(
   const isCompared = (path: string) =>
     Object.hasOwn(placed, path) ||
     beside.has(path) ||
+    isBelow(path, REPLACED_FOLDER) ||
     expected.webapp.some(({ root }) => isBelow(path, root)) ||
     // The engine makes what it mounts volumes upon.
     volumes.some((volume) => isBelow(volume, path))

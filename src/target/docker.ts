@@ -3,7 +3,7 @@ import type Docker from 'dockerode'
 import { StepError } from '../core/errors.ts'
 import { type Caller, caller, VERB_TIMEOUT } from './call.ts'
 import { type Engine, openEngine, type TlsFiles } from './connect.ts'
-import { changes, kindOf, placeFiles } from './container-files.ts'
+import { changes, placeFiles, placeOnVolumes, putBack, statOf } from './container-files.ts'
 import { addressOf, containerOptions, RESTART_LABEL } from './container-options.ts'
 import { type HostName, startFault, statusOf } from './faults.ts'
 import { checkFiles } from './placing.ts'
@@ -58,6 +58,8 @@ export async function connectDocker(options: DockerHostOptions): Promise<Host> {
       return containers.filter((container) => container !== undefined)
     },
     create: (spec) => create(engine, call, spec),
+    placeOnVolumes: (id, spec) => placeOnVolumes(byId(id), call, spec),
+    putBack: (id) => putBack(byId(id), call),
     async start(id) {
       const container = byId(id)
       const { Name, Config, HostConfig } = await call(`starting ${id}`, (abortSignal) =>
@@ -105,8 +107,8 @@ export async function connectDocker(options: DockerHostOptions): Promise<Host> {
     },
     changes: (id) => changes(byId(id), call),
     async isFolder(id, path) {
-      const kind = await kindOf(byId(id), call, path, `container ${id.slice(0, 12)}`)
-      return kind === 'folder'
+      const found = await statOf(byId(id), call, path, `container ${id.slice(0, 12)}`)
+      return found?.kind === 'folder'
     },
     async close() {
       engine.close()

@@ -1,5 +1,6 @@
 import { StepError } from '../core/errors.ts'
 import type { Log } from '../core/log.ts'
+import { ON_VOLUME_LABEL } from './container-options.ts'
 import { adoptedName, isOwn, type Ownership } from './owner.ts'
 import { stopContainer } from './stop.ts'
 import type { ContainerInfo, Host } from './target.ts'
@@ -139,6 +140,9 @@ export async function perform(
     const id = ids[action.container]
     if (id === undefined) continue
     try {
+      // Before an old container reads them, and before the new one, which keeps them, is gone.
+      const isTurn = action.do === (action.container === 'next' ? 'remove' : 'start')
+      if (ids.next && isTurn) await putFilesBack(host, containerOf(found, ids.next))
       if (action.do === 'start') await host.start(id)
       if (action.do === 'stop') await stopContainer(host, id, stopTimeout, signal)
       if (action.do === 'remove') await removeOrKeep(host, name, containerOf(found, id), ownership)
@@ -154,6 +158,10 @@ export async function perform(
       throw error
     }
   }
+}
+
+async function putFilesBack(host: Host, { id, labels }: ContainerInfo): Promise<void> {
+  if (labels[ON_VOLUME_LABEL] !== undefined) await host.putBack(id)
 }
 
 function containerOf(found: Found<ContainerInfo>, id: string): ContainerInfo {

@@ -3,6 +3,7 @@ import type { Log } from '../core/log.ts'
 import { parseHealth, refuseTakenPort, waitUntilHealthy } from './health.ts'
 import { mend, nameOf, removeOrKeep, roles, survey } from './mend.ts'
 import { adoptedName, isOwn, type Ownership, refuseForeign } from './owner.ts'
+import { refuseFilesOnVolumes } from './placing.ts'
 import { bringBack, type Change } from './restore.ts'
 import { stopContainer } from './stop.ts'
 import type { ContainerInfo, ContainerSpec, Host, HostResult } from './target.ts'
@@ -31,6 +32,7 @@ export interface RolloutOptions extends Ownership {
 export async function rollOut(options: RolloutOptions): Promise<HostResult[]> {
   const { hosts, spec, log } = options
   if (spec.settings.health) parseHealth(spec.settings.health.http)
+  refuseFilesOnVolumes(spec.files, spec.settings)
   const serving = await prepare(options)
   const changes = hosts.map((host): Change => ({ host, started: Date.now() }))
   for (const change of changes) {
@@ -119,6 +121,7 @@ async function changeHost(
   await mayGoOn(options)
   await refuseTakenPort(host, next, settings.health, signal)
   await mayGoOn(options)
+  if (settings.onVolume) await host.placeOnVolumes(next.id, spec)
   await host.start(next.id)
   const healthy = await waitUntilHealthy(host, next, settings.health, signal)
   const silence = old?.running ? Date.now() - stopped : 0
