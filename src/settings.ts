@@ -239,6 +239,7 @@ function settleContainer(
     network: container.network ?? 'bridge',
     ports: [...(container.ports ?? [])],
     volumes: [...(container.volumes ?? [])],
+    onVolume: container['on-volume'] ?? false,
     env: { ...container.env },
     memory: container.memory,
     restart: container.restart ?? 'unless-stopped',

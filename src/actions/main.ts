@@ -2,7 +2,7 @@ import { createContext, type OpenContext } from '../context.ts'
 import { describe, StepError, toStepError } from '../core/errors.ts'
 import { createLog } from '../core/log.ts'
 import { createSecrets, type Secrets } from '../core/secrets.ts'
-import { outliveReaders, stopOnSignals } from '../core/signals.ts'
+import { onHangUp, outliveReaders, stopOnSignals } from '../core/signals.ts'
 import { loadStep } from '../steps/index.ts'
 import { kebab, runStep } from '../steps/inputs.ts'
 import { actionWording, inWords } from '../steps/wording.ts'
@@ -37,6 +37,7 @@ export async function runAction(name: string): Promise<void> {
 async function openContext(core: Core, secrets: Secrets): Promise<OpenContext> {
   const { mask } = secrets
   const stop = stopOnSignals(process, { terminal: false, exit: () => process.exit(1) })
+  onHangUp(process)
   outliveReaders([process.stdout, process.stderr])
   return createContext({
     ...(await readPlace(process.env, process.cwd())),

@@ -1,11 +1,12 @@
 import { text } from 'node:stream/consumers'
 import { StepError } from '../core/errors.ts'
-import { outliveReaders, stopOnSignals } from '../core/signals.ts'
+import { onHangUp, outliveReaders, stopOnSignals } from '../core/signals.ts'
 import { runProgram } from './program.ts'
 
 const terminal = process.stdin.isTTY === true || process.stderr.isTTY === true
 const stop = stopOnSignals(process, { terminal, exit: () => process.exit(1) })
-outliveReaders([process.stdout, process.stderr])
+const hangUp = onHangUp(process)
+const unwritten = outliveReaders([process.stdout, process.stderr])
 
 // A server that started this command is gone: nobody would learn what came of it.
 process.once('disconnect', () => {
@@ -17,7 +18,9 @@ async function confirm(question: string): Promise<boolean> {
   const { createInterface } = await import('node:readline/promises')
   const lines = createInterface({ input: process.stdin, output: process.stderr })
   try {
-    const answer = await lines.question(`${question} [y/N] `, { signal: stop.signal })
+    const answer = await lines.question(`${question} [y/N] `, {
+      signal: AbortSignal.any([stop.signal, hangUp]),
+    })
     return /^y(?:es)?$/i.test(answer.trim())
   } finally {
     lines.close()
@@ -29,6 +32,7 @@ runProgram({
   cwd: process.cwd(),
   variables: process.env,
   signal: stop.signal,
+  hangUp,
   terminal: process.stdout.isTTY === true,
   person: {
     confirm: process.stdin.isTTY && process.stderr.isTTY ? confirm : undefined,
@@ -39,5 +43,10 @@ runProgram({
     stderr: (text) => void process.stderr.write(text),
   },
 }).then((code) => {
-  process.exitCode = code
+  const fault = unwritten()
+  process.exitCode = fault === undefined ? code : code || 1
+  if (fault === undefined) return
+  process.stderr.write(
+    `error: what was done is done, but not all of it could be printed: ${fault}\n`,
+  )
 })

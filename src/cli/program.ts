@@ -34,6 +34,8 @@ export interface Surroundings {
   cwd: string
   variables: Readonly<Record<string, string | undefined>>
   signal: AbortSignal
+  /** Fires when the terminal is gone; a step goes on all the same. */
+  hangUp?: AbortSignal | undefined
   terminal: boolean
   person: Terminal
   streams: Streams

@@ -1,4 +1,4 @@
-import { StepError } from './errors.ts'
+import { errorCodeOf, StepError } from './errors.ts'
 
 /**
  * How long a cancelled command has to put back what it began, in milliseconds. Until then another
@@ -8,7 +8,7 @@ import { StepError } from './errors.ts'
 const CLEAN_UP = 10_000
 /** A Ctrl-C that npm or a shell passes on arrives twice, this close together in milliseconds. */
 const SAME_KEY_PRESS = 1000
-const STOPPING = ['SIGINT', 'SIGTERM', 'SIGHUP'] as const
+const STOPPING = ['SIGINT', 'SIGTERM'] as const
 
 export interface StopOptions {
   /** Whether a person sits at a terminal and may press Ctrl-C a second time. */
@@ -19,7 +19,7 @@ export interface StopOptions {
 
 /** What sends the signals: the process. */
 interface SignalSource {
-  on(name: (typeof STOPPING)[number], listener: () => void): unknown
+  on(name: (typeof STOPPING)[number] | 'SIGHUP', listener: () => void): unknown
 }
 
 /**
@@ -49,9 +49,32 @@ export function stopOnSignals(
   return stop
 }
 
-/** Who reads what is printed may be gone before the clean-up is done; that must not end it. */
+/**
+ * A terminal that was closed, or a connection that broke, is nobody's decision: what was begun goes
+ * on. Only what waits for a person or serves for ever takes it for its end.
+ */
+export function onHangUp(source: SignalSource): AbortSignal {
+  const hangUp = new AbortController()
+  source.on('SIGHUP', () => {
+    hangUp.abort(new StepError('CANCELLED', 'the terminal was closed'))
+  })
+  return hangUp.signal
+}
+
+/**
+ * Who reads what is printed may be gone, or the disk full, before the work is done: that must not
+ * end it. What is lost because nobody reads any more is no fault.
+ * @returns what else kept a text from being written, once it did
+ */
 export function outliveReaders(
-  streams: readonly { on(event: 'error', listener: () => void): unknown }[],
-): void {
-  for (const stream of streams) stream.on('error', () => {})
+  streams: readonly { on(event: 'error', listener: (error: Error) => void): unknown }[],
+): () => string | undefined {
+  let fault: string | undefined
+  for (const stream of streams) {
+    stream.on('error', (error) => {
+      const code = errorCodeOf(error) ?? error.message
+      if (code !== 'EPIPE' && code !== 'ERR_STREAM_DESTROYED') fault ??= code
+    })
+  }
+  return () => fault
 }

@@ -76,6 +76,11 @@ export async function writeMember(source: MemberSource, sink: LayerSink): Promis
   return md5.digest('hex')
 }
 
+/** The MD5 of one entry's content, which is compared with what the WAR's directory promised. */
+export function contentMd5(source: MemberSource): Promise<string> {
+  return writeMember(source, { blob: async () => {}, tar: () => {} })
+}
+
 async function writeDeflated(
   source: MemberSource,
   sink: LayerSink,

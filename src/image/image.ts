@@ -22,6 +22,8 @@ export const labels = {
   warSize: 'io.crosscloud.war.size',
   warLayout: 'io.crosscloud.war.layout',
   webapp: 'io.crosscloud.webapp',
+  /** JSON: paths that the application writes itself. */
+  writable: 'io.crosscloud.writable',
 } as const
 
 /** The annotation by which one layer is found without reading the others. */

@@ -47,6 +47,10 @@ export const imageSettings = z.strictObject({
     .array(z.string())
     .optional()
     .describe("What a container starts, in place of the base's entrypoint"),
+  writable: z
+    .array(containerPath)
+    .optional()
+    .describe('Paths in the container that the application writes itself; they are not compared'),
   'start-script': z
     .boolean()
     .default(false)

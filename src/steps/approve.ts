@@ -1,7 +1,7 @@
 import { z } from 'zod'
 import { StepError } from '../core/errors.ts'
 import type { Approval } from '../ledger/ledger.ts'
-import { findRelease } from './deployment.ts'
+import { findOwnRelease } from './deployment.ts'
 import { judge } from './gate.ts'
 import { formatRelease, releaseName } from './inputs.ts'
 import { warnOfOlder } from './release-order.ts'
@@ -37,7 +37,7 @@ export const approve = defineStep({
     const environment = await context.environment(env)
     await requireIdentity(env, context)
     const ledger = await context.ledger()
-    const release = await findRelease(name, ledger)
+    const release = await findOwnRelease(name, context)
     const who = await context.identify(env, { required: true, strict: true })
     const said = {
       app: release.app,

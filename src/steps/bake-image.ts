@@ -20,10 +20,12 @@ import { refusePointers } from '../image/pointers.ts'
 import { fileTimes } from '../image/times.ts'
 import { openWar, requireWebApplication, type War, type WarDigests } from '../image/war.ts'
 import { nameCharsets } from '../image/war-names.ts'
+import { refuseWideWritable, requirePackable, warnOfLocale } from './bake-checks.ts'
 import { planFolders, readBase } from './base-image.ts'
+import { fileManifests } from './file-manifest.ts'
 import { setTimes } from './image-times.ts'
 import { imageReference } from './inputs.ts'
-import { MANIFEST_FILE, START_SCRIPT, TEMPLATES_FOLDER } from './remote-image.ts'
+import { START_SCRIPT, TEMPLATES_FOLDER } from './remote-image.ts'
 import { type Context, defineStep } from './step.ts'
 
 const addition = z.string().refine((text) => {
@@ -62,6 +64,10 @@ export const bakeImage = defineStep({
       .array(z.string())
       .optional()
       .describe("What a container starts, in place of the base's entrypoint"),
+    writable: z
+      .array(containerPath)
+      .default([])
+      .describe('Paths in the container that the application writes itself; they are not compared'),
     version: version.optional().describe('Version; `next` takes the next one from the ledger'),
     commit: z.string().optional().describe('Commit the WAR was built from'),
     startScript: z
@@ -93,6 +99,7 @@ export const bakeImage = defineStep({
       templates: image.templates && resolve(folder, image.templates),
       add: Object.entries(image.add ?? {}).map(([from, to]) => `${resolve(folder, from)}:${to}`),
       entrypoint: image.entrypoint,
+      writable: image.writable,
       startScript: image['start-script'],
     }),
   }),
@@ -103,6 +110,7 @@ export const bakeImage = defineStep({
   ],
   async run(inputs, context) {
     if (inputs.warLayout === 'packaged') requirePackable(inputs)
+    refuseWideWritable(inputs)
     const war = await openWar(resolve(context.cwd, inputs.war), inputs.warNames)
     try {
       requireWebApplication(war, { staticFiles: inputs.warStatic })
@@ -123,11 +131,11 @@ export const bakeImage = defineStep({
       }
       const files = await planFiles(war, digests, inputs, context)
       await build(await setTimes(files, war, inputs, context))
-      const manifest = fileManifest(layers)
+      const manifests = await fileManifests(layers, war, inputs, context.signal)
       await build([
         ...(base.reference && folders ? [planFolders(folders)] : []),
         ...(templates ? [planTexts('templates', TEMPLATES_FOLDER, asFiles(templates))] : []),
-        planTexts('manifest', OWN_FOLDER, asFiles(new Map([[MANIFEST_FILE, manifest]]))),
+        planTexts('manifest', OWN_FOLDER, asFiles(manifests)),
         ...(inputs.startScript ? [startLayer(inputs.app, number, digests.md5)] : []),
       ])
       const image = composeImage({
@@ -169,21 +177,6 @@ async function planFiles(
   return [...additions, ...plans]
 }
 
-function requirePackable({ webapp, warNames }: { webapp: string; warNames: string }): void {
-  // An exploded WAR may well stand in a folder of such a name: WildFly wants that.
-  const [, name] = /^(.*)\.war\/?$/i.exec(webapp) ?? []
-  if (name !== undefined) {
-    throw new StepError('INPUT_INVALID', `${webapp} would become ${webapp}.war if packaged`, {
-      hint: `Leave .war out of image.webapp: ${name}.`,
-    })
-  }
-  if (warNames !== 'utf-8') {
-    throw new StepError('INPUT_INVALID', `names in ${warNames} cannot stay in a packaged WAR`, {
-      hint: 'The server that unpacks it reads them as UTF-8. Take layout exploded.',
-    })
-  }
-}
-
 /** `bin/confd:/usr/local/bin/confd` */
 function additionsOf(add: readonly string[], { cwd }: Context): Addition[] {
   return add.map((text) => {
@@ -216,24 +209,6 @@ async function settleVersion(
 ): Promise<string | undefined> {
   if (asked !== 'next') return asked
   return (await context.ledger()).nextVersion(app)
-}
-
-/** A JVM finds files by names that its locale can say: without one, ASCII only. */
-function warnOfLocale({ entries }: War, { config }: BaseImage, { log }: Context): void {
-  const beyond = entries.filter(({ name }) => /[^\x20-\x7e]/.test(name))
-  const [first] = beyond
-  const env = config.config?.Env ?? []
-  if (!first || env.some((one) => /^(?:LC_ALL|LC_CTYPE|LANG)=.*utf-?8/i.test(one))) return
-  log.warn(
-    `${beyond.length} names in the WAR are not ASCII (${first.name}), and the base image sets no locale: ` +
-      'Java finds these files only with LANG=C.UTF-8, there or in container.env',
-  )
-}
-
-/** What `md5sum -c` reads: a line for every file of the WAR and of the additions. */
-function fileManifest(layers: readonly Layer[]): Buffer {
-  const lines = layers.flatMap(({ files }) => files.map((file) => `${file.md5}  ${file.path}\n`))
-  return Buffer.from(lines.join(''))
 }
 
 function asFiles(files: ReadonlyMap<string, Buffer>, mode = 0o644) {
@@ -273,6 +248,7 @@ function imageLabels(options: {
   commit?: string | undefined
   warLayout: string
   webapp: string
+  writable: string[]
   base: BaseImage
   digests: { md5: string; sha256: string; size: number }
   created: Date
@@ -289,5 +265,6 @@ function imageLabels(options: {
     [labels.warSize]: String(digests.size),
     [labels.warLayout]: options.warLayout,
     [labels.webapp]: options.webapp,
+    ...(options.writable.length > 0 && { [labels.writable]: JSON.stringify(options.writable) }),
   }
 }

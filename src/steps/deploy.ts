@@ -3,7 +3,14 @@ import { StepError } from '../core/errors.ts'
 import { duration } from '../core/schema.ts'
 import type { EnvironmentSettings } from '../settings.ts'
 import { deployedOutputs, nextLines, summarize } from './deployed.ts'
-import { type DeploymentRequest, findCurrent, findRelease, putOn, underLock } from './deployment.ts'
+import {
+  type DeploymentRequest,
+  findCurrent,
+  findOwnRelease,
+  findRelease,
+  putOn,
+  underLock,
+} from './deployment.ts'
 import { configOfThen } from './environment-config.ts'
 import { chooseHosts, chooseMissing } from './host-choice.ts'
 import { formatRelease, olderInput, releaseName, withoutInput } from './inputs.ts'
@@ -30,6 +37,10 @@ export const deploy = defineStep({
         .boolean()
         .default(false)
         .describe('Bring what runs there to the hosts that were left out, and to those alone'),
+      adopt: z
+        .boolean()
+        .default(false)
+        .describe('Take over a container that has the name and is not of this application'),
       lockWait: duration.optional().describe('How long to wait for another deployment: 10m'),
     })
     .check(({ value: { release, missing }, issues }) => {
@@ -48,10 +59,10 @@ export const deploy = defineStep({
   async run({ release: name, env, reason, without, missing, lockWait = 0, ...options }, context) {
     const environment = await context.environment(env)
     const settings = await context.settings()
-    const { force, older } = options
-    const asked = { kind: 'deploy' as const, environment, reason, force, older }
+    const { force, older, adopt } = options
+    const asked = { kind: 'deploy' as const, environment, reason, force, older, adopt }
     const hosts = chooseHosts(environment, without, reason)
-    const release = name === undefined ? undefined : await findRelease(name, await context.ledger())
+    const release = name === undefined ? undefined : await findOwnRelease(name, context)
     const app = release?.app ?? settings.app
     const place = { app, environment: env, reason: reason || 'deploy', patience: lockWait }
     return underLock(place, context, async (lock) => {

@@ -9,6 +9,7 @@ import type {
 } from '../ledger/ledger.ts'
 import { withDigest } from '../registry/reference.ts'
 import type { EnvironmentSettings } from '../settings.ts'
+import { refuseFilesOnVolumes } from '../target/placing.ts'
 import { isRolloutFailure, rollOut } from '../target/rollout.ts'
 import type {
   ContainerInfo,
@@ -28,7 +29,7 @@ import {
 import { identifyDeployer, passGate } from './gate.ts'
 import type { HostChoice } from './host-choice.ts'
 import { askHosts, isAnswer, isSilent, joinFaults } from './hosts.ts'
-import { formatRelease, imageByDigest, parseRelease } from './inputs.ts'
+import { formatRelease, imageByDigest, parseRelease, requireApplication } from './inputs.ts'
 import { refuseOlder } from './release-order.ts'
 import { openImage, type RemoteImage } from './remote-image.ts'
 import { type Rendering, renderFor } from './rendering.ts'
@@ -39,6 +40,7 @@ import {
   containerLabels,
   type Expectation,
   expectedFiles,
+  filesTold,
   verifyContainer,
 } from './verification.ts'
 
@@ -53,6 +55,8 @@ export interface DeploymentRequest {
   force: boolean
   /** Says that a release older than the one that runs is meant. */
   older: boolean
+  /** Takes over containers that have the name and are not ours. */
+  adopt?: boolean | undefined
   /** The config's keys as the ledger kept them; else those of now. */
   values?: ReadonlyMap<string, string> | undefined
   /** The config revision that must come of it, where hosts run that already. */
@@ -158,6 +162,12 @@ export async function findCurrent(
   })
 }
 
+/** A release of the application of crosscloud.yml. */
+export async function findOwnRelease(name: string, context: Context): Promise<Release> {
+  requireApplication(name, parseRelease(name).app, await context.settings())
+  return findRelease(name, await context.ledger())
+}
+
 /** A release that somebody rolled back from does not come again unnoticed. */
 async function refuseBad(
   { release, environment, force, reason }: DeploymentRequest,
@@ -193,6 +203,7 @@ async function prepare(request: DeploymentRequest, context: Context): Promise<Pl
   ])
   for (const { host, state } of takenOut) context.log.warn(`host ${host} ${state}`)
   refuseOtherConfig(request, rendering)
+  refuseFilesOnVolumes(rendering.files, container)
   return { ...request, image, rendering, expected, engines, container }
 }
 
@@ -277,9 +288,13 @@ function carryOut(
     signal: context.signal,
     checkLock: lock.check,
     lockLabel: containerLabels.lock,
+    ownerLabels: [containerLabels.application, containerLabels.environment],
+    adopt: plan.adopt,
     verify: async (host, container) => {
-      const { files } = await verifyContainer(host, container, plan.expected, context)
-      context.log.info(`${files} files are what was baked, WAR MD5 ${plan.expected.warMd5}`)
+      const proof = await verifyContainer(host, container, plan.expected, context)
+      context.log.info(
+        `compared ${filesTold(proof)}; nothing else changed, WAR MD5 ${plan.expected.warMd5}`,
+      )
     },
   })
 }

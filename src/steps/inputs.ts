@@ -65,6 +65,14 @@ export function formatRelease({ app, version: number }: ReleaseName): string {
   return `${app}@${number}`
 }
 
+/** What is another application's would run under this one's name, config and gate. */
+export function requireApplication(name: string, theirs: string, { app, file }: Settings): void {
+  if (theirs === app) return
+  throw new StepError('INPUT_INVALID', `${name} is of ${theirs}, and ${file} is of ${app}`, {
+    hint: `Name a release of ${app}, or use the crosscloud.yml of ${theirs}.`,
+  })
+}
+
 /** An image by digest as a person may copy it. */
 export function imageByDigest(repository: { registry: string; name: string }, digest: string) {
   const { registry, name } = repository

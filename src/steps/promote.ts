@@ -4,7 +4,7 @@ import type { Release } from '../ledger/ledger.ts'
 import { formatReference, withTag } from '../registry/reference.ts'
 import type { EnvironmentSettings } from '../settings.ts'
 import { nextLines } from './deployed.ts'
-import { findRelease } from './deployment.ts'
+import { findOwnRelease, findRelease } from './deployment.ts'
 import { identifyDeployer, passGate } from './gate.ts'
 import {
   callStep,
@@ -144,7 +144,7 @@ async function settleRelease(
       hint: `Run \`crosscloud release --env ${source.name}\` first.`,
     })
   }
-  const release = await findRelease(name, ledger)
+  const release = await findOwnRelease(name, context)
   const succeeded = await ledger.deployments({
     app: release.app,
     version: release.version,

@@ -17,7 +17,7 @@ import {
 } from '../registry/reference.ts'
 import type { BlobOutcome, Descriptor, RegistryClient } from '../registry/types.ts'
 import { describeCommit } from './commit.ts'
-import { formatRelease, imageByDigest, imageRepository } from './inputs.ts'
+import { formatRelease, imageByDigest, imageRepository, requireApplication } from './inputs.ts'
 import { type Context, defineStep } from './step.ts'
 
 export const pushImage = defineStep({
@@ -65,6 +65,9 @@ export const pushImage = defineStep({
     const before = registry.bytesSent()
     const baked = releaseOf(layout)
     const release = record ? baked : undefined
+    if (release && (await context.hasSettings())) {
+      requireApplication(formatRelease(release), release.app, await context.settings())
+    }
     if (release) await refuseOtherDigest(release, digest, context)
     const name = tag ?? baked?.version
     const reference = name === undefined ? withDigest(target, digest) : withTag(target, name)

@@ -15,6 +15,8 @@ import type { Descriptor, ImageManifest, Manifest, RegistryClient } from '../reg
 /** Where the image keeps what we put beside the web application. */
 export const TEMPLATES_FOLDER = '.crosscloud/config'
 export const MANIFEST_FILE = 'files.md5'
+/** What a server unpacks a .war file to. */
+export const UNPACKED_FILE = 'unpacked.md5'
 export const START_SCRIPT = 'start.sh'
 
 /** Configs and our two text layers are small; a registry that says otherwise is not believed. */

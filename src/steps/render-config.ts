@@ -6,7 +6,7 @@ import { readTemplateFolder } from '../config/resources.ts'
 import { writeArchive } from '../config/tar.ts'
 import { withDigest } from '../registry/reference.ts'
 import type { EnvironmentSettings } from '../settings.ts'
-import { findRelease } from './deployment.ts'
+import { findOwnRelease } from './deployment.ts'
 import { releaseName } from './inputs.ts'
 import { openImage } from './remote-image.ts'
 import { diffFolder, diffRunning, type RenderedDiff } from './rendered-diff.ts'
@@ -85,7 +85,7 @@ export const renderConfig = defineStep({
 })
 
 async function renderRelease(name: string, environment: EnvironmentSettings, context: Context) {
-  const { digest } = await findRelease(name, await context.ledger())
+  const { digest } = await findOwnRelease(name, context)
   const image = await openImage(await context.registry(), withDigest(environment.image, digest), {
     what: `${name} for ${environment.name}:`,
   })

@@ -4,16 +4,17 @@ import type { Release } from '../ledger/ledger.ts'
 import { parseReference, withDigest } from '../registry/reference.ts'
 import type { EnvironmentSettings, HostAddress } from '../settings.ts'
 import type { ContainerInfo, Host } from '../target/target.ts'
-import { findCurrent, findRelease } from './deployment.ts'
+import { findCurrent, findOwnRelease } from './deployment.ts'
 import { type Answer, askHosts, isAnswer, isSilent, joinFaults } from './hosts.ts'
 import { formatRelease, releaseName } from './inputs.ts'
 import { openImage } from './remote-image.ts'
 import { type Context, defineStep } from './step.ts'
-import { expectedFiles, type Proof, verifyContainer } from './verification.ts'
+import { expectedFiles, filesTold, type Proof, verifyContainer } from './verification.ts'
 
 export const verifyMd5 = defineStep({
   name: 'verify-md5',
-  summary: 'Compare every file inside the running containers with the WAR that was built.',
+  summary:
+    'Compare every file inside the running containers with the WAR and the image that were built.',
   example: 'verify-md5 --env test',
   inputs: z.object({
     env: z.string().describe('Environment to verify'),
@@ -27,19 +28,28 @@ export const verifyMd5 = defineStep({
     digest: z.string().describe('Digest of the image that runs'),
     warMd5: z.string().describe('MD5 of the WAR'),
     files: z.number().describe('Files compared in each container'),
+    warFiles: z.number().describe('Those of the web application'),
+    imageFiles: z.number().describe('Those that bake-image put beside it'),
+    renderedFiles: z.number().describe('Those rendered from the config'),
+    written: z
+      .array(z.object({ host: z.string(), path: z.string(), count: z.number() }))
+      .describe('What the application wrote where it may; not compared'),
+    volumes: z.array(z.string()).describe('Where volumes are mounted; not compared'),
     hosts: z.array(z.string()).describe('Hosts that were looked at'),
   }),
-  report: ({ release, environment, warMd5, files, hosts }) => [
+  report: ({ release, environment, warMd5, hosts, written, volumes, ...files }) => [
     `${release} in ${environment} is what was built`,
     `WAR MD5  ${warMd5}`,
-    `Compared ${files} files on ${hosts.join(', ')}`,
+    `Compared ${countsOf(files)} on ${hosts.join(', ')}; nothing else changed`,
+    ...(written.length > 0 ? [`Written  ${written.map(placeTold).join(', ')}; not compared`] : []),
+    ...(volumes.length > 0 ? [`Volumes  ${volumes.join(', ')}; not compared`] : []),
   ],
   async run({ env, release: name }, context) {
     const environment = await context.environment(env)
     const { app } = await context.settings()
     const ledger = await context.ledger()
     const running = name ?? formatRelease(await findCurrent(app, env, ledger))
-    const release = await findRelease(running, ledger)
+    const release = await findOwnRelease(running, context)
     const image = await openImage(
       await context.registry(),
       withDigest(environment.image, release.digest),
@@ -62,11 +72,36 @@ export const verifyMd5 = defineStep({
       environment: env,
       digest: release.digest,
       warMd5: expected.warMd5,
-      files: proofs[0]?.files ?? 0,
+      ...countsIn(proofs),
+      written: proofs.flatMap(({ host, written }) =>
+        [...written].map(([path, count]) => ({ host, path, count })),
+      ),
+      volumes: [...new Set(proofs.flatMap((proof) => proof.volumes))].sort(),
       hosts: proofs.map(({ host }) => host),
     }
   },
 })
+
+/** The same in each container. */
+function countsIn([proof]: readonly Proof[]) {
+  const { war = 0, image = 0, rendered = 0 } = proof ?? {}
+  return {
+    files: war + image + rendered,
+    warFiles: war,
+    imageFiles: image,
+    renderedFiles: rendered,
+  }
+}
+
+function countsOf({ warFiles: war, imageFiles: image, renderedFiles: rendered }: Counts): string {
+  return filesTold({ war, image, rendered })
+}
+
+type Counts = Omit<ReturnType<typeof countsIn>, 'files'>
+
+function placeTold({ host, path, count }: { host: string; path: string; count: number }): string {
+  return `${count} in ${path} on ${host}`
+}
 
 async function runningContainer(host: Host, name: string): Promise<ContainerInfo> {
   const container = await host.inspect(name)
@@ -112,6 +147,7 @@ function allProofs(answers: readonly Answer<Proof>[], { log }: Context): Proof[]
   const proofs = answers.filter(isAnswer).map(({ value }) => value)
   const failure = joinFaults(answers.filter(isSilent).map(({ fault }) => fault))
   if (!failure) return proofs
-  for (const { host, files } of proofs) log.info(`host ${host}: ${files} files are what was built`)
+  for (const proof of proofs)
+    log.info(`host ${proof.host}: ${filesTold(proof)}, as they were built`)
   throw failure
 }

@@ -8,6 +8,9 @@ export const RESTART_LABEL = 'io.crosscloud.restart'
 /** Keeps how a container's health is asked for: whoever puts it back may have other settings. */
 export const HEALTH_LABEL = 'io.crosscloud.health'
 
+/** On a container that may have placed files on volumes. */
+export const ON_VOLUME_LABEL = 'io.crosscloud.on-volume'
+
 /** The body of the engine's "create a container" call. Bad settings are INPUT_INVALID. */
 export function containerOptions(spec: ContainerSpec): ContainerCreateOptions {
   const { settings } = spec
@@ -19,6 +22,7 @@ export function containerOptions(spec: ContainerSpec): ContainerCreateOptions {
       ...spec.labels,
       [RESTART_LABEL]: settings.restart,
       [HEALTH_LABEL]: JSON.stringify(settings.health ?? null),
+      ...(settings.onVolume && { [ON_VOLUME_LABEL]: 'true' }),
     },
     Env: Object.entries(settings.env).map(([key, value]) => environmentEntry(key, value)),
     StopTimeout: settings.stopTimeout,

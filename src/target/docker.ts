@@ -1,11 +1,12 @@
-import type { IncomingMessage } from 'node:http'
 import type { Readable } from 'node:stream'
 import type Docker from 'dockerode'
 import { StepError } from '../core/errors.ts'
+import { type Caller, caller, VERB_TIMEOUT } from './call.ts'
 import { type Engine, openEngine, type TlsFiles } from './connect.ts'
+import { changes, placeFiles, placeOnVolumes, putBack, statOf } from './container-files.ts'
 import { addressOf, containerOptions, RESTART_LABEL } from './container-options.ts'
-import { engineFault, type HostName, startFault, statusOf } from './faults.ts'
-import { checkFiles, parentFolders, tarOf } from './placing.ts'
+import { type HostName, startFault, statusOf } from './faults.ts'
+import { checkFiles } from './placing.ts'
 import { pullImage } from './pull.ts'
 import type { ContainerInfo, ContainerSpec, Host, RegistryCredential } from './target.ts'
 
@@ -27,7 +28,6 @@ export interface DockerHostOptions {
 }
 
 const PING_TIMEOUT = 15_000
-const VERB_TIMEOUT = 60_000
 
 /** A host by its Docker Engine. Nothing is sent before the first verb. */
 export async function connectDocker(options: DockerHostOptions): Promise<Host> {
@@ -58,6 +58,8 @@ export async function connectDocker(options: DockerHostOptions): Promise<Host> {
       return containers.filter((container) => container !== undefined)
     },
     create: (spec) => create(engine, call, spec),
+    placeOnVolumes: (id, spec) => placeOnVolumes(byId(id), call, spec),
+    putBack: (id) => putBack(byId(id), call),
     async start(id) {
       const container = byId(id)
       const { Name, Config, HostConfig } = await call(`starting ${id}`, (abortSignal) =>
@@ -103,50 +105,16 @@ export async function connectDocker(options: DockerHostOptions): Promise<Host> {
       )
       return stream as Readable
     },
+    changes: (id) => changes(byId(id), call),
+    async isFolder(id, path) {
+      const found = await statOf(byId(id), call, path, `container ${id.slice(0, 12)}`)
+      return found?.kind === 'folder'
+    },
     async close() {
       engine.close()
     },
   }
 }
-
-interface CallOptions {
-  /** Statuses that are as good as success; the call then answers with the status. */
-  fine?: number[]
-  hint?: string
-  /** milliseconds */
-  timeout?: number
-}
-
-/** Asks the engine within a time limit, and says in its error what was asked of which host. */
-function caller(host: HostName) {
-  async function call<T>(doing: string, ask: (abortSignal: AbortSignal) => Promise<T>): Promise<T>
-  async function call<T>(
-    doing: string,
-    ask: (abortSignal: AbortSignal) => Promise<T>,
-    options: CallOptions & { fine?: never },
-  ): Promise<T>
-  async function call<T>(
-    doing: string,
-    ask: (abortSignal: AbortSignal) => Promise<T>,
-    options: CallOptions,
-  ): Promise<T | number>
-  async function call<T>(
-    doing: string,
-    ask: (abortSignal: AbortSignal) => Promise<T>,
-    { fine = [], hint, timeout = VERB_TIMEOUT }: CallOptions = {},
-  ): Promise<T | number> {
-    try {
-      return await ask(AbortSignal.timeout(timeout))
-    } catch (error) {
-      const status = statusOf(error)
-      if (status !== undefined && fine.includes(status)) return status
-      throw engineFault(host, doing, error, hint)
-    }
-  }
-  return call
-}
-
-type Caller = ReturnType<typeof caller>
 
 async function inspect(
   engine: Engine,
@@ -200,46 +168,6 @@ async function create(engine: Engine, call: Caller, spec: ContainerSpec): Promis
   }
 }
 
-async function placeFiles(container: Docker.Container, call: Caller, spec: ContainerSpec) {
-  const { files, name } = spec
-  if (files.length === 0) return
-  const missing: string[] = []
-  for (const folder of parentFolders(files)) {
-    if (missing.some((above) => folder.startsWith(`${above}/`))) {
-      missing.push(folder)
-      continue
-    }
-    const answer = await call(
-      `looking for ${folder} in ${name}`,
-      (abortSignal) => container.infoArchive({ path: folder, abortSignal }),
-      { fine: [404] },
-    )
-    if (typeof answer === 'number') {
-      missing.push(folder)
-      continue
-    }
-    const response = answer as IncomingMessage
-    response.resume()
-    if (mayHoldFiles(response.headers['x-docker-container-path-stat'])) continue
-    throw new StepError('INPUT_INVALID', `placing files in ${name}: ${folder} is not a folder`, {
-      hint: 'Give the files other paths, or change the image.',
-    })
-  }
-  const place = (abortSignal: AbortSignal) =>
-    container.putArchive(tarOf(files, missing), { path: '/', abortSignal })
-  await call(`placing ${files.length} files in ${name}`, place, {
-    hint: 'See that no path goes through a file or a read-only volume of the container.',
-  })
-}
-
-/** Go's os.FileMode has its own bits: 31 a folder, 27 a symbolic link, which may lead to one. */
-function mayHoldFiles(header: string | string[] | undefined): boolean {
-  const { mode = 0 } = JSON.parse(Buffer.from(String(header), 'base64').toString()) as {
-    mode?: number
-  }
-  return (mode & ((1 << 31) | (1 << 27))) !== 0
-}
-
 async function setRestartPolicy(call: Caller, container: Docker.Container, policy: string) {
   await call(`setting the restart policy of ${container.id.slice(0, 12)}`, (abortSignal) =>
     container.update({ RestartPolicy: { Name: policy }, abortSignal } as object),
@@ -258,8 +186,9 @@ async function stop(docker: Docker, call: Caller, id: string, seconds: number): 
   })
   if (typeof found === 'number') return
   const { Labels } = found.Config
-  if (found.HostConfig.RestartPolicy?.Name === 'always' && Labels[RESTART_LABEL]) {
-    await setRestartPolicy(call, container, 'no')
+  if (found.HostConfig.RestartPolicy?.Name === 'always') {
+    // Of a container that is not ours nobody remembers the policy; this one stays stopped, too.
+    await setRestartPolicy(call, container, Labels[RESTART_LABEL] ? 'no' : 'unless-stopped')
   }
   await call(doing, (abortSignal) => container.stop({ t: seconds, abortSignal }), {
     fine: [304, 404],

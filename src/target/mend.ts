@@ -1,4 +1,7 @@
+import { StepError } from '../core/errors.ts'
 import type { Log } from '../core/log.ts'
+import { ON_VOLUME_LABEL } from './container-options.ts'
+import { adoptedName, isOwn, type Ownership } from './owner.ts'
 import { stopContainer } from './stop.ts'
 import type { ContainerInfo, Host } from './target.ts'
 
@@ -88,12 +91,13 @@ export async function mend(
   name: string,
   log: Log,
   signal?: AbortSignal,
+  ownership?: Ownership,
 ): Promise<void> {
   const found = await survey(host, name)
   const finding = decide(found)
   if (!finding) return
   log.warn(`host ${host.name}: ${name}: ${finding.text}`)
-  await perform(host, name, found, finding.actions, { log, signal, stopTimeout: 10 })
+  await perform(host, name, found, finding.actions, { log, signal, ownership, stopTimeout: 10 })
 }
 
 export async function survey(host: Host, name: string): Promise<Found<ContainerInfo>> {
@@ -112,6 +116,8 @@ export interface PerformOptions {
   stopTimeout: number
   /** Once it has fired, no container is waited for; the actions are taken all the same. */
   signal: AbortSignal | undefined
+  /** What is not ours is kept under another name where it would be removed. */
+  ownership?: Ownership | undefined
 }
 
 /**
@@ -123,7 +129,7 @@ export async function perform(
   name: string,
   found: Found<ContainerInfo>,
   actions: readonly Action[],
-  { log, stopTimeout, signal }: PerformOptions,
+  { log, stopTimeout, signal, ownership }: PerformOptions,
 ): Promise<void> {
   const ids: Partial<Record<Role, string>> = {}
   for (const role of roles) {
@@ -134,9 +140,12 @@ export async function perform(
     const id = ids[action.container]
     if (id === undefined) continue
     try {
+      // Before an old container reads them, and before the new one, which keeps them, is gone.
+      const isTurn = action.do === (action.container === 'next' ? 'remove' : 'start')
+      if (ids.next && isTurn) await putFilesBack(host, containerOf(found, ids.next))
       if (action.do === 'start') await host.start(id)
       if (action.do === 'stop') await stopContainer(host, id, stopTimeout, signal)
-      if (action.do === 'remove') await host.remove(id)
+      if (action.do === 'remove') await removeOrKeep(host, name, containerOf(found, id), ownership)
       if (action.do === 'rename') {
         await host.rename(id, nameOf(name, action.to))
         ids[action.to] = id
@@ -149,6 +158,27 @@ export async function perform(
       throw error
     }
   }
+}
+
+async function putFilesBack(host: Host, { id, labels }: ContainerInfo): Promise<void> {
+  if (labels[ON_VOLUME_LABEL] !== undefined) await host.putBack(id)
+}
+
+function containerOf(found: Found<ContainerInfo>, id: string): ContainerInfo {
+  const container = roles.map((role) => found[role]).find((one) => one?.id === id)
+  if (container) return container
+  throw new StepError('INTERNAL', `container ${id} was not found before`)
+}
+
+/** Removes a container of ours; one that was adopted is kept, with its volumes. */
+export async function removeOrKeep(
+  host: Host,
+  name: string,
+  container: ContainerInfo,
+  ownership: Ownership | undefined,
+): Promise<void> {
+  if (!ownership || isOwn(container, ownership)) return host.remove(container.id)
+  await host.rename(container.id, adoptedName(name, container.id))
 }
 
 function told(name: string, action: Action): string {

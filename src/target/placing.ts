@@ -2,7 +2,7 @@ import { posix } from 'node:path'
 import type { Readable } from 'node:stream'
 import { pack } from 'tar-stream'
 import { StepError } from '../core/errors.ts'
-import type { PlacedFile } from './target.ts'
+import type { ContainerSettings, PlacedFile } from './target.ts'
 
 /** Refuses files that could land anywhere but where their path says. */
 export function checkFiles(files: readonly PlacedFile[]): void {
@@ -38,11 +38,45 @@ export function parentFolders(files: readonly PlacedFile[]): string[] {
   return [...folders].sort()
 }
 
+/** Where the settings mount something in the container. */
+export function volumePaths({ volumes }: Pick<ContainerSettings, 'volumes'>): string[] {
+  return volumes.map((volume) => posix.normalize(volume.split(':')[1] ?? '').replace(/\/+$/, ''))
+}
+
+export function isOnVolumeOf(volumes: readonly string[], path: string): boolean {
+  return volumes.some((volume) => path.startsWith(`${volume}/`) || path === volume)
+}
+
+/** The old container sees what is placed on a volume, and would keep it when it is brought back. */
+export function refuseFilesOnVolumes(
+  files: readonly PlacedFile[],
+  settings: ContainerSettings,
+): void {
+  if (settings.onVolume) return
+  const volumes = volumePaths(settings)
+  const found = files.find(({ path }) => isOnVolumeOf(volumes, path))
+  if (found) throw onVolumeFault(found.path)
+}
+
+export function onVolumeFault(path: string): StepError {
+  return new StepError(
+    'INPUT_INVALID',
+    `${path} is on a volume, which the running container sees`,
+    {
+      hint: 'Render it to a path that is on no volume, or write `container.on-volume: true`: it is placed once the old container has stopped, and put back if that must come back.',
+    },
+  )
+}
+
 /** One tar, relative to `/`: the missing folders, which everybody may pass through, then the files. */
-export function tarOf(files: readonly PlacedFile[], missingFolders: readonly string[]): Readable {
+export function tarOf(
+  files: readonly PlacedFile[],
+  missingFolders: readonly string[],
+  folderMode = 0o755,
+): Readable {
   const tar = pack()
   for (const folder of missingFolders) {
-    tar.entry({ name: `${folder.slice(1)}/`, type: 'directory', mode: 0o755, uid: 0, gid: 0 })
+    tar.entry({ name: `${folder.slice(1)}/`, type: 'directory', mode: folderMode, uid: 0, gid: 0 })
   }
   for (const { path, content, mode, uid, gid } of files) {
     tar.entry({ name: path.slice(1), mode, uid, gid }, content)

@@ -1,15 +1,17 @@
 import { StepError, throwIfCancelled, toStepError } from '../core/errors.ts'
 import type { Log } from '../core/log.ts'
 import { parseHealth, refuseTakenPort, waitUntilHealthy } from './health.ts'
-import { mend, nameOf, survey } from './mend.ts'
+import { mend, nameOf, removeOrKeep, roles, survey } from './mend.ts'
+import { adoptedName, isOwn, type Ownership, refuseForeign } from './owner.ts'
+import { refuseFilesOnVolumes } from './placing.ts'
 import { bringBack, type Change } from './restore.ts'
 import { stopContainer } from './stop.ts'
 import type { ContainerInfo, ContainerSpec, Host, HostResult } from './target.ts'
-import { type LockLabels, refuseYounger } from './younger.ts'
+import { refuseYounger } from './younger.ts'
 
 export { isRolloutFailure } from './failure.ts'
 
-export interface RolloutOptions extends LockLabels {
+export interface RolloutOptions extends Ownership {
   /** In the order in which they are changed. */
   hosts: readonly Host[]
   spec: ContainerSpec
@@ -30,6 +32,7 @@ export interface RolloutOptions extends LockLabels {
 export async function rollOut(options: RolloutOptions): Promise<HostResult[]> {
   const { hosts, spec, log } = options
   if (spec.settings.health) parseHealth(spec.settings.health.http)
+  refuseFilesOnVolumes(spec.files, spec.settings)
   const serving = await prepare(options)
   const changes = hosts.map((host): Change => ({ host, started: Date.now() }))
   for (const change of changes) {
@@ -42,7 +45,7 @@ export async function rollOut(options: RolloutOptions): Promise<HostResult[]> {
     }
   }
   // All hosts are changed: there is nothing to go back to any more, so nothing may fail.
-  await Promise.all(hosts.map((host) => tidy(host, spec.name, log)))
+  await Promise.all(hosts.map((host) => tidy(host, options)))
   return changes.flatMap(({ result }) => result ?? [])
 }
 
@@ -58,9 +61,11 @@ async function prepare(options: RolloutOptions): Promise<ReadonlySet<Host>> {
   const serving = new Set<Host>()
   await onAll(hosts, async (host) => {
     const found = await survey(host, spec.name)
+    refuseForeign(host, Object.values(found), options)
     refuseYounger(host, Object.values(found), options)
     if (found.current?.running) serving.add(host)
-    await mend(host, spec.name, log, signal)
+    else await tellOfOthers(host, options)
+    await mend(host, spec.name, log, signal, options)
   })
   throwIfCancelled(signal)
   await log.section(`pulling ${spec.image}`, () =>
@@ -100,6 +105,7 @@ async function changeHost(
   change.started = Date.now()
   await mayGoOn(options)
   const old = await host.inspect(name)
+  refuseForeign(host, [old], options)
   refuseYounger(host, [old], options)
   // A deployer that was killed may have asked it to stop, and it ended only after we first looked.
   change.old = old && { ...old, running: old.running || served }
@@ -115,6 +121,7 @@ async function changeHost(
   await mayGoOn(options)
   await refuseTakenPort(host, next, settings.health, signal)
   await mayGoOn(options)
+  if (settings.onVolume) await host.placeOnVolumes(next.id, spec)
   await host.start(next.id)
   const healthy = await waitUntilHealthy(host, next, settings.health, signal)
   const silence = old?.running ? Date.now() - stopped : 0
@@ -153,10 +160,29 @@ async function takeOver(
   await host.rename(healthy.id, name)
 }
 
-async function tidy(host: Host, name: string, log: Log): Promise<void> {
+/** After `container.name` was changed, the container with the name of before goes on. */
+async function tellOfOthers(host: Host, { spec, ownerLabels, log }: RolloutOptions): Promise<void> {
+  if (ownerLabels === undefined) return
+  const names = new Set(roles.map((role) => nameOf(spec.name, role)))
+  const labels = Object.fromEntries(ownerLabels.map((label) => [label, spec.labels[label] ?? '']))
+  const others = (await host.list(labels)).filter((one) => one.running && !names.has(one.name))
+  for (const { name } of others) {
+    log.warn(
+      `host ${host.name}: ${name}, of the same application and environment, runs beside ${spec.name}; if \`container.name\` was changed, remove it there: \`docker rm -f ${name}\``,
+    )
+  }
+}
+
+async function tidy(host: Host, options: RolloutOptions): Promise<void> {
+  const { spec, log } = options
+  const { name } = spec
   try {
-    const older = await host.inspect(nameOf(name, 'older'))
-    if (older) await host.remove(older.id)
+    const { previous, older } = await survey(host, name)
+    if (older) await removeOrKeep(host, name, older, options)
+    if (!previous || isOwn(previous, options)) return
+    await removeOrKeep(host, name, previous, options)
+    const kept = adoptedName(name, previous.id)
+    log.info(`host ${host.name}: the container that was called ${name} is kept, stopped: ${kept}`)
   } catch (error) {
     log.warn(
       `${toStepError(error).message}; the next deployment will remove ${nameOf(name, 'older')}`,

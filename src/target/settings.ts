@@ -26,6 +26,10 @@ export const containerSettings = z.strictObject({
     .describe('bridge (default), host, or a network of the host'),
   ports: z.array(port).optional().describe("Published ports, in docker's notation"),
   volumes: z.array(volume).optional().describe("Folders of the host, in docker's notation"),
+  'on-volume': z
+    .boolean()
+    .optional()
+    .describe('Whether rendered files may be placed on a volume; refused by default'),
   env: z.record(z.string(), z.string()).optional().describe('Plain variables; never secrets'),
   memory: byteSize.optional().describe('Memory limit'),
   restart: z.enum(['no', 'always', 'unless-stopped', 'on-failure']).optional(),

@@ -7,6 +7,8 @@ export interface ContainerSettings {
   ports: string[]
   /** docker's notation: `/host/path:/container/path[:ro]`. */
   volumes: string[]
+  /** Whether files may be placed on volumes; what they replace there comes back with the old container. */
+  onVolume?: boolean | undefined
   /** Plain values; never secrets: anybody who may ask the host can read them. */
   env: Record<string, string>
   /** bytes */
@@ -23,6 +25,9 @@ export interface HealthSettings {
   /** milliseconds */
   timeout: number
 }
+
+/** Where a container keeps what its files replaced on volumes. */
+export const REPLACED_FOLDER = '/.crosscloud/replaced'
 
 /** One file that a container must have before its first start. */
 export interface PlacedFile {
@@ -60,6 +65,19 @@ export interface ContainerInfo {
   address(port: number): string | undefined
 }
 
+/** A path of a container that is not as its image has it. */
+export interface FileChange {
+  path: string
+  kind: 'added' | 'changed' | 'deleted'
+}
+
+/** How a container differs from its image; a folder is told with whatever changed in it. */
+export interface ContainerChanges {
+  changes: FileChange[]
+  /** Where volumes and folders of the host are mounted: what is in there is not told. */
+  volumes: string[]
+}
+
 export interface RegistryCredential {
   username: string
   password: string
@@ -77,8 +95,15 @@ export interface Host {
   inspect(name: string): Promise<ContainerInfo | undefined>
   /** Containers that have all these labels, stopped ones too. */
   list(labels: Record<string, string>): Promise<ContainerInfo[]>
-  /** Creates the container and places its files; it does not run yet. */
+  /**
+   * Creates the container and places its files, but for those on volumes, which a running container
+   * may see; it does not run yet.
+   */
   create(spec: ContainerSpec): Promise<ContainerInfo>
+  /** Places the files on volumes, and keeps in the container what they replace. */
+  placeOnVolumes(id: string, spec: ContainerSpec): Promise<void>
+  /** Puts back what `placeOnVolumes` replaced. */
+  putBack(id: string): Promise<void>
   start(id: string): Promise<void>
   stop(id: string, timeoutSeconds: number): Promise<void>
   rename(id: string, name: string): Promise<void>
@@ -87,6 +112,10 @@ export interface Host {
   logs(id: string, lines: number): Promise<string[]>
   /** A tar stream of a path inside the container. NOT_FOUND when it has none. */
   archive(id: string, path: string): Promise<Readable>
+  /** Everything in the container that is not as its image has it. */
+  changes(id: string): Promise<ContainerChanges>
+  /** Whether a path inside the container is a folder; a link to one is none. */
+  isFolder(id: string, path: string): Promise<boolean>
   close(): Promise<void>
 }
 

@@ -145,7 +145,7 @@ export async function readContainerFile(
 type Entry = Extract extends AsyncIterable<infer Each> ? Each : never
 
 /** Calls `visit` for each entry until it answers true. */
-async function eachEntry(
+export async function eachEntry(
   archive: Readable,
   signal: AbortSignal,
   visit: (entry: Entry) => Promise<boolean>,

@@ -35,7 +35,7 @@ export function cameAfter(message: string, cause?: unknown): StepError {
 }
 
 /** `ledger:token`; a ledger that was made anew counts from the start. */
-function readLock(label: string | undefined): { ledger: string; token: number } | undefined {
+export function readLock(label: string | undefined): { ledger: string; token: number } | undefined {
   const [, ledger, token] = /^(.+):(\d+)$/.exec(label ?? '') ?? []
   return ledger === undefined ? undefined : { ledger, token: Number(token) }
 }

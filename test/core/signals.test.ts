@@ -65,7 +65,7 @@ await t.test('a second signal ends the clean-up only where a person means it', a
       'the terminal is closed',
       true,
       [at('SIGHUP', 0), at('SIGTERM', 50)],
-      'stopped by SIGHUP',
+      'stopped by SIGTERM',
       false,
     ],
     [
@@ -80,6 +80,7 @@ await t.test('a second signal ends the clean-up only where a person means it', a
     t.same(outcome(terminal, sent), { reason, ended }, what)
   }
   t.same(outcome(true, []), { reason: undefined, ended: false })
+  t.same(outcome(true, [at('SIGHUP', 0)]), { reason: undefined, ended: false })
 })
 
 await t.test('a process whose reader is gone still comes to its end', async (t) => {

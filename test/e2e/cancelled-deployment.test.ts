@@ -1,11 +1,21 @@
+import { spawn } from 'node:child_process'
 import { once } from 'node:events'
+import { open } from 'node:fs/promises'
+import type { Readable } from 'node:stream'
+import { text } from 'node:stream/consumers'
 import { setTimeout as sleep } from 'node:timers/promises'
+import { fileURLToPath } from 'node:url'
 import t, { type Test } from 'tap'
+import { startMariadb } from '../ledger/mariadb.ts'
 import type { Running } from '../support/cli.ts'
 import { createDeployer } from '../support/deployer.ts'
 import { noEngine } from '../support/engine.ts'
+import { missingProgram } from '../support/server.ts'
 import { buildTown, type Town } from '../support/town.ts'
 import { until } from '../support/until.ts'
+
+const MAIN = fileURLToPath(new URL('../../dist/cli/main.js', import.meta.url))
+const ACTION = fileURLToPath(new URL('../../dist/deploy.cjs', import.meta.url))
 
 /** Milliseconds after a cancel until all must be closed: a runner's 6 s, less the way to the job. */
 const LONGEST = 5500
@@ -20,7 +30,8 @@ else {
 }
 
 async function ends(town: Town): Promise<void> {
-  const { behave, deployed, container, ledger, startAt } = await createDeployer(town)
+  const deployer = await createDeployer(town)
+  const { behave, deployed, container, ledger, startAt, options, deploy } = deployer
   /** What must be so after a cancel, long before the runner's SIGKILL. */
   const expectClosed = async (t: Test, old: { id: string }, cancelled: number) => {
     const isClosed = async () => {
@@ -78,6 +89,39 @@ async function ends(town: Town): Promise<void> {
     await deployed(t, '1.0.1')
   })
 
+  await t.test('a reader that goes away, or a terminal, ends no deployment', async (t) => {
+    const table: [what: string, gone: (running: Running) => void][] = [
+      ['EPIPE', ({ child }) => void [child.stdout, child.stderr].map((one) => one?.destroy())],
+      ['SIGHUP', ({ child }) => void child.kill('SIGHUP')],
+    ]
+    for (const [what, gone] of table) {
+      await deployed(t, '1.0.0')
+      const running = await startAt('created webapi-test.next')
+      const ended = once(running.child, 'exit')
+      gone(running)
+      t.same(await ended, [0, null], what)
+      t.match(await ledger(), { newest: { version: '1.0.1', state: 'succeeded' }, lock: undefined })
+      t.match(await container(), { running: true })
+      t.not((await container()).id, running.old.id)
+    }
+  })
+
+  await t.test('nor does a full disk under what it prints, which is told', async (t) => {
+    await deployed(t, '1.0.0')
+    const full = await open('/dev/full', 'w')
+    t.teardown(() => full.close())
+    const command = [MAIN, ...deploy('1.0.1')]
+    const env = { ...process.env, GITLAB_CI: '', GITHUB_ACTIONS: '', ...options.env }
+    const child = spawn(process.execPath, command, {
+      ...{ cwd: options.cwd, env },
+      stdio: ['ignore', full.fd, 'pipe'],
+    })
+    const told = text(child.stderr as Readable)
+    t.same(await once(child, 'exit'), [1, null])
+    t.match(await told, 'error: what was done is done, but not all of it could be printed: ENOSPC')
+    t.match(await ledger(), { newest: { version: '1.0.1', state: 'succeeded' }, lock: undefined })
+  })
+
   await t.test('a runner that is gone with its pipes cuts no clean-up', async (t) => {
     const running = await startAt('stopped the old webapi-test')
     const ended = once(running.child, 'exit')
@@ -87,5 +131,35 @@ async function ends(town: Town): Promise<void> {
     await expectClosed(t, running.old, Date.now())
     t.same(await ended, [1, null])
     await deployed(t, '1.0.1')
+  })
+
+  const noDatabase = missingProgram('mariadbd')
+  await t.test('nor in an action', { skip: noDatabase }, async (t) => {
+    const mariadb = await startMariadb(t)
+    await mariadb.query('create database ledger')
+    await mariadb.query("create user 'crosscloud'@'%' identified by 'secret'")
+    await mariadb.query("grant all on ledger.* to 'crosscloud'@'%'")
+    await town.settle(
+      `mysql://crosscloud:secret@127.0.0.1:${mariadb.port}/ledger`,
+      '',
+      'name: webapi-action',
+    )
+    await town.release('1.0.1')
+    const env = { ...town.variables, INPUT_RELEASE: 'webapi@1.0.1', INPUT_ENV: 'test' }
+    const child = spawn(process.execPath, [ACTION], {
+      ...{ cwd: town.folder, env: { PATH: process.env.PATH, GITHUB_ACTIONS: 'true', ...env } },
+      stdio: ['ignore', 'pipe', 'ignore'],
+    })
+    const ended = once(child, 'exit')
+    await new Promise<void>((resolve) => {
+      child.stdout.on('data', (printed) => {
+        if (String(printed).includes('created webapi-action.next')) resolve()
+      })
+    })
+    child.kill('SIGHUP')
+    child.stdout.destroy()
+    t.same(await ended, [0, null])
+    t.match(await ledger(), { newest: { version: '1.0.1', state: 'succeeded' }, lock: undefined })
+    t.match(await container('webapi-action'), { running: true })
   })
 }

@@ -14,6 +14,8 @@ import { noEngine, startEngine } from '../support/engine.ts'
 import { missingProgram } from '../support/server.ts'
 import { buildTown, listen, type Town } from '../support/town.ts'
 import { until } from '../support/until.ts'
+import { foreignContainers } from './foreign-containers.ts'
+import { whatRuns } from './what-runs.ts'
 
 const skip = noEngine('docker-registry', 'gcc')
 if (skip) t.test('the life of deployments', { skip }, async () => {})
@@ -22,6 +24,8 @@ else {
   await town.settle('sqlite:ledger.db')
   for (const version of ['1.0.0', '1.0.1', '1.0.2']) await town.release(version)
   await life(town)
+  await t.test('what is compared in a container', (t) => whatRuns(t, town))
+  await t.test('containers that are not ours', (t) => foreignContainers(t, town))
 }
 
 async function life(town: Town): Promise<void> {
@@ -341,7 +345,7 @@ async function life(town: Town): Promise<void> {
     const proxy = await startCuttingProxy(t, mariadb.port)
     await town.settle(`mysql://crosscloud:secret@127.0.0.1:${proxy.port}/ledger`)
     for (const version of ['2.0.0', '2.0.1']) await town.release(version)
-    await put('2.0.0')
+    await put('2.0.0', { adopt: true })
     const args = ['deploy', '--release', 'webapi@2.0.1', '--env', 'test']
     proxy.down()
     const refused = await cli(...args)

@@ -57,27 +57,47 @@ async function travel(t: Test, road: Road) {
     const webapp = '/var/lib/tomcat10/webapps/ROOT'
     const good = await cli('verify-md5', '--env', 'test')
     t.equal(good.code, 0, good.stderr)
-    await docker(
-      'exec',
-      'webapi-test',
-      'sh',
-      '-c',
-      `printf x >> ${webapp}/index.jsp; touch ${webapp}/new`,
-    )
-    await docker('exec', 'webapi-test', 'rm', `${webapp}/WEB-INF/web.xml`)
-    await docker('exec', 'webapi-test', 'sh', '-c', 'printf x >> /etc/webapi/webapi.properties')
+    t.match(good.stdout, /Compared \d+ files of the WAR, 0 of the image, 1 rendered on /)
+    const tomcat = '/usr/share/tomcat10'
+    const deeds = [
+      `printf x >> ${webapp}/index.jsp; touch ${webapp}/new; rm ${webapp}/WEB-INF/web.xml`,
+      'printf x >> /etc/webapi/webapi.properties',
+      `printf x >> ${tomcat}/bin/catalina.sh; printf x > ${tomcat}/lib/agent.jar`,
+      `mkdir -p ${webapp}/../second/empty; printf x > ${webapp}/../second/index.html`,
+    ]
+    await docker('exec', 'webapi-test', 'sh', '-c', deeds.join('; '))
     const { code, stderr } = await cli('verify-md5', '--env', 'test')
     t.equal(code, 1)
     t.match(stderr, `changed  ${webapp}/index.jsp`)
     t.match(stderr, `missing  ${webapp}/WEB-INF/web.xml`)
     t.match(stderr, `extra    ${webapp}/new`)
     t.match(stderr, 'changed  /etc/webapi/webapi.properties (rendered config)')
+    t.match(stderr, `changed  ${tomcat}/bin/catalina.sh\n`)
+    t.match(stderr, `added    ${tomcat}/lib/agent.jar\n`)
+    t.match(stderr, 'added    /var/lib/tomcat10/webapps/second/index.html\n')
+    t.notMatch(stderr, /empty|\/(tmp|var\/cache|var\/log)\//)
     t.equal(
       (await cli('deploy', 'webapi@1.0.0', '--env', 'test')).code,
       0,
       'deploying puts it right',
     )
     t.equal((await cli('verify-md5', '--env', 'test')).code, 0)
+  })
+
+  await t.test('of a packaged WAR, what Tomcat made of it is compared', async (t) => {
+    const webapp = '/var/lib/tomcat10/webapps/ROOT'
+    const packaged = ['--war-layout', 'packaged', '--version', '0.1.0']
+    t.match(await cli('bake-image', ...packaged), { code: 0 })
+    t.match(await cli('push-image'), { code: 0 })
+    const deployed = await cli('deploy', 'webapi@0.1.0', '--env', 'test')
+    const [, files] = /compared (\d+) files of the WAR/.exec(deployed.stdout) ?? []
+    t.ok(Number(files) > 5, `${files} files, the .war file and what is in it`)
+    const deeds = `printf x >> ${webapp}/index.jsp; printf x > ${webapp}/shell.jsp`
+    await docker('exec', 'webapi-test', 'sh', '-c', deeds)
+    const { code, stderr } = await cli('verify-md5', '--env', 'test')
+    t.equal(code, 1)
+    t.match(stderr, `changed  ${webapp}/index.jsp\n  extra    ${webapp}/shell.jsp`)
+    t.notMatch(stderr, 'war-tracker')
   })
 
   await t.test('what a deployment would change in what runs', async (t) => {

@@ -53,7 +53,7 @@ function finished(docker: Docker, stream: NodeJS.ReadableStream): Promise<Engine
   })
 }
 
-/** A root file system: the server below, and an application of a few files, a hard and a soft link. */
+/** A root file system: the server below, an application of a few files, a hard link, one to /conf. */
 async function demoFiles(version: string): Promise<unknown> {
   const tar = pack()
   for (const name of ['app/', 'app/ROOT/', 'app/ROOT/WEB-INF/', 'tmp/']) {
@@ -64,6 +64,7 @@ async function demoFiles(version: string): Promise<unknown> {
     tar.entry({ name: `app/ROOT/${path}`, mode: 0o644 }, content)
   }
   tar.entry({ name: 'app/ROOT/z-hard.txt', type: 'link', linkname: 'app/ROOT/index.html' })
+  tar.entry({ name: 'linked', type: 'symlink', linkname: 'conf' })
   tar.finalize()
   return tar
 }

@@ -20,9 +20,9 @@ export interface Town {
   /** Variables of the program: its home, its registry's password. */
   variables: Record<string, string>
   /** Writes crosscloud.yml. */
-  settle(ledger: string, more?: string): Promise<void>
+  settle(ledger: string, more?: string, container?: string): Promise<void>
   /** Bakes and pushes a release, and records it. */
-  release(version: string, commit?: string): Promise<void>
+  release(version: string, commit?: string, bake?: object): Promise<void>
   context(options?: { log?: Log }): ReturnType<typeof testContext>
   /** A file inside the container, undefined when it is not there. */
   read(container: string, path: string): Promise<string | undefined>
@@ -61,7 +61,7 @@ export async function buildTown(t: Test): Promise<Town> {
   }
   const town: Town = {
     ...{ folder, engine, repository, variables },
-    settle: (ledger, more = '') =>
+    settle: (ledger, more = '', container = '') =>
       place(
         'crosscloud.yml',
         [
@@ -69,17 +69,17 @@ export async function buildTown(t: Test): Promise<Town> {
           `image: { base: "${base}", webapp: /srv/web, templates: deploy }`,
           `ledger: ${ledger}`,
           `registries: { insecure: ["${registry.address}"] }`,
-          'container: { ports: ["127.0.0.1::8080"], stop-timeout: 1s, health: { http: ":8080/", timeout: 20s } }',
+          `container: { ports: ["127.0.0.1::8080"], stop-timeout: 1s, health: { http: ":8080/", timeout: 20s }, ${container} }`,
           'environments:',
           `  test: { image: "${repository}", config: "file:config/test.yaml", hosts: { app-01: "${engine.address}" } }`,
           more,
         ].join('\n'),
       ),
-    async release(version, commit) {
+    async release(version, commit, bake = {}) {
       const war = join(folder, `${version}.war`)
       await writeWar(war, { 'index.html': `<h1>webapi ${version}</h1>`, 'WEB-INF/web.xml': '<x/>' })
       const context = town.context()
-      const { imageFolder } = await runStep(bakeImage, { war, version, commit }, context)
+      const { imageFolder } = await runStep(bakeImage, { war, version, commit, ...bake }, context)
       await runStep(pushImage, { imageFolder, to: repository }, context)
       await context.close()
     },

@@ -10,7 +10,9 @@ import { startDockerRegistry } from '../support/docker-registry.ts'
 import { noEngine, startEngine, type TestEngine } from '../support/engine.ts'
 import { freePort } from '../support/ports.ts'
 import { temporaryFolder } from '../support/temporary.ts'
+import { filesOnVolumes } from './files-on-volumes.ts'
 import { settings as base, until, untilText } from './host-conformance.ts'
+import { mortal } from './mortal.ts'
 
 const settings: ContainerSettings = { ...base, restart: 'no' }
 const none = async () => undefined
@@ -293,6 +295,8 @@ async function rollouts(one: TestEngine, two: TestEngine, repository: string): P
     t.equal(await serves(a, 'kill'), '2')
   })
 
+  t.test('files on volumes', (t) => filesOnVolumes(t, a, v1))
+
   t.test('mend names what it found', async (t) => {
     const next = await a.create(spec('left.next', v1))
     const said = lines()
@@ -327,32 +331,6 @@ async function rollouts(one: TestEngine, two: TestEngine, repository: string): P
     t.equal(await idOf(a, 'still'), before)
     t.same(await names(a, 'still'), ['still up'])
   })
-}
-
-/** A host whose deployer is dead after so many changing verbs: from then on every verb fails. */
-function mortal(host: Host, verbs: number): Host {
-  let left = verbs
-  const dead = () => new StepError('UNAVAILABLE', `host ${host.name}: the deployer is dead`)
-  const changing = <Args extends unknown[], Result>(verb: (...args: Args) => Promise<Result>) =>
-    alive(async (...args: Args) => {
-      if (--left < 0) throw dead()
-      return verb(...args)
-    })
-  const alive =
-    <Args extends unknown[], Result>(verb: (...args: Args) => Promise<Result>) =>
-    async (...args: Args) => {
-      if (left < 0) throw dead()
-      return verb(...args)
-    }
-  return {
-    ...host,
-    inspect: alive(host.inspect),
-    create: changing(host.create),
-    start: changing(host.start),
-    stop: changing(host.stop),
-    rename: changing(host.rename),
-    remove: changing(host.remove),
-  }
 }
 
 function lines(): { log: Log; text(): string } {

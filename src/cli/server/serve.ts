@@ -32,8 +32,9 @@ export function addServe(parent: Command, perform: Perform, surroundings: Surrou
       const settings = await readServer(options, context, surroundings)
       const { entrancePaths } = await import('../../server/sources/entrances.ts')
       const lines = describeServer(settings, entrancePaths(settings))
-      const { log, secrets, signal } = context
-      const { variables } = surroundings
+      const { log, secrets } = context
+      const { variables, hangUp } = surroundings
+      const signal = hangUp ? AbortSignal.any([context.signal, hangUp]) : context.signal
       const { role } = options
       const place = { settings, variables, log, secrets, program: program() }
       if (options.check) {
