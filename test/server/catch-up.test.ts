@@ -100,8 +100,8 @@ t.test('what GitLab could not deliver is asked for', { skip }, async (t) => {
       pushed('gone', '06', ''),
       { ...pushed('v1', '', 'ff'), tag: true, after: `ffffffff${sha('7').slice(8)}` },
       pushed('rewritten', '01', '08'),
-      pushed('young', '', '09', 1 * MINUTES),
       pushed('skipped', '01', '0a'),
+      pushed('young', '', '09', 1 * MINUTES),
       { ...pushed('main', '41', '42'), project: 'others/lib' },
       { ...pushed('main', '50', '51'), project: 'others/never-heard-of' },
     )

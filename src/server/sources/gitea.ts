@@ -110,7 +110,7 @@ function readPush(payload: unknown): Reading {
   const facts: EventFacts = {
     ...{ source: 'gitea', via: 'gitea', ...moved },
     project: push.repository.full_name,
-    commit: head?.id ?? push.after,
+    commit: (moved.kind === 'tag' && head?.id) || push.after,
     by: push.sender?.login ?? '',
     title: '',
     ...head?.message,

@@ -87,8 +87,8 @@ function readPush(payload: unknown): Reading {
     ...nothing,
     ...moved,
     project: push.repository.full_name,
-    // After an annotated tag there is the tag's own object.
-    commit: push.head_commit?.id ?? push.after,
+    // What an annotated tag points to is the tag's own object.
+    commit: (moved.kind === 'tag' && push.head_commit?.id) || push.after,
     by: push.sender?.login ?? '',
     title: '',
     ...push.head_commit?.message,
