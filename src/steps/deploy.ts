@@ -3,7 +3,14 @@ import { StepError } from '../core/errors.ts'
 import { duration } from '../core/schema.ts'
 import type { EnvironmentSettings } from '../settings.ts'
 import { deployedOutputs, nextLines, summarize } from './deployed.ts'
-import { type DeploymentRequest, findCurrent, findOwnRelease, findRelease, putOn, underLock } from './deployment.ts'
+import {
+  type DeploymentRequest,
+  findCurrent,
+  findOwnRelease,
+  findRelease,
+  putOn,
+  underLock,
+} from './deployment.ts'
 import { configOfThen } from './environment-config.ts'
 import { chooseHosts, chooseMissing } from './host-choice.ts'
 import { formatRelease, olderInput, releaseName, withoutInput } from './inputs.ts'
