@@ -27,6 +27,14 @@ async function confirm(question: string): Promise<boolean> {
   }
 }
 
+// Node ends when nothing is left to wait for: an answer that never comes must not pass for success.
+let answered = false
+process.once('exit', () => {
+  if (answered) return
+  process.exitCode ||= 1
+  process.stderr.write('error: crosscloud ended before its work was done; run the command again\n')
+})
+
 runProgram({
   argv: process.argv.slice(2),
   cwd: process.cwd(),
@@ -43,6 +51,7 @@ runProgram({
     stderr: (text) => void process.stderr.write(text),
   },
 }).then((code) => {
+  answered = true
   const fault = unwritten()
   process.exitCode = fault === undefined ? code : code || 1
   if (fault === undefined) return

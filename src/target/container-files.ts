@@ -184,7 +184,11 @@ export async function changes(
     | null
   return {
     // An engine that finds no change answers null.
-    changes: (told ?? []).map(({ Path, Kind }) => ({ path: Path, kind: CHANGE_KINDS[Kind] })),
+    // dockerode gives Docker's null as the bytes it came in.
+    changes: (Array.isArray(told) ? told : []).map(({ Path, Kind }) => ({
+      path: Path,
+      kind: CHANGE_KINDS[Kind],
+    })),
     volumes: Mounts.map(({ Destination }) => Destination).sort(),
   }
 }

@@ -134,7 +134,7 @@ await t.test('away from node_modules, an SQLite ledger is refused with a way out
   }
   await writeFile(
     join(folder, 'crosscloud.yml'),
-    'app: app\nledger: ledger.db\nenvironments: { test: { image: registry.example.com/app } }\n',
+    'app: app\nledger: ledger.db\nenvironments: { test: { image: registry.example.com/app, hosts: { app-01: "unix:///absent.sock" } } }\n',
   )
   const inputs = { release: ' app@1.0.0\n', env: 'test' }
   const { code, printed } = await runAction(folder, 'deploy', inputs, { dist: folder })

@@ -10,7 +10,7 @@ t.test('freezing an environment, and marking a release, by hand', async (t) => {
   const cwd = await temporaryFolder(t)
   await writeFile(
     join(cwd, 'crosscloud.yml'),
-    'app: webapi\nledger: sqlite:ledger.db\nenvironments: { test: { image: registry.test/webapi } }\n',
+    'app: webapi\nledger: sqlite:ledger.db\nenvironments: { test: { image: registry.test/webapi, hosts: { app-01: "unix:///absent.sock" } } }\n',
   )
   const ledger = await openLedger(join(cwd, 'ledger.db'))
   t.teardown(() => ledger.close())

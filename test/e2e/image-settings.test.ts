@@ -130,6 +130,7 @@ await t.test('the settings of an image', { skip }, async (t) => {
           templates: 'deploy',
           add,
           entrypoint: START_COMMAND,
+          writable: ['/etc/webapi.properties'],
           'start-script': true,
         },
         exploded: { add: { ...add, ...inside } },
@@ -189,7 +190,9 @@ await t.test('the settings of an image', { skip }, async (t) => {
       })
     }
     await t.test(`${layout}: a file beside the WAR that was changed is found`, async (t) => {
-      const { verify } = await travel(t, { ...image, add, layout, entrypoint: START_COMMAND })
+      const writable = ['/etc/webapi.properties']
+      const more = { add, layout, writable, entrypoint: START_COMMAND }
+      const { verify } = await travel(t, { ...image, ...more })
       const sh = (script: string) => docker('exec', 'webapi-test', 'sh', '-c', script)
       await sh('echo "# more" >> /usr/local/bin/confd; rm /etc/confd/conf.d/webapi.sh')
       await t.rejects(verify(), {
