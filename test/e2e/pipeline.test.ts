@@ -21,7 +21,7 @@ const VALUES: Record<string, string> = {
   DOCKER_AUTH_CONFIG: '{"auths":{}}',
 }
 
-t.setTimeout(280_000)
+t.setTimeout(560_000)
 const missing = missingProgram('mariadbd', 'redis-server', 'redis-cli', 'rsync')
 const road = missing || (await buildRoad(t))
 const title = 'a pipeline of GitLab: from a push to production and back, with people between'
