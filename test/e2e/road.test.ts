@@ -121,7 +121,7 @@ async function travel(t: Test, road: Road) {
     const kept = await readFile(path, 'utf8')
     await cli('config', 'unset', '--env', 'test', '/webapi/greeting')
     await cli('config', 'unset', '--env', 'test', '/webapi/db/url')
-    const { code, stderr } = await cli('deploy', 'webapi@1.0.0', '--env', 'test')
+    const { code, stderr } = await cli('deploy', 'webapi@1.0.0', '--env', 'test', '--older')
     t.equal(code, 2)
     t.match(stderr, '/webapi/greeting is missing in test')
     t.match(stderr, '/webapi/db/url is missing in test')
