@@ -1,4 +1,5 @@
 import { createContext, type OpenContext } from '../context.ts'
+import { failUnlessDone } from '../core/deadline.ts'
 import { describe, StepError, toStepError } from '../core/errors.ts'
 import { createLog } from '../core/log.ts'
 import { createSecrets, type Secrets } from '../core/secrets.ts'
@@ -16,6 +17,7 @@ type Core = typeof import('@actions/core')
 
 /** Runs a step as an action of GitHub, Gitea or Forgejo. Each `dist/<step>.cjs` calls this. */
 export async function runAction(name: string): Promise<void> {
+  const done = failUnlessDone(process, (line) => void process.stderr.write(line))
   const core = await import('@actions/core')
   // What is masked here is masked by the runner too, in every later step of the job.
   const secrets = createSecrets((value) => core.setSecret(value))
@@ -31,6 +33,7 @@ export async function runAction(name: string): Promise<void> {
     process.exitCode = failure.exitCode
   } finally {
     await context?.close()
+    done()
   }
 }
 

@@ -1,4 +1,5 @@
 import { text } from 'node:stream/consumers'
+import { failUnlessDone } from '../core/deadline.ts'
 import { StepError } from '../core/errors.ts'
 import { outliveReaders, stopOnSignals } from '../core/signals.ts'
 import { runProgram } from './program.ts'
@@ -24,6 +25,7 @@ async function confirm(question: string): Promise<boolean> {
   }
 }
 
+const done = failUnlessDone(process, (line) => void process.stderr.write(line))
 runProgram({
   argv: process.argv.slice(2),
   cwd: process.cwd(),
@@ -39,5 +41,6 @@ runProgram({
     stderr: (text) => void process.stderr.write(text),
   },
 }).then((code) => {
+  done()
   process.exitCode = code
 })
