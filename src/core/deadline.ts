@@ -27,11 +27,11 @@ interface Ending {
  * Node ends, with success, when nothing is left to wait for. A work that is not done by then failed.
  * @returns what is to be called when it is done
  */
-export function failUnlessDone(process: Ending, tell: (text: string) => void): () => void {
+export function failUnlessDone(program: Ending, tell: (text: string) => void): () => void {
   let done = false
-  process.once('exit', () => {
-    if (done || process.exitCode) return
-    process.exitCode = 1
+  program.once('exit', () => {
+    if (done || program.exitCode) return
+    program.exitCode = 1
     tell('error: crosscloud ended before its work was done; run it again\n')
   })
   return () => {
