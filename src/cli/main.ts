@@ -1,7 +1,6 @@
 import { text } from 'node:stream/consumers'
-import { failUnlessDone } from '../core/deadline.ts'
 import { StepError } from '../core/errors.ts'
-import { outliveReaders, stopOnSignals } from '../core/signals.ts'
+import { failUnlessDone, outliveReaders, stopOnSignals } from '../core/signals.ts'
 import { runProgram } from './program.ts'
 
 const terminal = process.stdin.isTTY === true || process.stderr.isTTY === true

@@ -104,7 +104,7 @@ async function ask(
     await response.body?.cancel()
     return response.ok ? '' : `HTTP ${response.status}`
   } catch (error) {
-    if (limit.signal.aborted) return `no answer within ${ANSWER_TIMEOUT / 1000} s`
+    if (limit.signal.aborted) return describe(limit.signal.reason)
     return errorCodeOf(error) ?? describe(error)
   } finally {
     limit.end()

@@ -2,12 +2,17 @@ import { fileURLToPath } from 'node:url'
 import t from 'tap'
 import { run } from '../../src/core/process.ts'
 
-const MODULE = new URL('../../src/core/deadline.ts', import.meta.url)
+const module = (name: string) =>
+  JSON.stringify(new URL(`../../src/core/${name}.ts`, import.meta.url))
 const HOOK = fileURLToPath(new URL('../../scripts/typescript.mjs', import.meta.url))
 
 /** A process of its own that has nothing but this. */
 const runScript = (script: string) => {
-  const code = `import { failUnlessDone, startDeadline } from ${JSON.stringify(MODULE.href)}\n${script}`
+  const imports = [
+    `import { startDeadline } from ${module('deadline')}`,
+    `import { failUnlessDone } from ${module('signals')}`,
+  ]
+  const code = [...imports, script].join('\n')
   const args = [`--import=${HOOK}`, '--input-type=module', '--eval', code]
   return run(process.execPath, args, { cwd: fileURLToPath(new URL('../..', import.meta.url)) })
 }
