@@ -2,7 +2,7 @@ import { createContext, type OpenContext } from '../context.ts'
 import { describe, StepError, toStepError } from '../core/errors.ts'
 import { createLog } from '../core/log.ts'
 import { createSecrets, type Secrets } from '../core/secrets.ts'
-import { onHangUp, outliveReaders, stopOnSignals } from '../core/signals.ts'
+import { failUnlessDone, onHangUp, outliveReaders, stopOnSignals } from '../core/signals.ts'
 import { loadStep } from '../steps/index.ts'
 import { kebab, runStep } from '../steps/inputs.ts'
 import { actionWording, inWords } from '../steps/wording.ts'
@@ -16,6 +16,7 @@ type Core = typeof import('@actions/core')
 
 /** Runs a step as an action of GitHub, Gitea or Forgejo. Each `dist/<step>.cjs` calls this. */
 export async function runAction(name: string): Promise<void> {
+  const done = failUnlessDone(process, (line) => void process.stderr.write(line))
   const core = await import('@actions/core')
   // What is masked here is masked by the runner too, in every later step of the job.
   const secrets = createSecrets((value) => core.setSecret(value))
@@ -31,6 +32,7 @@ export async function runAction(name: string): Promise<void> {
     process.exitCode = failure.exitCode
   } finally {
     await context?.close()
+    done()
   }
 }
 

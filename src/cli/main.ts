@@ -1,6 +1,6 @@
 import { text } from 'node:stream/consumers'
 import { StepError } from '../core/errors.ts'
-import { onHangUp, outliveReaders, stopOnSignals } from '../core/signals.ts'
+import { failUnlessDone, onHangUp, outliveReaders, stopOnSignals } from '../core/signals.ts'
 import { runProgram } from './program.ts'
 
 const terminal = process.stdin.isTTY === true || process.stderr.isTTY === true
@@ -27,14 +27,7 @@ async function confirm(question: string): Promise<boolean> {
   }
 }
 
-// Node ends when nothing is left to wait for: an answer that never comes must not pass for success.
-let answered = false
-process.once('exit', () => {
-  if (answered) return
-  process.exitCode ||= 1
-  process.stderr.write('error: crosscloud ended before its work was done; run the command again\n')
-})
-
+const done = failUnlessDone(process, (line) => void process.stderr.write(line))
 runProgram({
   argv: process.argv.slice(2),
   cwd: process.cwd(),
@@ -51,7 +44,7 @@ runProgram({
     stderr: (text) => void process.stderr.write(text),
   },
 }).then((code) => {
-  answered = true
+  done()
   const fault = unwritten()
   process.exitCode = fault === undefined ? code : code || 1
   if (fault === undefined) return

@@ -78,3 +78,25 @@ export function outliveReaders(
   }
   return () => fault
 }
+
+/** What ends, and is told before it does: the process. */
+interface Ending {
+  exitCode?: number | string | null | undefined
+  once(event: 'exit', listener: () => void): unknown
+}
+
+/**
+ * Node ends, with success, when nothing is left to wait for. A work that is not done by then failed.
+ * @returns what is to be called when it is done
+ */
+export function failUnlessDone(program: Ending, tell: (text: string) => void): () => void {
+  let done = false
+  program.once('exit', () => {
+    if (done || program.exitCode) return
+    program.exitCode = 1
+    tell('error: crosscloud ended before its work was done; run it again\n')
+  })
+  return () => {
+    done = true
+  }
+}

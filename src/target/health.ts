@@ -1,3 +1,4 @@
+import { startDeadline } from '../core/deadline.ts'
 import { describe, errorCodeOf, StepError } from '../core/errors.ts'
 import { wait } from '../core/retry.ts'
 import { HEALTH_LABEL } from './container-options.ts'
@@ -6,6 +7,7 @@ import type { ContainerInfo, HealthSettings, Host } from './target.ts'
 
 const POLL = 250
 const ANSWER_TIMEOUT = 5000
+const STRANGER_TIMEOUT = 2000
 /** How long a container without a health check must run. */
 const SETTLING = 3000
 
@@ -110,18 +112,20 @@ async function ask(
       { hint: `Publish it (container.ports: ["${port}:${port}"]), or use network: host.` },
     )
   }
-  const limit = AbortSignal.timeout(ANSWER_TIMEOUT)
+  const limit = startDeadline(ANSWER_TIMEOUT)
   try {
     const response = await fetch(`${address}${path}`, {
       redirect: 'manual',
       headers: { connection: 'close' },
-      signal: signal ? AbortSignal.any([signal, limit]) : limit,
+      signal: signal ? AbortSignal.any([signal, limit.signal]) : limit.signal,
     })
     await response.body?.cancel()
     return response.ok ? '' : `HTTP ${response.status}`
   } catch (error) {
-    if (limit.aborted) return `no answer within ${ANSWER_TIMEOUT / 1000} s`
+    if (limit.signal.aborted) return describe(limit.signal.reason)
     return errorCodeOf(error) ?? describe(error)
+  } finally {
+    limit.end()
   }
 }
 
@@ -139,13 +143,16 @@ export async function refuseTakenPort(
   const { port, path } = parseHealth(health.http)
   const address = created.address(port)
   if (address === undefined) return
+  const limit = startDeadline(STRANGER_TIMEOUT)
   try {
     await fetch(`${address}${path}`, {
       redirect: 'manual',
-      signal: AbortSignal.any([signal, AbortSignal.timeout(2000)]),
+      signal: AbortSignal.any([signal, limit.signal]),
     })
   } catch {
     return
+  } finally {
+    limit.end()
   }
   throw portTaken(host.name, created.name, port)
 }

@@ -299,12 +299,10 @@ t.test('a missing native module is explained', async (t) => {
 
 t.test('the next version is always higher', async (t) => {
   const part = fc.nat({ max: 12 })
-  fc.assert(
-    fc.property(part, part, part, (x, y, z) => {
-      const version = `${x}.${y}.${z}`
-      const next = versionAfter(version)
-      return raises(next, version) && !raises(version, next) && !raises(version, version)
-    }),
-  )
-  t.pass()
+  const rises = fc.property(part, part, part, (x, y, z) => {
+    const version = `${x}.${y}.${z}`
+    const next = versionAfter(version)
+    return raises(next, version) && !raises(version, next) && !raises(version, version)
+  })
+  t.doesNotThrow(() => fc.assert(rises))
 })
