@@ -57,10 +57,14 @@ function usesOf({ routes, schedules }: ServerSettings): Use[] {
 async function faultOf(use: Use, place: Workplace): Promise<string | undefined> {
   const { who, environments } = use
   try {
-    await withApplication(use, place, AbortSignal.timeout(10_000), async (application) =>
-      application.requireEnvironments(environments),
-    )
-    return undefined
+    return await withApplication(use, place, AbortSignal.timeout(10_000), async (application) => {
+      application.requireEnvironments(environments)
+      const unset = application.unsetFor(environments)
+      if (unset.length === 0) return undefined
+      const { file } = application
+      const lines = unset.map(({ name, line }) => `${file}:${line} variable ${name} is not set`)
+      return [...new Set(lines)].map((line) => `${who}: ${line}`).join('\n')
+    })
   } catch (error) {
     return toStepError(error).message.replaceAll(/^/gm, `${who}: `)
   }

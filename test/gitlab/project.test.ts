@@ -1,13 +1,7 @@
 import { writeFile } from 'node:fs/promises'
 import { join } from 'node:path'
 import t, { type Test } from 'tap'
-import {
-  noContract,
-  startGitlab,
-  startPrism,
-  type TestGitlab,
-  TOKEN,
-} from '../support/gitlab-server.ts'
+import { startGitlab, startPrism, type TestGitlab, TOKEN } from '../support/gitlab-server.ts'
 import { runHere } from '../support/program.ts'
 import { temporaryFolder } from '../support/temporary.ts'
 
@@ -46,97 +40,92 @@ async function project(t: Test, gitlab: TestGitlab, url = gitlab.url) {
   return { settle, run }
 }
 
-t.test(
-  'the project is set up once, behind GitLab’s own API description',
-  { skip: noContract },
-  async (t) => {
-    const gitlab = await startGitlab(t, { project: 'team/webapi' })
-    gitlab.tables.resource_groups?.push({ id: 1, key: 'production', process_mode: 'unordered' })
-    gitlab.tables.environments?.push({ id: 3, name: 'theirs', state: 'available', tier: 'other' })
-    const prism = await startPrism(t, gitlab.url)
-    const { settle, run } = await project(t, gitlab, prism.url)
+t.test('the project is set up once, behind GitLab’s own API description', async (t) => {
+  const gitlab = await startGitlab(t, { project: 'team/webapi' })
+  gitlab.tables.resource_groups?.push({ id: 1, key: 'production', process_mode: 'unordered' })
+  gitlab.tables.environments?.push({ id: 3, name: 'theirs', state: 'available', tier: 'other' })
+  const prism = await startPrism(t, gitlab.url)
+  const { settle, run } = await project(t, gitlab, prism.url)
 
-    const plan = await run(['plan'])
-    t.equal(plan.code, 0, `${plan.stderr}${prism.log()}`)
-    t.match(plan.stdout, /^\+ environment test$/m)
-    t.match(plan.stdout, /^\+ variable LEDGER_PASSWORD for production$/m)
-    t.match(plan.stdout, /^~ resource group production: mode: unordered → oldest_first$/m)
-    t.match(plan.stdout, /^9 changes to make\.$/m)
-    t.same(gitlab.changes, [], 'a plan changes nothing')
+  const plan = await run(['plan'])
+  t.equal(plan.code, 0, `${plan.stderr}${prism.log()}`)
+  t.match(plan.stdout, /^\+ environment test$/m)
+  t.match(plan.stdout, /^\+ variable LEDGER_PASSWORD for production$/m)
+  t.match(plan.stdout, /^~ resource group production: mode: unordered → oldest_first$/m)
+  t.match(plan.stdout, /^9 changes to make\.$/m)
+  t.same(gitlab.changes, [], 'a plan changes nothing')
 
-    const applied = await run(['apply'])
-    t.equal(applied.code, 0, `${applied.stderr}${prism.log()}`)
-    t.match(applied.stdout, /^team\/webapi: 9 changes done\.$/m)
-    t.match(gitlab.tables.environments, [
-      { name: 'theirs' },
-      { name: 'test', tier: 'testing', external_url: 'https://test.example.com' },
-      { name: 'production', tier: 'production' },
-    ])
-    t.match(gitlab.tables.protected_environments, [
-      {
-        name: 'production',
-        deploy_access_levels: [{ group_id: 9 }, { access_level: 40 }],
-        approval_rules: [{ user_id: 7, required_approvals: 2 }],
-      },
-    ])
-    const before = gitlab.changes.length
-    const again = await run(['apply'])
-    t.match(again, { code: 0, stdout: /^team\/webapi is as it shall be\.$/m })
-    t.equal(gitlab.changes.length, before, 'the second time nothing is sent')
+  const applied = await run(['apply'])
+  t.equal(applied.code, 0, `${applied.stderr}${prism.log()}`)
+  t.match(applied.stdout, /^team\/webapi: 9 changes done\.$/m)
+  t.match(gitlab.tables.environments, [
+    { name: 'theirs' },
+    { name: 'test', tier: 'testing', external_url: 'https://test.example.com' },
+    { name: 'production', tier: 'production' },
+  ])
+  t.match(gitlab.tables.protected_environments, [
+    {
+      name: 'production',
+      deploy_access_levels: [{ group_id: 9 }, { access_level: 40 }],
+      approval_rules: [{ user_id: 7, required_approvals: 2 }],
+    },
+  ])
+  const before = gitlab.changes.length
+  const again = await run(['apply'])
+  t.match(again, { code: 0, stdout: /^team\/webapi is as it shall be\.$/m })
+  t.equal(gitlab.changes.length, before, 'the second time nothing is sent')
 
-    await t.test('what somebody changed by hand is put right', async (t) => {
-      Object.assign(gitlab.tables.environments?.[1] ?? {}, { external_url: 'https://other' })
-      const [password] =
-        gitlab.tables.variables?.filter(({ key }) => key === 'LEDGER_PASSWORD') ?? []
-      Object.assign(password ?? {}, { value: 'changed-by-hand' })
-      const [main] = gitlab.tables.protected_branches ?? []
-      Object.assign(main ?? {}, { push_access_levels: [{ access_level: 30 }] })
-      const [production] = gitlab.tables.protected_environments ?? []
-      Object.assign(production ?? {}, { approval_rules: [] })
-      const mended = await run(['apply'])
-      t.equal(mended.code, 0, `${mended.stderr}${prism.log()}`)
-      t.match(mended.stdout, '~ environment test: url: https://other → https://test.example.com')
-      t.match(mended.stdout, '~ variable LEDGER_PASSWORD for production: value: another one')
-      t.match(mended.stdout, '~ protected branch main: push: 30 → 0')
-      t.match(mended.stdout, /~ protected environment production: approvals: \[\] → /)
-      t.match(await run(['plan']), { stdout: 'Nothing to change.\n' })
-      t.match(password && gitlab.tables.variables?.find(({ key }) => key === 'LEDGER_PASSWORD'), {
-        value: SECRETS.LEDGER,
-        environment_scope: 'production',
-      })
+  await t.test('what somebody changed by hand is put right', async (t) => {
+    Object.assign(gitlab.tables.environments?.[1] ?? {}, { external_url: 'https://other' })
+    const [password] = gitlab.tables.variables?.filter(({ key }) => key === 'LEDGER_PASSWORD') ?? []
+    Object.assign(password ?? {}, { value: 'changed-by-hand' })
+    const [main] = gitlab.tables.protected_branches ?? []
+    Object.assign(main ?? {}, { push_access_levels: [{ access_level: 30 }] })
+    const [production] = gitlab.tables.protected_environments ?? []
+    Object.assign(production ?? {}, { approval_rules: [] })
+    const mended = await run(['apply'])
+    t.equal(mended.code, 0, `${mended.stderr}${prism.log()}`)
+    t.match(mended.stdout, '~ environment test: url: https://other → https://test.example.com')
+    t.match(mended.stdout, '~ variable LEDGER_PASSWORD for production: value: another one')
+    t.match(mended.stdout, '~ protected branch main: push: 30 → 0')
+    t.match(mended.stdout, /~ protected environment production: approvals: \[\] → /)
+    t.match(await run(['plan']), { stdout: 'Nothing to change.\n' })
+    t.match(password && gitlab.tables.variables?.find(({ key }) => key === 'LEDGER_PASSWORD'), {
+      value: SECRETS.LEDGER,
+      environment_scope: 'production',
     })
+  })
 
-    await t.test('only what crosscloud made is deleted, and only when asked', async (t) => {
-      await settle((text) =>
-        text
-          .replace(/^ {4}GREETING.*\n/m, '')
-          .replace(/^ {2}test: .*\n/m, '')
-          .replace('from: test, ', ''),
-      )
-      const plan = await run(['apply'])
-      t.match(
-        plan.stdout,
-        /! variable GREETING is not asked for any more; `crosscloud gitlab apply --prune` deletes it/,
-      )
-      const pruned = await run(['apply', '--prune'])
-      t.equal(pruned.code, 0, `${pruned.stderr}${prism.log()}`)
-      t.match(pruned.stdout, /^- environment test$/m)
-      t.match(pruned.stdout, /^- variable GREETING$/m)
-      const names = gitlab.tables.environments?.map(({ name }) => name)
-      t.same(names, ['theirs', 'production'], 'what others made stays')
-      t.match(await run(['apply', '--prune']), { stdout: /is as it shall be/ })
-    })
+  await t.test('only what crosscloud made is deleted, and only when asked', async (t) => {
+    await settle((text) =>
+      text
+        .replace(/^ {4}GREETING.*\n/m, '')
+        .replace(/^ {2}test: .*\n/m, '')
+        .replace('from: test, ', ''),
+    )
+    const plan = await run(['apply'])
+    t.match(
+      plan.stdout,
+      /! variable GREETING is not asked for any more; `crosscloud gitlab apply --prune` deletes it/,
+    )
+    const pruned = await run(['apply', '--prune'])
+    t.equal(pruned.code, 0, `${pruned.stderr}${prism.log()}`)
+    t.match(pruned.stdout, /^- environment test$/m)
+    t.match(pruned.stdout, /^- variable GREETING$/m)
+    const names = gitlab.tables.environments?.map(({ name }) => name)
+    t.same(names, ['theirs', 'production'], 'what others made stays')
+    t.match(await run(['apply', '--prune']), { stdout: /is as it shall be/ })
+  })
 
-    await t.test('secrets are set again when asked, and never shown', async (t) => {
-      const said = await run(['apply', '--secrets', '--json'])
-      t.match(JSON.parse(said.stdout), {
-        actions: [{ do: 'change', kind: 'webhook', changes: ['token: set again'] }],
-      })
-      t.notMatch(`${plan.all}${applied.all}${said.all}`, /pass-word-1|hook-secret-1|glpat/)
+  await t.test('secrets are set again when asked, and never shown', async (t) => {
+    const said = await run(['apply', '--secrets', '--json'])
+    t.match(JSON.parse(said.stdout), {
+      actions: [{ do: 'change', kind: 'webhook', changes: ['token: set again'] }],
     })
-    t.notMatch(prism.log(), /Violation/, 'every request and answer fits the description')
-  },
-)
+    t.notMatch(`${plan.all}${applied.all}${said.all}`, /pass-word-1|hook-secret-1|glpat/)
+  })
+  t.notMatch(prism.log(), /Violation/, 'every request and answer fits the description')
+})
 
 t.test('cut off in the middle, it goes on the next time', async (t) => {
   const gitlab = await startGitlab(t, { project: 'team/webapi' })

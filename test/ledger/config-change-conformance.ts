@@ -167,10 +167,7 @@ export async function recordsManyKeys(t: Test, ledger: Ledger, open: OpenLedger)
   const value = kept(`${HOSTILE} `.repeat(20))
   const keys = Array.from({ length: 10_000 }, (_, i) => `/webapi/${i}`)
   const changes = keys.map((key) => ({ key, before: value, after: absent }))
-  const begin = performance.now()
   const set = await ledger.recordConfigChange(setOf(changes))
-  const took = performance.now() - begin
-  t.ok(took < 5000, `10,000 keys in ${took.toFixed(0)} ms`)
   t.strictSame(await ledger.findConfigChange(set.id), set)
   t.strictSame((await ledger.configChanges({ key: '/webapi/9999', limit: 1 }))[0]?.changes, [
     changes.at(-1),

@@ -1,6 +1,6 @@
 import t from 'tap'
 import { DELIVERY_TOKEN, startDeliveryGitlab } from '../support/delivery-gitlab.ts'
-import { noContract, startPrism } from '../support/gitlab-server.ts'
+import { startPrism } from '../support/gitlab-server.ts'
 import { missingProgram } from '../support/server.ts'
 import { fixture } from '../support/signatures.ts'
 import { until } from '../support/until.ts'
@@ -12,7 +12,7 @@ import {
 } from '../support/webhook-server.ts'
 
 const SECRET = 'a-secret-of-the-test-1'
-const skip = noContract || missingProgram('redis-server', 'redis-cli')
+const skip = missingProgram('redis-server', 'redis-cli')
 
 t.setTimeout(120_000)
 

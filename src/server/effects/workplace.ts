@@ -54,6 +54,8 @@ export interface Application {
   gated: string[]
   /** INPUT_INVALID when one of them is not in the file. */
   requireEnvironments(names: readonly string[]): void
+  /** Variables that are not set here and that these environments need; all, where none is named. */
+  unsetFor(environments: readonly string[]): { name: string; line: number }[]
   /**
    * Undefined where the repository is none of the application's: anybody may copy an image to his own.
    * UNAVAILABLE while the release may still be written: an image is pushed before it is recorded.
@@ -118,6 +120,11 @@ async function describeApplication(context: OpenContext): Promise<Application> {
     ledger: context.ledger,
     gated: named.filter(([, { gate }]) => gate !== undefined).map(([name]) => name),
     requireEnvironments: (names) => names.forEach((name) => void settleEnvironment(settings, name)),
+    unsetFor: (names) =>
+      settings.variables.filter(({ state, path: [part, environment = ''] }) => {
+        if (state !== 'unset' && state !== 'empty') return false
+        return part !== 'environments' || names.length === 0 || names.includes(environment)
+      }),
     async releaseOf(image, since) {
       const { digest } = image
       if (following(image).length === 0) return undefined
