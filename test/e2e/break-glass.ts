@@ -118,34 +118,44 @@ export async function breakGlass(t: Test, { town, issuer, job, settle }: TriedGa
     t.match((await newest()).breakGlass.signedOff, { by: 'ops-wang', identity: issuer.url })
   })
 
-  await t.test('it goes past approvals, soak and freeze, and never past a mark', async (t) => {
-    const bad = ['deploy', '--release', 'webapi@1.0.1', ...place, '--reason', 'x', '--break-glass']
-    for (const args of [bad, [...bad, '--force']]) {
-      t.match(await li(...args), { code: 1, stderr: /webapi@1\.0\.1 is known to be bad/ })
-    }
-    const test = ['deploy', '--release', 'webapi@1.0.2', '--env', 'test']
-    t.match(await (await job('dev-zhang', 'test'))(...test), { code: 0 })
-    const ready = ['promote', '--release', 'webapi@1.0.2', '--to', 'production', '--no-deploy']
-    t.match(await (await job('dev-zhang', 'production'))(...ready), { code: 0 })
-    await settle(
-      'break-glass: [ops-li], soak: 30d, freeze: [{ from: 2020-01-01, to: 2099-12-31, reason: stocktaking }]',
-    )
-    const go = ['deploy', '--release', 'webapi@1.0.2', ...place]
-    const held = await (await job('dev-zhang', 'production'))(...go)
-    t.match(held, {
-      code: 1,
-      stderr: /frozen[\s\S]*must run there for[\s\S]*says who baked/,
-    })
-    const lock = ['lock', ...place, '--reason', 'counting', '--for', '1h']
-    t.match(await (await job('ops-wang', 'production'))(...lock), { code: 0 })
-    const past = [...go, '--reason', 'the shop is down', '--break-glass']
-    t.match(await li(...past), { code: 1, stderr: /counting/ }, 'nor past a lock')
-    t.match(await (await job('ops-wang', 'production'))('unlock', ...place), { code: 0 })
-    const done = await li(...past)
-    t.match(done, { code: 0, all: /BREAK-GLASS/ }, done.stderr)
-    t.equal(await page(), '<h1>webapi 1.0.2</h1>')
-    t.match(await newest(), { verified: true, breakGlass: { reason: 'the shop is down' } })
-  })
+  await t.test(
+    'it goes past approvals, from, soak and freeze, and never past a mark',
+    async (t) => {
+      const bad = [
+        'deploy',
+        '--release',
+        'webapi@1.0.1',
+        ...place,
+        '--reason',
+        'x',
+        '--break-glass',
+      ]
+      for (const args of [bad, [...bad, '--force']]) {
+        t.match(await li(...args), { code: 1, stderr: /webapi@1\.0\.1 is known to be bad/ })
+      }
+      const image = ['--image', `${town.repository}:1.0.2`]
+      const to = ['--to', `${town.repository}-production:1.0.2`]
+      t.match(await li('retag-image', ...image, ...to), { code: 0 })
+      await settle(
+        'break-glass: [ops-li], soak: 30d, freeze: [{ from: 2020-01-01, to: 2099-12-31, reason: stocktaking }]',
+      )
+      const go = ['deploy', '--release', 'webapi@1.0.2', ...place]
+      const held = await (await job('dev-zhang', 'production'))(...go)
+      t.match(held, {
+        code: 1,
+        stderr: /1\.0\.2 has not (?:run, verified, in|been deployed to) test/,
+      })
+      const lock = ['lock', ...place, '--reason', 'counting', '--for', '1h']
+      t.match(await (await job('ops-wang', 'production'))(...lock), { code: 0 })
+      const past = [...go, '--reason', 'the shop is down', '--break-glass']
+      t.match(await li(...past), { code: 1, stderr: /counting/ }, 'nor past a lock')
+      t.match(await (await job('ops-wang', 'production'))('unlock', ...place), { code: 0 })
+      const done = await li(...past)
+      t.match(done, { code: 0, all: /BREAK-GLASS/ }, done.stderr)
+      t.equal(await page(), '<h1>webapi 1.0.2</h1>')
+      t.match(await newest(), { verified: true, breakGlass: { reason: 'the shop is down' } })
+    },
+  )
 
   await t.test('signed by a token it may be done from a job', async (t) => {
     const wang = await (await job('ops-wang', 'production'))(...back)
