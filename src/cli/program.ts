@@ -26,6 +26,7 @@ import {
 import { createPerform } from './perform.ts'
 import { addRetention } from './retention.ts'
 import { addServerCommands } from './server/commands.ts'
+import { addSignOff } from './sign-off.ts'
 import type { Terminal } from './surface.ts'
 
 /** The process as the program sees it; only main.ts knows the real one. */
@@ -68,6 +69,7 @@ export async function runProgram(surroundings: Surroundings): Promise<number> {
   addEnvironments(program, perform)
   addLedgerCommands(program, perform)
   addLockCommands(program, perform)
+  addSignOff(program, perform)
   addConfigCommands(program, perform, surroundings.person)
   addHostCommands(program, perform, surroundings.person)
   addGitlabCommands(program, perform, surroundings.person)

@@ -5,6 +5,7 @@ import {
   oneLine,
   type ReleaseFact,
 } from './approvals.ts'
+import { type UnsignedFact, unsignedProblems } from './break-glass.ts'
 import { showDuration } from './calendar.ts'
 import { freezesAt } from './freeze.ts'
 import type { GateSettings } from './settings.ts'
@@ -19,6 +20,8 @@ export interface GateFacts<A extends ApprovalFact = ApprovalFact> {
   before?: BeforeFact | undefined
   /** The mark, when the release is known to be bad in this environment. */
   knownBad?: { by: string; reason: string; at: string } | undefined
+  /** Deployments there that broke the glass, and that no second person has signed off. */
+  unsigned?: readonly UnsignedFact[] | undefined
   now: Date
   /** Login of who wants to deploy. */
   deployer: string
@@ -58,6 +61,7 @@ export function judgeGate<A extends ApprovalFact>(
   const { problems, counted, mayApprove } = judgeApprovals(gate, facts, allowUnverified)
   const all = [
     ...markProblems(facts),
+    ...unsignedProblems(facts),
     ...freezeProblems(gate, facts),
     ...beforeProblems(gate, facts),
     ...problems,

@@ -71,6 +71,13 @@ const approver = z
     'is not an approver; write a login, ops-li, a login with its id, ops-li#42, or a group, group:team/ops',
   )
 
+const breaker = z
+  .string()
+  .regex(
+    /^[^\s@:#][^\s:#]*(?:#\d+)?$/,
+    'is not a person; write a login, ops-li, or a login with its id, ops-li#42',
+  )
+
 /** `gate:` of an environment in crosscloud.yml: what must be true before a deployment starts. */
 export const gateSettings = z.strictObject({
   approvals: z
@@ -100,6 +107,12 @@ export const gateSettings = z.strictObject({
     .boolean()
     .default(false)
     .describe("Whether GitLab's own approvals of the deployment job count as well (Premium)"),
+  'break-glass': z
+    .array(breaker)
+    .default([])
+    .describe(
+      'Who may deploy and roll back past the gate when there is no other way, with --break-glass: logins (ops-li, ops-li#42); default nobody',
+    ),
   freeze: z.array(freezeWindow).default([]).describe('When nothing is deployed'),
 })
 

@@ -36,6 +36,8 @@ export interface WhoOptions {
    * environment, or whose pipeline no person started, is refused, too.
    */
   strict: boolean
+  /** Whether a person without any token is taken at their word, as unverified, all the same. */
+  tokenless?: boolean | undefined
   /** PEM text. */
   ca: string | undefined
   signal: AbortSignal
@@ -47,13 +49,13 @@ const TOKEN_VARIABLE = 'CROSSCLOUD_ID_TOKEN'
 /** By a signed ID token where the settings ask for one, else by plain variables. */
 export async function identify(
   settings: IdentitySettings | undefined,
-  { variables, by, environment, required, strict, ca, signal, hide }: WhoOptions,
+  { variables, by, environment, required, strict, tokenless, ca, signal, hide }: WhoOptions,
 ): Promise<Who> {
   const unverified = { login: by, groups: [], identity: 'unverified' }
   if (settings === undefined || settings === 'unverified') return unverified
   const token = await findToken(settings.audience, variables, signal)
   if (token === undefined) {
-    if (!required) return unverified
+    if (!required || tokenless) return unverified
     throw new StepError('UNAUTHORIZED', 'no signed ID token says who this is', {
       hint: tokenHint(settings.audience, variables),
     })

@@ -1,12 +1,7 @@
 import type { Selectable, Transaction } from 'kysely'
 import { type Access, holdApplication, nextNumber, timestamp } from './access.ts'
-import {
-  type AuditEvent,
-  type AuditEventStart,
-  type AuditQuery,
-  auditActions,
-  type Ledger,
-} from './ledger.ts'
+import { type AuditEvent, type AuditEventStart, type AuditQuery, auditActions } from './audit.ts'
+import type { Ledger } from './ledger.ts'
 import { checkFilled, checkLimit, checkName, checkText, checkTime, invalid } from './names.ts'
 import type { AuditEventsTable, Schema } from './schema.ts'
 

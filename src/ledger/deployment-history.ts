@@ -1,4 +1,5 @@
 import type { ExpressionBuilder, Kysely, Selectable } from 'kysely'
+import { breakGlassOf } from './break-glass.ts'
 import { fromRow, numberIn } from './deployment-rows.ts'
 import { type Deployment, deploymentStates, type HistoryQuery } from './ledger.ts'
 import { checkLimit, checkName, checkText, checkTime, checkVersion, invalid } from './names.ts'
@@ -107,12 +108,14 @@ export async function complete(
     .execute()
   const held = rows.some(({ state, lock_token }) => state === 'running' && lock_token !== null)
   const living = held ? await livingTokens(db, moment) : new Set<number>()
+  const breakGlass = await breakGlassOf(db, rows)
   const hostsOf = byDeployment(hosts)
   const approvalsOf = byDeployment(used)
   return rows.map((row) =>
     fromRow(row, {
       hosts: hostsOf.get(row.id) ?? [],
       approvals: approvalsOf.get(row.id)?.map(({ approval }) => approval) ?? [],
+      breakGlass: breakGlass.get(row.id),
       lost: isLost(row, living),
     }),
   )

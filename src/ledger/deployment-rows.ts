@@ -1,5 +1,6 @@
 import type { Selectable } from 'kysely'
 import { type Digest, parseDigest } from '../core/digest.ts'
+import type { BreakGlass } from './audit.ts'
 import {
   type Deployment,
   type DeploymentEnd,
@@ -34,6 +35,10 @@ export function checkStart(start: DeploymentStart): void {
     throw invalid(`${what}: "${start.kind}" is not a kind of deployment`)
   }
   if (start.lockToken !== undefined) checkAmount(`${what}: lock token`, start.lockToken)
+  if (start.breakGlass) {
+    checkFilled(`${what}: reason to go past the gate`, start.reason ?? '')
+    checkText(`${what}: id`, start.breakGlass.byId, 64)
+  }
   for (const { name, address } of start.hosts ?? []) {
     checkFilled(`${what}: host`, name, 255)
     checkFilled(`${what}: address of ${name}`, address, 255)
@@ -102,6 +107,7 @@ export function toRow(
 export interface Beside {
   hosts: readonly Selectable<DeploymentHostsTable>[]
   approvals: readonly number[]
+  breakGlass: BreakGlass | undefined
   /** A running one whose deployer is gone, by its lock. */
   lost: boolean
 }
@@ -110,7 +116,7 @@ const LOST = 'its deployer has not been heard of since its lock expired'
 
 export function fromRow(
   row: Selectable<DeploymentsTable>,
-  { hosts, approvals, lost }: Beside,
+  { hosts, approvals, breakGlass, lost }: Beside,
 ): Deployment {
   const state: DeploymentState = lost ? 'abandoned' : row.state
   return {
@@ -135,6 +141,7 @@ export function fromRow(
     jobUrl: row.job_url ?? undefined,
     forced: row.forced === 1,
     approvals: approvals.map(approvalId),
+    breakGlass,
   }
 }
 

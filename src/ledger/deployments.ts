@@ -1,6 +1,8 @@
 import type { Kysely, Selectable, Transaction } from 'kysely'
 import { StepError } from '../core/errors.ts'
 import { type Access, holdApplication, nextNumber, timestamp } from './access.ts'
+import { insertEvent } from './audit-events.ts'
+import { breakGlassOf } from './break-glass.ts'
 import { checkQuery, complete, findRow, selectPage } from './deployment-history.ts'
 import { checkEnd, checkStart, fromRow, numberIn, toHostRow, toRow } from './deployment-rows.ts'
 import { checkMark, insertMark } from './judgements.ts'
@@ -33,7 +35,8 @@ export function createDeployments({ read, write, now }: Access): Deployments {
         await trx.insertInto('deployments').values(row).execute()
         const approvals = await useApprovals(trx, row.id, start)
         await rememberHosts(trx, row.id, start)
-        return fromRow(row, { hosts: [], approvals, lost: false })
+        const breakGlass = await recordBreakGlass(trx, row, start)
+        return fromRow(row, { hosts: [], approvals, breakGlass, lost: false })
       })
     },
 
@@ -197,6 +200,18 @@ async function useApprovals(trx: Transaction<Schema>, deployment: string, start:
   const rows = numbers.map((approval) => ({ deployment, approval }))
   if (rows.length > 0) await trx.insertInto('deployment_approvals').values(rows).execute()
   return numbers
+}
+
+/** Who goes past a gate is in the ledger before anything is touched. */
+async function recordBreakGlass(
+  trx: Transaction<Schema>,
+  row: Selectable<DeploymentsTable>,
+  { app, environment, by, identity = 'unverified', reason, jobUrl, breakGlass }: DeploymentStart,
+) {
+  if (breakGlass === undefined) return undefined
+  const event = { app, environment, action: 'break-glass', subject: row.id, by, identity } as const
+  await insertEvent(trx, { ...event, reason, jobUrl, byId: breakGlass.byId }, row.started_at)
+  return (await breakGlassOf(trx, [row])).get(row.id)
 }
 
 async function rememberHosts(

@@ -1,4 +1,5 @@
 import type { Digest } from '../core/digest.ts'
+import type { AuditEvent, AuditEventStart, AuditQuery, BreakGlass, Unsigned } from './audit.ts'
 
 /** One immutable build, written `webapi@1.4.2`. */
 export interface Release {
@@ -79,6 +80,8 @@ export interface Deployment {
   forced: boolean
   /** Ids of the approvals it was let through by. */
   approvals: string[]
+  /** Set when it went past the gate. */
+  breakGlass: BreakGlass | undefined
 }
 
 export type DeploymentStart = Pick<
@@ -88,6 +91,8 @@ export type DeploymentStart = Pick<
   Partial<Pick<Deployment, 'kind' | 'lockToken' | 'identity' | 'jobUrl' | 'forced'>> & {
     /** Ids of the approvals it was let through by. */
     approvals?: readonly string[]
+    /** It goes past the gate: written with it, or not at all. */
+    breakGlass?: Partial<Pick<BreakGlass, 'byId'>> | undefined
     /** Where it will run. Addresses hold no secret. */
     hosts?: readonly { name: string; address: string }[]
   }
@@ -156,6 +161,8 @@ export interface StatusCell {
   missing: string[]
   /** Releases that were recorded after the one that runs. */
   behind: number
+  /** Deployments there that went past the gate, and that nobody has signed off; oldest first. */
+  unsigned: Unsigned[]
   /** Set when what runs is known to be bad there. */
   bad: Pick<Mark, 'by' | 'reason' | 'at'> | undefined
   lock: Pick<Lock, 'owner' | 'reason' | 'expiresAt'> | undefined
@@ -232,49 +239,6 @@ export interface Mark {
   reason: string
   /** ISO 8601, UTC. */
   at: string
-}
-
-export const auditActions = [
-  ...(['lock', 'unlock', 'hosts start', 'hosts stop', 'hosts rm'] as const),
-  ...(['break-glass', 'sign-off'] as const),
-]
-export type AuditAction = (typeof auditActions)[number]
-
-/**
- * What somebody did to an environment that is no release, deployment, approval, mark or change of
- * config. It is never edited, and never removed.
- */
-export interface AuditEvent {
-  id: string
-  app: string
-  environment: string
-  action: AuditAction
-  /** What it was done to: a deployment's id, containers, the owner of a lock. */
-  subject: string | undefined
-  by: string
-  /** The person's id on the CI system, as their signed token said. */
-  byId: string | undefined
-  /** How it is known who it was: the issuer of a signed token, or `unverified`. */
-  identity: string
-  reason: string | undefined
-  jobUrl: string | undefined
-  /** ISO 8601, UTC. */
-  at: string
-}
-
-export type AuditEventStart = Pick<
-  AuditEvent,
-  'app' | 'environment' | 'action' | 'by' | 'identity'
-> &
-  Partial<Pick<AuditEvent, 'subject' | 'byId' | 'reason' | 'jobUrl'>>
-
-export interface AuditQuery {
-  app?: string | undefined
-  environment?: string | undefined
-  action?: AuditAction | undefined
-  /** ISO 8601, UTC: only what was done then or later. */
-  since?: string | undefined
-  limit: number
 }
 
 /**
@@ -389,6 +353,8 @@ export interface Ledger {
   recordEvent(event: AuditEventStart): Promise<AuditEvent>
   /** Newest first. */
   events(query: AuditQuery): Promise<AuditEvent[]>
+  /** What went past a gate, and nobody has signed off; oldest first. */
+  unsigned(query?: StatusQuery): Promise<Unsigned[]>
   /** By application and environment, in that order. */
   status(query?: StatusQuery): Promise<StatusCell[]>
   /** Deployments started since then (ISO 8601, UTC), oldest first. */

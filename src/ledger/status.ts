@@ -1,31 +1,42 @@
 import type { Kysely } from 'kysely'
 import type { Digest } from '../core/digest.ts'
 import { type Access, timestamp } from './access.ts'
+import { selectUnsigned } from './break-glass.ts'
 import { isLost } from './deployment-history.ts'
 import type { DeploymentKind, DeploymentState, Ledger, StatusCell, StatusQuery } from './ledger.ts'
 import { checkName } from './names.ts'
 import type { Schema } from './schema.ts'
 
-type Status = Pick<Ledger, 'status'>
+type Status = Pick<Ledger, 'status' | 'unsigned'>
 
 /** Which version is where. A fixed number of queries, each from what runs now, none over history. */
 export function createStatus({ read, now }: Access): Status {
   return {
+    async unsigned(query = {}) {
+      checkQuery(query)
+      return await read('reading what is to be signed off', (db) => selectUnsigned(db, query))
+    },
+
     async status(query = {}) {
-      if (query.app !== undefined) checkName('application', query.app)
-      if (query.environment !== undefined) checkName('environment', query.environment)
+      checkQuery(query)
       return await read('reading what runs where', async (db) => {
         const cells = await currentCells(db, query)
         await addUnderway(db, query, cells, timestamp(now()))
         await addBehind(db, query, cells)
         await addMarks(db, cells)
         await addMissing(db, query, cells)
+        for (const one of await selectUnsigned(db, query)) cellOf(one, cells).unsigned.push(one)
         return [...cells.values()].sort(
           (a, b) => compare(a.app, b.app) || compare(a.environment, b.environment),
         )
       })
     },
   }
+}
+
+function checkQuery({ app, environment }: StatusQuery): void {
+  if (app !== undefined) checkName('application', app)
+  if (environment !== undefined) checkName('environment', environment)
 }
 
 const compare = (a: string, b: string) => (a < b ? -1 : a > b ? 1 : 0)
@@ -37,6 +48,16 @@ interface Place {
   environment: string
 }
 const keyOf = ({ app, environment }: Place) => `${app} ${environment}`
+
+function cellOf({ app, environment }: Place, cells: Cells): StatusCell {
+  const key = keyOf({ app, environment })
+  const found = cells.get(key) ?? {
+    ...{ app, environment, current: undefined, behind: 0, missing: [], unsigned: [] },
+    ...{ bad: undefined, lock: undefined, underway: undefined },
+  }
+  cells.set(key, found)
+  return found
+}
 
 async function currentCells(db: Kysely<Schema>, { app, environment }: StatusQuery): Promise<Cells> {
   let query = db
@@ -63,7 +84,8 @@ async function currentCells(db: Kysely<Schema>, { app, environment }: StatusQuer
           since: row.finished_at ?? row.started_at,
           verified: row.verified === 1,
         },
-        ...{ missing: [], behind: 0, bad: undefined, lock: undefined, underway: undefined },
+        ...{ missing: [], unsigned: [], behind: 0 },
+        ...{ bad: undefined, lock: undefined, underway: undefined },
       },
     ]),
   )
@@ -76,22 +98,13 @@ async function addUnderway(
   cells: Cells,
   moment: string,
 ): Promise<void> {
-  const cellOf = (place: Place): StatusCell => {
-    const key = keyOf(place)
-    const found = cells.get(key) ?? {
-      ...{ app: place.app, environment: place.environment, current: undefined, behind: 0 },
-      ...{ missing: [], bad: undefined, lock: undefined, underway: undefined },
-    }
-    cells.set(key, found)
-    return found
-  }
   const wanted = (place: Place) =>
     (app ?? place.app) === place.app && (environment ?? place.environment) === place.environment
   const locks = await db.selectFrom('locks').selectAll().where('expires_at', '>', moment).execute()
   const living = new Set(locks.map(({ token }) => token))
   for (const lock of locks.filter(wanted)) {
     const { owner, reason, expires_at } = lock
-    cellOf(lock).lock = { owner, reason, expiresAt: expires_at }
+    cellOf(lock, cells).lock = { owner, reason, expiresAt: expires_at }
   }
   const running = await db
     .selectFrom('deployments')
@@ -103,7 +116,13 @@ async function addUnderway(
   for (const row of running.filter(wanted)) {
     const state: DeploymentState = isLost(row, living) ? 'abandoned' : 'running'
     const { id, version, started_by, started_at } = row
-    cellOf(row).underway = { deployment: id, version, by: started_by, since: started_at, state }
+    cellOf(row, cells).underway = {
+      deployment: id,
+      version,
+      by: started_by,
+      since: started_at,
+      state,
+    }
   }
 }
 

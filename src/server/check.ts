@@ -40,7 +40,7 @@ export async function applicationFaults(
   return faults.filter((one) => one !== undefined)
 }
 
-function usesOf({ routes, schedules }: ServerSettings): Use[] {
+export function usesOf({ routes, schedules }: ServerSettings): Use[] {
   return [
     ...routes.flatMap(({ name, run, gate, reply }) => {
       const { folder, variables = {} } = run ?? gate ?? reply ?? {}

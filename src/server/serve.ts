@@ -5,7 +5,7 @@ import type { Secrets } from '../core/secrets.ts'
 import { createApp } from './app.ts'
 import { keepCatchingUp } from './catch-up/catch-up.ts'
 import { createFeeds } from './catch-up/feeds.ts'
-import { applicationFaults } from './check.ts'
+import { applicationFaults, usesOf } from './check.ts'
 import { createEffects } from './effects/effects.ts'
 import { workplaceOf } from './effects/workplace.ts'
 import {
@@ -17,6 +17,7 @@ import {
 import { createFollower } from './feedback/follow.ts'
 import { createNotifier } from './feedback/notify.ts'
 import { createStatusSetter } from './feedback/status.ts'
+import { createUnsigned } from './feedback/unsigned.ts'
 import { createMetrics, type Metrics } from './metrics.ts'
 import { accessQueue, type QueueOptions } from './queue/access.ts'
 import { openQueueRedis, type QueueRedis, requirePersistence } from './queue/connection.ts'
@@ -142,6 +143,7 @@ async function startWork(
   closing.push(feedback.close)
   const place = workplaceOf({ settings, program, variables, log, secrets })
   for (const fault of await applicationFaults(settings, place)) log.warn(fault)
+  const unsigned = createUnsigned(usesOf(settings), place, log)
   const work = createLaneWork({
     ...{ ...common, stopping: stopping.signal, feedback },
     effectOf: createEffects(settings, place),
@@ -154,7 +156,10 @@ async function startWork(
     ...queueNames.map((one) =>
       startWorker({ client, name, queue: one, concurrency: queue[one], takeover, work, log }),
     ),
-    startPostman({ ...mail, ...common, client, setStatus: createStatusSetter(settings) }),
+    startPostman({
+      ...{ ...mail, ...common, client, unsigned },
+      setStatus: createStatusSetter(settings),
+    }),
     startSchedules({ ...common, client, name, schedules, place, feedback }),
   ])
   const sweeper = startSweeper(lanes, tickets, log)

@@ -18,6 +18,15 @@ export function actorOf(variables: Variables): Actor {
   }
 }
 
+/** Whether this is a job, by the mark of a CI system or of crosscloud's own server. */
+export function isJob(read: (name: string) => string | undefined): boolean {
+  const marks = ['GITLAB_CI', 'CROSSCLOUD_SERVER', 'GITHUB_ACTIONS', 'CI']
+  return (
+    marks.some((name) => read(name) === 'true') ||
+    Boolean(read('JENKINS_URL') || read('JENKINS_HOME'))
+  )
+}
+
 function toldBySystem(read: (name: string) => string | undefined): Told {
   // crosscloud's own server tells whose event it answers as GitLab would.
   if (read('GITLAB_CI') === 'true' || read('CROSSCLOUD_SERVER') === 'true') return ofGitlab(read)

@@ -2,6 +2,7 @@ import { z } from 'zod'
 import { StepError } from '../core/errors.ts'
 import { duration } from '../core/schema.ts'
 import type { EnvironmentSettings } from '../settings.ts'
+import { identifyActing } from './break-glass.ts'
 import { deployedOutputs, nextLines, summarize } from './deployed.ts'
 import {
   type DeploymentRequest,
@@ -13,7 +14,7 @@ import {
 } from './deployment.ts'
 import { configOfThen } from './environment-config.ts'
 import { chooseHosts, chooseMissing } from './host-choice.ts'
-import { formatRelease, olderInput, releaseName, withoutInput } from './inputs.ts'
+import { breakGlassInput, formatRelease, olderInput, releaseName, withoutInput } from './inputs.ts'
 import { type Context, defineStep } from './step.ts'
 
 export const deploy = defineStep({
@@ -32,6 +33,7 @@ export const deploy = defineStep({
         .default(false)
         .describe('Deploy a release that is known to be bad there; needs a reason'),
       older: olderInput,
+      breakGlass: breakGlassInput,
       without: withoutInput,
       missing: z
         .boolean()
@@ -59,8 +61,9 @@ export const deploy = defineStep({
   async run({ release: name, env, reason, without, missing, lockWait = 0, ...options }, context) {
     const environment = await context.environment(env)
     const settings = await context.settings()
-    const { force, older, adopt } = options
-    const asked = { kind: 'deploy' as const, environment, reason, force, older, adopt }
+    const { breakGlass } = options
+    if (breakGlass) await identifyActing({ environment, reason, breakGlass }, context)
+    const asked = { kind: 'deploy' as const, environment, reason, ...options }
     const hosts = chooseHosts(environment, without, reason)
     const release = name === undefined ? undefined : await findOwnRelease(name, context)
     const app = release?.app ?? settings.app

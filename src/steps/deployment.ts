@@ -18,6 +18,7 @@ import type {
   Host,
   HostResult,
 } from '../target/target.ts'
+import { identifyActing, warnOfUnsigned } from './break-glass.ts'
 import { type HeldLock, type LockRequest, withLock } from './deployment-lock.ts'
 import {
   recordEnd,
@@ -26,7 +27,7 @@ import {
   type SuccessFacts,
   successOf,
 } from './deployment-record.ts'
-import { identifyDeployer, passGate } from './gate.ts'
+import { passGate } from './gate.ts'
 import type { HostChoice } from './host-choice.ts'
 import { askHosts, isAnswer, isSilent, joinFaults } from './hosts.ts'
 import { formatRelease, imageByDigest, parseRelease, requireApplication } from './inputs.ts'
@@ -53,6 +54,8 @@ export interface DeploymentRequest {
   hosts: HostChoice
   /** Overrules that the release is known to be bad there; never the gate. */
   force: boolean
+  /** Goes past the gate, by somebody whom the settings name; never past a mark. */
+  breakGlass?: boolean | undefined
   /** Says that a release older than the one that runs is meant. */
   older: boolean
   /** Takes over containers that have the name and are not ours. */
@@ -102,9 +105,12 @@ export async function putOn(
   lock: HeldLock,
   context: Context,
 ): Promise<Deployed> {
-  const who = await identifyDeployer(request.environment, context)
+  const who = await identifyActing(request, context)
+  const { release, environment, breakGlass } = request
+  await warnOfUnsigned(release.app, environment.name, context)
   await refuseBad(request, await context.ledger())
-  const approvals = request.kind === 'deploy' ? await passGate(request, who, context) : []
+  const asked = request.kind === 'deploy' && !breakGlass
+  const approvals = asked ? await passGate(request, who, context) : []
   const plan = await prepare(request, context)
   const { revision: name, description: content } = plan.rendering
   const start = {
@@ -112,8 +118,10 @@ export async function putOn(
     by: who.login,
     identity: who.identity,
     approvals,
+    breakGlass: breakGlass ? { byId: who.id } : undefined,
   }
   const deployment = await recordStart(start, { name, content }, context)
+  if (breakGlass) await warnOfUnsigned(release.app, environment.name, context, deployment.id)
   let results: HostResult[]
   try {
     results = await carryOut(plan, deployment, lock, context)
@@ -170,20 +178,22 @@ export async function findOwnRelease(name: string, context: Context): Promise<Re
 
 /** A release that somebody rolled back from does not come again unnoticed. */
 async function refuseBad(
-  { release, environment, force, reason }: DeploymentRequest,
+  { release, environment, force, breakGlass, reason }: DeploymentRequest,
   ledger: Ledger,
 ): Promise<void> {
   const name = formatRelease(release)
   const mark = await ledger.findMark(release.app, environment.name, release.version)
   if (!mark?.bad) return
-  if (force && reason) return
+  if (force && reason && !breakGlass) return
   throw new StepError(
     'GATE_CLOSED',
     `${name} is known to be bad in ${environment.name}: ${mark.by} said so at ${mark.at}: ${mark.reason}`,
     {
-      hint: force
-        ? 'Say why it shall run there all the same, with `--reason`.'
-        : 'Deploy another release, or this one with `--force` and `--reason`.',
+      hint: breakGlass
+        ? 'The glass is never broken for such a release: take another one, or have the mark taken back.'
+        : force
+          ? 'Say why it shall run there all the same, with `--reason`.'
+          : 'Deploy another release, or this one with `--force` and `--reason`.',
     },
   )
 }

@@ -89,6 +89,7 @@ export async function judge(
   const ledger = await context.ledger()
   const { identity } = await context.settings()
   const given = await ledger.approvals(release.app, name, release.version)
+  const unsigned = await ledger.unsigned({ app: release.app, environment: name })
   return judgeGate<Approval>(
     gate,
     {
@@ -96,6 +97,7 @@ export async function judge(
       environment: name,
       approvals: [...given, ...more],
       before: from === undefined ? undefined : await runBefore(release, from, ledger),
+      unsigned,
       now: new Date(),
       deployer: who.login,
     },

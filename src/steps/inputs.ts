@@ -40,6 +40,13 @@ export const olderInput = z
   .default(false)
   .describe('Deploy a release that is older than the one that runs there')
 
+export const breakGlassInput = z
+  .boolean()
+  .default(false)
+  .describe(
+    'Go past the gate, by somebody whom the settings name, with a reason; a second person signs it off within a day',
+  )
+
 export const withoutInput = z
   .array(z.string())
   .default([])

@@ -2,12 +2,18 @@ import { z } from 'zod'
 import { StepError } from '../core/errors.ts'
 import { duration } from '../core/schema.ts'
 import type { Deployment, Ledger } from '../ledger/ledger.ts'
+import { identifyActing } from './break-glass.ts'
 import { deployedOutputs, summarize } from './deployed.ts'
 import { type DeploymentRequest, findCurrent, findRelease, putOn, underLock } from './deployment.ts'
 import { configOfThen } from './environment-config.ts'
-import { identifyDeployer } from './gate.ts'
 import { chooseHosts } from './host-choice.ts'
-import { formatRelease, parseRelease, releaseName, withoutInput } from './inputs.ts'
+import {
+  breakGlassInput,
+  formatRelease,
+  parseRelease,
+  releaseName,
+  withoutInput,
+} from './inputs.ts'
 import { type Context, defineStep } from './step.ts'
 
 export const rollback = defineStep({
@@ -28,6 +34,7 @@ export const rollback = defineStep({
       .boolean()
       .default(false)
       .describe('Go back to a release even if it is known to be bad there'),
+    breakGlass: breakGlassInput,
     without: withoutInput,
     lockWait: duration.optional().describe('How long to wait while somebody else deploys there'),
   }),
@@ -42,12 +49,12 @@ export const rollback = defineStep({
     `Config   ${configRevision}, the one of ${config}`,
     ...(url ? [`Address  ${url}`] : []),
   ],
-  async run({ env, to, config, reason, force, without, lockWait = 0 }, context) {
+  async run({ env, to, config, reason, without, lockWait = 0, ...options }, context) {
     const environment = await context.environment(env)
     const settings = await context.settings()
     const { app } = settings
     const hosts = chooseHosts(environment, without, reason)
-    await identifyDeployer(environment, context)
+    await identifyActing({ environment, reason, breakGlass: options.breakGlass }, context)
     // What is meant by it is settled before anybody is waited for.
     const meant = await findWay(app, env, to, context)
     const [left, back] = [formatRelease(meant.current), formatRelease(meant.target)]
@@ -59,7 +66,7 @@ export const rollback = defineStep({
       const request: DeploymentRequest = {
         kind: 'rollback',
         release: await findRelease(back, ledger),
-        ...{ environment, hosts, reason, force, older: true },
+        ...{ environment, hosts, reason, ...options, older: true },
         values:
           config === 'then' ? await configOfThen(meant.target, environment, context) : undefined,
         bad: left === back ? undefined : meant.current.version,

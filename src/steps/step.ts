@@ -41,7 +41,7 @@ export interface Context {
   /** Who does this in an environment, by a signed token where crosscloud.yml asks for one. */
   identify(
     environment: string | undefined,
-    how: { required: boolean; strict: boolean },
+    how: { required: boolean; strict: boolean; tokenless?: boolean },
   ): Promise<Who>
   /** What people said of a deployment job on GitLab itself. */
   platformApprovals(jobId: string, environment: string): Promise<PlatformApproval[]>

@@ -4,6 +4,7 @@ import { noEngine } from '../support/engine.ts'
 import { startGitlab, TOKEN } from '../support/gitlab-server.ts'
 import { runHere } from '../support/program.ts'
 import { buildTown, type Town } from '../support/town.ts'
+import { breakGlass } from './break-glass.ts'
 
 const SHA = '0123456789abcdef0123456789abcdef01234567'
 
@@ -14,15 +15,16 @@ else await gate(await buildTown(t))
 async function gate(town: Town): Promise<void> {
   const issuer = await startIssuer(t)
   const gitlab = await startGitlab(t, { project: 'team/webapi' })
-  const production = `  production:
+  const production = (more: string) => `  production:
     from: test
     image: "${town.repository}-production"
     config: "file:config/test.yaml"
     hosts: { app-01: "${town.engine.address}" }
-    gate: { approvals: 1, approvers: [ops-li, dev-zhang, "group:team/ops"], platform-approvals: true }
+    gate: { approvals: 1, approvers: [ops-li, dev-zhang, "group:team/ops"], platform-approvals: true, ${more} }
 identity: { issuer: "${issuer.url}", audience: crosscloud, project: team/webapi }
 gitlab: { url: "${gitlab.url}", project: team/webapi }`
-  await town.settle('sqlite:ledger.db', production)
+  const settle = (more = '') => town.settle('sqlite:ledger.db', production(more))
+  await settle()
   const people = { author: 'dev-zhang', ci: 'gitlab-ci' }
   /** A job of somebody, with the variables and the token that GitLab gives it. */
   const job = async (login: string, environment: string, changes: object = {}) => {
@@ -183,4 +185,6 @@ gitlab: { url: "${gitlab.url}", project: team/webapi }`
       )
     },
   )
+
+  await breakGlass(t, { town, issuer, job, settle })
 }

@@ -64,6 +64,28 @@ await t.test('every job ends with the code that crosscloud ended with', async (t
   t.ok(ran > 20 * shells.length * 4, `${ran} runs`)
 })
 
+await t.test('the job that signs off works as docs/gates.md prints it', async (t) => {
+  const { bin, PATH } = await programs(t, {
+    printing: '#!/bin/sh\nprintf "<%s>" "$@"\nexit "$WITH"\n',
+  })
+  const page = await readFile(new URL('../../docs/gates.md', import.meta.url), 'utf8')
+  const [, printed] = /```yaml\n(sign-off-production:\n[^`]+)```/.exec(page) ?? []
+  const setup = { project: 'platform/crosscloud', file: 'pipeline-templates/setup.yml' }
+  const include = stringify({ include: [{ ...setup, inputs: { command: join(bin, 'printing') } }] })
+  const { 'sign-off-production': job } = await expandPipeline(`${include}\n${printed}`)
+  const { script = [], ...rest } = job ?? {}
+  t.match(rest, {
+    environment: { name: 'production', action: 'prepare' },
+    id_tokens: { CROSSCLOUD_ID_TOKEN: { aud: 'crosscloud' } },
+  })
+  const env = { PATH, WITH: '1', DEPLOYMENT: 'd12', REASON: 'looks right; $(id) "x"' }
+  for (const shell of shells) {
+    const { code, output } = await runScript(shell, script, { cwd: bin, env })
+    t.equal(code, 1, shell.name)
+    t.match(output, `<sign-off><d12><--env><production><--reason><${env.REASON}>`, shell.name)
+  }
+})
+
 await t.test('without `|| exit $?` that wrapper loses the code', async (t) => {
   const env = { PATH: process.env.PATH ?? '' }
   const codes = shells.map(async (shell) => {

@@ -1,5 +1,6 @@
 import type { Test } from 'tap'
 import type { Ledger, Release } from '../../src/ledger/ledger.ts'
+import { keepsBreakGlass } from './break-glass-conformance.ts'
 import {
   filtersConfigChanges,
   keepsConfigChanges,
@@ -63,6 +64,7 @@ export async function ledgerConformance(
   await withLedger('keeps approvals and marks', keepsJudgements)
   await withLedger('keeps what else was done to an environment', keepsAuditEvents)
   await withLedger('marks what a rollback left with its success', marksWithTheEnd)
+  await withLedger('tells what went past a gate until it is signed off', keepsBreakGlass)
   await withLedger('gives the history page by page', pagesHistory)
   await withLedger('tells which version is where', tellsStatus)
   await withLedger('tells what was delivered', tellsDeliveries)

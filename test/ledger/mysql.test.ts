@@ -75,7 +75,7 @@ t.test('MySQL', skip ? { skip } : {}, async (t) => {
       await (await openLedger(url)).close()
       const database = `ledger_${databases}`
       t.same(await tablesOf(database), newest, `cut at ${at}: ${statements[at - 1]}`)
-      t.equal((await server.query(`select * from ${database}.counters`)).length, 6)
+      t.equal((await server.query(`select * from ${database}.counters`)).length, 7)
       t.equal((await server.query(`select * from ${database}.facts`)).length, 1)
       await server.query(`drop database ${database}`)
     }

@@ -1,15 +1,20 @@
 import { once } from 'node:events'
+import { writeFile } from 'node:fs/promises'
 import { createServer } from 'node:http'
 import type { AddressInfo } from 'node:net'
+import { join } from 'node:path'
 import { text } from 'node:stream/consumers'
 import { setTimeout as sleep } from 'node:timers/promises'
 import t, { type Test } from 'tap'
+import { openLedger } from '../../src/ledger/open.ts'
+import { release, start } from '../ledger/ledger-samples.ts'
 import { DELIVERY_TOKEN, startDeliveryGitlab } from '../support/delivery-gitlab.ts'
 import { GITHUB_TOKEN, startGithub } from '../support/github-server.ts'
 import { fetchText } from '../support/http.ts'
 import { JENKINS_TOKEN, JENKINS_USER, startJenkins } from '../support/jenkins-server.ts'
 import { missingProgram } from '../support/server.ts'
 import { fixture, githubHeaders } from '../support/signatures.ts'
+import { temporaryFolder } from '../support/temporary.ts'
 import { until } from '../support/until.ts'
 import { deliver, startQueueRedis, startWebhookServer } from '../support/webhook-server.ts'
 
@@ -42,11 +47,31 @@ async function startChat(t: Test) {
   return chat
 }
 
+/** An application with a deployment that went past its gate. */
+async function pastTheGate(t: Test) {
+  const folder = await temporaryFolder(t)
+  const file =
+    'app: webapi\nledger: "sqlite:ledger.db"\nenvironments:\n  production: { image: registry.example.com/a }\n'
+  await writeFile(join(folder, 'crosscloud.yml'), file)
+  const { signal } = new AbortController()
+  const ledger = await openLedger('sqlite:ledger.db', { folder, signal })
+  t.teardown(() => ledger.close())
+  await ledger.recordRelease(release('1.0.0'))
+  const more = { by: 'ops-wang', reason: 'the shop is down', breakGlass: {} }
+  const { id } = await start(ledger, release('1.0.0'), 'production', more)
+  const place = { app: 'webapi', environment: 'production', subject: id } as const
+  const signOff = () =>
+    ledger.recordEvent({ ...place, action: 'sign-off', by: 'ops-li', identity: 'ci' })
+  const line = `BREAK-GLASS: ops-wang went past the gate of production with ${id} of webapi (the shop is down); a second person must sign it off until `
+  return { folder, line, signOff }
+}
+
 t.test('what people get', { skip }, async (t) => {
   const redis = await startQueueRedis(t)
   const gitlab = await startDeliveryGitlab(t)
   const chat = await startChat(t)
   const on = ['started', 'succeeded', 'failed']
+  const { folder, line, signOff } = await pastTheGate(t)
   const server = await startWebhookServer(t, {
     queue: { redis: redis.url },
     gitlab: { secrets: [SECRET], projects: ['**'], url: gitlab.url, token: DELIVERY_TOKEN },
@@ -54,6 +79,7 @@ t.test('what people get', { skip }, async (t) => {
       ops: { kind: 'webhook', url: chat.url, secret: SECRET, on },
       gone: { kind: 'slack', url: `${chat.url}/x`, on: ['drift'] },
     },
+    schedules: [{ name: 'new-year', run: 'drift', cron: '0 0 1 1 *', folder }],
     routes: [
       {
         ...{ name: 'deliver', source: 'gitlab', status: true, notify: ['ops', 'gone'] },
@@ -76,8 +102,9 @@ t.test('what people get', { skip }, async (t) => {
   t.ok(await until(() => chat.told.length === 1), 'told although the chat was away')
   t.match(chat.told[0], {
     ...{ id: `${id}-started`, what: 'started', route: 'deliver', text: 'pipeline 1 was started' },
-    message: 'deliver started: team/webapi main by li\npipeline 1 was started',
+    message: /^BREAK-GLASS: .*\ndeliver started: team\/webapi main by li\npipeline 1 was started$/,
   })
+  t.ok(chat.told[0]?.message.startsWith(line), 'what went past a gate comes first')
   t.match(gitlab.statuses, [{ state: 'running', name: 'crosscloud/deliver', url: /pipelines\/1$/ }])
 
   const ended = fixture('gitlab/pipeline') as { object_attributes: object; project: object }
@@ -97,10 +124,13 @@ t.test('what people get', { skip }, async (t) => {
   t.match(gitlab.statuses[1], { state: 'success', commit: push.after, project: 'team/webapi' })
   t.ok(await until(() => chat.told.length === 2))
   t.match(chat.told[1], { what: 'succeeded', text: 'pipeline 812: success' })
+  t.ok(chat.told[1]?.message.startsWith(line), 'again, of whatever route')
+  await signOff()
 
   await send(pipelineOf('team/tools', 'failed', ''))
   t.ok(await until(() => chat.told.length === 3))
   t.match(chat.told[2], { what: 'failed', route: 'watch', text: 'pipeline 812: failed' })
+  t.notMatch(chat.told[2]?.message, 'BREAK-GLASS', 'until it is signed off')
 
   gitlab.faults.push(422)
   await send(push)
@@ -158,7 +188,7 @@ t.test('what a route on GitHub and one for Jenkins start', { skip }, async (t) =
   t.ok(await until(() => github.statuses.length === 2))
   t.match(github.statuses[1], { sha: commit, body: { state: 'failure' } })
   const again = await send('workflow_run', { ...run, workflow_run: ended }, 'd3')
-  t.match(again, { status: 401 }, 'the same under another id is a replay')
+  t.match(again, { status: 200, body: { duplicate: true } }, 'the same under another id')
   t.match(await send('workflow_run', { ...run, workflow_run: ended }, 'd2'), { status: 200 })
   await sleep(300)
   t.equal(github.statuses.length, 2, 'its end is told once')

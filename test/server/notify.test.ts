@@ -90,6 +90,14 @@ t.test('Slack: nothing that people wrote is markup', async (t) => {
   t.notMatch(receiver.told[0]?.body, '<!here>')
 })
 
+t.test('what went past a gate comes first, whatever the template is', async (t) => {
+  const receiver = await startReceiver(t)
+  const lines = ['BREAK-GLASS: ops-li went past the gate of production with d12', 'and with d13']
+  const hook = settle('webhook', receiver.url, { template: '{{route}} {{what}}' })
+  await hook.send(notice, signal, lines)
+  t.equal(JSON.parse(receiver.told[0]?.body ?? '').message, `${lines.join('\n')}\nwebapi failed`)
+})
+
 t.test('DingTalk: signed query, errcodes', async (t) => {
   const receiver = await startReceiver(t)
   const robot = settle('dingtalk', `${receiver.url}/robot/send?access_token=tok`)

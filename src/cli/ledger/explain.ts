@@ -7,6 +7,7 @@ import { formatRelease } from '../../steps/inputs.ts'
 import type { Context } from '../../steps/step.ts'
 import { containerLabels } from '../../steps/verification.ts'
 import { type Answer, addExample, type Perform } from '../command.ts'
+import { breakGlassNotes } from './history.ts'
 import { judgements, readLife, releaseFacts } from './show.ts'
 import { minute } from './text.ts'
 
@@ -125,6 +126,7 @@ async function explain({ what, release, deployment }: Found, context: Context): 
         ]
       : []),
     ...releaseFacts(life.release),
+    ...breakGlassNotes(deployment ? [deployment] : []),
     ...judgements(approvals, marks),
   ]
   return {

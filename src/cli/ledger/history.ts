@@ -1,6 +1,8 @@
 import type { Command } from 'commander'
 import { StepError } from '../../core/errors.ts'
+import { oneLine } from '../../gate/approvals.ts'
 import { type Deployment, type DeploymentState, deploymentStates } from '../../ledger/ledger.ts'
+import { unsignedLine } from '../../steps/break-glass.ts'
 import { formatRelease, parseRelease } from '../../steps/inputs.ts'
 import { addExample, type Perform } from '../command.ts'
 import { table } from '../output.ts'
@@ -72,7 +74,26 @@ function nextPage(options: HistoryOptions, before: string): string {
 function historyText(deployments: readonly Deployment[], next: string | undefined): string {
   if (deployments.length === 0) return 'No such deployment is in the ledger.'
   const more = next === undefined ? [] : ['', `Older ones: ${next}`]
-  return [deploymentTable(deployments), ...more].join('\n')
+  return [deploymentTable(deployments), ...breakGlassNotes(deployments), ...more].join('\n')
+}
+
+function stateOf({ state, kind, breakGlass }: Deployment): string {
+  const more = [...(kind === 'rollback' ? [kind] : []), ...(breakGlass ? ['break-glass'] : [])]
+  return [state, ...more].join(', ')
+}
+
+/** What went past a gate, loud until a second person has signed it off. */
+export function breakGlassNotes(deployments: readonly Deployment[]): string[] {
+  const notes = deployments.flatMap(({ id, app, environment, breakGlass }) => {
+    if (breakGlass === undefined) return []
+    const { signedOff } = breakGlass
+    if (!signedOff) return [unsignedLine({ app, environment, deployment: id, ...breakGlass })]
+    const { by, at, reason } = signedOff
+    return [
+      `${id}: ${breakGlass.by} went past the gate of ${environment} (${oneLine(breakGlass.reason)}); ${by} signed it off at ${minute(at)} UTC (${oneLine(reason)})`,
+    ]
+  })
+  return notes.length > 0 ? ['', ...notes] : []
 }
 
 export function deploymentTable(deployments: readonly Deployment[]): string {
@@ -83,7 +104,7 @@ export function deploymentTable(deployments: readonly Deployment[]): string {
       minute(one.startedAt),
       one.environment,
       formatRelease(one),
-      one.kind === 'rollback' ? `${one.state}, rollback` : one.state,
+      stateOf(one),
       one.verified ? 'yes' : 'no',
       one.identity === 'unverified' || one.identity === undefined ? one.by : `${one.by} (signed)`,
       one.error?.split('\n')[0] ?? one.reason ?? '',

@@ -4,7 +4,7 @@ import { findRelease } from '../../steps/deployment.ts'
 import { formatRelease, parseRelease } from '../../steps/inputs.ts'
 import type { Context } from '../../steps/step.ts'
 import { type Answer, addExample, type Perform } from '../command.ts'
-import { deploymentTable } from './history.ts'
+import { breakGlassNotes, deploymentTable } from './history.ts'
 import { minute, span } from './text.ts'
 
 export function addShow(program: Command, perform: Perform): void {
@@ -45,7 +45,12 @@ function tellLife({ release, approvals, marks, deployments }: Life): Answer {
     '',
     ...(deployments.length === 0
       ? ['It was never deployed.']
-      : [deploymentTable(deployments), '', ...hostLines(deployments)]),
+      : [
+          deploymentTable(deployments),
+          ...breakGlassNotes(deployments),
+          '',
+          ...hostLines(deployments),
+        ]),
     ...judgements(approvals, marks),
   ]
   return { json: { release, approvals, marks, deployments }, text: lines.join('\n').trimEnd() }

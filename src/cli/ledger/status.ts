@@ -2,6 +2,7 @@ import type { Command } from 'commander'
 import { shortDigest } from '../../core/digest.ts'
 import { StepError } from '../../core/errors.ts'
 import type { StatusCell } from '../../ledger/ledger.ts'
+import { unsignedLine } from '../../steps/break-glass.ts'
 import { joinFaults } from '../../steps/hosts.ts'
 import { type LiveState, lookAtHosts } from '../../steps/live-state.ts'
 import { addExample, type Perform } from '../command.ts'
@@ -109,6 +110,7 @@ function cellText(cell: StatusCell | undefined): string {
     ...(cell.bad ? ['bad'] : []),
     ...(cell.missing.length > 0 ? ['not on all hosts'] : []),
     ...(cell.lock ? ['locked'] : []),
+    ...(cell.unsigned.length > 0 ? ['BREAK-GLASS'] : []),
   ]
   return [cell.current.version, ...(marks.length > 0 ? [`(${marks.join(', ')})`] : [])].join(' ')
 }
@@ -119,9 +121,10 @@ function behindText(behind: number): string {
 }
 
 function notesOn(cell: StatusCell, states: readonly LiveState[]): string[] {
-  const { app, environment, lock, underway, bad, missing, current } = cell
+  const { app, environment, lock, underway, bad, missing, current, unsigned } = cell
   const where = `${app} in ${environment}`
   return [
+    ...unsigned.map(unsignedLine),
     ...(underway?.state === 'running'
       ? [`${where}: ${underway.by} deploys ${underway.version} since ${minute(underway.since)} UTC`]
       : []),

@@ -37,8 +37,14 @@ export function createReplyEffect(
 /** Which release runs where, as Markdown. */
 export function releaseTable(app: string, cells: readonly StatusCell[]): string {
   if (cells.length === 0) return `Nothing of ${app} was deployed yet.`
-  const rows = cells.map(({ environment, current, lock, bad }) => {
-    const notes = [...(bad ? ['bad'] : []), ...(lock ? [`locked: ${lock.reason}`] : [])]
+  const rows = cells.map(({ environment, current, lock, bad, unsigned }) => {
+    const notes = [
+      ...unsigned.map(
+        ({ deployment, by }) => `BREAK-GLASS: ${deployment} by ${by}, not signed off`,
+      ),
+      ...(bad ? ['bad'] : []),
+      ...(lock ? [`locked: ${lock.reason}`] : []),
+    ]
     const shown = [
       ...[environment, current?.version ?? '–', current?.since.slice(0, 16).replace('T', ' ')],
       ...[current?.by, current && shortDigest(current.digest), notes.join(', ')],

@@ -8,6 +8,7 @@ import { keyPrefix } from '../queue/access.ts'
 import type { RouteSettings } from '../settings.ts'
 import type { CommitStatus, StatusState } from './gitlab.ts'
 import type { Notice, NoticeOccasion, Notifier } from './notify.ts'
+import type { ReadUnsigned } from './unsigned.ts'
 
 /** What is told of an event: that it began, what it came to. */
 export type Occasion = 'running' | 'started' | 'succeeded' | 'failed'
@@ -93,6 +94,7 @@ export async function openFeedback(options: FeedbackOptions): Promise<Feedback> 
 
 export interface PostmanOptions extends FeedbackOptions {
   setStatus(source: StatusSource, status: CommitStatus, signal: AbortSignal): Promise<void>
+  unsigned: ReadUnsigned
   metrics: Metrics
   log: Log
   signal: AbortSignal
@@ -103,12 +105,16 @@ const AT_ONCE = 10
 /** Delivers what was kept; a receiver that is away is tried again, one that refuses is not. */
 export async function startPostman(options: PostmanOptions): Promise<Worker> {
   const { Worker: BullWorker, UnrecoverableError } = await import('bullmq')
-  const { client, name, notifiers, setStatus, metrics, log, signal } = options
+  const { client, name, notifiers, mask, setStatus, unsigned, metrics, log, signal } = options
+  const notify = async (receiver: string, notice: Notice) => {
+    const notifier = notifiers[receiver]
+    await notifier?.send(notice, signal, (await unsigned(signal)).map(mask))
+  }
   const deliver = async ({ data: letter, attemptsMade, opts }: Job<Letter>) => {
     const receiver = letter.to === 'status' ? letter.source : letter.receiver
     try {
       if (letter.to === 'status') await setStatus(letter.source, letter.status, signal)
-      else await notifiers[letter.receiver]?.send(letter.notice, signal)
+      else await notify(letter.receiver, letter.notice)
       metrics.feedback(receiver, 'sent')
     } catch (thrown) {
       const error = toStepError(thrown)

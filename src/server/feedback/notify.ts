@@ -52,8 +52,11 @@ export const noticeSettings = z
 
 export interface Notifier {
   wants(what: NoticeOccasion): boolean
-  /** UNAVAILABLE, retryable, when the receiver is away or wants less; else it refuses for good. */
-  send(notice: Notice, signal: AbortSignal): Promise<void>
+  /**
+   * UNAVAILABLE, retryable, when the receiver is away or wants less; else it refuses for good. What
+   * went past a gate comes first, whatever the template is.
+   */
+  send(notice: Notice, signal: AbortSignal, unsigned?: readonly string[]): Promise<void>
 }
 
 export function createNotifier(name: string, settings: z.output<typeof noticeSettings>): Notifier {
@@ -62,9 +65,9 @@ export function createNotifier(name: string, settings: z.output<typeof noticeSet
   const deliver = receivers[kind]
   return {
     wants: (what) => on.includes(what),
-    async send(notice, signal) {
+    async send(notice, signal, unsigned = []) {
       const { what, route, text } = notice
-      const message = render({ ...notice.facts, what, route, text })
+      const message = [...unsigned, render({ ...notice.facts, what, route, text })].join('\n')
       await deliver({ name, url, secret, message, notice, signal })
     },
   }

@@ -1,0 +1,81 @@
+import type { Kysely, Selectable } from 'kysely'
+import type { BreakGlass, Unsigned } from './audit.ts'
+import type { AuditEventsTable, Schema } from './schema.ts'
+
+/** How long a second person has to look at what was done past a gate. */
+const SIGN_OFF_WITHIN = 24 * 3_600_000
+
+type Row = Selectable<AuditEventsTable>
+
+/** What was done past a gate, by the deployment's id. */
+export async function breakGlassOf(
+  db: Kysely<Schema>,
+  deployments: readonly { id: string; app: string }[],
+): Promise<ReadonlyMap<string, BreakGlass>> {
+  const apps = [...new Set(deployments.map(({ app }) => app))]
+  const rows = await db
+    .selectFrom('audit_events')
+    .selectAll()
+    .where('app', 'in', apps)
+    .where('action', 'in', ['break-glass', 'sign-off'])
+    .where(
+      'subject',
+      'in',
+      deployments.map(({ id }) => id),
+    )
+    .orderBy('number')
+    .execute()
+  const signed = signaturesIn(rows)
+  return new Map(
+    rows.flatMap((row): [string, BreakGlass][] => {
+      const { subject, done_by: by, done_by_id, identity, reason } = row
+      if (row.action !== 'break-glass' || subject === null) return []
+      const signedOff = signed.get(keyOf(row))
+      return [
+        [
+          subject,
+          {
+            ...{ by, byId: done_by_id ?? undefined, identity, reason: reason ?? '' },
+            ...{ at: row.done_at, due: dueAt(row) },
+            signedOff: signedOff && {
+              ...{ by: signedOff.done_by, identity: signedOff.identity },
+              ...{ reason: signedOff.reason ?? undefined, at: signedOff.done_at },
+            },
+          },
+        ],
+      ]
+    }),
+  )
+}
+
+/** What nobody has signed off, oldest first; there are few such events, and each is read. */
+export async function selectUnsigned(
+  db: Kysely<Schema>,
+  { app, environment }: { app?: string | undefined; environment?: string | undefined },
+): Promise<Unsigned[]> {
+  let query = db
+    .selectFrom('audit_events')
+    .selectAll()
+    .where('action', 'in', ['break-glass', 'sign-off'])
+    .orderBy('number')
+  if (app !== undefined) query = query.where('app', '=', app)
+  if (environment !== undefined) query = query.where('environment', '=', environment)
+  const rows = await query.execute()
+  const signed = signaturesIn(rows)
+  return rows
+    .filter((row) => row.action === 'break-glass' && !signed.has(keyOf(row)))
+    .map((row) => ({
+      ...{ app: row.app, environment: row.environment, deployment: row.subject ?? '' },
+      ...{ by: row.done_by, reason: row.reason ?? '', at: row.done_at, due: dueAt(row) },
+    }))
+}
+
+/** The first signature of each counts. */
+function signaturesIn(rows: readonly Row[]): ReadonlyMap<string, Row> {
+  const signatures = rows.filter(({ action }) => action === 'sign-off')
+  return new Map(signatures.reverse().map((row) => [keyOf(row), row]))
+}
+
+const keyOf = ({ app, environment, subject }: Row) => `${app} ${environment} ${subject}`
+
+const dueAt = ({ done_at }: Row) => new Date(Date.parse(done_at) + SIGN_OFF_WITHIN).toISOString()
