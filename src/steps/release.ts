@@ -15,6 +15,7 @@ import { nextLines } from './deployed.ts'
 import { chooseHosts } from './host-choice.ts'
 import { callStep, formatRelease, lockWaitInput, olderInput } from './inputs.ts'
 import { pushImage } from './push-image.ts'
+import { withoutWarnings } from './release-config.ts'
 import { renderTemplates } from './rendering.ts'
 import { type Context, defineStep } from './step.ts'
 import { verifyMd5 } from './verify-md5.ts'
@@ -102,15 +103,14 @@ async function requireDeployable(
 ): Promise<void> {
   chooseHosts(environment, [], '')
   const { image } = await context.settings()
-  const { log, cwd, signal } = context
+  const { cwd, signal } = context
   if (image?.templates === undefined) return
   const folder = resolve(cwd, image.templates)
   if (templatesMayCome && !existsSync(folder)) return
   const { readTemplateFolder } = await import('../config/resources.ts')
   const files = await readTemplateFolder(folder, signal)
-  const quiet = { ...context, log: { ...log, warn: log.debug } }
-  const { revision } = await renderTemplates(environment, files, quiet)
-  log.info(`the config of ${environment.name} is complete: ${shortDigest(revision)}`)
+  const { revision } = await renderTemplates(environment, files, withoutWarnings(context))
+  context.log.info(`the config of ${environment.name} is complete: ${shortDigest(revision)}`)
 }
 
 /** The last two steps of every road: what is deployed is looked at once more from outside. */
