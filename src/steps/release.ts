@@ -3,7 +3,7 @@ import { resolve } from 'node:path'
 import { z } from 'zod'
 import { isDirty } from '../core/commit.ts'
 import { shortDigest } from '../core/digest.ts'
-import { isStepError } from '../core/errors.ts'
+import { isStepError, StepError } from '../core/errors.ts'
 import { run } from '../core/process.ts'
 import { version } from '../core/schema.ts'
 import { formatRepository } from '../registry/reference.ts'
@@ -101,6 +101,14 @@ async function requireDeployable(
   { templatesMayCome }: { templatesMayCome: boolean },
   context: Context,
 ): Promise<void> {
+  const { name, from } = environment
+  if (from !== undefined) {
+    throw new StepError(
+      'INPUT_INVALID',
+      `a release begins in the first environment, and ${name} comes after ${from}`,
+      { hint: `Deploy it to ${from}, then \`crosscloud promote --to ${name}\`.` },
+    )
+  }
   chooseHosts(environment, [], '')
   const { image } = await context.settings()
   const { cwd, signal } = context
@@ -110,7 +118,7 @@ async function requireDeployable(
   const { readTemplateFolder } = await import('../config/resources.ts')
   const files = await readTemplateFolder(folder, signal)
   const { revision } = await renderTemplates(environment, files, withoutWarnings(context))
-  context.log.info(`the config of ${environment.name} is complete: ${shortDigest(revision)}`)
+  context.log.info(`the config of ${name} is complete: ${shortDigest(revision)}`)
 }
 
 /** The last two steps of every road: what is deployed is looked at once more from outside. */
