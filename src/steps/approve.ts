@@ -26,7 +26,7 @@ export const approve = defineStep({
     by: z.string().describe('Who said it'),
     identity: z.string().describe('Issuer of the token that proves who it was, or unverified'),
     configRevision: z.string().optional().describe('Config revision it is approved with'),
-    since: z.string().optional().describe('Release that runs there now'),
+    running: z.string().optional().describe('Release that runs there now'),
     configChanges: z
       .array(z.string())
       .optional()
@@ -86,7 +86,7 @@ export const approve = defineStep({
       by: who.login,
       identity: who.identity,
       configRevision,
-      since: config?.since?.release,
+      running: config?.since?.release,
       configChanges: config?.since?.changes,
       open: judged.open,
       missing: judged.problems,
@@ -97,15 +97,15 @@ export const approve = defineStep({
 /** What somebody approves beside the image. */
 function configLines(config: {
   configRevision?: string | undefined
-  since?: string | undefined
+  running?: string | undefined
   configChanges?: readonly string[] | undefined
 }): string[] {
-  const { configRevision, since, configChanges = [] } = config
+  const { configRevision, running, configChanges = [] } = config
   if (configRevision === undefined) return []
-  const than = `than that of ${since}, which runs there`
+  const than = `than that of ${running}, which runs there`
   const compared = configChanges.length > 0 ? `, other ${than}:` : `, no other ${than}`
   return [
-    `Config   ${configRevision}${since === undefined ? '' : compared}`,
+    `Config   ${configRevision}${running === undefined ? '' : compared}`,
     ...configChanges.map((line) => `  ${line}`),
   ]
 }

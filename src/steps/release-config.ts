@@ -57,7 +57,7 @@ export async function revisionToApprove(
 }
 
 /** What is approved beside the image. */
-export interface SeenConfig {
+interface SeenConfig {
   revision: string
   /** What runs there, and how the config differs from its: keys alone. */
   since: { release: string; changes: string[] } | undefined
