@@ -26,6 +26,8 @@ export interface ApprovalFact {
   /** Groups the person is in, as their signed token said. */
   groups?: readonly string[] | undefined
   digest: string
+  /** The config that was looked at; undefined where none was. */
+  configRevision?: string | undefined
   /** ISO 8601. */
   at: string
   /** How it is known who it was; `unverified` when it is not. */
@@ -34,9 +36,14 @@ export interface ApprovalFact {
   reason?: string | undefined
 }
 
+/** The config revision of a word about the image alone, as a scanner's is. */
+export const ANY_CONFIG = 'any'
+
 interface Facts<A extends ApprovalFact> {
   release: ReleaseFact
   environment: string
+  /** What is about to be deployed; undefined where the environment runs with it already. */
+  configRevision: string | undefined
   approvals: readonly A[]
   deployer: string
 }
@@ -46,8 +53,9 @@ type Fault = string | undefined
 
 /**
  * Counts the approvals. Only words on exactly this digest count, and of each person the newest (of
- * two at the same time, the rejection). A rejection counts of whoever is on the list, the author
- * and the baker too; without a list, of anybody. Groups are believed of signed identities only.
+ * two at the same time, the rejection). An approval counts for the config it was given for, unless
+ * the gate follows the config. A rejection counts of whoever is on the list, the author and the
+ * baker too; without a list, of anybody. Groups are believed of signed identities only.
  */
 export function judgeApprovals<A extends ApprovalFact>(
   gate: GateSettings,
@@ -55,19 +63,18 @@ export function judgeApprovals<A extends ApprovalFact>(
   allowUnverified: boolean,
 ): { problems: string[]; counted: A[]; mayApprove: string } {
   const { release, environment } = facts
-  const words = newestOfEach(
-    facts.approvals.filter(
-      ({ digest, identity }) =>
-        digest === release.digest && (allowUnverified || isSigned(identity)),
-    ),
+  const words = facts.approvals.filter(
+    ({ digest, identity }) => digest === release.digest && (allowUnverified || isSigned(identity)),
   )
-  const counted = words.filter(
+  const counted = newestOfEach(words.filter((word) => isOfConfig(gate, facts, word))).filter(
     (word) =>
       word.decision === 'approved' &&
       mayStand(gate, word) &&
       barredAs(gate, release, whoSaid(word)) === undefined,
   )
-  const rejections = words.filter((word) => word.decision === 'rejected' && mayStand(gate, word))
+  const rejections = newestOfEach(words).filter(
+    (word) => word.decision === 'rejected' && mayStand(gate, word),
+  )
   const missing = gate.approvals - counted.length
   return {
     counted,
@@ -82,6 +89,17 @@ export function judgeApprovals<A extends ApprovalFact>(
       ...(missing > 0 ? idle(gate, facts, counted, allowUnverified) : []),
     ],
   }
+}
+
+/** Whether a word is about the config as well; a rejection is, whatever that is. */
+function isOfConfig(
+  gate: GateSettings,
+  { configRevision }: Pick<Facts<ApprovalFact>, 'configRevision'>,
+  word: ApprovalFact,
+): boolean {
+  if (gate.config === 'follow' || configRevision === undefined) return true
+  if (word.decision === 'rejected' || word.configRevision === ANY_CONFIG) return true
+  return word.configRevision === configRevision
 }
 
 function isSigned(identity: string): boolean {
@@ -202,27 +220,29 @@ function mayStillSpeak(
 /** The approvals that somebody gave in vain, while there are too few. */
 function idle<A extends ApprovalFact>(
   gate: GateSettings,
-  { release, approvals }: Facts<A>,
+  facts: Facts<A>,
   counted: readonly A[],
   allowUnverified: boolean,
 ): string[] {
+  const { release, approvals } = facts
   const keyOf = keysOf(approvals)
   const people = new Set<string>(counted.map(keyOf))
   const rejected = newestOfEach(approvals).filter(({ decision }) => decision === 'rejected')
   for (const word of rejected) people.add(keyOf(word))
   const given = approvals.filter(({ decision }) => decision === 'approved')
   return newestOfEach(given.filter((word) => !people.has(keyOf(word)))).map((word) => {
-    const why = faultOf(gate, release, word, allowUnverified)
+    const why = faultOf(gate, facts, word, allowUnverified)
     return `the approval of ${nameOf(release)} by ${word.by} does not count, ${why}.`
   })
 }
 
 function faultOf(
   gate: GateSettings,
-  release: ReleaseFact,
+  facts: Facts<ApprovalFact>,
   word: ApprovalFact,
   allowUnverified: boolean,
 ): string {
+  const { release, environment } = facts
   if (word.digest !== release.digest) {
     return `it is for another image (${word.digest.slice(0, 19)}): look at this one, and approve it anew`
   }
@@ -231,6 +251,11 @@ function faultOf(
   }
   const barred = barredAs(gate, release, whoSaid(word))
   if (barred !== undefined) return `${word.by} ${barred}: let somebody else approve`
+  if (mayStand(gate, word) && !isOfConfig(gate, facts, word)) {
+    if (word.configRevision === undefined) return 'it says nothing of the config: approve anew'
+    const look = `\`crosscloud config history --env ${environment}\``
+    return `the config has changed since ${word.by} approved: look at what changed (${look}), and approve anew`
+  }
   const groups = gate.approvers?.some((entry) => groupOf(entry) !== undefined) ?? false
   if (groups && !isSigned(word.identity)) {
     return `only a signed ID token says in which groups ${word.by} is: approve in a job that has one`

@@ -14,6 +14,8 @@ import type { GateSettings } from './settings.ts'
 export interface GateFacts<A extends ApprovalFact = ApprovalFact> {
   release: ReleaseFact
   environment: string
+  /** The config that is about to be deployed; undefined where the environment runs with it already. */
+  configRevision: string | undefined
   /** What was said about this release in this environment, in any order. */
   approvals: readonly A[]
   /** The environment before this one; undefined when this one is the first. */

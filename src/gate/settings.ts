@@ -96,6 +96,12 @@ export const gateSettings = z.strictObject({
     .boolean()
     .default(true)
     .describe("Whether the commit's author and who baked the release may not approve it"),
+  config: z
+    .enum(['approve', 'follow'], 'is neither approve nor follow')
+    .default('approve')
+    .describe(
+      'approve: an approval counts for the config that was looked at, and a change of it takes a new one; follow: for any config',
+    ),
   soak: duration
     .optional()
     .describe('How long a release must have run in the environment before, such as 24h'),

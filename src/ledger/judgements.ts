@@ -123,9 +123,9 @@ async function saidWith(
     .executeTakeFirst()
   if (!row) return undefined
   const known = fromApprovalRow(row)
-  const same = (['app', 'environment', 'version', 'digest', 'decision'] as const).every(
-    (fact) => known[fact] === approval[fact],
-  )
+  const same = (
+    ['app', 'environment', 'version', 'digest', 'decision', 'configRevision'] as const
+  ).every((fact) => known[fact] === approval[fact])
   if (same) return known
   const { by, decision, app, version, environment } = known
   throw new StepError(

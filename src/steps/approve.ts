@@ -4,6 +4,7 @@ import type { Approval } from '../ledger/ledger.ts'
 import { findOwnRelease } from './deployment.ts'
 import { judge } from './gate.ts'
 import { formatRelease, releaseName } from './inputs.ts'
+import { seeConfig } from './release-config.ts'
 import { warnOfOlder } from './release-order.ts'
 import { type Context, defineStep } from './step.ts'
 
@@ -24,11 +25,18 @@ export const approve = defineStep({
     decision: z.enum(['approved', 'rejected']).describe('What was said'),
     by: z.string().describe('Who said it'),
     identity: z.string().describe('Issuer of the token that proves who it was, or unverified'),
+    configRevision: z.string().optional().describe('Config revision it is approved with'),
+    running: z.string().optional().describe('Release that runs there now'),
+    configChanges: z
+      .array(z.string())
+      .optional()
+      .describe('Keys of its config that differ from what runs there now'),
     open: z.boolean().describe('Whether the gate is open now'),
     missing: z.array(z.string()).describe('What keeps the gate closed still'),
   }),
-  report: ({ release, environment, decision, by, identity, open, missing }) => [
+  report: ({ release, environment, decision, by, identity, open, missing, ...config }) => [
     `${by} ${decision} ${release} for ${environment}`,
+    ...configLines(config),
     identity === 'unverified' ? 'Identity not verified' : `Identity signed by ${identity}`,
     ...(open ? ['The gate is open: the deployment may start.'] : ['The gate is still closed:']),
     ...missing.map((line) => `  ${line}`),
@@ -39,11 +47,15 @@ export const approve = defineStep({
     const ledger = await context.ledger()
     const release = await findOwnRelease(name, context)
     const who = await context.identify(env, { required: true, strict: true })
+    const follows = reject || environment.gate?.config !== 'approve'
+    const config = follows ? undefined : await seeConfig(release, environment, context)
+    const configRevision = config?.revision
     const said = {
       app: release.app,
       environment: env,
       version: release.version,
       digest: release.digest,
+      configRevision,
       decision: reject ? ('rejected' as const) : ('approved' as const),
       by: who.login,
       byId: who.id,
@@ -51,12 +63,11 @@ export const approve = defineStep({
       groups: who.groups,
       identity: who.identity,
       tokenHash: who.tokenHash,
-      configRevision: undefined,
       reason: reason || undefined,
     }
     // Judged before it is written: a word that counts for nothing is refused, not kept.
     const draft: Approval = { ...said, id: 'draft', at: new Date().toISOString() }
-    const judged = await judge({ release, environment }, who, [draft], context)
+    const judged = await judge({ release, environment, configRevision }, who, [draft], context)
     if (judged === undefined) throw hasNoGate(env)
     if (!reject && !judged.counted.includes(draft)) {
       throw new StepError(
@@ -74,11 +85,30 @@ export const approve = defineStep({
       decision: said.decision,
       by: who.login,
       identity: who.identity,
+      configRevision,
+      running: config?.since?.release,
+      configChanges: config?.since?.changes,
       open: judged.open,
       missing: judged.problems,
     }
   },
 })
+
+/** What somebody approves beside the image. */
+function configLines(config: {
+  configRevision?: string | undefined
+  running?: string | undefined
+  configChanges?: readonly string[] | undefined
+}): string[] {
+  const { configRevision, running, configChanges = [] } = config
+  if (configRevision === undefined) return []
+  const than = `than that of ${running}, which runs there`
+  const compared = configChanges.length > 0 ? `, other ${than}:` : `, no other ${than}`
+  return [
+    `Config   ${configRevision}${running === undefined ? '' : compared}`,
+    ...configChanges.map((line) => `  ${line}`),
+  ]
+}
 
 async function requireIdentity(environment: string, context: Context): Promise<void> {
   const { identity, file } = await context.settings()

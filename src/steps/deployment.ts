@@ -1,5 +1,5 @@
-import { parseDigest } from '../core/digest.ts'
 import { StepError } from '../core/errors.ts'
+import type { Who } from '../identity/who.ts'
 import type {
   Deployment,
   DeploymentKind,
@@ -7,9 +7,7 @@ import type {
   Ledger,
   Release,
 } from '../ledger/ledger.ts'
-import { withDigest } from '../registry/reference.ts'
 import type { EnvironmentSettings } from '../settings.ts'
-import { refuseFilesOnVolumes } from '../target/placing.ts'
 import { isRolloutFailure, rollOut } from '../target/rollout.ts'
 import type {
   ContainerInfo,
@@ -19,6 +17,7 @@ import type {
   HostResult,
 } from '../target/target.ts'
 import { identifyActing, warnOfUnsigned } from './break-glass.ts'
+import { type Content, readContent } from './deployment-content.ts'
 import { type HeldLock, type LockRequest, withLock } from './deployment-lock.ts'
 import {
   recordEnd,
@@ -27,23 +26,14 @@ import {
   type SuccessFacts,
   successOf,
 } from './deployment-record.ts'
-import { passGate } from './gate.ts'
+import { passGate, requireRunBefore } from './gate.ts'
 import type { HostChoice } from './host-choice.ts'
 import { askHosts, isAnswer, isSilent, joinFaults } from './hosts.ts'
 import { formatRelease, imageByDigest, parseRelease, requireApplication } from './inputs.ts'
 import { refuseOlder } from './release-order.ts'
-import { openImage, type RemoteImage } from './remote-image.ts'
-import { type Rendering, renderFor } from './rendering.ts'
 import type { Context } from './step.ts'
 import { findTakenOut } from './taken-out.ts'
-import {
-  configFilesLabel,
-  containerLabels,
-  type Expectation,
-  expectedFiles,
-  filesTold,
-  verifyContainer,
-} from './verification.ts'
+import { configFilesLabel, containerLabels, filesTold, verifyContainer } from './verification.ts'
 
 /** What shall run where, and why; a rollback is one of these, too. */
 export interface DeploymentRequest {
@@ -109,9 +99,10 @@ export async function putOn(
   const { release, environment, breakGlass } = request
   await warnOfUnsigned(release.app, environment.name, context)
   await refuseBad(request, await context.ledger())
-  const asked = request.kind === 'deploy' && !breakGlass
-  const approvals = asked ? await passGate(request, who, context) : []
-  const plan = await prepare(request, context)
+  if (isNew(request) && !breakGlass) await requireRunBefore(release, environment, context)
+  const found = await readContent(request, context)
+  const approvals = await approvalsOf(request, found, who, context)
+  const plan = await prepare(request, found, context)
   const { revision: name, description: content } = plan.rendering
   const start = {
     ...startOf(plan, lock, context),
@@ -139,10 +130,7 @@ function factsOf({ bad: version, reason, hosts }: DeploymentRequest, by: string)
 }
 
 /** Everything a deployment needs, found and checked before anything changes. */
-interface Plan extends DeploymentRequest {
-  image: RemoteImage
-  rendering: Rendering
-  expected: Expectation
+interface Plan extends DeploymentRequest, Content {
   engines: Host[]
   container: ContainerSettings
 }
@@ -198,35 +186,37 @@ async function refuseBad(
   )
 }
 
-async function prepare(request: DeploymentRequest, context: Context): Promise<Plan> {
+/** Neither gone back to, nor brought to more hosts. */
+function isNew({ kind, revision }: DeploymentRequest): boolean {
+  return kind === 'deploy' && revision === undefined
+}
+
+/** Ids of the approvals that let it in; the way back asks for none. */
+async function approvalsOf(
+  request: DeploymentRequest,
+  { rendering }: Content,
+  who: Who,
+  context: Context,
+): Promise<string[]> {
+  if (request.kind !== 'deploy' || request.breakGlass) return []
+  // A host that was left out gets what the others run with already.
+  const configRevision = isNew(request) ? rendering.revision : undefined
+  return passGate({ ...request, configRevision }, who, context)
+}
+
+async function prepare(
+  request: DeploymentRequest,
+  content: Content,
+  context: Context,
+): Promise<Plan> {
   const { release, environment } = request
   const { container } = environment
-  const digest = parseDigest(release.digest)
-  const image = await openImage(await context.registry(), withDigest(environment.image, digest), {
-    what: `${formatRelease(release)} for ${environment.name}:`,
-  })
-  const [rendering, expected, engines, takenOut] = await Promise.all([
-    renderFor(environment, image, context, request.values),
-    expectedFiles(image, context),
+  const [engines, takenOut] = await Promise.all([
     reachHosts(request, context),
     findTakenOut(release.app, environment, context),
   ])
   for (const { host, state } of takenOut) context.log.warn(`host ${host} ${state}`)
-  refuseOtherConfig(request, rendering)
-  refuseFilesOnVolumes(rendering.files, container)
-  return { ...request, image, rendering, expected, engines, container }
-}
-
-/** Hosts of one environment run with one config. */
-function refuseOtherConfig({ release, environment, revision }: DeploymentRequest, now: Rendering) {
-  if (revision === undefined || now.revision === revision) return
-  throw new StepError(
-    'CONFLICT',
-    `the config ${revision} of the other hosts comes out as ${now.revision} now: secrets that nobody kept have changed`,
-    {
-      hint: `Deploy to all hosts: \`crosscloud deploy --release ${formatRelease(release)} --env ${environment.name}\`.`,
-    },
-  )
+  return { ...request, ...content, engines, container }
 }
 
 /** All that are changed answer, and none runs a newer release. */

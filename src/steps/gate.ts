@@ -9,6 +9,29 @@ import type { Context } from './step.ts'
 interface Passage {
   release: Release
   environment: EnvironmentSettings
+  /** The config that is about to be deployed; undefined where approvals need not be for one. */
+  configRevision: string | undefined
+}
+
+/** A release may go on only after it ran, verified, in the environment before. */
+export async function requireRunBefore(
+  release: Release,
+  { from: before }: EnvironmentSettings,
+  context: Context,
+): Promise<void> {
+  if (before === undefined) return
+  const [newest] = await (await context.ledger()).deployments({
+    app: release.app,
+    version: release.version,
+    environment: before,
+    state: 'succeeded',
+    limit: 1,
+  })
+  if (newest?.verified) return
+  const name = formatRelease(release)
+  throw new StepError('GATE_CLOSED', `${name} has not run, verified, in ${before}`, {
+    hint: `Run \`crosscloud deploy --release ${name} --env ${before}\` first.`,
+  })
 }
 
 /** Where a gate stands, whoever deploys must be known as well: a token for another job is refused. */
@@ -51,10 +74,11 @@ async function idsOf(counted: readonly Approval[], ledger: Ledger): Promise<stri
 
 /**
  * GitLab's own approvals of this very job. Which job that is, and of which commit, its signed token
- * tells; a job that was turned on another release than its commit's gets none.
+ * tells; a job that was turned on another release than its commit's gets none. Nobody sees a config
+ * there: they are for what this job finds when it deploys.
  */
 async function platformWords(
-  { release, environment }: Passage,
+  { release, environment, configRevision }: Passage,
   { job, identity }: Who,
   context: Context,
 ): Promise<Approval[]> {
@@ -63,23 +87,15 @@ async function platformWords(
   const words = await context.platformApprovals(job.id, environment.name)
   return words.map(({ by, byId, decision, reason, at }) => ({
     ...{ id: ELSEWHERE, app: release.app, environment: environment.name, version: release.version },
-    ...{
-      digest: release.digest,
-      decision,
-      by,
-      byId,
-      byMail: undefined,
-      tokenHash: undefined,
-      configRevision: undefined,
-    },
-    ...{ groups: [], reason, at },
+    ...{ digest: release.digest, decision, by, byId, byMail: undefined, tokenHash: undefined },
+    ...{ groups: [], reason, at, configRevision },
     identity: `${identity}, approved there`,
   }))
 }
 
 /** How the gate stands, with approvals that are about to be given; undefined where there is none. */
 export async function judge(
-  { release, environment }: Passage,
+  { release, environment, configRevision }: Passage,
   who: Who,
   more: readonly Approval[],
   context: Context,
@@ -95,6 +111,7 @@ export async function judge(
     {
       release,
       environment: name,
+      configRevision,
       approvals: [...given, ...more],
       before: from === undefined ? undefined : await runBefore(release, from, ledger),
       unsigned,

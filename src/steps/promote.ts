@@ -5,7 +5,7 @@ import { formatReference, withTag } from '../registry/reference.ts'
 import type { EnvironmentSettings } from '../settings.ts'
 import { nextLines } from './deployed.ts'
 import { findOwnRelease, findRelease } from './deployment.ts'
-import { identifyDeployer, passGate } from './gate.ts'
+import { identifyDeployer, passGate, requireRunBefore } from './gate.ts'
 import {
   callStep,
   formatRelease,
@@ -15,6 +15,7 @@ import {
   releaseName,
 } from './inputs.ts'
 import { deployAndVerify } from './release.ts'
+import { revisionToApprove } from './release-config.ts'
 import { warnOfOlder } from './release-order.ts'
 import { renderConfig } from './render-config.ts'
 import { retagImage } from './retag-image.ts'
@@ -73,11 +74,12 @@ export const promote = defineStep({
   async run({ release: name, to, reason, force, older, lockWait, deploy }, context) {
     const target = await context.environment(to)
     const source = await sourceOf(target, context)
-    const release = await settleRelease(name, source, context)
+    const release = await settleRelease(name, source, target, context)
     // Before anything is copied; the deployment asks again, under its lock.
     if (deploy) {
       const who = await identifyDeployer(target, context)
-      await passGate({ release, environment: target }, who, context)
+      const configRevision = await revisionToApprove(release, target, context)
+      await passGate({ release, environment: target, configRevision }, who, context)
     }
     const { image, digest } = await callStep(
       retagImage,
@@ -127,10 +129,11 @@ async function sourceOf(
   })
 }
 
-/** A release may go on only after it ran, verified, in the environment before. */
+/** The release that was asked for, which must have run before, or the one that runs there. */
 async function settleRelease(
   name: string | undefined,
   source: EnvironmentSettings,
+  target: EnvironmentSettings,
   context: Context,
 ) {
   const { app } = await context.settings()
@@ -145,15 +148,6 @@ async function settleRelease(
     })
   }
   const release = await findOwnRelease(name, context)
-  const succeeded = await ledger.deployments({
-    app: release.app,
-    version: release.version,
-    environment: source.name,
-    state: 'succeeded',
-    limit: 1,
-  })
-  if (succeeded[0]?.verified) return release
-  throw new StepError('GATE_CLOSED', `${name} has not run, verified, in ${source.name}`, {
-    hint: `Run \`crosscloud deploy --release ${name} --env ${source.name}\` first.`,
-  })
+  await requireRunBefore(release, target, context)
+  return release
 }

@@ -3,7 +3,7 @@ import { resolve } from 'node:path'
 import { z } from 'zod'
 import { isDirty } from '../core/commit.ts'
 import { shortDigest } from '../core/digest.ts'
-import { isStepError } from '../core/errors.ts'
+import { isStepError, StepError } from '../core/errors.ts'
 import { run } from '../core/process.ts'
 import { version } from '../core/schema.ts'
 import { formatRepository } from '../registry/reference.ts'
@@ -15,6 +15,7 @@ import { nextLines } from './deployed.ts'
 import { chooseHosts } from './host-choice.ts'
 import { callStep, formatRelease, lockWaitInput, olderInput } from './inputs.ts'
 import { pushImage } from './push-image.ts'
+import { withoutWarnings } from './release-config.ts'
 import { renderTemplates } from './rendering.ts'
 import { type Context, defineStep } from './step.ts'
 import { verifyMd5 } from './verify-md5.ts'
@@ -100,17 +101,24 @@ async function requireDeployable(
   { templatesMayCome }: { templatesMayCome: boolean },
   context: Context,
 ): Promise<void> {
+  const { name, from } = environment
+  if (from !== undefined) {
+    throw new StepError(
+      'INPUT_INVALID',
+      `a release begins in the first environment, and ${name} comes after ${from}`,
+      { hint: `Deploy it to ${from}, then \`crosscloud promote --to ${name}\`.` },
+    )
+  }
   chooseHosts(environment, [], '')
   const { image } = await context.settings()
-  const { log, cwd, signal } = context
+  const { cwd, signal } = context
   if (image?.templates === undefined) return
   const folder = resolve(cwd, image.templates)
   if (templatesMayCome && !existsSync(folder)) return
   const { readTemplateFolder } = await import('../config/resources.ts')
   const files = await readTemplateFolder(folder, signal)
-  const quiet = { ...context, log: { ...log, warn: log.debug } }
-  const { revision } = await renderTemplates(environment, files, quiet)
-  log.info(`the config of ${environment.name} is complete: ${shortDigest(revision)}`)
+  const { revision } = await renderTemplates(environment, files, withoutWarnings(context))
+  context.log.info(`the config of ${name} is complete: ${shortDigest(revision)}`)
 }
 
 /** The last two steps of every road: what is deployed is looked at once more from outside. */

@@ -4,13 +4,12 @@ import { runCheckCommands } from '../config/check-command.ts'
 import { writeFiles } from '../config/place.ts'
 import { readTemplateFolder } from '../config/resources.ts'
 import { writeArchive } from '../config/tar.ts'
-import { withDigest } from '../registry/reference.ts'
 import type { EnvironmentSettings } from '../settings.ts'
 import { findOwnRelease } from './deployment.ts'
 import { releaseName } from './inputs.ts'
-import { openImage } from './remote-image.ts'
+import { renderRelease } from './release-config.ts'
 import { diffFolder, diffRunning, type RenderedDiff } from './rendered-diff.ts'
-import { type Rendering, renderFor, renderTemplates } from './rendering.ts'
+import { type Rendering, renderTemplates } from './rendering.ts'
 import { type Context, defineStep } from './step.ts'
 
 export const renderConfig = defineStep({
@@ -56,7 +55,7 @@ export const renderConfig = defineStep({
     const { env, release, templates, check, runChecks } = inputs
     const environment = await context.environment(env)
     const rendering = release
-      ? await renderRelease(release, environment, context)
+      ? await renderRelease(await findOwnRelease(release, context), environment, context)
       : await renderTemplates(
           environment,
           await readTemplateFolder(resolve(context.cwd, templates ?? 'deploy')),
@@ -83,14 +82,6 @@ export const renderConfig = defineStep({
     }
   },
 })
-
-async function renderRelease(name: string, environment: EnvironmentSettings, context: Context) {
-  const { digest } = await findOwnRelease(name, context)
-  const image = await openImage(await context.registry(), withDigest(environment.image, digest), {
-    what: `${name} for ${environment.name}:`,
-  })
-  return renderFor(environment, image, context)
-}
 
 async function checkFiles({ templates, files }: Rendering, context: Context): Promise<string[]> {
   const { secrets, signal, log } = context

@@ -298,12 +298,29 @@ async function life(town: Town): Promise<void> {
     t.teardown(() => second.stop())
     await symlink(second.socket, socket)
     const kept = await town.engine.docker.getContainer('webapi-test').inspect()
+    const gate = 'gate: { approvals: 1, four-eyes: false }'
+    await writeFile(
+      settings,
+      `${both.replace('test: {', `test: { ${gate},`)}\nidentity: unverified`,
+    )
+    t.match(await cli(...missing), { code: 1, stderr: /needs 1 more approval for test/ })
+    await asked(async (ledger) => {
+      const place = { app: 'webapi', environment: 'test', version: '1.0.0' }
+      const said = { by: 'li', identity: 'unverified', decision: 'approved' } as const
+      const release = await ledger.findRelease('webapi', '1.0.0')
+      t.ok(release)
+      if (release === undefined) return
+      // Of no config: what the other hosts run with needs no approval of its own.
+      const { digest } = release
+      await ledger.recordApproval({ ...place, ...said, digest, groups: [], reason: 'tested' })
+    })
     const caught = await cli(...missing, '--json')
     t.equal(caught.code, 0, caught.stderr)
     t.match(JSON.parse(caught.stdout), {
       ...{ release: 'webapi@1.0.0', configRevision: gone.configRevision },
       containers: [{ host: 'app-02' }],
     })
+    await writeFile(settings, both)
     const there = await second.docker.getContainer('webapi-test').inspect()
     t.match(await newest(), [
       {

@@ -1,3 +1,5 @@
+import { writeFile } from 'node:fs/promises'
+import { join } from 'node:path'
 import t from 'tap'
 import { accountOf, gitlabClaims, startIssuer } from '../identity/issuer.ts'
 import { noEngine } from '../support/engine.ts'
@@ -79,8 +81,6 @@ gitlab: { url: "${gitlab.url}", project: team/webapi }`
       /needs 1 more approval for production, by ops-li or a member of team\/ops/,
     )
     t.match(refused.stderr, /crosscloud approve --release webapi@1\.0\.0 --env production/)
-    const deploy = await run('deploy', '--release', 'webapi@1.0.0', '--env', 'production')
-    t.match(deploy, { code: 1, stderr: /the gate of production is closed/ })
     t.equal(await town.read('webapi-production', '/srv/web/index.html'), undefined)
     t.notMatch((await run('history', '--env', 'production')).stdout, /webapi@1/)
   })
@@ -111,6 +111,25 @@ gitlab: { url: "${gitlab.url}", project: team/webapi }`
     },
   )
 
+  /** Production's values, which are those of test here. */
+  const setGreeting = (greeting: string) =>
+    writeFile(join(town.folder, 'config/test.yaml'), `webapi:\n  ${greeting}\n`)
+
+  await t.test('what cannot be looked at cannot be approved', async (t) => {
+    await setGreeting('other: hello')
+    const wang = await job('ops-wang', 'production')
+    const { code, stderr } = await wang(...approve)
+    t.equal(code, 2)
+    t.match(
+      stderr,
+      /the config of production cannot be looked at, and nothing is approved unseen: /,
+    )
+    t.match(stderr, '/webapi/greeting')
+    t.match(stderr, /needs what a deployment to production reads: .* With `config: follow`/)
+    t.notMatch((await wang('show', 'webapi@1.0.0')).stdout, 'ops-wang')
+    await setGreeting('greeting: hello')
+  })
+
   await t.test('a second person opens it, and is named in the ledger', async (t) => {
     const wang = await job('ops-wang', 'production')
     const approved = await wang(...approve)
@@ -121,6 +140,12 @@ gitlab: { url: "${gitlab.url}", project: team/webapi }`
     const again = await wang(...approve, '--reject')
     t.match(again, { code: 1, stderr: /the token of this job has been used: ops-wang approved/ })
     const run = await job('tester-wu', 'production')
+    await setGreeting('greeting: good evening')
+    const changed = await run(...promote)
+    t.match(changed, { code: 1, stderr: /the gate of production is closed/ })
+    t.match(changed.stderr, /the config has changed since ops-wang approved: .*, and approve anew/)
+    t.equal(await town.read('webapi-production', '/srv/web/index.html'), undefined)
+    await setGreeting('greeting: hello')
     const done = await run(...promote, '--json')
     t.match(done, { code: 0 }, done.stderr)
     t.equal(await town.read('webapi-production', '/srv/web/index.html'), '<h1>webapi 1.0.0</h1>')
@@ -130,8 +155,35 @@ gitlab: { url: "${gitlab.url}", project: team/webapi }`
     t.match(deployments, [
       { by: 'tester-wu', identity: issuer.url, approvals: ['a1'], state: 'succeeded' },
     ])
-    const other = await run('promote', '--release', 'webapi@1.0.1', '--to', 'production')
-    t.match(other, { code: 1, stderr: /webapi@1\.0\.1 has not run, verified, in test/ })
+  })
+
+  await t.test('neither promote nor deploy brings what has not run in test', async (t) => {
+    const run = await job('tester-wu', 'production')
+    const refused = { code: 1, stderr: /webapi@1\.0\.1 has not run, verified, in test/ }
+    const release = ['--release', 'webapi@1.0.1']
+    t.match(await run('promote', ...release, '--to', 'production'), refused)
+    t.match(await run('deploy', ...release, '--env', 'production'), refused)
+  })
+
+  await t.test('each config is approved, by somebody who is shown what changed', async (t) => {
+    const deploy = ['deploy', '--release', 'webapi@1.0.0', '--env', 'production']
+    const run = await job('tester-wu', 'production')
+    await setGreeting('greeting: good evening')
+    const closed = await run(...deploy)
+    t.match(closed, { code: 1, stderr: /the config has changed since ops-wang approved/ })
+    const approved = await (await job('ops-wang', 'production'))(...approve)
+    t.match(approved, { code: 0 }, approved.stderr)
+    t.match(
+      approved.stdout,
+      /Config {3}sha256:\w{64}, other than that of webapi@1\.0\.0, which runs there:\n.*changed \/webapi\/greeting/,
+    )
+    t.notMatch(approved.stdout, 'evening')
+    t.match(await run(...deploy), { code: 0 })
+    const file = await town.read('webapi-production', '/tmp/app.properties')
+    t.equal(file, 'greeting=good evening\n')
+    await setGreeting('greeting: hello')
+    const back = await run(...deploy)
+    t.match(back, { code: 0 }, 'the config that was approved first', { stderr: back.stderr })
   })
 
   await t.test('who baked must be signed for, or four eyes stay closed', async (t) => {

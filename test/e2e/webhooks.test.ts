@@ -31,7 +31,8 @@ async function makeRepository({ project }: Road): Promise<string> {
   const settings = parseDocument(await readFile(file, 'utf8'))
   settings.set('ledger', `sqlite:${join(project, 'ledger.db')}`)
   settings.set('identity', 'unverified')
-  settings.setIn(['environments', 'staging', 'gate'], { approvals: 0, verified: false })
+  const gate = { approvals: 1, approvers: ['harbor-scan'], verified: false, 'four-eyes': false }
+  settings.setIn(['environments', 'staging', 'gate'], gate)
   await writeFile(file, settings.toString())
   await writeFile(join(project, '.gitignore'), 'target\nledger.db*\n')
   const git = (...args: string[]) => run('git', args, { cwd: project })
@@ -65,7 +66,12 @@ async function webhooks(t: Test, road: Road): Promise<void> {
         },
         { name: 'table', source: 'gitlab', on: ['comment'], reply: { folder } },
         { name: 'follow', source: 'harbor', on: ['artifact'], run: { step: 'deploy', folder } },
-        { name: 'scan', source: 'harbor', on: ['scan'], gate: { folder, severity: 'high' } },
+        {
+          name: 'scan',
+          source: 'harbor',
+          on: ['scan'],
+          gate: { folder, severity: 'high', approve: true },
+        },
       ],
     },
     { env: { CROSSCLOUD_CACHE: join(folder, '../cache') } },

@@ -4,11 +4,14 @@ import { gateSettings } from '../../src/gate/settings.ts'
 
 export const DIGEST = `sha256:${'a'.repeat(64)}`
 export const OTHER = `sha256:${'b'.repeat(64)}`
+/** The config that is about to be deployed. */
+export const REVISION = `sha256:${'c'.repeat(64)}`
 export const ISSUER = 'https://gitlab.example.com'
 
 export const word = (by: string, more: Partial<ApprovalFact> = {}): ApprovalFact => ({
   by,
   digest: DIGEST,
+  configRevision: REVISION,
   at: '2026-11-23T08:00:00.000Z',
   identity: ISSUER,
   decision: 'approved',
@@ -26,6 +29,7 @@ export const release = {
 const facts = (more: Partial<GateFacts> = {}): GateFacts => ({
   release,
   environment: 'production',
+  configRevision: REVISION,
   approvals: [],
   before: { environment: 'staging', verified: true, finishedAt: '2026-11-22T08:00:00.000Z' },
   now: new Date('2026-11-23T09:00:00Z'),

@@ -14,6 +14,7 @@ const at = (instant: string, ...freeze: object[]) =>
 await t.test('settings', async (t) => {
   t.strictSame(gateSettings.parse({}), {
     approvals: 1,
+    config: 'approve',
     'four-eyes': true,
     verified: true,
     'platform-approvals': false,

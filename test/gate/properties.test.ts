@@ -1,13 +1,14 @@
 import fc from 'fast-check'
 import t from 'tap'
 import type { ApprovalFact } from '../../src/gate/approvals.ts'
-import { DIGEST, ISSUER, judge, OTHER } from './facts.ts'
+import { DIGEST, ISSUER, judge, OTHER, REVISION } from './facts.ts'
 
 const people = ['li', 'LI', 'wang', 'zhang.wei', 'zhang-wei', 'dev-baker', 'chen', 'Chen']
 const words = fc.record({
   by: fc.constantFrom(...people),
   groups: fc.constantFrom([], ['team/ops'], ['team']),
   digest: fc.constantFrom(DIGEST, DIGEST, DIGEST, OTHER),
+  configRevision: fc.constantFrom(REVISION, REVISION, REVISION, OTHER, undefined),
   at: fc.constantFrom(1, 2, 3, 4).map((hour) => `2026-11-23T0${hour}:00:00.000Z`),
   identity: fc.constantFrom(ISSUER, ISSUER, 'unverified'),
   decision: fc.constantFrom('approved', 'approved', 'approved', 'rejected'),
@@ -32,8 +33,9 @@ await t.test('an open gate has as many different people as it asks for', async (
       if (!open) return true
       opened++
       const allowed = approvals.filter(
-        ({ by, digest, decision, identity, groups }) =>
+        ({ by, digest, configRevision, decision, identity, groups }) =>
           digest === DIGEST &&
+          configRevision === REVISION &&
           decision === 'approved' &&
           (allowUnverified || identity !== 'unverified') &&
           !/^(zhang.wei|dev-baker)$/.test(by) &&

@@ -118,7 +118,12 @@ async function saysOneWord(t: Test, ledger: Ledger, said: ApprovalStart): Promis
   const word = await ledger.recordApproval({ ...said, ...proof })
   t.match(word, proof)
   t.strictSame(await ledger.recordApproval({ ...said, ...proof }), word, 'said again')
-  for (const other of [{ environment: 'staging' }, { decision: 'rejected' } as const]) {
+  const others = [
+    { environment: 'staging' },
+    { decision: 'rejected' } as const,
+    { configRevision: 'sha256:another' },
+  ]
+  for (const other of others) {
     await t.rejects(ledger.recordApproval({ ...said, ...proof, ...other }), {
       code: 'CONFLICT',
       message: /the token of this job has been used: ops-li approved webapi@1\.0\.0 for production/,

@@ -93,6 +93,11 @@ await t.test(
         /\/webapi\/greeting/,
       ],
       ['no hosts', () => settings(''), /environment test has no hosts/],
+      [
+        'an environment that comes after another',
+        () => settings(`from: first\n  first: { image: registry.test/first }`),
+        /^a release begins in the first environment, and test comes after first$/,
+      ],
     ]
     for (const [what, spoil, message] of faults) {
       await spoil()

@@ -1,6 +1,7 @@
 import { z } from 'zod'
 import { StepError } from '../../core/errors.ts'
 import { objectName } from '../../core/schema.ts'
+import { ANY_CONFIG } from '../../gate/approvals.ts'
 import type { Ledger, Release } from '../../ledger/ledger.ts'
 import { formatRelease } from '../../steps/inputs.ts'
 import { severities } from '../event.ts'
@@ -88,9 +89,10 @@ async function tell(
   const decision = bad ? ('rejected' as const) : ('approved' as const)
   const words = await ledger.approvals(app, environment, version)
   const last = words.filter((word) => word.by === by && word.digest === digest).at(-1)
-  if (last?.decision === decision) return
+  if (last?.decision === decision && last.configRevision === ANY_CONFIG) return
   await ledger.recordApproval({
     ...{ app, environment, version, digest, decision, by, groups: [], reason },
+    configRevision: ANY_CONFIG,
     identity: 'webhook of Harbor',
   })
 }
