@@ -100,7 +100,7 @@ export interface DeploymentEnd {
   hosts: HostOutcome[]
   verified: boolean
   /** A release that is known to be bad there once this one runs: written with the end, or not at all. */
-  bad?: Pick<Mark, 'version' | 'by' | 'reason'> | undefined
+  bad?: Pick<Mark, 'version' | 'by' | 'identity' | 'reason'> | undefined
 }
 
 /** Held by whoever changes an application in an environment. */
@@ -274,7 +274,13 @@ export interface AuditQuery {
   action?: AuditAction | undefined
   /** ISO 8601, UTC: only what was done then or later. */
   since?: string | undefined
+  /** Only what was done before. */
+  until?: string | undefined
   limit: number
+}
+
+export type MarkQuery = Pick<AuditQuery, 'app' | 'environment' | 'since' | 'until' | 'limit'> & {
+  version?: string | undefined
 }
 
 /**
@@ -329,6 +335,9 @@ export interface ConfigChangeQuery {
   after?: string | undefined
   /** The id of a change set: only those recorded before it. */
   before?: string | undefined
+  /** ISO 8601, UTC: only what was changed then or later, and before. */
+  since?: string | undefined
+  until?: string | undefined
   limit: number
 }
 
@@ -382,10 +391,12 @@ export interface Ledger {
   approvals(app: string, environment: string | undefined, version: string): Promise<Approval[]>
   /** Says that a release is bad in an environment, or good again. */
   mark(mark: Omit<Mark, 'at'>): Promise<Mark>
-  /** The newest mark; undefined when there is none. */
+  /** The mark that counts, see standingMark in marks.ts; undefined when there is none. */
   findMark(app: string, environment: string, version: string): Promise<Mark | undefined>
   /** What was ever said of a release being bad, oldest first. */
   marks(app: string, version: string): Promise<Mark[]>
+  /** The same of many releases, newest first. */
+  markHistory(query: MarkQuery): Promise<Mark[]>
   recordEvent(event: AuditEventStart): Promise<AuditEvent>
   /** Newest first. */
   events(query: AuditQuery): Promise<AuditEvent[]>

@@ -3,6 +3,7 @@ import type { Digest } from '../core/digest.ts'
 import { type Access, timestamp } from './access.ts'
 import { isLost } from './deployment-history.ts'
 import type { DeploymentKind, DeploymentState, Ledger, StatusCell, StatusQuery } from './ledger.ts'
+import { standingByKey } from './marks.ts'
 import { checkName } from './names.ts'
 import type { Schema } from './schema.ts'
 
@@ -132,7 +133,7 @@ async function addBehind(
   }
 }
 
-/** Marks of the releases that run; of several the newest counts. */
+/** Marks of the releases that run. */
 async function addMarks(db: Kysely<Schema>, cells: Cells): Promise<void> {
   const rows = await db
     .selectFrom('marks as m')
@@ -140,15 +141,14 @@ async function addMarks(db: Kysely<Schema>, cells: Cells): Promise<void> {
       join.onRef('now.app', '=', 'm.app').onRef('now.environment', '=', 'm.environment'),
     )
     .innerJoin('deployments as d', 'd.number', 'now.number')
-    .select(['m.app', 'm.environment', 'm.bad', 'm.marked_by', 'm.reason', 'm.marked_at'])
+    .select(['m.app', 'm.environment', 'm.bad', 'm.marked_by', 'm.identity'])
+    .select(['m.reason', 'm.marked_at'])
     .whereRef('m.version', '=', 'd.version')
     .orderBy('m.number')
     .execute()
-  for (const row of rows) {
-    const cell = cells.get(keyOf(row))
-    if (!cell) continue
-    const { marked_by: by, reason, marked_at: at } = row
-    cell.bad = row.bad === 1 ? { by, reason, at } : undefined
+  for (const [key, mark] of standingByKey(rows, keyOf)) {
+    const cell = cells.get(key)
+    if (cell && mark.bad) cell.bad = { by: mark.by, reason: mark.reason, at: mark.marked_at }
   }
 }
 

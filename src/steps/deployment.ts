@@ -1,5 +1,6 @@
 import { parseDigest } from '../core/digest.ts'
 import { StepError } from '../core/errors.ts'
+import type { Who } from '../identity/who.ts'
 import type {
   Deployment,
   DeploymentKind,
@@ -30,6 +31,7 @@ import { identifyDeployer, passGate } from './gate.ts'
 import type { HostChoice } from './host-choice.ts'
 import { askHosts, isAnswer, isSilent, joinFaults } from './hosts.ts'
 import { formatRelease, imageByDigest, parseRelease, requireApplication } from './inputs.ts'
+import { refuseBad } from './known-bad.ts'
 import { refuseOlder } from './release-order.ts'
 import { openImage, type RemoteImage } from './remote-image.ts'
 import { type Rendering, renderFor } from './rendering.ts'
@@ -121,13 +123,18 @@ export async function putOn(
     await recordFailure(deployment, error, context)
     throw error
   }
-  await recordEnd(deployment, successOf(results, factsOf(request, who.login)), context)
+  await recordEnd(deployment, successOf(results, factsOf(request, who)), context)
   return { deployment, warMd5: plan.expected.warMd5, results }
 }
 
-function factsOf({ bad: version, reason, hosts }: DeploymentRequest, by: string): SuccessFacts {
-  const { without, kept } = hosts
-  return { without, kept, bad: version === undefined ? undefined : { version, reason, by } }
+function factsOf(request: DeploymentRequest, { login: by, identity }: Who): SuccessFacts {
+  const { bad: version, reason } = request
+  const { without, kept } = request.hosts
+  return {
+    without,
+    kept,
+    bad: version === undefined ? undefined : { version, reason, by, identity },
+  }
 }
 
 /** Everything a deployment needs, found and checked before anything changes. */
@@ -166,26 +173,6 @@ export async function findCurrent(
 export async function findOwnRelease(name: string, context: Context): Promise<Release> {
   requireApplication(name, parseRelease(name).app, await context.settings())
   return findRelease(name, await context.ledger())
-}
-
-/** A release that somebody rolled back from does not come again unnoticed. */
-async function refuseBad(
-  { release, environment, force, reason }: DeploymentRequest,
-  ledger: Ledger,
-): Promise<void> {
-  const name = formatRelease(release)
-  const mark = await ledger.findMark(release.app, environment.name, release.version)
-  if (!mark?.bad) return
-  if (force && reason) return
-  throw new StepError(
-    'GATE_CLOSED',
-    `${name} is known to be bad in ${environment.name}: ${mark.by} said so at ${mark.at}: ${mark.reason}`,
-    {
-      hint: force
-        ? 'Say why it shall run there all the same, with `--reason`.'
-        : 'Deploy another release, or this one with `--force` and `--reason`.',
-    },
-  )
 }
 
 async function prepare(request: DeploymentRequest, context: Context): Promise<Plan> {

@@ -1,0 +1,29 @@
+import { StepError } from '../core/errors.ts'
+import type { Ledger, Mark } from '../ledger/ledger.ts'
+import { isOfScan } from '../ledger/marks.ts'
+import type { DeploymentRequest } from './deployment.ts'
+import { formatRelease } from './inputs.ts'
+
+/** A release that is known to be bad does not come again unnoticed; a scan's word nobody forces. */
+export async function refuseBad(
+  { release, environment, force, reason }: DeploymentRequest,
+  ledger: Ledger,
+): Promise<void> {
+  const name = formatRelease(release)
+  const mark = await ledger.findMark(release.app, environment.name, release.version)
+  if (!mark?.bad || (force && reason && !isOfScan(mark))) return
+  throw new StepError(
+    'GATE_CLOSED',
+    `${name} is known to be bad in ${environment.name}: ${mark.by} said so at ${mark.at}: ${mark.reason}`,
+    { hint: wayOut(mark, name, force) },
+  )
+}
+
+function wayOut(mark: Mark, name: string, force: boolean): string {
+  if (isOfScan(mark)) {
+    const take = `crosscloud mark ${name} --env ${mark.environment} --good --reason "…"`
+    return `Deploy another release: \`--force\` does not pass a scan. To answer for this one: \`${take}\`.`
+  }
+  if (force) return 'Say why it shall run there all the same, with `--reason`.'
+  return 'Deploy another release, or this one with `--force` and `--reason`.'
+}
