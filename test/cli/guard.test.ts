@@ -126,9 +126,9 @@ t.test('what was done is kept with the signed identity, and told by history', as
   const row = (...cells: string[]) => new RegExp(`^${cells.join(' +')}$`, 'm')
   const when = '\\d{4}-\\d\\d-\\d\\d \\d\\d:\\d\\d +production'
   t.match(stdout, row('e1', when, 'webapi', 'lock', 'ops-li \\(signed\\)', 'the shop is down .*'))
-  t.match(stdout, row('e2', when, 'webapi', 'unlock', 'ops-wang \\(signed\\)', '.*of ops-li.*'))
+  t.match(stdout, row('e2', when, 'webapi', 'unlock', 'ops-wang \\(signed\\)', '.*ops-li.*'))
   t.match(stdout, row('c1', when, 'webapi', 'config', 'ops-li .*', '.*/webapi/greeting.*'))
-  t.match(stdout, row(when, 'webapi@1\\.0\\.0', 'marked bad', 'ops-li .*', 'the shop is down'))
+  t.match(stdout, row('', when, 'webapi@1\\.0\\.0', 'marked bad', 'ops-li .*', 'the shop is down'))
 })
 
 t.test('a freeze holds what changes production, not what protects it', async (t) => {
@@ -148,7 +148,7 @@ t.test('a freeze holds what changes production, not what protects it', async (t)
   }
   const [began] = HOSTS
   const asked = await li(...(began ?? []), ...reason)
-  t.match(asked, { code: 75, stderr: /app-01.*does not answer/ }, 'the host was asked')
+  t.match(asked, { code: 75, stderr: /app-01/ }, 'the host was asked')
 })
 
 t.test('what cannot be written into the ledger is not done', async (t) => {
@@ -156,10 +156,10 @@ t.test('what cannot be written into the ledger is not done', async (t) => {
   const li = as('ops-li')
   const broken = new Libsql(join(cwd, 'ledger.db'))
   broken.exec('ALTER TABLE audit_events RENAME TO elsewhere')
-  t.match(await li(...LOCK, ...reason), { code: 1 })
+  t.match(await li(...LOCK, ...reason), { code: 1, stderr: /recording "lock"/ })
   t.equal(await ledger.findLock('webapi', 'production'), undefined)
   await ledger.lock('webapi', 'production', 'ops-li (by hand)', 'mine', 60_000)
-  t.match(await li(...UNLOCK, ...reason), { code: 1 })
+  t.match(await li(...UNLOCK, ...reason), { code: 1, stderr: /recording "unlock"/ })
   t.ok(await ledger.findLock('webapi', 'production'))
   broken.exec('ALTER TABLE elsewhere RENAME TO audit_events')
   broken.close()

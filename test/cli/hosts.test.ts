@@ -133,7 +133,7 @@ t.test('the hosts of an environment, and only our own containers there', { skip 
   ])
   const broken = new Libsql(`${folder}/ledger.db`)
   broken.exec('ALTER TABLE audit_events RENAME TO elsewhere')
-  t.match(await hosts(town, ['stop', '--env', 'test']), { message: /audit_events/ })
+  t.match(await hosts(town, ['stop', '--env', 'test']), { message: /recording "hosts stop"/ })
   broken.exec('ALTER TABLE elsewhere RENAME TO audit_events')
   broken.close()
   const unchanged = await hosts(town, ['containers', '--env', 'test'])
