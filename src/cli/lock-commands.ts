@@ -3,8 +3,9 @@ import { StepError } from '../core/errors.ts'
 import { duration } from '../core/schema.ts'
 import type { Who } from '../identity/who.ts'
 import type { Lock } from '../ledger/ledger.ts'
+import { findOwnRelease } from '../steps/deployment.ts'
 import { guardChange, handOwner, recordAct } from '../steps/guard.ts'
-import { formatRelease, parseRelease } from '../steps/inputs.ts'
+import { formatRelease } from '../steps/inputs.ts'
 import type { Context } from '../steps/step.ts'
 import { addExample, type Perform, requireText } from './command.ts'
 
@@ -108,15 +109,12 @@ function addMark(program: Command, perform: Perform): void {
   command.action(async (name: string, { env, good, reason }: MarkOptions) => {
     await perform(command, async (context) => {
       const environment = await context.environment(requireText(env, '--env'))
-      const { app, version } = parseRelease(name)
-      const ledger = await context.ledger()
-      if (!(await ledger.findRelease(app, version))) {
-        throw new StepError('NOT_FOUND', `release ${name} is not in the ledger ${ledger.name}`)
-      }
+      const { app, version } = await findOwnRelease(name, context)
       const said = requireText(reason, '--reason')
       const change = { environment, action: 'mark', reason: said, waitsForFreeze: false }
       const { login: by, identity } = await guardChange(change, context)
       const place = { app, version, environment: environment.name }
+      const ledger = await context.ledger()
       const mark = await ledger.mark({ ...place, bad: !good, by, identity, reason: said })
       const text = good
         ? `${formatRelease(mark)} is good again in ${mark.environment}.`
