@@ -1,4 +1,14 @@
 import type { Digest } from '../core/digest.ts'
+import type { AuditEvent, AuditEventStart, AuditQuery, MarkQuery } from './audit.ts'
+
+export {
+  type AuditAction,
+  type AuditEvent,
+  type AuditEventStart,
+  type AuditQuery,
+  auditActions,
+  type MarkQuery,
+} from './audit.ts'
 
 /** One immutable build, written `webapi@1.4.2`. */
 export interface Release {
@@ -232,55 +242,6 @@ export interface Mark {
   reason: string
   /** ISO 8601, UTC. */
   at: string
-}
-
-export const auditActions = [
-  ...(['lock', 'unlock', 'hosts start', 'hosts stop', 'hosts rm'] as const),
-  ...(['break-glass', 'sign-off'] as const),
-]
-export type AuditAction = (typeof auditActions)[number]
-
-/**
- * What somebody did to an environment that is no release, deployment, approval, mark or change of
- * config. It is never edited, and never removed.
- */
-export interface AuditEvent {
-  id: string
-  app: string
-  environment: string
-  action: AuditAction
-  /** What it was done to: a deployment's id, containers, the owner of a lock. */
-  subject: string | undefined
-  by: string
-  /** The person's id on the CI system, as their signed token said. */
-  byId: string | undefined
-  /** How it is known who it was: the issuer of a signed token, or `unverified`. */
-  identity: string
-  reason: string | undefined
-  jobUrl: string | undefined
-  /** ISO 8601, UTC. */
-  at: string
-}
-
-export type AuditEventStart = Pick<
-  AuditEvent,
-  'app' | 'environment' | 'action' | 'by' | 'identity'
-> &
-  Partial<Pick<AuditEvent, 'subject' | 'byId' | 'reason' | 'jobUrl'>>
-
-export interface AuditQuery {
-  app?: string | undefined
-  environment?: string | undefined
-  action?: AuditAction | undefined
-  /** ISO 8601, UTC: only what was done then or later. */
-  since?: string | undefined
-  /** Only what was done before. */
-  until?: string | undefined
-  limit: number
-}
-
-export type MarkQuery = Pick<AuditQuery, 'app' | 'environment' | 'since' | 'until' | 'limit'> & {
-  version?: string | undefined
 }
 
 /**
