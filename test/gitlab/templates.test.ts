@@ -118,7 +118,9 @@ writeFileSync('crosscloud-verify.xml', '<x/>')`,
       },
     })
     const env = { PATH: `${join(folder, 'bin')}${delimiter}${process.env.PATH}` }
-    const request = ['--variable', 'CI_MERGE_REQUEST_IID=12']
+    // What operate-staging is clicked with.
+    const clickedWith = ['--variable', 'CROSSCLOUD_DO=lock']
+    const request = ['--variable', 'CI_MERGE_REQUEST_IID=12', ...clickedWith]
     const { stdout, output } = await runGitlab(folder, [...request, '--list-json'], env)
     const jobs = (JSON.parse(stdout || '[]') as { name: string }[]).map((job) => job.name)
     t.ok(jobs.length > 1, `${name}: ${output}`)
