@@ -2,6 +2,7 @@ import type { Command } from 'commander'
 import type { z } from 'zod'
 import type { OpenContext } from '../context.ts'
 import { StepError } from '../core/errors.ts'
+import { duration } from '../core/schema.ts'
 
 /** What a command answers: one document for `--json`, the same as lines for people. */
 export interface Answer {
@@ -35,4 +36,12 @@ export function addExample(command: Command, example: string): void {
 export function requireText(value: string | undefined, flag: string): string {
   if (value) return value
   throw new StepError('INPUT_INVALID', `${flag} is required`)
+}
+
+/** `--lock-wait`, in milliseconds. */
+export function readPatience(text: string | undefined): number {
+  if (!text) return 0
+  const parsed = duration.safeParse(text)
+  if (parsed.success) return parsed.data
+  throw new StepError('INPUT_INVALID', `--lock-wait ${parsed.error.issues[0]?.message}`)
 }

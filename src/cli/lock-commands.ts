@@ -1,18 +1,24 @@
 import type { Command } from 'commander'
 import { StepError } from '../core/errors.ts'
 import { duration } from '../core/schema.ts'
+import type { Who } from '../identity/who.ts'
 import type { Lock } from '../ledger/ledger.ts'
-import { formatRelease, parseRelease } from '../steps/inputs.ts'
+import { findOwnRelease } from '../steps/deployment.ts'
+import { guardChange, handOwner, recordAct } from '../steps/guard.ts'
+import { formatRelease } from '../steps/inputs.ts'
 import type { Context } from '../steps/step.ts'
 import { addExample, type Perform, requireText } from './command.ts'
-
-/** By hand: nobody deploys meanwhile. */
-const handOwner = ({ actor }: Context) => `${actor.by} (by hand)`
 
 interface LockOptions {
   env?: string
   reason?: string
   for: string
+}
+
+interface UnlockOptions {
+  env?: string
+  force?: boolean
+  reason?: string
 }
 
 interface MarkOptions {
@@ -42,11 +48,25 @@ function addLock(program: Command, perform: Perform): void {
       const { app } = await context.settings()
       const reason = requireText(options.reason, '--reason')
       const time = readDuration(options.for)
+      const change = { environment, action: 'lock', reason, waitsForFreeze: false }
+      const who = await guardChange(change, context)
       const ledger = await context.ledger()
-      const lock = await ledger.lock(app, environment.name, handOwner(context), reason, time)
+      const lock = await ledger.lock(app, environment.name, handOwner(who), reason, time)
+      await recordLock(lock, who, context)
       return { json: { ...lock }, text: `${describeLock(lock)}.\n${howToUnlock(lock)}` }
     })
   })
+}
+
+/** A lock that nobody can read of is given back. */
+async function recordLock(lock: Lock, who: Who, context: Context): Promise<void> {
+  const { environment, owner, reason } = lock
+  try {
+    await recordAct('lock', { environment, subject: owner, reason }, who, context)
+  } catch (error) {
+    await (await context.ledger()).unlock(lock)
+    throw error
+  }
 }
 
 function addUnlock(program: Command, perform: Perform): void {
@@ -55,17 +75,22 @@ function addUnlock(program: Command, perform: Perform): void {
     .description('End a freeze, or the lock of a deployment that is known to be dead.')
     .option('--env <name>', 'environment')
     .option('--force', "end somebody else's lock, too")
-  addExample(command, 'unlock --env production')
-  command.action(async ({ env, force }: { env?: string; force?: boolean }) => {
+    .option('--reason <text>', 'why; needed where a gate stands')
+  addExample(command, 'unlock --env production --reason "the stock is counted"')
+  command.action(async ({ env, force, reason }: UnlockOptions) => {
     await perform(command, async (context) => {
       const environment = await context.environment(requireText(env, '--env'))
       const { app } = await context.settings()
+      const change = { environment, action: 'unlock', reason, waitsForFreeze: false }
+      const who = await guardChange(change, context)
       const ledger = await context.ledger()
       const lock = await ledger.findLock(app, environment.name)
       if (!lock) {
         return { json: { lock: null }, text: `${app} in ${environment.name} is not locked.` }
       }
-      if (lock.owner !== handOwner(context) && !force) throw isNotYours(lock)
+      if (lock.owner !== handOwner(who) && !force) throw isNotYours(lock)
+      const act = { environment: environment.name, subject: lock.owner, reason }
+      await recordAct('unlock', act, who, context)
       await ledger.unlock(lock)
       return { json: { lock: { ...lock } }, text: `Unlocked. ${describeLock(lock, 'was')}.` }
     })
@@ -84,17 +109,13 @@ function addMark(program: Command, perform: Perform): void {
   command.action(async (name: string, { env, good, reason }: MarkOptions) => {
     await perform(command, async (context) => {
       const environment = await context.environment(requireText(env, '--env'))
-      const { app, version } = parseRelease(name)
+      const { app, version } = await findOwnRelease(name, context)
+      const said = requireText(reason, '--reason')
+      const change = { environment, action: 'mark', reason: said, waitsForFreeze: false }
+      const { login: by, identity } = await guardChange(change, context)
+      const place = { app, version, environment: environment.name }
       const ledger = await context.ledger()
-      if (!(await ledger.findRelease(app, version))) {
-        throw new StepError('NOT_FOUND', `release ${name} is not in the ledger ${ledger.name}`)
-      }
-      const mark = await ledger.mark({
-        ...{ app, version, environment: environment.name },
-        bad: !good,
-        by: context.actor.by,
-        reason: requireText(reason, '--reason'),
-      })
+      const mark = await ledger.mark({ ...place, bad: !good, by, identity, reason: said })
       const text = good
         ? `${formatRelease(mark)} is good again in ${mark.environment}.`
         : `${formatRelease(mark)} is bad in ${mark.environment}: it is deployed there only with --force.`

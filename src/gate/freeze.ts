@@ -1,3 +1,4 @@
+import { oneLine } from './approvals.ts'
 import {
   type Clock,
   DAY,
@@ -18,6 +19,12 @@ export interface Freeze {
   reason: string
   /** When deployments may start again, in its own zone; undefined: never, as far as one can see. */
   until: string | undefined
+}
+
+/** `production is frozen until 2026-11-30 08:00 (weekend)` */
+export function describeFreeze(environment: string, { reason, until }: Freeze): string {
+  const end = until === undefined ? 'without an end' : `until ${until}`
+  return `${environment} is frozen ${end} (${oneLine(reason)})`
 }
 
 /** More windows than this, one upon the other, have no end: a year of days. */

@@ -7,7 +7,7 @@ import {
 } from './approvals.ts'
 import { type UnsignedFact, unsignedProblems } from './break-glass.ts'
 import { showDuration } from './calendar.ts'
-import { freezesAt } from './freeze.ts'
+import { describeFreeze, freezesAt } from './freeze.ts'
 import type { GateSettings } from './settings.ts'
 
 /** All that a gate is judged by. Times are ISO 8601. */
@@ -80,11 +80,10 @@ function markProblems({ knownBad, release, environment }: GateFacts): string[] {
 }
 
 function freezeProblems({ freeze }: GateSettings, { environment, now }: GateFacts): string[] {
-  return freezesAt(freeze, now).map(({ reason, until }) =>
-    until === undefined
-      ? `${environment} is frozen without an end (${oneLine(reason)}): change freeze in its gate.`
-      : `${environment} is frozen until ${until} (${oneLine(reason)}): deploy after that.`,
-  )
+  return freezesAt(freeze, now).map((one) => {
+    const next = one.until === undefined ? 'change freeze in its gate' : 'deploy after that'
+    return `${describeFreeze(environment, one)}: ${next}.`
+  })
 }
 
 function beforeProblems(gate: GateSettings, facts: GateFacts): string[] {

@@ -38,7 +38,13 @@ export interface AuditQuery {
   action?: AuditAction | undefined
   /** ISO 8601, UTC: only what was done then or later. */
   since?: string | undefined
+  /** Only what was done before. */
+  until?: string | undefined
   limit: number
+}
+
+export type MarkQuery = Pick<AuditQuery, 'app' | 'environment' | 'since' | 'until' | 'limit'> & {
+  version?: string | undefined
 }
 
 /** A second person's word on what was done past a gate. */

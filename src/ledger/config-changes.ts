@@ -53,11 +53,13 @@ export function createConfigChanges({ read, write, now }: Access): ConfigChanges
 
     async configChanges(query) {
       checkQuery(query)
-      const { app, environment, key, after, before, limit } = query
+      const { app, environment, key, after, before, since, until, limit } = query
       return await read('reading the changes of config', async (db) => {
         let sets = db.selectFrom('config_changes').selectAll().orderBy('number', 'desc')
         if (app !== undefined) sets = sets.where('app', '=', app)
         if (environment !== undefined) sets = sets.where('environment', '=', environment)
+        if (since !== undefined) sets = sets.where('changed_at', '>=', since)
+        if (until !== undefined) sets = sets.where('changed_at', '<', until)
         if (after !== undefined) sets = sets.where('number', '>', await numberOf(db, after))
         if (before !== undefined) sets = sets.where('number', '<', await numberOf(db, before))
         if (key !== undefined) sets = sets.where('number', 'in', numbersWith(db, key))
@@ -153,12 +155,15 @@ function checkKept(what: string, value: KeptValue): void {
   }
 }
 
-function checkQuery({ app, environment, key, after, before, limit }: ConfigChangeQuery): void {
+function checkQuery(query: ConfigChangeQuery): void {
+  const { app, environment, key, after, before, since, until, limit } = query
   if (app !== undefined) checkName('application', app)
   if (environment !== undefined) checkName('environment', environment)
   if (key !== undefined) checkKey(key)
   if (after !== undefined) checkId(after)
   if (before !== undefined) checkId(before)
+  if (since !== undefined) checkTime('since', since)
+  if (until !== undefined) checkTime('until', until)
   checkLimit(limit)
 }
 

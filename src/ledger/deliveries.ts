@@ -2,6 +2,7 @@ import type { Kysely } from 'kysely'
 import { type Access, timestamp } from './access.ts'
 import { firstSince, isLost, livingTokens } from './deployment-history.ts'
 import type { Delivery, Ledger, StatusQuery } from './ledger.ts'
+import { standingByKey } from './marks.ts'
 import { checkName, checkTime } from './names.ts'
 import type { Schema } from './schema.ts'
 
@@ -62,15 +63,14 @@ async function lastNumber(db: Kysely<Schema>): Promise<number> {
   return (await newest.executeTakeFirst())?.number ?? 0
 }
 
-/** Of several marks the newest counts. */
 async function badReleases(db: Kysely<Schema>, app: string | undefined): Promise<Set<string>> {
-  let marks = db.selectFrom('marks').select(['app', 'environment', 'version', 'bad'])
-  if (app !== undefined) marks = marks.where('app', '=', app)
+  let query = db
+    .selectFrom('marks')
+    .select(['app', 'environment', 'version', 'bad', 'marked_by', 'identity'])
+  if (app !== undefined) query = query.where('app', '=', app)
+  const rows = await query.orderBy('number').execute()
   const bad = new Set<string>()
-  for (const mark of await marks.orderBy('number').execute()) {
-    if (mark.bad === 1) bad.add(keyOf(mark))
-    else bad.delete(keyOf(mark))
-  }
+  for (const [key, mark] of standingByKey(rows, keyOf)) if (mark.bad) bad.add(key)
   return bad
 }
 

@@ -9,11 +9,24 @@ import {
   approvalDecisions,
   type Ledger,
   type Mark,
+  type MarkQuery,
 } from './ledger.ts'
-import { checkFilled, checkName, checkText, checkVersion, invalid } from './names.ts'
+import { standingMark } from './marks.ts'
+import {
+  checkFilled,
+  checkLimit,
+  checkName,
+  checkText,
+  checkTime,
+  checkVersion,
+  invalid,
+} from './names.ts'
 import type { ApprovalsTable, MarksTable, Schema } from './schema.ts'
 
-type Judgements = Pick<Ledger, 'recordApproval' | 'approvals' | 'mark' | 'marks' | 'findMark'>
+type Judgements = Pick<
+  Ledger,
+  'recordApproval' | 'approvals' | 'mark' | 'marks' | 'markHistory' | 'findMark'
+>
 
 /** What people have said about a release in an environment. */
 export function createJudgements({ read, write, now }: Access): Judgements {
@@ -92,20 +105,34 @@ export function createJudgements({ read, write, now }: Access): Judgements {
       return rows.map(fromMarkRow)
     },
 
+    async markHistory(query) {
+      checkMarkQuery(query)
+      const { app, environment, version, since, until, limit } = query
+      const rows = await read('reading what was marked', (db) => {
+        let marks = db.selectFrom('marks').selectAll().orderBy('number', 'desc').limit(limit)
+        if (app !== undefined) marks = marks.where('app', '=', app)
+        if (environment !== undefined) marks = marks.where('environment', '=', environment)
+        if (version !== undefined) marks = marks.where('version', '=', version)
+        if (since !== undefined) marks = marks.where('marked_at', '>=', since)
+        if (until !== undefined) marks = marks.where('marked_at', '<', until)
+        return marks.execute()
+      })
+      return rows.map(fromMarkRow)
+    },
+
     async findMark(app, environment, version) {
       checkPlace(app, environment, version)
-      const row = await read(`looking up the mark of ${app}@${version}`, (db) =>
+      const rows = await read(`looking up the mark of ${app}@${version}`, (db) =>
         db
           .selectFrom('marks')
           .selectAll()
           .where('app', '=', app)
           .where('environment', '=', environment)
           .where('version', '=', version)
-          .orderBy('number', 'desc')
-          .limit(1)
-          .executeTakeFirst(),
+          .orderBy('number')
+          .execute(),
       )
-      return row && fromMarkRow(row)
+      return standingMark(rows.map(fromMarkRow))
     },
   }
 }
@@ -164,6 +191,15 @@ export function checkMark(mark: Omit<Mark, 'at' | 'bad'>): void {
   checkFilled(`${what}: by`, by, 255)
   checkText(`${what}: identity`, identity, 255)
   checkFilled(`${what}: reason`, reason)
+}
+
+function checkMarkQuery({ app, environment, version, since, until, limit }: MarkQuery): void {
+  if (app !== undefined) checkName('application', app)
+  if (environment !== undefined) checkName('environment', environment)
+  if (version !== undefined) checkVersion(version)
+  if (since !== undefined) checkTime('since', since)
+  if (until !== undefined) checkTime('until', until)
+  checkLimit(limit)
 }
 
 function checkPlace(app: string, environment: string, version: string): void {

@@ -1,5 +1,12 @@
 import type { Digest } from '../core/digest.ts'
-import type { AuditEvent, AuditEventStart, AuditQuery, BreakGlass, Unsigned } from './audit.ts'
+import type {
+  AuditEvent,
+  AuditEventStart,
+  AuditQuery,
+  BreakGlass,
+  MarkQuery,
+  Unsigned,
+} from './audit.ts'
 
 /** One immutable build, written `webapi@1.4.2`. */
 export interface Release {
@@ -105,7 +112,7 @@ export interface DeploymentEnd {
   hosts: HostOutcome[]
   verified: boolean
   /** A release that is known to be bad there once this one runs: written with the end, or not at all. */
-  bad?: Pick<Mark, 'version' | 'by' | 'reason'> | undefined
+  bad?: Pick<Mark, 'version' | 'by' | 'identity' | 'reason'> | undefined
 }
 
 /** Held by whoever changes an application in an environment. */
@@ -293,6 +300,9 @@ export interface ConfigChangeQuery {
   after?: string | undefined
   /** The id of a change set: only those recorded before it. */
   before?: string | undefined
+  /** ISO 8601, UTC: only what was changed then or later, and before. */
+  since?: string | undefined
+  until?: string | undefined
   limit: number
 }
 
@@ -346,10 +356,12 @@ export interface Ledger {
   approvals(app: string, environment: string | undefined, version: string): Promise<Approval[]>
   /** Says that a release is bad in an environment, or good again. */
   mark(mark: Omit<Mark, 'at'>): Promise<Mark>
-  /** The newest mark; undefined when there is none. */
+  /** The mark that counts, see standingMark in marks.ts; undefined when there is none. */
   findMark(app: string, environment: string, version: string): Promise<Mark | undefined>
   /** What was ever said of a release being bad, oldest first. */
   marks(app: string, version: string): Promise<Mark[]>
+  /** The same of many releases, newest first. */
+  markHistory(query: MarkQuery): Promise<Mark[]>
   recordEvent(event: AuditEventStart): Promise<AuditEvent>
   /** Newest first. */
   events(query: AuditQuery): Promise<AuditEvent[]>

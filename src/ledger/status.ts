@@ -4,6 +4,7 @@ import { type Access, timestamp } from './access.ts'
 import { selectUnsigned } from './break-glass.ts'
 import { isLost } from './deployment-history.ts'
 import type { DeploymentKind, DeploymentState, Ledger, StatusCell, StatusQuery } from './ledger.ts'
+import { standingByKey } from './marks.ts'
 import { checkName } from './names.ts'
 import type { Schema } from './schema.ts'
 
@@ -151,7 +152,7 @@ async function addBehind(
   }
 }
 
-/** Marks of the releases that run; of several the newest counts. */
+/** Marks of the releases that run. */
 async function addMarks(db: Kysely<Schema>, cells: Cells): Promise<void> {
   const rows = await db
     .selectFrom('marks as m')
@@ -159,15 +160,14 @@ async function addMarks(db: Kysely<Schema>, cells: Cells): Promise<void> {
       join.onRef('now.app', '=', 'm.app').onRef('now.environment', '=', 'm.environment'),
     )
     .innerJoin('deployments as d', 'd.number', 'now.number')
-    .select(['m.app', 'm.environment', 'm.bad', 'm.marked_by', 'm.reason', 'm.marked_at'])
+    .select(['m.app', 'm.environment', 'm.bad', 'm.marked_by', 'm.identity'])
+    .select(['m.reason', 'm.marked_at'])
     .whereRef('m.version', '=', 'd.version')
     .orderBy('m.number')
     .execute()
-  for (const row of rows) {
-    const cell = cells.get(keyOf(row))
-    if (!cell) continue
-    const { marked_by: by, reason, marked_at: at } = row
-    cell.bad = row.bad === 1 ? { by, reason, at } : undefined
+  for (const [key, mark] of standingByKey(rows, keyOf)) {
+    const cell = cells.get(key)
+    if (cell && mark.bad) cell.bad = { by: mark.by, reason: mark.reason, at: mark.marked_at }
   }
 }
 

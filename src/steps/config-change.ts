@@ -4,12 +4,13 @@ import { readTemplateFolder } from '../config/resources.ts'
 import { type ConfigSchema, readConfigSchema, SCHEMA_FILES } from '../config/schema.ts'
 import { isSealed, seal, sealedWith } from '../config/seal.ts'
 import { isSecret, keepable } from '../config/secrecy.ts'
-import type { ConfigChange } from '../config/store.ts'
 import { describe, isStepError, StepError } from '../core/errors.ts'
 import { retry } from '../core/retry.ts'
+import type { Who } from '../identity/who.ts'
 import type { ConfigChangeStart, KeptValue } from '../ledger/ledger.ts'
 import type { EnvironmentSettings } from '../settings.ts'
 import { type EnvironmentConfig, readConfig } from './environment-config.ts'
+import { withLockOf } from './guard.ts'
 import type { Context } from './step.ts'
 
 /** One key's way from what the store holds to what it shall hold; encrypted values as they are kept. */
@@ -82,25 +83,48 @@ export interface ChangeRecord {
   id: string | undefined
 }
 
-/** Writes all changes or none, and then who did it, when and why into the ledger. */
+export interface ChangeRequest {
+  environment: EnvironmentSettings
+  config: EnvironmentConfig
+  /** Who was let through to change it. */
+  who: Who
+  reason: string | undefined
+  /** How long to wait for somebody else's lock, in milliseconds. */
+  patience: number
+}
+
+/**
+ * Writes all changes or none, and then who did it, when and why into the ledger; under the lock of
+ * application and environment, which says as well that the ledger is there: what cannot be recorded
+ * is not done.
+ */
 export async function applyChanges(
-  environment: EnvironmentSettings,
-  config: EnvironmentConfig,
   planned: readonly PlannedChange[],
-  reason: string | undefined,
+  request: ChangeRequest,
   context: Context,
 ): Promise<ChangeRecord | undefined> {
   const changes = planned.filter(({ before, after }) => before !== after)
   if (changes.length === 0) return undefined
-  // Opened first: what cannot be recorded is not done.
-  await context.ledger()
   const { app } = await context.settings()
-  const store = await context.configStore(environment)
-  const written: ConfigChange[] = changes.map(({ key, after }) => ({ key, value: after }))
-  await store.change(
-    written,
-    changes.map(({ key, before }) => ({ key, value: before })),
-  )
+  const { environment, who, patience } = request
+  const what = changes.length === 1 ? changes[0]?.key : `${changes.length} keys`
+  const reason = `config: ${request.reason || what}`
+  const place = { app, environment: environment.name, reason, patience }
+  return withLockOf(who, place, context, async () => {
+    const store = await context.configStore(environment)
+    await store.change(
+      changes.map(({ key, after }) => ({ key, value: after })),
+      changes.map(({ key, before }) => ({ key, value: before })),
+    )
+    return recordChange(recordOf(app, changes, request), context)
+  })
+}
+
+function recordOf(
+  app: string,
+  changes: readonly PlannedChange[],
+  { environment, config, who, reason }: ChangeRequest,
+): ConfigChangeStart & { request: string; at: string } {
   const bySchema = config.schema?.secret
   // A key that is or was secret: what it held in clear once may still be a password somewhere.
   const kept = (key: string, value: string | null, secret: boolean): KeptValue => {
@@ -111,21 +135,14 @@ export async function applyChanges(
     })
     return text === null ? { state: 'withheld' } : { state: 'kept', text }
   }
-  return await recordChange(
-    {
-      app,
-      environment: environment.name,
-      by: context.actor.by,
-      reason,
-      request: randomUUID(),
-      at: new Date().toISOString(),
-      changes: changes.map(({ key, before, after }) => {
-        const secret = [before, after].some((one) => one !== null && isSecret(key, one, bySchema))
-        return { key, before: kept(key, before, secret), after: kept(key, after, secret) }
-      }),
-    },
-    context,
-  )
+  return {
+    ...{ app, environment: environment.name, by: who.login, identity: who.identity, reason },
+    ...{ request: randomUUID(), at: new Date().toISOString() },
+    changes: changes.map(({ key, before, after }) => {
+      const secret = [before, after].some((one) => one !== null && isSecret(key, one, bySchema))
+      return { key, before: kept(key, before, secret), after: kept(key, after, secret) }
+    }),
+  }
 }
 
 /** Tells the ledger of a change that is made; written down here first, so that it is never lost. */

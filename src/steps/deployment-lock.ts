@@ -25,6 +25,8 @@ export interface LockRequest {
   app: string
   environment: string
   reason: string
+  /** Who takes it, where that is known better than by plain variables. */
+  by?: string | undefined
   /** How long to wait for somebody else's lock, in milliseconds. */
   patience: number
   /** Told when the ledger has taken the lock back. */
@@ -111,7 +113,7 @@ async function showHolder(lock: Lock, context: Context): Promise<Liveness | unde
 async function takeLock(request: LockRequest, ledger: Ledger, context: Context): Promise<Lock> {
   const { app, environment, patience } = request
   const { signal, log, actor } = context
-  const owner = `${actor.by} (${hostname()}:${process.pid}:${randomUUID().slice(0, 8)})`
+  const owner = `${request.by ?? actor.by} (${hostname()}:${process.pid}:${randomUUID().slice(0, 8)})`
   const deadline = performance.now() + patience
   const ask = async (): Promise<Lock | StepError> => {
     const queue = performance.now() < deadline ? PLACE_TTL : 0

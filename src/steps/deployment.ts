@@ -30,6 +30,7 @@ import { passGate, requireRunBefore } from './gate.ts'
 import type { HostChoice } from './host-choice.ts'
 import { askHosts, isAnswer, isSilent, joinFaults } from './hosts.ts'
 import { formatRelease, imageByDigest, parseRelease, requireApplication } from './inputs.ts'
+import { refuseBad } from './known-bad.ts'
 import { refuseOlder } from './release-order.ts'
 import type { Context } from './step.ts'
 import { findTakenOut } from './taken-out.ts'
@@ -120,13 +121,18 @@ export async function putOn(
     await recordFailure(deployment, error, context)
     throw error
   }
-  await recordEnd(deployment, successOf(results, factsOf(request, who.login)), context)
+  await recordEnd(deployment, successOf(results, factsOf(request, who)), context)
   return { deployment, warMd5: plan.expected.warMd5, results }
 }
 
-function factsOf({ bad: version, reason, hosts }: DeploymentRequest, by: string): SuccessFacts {
-  const { without, kept } = hosts
-  return { without, kept, bad: version === undefined ? undefined : { version, reason, by } }
+function factsOf(request: DeploymentRequest, { login: by, identity }: Who): SuccessFacts {
+  const { bad: version, reason } = request
+  const { without, kept } = request.hosts
+  return {
+    without,
+    kept,
+    bad: version === undefined ? undefined : { version, reason, by, identity },
+  }
 }
 
 /** Everything a deployment needs, found and checked before anything changes. */
@@ -162,28 +168,6 @@ export async function findCurrent(
 export async function findOwnRelease(name: string, context: Context): Promise<Release> {
   requireApplication(name, parseRelease(name).app, await context.settings())
   return findRelease(name, await context.ledger())
-}
-
-/** A release that somebody rolled back from does not come again unnoticed. */
-async function refuseBad(
-  { release, environment, force, breakGlass, reason }: DeploymentRequest,
-  ledger: Ledger,
-): Promise<void> {
-  const name = formatRelease(release)
-  const mark = await ledger.findMark(release.app, environment.name, release.version)
-  if (!mark?.bad) return
-  if (force && reason && !breakGlass) return
-  throw new StepError(
-    'GATE_CLOSED',
-    `${name} is known to be bad in ${environment.name}: ${mark.by} said so at ${mark.at}: ${mark.reason}`,
-    {
-      hint: breakGlass
-        ? 'The glass is never broken for such a release: take another one, or have the mark taken back.'
-        : force
-          ? 'Say why it shall run there all the same, with `--reason`.'
-          : 'Deploy another release, or this one with `--force` and `--reason`.',
-    },
-  )
 }
 
 /** Neither gone back to, nor brought to more hosts. */

@@ -1,4 +1,5 @@
 import { Command } from 'commander'
+import Libsql from 'libsql'
 import t, { type Test } from 'tap'
 import type { Answer } from '../../src/cli/command.ts'
 import { addHostCommands } from '../../src/cli/hosts.ts'
@@ -125,6 +126,18 @@ t.test('the hosts of an environment, and only our own containers there', { skip 
 
   const ledger = await openLedger(`${folder}/ledger.db`)
   t.teardown(() => ledger.close())
+  const subject = 'webapi-test on app-01'
+  t.match(await ledger.events({ limit: 9 }), [
+    { action: 'hosts start', subject, by: 'li', environment: 'test' },
+    { action: 'hosts stop', subject, by: 'li' },
+  ])
+  const broken = new Libsql(`${folder}/ledger.db`)
+  broken.exec('ALTER TABLE audit_events RENAME TO elsewhere')
+  t.match(await hosts(town, ['stop', '--env', 'test']), { message: /recording "hosts stop"/ })
+  broken.exec('ALTER TABLE elsewhere RENAME TO audit_events')
+  broken.close()
+  const unchanged = await hosts(town, ['containers', '--env', 'test'])
+  t.match(unchanged.text, /webapi-test +1\.0\.1 +run/, 'what cannot be written is not done')
   const lock = await ledger.lock('webapi', 'review', 'wang', 'stocktaking', 60_000)
   t.match(await hosts(town, ['rm', '--env', 'review', '--yes']), {
     code: 'CONFLICT',

@@ -7,6 +7,7 @@ import { openLedger } from '../../src/ledger/open.ts'
 import { ended, HOSTILE, outcome, release, start } from '../ledger/ledger-samples.ts'
 import { runHere } from '../support/program.ts'
 import { temporaryFolder } from '../support/temporary.ts'
+import { until } from '../support/until.ts'
 
 const REVISION = (value: string) =>
   JSON.stringify({
@@ -126,6 +127,53 @@ t.test('history, page by page', async (t) => {
   ]) {
     t.match(await run('history', ...wrong), { code: 2 }, wrong.join(' '))
   }
+})
+
+t.test('history has what else was done between the deployments, each once', async (t) => {
+  const { run, ledger } = await project(t)
+  const place = { app: 'webapi', environment: 'test', by: 'li', identity: 'unverified' }
+  await ledger.recordRelease(release('1.0.0'))
+  let last = Date.now()
+  /** Times are kept in milliseconds: what comes next is later. */
+  const later = async () => {
+    await until(() => Date.now() > last)
+    last = Date.now()
+  }
+  const deployed = async () => {
+    await later()
+    const { id } = await start(ledger, release('1.0.0'), 'test')
+    await ledger.endDeployment(id, ended('succeeded'))
+    await later()
+  }
+  await ledger.recordEvent({ ...place, action: 'lock', subject: 'li (by hand)', reason: 'first' })
+  await deployed()
+  await ledger.mark({ ...place, version: '1.0.0', bad: true, reason: 'wrong prices' })
+  await deployed()
+  const kept = { state: 'kept', text: 'secret or not' } as const
+  const changes = [{ key: '/webapi/greeting', before: kept, after: { state: 'absent' } as const }]
+  await ledger.recordConfigChange({ ...place, reason: undefined, changes })
+  await deployed()
+
+  const names = async (...args: string[]) => {
+    const { stdout } = await run('history', ...args)
+    return [...stdout.matchAll(/lock|marked bad|config|^d\d/gm)].map(([name]) => name)
+  }
+  t.same(await names(), ['d3', 'config', 'd2', 'marked bad', 'd1', 'lock'])
+  t.same(await names('--limit', '2'), ['d3', 'config', 'd2'])
+  t.same(await names('--before', 'd2'), ['marked bad', 'd1', 'lock'])
+  t.same(await names('--limit', '1', '--before', 'd3'), ['config', 'd2'])
+  t.same(await names('--only', 'deployments'), ['d3', 'd2', 'd1'])
+  t.same(await names('--only', 'events', '--limit', '2'), ['config', 'marked bad'])
+  t.same(await names('--by', 'wang'), [])
+  t.same(await names('--release', 'webapi@1.0.0'), ['d3', 'd2', 'marked bad', 'd1'])
+  t.match(await run('history', '--only', 'locks'), { code: 2, stderr: /--only "locks"/ })
+  const told = await run('history', '--json')
+  t.match(JSON.parse(told.stdout).events, [
+    { id: 'c1', action: 'config', subject: '/webapi/greeting', by: 'li', reason: null },
+    { id: null, action: 'marked bad', subject: 'webapi@1.0.0' },
+    { id: 'e1', action: 'lock', identity: 'unverified' },
+  ])
+  t.notMatch(told.stdout, 'secret or not')
 })
 
 t.test('the life of a release, and what a thing is', async (t) => {

@@ -100,8 +100,8 @@ async function travel(t: Test, road: Road) {
   t.teardown(() => {
     for (const name of Object.keys(VALUES)) delete process.env[name]
   })
-  for (const env of ['test', 'staging', 'production']) {
-    const values = join(project, `config/${env === 'production' ? 'staging' : env}.yaml`)
+  for (const env of ['test', 'staging']) {
+    const values = join(project, `config/${env}.yaml`)
     const args = ['config', 'import', values, '--env', env, '--reason', 'first', '--yes']
     const { code, stderr } = await road.cli(...args)
     t.equal(code, 0, stderr)
@@ -132,6 +132,27 @@ async function travel(t: Test, road: Road) {
     }
     return Object.fromEntries(environments.map((one) => [one.environment, one]))
   }
+
+  await t.test("production's values are set by a job, signed", async (t) => {
+    const values = ['config', 'import', 'config/staging.yaml', '--env', 'production']
+    const unsigned = await road.cli(...values, '--reason', 'first', '--yes')
+    t.match(unsigned, { code: 1, stderr: /no signed ID token says who this is/ })
+    const idle = await li.runs('production', 'operate-production')
+    t.match(idle.output, /CROSSCLOUD_DO is "", which this job cannot do/)
+    const given = {
+      CROSSCLOUD_DO: 'config import',
+      CROSSCLOUD_FILE: 'config/staging.yaml',
+      CROSSCLOUD_REASON: 'first values',
+    }
+    const flags = Object.entries(given).flatMap(([name, value]) => [
+      ...['--variable', `${name}=${value}`],
+    ])
+    const set = await li.runs('production', 'operate-production', ...flags)
+    t.match(set.jobs, { 'operate-production': 'PASS' }, set.output)
+    const { events } = (await json('history', '--env', 'production')) as { events: unknown[] }
+    const signed = { by: 'ops-li', identity: issuer.url, reason: 'first values' }
+    t.match(events, [{ ...signed, action: 'config' }])
+  })
 
   await t.test('a push, a click, and a gate that two must pass', async (t) => {
     const pushed = await zhang.runs('test', '--needs', 'verify-test')

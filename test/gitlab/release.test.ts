@@ -27,7 +27,7 @@ const outputs = {
   promote: { RELEASE: 'webapi@1.0.0' },
   approve: { RELEASE: 'webapi@1.0.0' },
   rollback: { RELEASE: 'webapi@0.9.0' },
-  hosts: {},
+  ...{ hosts: {}, lock: {}, unlock: {}, mark: {}, config: {} },
 }[step]
 const lines = Object.entries(outputs).map(([name, value]) => 'CROSSCLOUD_' + name + '=' + value)
 writeFileSync('crosscloud.env', lines.join('\\n') + '\\n')
@@ -174,8 +174,39 @@ await t.test('rollback and stop are clicks of their own', { skip }, async (t) =>
       args: ['rollback', '--dotenv', 'crosscloud.env'],
       variables: { CROSSCLOUD_ENV: 'production', CROSSCLOUD_REASON: /^rolled back by a click, / },
     },
-    { args: ['hosts', 'stop'], variables: { CROSSCLOUD_ENV: 'production' } },
+    {
+      args: ['hosts', 'stop'],
+      variables: { CROSSCLOUD_ENV: 'production', CROSSCLOUD_REASON: /^stopped by a click, / },
+    },
   ])
+})
+
+await t.test('what is done by hand is one click with variables', { skip }, async (t) => {
+  const { pipeline, calls } = await sample(t)
+  const operate = (given: Record<string, string>) => {
+    const variables = { CROSSCLOUD_REASON: 'a "reason" $(touch pwned)', ...given }
+    const flags = Object.entries(variables).flatMap(([name, value]) => [
+      ...['--variable', `${name}=${value}`],
+    ])
+    return pipeline('operate-production', ...flags)
+  }
+  const to = ['--env', 'production', '--reason', 'a "reason" $(touch pwned)']
+  const key = { CROSSCLOUD_KEY: '/webapi/greeting', CROSSCLOUD_VALUE: '*; touch pwned' }
+  const table: [string, Record<string, string>, string[]][] = [
+    ['unlock --force', {}, ['unlock', '--force', ...to]],
+    ['config set', key, ['config', 'set', ...to, '--', ...Object.values(key)]],
+  ]
+  for (const [what, given] of table) {
+    const done = await operate({ CROSSCLOUD_DO: what, ...given })
+    t.match(done.jobs, { 'operate-production': 'PASS' }, what)
+  }
+  t.strictSame(
+    (await calls()).map(({ args }) => args),
+    table.map(([, , args]) => args),
+  )
+  const unknown = await operate({ CROSSCLOUD_DO: 'hosts stop; touch pwned' })
+  t.match(unknown.output, /which this job cannot do/)
+  t.match(unknown.jobs, { 'operate-production': 'WARN' })
 })
 
 await t.test(

@@ -10,8 +10,8 @@ import { makeRepository, runGitlab, template } from '../support/gitlab.ts'
 
 const ROOT = fileURLToPath(new URL('../../', import.meta.url))
 const SCHEMA = join(ROOT, 'test/contracts/gitlab-ci-schema.json')
-/** Jobs of a merge request are there as well. */
-const REQUEST = ['--variable', 'CI_MERGE_REQUEST_IID=12']
+/** Jobs of a merge request are there as well; the other is what operate-staging is clicked with. */
+const REQUEST = ['--variable', 'CI_MERGE_REQUEST_IID=12', '--variable', 'CROSSCLOUD_DO=lock']
 t.setTimeout(280_000)
 
 await t.test('generated files are what `npm run generate` writes', async (t) => {

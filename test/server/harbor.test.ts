@@ -6,10 +6,12 @@ import { silentLog } from '../../src/core/log.ts'
 import { createSecrets } from '../../src/core/secrets.ts'
 import { openLedger } from '../../src/ledger/open.ts'
 import { isPassable } from '../../src/server/effects/effect.ts'
+import { createGateEffect, gateSettings } from '../../src/server/effects/gate.ts'
 import { createRunEffect, runSettings } from '../../src/server/effects/run.ts'
 import type { EventFacts } from '../../src/server/event.ts'
 import { createHarborSource } from '../../src/server/sources/harbor.ts'
 import { ended, release, start } from '../ledger/ledger-samples.ts'
+import { runHere } from '../support/program.ts'
 import { fixture } from '../support/signatures.ts'
 import { temporaryFolder } from '../support/temporary.ts'
 
@@ -93,3 +95,63 @@ t.test('an old release that is tagged anew is not deployed', async (t) => {
   const unknown = await pushed(`sha256:${'0'.repeat(64)}`).catch((error: StepError) => error)
   t.ok(isPassable(unknown as StepError), 'one that nobody knows holds up no other')
 })
+
+const CLOSED = 'the gate of test is closed'
+
+t.test(
+  'what a scan found stands until a clean scan, or until a person answers for it',
+  async (t) => {
+    const cwd = await temporaryFolder(t)
+    await writeFile(
+      join(cwd, 'crosscloud.yml'),
+      `app: webapi
+ledger: sqlite:ledger.db
+identity: unverified
+environments:
+  test:
+    image: registry.test/team/webapi
+    hosts: { app-01: 'unix:///absent.sock' }
+    gate: { approvals: 1 }
+`,
+    )
+    const ledger = await openLedger(join(cwd, 'ledger.db'))
+    t.teardown(() => ledger.close())
+    const one = release('1.0.0')
+    await ledger.recordRelease(one)
+    const place = { folder: cwd, program: '', environment: {}, log: silentLog }
+    const settled = gateSettings.parse({ folder: '.', environments: ['test'] })
+    const effect = createGateEffect(settled, { ...place, secrets: createSecrets() })
+    const scanned = async (severity: string) => {
+      const facts = harbor.read({}, event('scanning_completed', {})) as EventFacts
+      const { digest } = one
+      const image = { registry: 'registry.test', repository: 'team/webapi', digest, tag: '1.0.0' }
+      const scan = { state: 'success', severity }
+      const times = { receivedAt: Date.now(), begunAt: Date.now() }
+      const signal = AbortSignal.timeout(60_000)
+      await effect({ id: '1', again: false, signal, ...times, facts: { ...facts, image, scan } })
+    }
+    const run = (...args: string[]) => runHere([...args, '--env', 'test', '--reason', 'x'], { cwd })
+    const mark = (...args: string[]) => run('mark', 'webapi@1.0.0', ...args)
+    /** Who keeps it out; what is asked next is the gate. */
+    const forced = async () => {
+      const { stderr } = await run('deploy', '--release', 'webapi@1.0.0', '--force')
+      const bad = /known to be bad in test: (\S+) said so/.exec(stderr)
+      return bad?.[1] ?? /the gate of \w+ is closed/.exec(stderr)?.[0]
+    }
+
+    await mark()
+    t.equal(await forced(), CLOSED, 'what a person said is overruled')
+    await scanned('Critical')
+    t.equal(await forced(), 'harbor-scan')
+    await mark()
+    t.equal(await forced(), 'harbor-scan', 'a person who says the same does not hide it')
+    await scanned('None')
+    const left = await ledger.findMark('webapi', 'test', '1.0.0')
+    t.match(left, { bad: true, by: 'li' }, 'a clean scan takes back its own word alone')
+    t.equal(await forced(), CLOSED)
+    await scanned('Critical')
+    await mark('--good')
+    t.match(await ledger.findMark('webapi', 'test', '1.0.0'), { bad: false, by: 'li' })
+    t.equal(await forced(), CLOSED, 'a person answered for it')
+  },
+)

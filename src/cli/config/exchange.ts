@@ -156,7 +156,8 @@ function addPromoteKeys(group: ConfigGroup): void {
     'Copy the keys that the second environment lacks; what it has is never touched.',
     'config promote-keys test staging',
   )
-    .option('--reason <text>', 'why; it is written into the ledger')
+    .option('--reason <text>', 'why; it is written into the ledger. Needed where a gate stands')
+    .option('--lock-wait <duration>', 'how long to wait while somebody else has the lock: 10m')
     .option('--yes', 'do not ask')
     .option('--with-secrets', 'secrets too, encrypted with the key of the second environment')
   command.action(async (from: string, to: string, options: PromoteOptions) => {
@@ -180,8 +181,6 @@ function addPromoteKeys(group: ConfigGroup): void {
   })
 }
 
-interface PromoteOptions {
-  reason?: string
-  yes?: boolean
+interface PromoteOptions extends ChangeOptions {
   withSecrets?: boolean
 }

@@ -3,12 +3,13 @@ import { StepError } from '../../core/errors.ts'
 import {
   applyChanges,
   type ChangeRecord,
-  openConfig,
+  type openConfig,
   type PlannedChange,
 } from '../../steps/config-change.ts'
 import type { EnvironmentConfig } from '../../steps/environment-config.ts'
+import { guardChange } from '../../steps/guard.ts'
 import type { Context } from '../../steps/step.ts'
-import { type Answer, addExample, type Perform, requireText } from '../command.ts'
+import { type Answer, addExample, type Perform, readPatience, requireText } from '../command.ts'
 import { agree, type Terminal } from '../surface.ts'
 
 /** What the commands of `crosscloud config` are made with. */
@@ -21,6 +22,9 @@ export interface ConfigGroup {
 export interface ChangeOptions {
   env?: string
   reason?: string
+  lockWait?: string
+  /** What is recorded where no reason is given and none is needed. */
+  otherwise?: string
   yes?: boolean
 }
 
@@ -40,7 +44,8 @@ export function addCommand(
 export function addChangeOptions(command: Command): Command {
   return command
     .option('--env <name>', 'environment')
-    .option('--reason <text>', 'why; it is written into the ledger')
+    .option('--reason <text>', 'why; it is written into the ledger. Needed where a gate stands')
+    .option('--lock-wait <duration>', 'how long to wait while somebody else has the lock: 10m')
     .option('--yes', 'do not ask')
 }
 
@@ -69,19 +74,23 @@ export async function carryOut(
   options: ChangeOptions,
   context: Context,
   terminal: Terminal,
-  opened?: Awaited<ReturnType<typeof openConfig>>,
+  { environment, config }: Awaited<ReturnType<typeof openConfig>>,
 ): Promise<Answer> {
-  const name = environmentOf(options)
-  const { environment, config } = opened ?? (await openConfig(name, ['/'], context))
+  const { name } = environment
   const changes = planned.filter(({ before, after }) => before !== after)
   if (changes.length === 0) {
     return { json: { environment: name, changes: [], change: null }, text: 'Nothing to change.' }
   }
+  const { reason, otherwise, lockWait, yes = false } = options
+  const action = 'a change of the config'
+  const who = await guardChange({ environment, action, reason, waitsForFreeze: true }, context)
   const lines = changes.map((change) => changeLine(change, config))
   for (const line of lines) context.log.info(line)
   const count = changes.length === 1 ? 'this key' : `these ${changes.length} keys`
-  await agree(terminal, `Change ${count} in ${name}?`, options.yes ?? false)
-  const recorded = await applyChanges(environment, config, changes, options.reason, context)
+  await agree(terminal, `Change ${count} in ${name}?`, yes)
+  const patience = readPatience(lockWait ?? context.variable('CROSSCLOUD_LOCK_WAIT'))
+  const request = { environment, config, who, reason: reason || otherwise, patience }
+  const recorded = await applyChanges(changes, request, context)
   return {
     json: {
       environment: name,

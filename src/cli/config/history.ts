@@ -53,9 +53,8 @@ export function addHistoryCommands(group: ConfigGroup): void {
       const { app } = await context.settings()
       const target = { app, environment: opened.environment.name, key, to: options.to }
       const planned = await planRollback(target, opened.config, await context.ledger())
-      const reason =
-        options.reason ?? `rollback ${options.to ? `to ${options.to}` : 'of the last change'}`
-      return carryOut(planned, { ...options, reason }, context, group.terminal, opened)
+      const otherwise = `rollback ${options.to ? `to ${options.to}` : 'of the last change'}`
+      return carryOut(planned, { ...options, otherwise }, context, group.terminal, opened)
     })
   })
 }

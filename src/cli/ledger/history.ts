@@ -1,14 +1,21 @@
 import type { Command } from 'commander'
 import { StepError } from '../../core/errors.ts'
 import { oneLine } from '../../gate/approvals.ts'
-import { type Deployment, type DeploymentState, deploymentStates } from '../../ledger/ledger.ts'
+import {
+  type Deployment,
+  type DeploymentState,
+  deploymentStates,
+  type HistoryQuery,
+  type Ledger,
+} from '../../ledger/ledger.ts'
 import { unsignedLine } from '../../steps/break-glass.ts'
 import { formatRelease, parseRelease } from '../../steps/inputs.ts'
 import { addExample, type Perform } from '../command.ts'
 import { table } from '../output.ts'
+import { type HistoryEvent, readEvents } from './events.ts'
 import { minute, readCount, readSince } from './text.ts'
 
-interface HistoryOptions {
+interface Options {
   app?: string
   env?: string
   state?: string
@@ -16,13 +23,19 @@ interface HistoryOptions {
   release?: string
   since?: string
   before?: string
+  only?: string
   limit: string
 }
+
+const kinds = ['deployments', 'events'] as const
+type Kind = (typeof kinds)[number]
 
 export function addHistory(program: Command, perform: Perform): void {
   const command = program
     .command('history')
-    .description('What was deployed where, when and by whom; newest first.')
+    .description(
+      'What was deployed where, when and by whom, and what else was done there; newest first.',
+    )
     .option('--app <name>', 'only this application')
     .option('--env <name>', 'only this environment')
     .option('--state <state>', `only this state: ${deploymentStates.join(', ')}`)
@@ -30,9 +43,10 @@ export function addHistory(program: Command, perform: Perform): void {
     .option('--release <name>', 'only this release: webapi@1.4.2')
     .option('--since <time>', 'only what started since then: 7d, 24h, 2026-11-01')
     .option('--before <id>', 'only what came before this deployment: the next page')
-    .option('--limit <number>', 'how many at the most', '20')
+    .option('--only <kind>', `only ${kinds.join(', or only ')}: locks, marks, hosts, config`)
+    .option('--limit <number>', 'how many deployments at the most', '20')
   addExample(command, 'history --env production --since 30d')
-  command.action(async (options: HistoryOptions) => {
+  command.action(async (options: Options) => {
     const { env: environment, by, before } = options
     const release = options.release === undefined ? undefined : parseRelease(options.release)
     const query = {
@@ -47,13 +61,57 @@ export function addHistory(program: Command, perform: Perform): void {
       throw new StepError('INPUT_INVALID', `--release ${options.release} is none of ${options.app}`)
     }
     await perform(command, async (context) => {
-      // One more than is shown tells whether there is another page.
-      const found = await (await context.ledger()).deployments({ ...query, limit: query.limit + 1 })
-      const deployments = found.slice(0, query.limit)
-      const next = found.length > query.limit ? deployments.at(-1)?.id : undefined
-      const text = historyText(deployments, next && nextPage(options, next))
-      return { json: { deployments, next: next ?? null }, text }
+      const page = await readPage(query, readOnly(options.only), await context.ledger())
+      const { deployments, events, next } = page
+      const text = historyText(page, next && nextPage(options, next))
+      return { json: { deployments, events, next: next ?? null }, text }
     })
+  })
+}
+
+interface Page {
+  deployments: Deployment[]
+  events: HistoryEvent[]
+  /** Whether there are no more events in the time of this page. */
+  complete: boolean
+  /** The deployment before which the next page starts. */
+  next: string | undefined
+}
+
+/** Deployments are counted; what was done meanwhile comes with those that it was done between. */
+async function readPage(
+  query: HistoryQuery,
+  only: Kind | undefined,
+  ledger: Ledger,
+): Promise<Page> {
+  // One more than is shown tells whether there is another page.
+  const wanted = only === 'events' ? 0 : query.limit + 1
+  const found = wanted === 0 ? [] : await ledger.deployments({ ...query, limit: wanted })
+  const deployments = found.slice(0, query.limit)
+  const next = found.length > query.limit ? deployments.at(-1)?.id : undefined
+  if (only === 'deployments' || query.state !== undefined) {
+    return { deployments, events: [], complete: true, next }
+  }
+  const oldest = next === undefined ? undefined : deployments.at(-1)?.startedAt
+  const newer = query.before === undefined ? undefined : await ledger.findDeployment(query.before)
+  const { app, environment, version, by, limit } = query
+  const since = [query.since, oldest]
+    .filter((time) => time !== undefined)
+    .sort()
+    .at(-1)
+  const time = { since, until: newer?.startedAt }
+  const read = await readEvents({ app, environment, version, by, ...time }, ledger)
+  if (only === undefined) return { deployments, ...read, next }
+  const events = read.events.slice(0, limit)
+  const complete = read.complete && read.events.length <= limit
+  return { deployments, events, complete, next }
+}
+
+function readOnly(text: string | undefined): Kind | undefined {
+  const kind = kinds.find((known) => known === text)
+  if (kind !== undefined || text === undefined) return kind
+  throw new StepError('INPUT_INVALID', `--only "${text}" is not known`, {
+    hint: `Known are ${kinds.join(' and ')}.`,
   })
 }
 
@@ -66,15 +124,33 @@ function readState(text: string | undefined): DeploymentState | undefined {
   })
 }
 
-function nextPage(options: HistoryOptions, before: string): string {
+function nextPage(options: Options, before: string): string {
   const given = Object.entries({ ...options, before }).filter(([, value]) => value !== undefined)
   return `crosscloud history ${given.map(([name, value]) => `--${name} ${value}`).join(' ')}`
 }
 
-function historyText(deployments: readonly Deployment[], next: string | undefined): string {
-  if (deployments.length === 0) return 'No such deployment is in the ledger.'
-  const more = next === undefined ? [] : ['', `Older ones: ${next}`]
-  return [deploymentTable(deployments), ...breakGlassNotes(deployments), ...more].join('\n')
+function historyText({ deployments, events, complete }: Page, next: string | undefined): string {
+  if (deployments.length + events.length === 0) return 'No such deployment is in the ledger.'
+  const more = [
+    ...(complete ? [] : ['There are more events than are shown: --since and --env tell which.']),
+    ...(next === undefined ? [] : [`Older ones: ${next}`]),
+  ]
+  const rows = byTime(deployments, events).map((one) =>
+    'action' in one ? eventRow(one) : deploymentRow(one),
+  )
+  const notes = breakGlassNotes(deployments)
+  return [table(HEADERS, rows), ...notes, ...(more.length > 0 ? ['', ...more] : [])].join('\n')
+}
+
+/** Deployments keep their order, whatever the clocks of the machines that wrote them said. */
+function byTime(deployments: readonly Deployment[], events: readonly HistoryEvent[]) {
+  const rest = [...events]
+  const before = ({ startedAt }: Deployment) => {
+    const older = rest.findIndex(({ at }) => at < startedAt)
+    return rest.splice(0, older < 0 ? rest.length : older)
+  }
+  const upTo = deployments.flatMap((one) => [...before(one), one])
+  return [...upTo, ...rest]
 }
 
 function stateOf({ state, kind, breakGlass }: Deployment): string {
@@ -96,18 +172,34 @@ export function breakGlassNotes(deployments: readonly Deployment[]): string[] {
   return notes.length > 0 ? ['', ...notes] : []
 }
 
-export function deploymentTable(deployments: readonly Deployment[]): string {
-  return table(
-    ['id', 'when (UTC)', 'environment', 'release', 'state', 'verified', 'by', 'why'],
-    deployments.map((one) => [
-      one.id,
-      minute(one.startedAt),
-      one.environment,
-      formatRelease(one),
-      stateOf(one),
-      one.verified ? 'yes' : 'no',
-      one.identity === 'unverified' || one.identity === undefined ? one.by : `${one.by} (signed)`,
-      one.error?.split('\n')[0] ?? one.reason ?? '',
-    ]),
-  )
+const HEADERS = ['id', 'when (UTC)', 'environment', 'release', 'state', 'verified', 'by', 'why']
+
+export const deploymentTable = (deployments: readonly Deployment[]): string =>
+  table(HEADERS, deployments.map(deploymentRow))
+
+function deploymentRow(one: Deployment): string[] {
+  return [
+    one.id,
+    minute(one.startedAt),
+    one.environment,
+    formatRelease(one),
+    stateOf(one),
+    one.verified ? 'yes' : 'no',
+    signed(one.by, one.identity),
+    one.error?.split('\n')[0] ?? one.reason ?? '',
+  ]
 }
+
+function eventRow({ id, at, environment, app, action, by, identity, ...one }: HistoryEvent) {
+  const { reason, subject } = one
+  const what = action.startsWith('marked') ? (subject ?? app) : app
+  const detail = what === subject || subject === null ? [] : [`(${shorten(subject)})`]
+  const why = [...(reason === null ? [] : [reason]), ...detail].join(' ')
+  return [id ?? '', minute(at), environment, what, action, '', signed(by, identity), why]
+}
+
+const signed = (by: string, identity: string | null | undefined) =>
+  identity === 'unverified' || identity == null ? by : `${by} (signed)`
+
+/** Many keys or containers: `--json` has them all. */
+const shorten = (text: string) => (text.length > 60 ? `${text.slice(0, 59)}…` : text)

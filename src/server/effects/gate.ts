@@ -3,6 +3,7 @@ import { StepError } from '../../core/errors.ts'
 import { objectName } from '../../core/schema.ts'
 import { ANY_CONFIG } from '../../gate/approvals.ts'
 import type { Ledger, Release } from '../../ledger/ledger.ts'
+import { isOfScan, SCAN, standingWords } from '../../ledger/marks.ts'
 import { formatRelease } from '../../steps/inputs.ts'
 import { severities } from '../event.ts'
 import type { Effect } from './effect.ts'
@@ -80,11 +81,14 @@ async function tell(
   { as: by, approve }: GateOfScan,
 ): Promise<void> {
   const { app, version, digest } = release
-  const mark = await ledger.findMark(app, environment, version)
-  // What a person said stays: only a scan's own word is taken back.
-  const ours = mark?.bad === true && mark.by === by
-  if (bad && mark?.bad !== true) await ledger.mark({ app, version, environment, bad, by, reason })
-  if (!bad && ours) await ledger.mark({ app, version, environment, bad, by, reason })
+  const marks = (await ledger.marks(app, version)).filter(
+    (mark) => mark.environment === environment,
+  )
+  // What a person said stays: a scan takes back its own word alone.
+  const own = standingWords(marks).get(by)
+  if (bad ? !own || !isOfScan(own) : own) {
+    await ledger.mark({ app, version, environment, bad, by, reason, identity: SCAN })
+  }
   if (!approve) return
   const decision = bad ? ('rejected' as const) : ('approved' as const)
   const words = await ledger.approvals(app, environment, version)
@@ -93,7 +97,7 @@ async function tell(
   await ledger.recordApproval({
     ...{ app, environment, version, digest, decision, by, groups: [], reason },
     configRevision: ANY_CONFIG,
-    identity: 'webhook of Harbor',
+    identity: SCAN,
   })
 }
 
