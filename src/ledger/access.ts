@@ -1,12 +1,14 @@
 import type { Kysely, Transaction } from 'kysely'
 import { explain, type StepError, toStepError } from '../core/errors.ts'
 import { wait } from '../core/retry.ts'
+import type { Dialect } from './guards.ts'
 import { invalid } from './names.ts'
 import type { Counter, Schema } from './schema.ts'
 
 /** What differs between the databases a ledger can live in. */
 export interface Database {
   db: Kysely<Schema>
+  dialect: Dialect
   /** How people call it, without any secret: `sqlite:/srv/crosscloud/ledger.db`. */
   name: string
   /** Somebody else was in the way; nothing was written and the same may be tried again. */

@@ -370,5 +370,10 @@ export interface Ledger {
   exportRecords(put: (line: string) => void | Promise<void>): Promise<void>
   /** Takes the lines of an export into an empty ledger: all of them or none. */
   importRecords(lines: AsyncIterable<string>): Promise<{ rows: number }>
+  /**
+   * Makes the triggers that hold history where they are missing: a migration goes on without them
+   * where it may not make them. UNAUTHORIZED, with the next step, when this account may not.
+   */
+  guard(): Promise<void>
   close(): Promise<void>
 }

@@ -42,7 +42,7 @@ export async function openMysqlLedger(
     const { sql } = await import('kysely')
     const tableOptions = sql`engine = InnoDB default charset = utf8mb4 collate = utf8mb4_bin`
     const patience = PATIENCE
-    const schema = { name, tableOptions, refusesChanges }
+    const schema = { name, dialect: 'mysql', tableOptions, refusesChanges } as const
     if (!(await isMigrated(db, name))) {
       // An index on a large table takes its time, and the server says nothing meanwhile.
       const patient = await connect(address, MIGRATING)
@@ -51,7 +51,7 @@ export async function openMysqlLedger(
       )
     }
     return createLedger({
-      db,
+      ...{ db, dialect: 'mysql' },
       name,
       contended,
       translate,

@@ -5,6 +5,7 @@ import { createConfigChanges } from './config-changes.ts'
 import { createDeliveries } from './deliveries.ts'
 import { createDeployments } from './deployments.ts'
 import { createExchange } from './exchange.ts'
+import { createGuarding } from './guards.ts'
 import { createJudgements } from './judgements.ts'
 import type { Ledger } from './ledger.ts'
 import { createLocks } from './locks.ts'
@@ -27,6 +28,7 @@ export function createLedger(database: Database): Ledger {
     ...createStatus(access),
     ...createDeliveries(access),
     ...createExchange(access),
+    ...createGuarding(access, database),
     close() {
       closing ??= database.close()
       return closing
