@@ -40,6 +40,7 @@ export function createConfigChanges({ read, write, now }: Access): ConfigChanges
           reason: reason ?? null,
           changed_at: start.at ?? timestamp(now()),
           request: request ?? null,
+          identity: start.identity ?? null,
         }
         await trx.insertInto('config_changes').values(row).execute()
         const keys = changes.map((change, position) => toKeyRow(number, change, position))
@@ -127,6 +128,7 @@ function checkStart(start: ConfigChangeStart): void {
   checkName('environment', environment)
   const what = `the change of ${app}'s config in ${environment}`
   checkFilled(`${what}: by`, by, 255)
+  checkText(`${what}: identity`, start.identity, 255)
   checkText(`${what}: reason`, reason)
   checkText(`${what}: request`, request, 64)
   if (at !== undefined) checkTime(`${what}: at`, at)
@@ -237,6 +239,7 @@ function fromRow(
     app: row.app,
     environment: row.environment,
     by: row.changed_by,
+    identity: row.identity ?? undefined,
     reason: row.reason ?? undefined,
     at: row.changed_at,
     changes: keys.map((one) => ({

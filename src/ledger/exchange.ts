@@ -27,6 +27,7 @@ const TABLES: readonly (readonly [table: string, key: readonly string[]])[] = [
   ['approvals', ['number']],
   ['deployment_approvals', ['deployment', 'approval']],
   ['marks', ['number']],
+  ['audit_events', ['number']],
   ['hosts', ['app', 'environment', 'name', 'address']],
   ['config_changes', ['number']],
   ['config_change_keys', ['number', 'position']],

@@ -44,6 +44,7 @@ export function createJudgements({ read, write, now }: Access): Judgements {
           decided_by_id: approval.byId ?? null,
           decided_by_mail: approval.byMail ?? null,
           token_hash: approval.tokenHash ?? null,
+          config_revision: approval.configRevision ?? null,
         }
         await trx.insertInto('approvals').values(row).execute()
         return fromApprovalRow(row)
@@ -137,7 +138,7 @@ async function saidWith(
 /** The caller holds the application's row. */
 export async function insertMark(
   trx: Transaction<Schema>,
-  { app, environment, version, bad, by, reason }: Omit<Mark, 'at'>,
+  { app, environment, version, bad, by, identity, reason }: Omit<Mark, 'at'>,
   marked_at: string,
 ): Promise<Mark> {
   const number = await nextNumber(trx, 'mark')
@@ -150,15 +151,18 @@ export async function insertMark(
     bad: bad ? 1 : 0,
     marked_by: by,
     marked_at,
+    identity: identity ?? null,
   }
   await trx.insertInto('marks').values(row).execute()
   return fromMarkRow(row)
 }
 
-export function checkMark({ app, environment, version, by, reason }: Omit<Mark, 'at' | 'bad'>) {
+export function checkMark(mark: Omit<Mark, 'at' | 'bad'>): void {
+  const { app, environment, version, by, identity, reason } = mark
   checkPlace(app, environment, version)
   const what = `the mark of ${app}@${version} in ${environment}`
   checkFilled(`${what}: by`, by, 255)
+  checkText(`${what}: identity`, identity, 255)
   checkFilled(`${what}: reason`, reason)
 }
 
@@ -180,6 +184,7 @@ function checkApproval(approval: ApprovalStart): void {
   checkText(`${what}: id`, approval.byId, 64)
   checkText(`${what}: mail`, approval.byMail, 255)
   checkText(`${what}: hash of the token`, approval.tokenHash, 64)
+  checkText(`${what}: config revision`, approval.configRevision, 128)
   for (const group of groups) checkFilled(`${what}: group`, group, 1024)
 }
 
@@ -208,6 +213,7 @@ function fromApprovalRow(row: Selectable<ApprovalsTable>): Approval {
     groups: JSON.parse(row.member_of) as string[],
     identity: row.identity,
     tokenHash: row.token_hash ?? undefined,
+    configRevision: row.config_revision ?? undefined,
     reason: row.reason ?? undefined,
     at: row.decided_at,
   }
@@ -220,6 +226,7 @@ function fromMarkRow(row: Selectable<MarksTable>) {
     version: row.version,
     bad: row.bad === 1,
     by: row.marked_by,
+    identity: row.identity ?? undefined,
     reason: row.reason,
     at: row.marked_at,
   }

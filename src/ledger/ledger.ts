@@ -208,14 +208,16 @@ export interface Approval {
   identity: string
   /** SHA-256 of that token, in hex. Each token speaks once. */
   tokenHash: string | undefined
+  /** The config revision it was given for; undefined: none was looked at. */
+  configRevision: string | undefined
   reason: string | undefined
   /** ISO 8601, UTC. */
   at: string
 }
 
-type Proof = Pick<Approval, 'byId' | 'byMail' | 'tokenHash'>
+type Proof = Pick<Approval, 'byId' | 'byMail' | 'tokenHash' | 'configRevision'>
 
-/** What is proven of somebody is left out where nothing is. */
+/** What is proven of somebody, and what was looked at, are left out where nothing is. */
 export type ApprovalStart = Omit<Approval, 'id' | 'at' | keyof Proof> & Partial<Proof>
 
 /** Whether a release is known to be bad in an environment. */
@@ -225,9 +227,54 @@ export interface Mark {
   version: string
   bad: boolean
   by: string
+  /** How it is known who it was; see Approval. */
+  identity?: string | undefined
   reason: string
   /** ISO 8601, UTC. */
   at: string
+}
+
+export const auditActions = [
+  ...(['lock', 'unlock', 'hosts start', 'hosts stop', 'hosts rm'] as const),
+  ...(['break-glass', 'sign-off'] as const),
+]
+export type AuditAction = (typeof auditActions)[number]
+
+/**
+ * What somebody did to an environment that is no release, deployment, approval, mark or change of
+ * config. It is never edited, and never removed.
+ */
+export interface AuditEvent {
+  id: string
+  app: string
+  environment: string
+  action: AuditAction
+  /** What it was done to: a deployment's id, containers, the owner of a lock. */
+  subject: string | undefined
+  by: string
+  /** The person's id on the CI system, as their signed token said. */
+  byId: string | undefined
+  /** How it is known who it was: the issuer of a signed token, or `unverified`. */
+  identity: string
+  reason: string | undefined
+  jobUrl: string | undefined
+  /** ISO 8601, UTC. */
+  at: string
+}
+
+export type AuditEventStart = Pick<
+  AuditEvent,
+  'app' | 'environment' | 'action' | 'by' | 'identity'
+> &
+  Partial<Pick<AuditEvent, 'subject' | 'byId' | 'reason' | 'jobUrl'>>
+
+export interface AuditQuery {
+  app?: string | undefined
+  environment?: string | undefined
+  action?: AuditAction | undefined
+  /** ISO 8601, UTC: only what was done then or later. */
+  since?: string | undefined
+  limit: number
 }
 
 /**
@@ -253,6 +300,8 @@ export interface ConfigChangeSet {
   app: string
   environment: string
   by: string
+  /** How it is known who it was; see Approval. */
+  identity: string | undefined
   reason: string | undefined
   /** ISO 8601, UTC. */
   at: string
@@ -264,6 +313,7 @@ export type ConfigChangeStart = Pick<
   ConfigChangeSet,
   'app' | 'environment' | 'by' | 'reason' | 'changes'
 > & {
+  identity?: string | undefined
   /** A name of its own for this change: recorded twice, it is one change set. */
   request?: string | undefined
   /** When it was made; now, when it is told at once. */
@@ -336,6 +386,9 @@ export interface Ledger {
   findMark(app: string, environment: string, version: string): Promise<Mark | undefined>
   /** What was ever said of a release being bad, oldest first. */
   marks(app: string, version: string): Promise<Mark[]>
+  recordEvent(event: AuditEventStart): Promise<AuditEvent>
+  /** Newest first. */
+  events(query: AuditQuery): Promise<AuditEvent[]>
   /** By application and environment, in that order. */
   status(query?: StatusQuery): Promise<StatusCell[]>
   /** Deployments started since then (ISO 8601, UTC), oldest first. */

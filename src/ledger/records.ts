@@ -1,6 +1,7 @@
 import { sha256 } from '../core/digest.ts'
 import { StepError } from '../core/errors.ts'
 import { type Access, accessTo, type Database, timestamp } from './access.ts'
+import { createAuditEvents } from './audit-events.ts'
 import { createConfigChanges } from './config-changes.ts'
 import { createDeliveries } from './deliveries.ts'
 import { createDeployments } from './deployments.ts'
@@ -25,6 +26,7 @@ export function createLedger(database: Database): Ledger {
     ...createConfigChanges(access),
     ...createLocks(access),
     ...createJudgements(access),
+    ...createAuditEvents(access),
     ...createStatus(access),
     ...createDeliveries(access),
     ...createExchange(access),

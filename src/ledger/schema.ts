@@ -1,4 +1,10 @@
-import type { ApprovalDecision, DeploymentKind, DeploymentState, KeptValue } from './ledger.ts'
+import type {
+  ApprovalDecision,
+  AuditAction,
+  DeploymentKind,
+  DeploymentState,
+  KeptValue,
+} from './ledger.ts'
 
 /**
  * The tables as the newest migration leaves them. Flags are 0 or 1, times ISO 8601 in UTC with
@@ -13,7 +19,9 @@ export interface Schema {
   deployment_approvals: DeploymentApprovalsTable
   current_deployments: CurrentDeploymentsTable
   approvals: ApprovalsTable
+  approval_tokens: ApprovalTokensTable
   marks: MarksTable
+  audit_events: AuditEventsTable
   hosts: HostsTable
   config_revisions: ConfigRevisionsTable
   config_changes: ConfigChangesTable
@@ -31,7 +39,14 @@ export interface ApplicationsTable {
   created_at: string
 }
 
-export type Counter = 'release' | 'deployment' | 'lock' | 'config-change' | 'approval' | 'mark'
+export type Counter =
+  | 'release'
+  | 'deployment'
+  | 'lock'
+  | 'config-change'
+  | 'approval'
+  | 'mark'
+  | 'audit-event'
 
 export interface CountersTable {
   name: Counter
@@ -133,6 +148,15 @@ export interface ApprovalsTable {
   decided_by_mail: string | null
   /** SHA-256 of the signed token in hex: each token speaks once. */
   token_hash: string | null
+  /** The config that was looked at. */
+  config_revision: string | null
+}
+
+/** The signed token of an approval, and the JSON Web Key it was checked by. */
+export interface ApprovalTokensTable {
+  approval: number
+  token: string
+  public_key: string
 }
 
 /** Rows are only ever added; the newest for a release and an environment counts. */
@@ -145,6 +169,23 @@ export interface MarksTable {
   marked_by: string
   reason: string
   marked_at: string
+  /** How it is known who marked it; see Approval. */
+  identity: string | null
+}
+
+/** Rows are only ever added. The id is `e` and the number. */
+export interface AuditEventsTable {
+  number: number
+  app: string
+  environment: string
+  action: AuditAction
+  subject: string | null
+  done_by: string
+  done_by_id: string | null
+  identity: string
+  reason: string | null
+  job_url: string | null
+  done_at: string
 }
 
 /** Every host that was ever deployed to, under every address it had. */
@@ -172,6 +213,8 @@ export interface ConfigChangesTable {
   changed_at: string
   /** Chosen by whoever records it: the same again is the same change set. */
   request: string | null
+  /** How it is known who changed it; see Approval. */
+  identity: string | null
 }
 
 /** `json`: the text is kept as a JSON string, because it has characters that SQLite would cut at. */

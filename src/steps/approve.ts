@@ -51,6 +51,7 @@ export const approve = defineStep({
       groups: who.groups,
       identity: who.identity,
       tokenHash: who.tokenHash,
+      configRevision: undefined,
       reason: reason || undefined,
     }
     // Judged before it is written: a word that counts for nothing is refused, not kept.

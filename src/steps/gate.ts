@@ -63,7 +63,15 @@ async function platformWords(
   const words = await context.platformApprovals(job.id, environment.name)
   return words.map(({ by, byId, decision, reason, at }) => ({
     ...{ id: ELSEWHERE, app: release.app, environment: environment.name, version: release.version },
-    ...{ digest: release.digest, decision, by, byId, byMail: undefined, tokenHash: undefined },
+    ...{
+      digest: release.digest,
+      decision,
+      by,
+      byId,
+      byMail: undefined,
+      tokenHash: undefined,
+      configRevision: undefined,
+    },
     ...{ groups: [], reason, at },
     identity: `${identity}, approved there`,
   }))

@@ -32,9 +32,10 @@ export async function keepsConfigChanges(t: Test, ledger: Ledger): Promise<void>
     { key: '/webapi/long', before: kept(`'`.repeat(1 << 20)), after: kept('漢'.repeat(1 << 20)) },
     { key: '/webapi/nul', before: kept('a\0b\0'), after: kept('"\\u0000"') },
   ]
-  const first = await ledger.recordConfigChange(setOf(changes, { by: HOSTILE, reason: HOSTILE }))
+  const who = { by: HOSTILE, identity: 'https://gitlab.example.com' }
+  const first = await ledger.recordConfigChange(setOf(changes, { ...who, reason: HOSTILE }))
   const { id, at } = first
-  const expected = { app: 'webapi', environment: 'test', by: HOSTILE, reason: HOSTILE, changes }
+  const expected = { app: 'webapi', environment: 'test', ...who, reason: HOSTILE, changes }
   t.strictSame(first, { id: 'c1', number: 1, ...expected, at })
   t.match(at, /^\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d\.\d{3}Z$/)
   t.strictSame(await ledger.findConfigChange(id), first)

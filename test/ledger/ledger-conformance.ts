@@ -20,6 +20,7 @@ import {
   start,
 } from './ledger-samples.ts'
 import {
+  keepsAuditEvents,
   keepsJudgements,
   marksWithTheEnd,
   pagesHistory,
@@ -60,6 +61,7 @@ export async function ledgerConformance(
   await withLedger('takes the same twice, and does it once', takesTheSameTwice)
   await withLedger('remembers the way of a deployment', remembersTheWay)
   await withLedger('keeps approvals and marks', keepsJudgements)
+  await withLedger('keeps what else was done to an environment', keepsAuditEvents)
   await withLedger('marks what a rollback left with its success', marksWithTheEnd)
   await withLedger('gives the history page by page', pagesHistory)
   await withLedger('tells which version is where', tellsStatus)

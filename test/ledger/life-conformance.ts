@@ -154,7 +154,8 @@ export async function keepsJudgements(t: Test, ledger: Ledger): Promise<void> {
   t.same((await ledger.findDeployment(deployment.id))?.approvals, ['a1'])
 
   t.equal(await ledger.findMark('webapi', 'production', '1.0.0'), undefined)
-  const bad = { ...place, bad: true, by: 'ops-li', reason: HOSTILE }
+  const identity = 'https://gitlab.example.com'
+  const bad = { ...place, bad: true, by: 'ops-li', identity, reason: HOSTILE }
   t.match(await ledger.mark(bad), bad)
   t.match(await ledger.findMark('webapi', 'production', '1.0.0'), bad)
   t.equal(await ledger.findMark('webapi', 'test', '1.0.0'), undefined, 'there it is not bad')
@@ -204,5 +205,29 @@ export async function pagesHistory(t: Test, _: Ledger, open: OpenLedger): Promis
   t.same(await ids({ since: '2020-01-01T00:00:00.000Z', before: 'd3' }), ['d2', 'd1'])
   for (const wrong of [{ since: 'yesterday' }, { before: '5' }, { before: 'd0' }, { by: 'a\0' }]) {
     await t.rejects(ids(wrong), { code: 'INPUT_INVALID' }, JSON.stringify(wrong))
+  }
+}
+
+export async function keepsAuditEvents(t: Test, ledger: Ledger): Promise<void> {
+  const place = { app: 'webapi', environment: 'production' }
+  const who = { by: 'ops-li', byId: '42', identity: 'https://gitlab.example.com' }
+  const locked = { ...place, ...who, action: 'lock' as const, reason: HOSTILE }
+  const first = await ledger.recordEvent(locked)
+  t.match(first, { ...locked, id: 'e1', subject: undefined, jobUrl: undefined })
+  const bare = { ...place, action: 'unlock' as const, by: 'wang', identity: 'unverified' }
+  const second = await ledger.recordEvent({ ...bare, subject: 'ops-li (by hand)' })
+  t.strictSame(await ledger.events({ limit: 9 }), [second, first], 'newest first')
+  const ids = async (query: object) =>
+    (await ledger.events({ limit: 9, ...query })).map(({ id }) => id)
+  await ledger.recordEvent({ ...bare, environment: 'test', action: 'hosts stop' })
+  t.same(await ids({ environment: 'production' }), ['e2', 'e1'])
+  t.same(await ids({ action: 'hosts stop' }), ['e3'])
+  t.same(await ids({ app: 'shop' }), [])
+  t.same(await ids({ limit: 1 }), ['e3'])
+  t.same(await ids({ since: '2000-01-01T00:00:00.000Z' }), ['e3', 'e2', 'e1'])
+  t.same(await ids({ since: '2999-01-01T00:00:00.000Z' }), [])
+  for (const wrong of [{ by: '' }, { identity: '' }, { action: 'sing' }, { reason: 'a\0' }]) {
+    const event = { ...bare, ...wrong } as typeof bare
+    await t.rejects(ledger.recordEvent(event), { code: 'INPUT_INVALID' }, JSON.stringify(wrong))
   }
 }
