@@ -26,6 +26,8 @@ export interface ApprovalFact {
   /** Groups the person is in, as their signed token said. */
   groups?: readonly string[] | undefined
   digest: string
+  /** Why nothing proves any more that it was said; undefined: it is proven. */
+  unproven?: string | undefined
   /** ISO 8601. */
   at: string
   /** How it is known who it was; `unverified` when it is not. */
@@ -57,8 +59,10 @@ export function judgeApprovals<A extends ApprovalFact>(
   const { release, environment } = facts
   const words = newestOfEach(
     facts.approvals.filter(
-      ({ digest, identity }) =>
-        digest === release.digest && (allowUnverified || isSigned(identity)),
+      ({ digest, identity, unproven }) =>
+        digest === release.digest &&
+        (allowUnverified || isSigned(identity)) &&
+        unproven === undefined,
     ),
   )
   const counted = words.filter(
@@ -229,6 +233,7 @@ function faultOf(
   if (!allowUnverified && !isSigned(word.identity)) {
     return 'no signed ID token says who that was: approve in a job that has one'
   }
+  if (word.unproven !== undefined) return word.unproven
   const barred = barredAs(gate, release, whoSaid(word))
   if (barred !== undefined) return `${word.by} ${barred}: let somebody else approve`
   const groups = gate.approvers?.some((entry) => groupOf(entry) !== undefined) ?? false

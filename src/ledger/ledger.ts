@@ -220,6 +220,18 @@ type Proof = Pick<Approval, 'byId' | 'byMail' | 'tokenHash' | 'configRevision'>
 /** What is proven of somebody, and what was looked at, are left out where nothing is. */
 export type ApprovalStart = Omit<Approval, 'id' | 'at' | keyof Proof> & Partial<Proof>
 
+/** A secret: the signed token somebody spoke with, and the issuer's key it was checked by (a JWK). */
+export interface ApprovalProof {
+  token: string
+  publicKey: string
+}
+
+export interface ProvenApproval {
+  approval: Approval
+  /** Undefined where none was kept. */
+  proof: ApprovalProof | undefined
+}
+
 /** Whether a release is known to be bad in an environment. */
 export interface Mark {
   app: string
@@ -377,9 +389,13 @@ export interface Ledger {
   /** Newest first. NOT_FOUND when `after` or `before` is not in the ledger. */
   configChanges(query: ConfigChangeQuery): Promise<ConfigChangeSet[]>
   findConfigChange(id: string): Promise<ConfigChangeSet | undefined>
-  recordApproval(approval: ApprovalStart): Promise<Approval>
+  /** Whether approvals are written, and their proofs read, by an account of their own. */
+  readonly approvalsApart: boolean
+  recordApproval(approval: ApprovalStart, proof?: ApprovalProof): Promise<Approval>
   /** What was said about a release, in an environment or in all, oldest first. */
   approvals(app: string, environment: string | undefined, version: string): Promise<Approval[]>
+  /** The same for a gate, with what proves each. */
+  provenApprovals(app: string, environment: string, version: string): Promise<ProvenApproval[]>
   /** Says that a release is bad in an environment, or good again. */
   mark(mark: Omit<Mark, 'at'>): Promise<Mark>
   /** The newest mark; undefined when there is none. */

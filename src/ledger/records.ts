@@ -17,7 +17,8 @@ import { createStatus } from './status.ts'
 /** The ledger in a database whose schema is the newest. Knows no dialect. */
 export function createLedger(database: Database): Ledger {
   let closing: Promise<void> | undefined
-  const access = accessTo(database, () => closing !== undefined)
+  const isClosed = () => closing !== undefined
+  const access = accessTo(database, isClosed)
   return {
     name: database.name,
     ...createReleases(access),
@@ -25,7 +26,8 @@ export function createLedger(database: Database): Ledger {
     ...createConfigRevisions(access),
     ...createConfigChanges(access),
     ...createLocks(access),
-    ...createJudgements(access),
+    approvalsApart: database.approvals !== undefined,
+    ...createJudgements(access, accessTo(database, isClosed, database.approvals)),
     ...createAuditEvents(access),
     ...createStatus(access),
     ...createDeliveries(access),

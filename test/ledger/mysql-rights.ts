@@ -1,6 +1,8 @@
+import { createHash } from 'node:crypto'
 import { readFile } from 'node:fs/promises'
 import { createConnection } from 'mysql2/promise'
 import type { Test } from 'tap'
+import type { ApprovalStart, Ledger } from '../../src/ledger/ledger.ts'
 import { openLedger } from '../../src/ledger/open.ts'
 import { ended, MINUTE, outcome, release, start } from './ledger-samples.ts'
 import type { Mariadb } from './mariadb.ts'
@@ -8,6 +10,11 @@ import { releasedLedgers } from './released-ledgers.ts'
 
 /** What whoever has the deployer's password might try. d1 succeeded, d2 failed, d3 runs there now. */
 const FORBIDDEN = [
+  `insert into approvals (number, app, environment, version, digest, decision, decided_by, member_of,
+    identity, decided_at) select 99, app, environment, version, digest, decision, 'boss', '[]',
+    identity, decided_at from approvals limit 1`,
+  'select * from approval_tokens',
+  "insert into approval_tokens values (1, 'x', 'x')",
   "update approvals set decided_by = 'somebody'",
   'delete from approvals',
   "update deployments set state = 'running' where id = 'd1'",
@@ -45,6 +52,48 @@ const FORBIDDEN = [
   'alter table locks add column x int',
 ]
 
+/** Only the approvals' account writes approvals and reads tokens, and only when there is need. */
+async function keepsTokensApart(
+  t: Test,
+  ledger: Ledger,
+  word: ApprovalStart,
+  as: (user: string) => string,
+): Promise<void> {
+  const proof = { token: 'a.b.c', publicKey: '{"kty":"RSA"}' }
+  const tokenHash = createHash('sha256').update(proof.token).digest('hex')
+  await ledger.recordApproval({ ...word, tokenHash }, proof)
+  const { app, environment, version } = word
+  const proofs = (await ledger.provenApprovals(app, environment, version)).map((one) => one.proof)
+  t.same(proofs, [undefined, proof])
+  t.equal(ledger.approvalsApart, true)
+  const alone = await openLedger(as('deployer'))
+  t.equal(alone.approvalsApart, false)
+  const denied = { code: 'UNAUTHORIZED', message: /refuses the user/ }
+  await t.rejects(alone.recordApproval(word), denied)
+  await t.rejects(alone.provenApprovals(app, environment, version), denied)
+  t.equal((await alone.approvals(app, environment, version)).length, 2, 'they can be looked at')
+  await alone.close()
+  for (const [approvals, fault] of [
+    [as('deployer'), { code: 'INPUT_INVALID', message: /has the account of url/ }],
+    [as('approvals').replace(':change-me@', ':wrong@'), denied],
+    [as('migrator').replace(/crosscloud$/, 'tls'), { code: 'UNAUTHORIZED' }],
+  ] as const) {
+    const wrong = await openLedger({ url: as('deployer'), approvals })
+    await t.rejects(wrong.provenApprovals(app, environment, version), fault)
+    t.equal((await wrong.approvals(app, environment, version)).length, 2)
+    await wrong.close()
+  }
+  const reader = await openLedger({
+    url: as('reader'),
+    get approvals(): string {
+      throw new Error('the variable is not set')
+    },
+  })
+  t.equal((await reader.approvals(app, environment, version)).length, 2, 'without its variable')
+  await t.rejects(reader.recordApproval(word), { message: /the variable is not set/ })
+  await reader.close()
+}
+
 /** The grants of docs/ledger-database.md. */
 export async function keepsToItsRights(t: Test, server: Mariadb) {
   const page = await readFile(new URL('../../docs/ledger-database.md', import.meta.url), 'utf8')
@@ -61,8 +110,7 @@ export async function keepsToItsRights(t: Test, server: Mariadb) {
   await root.query(accounts)
   await t.rejects(openLedger(as('deployer')), {
     code: 'UNAUTHORIZED',
-    message: /has schema no tables yet, this crosscloud needs 0004-/,
-    hint: /crosscloud ledger migrate/,
+    message: /refuses the user/,
   })
   await root.query('revoke trigger on crosscloud.* from crosscloud_migrator')
   const denied = await openLedger(as('migrator'))
@@ -83,7 +131,7 @@ export async function keepsToItsRights(t: Test, server: Mariadb) {
   await migrator.guard()
   await root.query(rights.join('\n'))
 
-  const deployer = await openLedger(as('deployer'))
+  const deployer = await openLedger({ url: as('deployer'), approvals: as('approvals') })
   t.teardown(() => deployer.close())
   await deployer.nextVersion('webapi')
   const made = release('1.0.0')
@@ -91,7 +139,9 @@ export async function keepsToItsRights(t: Test, server: Mariadb) {
   await deployer.recordConfigRevision('r1', '{}')
   const said = { decision: 'approved', by: 'li', groups: [], identity: 'x', reason: 'r' } as const
   const place = { app: 'webapi', environment: 'test', version: '1.0.0' }
-  const { id: approval } = await deployer.recordApproval({ ...place, digest: made.digest, ...said })
+  const word = { ...place, digest: made.digest, ...said }
+  const { id: approval } = await deployer.recordApproval(word)
+  await keepsTokensApart(t, deployer, word, as)
   for (const state of ['succeeded', 'failed', 'succeeded'] as const) {
     const lock = await deployer.lock('webapi', 'test', 'li', 'deploy', MINUTE)
     await deployer.heartbeat(lock, MINUTE)
