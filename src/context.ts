@@ -76,6 +76,7 @@ export function createContext(options: ContextOptions): OpenContext {
     await deliverJournal(await openJournalOf(found, variables), found, log)
     return found
   })
+  const issuerKeys = once(async () => fetchIssuerKeys(await settings(), signal))
   const stores = new Map<string, Promise<ConfigStore>>()
   const configStore = (environment: EnvironmentSettings) => {
     const open = async () => keep(openConfigStore(environment, await settings(), signal))
@@ -110,15 +111,29 @@ export function createContext(options: ContextOptions): OpenContext {
     },
     actor: actorOf(variables),
     identify: async (environment, how) => {
-      const { identity, folder } = await settings()
+      const { identity } = await settings()
       const { identify } = await import('./identity/who.ts')
-      const ca = typeof identity === 'object' ? identity.ca : undefined
+      const by = actorOf(variables).by
+      const keys = issuerKeys
       return identify(identity, {
-        ...{ variables, environment, signal, ...how },
-        by: actorOf(variables).by,
-        ca: ca && (await readFile(resolve(folder, ca), 'utf8')),
+        variables,
+        environment,
+        signal,
+        ...how,
+        by,
+        keys,
         hide: secrets.add,
       })
+    },
+    doubt: async (environment, { approval, proof }) => {
+      const { identity } = await settings()
+      if (identity === 'unverified') return undefined
+      if (identity === undefined) return 'crosscloud.yml says of no issuer who could prove it'
+      if (proof) secrets.add(proof.token)
+      const { doubtKept } = await import('./identity/kept.ts')
+      const { ca: _path, ...rules } = identity
+      const apart = (await ledger()).approvalsApart
+      return doubtKept({ ...approval, proof }, { ...rules, environment, keys: issuerKeys, apart })
     },
     platformApprovals: async (jobId, environment) => {
       const { gitlab } = await settings()
@@ -252,6 +267,13 @@ async function deliverJournal(journal: Journal, ledger: Ledger, log: Log): Promi
     log.warn(`${message}; what waits in ${journal.folder} is told later`)
     if (hint !== undefined) log.warn(`  ${hint}`)
   }
+}
+
+async function fetchIssuerKeys({ identity, folder }: Settings, signal: AbortSignal) {
+  if (identity === undefined || identity === 'unverified') return { keys: [] }
+  const { fetchKeys } = await import('./identity/issuer.ts')
+  const ca = identity.ca && (await readFile(resolve(folder, identity.ca), 'utf8'))
+  return fetchKeys(identity, { signal, ca })
 }
 
 async function openConfigStore(

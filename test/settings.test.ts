@@ -3,6 +3,7 @@ import { join } from 'node:path'
 import { fileURLToPath } from 'node:url'
 import t from 'tap'
 import { createSecrets } from '../src/core/secrets.ts'
+import { openLedger } from '../src/ledger/open.ts'
 import { parseSettings, readSettings, settingsSchema, settleEnvironment } from '../src/settings.ts'
 import { temporaryFolder } from './support/temporary.ts'
 
@@ -52,6 +53,20 @@ await t.test('variables come in, secrets are known before anything is said', asy
   t.strictSame(settings.ledger, { url: 'mysql://crosscloud:open-sesame@db/crosscloud' })
   t.equal(settings.container?.env?.JAVA_OPTS, '-Dzone=blue')
   t.equal(secrets.mask('open-sesame red%20is blue'), '*** *** ***')
+})
+
+await t.test("only what needs the approvals' account needs its variable", async (t) => {
+  const folder = await temporaryFolder(t)
+  const file = join(folder, 'crosscloud.yml')
+  const at = (user: string, name: string) => `'mysql://${user}:\${${name}}@127.0.0.1:1/x'`
+  await writeFile(
+    file,
+    `app: webapi\nledger: { url: ${at('a', 'P')}, approvals: ${at('b', 'Q')} }\n`,
+  )
+  const { ledger } = await readSettings(file, { P: 'p' }, createSecrets())
+  if (!ledger || !('approvals' in ledger)) throw new Error('no account for approvals')
+  await t.rejects(openLedger(ledger), { code: 'UNAVAILABLE' }, 'it goes to the server')
+  t.throws(() => ledger.approvals, { message: /variable Q is not set/ })
 })
 
 await t.test('an environment with everything settled', async (t) => {

@@ -28,6 +28,8 @@ export interface ApprovalFact {
   digest: string
   /** The config that was looked at; undefined where none was. */
   configRevision?: string | undefined
+  /** Why nothing proves any more that it was said; undefined: it is proven. */
+  unproven?: string | undefined
   /** ISO 8601. */
   at: string
   /** How it is known who it was; `unverified` when it is not. */
@@ -64,7 +66,10 @@ export function judgeApprovals<A extends ApprovalFact>(
 ): { problems: string[]; counted: A[]; mayApprove: string } {
   const { release, environment } = facts
   const words = facts.approvals.filter(
-    ({ digest, identity }) => digest === release.digest && (allowUnverified || isSigned(identity)),
+    ({ digest, identity, unproven }) =>
+      digest === release.digest &&
+      (allowUnverified || isSigned(identity)) &&
+      unproven === undefined,
   )
   const counted = newestOfEach(words.filter((word) => isOfConfig(gate, facts, word))).filter(
     (word) =>
@@ -249,6 +254,7 @@ function faultOf(
   if (!allowUnverified && !isSigned(word.identity)) {
     return 'no signed ID token says who that was: approve in a job that has one'
   }
+  if (word.unproven !== undefined) return word.unproven
   const barred = barredAs(gate, release, whoSaid(word))
   if (barred !== undefined) return `${word.by} ${barred}: let somebody else approve`
   if (mayStand(gate, word) && !isOfConfig(gate, facts, word)) {

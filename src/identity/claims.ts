@@ -36,6 +36,9 @@ export interface Identity {
   expiresAt: string
 }
 
+/** What is added to an issuer's name where it was asked itself, and signed nothing. */
+export const APPROVED_THERE = ', approved there'
+
 /** The identity in the claims of a verified token; undefined when it names no project. */
 export function readClaims(
   claims: JWTPayload,

@@ -1,4 +1,4 @@
-import type { JWTHeaderParameters, JWTPayload } from 'jose'
+import type { JSONWebKeySet, JWTHeaderParameters, JWTPayload } from 'jose'
 import { StepError } from '../core/errors.ts'
 import { type Identity, readClaims } from './claims.ts'
 import type { IssuerAccess } from './http.ts'
@@ -24,8 +24,8 @@ const ALGORITHMS = [
   ...['RS256', 'RS384', 'RS512', 'PS256', 'PS384', 'PS512'],
   ...['ES256', 'ES384', 'ES512', 'EdDSA', 'Ed25519'],
 ]
-/** Seconds that two clocks may differ. */
-const TOLERANCE = 60
+/** Seconds. */
+export const TOLERANCE = 60
 /** Two hundred groups with long paths fit in. */
 const LONGEST_TOKEN = 128 * 1024
 
@@ -37,7 +37,30 @@ export async function verifyIdToken(
   token: string,
   rules: TokenRules,
   access: IssuerAccess & { now?: Date | undefined },
-): Promise<Identity> {
+): Promise<Identity & Signed> {
+  const at = access.now ?? new Date()
+  const keys = () => fetchKeys(rules, access)
+  return await checkToken(token, rules, { keys, at, tolerance: TOLERANCE })
+}
+
+/** The public key that a signature was checked by: a JWK as JSON. */
+interface Signed {
+  publicKey: string
+}
+
+interface Moment {
+  keys(): Promise<JSONWebKeySet>
+  at: Date
+  /** Seconds that two clocks may differ. */
+  tolerance: number
+}
+
+/** The same by keys that are at hand, at any moment. */
+export async function checkToken(
+  token: string,
+  rules: TokenRules,
+  { keys, at, tolerance }: Moment,
+): Promise<Identity & Signed> {
   const service = /github|\.ghe\.com|\/_services\/token/.test(rules.issuer) ? 'github' : 'gitlab'
   const refuse = (why: string, hint = askHint(service, rules), cause?: unknown) =>
     new StepError('UNAUTHORIZED', `the ID token is not accepted: ${why}`, { hint, cause })
@@ -50,20 +73,22 @@ export async function verifyIdToken(
   if (claims.iss !== rules.issuer) {
     throw refuse(`it is from ${told(claims.iss)}, not from ${rules.issuer}`)
   }
-  const keys = jose.createLocalJWKSet(await fetchKeys(rules, access))
+  const known = jose.createLocalJWKSet(await keys())
   const verified = await jose
-    .jwtVerify(token, keys, {
+    .jwtVerify(token, known, {
       algorithms: ALGORITHMS,
       issuer: rules.issuer,
       audience: rules.audience,
-      clockTolerance: TOLERANCE,
-      currentDate: access.now ?? new Date(),
+      clockTolerance: tolerance,
+      currentDate: at,
       requiredClaims: ['exp', 'sub'],
     })
     .catch((error) => {
       throw refuse(reason(error, claims, rules), undefined, withoutToken(error))
     })
-  return judge(verified.payload, rules, refuse)
+  const { alg, kid } = verified.protectedHeader
+  const publicKey = { ...(await jose.exportJWK(verified.key)), alg, ...(kid && { kid }) }
+  return { ...judge(verified.payload, rules, refuse), publicKey: JSON.stringify(publicKey) }
 }
 
 type Refuse = (why: string, hint?: string, cause?: unknown) => StepError

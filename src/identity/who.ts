@@ -1,8 +1,9 @@
 import { createHash } from 'node:crypto'
+import type { JSONWebKeySet } from 'jose'
 import { StepError } from '../core/errors.ts'
 import { requestGithubToken } from './github.ts'
 import type { IdentitySettings } from './settings.ts'
-import { verifyIdToken } from './verify.ts'
+import { checkToken, TOLERANCE } from './verify.ts'
 
 /** Who does something, and how that is known. */
 export interface Who {
@@ -16,6 +17,8 @@ export interface Who {
   identity: string
   /** SHA-256 of that token, in hex. */
   tokenHash?: string | undefined
+  /** A secret: the token, and the issuer's key it was checked by (a JWK). */
+  proof?: { token: string; publicKey: string } | undefined
   /** The job that speaks and its commit, as the token says. */
   job?: { id: string; sha: string | undefined } | undefined
 }
@@ -38,8 +41,8 @@ export interface WhoOptions {
   strict: boolean
   /** Whether a person without any token is taken at their word, as unverified, all the same. */
   tokenless?: boolean | undefined
-  /** PEM text. */
-  ca: string | undefined
+  /** The issuer's keys. */
+  keys(): Promise<JSONWebKeySet>
   signal: AbortSignal
   hide(secret: string): void
 }
@@ -49,7 +52,7 @@ const TOKEN_VARIABLE = 'CROSSCLOUD_ID_TOKEN'
 /** By a signed ID token where the settings ask for one, else by plain variables. */
 export async function identify(
   settings: IdentitySettings | undefined,
-  { variables, by, environment, required, strict, tokenless, ca, signal, hide }: WhoOptions,
+  { variables, by, environment, required, strict, tokenless, keys, signal, hide }: WhoOptions,
 ): Promise<Who> {
   const unverified = { login: by, groups: [], identity: 'unverified' }
   if (settings === undefined || settings === 'unverified') return unverified
@@ -66,14 +69,16 @@ export async function identify(
   // its environment is called review/branch.
   const place = required ? { environment } : { 'protected-ref': false }
   const asked = { ...rules, ...place, ...(strict && OWN_WORD) }
-  const found = await verifyIdToken(token, asked, { signal, ca })
+  const found = await checkToken(token, asked, { keys, at: new Date(), tolerance: TOLERANCE })
   const job = found.jobId === undefined ? undefined : { id: found.jobId, sha: found.sha }
   const { login, personId: id, email: mail, groups, issuer: identity } = found
   const tokenHash = createHash('sha256').update(token).digest('hex')
-  return { login, id, mail, groups, identity, tokenHash, job }
+  const proof = { token, publicKey: found.publicKey }
+  return { login, id, mail, groups, identity, tokenHash, proof, job }
 }
 
-const OWN_WORD = { 'first-attempt': true, 'named-environment': true, 'by-person': true }
+/** What is asked of a person's own word. */
+export const OWN_WORD = { 'first-attempt': true, 'named-environment': true, 'by-person': true }
 
 /** What to write on the CI system that runs this; on no known one, on each. */
 function tokenHint(audience: string, variables: WhoOptions['variables']): string {

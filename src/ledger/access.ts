@@ -1,18 +1,22 @@
 import type { Kysely, Transaction } from 'kysely'
 import { explain, type StepError, toStepError } from '../core/errors.ts'
 import { wait } from '../core/retry.ts'
+import type { Dialect } from './guards.ts'
 import { invalid } from './names.ts'
 import type { Counter, Schema } from './schema.ts'
 
 /** What differs between the databases a ledger can live in. */
 export interface Database {
   db: Kysely<Schema>
+  dialect: Dialect
   /** How people call it, without any secret: `sqlite:/srv/crosscloud/ledger.db`. */
   name: string
   /** Somebody else was in the way; nothing was written and the same may be tried again. */
   contended(error: unknown): boolean
   /** A library's error as ours; undefined when it is none of the known faults. */
   translate(error: unknown): StepError | undefined
+  /** The same database by the approvals' account, opened when it is first asked for. */
+  approvals?: (() => Promise<Kysely<Schema>>) | undefined
   close(): Promise<void>
   /** Milliseconds since 1970. */
   now(): number
@@ -29,8 +33,11 @@ export interface Access {
   now(): number
 }
 
-export function accessTo(database: Database, isClosed: () => boolean): Access {
-  const { db } = database
+export function accessTo(
+  database: Database,
+  isClosed: () => boolean,
+  open = async () => database.db,
+): Access {
   const run = async <T>(what: string, work: () => Promise<T>): Promise<T> => {
     if (isClosed()) throw invalid(`${what}: ledger ${database.name} is closed`)
     try {
@@ -41,14 +48,14 @@ export function accessTo(database: Database, isClosed: () => boolean): Access {
   }
   return {
     read: (what, query) =>
-      run(what, () =>
-        db
+      run(what, async () =>
+        (await open())
           .transaction()
           .setIsolationLevel('repeatable read')
           .setAccessMode('read only')
           .execute(query),
       ),
-    write: (what, change) => run(what, () => db.transaction().execute(change)),
+    write: (what, change) => run(what, async () => (await open()).transaction().execute(change)),
     now: database.now,
   }
 }

@@ -8,8 +8,8 @@ import type {
   ConfigChangeStart,
   KeptValue,
   KeyChange,
-  Ledger,
-} from './ledger.ts'
+} from './config-change.ts'
+import type { Ledger } from './ledger.ts'
 import { checkFilled, checkLimit, checkName, checkText, checkTime, invalid } from './names.ts'
 import type { ConfigChangeKeysTable, ConfigChangesTable, KeptState, Schema } from './schema.ts'
 

@@ -51,6 +51,9 @@ export function createDeployments({ read, write, now }: Access): Deployments {
         const before = await settle(trx, row, end)
         if (before === 'settled') return
         const finished_at = end.finishedAt ?? timestamp(now())
+        // Before it ends: afterwards it takes no more (guards.ts).
+        const rows = end.hosts.map((host, position) => toHostRow(id, host, position))
+        if (rows.length > 0) await trx.insertInto('deployment_hosts').values(rows).execute()
         await trx
           .updateTable('deployments')
           .set({
@@ -61,8 +64,6 @@ export function createDeployments({ read, write, now }: Access): Deployments {
           })
           .where('id', '=', id)
           .execute()
-        const rows = end.hosts.map((host, position) => toHostRow(id, host, position))
-        if (rows.length > 0) await trx.insertInto('deployment_hosts').values(rows).execute()
         if (end.state === 'succeeded') await makeCurrent(trx, row)
         if (end.bad) await insertMark(trx, badRelease(row, end.bad), finished_at)
       })

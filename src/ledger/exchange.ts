@@ -2,7 +2,7 @@ import { createHash } from 'node:crypto'
 import type { Kysely, Transaction } from 'kysely'
 import { StepError } from '../core/errors.ts'
 import type { Access } from './access.ts'
-import type { Ledger } from './ledger.ts'
+import { type DeploymentState, deploymentStates, type Ledger } from './ledger.ts'
 import { newestMigration } from './migrations/migrate.ts'
 import type { Schema } from './schema.ts'
 
@@ -10,6 +10,7 @@ type Exchange = Pick<Ledger, 'exportRecords' | 'importRecords' | 'facts'>
 type Row = Record<string, string | number | null>
 /** Any of the tables, by a name from TABLES and no other. */
 type Tables = Record<string, Row>
+type DeploymentEnds = [id: Row[string], state: DeploymentState][]
 
 /**
  * All that is kept, by the key that orders it; parents come before their children. Locks are left
@@ -147,6 +148,7 @@ async function takeLines(
   let number = 0
   let batch: { table: string; rows: Row[] } = { table: '', rows: [] }
   let closing: unknown
+  const ends: DeploymentEnds = []
   const flush = async () => {
     if (batch.rows.length > 0) await insert(db, batch.table, batch.rows)
     batch = { table: '', rows: [] }
@@ -166,7 +168,8 @@ async function takeLines(
       const { table, row } = checkRow(line, number, columns)
       if (batch.table !== table || batch.rows.length === PAGE) await flush()
       batch.table = table
-      batch.rows.push(row)
+      batch.rows.push(table === 'deployments' ? { ...row, state: 'running' } : row)
+      if (table === 'deployments') ends.push([row.id ?? null, endOf(row, number)])
       rows++
     }
     hash.update(`${text}\n`)
@@ -174,6 +177,7 @@ async function takeLines(
   if (closing === undefined)
     throw unreadable(number, 'is the last one, and no closing line is there')
   await flush()
+  await endDeployments(db, ends)
   await deriveCurrent(db)
   return { rows }
 }
@@ -249,6 +253,26 @@ async function insert(db: Kysely<Tables>, table: string, rows: Row[]): Promise<v
       .insertInto(table)
       .values(rows.slice(at, at + size))
       .execute()
+  }
+}
+
+function endOf({ state }: Row, number: number): DeploymentState {
+  const known = deploymentStates.find((one) => one === state)
+  if (known === undefined) throw unreadable(number, 'is no row of deployments')
+  return known
+}
+
+/** Only one that runs takes hosts and approvals (guards.ts), so each ends when it has them. */
+async function endDeployments(db: Kysely<Tables>, ends: DeploymentEnds): Promise<void> {
+  for (const state of deploymentStates.filter((one) => one !== 'running')) {
+    const ids = ends.filter(([, end]) => end === state).map(([id]) => id)
+    for (let at = 0; at < ids.length; at += PAGE) {
+      await db
+        .updateTable('deployments')
+        .set({ state })
+        .where('id', 'in', ids.slice(at, at + PAGE))
+        .execute()
+    }
   }
 }
 

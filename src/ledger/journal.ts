@@ -3,7 +3,8 @@ import { mkdir, open, readdir, rename, rm } from 'node:fs/promises'
 import { join } from 'node:path'
 import { type ErrorCode, errorCodeOf, explain, toStepError } from '../core/errors.ts'
 import { readOwn, requireOwn } from '../core/own.ts'
-import type { ConfigChangeStart, DeploymentEnd, Ledger } from './ledger.ts'
+import type { ConfigChangeStart } from './config-change.ts'
+import type { DeploymentEnd, Ledger } from './ledger.ts'
 
 /** What was done and must still be told to the ledger. Telling it twice is telling it once. */
 export type JournalEntry =

@@ -1,15 +1,17 @@
+import { createHash } from 'node:crypto'
 import type { Selectable, Transaction } from 'kysely'
 import { type Digest, parseDigest } from '../core/digest.ts'
 import { StepError } from '../core/errors.ts'
 import { type Access, holdApplication, nextNumber, timestamp } from './access.ts'
+import type { MarkQuery } from './audit.ts'
 import { approvalId } from './deployment-rows.ts'
 import {
   type Approval,
+  type ApprovalProof,
   type ApprovalStart,
   approvalDecisions,
   type Ledger,
   type Mark,
-  type MarkQuery,
 } from './ledger.ts'
 import { standingMark } from './marks.ts'
 import {
@@ -25,16 +27,17 @@ import type { ApprovalsTable, MarksTable, Schema } from './schema.ts'
 
 type Judgements = Pick<
   Ledger,
-  'recordApproval' | 'approvals' | 'mark' | 'marks' | 'markHistory' | 'findMark'
+  'recordApproval' | 'approvals' | 'provenApprovals' | 'mark' | 'marks' | 'markHistory' | 'findMark'
 >
 
-/** What people have said about a release in an environment. */
-export function createJudgements({ read, write, now }: Access): Judgements {
+/** What people have said about a release. Only `apart` writes approvals and reads their proofs. */
+export function createJudgements({ read, write, now }: Access, apart: Access): Judgements {
   return {
-    async recordApproval(approval) {
-      checkApproval(approval)
+    async recordApproval(approval, proof) {
+      checkApproval(approval, proof)
       const { app, environment, version, digest } = approval
-      return await write(`recording what ${approval.by} says of ${app}@${version}`, async (trx) => {
+      const what = `recording what ${approval.by} says of ${app}@${version}`
+      return await apart.write(what, async (trx) => {
         await holdApplication(trx, app, now())
         const release = await trx
           .selectFrom('releases')
@@ -60,8 +63,30 @@ export function createJudgements({ read, write, now }: Access): Judgements {
           config_revision: approval.configRevision ?? null,
         }
         await trx.insertInto('approvals').values(row).execute()
+        if (proof) await keepProof(trx, row.number, proof)
         return fromApprovalRow(row)
       })
+    },
+
+    async provenApprovals(app, environment, version) {
+      checkPlace(app, environment, version)
+      const what = `reading what proves the approvals of ${app}@${version}`
+      const rows = await apart.read(what, (db) =>
+        db
+          .selectFrom('approvals')
+          .leftJoin('approval_tokens', 'approval_tokens.approval', 'approvals.number')
+          .selectAll('approvals')
+          .select(['approval_tokens.token', 'approval_tokens.public_key'])
+          .where('app', '=', app)
+          .where('environment', '=', environment)
+          .where('version', '=', version)
+          .orderBy('number')
+          .execute(),
+      )
+      return rows.map(({ token, public_key: publicKey, ...row }) => ({
+        approval: fromApprovalRow(row),
+        proof: token === null || publicKey === null ? undefined : { token, publicKey },
+      }))
     },
 
     async approvals(app, environment, version) {
@@ -137,6 +162,15 @@ export function createJudgements({ read, write, now }: Access): Judgements {
   }
 }
 
+async function keepProof(
+  trx: Transaction<Schema>,
+  approval: number,
+  { token, publicKey }: ApprovalProof,
+): Promise<void> {
+  const row = { approval, token, public_key: publicKey }
+  await trx.insertInto('approval_tokens').values(row).execute()
+}
+
 /** What was said with this token: the same again is the same; another word is refused. */
 async function saidWith(
   trx: Transaction<Schema>,
@@ -208,7 +242,7 @@ function checkPlace(app: string, environment: string, version: string): void {
   checkVersion(version)
 }
 
-function checkApproval(approval: ApprovalStart): void {
+function checkApproval(approval: ApprovalStart, proof: ApprovalProof | undefined): void {
   const { app, environment, version, digest, decision, by, groups, identity, reason } = approval
   checkPlace(app, environment, version)
   const what = `the approval of ${app}@${version} for ${environment}`
@@ -220,6 +254,9 @@ function checkApproval(approval: ApprovalStart): void {
   checkText(`${what}: id`, approval.byId, 64)
   checkText(`${what}: mail`, approval.byMail, 255)
   checkText(`${what}: hash of the token`, approval.tokenHash, 64)
+  if (proof && createHash('sha256').update(proof.token).digest('hex') !== approval.tokenHash) {
+    throw invalid(`${what}: the hash is not that of its token`)
+  }
   checkText(`${what}: config revision`, approval.configRevision, 128)
   for (const group of groups) checkFilled(`${what}: group`, group, 1024)
 }

@@ -7,6 +7,7 @@ import type {
   MarkQuery,
   Unsigned,
 } from './audit.ts'
+import type { ConfigChangeQuery, ConfigChangeSet, ConfigChangeStart } from './config-change.ts'
 
 /** One immutable build, written `webapi@1.4.2`. */
 export interface Release {
@@ -234,6 +235,18 @@ type Proof = Pick<Approval, 'byId' | 'byMail' | 'tokenHash' | 'configRevision'>
 /** What is proven of somebody, and what was looked at, are left out where nothing is. */
 export type ApprovalStart = Omit<Approval, 'id' | 'at' | keyof Proof> & Partial<Proof>
 
+/** A secret: the signed token somebody spoke with, and the issuer's key it was checked by (a JWK). */
+export interface ApprovalProof {
+  token: string
+  publicKey: string
+}
+
+export interface ProvenApproval {
+  approval: Approval
+  /** Undefined where none was kept. */
+  proof: ApprovalProof | undefined
+}
+
 /** Whether a release is known to be bad in an environment. */
 export interface Mark {
   app: string
@@ -246,64 +259,6 @@ export interface Mark {
   reason: string
   /** ISO 8601, UTC. */
   at: string
-}
-
-/**
- * A value of the config centre as a record may hold it. `withheld`: there was one, a secret in
- * clear, that the ledger must not hold.
- */
-export type KeptValue =
-  | { state: 'absent' }
-  | { state: 'kept'; text: string }
-  | { state: 'withheld' }
-
-export interface KeyChange {
-  key: string
-  before: KeptValue
-  after: KeptValue
-}
-
-/** Keys that somebody changed at once. It is never edited, and never removed. */
-export interface ConfigChangeSet {
-  id: string
-  /** Counts up in the order of recording, through all applications; times may not. */
-  number: number
-  app: string
-  environment: string
-  by: string
-  /** How it is known who it was; see Approval. */
-  identity: string | undefined
-  reason: string | undefined
-  /** ISO 8601, UTC. */
-  at: string
-  /** In the order they were given; each key once. */
-  changes: KeyChange[]
-}
-
-export type ConfigChangeStart = Pick<
-  ConfigChangeSet,
-  'app' | 'environment' | 'by' | 'reason' | 'changes'
-> & {
-  identity?: string | undefined
-  /** A name of its own for this change: recorded twice, it is one change set. */
-  request?: string | undefined
-  /** When it was made; now, when it is told at once. */
-  at?: string | undefined
-}
-
-export interface ConfigChangeQuery {
-  app?: string | undefined
-  environment?: string | undefined
-  /** Only change sets that have this key, and of them only its change. */
-  key?: string | undefined
-  /** The id of a change set: only those recorded after it. */
-  after?: string | undefined
-  /** The id of a change set: only those recorded before it. */
-  before?: string | undefined
-  /** ISO 8601, UTC: only what was changed then or later, and before. */
-  since?: string | undefined
-  until?: string | undefined
-  limit: number
 }
 
 /**
@@ -351,9 +306,13 @@ export interface Ledger {
   /** Newest first. NOT_FOUND when `after` or `before` is not in the ledger. */
   configChanges(query: ConfigChangeQuery): Promise<ConfigChangeSet[]>
   findConfigChange(id: string): Promise<ConfigChangeSet | undefined>
-  recordApproval(approval: ApprovalStart): Promise<Approval>
+  /** Whether approvals are written, and their proofs read, by an account of their own. */
+  readonly approvalsApart: boolean
+  recordApproval(approval: ApprovalStart, proof?: ApprovalProof): Promise<Approval>
   /** What was said about a release, in an environment or in all, oldest first. */
   approvals(app: string, environment: string | undefined, version: string): Promise<Approval[]>
+  /** The same for a gate, with what proves each. */
+  provenApprovals(app: string, environment: string, version: string): Promise<ProvenApproval[]>
   /** Says that a release is bad in an environment, or good again. */
   mark(mark: Omit<Mark, 'at'>): Promise<Mark>
   /** The mark that counts, see standingMark in marks.ts; undefined when there is none. */
@@ -401,5 +360,10 @@ export interface Ledger {
   exportRecords(put: (line: string) => void | Promise<void>): Promise<void>
   /** Takes the lines of an export into an empty ledger: all of them or none. */
   importRecords(lines: AsyncIterable<string>): Promise<{ rows: number }>
+  /**
+   * Makes the triggers that hold history where they are missing: a migration goes on without them
+   * where it may not make them. UNAUTHORIZED, with the next step, when this account may not.
+   */
+  guard(): Promise<void>
   close(): Promise<void>
 }

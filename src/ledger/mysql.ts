@@ -5,6 +5,7 @@ import { ledgerError, patiently } from './access.ts'
 import type { Ledger } from './ledger.ts'
 import { isMigrated, migrate } from './migrations/migrate.ts'
 import { type MysqlAddress, parseMysqlAddress, type TlsFiles } from './mysql-address.ts'
+import { openApprovals } from './mysql-approvals.ts'
 import { contended, refusesChanges, translateMysql } from './mysql-faults.ts'
 import { createLedger } from './records.ts'
 import type { Schema } from './schema.ts'
@@ -14,6 +15,8 @@ export interface MysqlLedgerOptions {
   signal?: AbortSignal | undefined
   /** Milliseconds since 1970; the server's clock when not given. */
   now?: () => number
+  /** The URL of the same database for the account that approvals are kept by; asked for on first use. */
+  approvals?: (() => string) | undefined
   /** What TLS needs beside the system's own authorities; PEM texts. */
   tls?: TlsFiles | undefined
   /** How long the server may say nothing while it is asked, in milliseconds. */
@@ -31,7 +34,7 @@ const MIGRATING = 6 * 3_600_000
  */
 export async function openMysqlLedger(
   url: string,
-  { signal, now, tls, silence = SILENCE }: MysqlLedgerOptions = {},
+  { signal, now, tls, silence = SILENCE, approvals }: MysqlLedgerOptions = {},
 ): Promise<Ledger> {
   const address = parseMysqlAddress(url, tls)
   const { name } = address
@@ -42,7 +45,7 @@ export async function openMysqlLedger(
     const { sql } = await import('kysely')
     const tableOptions = sql`engine = InnoDB default charset = utf8mb4 collate = utf8mb4_bin`
     const patience = PATIENCE
-    const schema = { name, tableOptions, refusesChanges }
+    const schema = { name, dialect: 'mysql', tableOptions, refusesChanges } as const
     if (!(await isMigrated(db, name))) {
       // An index on a large table takes its time, and the server says nothing meanwhile.
       const patient = await connect(address, MIGRATING)
@@ -50,12 +53,16 @@ export async function openMysqlLedger(
         patient.destroy(),
       )
     }
+    const main = { db, address, tls, connect: (to: MysqlAddress) => connect(to, silence) }
+    const apart = approvals && openApprovals(approvals, main)
     return createLedger({
-      db,
+      ...{ db, dialect: 'mysql', approvals: apart?.open },
       name,
       contended,
       translate,
-      close: () => db.destroy(),
+      async close() {
+        await Promise.all([apart?.close(), db.destroy()])
+      },
       patience,
       now: now ?? (await serverClock(db)),
     })

@@ -7,6 +7,8 @@ import type { TlsFiles } from './mysql-address.ts'
 /** Where a ledger is; the files are PEM, and for `mysqls://` only. */
 export interface LedgerAddress {
   url: string
+  /** The same database by the approvals' account; asked for when it is needed. */
+  approvals?: string | undefined
   ca?: string | undefined
   cert?: string | undefined
   key?: string | undefined
@@ -28,12 +30,19 @@ export async function openLedger(
   options: OpenLedgerOptions = {},
 ): Promise<Ledger> {
   const { folder = '.', signal } = options
-  const { url, ...files } = typeof address === 'string' ? { url: address } : address
+  const place: LedgerAddress = typeof address === 'string' ? { url: address } : address
+  const { url } = place
   // One letter before the colon is a drive of Windows.
   const scheme = /^([a-z][a-z0-9+.-]+):/i.exec(url)?.[1]?.toLowerCase()
   if (scheme === 'mysql' || scheme === 'mysqls') {
     const { openMysqlLedger } = await import('./mysql.ts')
-    return await openMysqlLedger(url, { signal, tls: await readFiles(files, folder) })
+    const tls = await readFiles(place, folder)
+    return await openMysqlLedger(url, { signal, tls, approvals: approvalsOf(place) })
+  }
+  if (approvalsOf(place) !== undefined) {
+    throw new StepError('INPUT_INVALID', 'ledger: approvals is for MySQL, not for SQLite', {
+      hint: 'Take it out, or give the ledger a database: a file of SQLite has no accounts.',
+    })
   }
   if (scheme !== undefined && scheme !== 'sqlite') {
     throw new StepError('INPUT_INVALID', `ledger: ${scheme}: is not known`, {
@@ -48,7 +57,13 @@ export async function openLedger(
   return await openSqliteLedger(resolve(folder, path), { signal })
 }
 
-async function readFiles(files: Omit<LedgerAddress, 'url'>, folder: string): Promise<TlsFiles> {
+/** The variables in it are looked up when they are needed: few jobs have them. */
+function approvalsOf(place: LedgerAddress): (() => string) | undefined {
+  const { get, value } = Object.getOwnPropertyDescriptor(place, 'approvals') ?? {}
+  return get || value !== undefined ? () => place.approvals ?? '' : undefined
+}
+
+async function readFiles(files: LedgerAddress, folder: string): Promise<TlsFiles> {
   const texts: TlsFiles = {}
   for (const name of ['ca', 'cert', 'key'] as const) {
     const path = files[name]

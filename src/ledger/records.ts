@@ -6,6 +6,7 @@ import { createConfigChanges } from './config-changes.ts'
 import { createDeliveries } from './deliveries.ts'
 import { createDeployments } from './deployments.ts'
 import { createExchange } from './exchange.ts'
+import { createGuarding } from './guards.ts'
 import { createJudgements } from './judgements.ts'
 import type { Ledger } from './ledger.ts'
 import { createLocks } from './locks.ts'
@@ -16,7 +17,8 @@ import { createStatus } from './status.ts'
 /** The ledger in a database whose schema is the newest. Knows no dialect. */
 export function createLedger(database: Database): Ledger {
   let closing: Promise<void> | undefined
-  const access = accessTo(database, () => closing !== undefined)
+  const isClosed = () => closing !== undefined
+  const access = accessTo(database, isClosed)
   return {
     name: database.name,
     ...createReleases(access),
@@ -24,11 +26,13 @@ export function createLedger(database: Database): Ledger {
     ...createConfigRevisions(access),
     ...createConfigChanges(access),
     ...createLocks(access),
-    ...createJudgements(access),
+    approvalsApart: database.approvals !== undefined,
+    ...createJudgements(access, accessTo(database, isClosed, database.approvals)),
     ...createAuditEvents(access),
     ...createStatus(access),
     ...createDeliveries(access),
     ...createExchange(access),
+    ...createGuarding(access, database),
     close() {
       closing ??= database.close()
       return closing

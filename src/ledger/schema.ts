@@ -1,5 +1,6 @@
 import type { AuditAction } from './audit.ts'
-import type { ApprovalDecision, DeploymentKind, DeploymentState, KeptValue } from './ledger.ts'
+import type { KeptValue } from './config-change.ts'
+import type { ApprovalDecision, DeploymentKind, DeploymentState } from './ledger.ts'
 
 /**
  * The tables as the newest migration leaves them. Flags are 0 or 1, times ISO 8601 in UTC with

@@ -47,7 +47,7 @@ export async function openSqliteLedger(
       await close()
       throw error
     }
-    return createLedger({ db, name, contended, translate, close, patience, now })
+    return createLedger({ db, dialect: 'sqlite', name, contended, translate, close, patience, now })
   } catch (error) {
     throw ledgerError({ translate }, 'opening the ledger', error)
   }
@@ -181,7 +181,7 @@ async function prepare({ handle, db }: Connection, name: string): Promise<void> 
     // Another program's file is not changed, and the journal's mode is written into it.
     await within(handle, beginReading, () => checkedMigrations(connection, name))
     handle.exec('pragma journal_mode = wal; pragma foreign_keys = on')
-    await within(handle, beginWriting, () => migrate(connection, { name }))
+    await within(handle, beginWriting, () => migrate(connection, { name, dialect: 'sqlite' }))
   })
 }
 

@@ -76,7 +76,7 @@ export const approve = defineStep({
         { hint: `${judged.mayApprove} may approve.` },
       )
     }
-    const { id } = await ledger.recordApproval(said)
+    const { id } = await ledger.recordApproval(said, who.proof)
     if (!reject) await warnOfOlder(release, env, context)
     return {
       release: formatRelease(release),

@@ -1,6 +1,7 @@
 import { keptKeys } from '../config/revision.ts'
 import { StepError } from '../core/errors.ts'
-import type { ConfigChangeSet, KeptValue, Ledger } from '../ledger/ledger.ts'
+import type { ConfigChangeSet, KeptValue } from '../ledger/config-change.ts'
+import type { Ledger } from '../ledger/ledger.ts'
 import type { PlannedChange } from './config-change.ts'
 import type { EnvironmentConfig } from './environment-config.ts'
 

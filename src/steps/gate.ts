@@ -1,7 +1,8 @@
 import { StepError } from '../core/errors.ts'
 import { type BeforeFact, type Judgement, judgeGate } from '../gate/rules.ts'
+import { APPROVED_THERE } from '../identity/claims.ts'
 import type { Who } from '../identity/who.ts'
-import type { Approval, Deployment, Ledger, Release } from '../ledger/ledger.ts'
+import type { Approval, ApprovalStart, Deployment, Ledger, Release } from '../ledger/ledger.ts'
 import type { EnvironmentSettings } from '../settings.ts'
 import { formatRelease } from './inputs.ts'
 import type { Context } from './step.ts'
@@ -52,7 +53,7 @@ export async function passGate(passage: Passage, who: Who, context: Context): Pr
   if (judgement.open) {
     const by = judgement.counted.map((one) => one.by).join(', ')
     context.log.info(`the gate of ${environment.name} is open for ${name}${by && `, by ${by}`}`)
-    return await idsOf(judgement.counted, await context.ledger())
+    return await idsOf(passage, judgement.counted, await context.ledger())
   }
   const title = `the gate of ${environment.name} is closed for ${name}`
   throw new StepError('GATE_CLOSED', [title, ...judgement.problems].join('\n'), {
@@ -63,14 +64,26 @@ export async function passGate(passage: Passage, who: Who, context: Context): Pr
 /** Words that the ledger does not have yet. */
 const ELSEWHERE = 'elsewhere'
 
-/** The ledger keeps what was said on GitLab as soon as it let a deployment in. */
-async function idsOf(counted: readonly Approval[], ledger: Ledger): Promise<string[]> {
+/** The ledger keeps, once, what was said on GitLab as soon as it let a deployment in. */
+async function idsOf(
+  { release: { app, version }, environment }: Passage,
+  counted: readonly Word[],
+  ledger: Ledger,
+): Promise<string[]> {
+  const isNew = counted.some(({ id }) => id === ELSEWHERE)
+  const known = isNew ? await ledger.approvals(app, environment.name, version) : []
   const ids: string[] = []
-  for (const { id, at: _at, ...word } of counted) {
-    ids.push(id === ELSEWHERE ? (await ledger.recordApproval(word)).id : id)
+  for (const { id, at: _at, unproven: _proven, ...word } of counted) {
+    if (id !== ELSEWHERE) ids.push(id)
+    else ids.push((known.find(isSame(word)) ?? (await ledger.recordApproval(word))).id)
   }
   return ids
 }
+
+const isSame = (word: ApprovalStart) => (known: Approval) =>
+  (['by', 'byId', 'identity', 'digest', 'configRevision', 'decision'] as const).every(
+    (fact) => known[fact] === word[fact],
+  )
 
 /**
  * GitLab's own approvals of this very job. Which job that is, and of which commit, its signed token
@@ -89,7 +102,7 @@ async function platformWords(
     ...{ id: ELSEWHERE, app: release.app, environment: environment.name, version: release.version },
     ...{ digest: release.digest, decision, by, byId, byMail: undefined, tokenHash: undefined },
     ...{ groups: [], reason, at, configRevision },
-    identity: `${identity}, approved there`,
+    identity: `${identity}${APPROVED_THERE}`,
   }))
 }
 
@@ -99,14 +112,14 @@ export async function judge(
   who: Who,
   more: readonly Approval[],
   context: Context,
-): Promise<Judgement<Approval> | undefined> {
+): Promise<Judgement<Word> | undefined> {
   const { gate, name, from } = environment
   if (gate === undefined) return undefined
   const ledger = await context.ledger()
   const { identity } = await context.settings()
-  const given = await ledger.approvals(release.app, name, release.version)
+  const given = await wordsOn({ release, environment }, context)
   const unsigned = await ledger.unsigned({ app: release.app, environment: name })
-  return judgeGate<Approval>(
+  return judgeGate<Word>(
     gate,
     {
       release,
@@ -120,6 +133,35 @@ export async function judge(
     },
     { allowUnverified: identity === 'unverified' },
   )
+}
+
+/** An approval, and why it counts for nothing where it does. */
+type Word = Approval & { unproven?: string | undefined }
+
+/** What was said of a release. What lets it in must be proven each time; a rejection counts anyhow. */
+async function wordsOn(
+  {
+    release: { app, version, digest },
+    environment: { name, gate },
+  }: Omit<Passage, 'configRevision'>,
+  context: Context,
+): Promise<Word[]> {
+  const ledger = await context.ledger()
+  const { identity } = await context.settings()
+  if (identity === 'unverified' || gate?.approvals === 0) {
+    return await ledger.approvals(app, name, version)
+  }
+  const words: Word[] = []
+  for (const word of await ledger.provenApprovals(app, name, version)) {
+    const { approval } = word
+    const mayCount =
+      approval.decision === 'approved' &&
+      approval.digest === digest &&
+      approval.identity !== 'unverified'
+    const unproven = mayCount ? await context.doubt(name, word) : undefined
+    words.push({ ...approval, unproven })
+  }
+  return words
 }
 
 /** How long the release ran in the environment before, the last time it did. */

@@ -6,7 +6,7 @@ import type { Secrets } from '../core/secrets.ts'
 import type { PlatformApproval } from '../gitlab/approvals.ts'
 import type { Who } from '../identity/who.ts'
 import type { Journal } from '../ledger/journal.ts'
-import type { Ledger } from '../ledger/ledger.ts'
+import type { Ledger, ProvenApproval } from '../ledger/ledger.ts'
 import type { RegistryClient } from '../registry/types.ts'
 import type { EnvironmentSettings, Settings } from '../settings.ts'
 import type { Host } from '../target/target.ts'
@@ -43,6 +43,8 @@ export interface Context {
     environment: string | undefined,
     how: { required: boolean; strict: boolean; tokenless?: boolean },
   ): Promise<Who>
+  /** Why an approval that is in the ledger proves nothing; undefined when it does. */
+  doubt(environment: string, approval: ProvenApproval): Promise<string | undefined>
   /** What people said of a deployment job on GitLab itself. */
   platformApprovals(jobId: string, environment: string): Promise<PlatformApproval[]>
   /** Folder for what must outlive this command on this machine. */

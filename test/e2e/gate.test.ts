@@ -1,5 +1,6 @@
 import { writeFile } from 'node:fs/promises'
 import { join } from 'node:path'
+import Libsql from 'libsql'
 import t from 'tap'
 import { accountOf, gitlabClaims, startIssuer } from '../identity/issuer.ts'
 import { noEngine } from '../support/engine.ts'
@@ -146,6 +147,28 @@ gitlab: { url: "${gitlab.url}", project: team/webapi }`
     t.match(changed.stderr, /the config has changed since ops-wang approved: .*, and approve anew/)
     t.equal(await town.read('webapi-production', '/srv/web/index.html'), undefined)
     await setGreeting('greeting: hello')
+    const db = new Libsql(join(town.folder, 'ledger.db'))
+    const forge = async (change: string, why: RegExp) => {
+      db.exec(change)
+      const stderr = (await run(...promote)).stderr
+      t.match(stderr, /the gate of production is closed/, change)
+      t.match(stderr, why, change)
+      t.notMatch(stderr, /eyJ/, 'no token is told')
+    }
+    await forge(
+      "update approvals set member_of = '[]', decided_by = 'ops-li'",
+      /by ops-li does not count, its signed token tells another person: approve anew/,
+    )
+    db.exec(`update approvals set member_of = '["team/ops"]', decided_by = 'ops-wang'`)
+    const kept = db.prepare('select * from approval_tokens').all()
+    t.equal(kept.length, 1)
+    await forge('delete from approval_tokens', /no signed token was kept with it: approve anew/)
+    const { approval, token, public_key } = kept[0] as Record<string, unknown>
+    db.prepare('insert into approval_tokens values (?, ?, ?)').run(approval, token, public_key)
+    db.close()
+    const shown = await run('show', 'webapi@1.0.0', '--json')
+    t.match(shown.stdout, /ops-wang/)
+    t.notMatch(shown.stdout, /eyJ|public_?key/i, 'no token is shown')
     const done = await run(...promote, '--json')
     t.match(done, { code: 0 }, done.stderr)
     t.equal(await town.read('webapi-production', '/srv/web/index.html'), '<h1>webapi 1.0.0</h1>')
@@ -235,6 +258,13 @@ gitlab: { url: "${gitlab.url}", project: team/webapi }`
         shown.stdout,
         /ops-li approved it for production \(signed by .*, approved there\): fine/,
       )
+      t.match(await run(...go), { code: 0 }, 'asked again')
+      const again = await run('show', 'webapi@1.0.1')
+      t.equal(again.stdout.match(/ops-li approved it/g)?.length, 1, 'and written once')
+      gitlab.tables.deployments?.splice(0)
+      const alone = await run(...go)
+      t.match(alone, { code: 1, stderr: /needs 1 more approval/ }, 'the ledger alone')
+      t.match(alone.stderr, /is asked each time, and did not tell of it now/)
     },
   )
 

@@ -53,7 +53,10 @@ await t.test("a good token of GitLab's", async (t) => {
   const exp = seconds() + 300
   for (const alg of ['RS256', 'ES256']) {
     const token = await issuer.sign(gitlabClaims(issuer.url, { exp }), { alg })
-    t.strictSame(await verifyIdToken(token, rules, access), {
+    const { publicKey, ...identity } = await verifyIdToken(token, rules, access)
+    const known = issuer.keys.find((key) => key.alg === alg)
+    t.strictSame({ ...JSON.parse(publicKey), use: 'sig' }, known, 'and the key it was checked by')
+    t.strictSame(identity, {
       service: 'gitlab',
       login: 'ops-li',
       personId: '1',

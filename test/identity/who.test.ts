@@ -9,8 +9,14 @@ const settings = identitySettings.parse({
 })
 const hintOf = async (variables: Record<string, string>) => {
   const { signal } = new AbortController()
-  const who = { by: 'li', environment: 'production', required: true, strict: true, ca: undefined }
-  const answer = identify(settings, { ...who, variables, signal, hide: () => {} })
+  const who = { by: 'li', environment: 'production', required: true, strict: true }
+  const answer = identify(settings, {
+    ...who,
+    variables,
+    signal,
+    keys: async () => ({ keys: [] }),
+    hide: () => {},
+  })
   return answer.then(
     () => '',
     (error) => `${error.hint}`,

@@ -5,8 +5,8 @@ import type {
   ConfigChangeStart,
   KeptValue,
   KeyChange,
-  Ledger,
-} from '../../src/ledger/ledger.ts'
+} from '../../src/ledger/config-change.ts'
+import type { Ledger } from '../../src/ledger/ledger.ts'
 import { HOSTILE, type OpenLedger } from './ledger-samples.ts'
 
 export const absent: KeptValue = { state: 'absent' }

@@ -1,3 +1,4 @@
+import { createHash } from 'node:crypto'
 import type { Test } from 'tap'
 import type { ApprovalStart, Ledger } from '../../src/ledger/ledger.ts'
 import { kept, setOf } from './config-change-conformance.ts'
@@ -114,9 +115,24 @@ export async function remembersTheWay(t: Test, ledger: Ledger): Promise<void> {
 
 /** Each token speaks once; a word that was recorded and not heard of is said again. */
 async function saysOneWord(t: Test, ledger: Ledger, said: ApprovalStart): Promise<void> {
-  const proof = { byId: '42', byMail: 'li@example.com', tokenHash: 'f'.repeat(64) }
-  const word = await ledger.recordApproval({ ...said, ...proof })
+  const kept = { token: `${HOSTILE}.token`, publicKey: '{"kty":"EC"}' }
+  const tokenHash = createHash('sha256').update(kept.token).digest('hex')
+  const proof = { byId: '42', byMail: 'li@example.com', tokenHash }
+  const word = await ledger.recordApproval({ ...said, ...proof }, kept)
   t.match(word, proof)
+  const proven = await ledger.provenApprovals('webapi', 'production', '1.0.0')
+  t.strictSame(proven.at(-1), { approval: word, proof: kept })
+  t.equal(proven[0]?.proof, undefined)
+  t.notOk(JSON.stringify(await ledger.approvals('webapi', undefined, '1.0.0')).includes('.token'))
+  let text = ''
+  await ledger.exportRecords((line) => {
+    text += line
+  })
+  t.match(text, tokenHash)
+  t.notMatch(text, /approval_tokens|\.token/, 'no token is exported')
+  await t.rejects(ledger.recordApproval({ ...said, tokenHash: 'f'.repeat(64) }, kept), {
+    code: 'INPUT_INVALID',
+  })
   t.strictSame(await ledger.recordApproval({ ...said, ...proof }), word, 'said again')
   const others = [
     { environment: 'staging' },

@@ -11,7 +11,7 @@ const SCHEMAS: Record<string, string> = {
   '0001-first': 'sha256:493cba58e8fc361e974c0b830243197c7c968dcb668f982fdf8c72dc25031b8b',
   '0002-config-changes': 'sha256:1a636b402b595e6a45eacfda5121289da17811668bfe3b987754eb7c5c7ff751',
   '0003-deployment-life': 'sha256:f26b1ebb24b4a87175ff18bf4298258aae4786e3b383c4ff1ecff7ddfbd170b8',
-  '0004-trust': 'sha256:6aa48cd8d077710cd38a7a1f93c04c922dbd1905a21d6602589e36d7ce6099f0',
+  '0004-trust': 'sha256:02c3a1c5b183971cbac1bfe0289b82af0744e0e4331d8fcc6ebbe54ab886c00c',
 }
 const NEWEST = Object.keys(SCHEMAS).at(-1) ?? ''
 

@@ -1,5 +1,5 @@
 import { StepError } from '../../core/errors.ts'
-import type { ConfigChangeSet, KeptValue } from '../../ledger/ledger.ts'
+import type { ConfigChangeSet, KeptValue } from '../../ledger/config-change.ts'
 import { openConfig } from '../../steps/config-change.ts'
 import { planRollback } from '../../steps/config-rollback.ts'
 import type { EnvironmentConfig } from '../../steps/environment-config.ts'

@@ -26,6 +26,7 @@ function addMigrate(ledger: Command, perform: Perform): void {
     await perform(command, async (context) => {
       // Opening does it.
       const opened = await context.ledger()
+      await opened.guard()
       const { schema } = await opened.facts()
       const text = `${opened.name} has the newest schema, ${schema}.`
       return { json: { ledger: opened.name, schema }, text }

@@ -1,5 +1,6 @@
 import type { AuditEvent } from '../../ledger/audit.ts'
-import type { ConfigChangeSet, Ledger, Mark } from '../../ledger/ledger.ts'
+import type { ConfigChangeSet } from '../../ledger/config-change.ts'
+import type { Ledger, Mark } from '../../ledger/ledger.ts'
 import { formatRelease } from '../../steps/inputs.ts'
 
 /** Something that was done to an environment beside deploying to it. */

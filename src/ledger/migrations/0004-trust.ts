@@ -1,4 +1,5 @@
 import type { Kysely, RawBuilder } from 'kysely'
+import { createGuards, type Dialect, guardRefusal } from '../guards.ts'
 import { addCounter, type CreateTable, createIndexes, unlessThere } from './tables.ts'
 
 /** How it is known who did what, by which token; what else was done; and who waits for a lock. */
@@ -6,6 +7,7 @@ export async function trust(
   db: Kysely<unknown>,
   table: CreateTable,
   longText: RawBuilder<unknown>,
+  dialect: Dialect,
 ): Promise<void> {
   const releases = db.schema.alterTable('releases')
   await unlessThere(releases.addColumn('baked_identity', 'varchar(255)').execute())
@@ -18,6 +20,10 @@ export async function trust(
   await createApprovalTokens(table, longText)
   await createAuditEvents(db, table, longText)
   await createLockQueue(table, longText)
+  await createGuards(db, dialect).catch((error: unknown) => {
+    // The ledger works without them; `ledger migrate` asks for them, and says what is missing.
+    if (guardRefusal(error) === undefined) throw error
+  })
 }
 
 async function extendApprovals(db: Kysely<unknown>): Promise<void> {

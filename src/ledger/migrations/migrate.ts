@@ -1,5 +1,6 @@
 import type { Kysely, Migration, RawBuilder } from 'kysely'
 import { StepError } from '../../core/errors.ts'
+import type { Dialect } from '../guards.ts'
 import type { Schema } from '../schema.ts'
 import { first } from './0001-first.ts'
 import { configChanges } from './0002-config-changes.ts'
@@ -10,6 +11,7 @@ import type { CreateTable, Migrate } from './tables.ts'
 export interface MigrationOptions {
   /** How people call the database, for messages. */
   name: string
+  dialect: Dialect
   /** Put after each `create table (…)`: MySQL's engine and character set. */
   tableOptions?: RawBuilder<unknown>
   /** Whether an error says that this account may not change tables. */
@@ -18,22 +20,23 @@ export interface MigrationOptions {
 
 /** Brings a database to the newest schema. Safe when several processes open it at once. */
 export async function migrate(db: Kysely<Schema>, options: MigrationOptions): Promise<void> {
-  const migrations = allMigrations(options.tableOptions)
   const done = await checkedMigrations(db, options.name)
-  if (done.length === Object.keys(migrations).length) return
+  if (done.length === Object.keys(MIGRATIONS).length) return
   const { Migrator } = await import('kysely')
-  const migrator = new Migrator({ db, provider: { getMigrations: async () => migrations } })
+  const migrator = new Migrator({
+    db,
+    provider: { getMigrations: async () => allMigrations(options) },
+  })
   const { error } = await migrator.migrateToLatest()
   if (error === undefined) return
-  throw options.refusesChanges?.(error) ? mayNotMigrate(options.name, done, migrations) : error
+  throw options.refusesChanges?.(error) ? mayNotMigrate(options.name, done) : error
 }
 
-function mayNotMigrate(name: string, done: readonly string[], all: object): StepError {
+function mayNotMigrate(name: string, done: readonly string[]): StepError {
   const found = done.at(-1) ?? 'no tables yet'
-  const needed = Object.keys(all).at(-1)
   return new StepError(
     'UNAUTHORIZED',
-    `ledger ${name} has schema ${found}, this crosscloud needs ${needed}`,
+    `ledger ${name} has schema ${found}, this crosscloud needs ${newestMigration()}`,
     { hint: 'Run `crosscloud ledger migrate` once, with an account that may change tables.' },
   )
 }
@@ -41,12 +44,12 @@ function mayNotMigrate(name: string, done: readonly string[], all: object): Step
 /** Whether a database has the newest schema. */
 export async function isMigrated(db: Kysely<Schema>, name: string): Promise<boolean> {
   const done = await checkedMigrations(db, name)
-  return done.length === Object.keys(allMigrations(undefined)).length
+  return done.length === Object.keys(MIGRATIONS).length
 }
 
 /** The migrations a database has had. Refuses, by reading alone, what is no ledger or a newer one. */
 export async function checkedMigrations(db: Kysely<Schema>, name: string): Promise<string[]> {
-  const known = Object.keys(allMigrations(undefined))
+  const known = Object.keys(MIGRATIONS)
   const done = await doneMigrations(db, name)
   const unknown = done.find((name) => !known.includes(name))
   if (unknown !== undefined) {
@@ -76,7 +79,14 @@ async function doneMigrations(db: Kysely<Schema>, name: string): Promise<string[
 }
 
 /** Names sort in the order of running. One that was released is never edited; a new one is added below. */
-function allMigrations(tableOptions: RawBuilder<unknown> | undefined): Record<string, Migration> {
+const MIGRATIONS: Readonly<Record<string, Migrate>> = {
+  '0001-first': first,
+  '0002-config-changes': configChanges,
+  '0003-deployment-life': deploymentLife,
+  '0004-trust': trust,
+}
+
+function allMigrations({ dialect, tableOptions }: MigrationOptions): Record<string, Migration> {
   const prepared = (migration: Migrate): Migration => ({
     async up(db: Kysely<unknown>) {
       const { sql } = await import('kysely')
@@ -85,18 +95,14 @@ function allMigrations(tableOptions: RawBuilder<unknown> | undefined): Record<st
         const builder = db.schema.createTable(name).ifNotExists()
         return tableOptions ? builder.modifyEnd(tableOptions) : builder
       }
-      await migration(db, table, sql`longtext`)
+      await migration(db, table, sql`longtext`, dialect)
     },
   })
-  return {
-    '0001-first': prepared(first),
-    '0002-config-changes': prepared(configChanges),
-    '0003-deployment-life': prepared(deploymentLife),
-    '0004-trust': prepared(trust),
-  }
+  const all = Object.entries(MIGRATIONS).map(([name, migration]) => [name, prepared(migration)])
+  return Object.fromEntries(all) as Record<string, Migration>
 }
 
 /** The name of the newest schema, which every open ledger has. */
 export function newestMigration(): string {
-  return Object.keys(allMigrations(undefined)).at(-1) ?? ''
+  return Object.keys(MIGRATIONS).at(-1) ?? ''
 }

@@ -1,5 +1,6 @@
 import type { CreateTableBuilder, Kysely, RawBuilder } from 'kysely'
 import { errorCodeOf } from '../../core/errors.ts'
+import type { Dialect } from '../guards.ts'
 import type { Counter, Schema } from '../schema.ts'
 
 export type CreateTable = (name: string) => CreateTableBuilder<string>
@@ -12,6 +13,7 @@ export type Migrate = (
   db: Kysely<unknown>,
   table: CreateTable,
   longText: RawBuilder<unknown>,
+  dialect: Dialect,
 ) => Promise<void>
 
 export async function createIndexes(

@@ -1,0 +1,130 @@
+import { createHash } from 'node:crypto'
+import { exportJWK, generateKeyPair, type JWTPayload, SignJWT } from 'jose'
+import t from 'tap'
+import { doubtKept, type KeptRules, type KeptWord } from '../../src/identity/kept.ts'
+import { verifyIdToken } from '../../src/identity/verify.ts'
+import { type Claims, gitlabClaims, startIssuer } from './issuer.ts'
+
+const { signal } = new AbortController()
+const issuer = await startIssuer(t)
+const rules: KeptRules = {
+  issuer: issuer.url,
+  audience: 'crosscloud',
+  project: ['team/webapi'],
+  'protected-ref': true,
+  pipelines: [],
+  environment: 'production',
+  keys: async () => ({ keys: issuer.keys }),
+  apart: false,
+}
+const HOUR = 3600
+const given = new Date('2026-11-23T08:00:00.000Z')
+const seconds = given.getTime() / 1000
+const claimsOf = (changes: Claims = {}) =>
+  gitlabClaims(issuer.url, {
+    ...{ iat: seconds - 60, nbf: seconds - 65, exp: seconds + HOUR, ...changes },
+  })
+
+const wordOf = (token: string, publicKey: string, more: Partial<KeptWord> = {}): KeptWord => ({
+  ...{ by: 'ops-li', byId: '1', byMail: 'li@example.com', groups: ['team/ops', 'team'] },
+  ...{ identity: issuer.url, at: given.toISOString(), proof: { token, publicKey } },
+  tokenHash: createHash('sha256').update(token).digest('hex'),
+  ...more,
+})
+
+/** What is kept of somebody who spoke at that time. */
+async function spoken(changes: Claims = {}): Promise<{ token: string; publicKey: string }> {
+  const token = await issuer.sign(claimsOf(changes))
+  const { keys: _keys, apart: _apart, environment: _environment, ...then } = rules
+  const { publicKey } = await verifyIdToken(token, then, { signal, now: given })
+  return { token, publicKey }
+}
+
+const { token, publicKey } = await spoken()
+
+t.test('a token that has expired since proves what was said while it was good', async (t) => {
+  t.equal(await doubtKept(wordOf(token, publicKey), rules), undefined)
+  const later = new Date((seconds + HOUR + 600) * 1000).toISOString()
+  t.match(await doubtKept(wordOf(token, publicKey, { at: later }), rules), /it has expired/)
+  const before = new Date((seconds - 600) * 1000).toISOString()
+  t.match(await doubtKept(wordOf(token, publicKey, { at: before }), rules), /not valid yet/)
+})
+
+t.test('a word without its token does not count, and says to approve anew', async (t) => {
+  const bare = wordOf(token, publicKey, { proof: undefined })
+  for (const apart of [false, true]) {
+    t.equal(
+      await doubtKept(bare, { ...rules, apart }),
+      'no signed token was kept with it: approve anew',
+    )
+  }
+})
+
+t.test('what stands in the row must be what the token tells', async (t) => {
+  for (const [changes, what] of [
+    [{ by: 'boss' }, 'person'],
+    [{ byId: '2' }, 'id'],
+    [{ byId: undefined }, 'id'],
+    [{ byMail: 'boss@example.com' }, 'mail'],
+    [{ groups: ['team/ops', 'team', 'team/boss'] }, 'groups'],
+    [{ identity: 'https://other.example.com' }, 'issuer'],
+    [{ tokenHash: 'f'.repeat(64) }, 'hash'],
+    [{ tokenHash: undefined }, 'hash'],
+  ] as const) {
+    const doubt = await doubtKept(wordOf(token, publicKey, changes), rules)
+    t.equal(doubt, `its signed token tells another ${what}: approve anew`)
+  }
+})
+
+t.test('a token of another job, project or audience proves nothing', async (t) => {
+  for (const [changes, why] of [
+    [{ environment: 'test' }, /environment test, not for production/],
+    [{ pipeline_source: 'schedule' }, /no person started its pipeline/],
+  ] as const) {
+    const other = await spoken(changes)
+    t.match(await doubtKept(wordOf(other.token, other.publicKey), rules), why)
+  }
+  const now = { ...rules, project: ['team/other'], audience: 'crosscloud' }
+  t.match(await doubtKept(wordOf(token, publicKey), now), /it is of team\/webapi/)
+  const audience = { ...rules, audience: 'somebody' }
+  t.match(await doubtKept(wordOf(token, publicKey), audience), /it is for crosscloud/)
+  const elsewhere = { ...rules, issuer: 'https://other.example.com' }
+  t.match(await doubtKept(wordOf(token, publicKey), elsewhere), /not from https:\/\/other/)
+})
+
+t.test('a key that somebody made up proves nothing', async (t) => {
+  const own = await generateKeyPair('RS256')
+  for (const kid of ['key-RS256', 'mine']) {
+    const forged = await new SignJWT(claimsOf() as JWTPayload)
+      .setProtectedHeader({ alg: 'RS256', kid })
+      .sign(own.privateKey)
+    const key = JSON.stringify({ ...(await exportJWK(own.publicKey)), alg: 'RS256', kid })
+    const why = kid === 'mine' ? /has the key no more/ : /is not the one that .* has by that name/
+    t.match(await doubtKept(wordOf(forged, key), rules), why)
+    t.match(await doubtKept(wordOf(forged, publicKey), rules), /not accepted/, 'by a true key')
+  }
+  const unreadable = ['', 'null', '{}', '{"kty":"oct","k":"YQ"}', '{"kty":"RSA"}']
+  for (const key of unreadable) {
+    const doubt = await doubtKept(wordOf(token, key), { ...rules, apart: true })
+    t.equal(doubt, 'the key it was checked by cannot be read: approve anew', key)
+  }
+})
+
+t.test('a key that the issuer has no more is believed of the account for approvals', async (t) => {
+  const rotated = { ...rules, keys: async () => ({ keys: issuer.keys.slice(1) }) }
+  t.match(await doubtKept(wordOf(token, publicKey), rotated), /has the key no more/)
+  t.equal(await doubtKept(wordOf(token, publicKey), { ...rotated, apart: true }), undefined)
+  const changed = wordOf(token.replace(/.{9}$/, 'AAAAAAAAA'), publicKey)
+  t.match(await doubtKept(changed, { ...rotated, apart: true }), /its signature is not/)
+})
+
+t.test('what has no token by its nature', async (t) => {
+  const bare = { proof: undefined, tokenHash: undefined, byId: undefined }
+  const scan = wordOf(token, publicKey, { ...bare, by: 'scan', identity: 'webhook of Harbor' })
+  t.match(await doubtKept(scan, rules), /no signed token/)
+  t.equal(await doubtKept(scan, { ...rules, apart: true }), undefined)
+  for (const identity of [`${issuer.url}, approved there`, 'https://x.example.com']) {
+    const there = wordOf(token, publicKey, { ...bare, identity })
+    t.match(await doubtKept(there, { ...rules, apart: true }), /approve/, identity)
+  }
+})
