@@ -18,6 +18,8 @@ const NEW_FOLDER: FolderAttributes = [0, 0, 0o755]
 export const layerFoldersSchema = z.strictObject({
   folders: z.record(z.string(), attributes),
   links: z.record(z.string(), z.string()),
+  /** Of each folder with files of its own, the name of one. */
+  files: z.record(z.string(), z.string()),
   /** Paths of the layers below that this one takes away (OCI image-spec, layer.md, "Whiteouts"). */
   removed: z.array(z.string()),
   /** Folders whose content of the layers below is taken away. */
@@ -35,6 +37,8 @@ export const baseFoldersSchema = z.strictObject({
   folders: z.record(z.string(), attributes),
   /** Symbolic links to folders, and which folder that is. */
   links: z.record(z.string(), z.string()),
+  /** Of each folder with files of its own, the name of one; images do not keep it. */
+  files: z.record(z.string(), z.string()).optional(),
 })
 export type BaseFolders = z.output<typeof baseFoldersSchema>
 
@@ -42,15 +46,19 @@ export type BaseFolders = z.output<typeof baseFoldersSchema>
 export function mergeFolders(layers: readonly LayerFolders[]): BaseFolders {
   const folders = new Map<string, FolderAttributes>()
   const links = new Map<string, string>()
+  const files = new Map<string, string>()
   const removeBelow = (path: string) => {
-    for (const known of [folders, links]) {
+    for (const known of [folders, links, files]) {
       for (const name of known.keys()) if (name.startsWith(`${path}/`)) known.delete(name)
     }
+    files.delete(path)
   }
   const remove = (path: string) => {
     folders.delete(path)
     links.delete(path)
     removeBelow(path)
+    const folder = posix.dirname(path)
+    if (files.get(folder) === posix.basename(path)) files.delete(folder)
   }
   for (const layer of layers) {
     layer.removed.forEach(remove)
@@ -63,13 +71,14 @@ export function mergeFolders(layers: readonly LayerFolders[]): BaseFolders {
       links.delete(path)
       folders.set(path, found)
     }
+    for (const [path, name] of Object.entries(layer.files)) files.set(path, name)
   }
   const leading = [...links.keys()].flatMap((path) => {
     const folder = follow(path, links)
     return folder !== undefined && folders.has(folder) ? [[path, folder] as const] : []
   })
   const special = [...folders].filter(([, found]) => found.join() !== NEW_FOLDER.join())
-  return { folders: sorted(special), links: sorted(leading) }
+  return { folders: sorted(special), links: sorted(leading), files: sorted([...files]) }
 }
 
 /** Where a path leads, from the root of the image; undefined when it goes round in a circle. */
@@ -96,6 +105,12 @@ function sorted<T>(entries: readonly (readonly [string, T])[]): Record<string, T
 /** Owner and mode that a folder has on this base. */
 export function folderOf(path: string, base: BaseFolders | undefined): FolderAttributes {
   return (base && Object.hasOwn(base.folders, path) && base.folders[path]) || NEW_FOLDER
+}
+
+/** A file that the base has in this folder, or below it; undefined: none is known. */
+export function fileBelow(path: string, { files = {} }: BaseFolders): string | undefined {
+  const folder = Object.keys(files).find((one) => one === path || one.startsWith(`${path}/`))
+  return folder === undefined ? undefined : `${folder}/${files[folder]}`
 }
 
 /** The folders above a file, outermost first. */

@@ -35,7 +35,7 @@ export async function readLayerFolders(
     },
   })
   const unpack = extract()
-  const found: LayerFolders = { folders: {}, links: {}, removed: [], emptied: [] }
+  const found: LayerFolders = { folders: {}, links: {}, files: {}, removed: [], emptied: [] }
   const reading = (async () => {
     for await (const entry of unpack) {
       note(entry.header, found)
@@ -92,6 +92,7 @@ function note(header: Header, found: LayerFolders): void {
   } else if (path === '') return
   else if (type === 'directory') found.folders[path] = [uid, gid, mode & 0o7777]
   else if (type === 'symlink') found.links[path] = linkname ?? ''
+  else found.files[folder] ??= file
 }
 
 /** Without `./` or `/` before it, nor `/` behind. */

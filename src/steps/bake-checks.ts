@@ -1,5 +1,6 @@
 import { isBelow } from '../core/checkout.ts'
 import { StepError } from '../core/errors.ts'
+import { type BaseFolders, fileBelow } from '../image/base-folders.ts'
 import type { BaseImage } from '../image/image.ts'
 import type { War } from '../image/war.ts'
 import type { Context } from './step.ts'
@@ -43,5 +44,24 @@ export function warnOfLocale({ entries }: War, { config }: BaseImage, { log }: C
   log.warn(
     `${beyond.length} names in the WAR are not ASCII (${first.name}), and the base image sets no locale: ` +
       'Java finds these files only with LANG=C.UTF-8, there or in container.env',
+  )
+}
+
+/** The server would serve it beside the WAR, and no deployment would pass its proof. */
+export function refuseFilesOfBase(
+  { webapp, writable }: { webapp: string; writable: string[] },
+  war: War,
+  folders: BaseFolders,
+): void {
+  const root = webapp.replace(/^\/|\/$/g, '')
+  const file = fileBelow(root, folders)
+  if (file === undefined || writable.some((path) => isBelow(`/${file}`, path))) return
+  if (war.entries.some(({ name }) => name === file.slice(root.length + 1))) return
+  throw new StepError(
+    'INPUT_INVALID',
+    `the base image has files of its own in ${webapp}, where the web application goes: /${file}`,
+    {
+      hint: 'Remove them where the base is built, or put the web application elsewhere: image.webapp.',
+    },
   )
 }

@@ -20,7 +20,12 @@ import { refusePointers } from '../image/pointers.ts'
 import { fileTimes } from '../image/times.ts'
 import { openWar, requireWebApplication, type War, type WarDigests } from '../image/war.ts'
 import { nameCharsets } from '../image/war-names.ts'
-import { refuseWideWritable, requirePackable, warnOfLocale } from './bake-checks.ts'
+import {
+  refuseFilesOfBase,
+  refuseWideWritable,
+  requirePackable,
+  warnOfLocale,
+} from './bake-checks.ts'
 import { planFolders, readBase } from './base-image.ts'
 import { fileManifests } from './file-manifest.ts'
 import { setTimes } from './image-times.ts'
@@ -120,6 +125,7 @@ export const bakeImage = defineStep({
         inputs.templates === undefined ? undefined : readTemplates(inputs.templates, context),
       ])
       warnOfLocale(war, base.image, context)
+      if (base.folders) refuseFilesOfBase(inputs, war, base.folders)
       const number = await settleVersion(inputs.app, inputs.version, context)
       const cache = { folder: context.cacheFolder, sealKey: await context.sealKey() }
       const layers: Layer[] = []

@@ -56,7 +56,8 @@ const FILE = 'base-folders.json'
 
 /** The small layer that says them. */
 export function planFolders(folders: BaseFolders): LayerPlan {
-  const content = Buffer.from(`${JSON.stringify(folders)}\n`)
+  const { files: _files, ...kept } = folders
+  const content = Buffer.from(`${JSON.stringify(kept)}\n`)
   return planTexts(LAYER, OWN_FOLDER, new Map([[FILE, { content, mode: 0o644 }]]))
 }
 

@@ -54,7 +54,7 @@ t.test('everything that is wrong in them is said, and what there is', async (t) 
       'CROSSCLOUD_INPUTS, force: "yes" is not true or false',
       'CROSSCLOUD_INPUTS, env: ["a"] is not a string',
     ].join('\n'),
-    hint: 'Inputs here: release, env, reason, force, older, without, missing, adopt, lockWait.',
+    hint: 'Inputs here: release, env, reason, force, older, breakGlass, without, missing, adopt, lockWait.',
   })
   for (const text of ['[]', '"x"', 'null', '{"env": ']) {
     await t.rejects(gather('deploy', text), /CROSSCLOUD_INPUTS is not a JSON object/, text)

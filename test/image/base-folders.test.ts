@@ -8,6 +8,7 @@ import { sha256 } from '../../src/core/digest.ts'
 import { run } from '../../src/core/process.ts'
 import {
   type BaseFolders,
+  fileBelow,
   type LayerFolders,
   mergeFolders,
   placeOnBase,
@@ -20,7 +21,7 @@ import { type LayerPlan, planTexts } from '../../src/image/layers.ts'
 import { temporaryFolder } from '../support/temporary.ts'
 
 const layer = (some: Partial<LayerFolders>): LayerFolders => ({
-  ...{ folders: {}, links: {}, removed: [], emptied: [] },
+  ...{ folders: {}, links: {}, files: {}, removed: [], emptied: [] },
   ...some,
 })
 
@@ -38,6 +39,7 @@ t.test('of a base all folders are known that are not like new ones', async (t) =
   t.strictSame(mergeFolders([lower, upper]), {
     folders: { 'opt/app': [1000, 1000, 0o770], tmp: [0, 0, 0o1777] },
     links: { bin: 'usr/bin' },
+    files: {},
   })
   const plain = layer({ folders: { 'opt/app': [0, 0, 0o755] } })
   t.strictSame(mergeFolders([lower, plain]).folders, { tmp: [0, 0, 0o1777] })
@@ -51,20 +53,38 @@ t.test('what a layer takes away is not there', async (t) => {
   t.strictSame(mergeFolders([lower, layer({ removed: ['a', 'link'] })]), {
     folders: { ab: [3, 3, 0o700] },
     links: {},
+    files: {},
   })
   t.strictSame(mergeFolders([lower, layer({ emptied: ['a'] })]), {
     folders: { a: [1, 1, 0o700], ab: [3, 3, 0o700] },
     links: { link: 'ab' },
+    files: {},
   })
   const linked = layer({ links: { a: 'ab' } })
   t.strictSame(mergeFolders([lower, linked]), {
     folders: { ab: [3, 3, 0o700] },
     links: { a: 'ab', link: 'ab' },
+    files: {},
   })
   t.strictSame(mergeFolders([linked, layer({ folders: { a: [4, 4, 0o711] } })]), {
     folders: { a: [4, 4, 0o711] },
     links: {},
+    files: {},
   })
+})
+
+t.test('files of the base in a folder, or below it, are found', async (t) => {
+  const root = 'opt/webapps/ROOT'
+  const lower = layer({ files: { [root]: 'index.html', [`${root}/img`]: 'logo.png', etc: 'motd' } })
+  const found = (...layers: LayerFolders[]) => fileBelow(root, mergeFolders([lower, ...layers]))
+  t.equal(found(), `${root}/index.html`)
+  t.equal(found(layer({ removed: [`${root}/index.html`] })), `${root}/img/logo.png`)
+  for (const gone of [{ removed: [root] }, { emptied: [root] }, { removed: ['opt'] }]) {
+    t.equal(found(layer(gone)), undefined, JSON.stringify(gone))
+  }
+  t.equal(found(layer({ removed: [root], files: { [root]: 'new.html' } })), `${root}/new.html`)
+  t.equal(fileBelow('opt/webapps/ROOT2', mergeFolders([lower])), undefined)
+  t.equal(fileBelow(root, { folders: {}, links: {} }), undefined, 'where nothing is known')
 })
 
 t.test('links are followed from folder to folder, as a kernel does', async (t) => {
@@ -116,6 +136,7 @@ t.test("a layer's headers are read as it flows by, however it is packed", async 
       [`${'long-name/'.repeat(15)}end`]: [1000650000, 0, 0o700],
     },
     links: { bin: 'usr/bin' },
+    files: { srv: 'file.txt' },
     removed: ['srv/old.d'],
     emptied: ['srv/cache'],
   }

@@ -84,6 +84,21 @@ await t.test("a base's version and commit are not the release's", async (t) => {
   t.strictSame(await client.listTags({ registry: registry.address, name: 'team/webapi' }), [])
 })
 
+await t.test('a base with files where the web application goes is refused', async (t) => {
+  const folder = await project(t)
+  const registry = await startRegistry({ folder: join(folder, 'registry') })
+  t.teardown(() => registry.close())
+  const place = { registry: registry.address, name: 'base', tag: '1' }
+  await pushTestImage(await newClient(t), place, makeImage('with files'))
+  const inputs = { ...APP, base: `${registry.address}/base:1`, webapp: '/srv' }
+  const context = testContext(t, folder)
+  await t.rejects(runStep(bakeImage, inputs, context), {
+    code: 'INPUT_INVALID',
+    message: /files of its own in \/srv, where the web application goes: \/srv\/text$/,
+  })
+  await runStep(bakeImage, { ...inputs, writable: ['/srv/text'] }, context)
+})
+
 await t.test('a base as any tool writes it is read; what is no image is named', async (t) => {
   const folder = await project(t)
   const registry = await startRegistry({ folder: join(folder, 'registry') })
