@@ -7,7 +7,7 @@ import { buildRoad, type Road } from '../support/road.ts'
 import { keepOwners } from './base-owner.ts'
 import { browseReleases } from './served-files.ts'
 
-t.setTimeout(400_000)
+t.setTimeout(560_000)
 const made = await buildRoad(t)
 if (typeof made === 'string') await t.test('the whole road', { skip: made }, async () => {})
 else

@@ -18,6 +18,7 @@ await t.test('settings', async (t) => {
     'four-eyes': true,
     verified: true,
     'platform-approvals': false,
+    'break-glass': [],
     freeze: [],
   })
   const soft = { approvals: 0, approvers: ['ops-li', 'group:team/ops'], soak: '24h' }

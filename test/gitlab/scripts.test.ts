@@ -52,7 +52,8 @@ await t.test('every job ends with the code that crosscloud ended with', async (t
     })) {
       for (const shell of shells) {
         for (const WITH of ['75', '2', '1', '0']) {
-          const env = { PATH, WITH, CROSSCLOUD_ENVIRONMENTS: 'test staging' }
+          const given = { CROSSCLOUD_ENVIRONMENTS: 'test staging', CROSSCLOUD_DO: 'lock' }
+          const env = { PATH, WITH, ...given }
           const { code, output } = await runScript(shell, [...before, ...script], { cwd, env })
           t.equal(code, Number(WITH), `${name}: ${job} in ${shell.name} with ${WITH}`, { output })
           t.match(output, 'called with ', `${name}: ${job}`)
