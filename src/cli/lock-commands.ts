@@ -19,6 +19,7 @@ interface UnlockOptions {
   env?: string
   force?: boolean
   reason?: string
+  breakGlass?: boolean
 }
 
 interface MarkOptions {
@@ -76,12 +77,13 @@ function addUnlock(program: Command, perform: Perform): void {
     .option('--env <name>', 'environment')
     .option('--force', "end somebody else's lock, too")
     .option('--reason <text>', 'why; needed where a gate stands')
+    .option('--break-glass', 'without a token, at a terminal: for people whom the gate names')
   addExample(command, 'unlock --env production --reason "the stock is counted"')
-  command.action(async ({ env, force, reason }: UnlockOptions) => {
+  command.action(async ({ env, force, reason, breakGlass }: UnlockOptions) => {
     await perform(command, async (context) => {
       const environment = await context.environment(requireText(env, '--env'))
       const { app } = await context.settings()
-      const change = { environment, action: 'unlock', reason, waitsForFreeze: false }
+      const change = { environment, action: 'unlock', reason, waitsForFreeze: false, breakGlass }
       const who = await guardChange(change, context)
       const ledger = await context.ledger()
       const lock = await ledger.findLock(app, environment.name)

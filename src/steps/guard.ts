@@ -4,8 +4,8 @@ import type { Who } from '../identity/who.ts'
 import type { AuditAction } from '../ledger/audit.ts'
 import type { Ledger, Lock } from '../ledger/ledger.ts'
 import type { EnvironmentSettings } from '../settings.ts'
+import { identifyActing } from './break-glass.ts'
 import { type HeldLock, type LockRequest, withLock } from './deployment-lock.ts'
-import { identifyDeployer } from './gate.ts'
 import type { Context } from './step.ts'
 
 /** What a person does to an environment beside deploying to it. */
@@ -19,11 +19,13 @@ export interface GuardedChange {
    * or brings back what ran, must be possible in any night.
    */
   waitsForFreeze: boolean
+  /** Whether somebody whom the gate names may do it without a token. */
+  breakGlass?: boolean | undefined
 }
 
 /** Who it is; where a gate stands only with a signed identity and a reason, and outside its freezes. */
 export async function guardChange(
-  { environment, action, reason, waitsForFreeze }: GuardedChange,
+  { environment, action, reason = '', waitsForFreeze, breakGlass }: GuardedChange,
   context: Context,
 ): Promise<Who> {
   const { name, gate } = environment
@@ -32,7 +34,7 @@ export async function guardChange(
       hint: 'Say why with --reason; it is written into the ledger.',
     })
   }
-  const who = await identifyDeployer(environment, context)
+  const who = await identifyActing({ environment, reason, breakGlass }, context)
   const freezes = waitsForFreeze ? freezesAt(gate?.freeze ?? [], new Date()) : []
   if (freezes.length === 0) return who
   const lines = freezes.map((freeze) => describeFreeze(name, freeze))
