@@ -18,13 +18,16 @@ export function actorOf(variables: Variables): Actor {
   }
 }
 
-/** Whether this is a job, by the mark of a CI system or of crosscloud's own server. */
+/** Marks of CI systems, and of crosscloud's own server. Not all of them can be overwritten. */
+const JOB_MARKS = [
+  ...['CI', 'CI_JOB_ID', 'CI_JOB_TOKEN', 'CI_PIPELINE_ID', 'GITLAB_CI', 'CROSSCLOUD_SERVER'],
+  ...['GITHUB_ACTIONS', 'GITHUB_RUN_ID', 'GITEA_ACTIONS', 'FORGEJO_ACTIONS'],
+  ...['JENKINS_URL', 'JENKINS_HOME', 'BUILD_ID', 'TF_BUILD', 'TEAMCITY_VERSION', 'BUILDKITE'],
+]
+
+/** Whether this is a job; `CI=false` is one that would not be. */
 export function isJob(read: (name: string) => string | undefined): boolean {
-  const marks = ['GITLAB_CI', 'CROSSCLOUD_SERVER', 'GITHUB_ACTIONS', 'CI']
-  return (
-    marks.some((name) => read(name) === 'true') ||
-    Boolean(read('JENKINS_URL') || read('JENKINS_HOME'))
-  )
+  return JOB_MARKS.some((name) => Boolean(read(name)))
 }
 
 function toldBySystem(read: (name: string) => string | undefined): Told {

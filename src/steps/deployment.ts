@@ -175,17 +175,34 @@ function isNew({ kind, revision }: DeploymentRequest): boolean {
   return kind === 'deploy' && revision === undefined
 }
 
-/** Ids of the approvals that let it in; the way back asks for none. */
+/** Ids of the approvals that let it in. */
 async function approvalsOf(
   request: DeploymentRequest,
   { rendering }: Content,
   who: Who,
   context: Context,
 ): Promise<string[]> {
-  if (request.kind !== 'deploy' || request.breakGlass) return []
+  if (request.breakGlass) return []
+  if (request.kind === 'rollback' && (await ranThere(request, rendering, context))) return []
   // A host that was left out gets what the others run with already.
-  const configRevision = isNew(request) ? rendering.revision : undefined
+  const missing = request.kind === 'deploy' && !isNew(request)
+  const configRevision = missing ? undefined : rendering.revision
   return passGate({ ...request, configRevision }, who, context)
+}
+
+/** Enough of the past: what is gone back to ran not long ago. */
+const RECENT = 200
+
+/** A way back brings what ran there; a config that never did is let in as a deployment is. */
+async function ranThere(
+  { release: { app, version }, environment: { name, gate }, values }: DeploymentRequest,
+  { revision }: { revision: string },
+  context: Context,
+): Promise<boolean> {
+  if (values !== undefined || gate?.config !== 'approve') return true
+  const ledger = await context.ledger()
+  const query = { app, version, environment: name, state: 'succeeded' as const, limit: RECENT }
+  return (await ledger.deployments(query)).some((one) => one.configRevision === revision)
 }
 
 async function prepare(

@@ -39,11 +39,15 @@ export const rollback = defineStep({
     lockWait: duration.optional().describe('How long to wait while somebody else deploys there'),
   }),
   outputs: deployedOutputs.extend({
-    left: z.string().describe('Release that was left behind, and is marked bad there'),
+    left: z
+      .string()
+      .describe('Release that was left behind, and is marked bad there if another runs now'),
     config: z.enum(['then', 'now']).describe('Whether its config is that of then or of now'),
   }),
   report: ({ release, environment, left, digest, warMd5, configRevision, config, url }) => [
-    `${release} runs in ${environment} again; ${left} is marked bad there`,
+    left === release
+      ? `${release} runs in ${environment} with its config of before`
+      : `${release} runs in ${environment} again; ${left} is marked bad there`,
     `Image    ${digest}`,
     `WAR MD5  ${warMd5}`,
     `Config   ${configRevision}, the one of ${config}`,
@@ -123,21 +127,37 @@ async function findTarget(
   for (let before: string | undefined; ; ) {
     const page = await ledger.deployments({ ...query, before, limit: PAGE })
     for (const one of page) {
-      if (wanted) return one
-      if (one.version === current.version) continue
+      // Of the release that runs, what it had before is meant.
+      const runs = one.version === current.version && one.configRevision === current.configRevision
+      if (wanted && !runs) return one
+      if (wanted || one.version === current.version) continue
       const mark = await ledger.findMark(app, environment, one.version)
       if (!mark?.bad) return one
     }
     before = page.at(-1)?.id
-    if (page.length < PAGE || before === undefined) throw nowhereToGo(current, to)
+    if (page.length < PAGE || before === undefined) throw await nowhereToGo(current, to, ledger)
   }
 }
 
-function nowhereToGo({ app, environment, version }: Deployment, to: string | undefined): StepError {
-  const why = to
-    ? `${to} never ran in ${environment}`
-    : `no good release but ${version} ever ran in ${environment}`
-  return new StepError('NOT_FOUND', why, {
-    hint: `\`crosscloud history --app ${app} --env ${environment}\` shows what ran there.`,
+async function nowhereToGo(
+  { app, environment, version, configRevision }: Deployment,
+  to: string | undefined,
+  ledger: Ledger,
+): Promise<StepError> {
+  const running = formatRelease({ app, version })
+  const look = `\`crosscloud history --app ${app} --env ${environment}\` shows what ran there.`
+  if (to === running) {
+    const why = `${to} never ran in ${environment} with another config than it has now`
+    const way = `\`crosscloud config rollback --env ${environment}\`, then \`crosscloud deploy\`, change the config.`
+    return new StepError('NOT_FOUND', why, { hint: `${look} ${way}` })
+  }
+  if (to) return new StepError('NOT_FOUND', `${to} never ran in ${environment}`, { hint: look })
+  const query = { app, environment, version, state: 'succeeded' as const, limit: PAGE }
+  const others = (await ledger.deployments(query)).filter(
+    (one) => one.configRevision !== configRevision,
+  )
+  const config = `To bring back its config of before: \`crosscloud rollback --env ${environment} --to ${running}\`.`
+  return new StepError('NOT_FOUND', `no good release but ${version} ever ran in ${environment}`, {
+    hint: others.length > 0 ? config : look,
   })
 }

@@ -53,8 +53,8 @@ export async function breakGlass(t: Test, { town, issuer, job, settle }: TriedGa
       await settle('break-glass: [ops-li, ops-wang]')
       const stranger = await terminal('tester-wu')(...back)
       t.match(stranger, { code: 1, stderr: /tester-wu may not[\s\S]*ops-li or ops-wang may\./ })
-      for (const mark of ['GITLAB_CI', 'GITHUB_ACTIONS', 'CROSSCLOUD_SERVER', 'CI']) {
-        const variables = { [mark]: 'true', GITHUB_ACTOR: 'ops-li' }
+      for (const mark of ['GITLAB_CI', 'GITHUB_ACTIONS', 'CROSSCLOUD_SERVER', 'CI', 'CI_JOB_ID']) {
+        const variables = { [mark]: mark === 'CI' ? 'false' : 'true', GITHUB_ACTOR: 'ops-li' }
         const said = await terminal('ops-li', variables)(...back)
         t.match(said, { code: 1, stderr: /no signed ID token says who goes past the gate/ }, mark)
       }
@@ -154,6 +154,30 @@ export async function breakGlass(t: Test, { town, issuer, job, settle }: TriedGa
       const wu = await terminal('tester-wu')(...unlock, '--break-glass')
       t.match(wu, { code: 1, stderr: /tester-wu may not go past the gate/ })
       t.match(await li(...unlock, '--break-glass'), { code: 0 })
+      const done = await li(...past)
+      t.match(done, { code: 0, all: /BREAK-GLASS/ }, done.stderr)
+      t.equal(await page(), '<h1>webapi 1.0.2</h1>')
+      t.match(await newest(), { verified: true, breakGlass: { reason: 'the shop is down' } })
+    },
+  )
+
+  await t.test('signed by a token it may be done from a job', async (t) => {
+    const wang = await (await job('ops-wang', 'production'))(...back)
+    t.match(wang, { code: 1, stderr: /ops-wang may not[\s\S]*ops-li may\./ })
+    const done = await (await job('ops-li', 'production'))(...back)
+    t.match(done, { code: 0, all: /BREAK-GLASS[\s\S]*BREAK-GLASS/ }, done.stderr)
+    t.match(await newest(), { breakGlass: { identity: issuer.url, reason: 'orders fail' } })
+  })
+
+  await t.test(
+    'after a day the gate is closed, but not to going back, until it is signed off',
+    async (t) => {
+      await settle('break-glass: [ops-li]')
+      const { id } = await newest()
+      const [, earlier] = (await jsonOf('history', ...place, '--limit', '2')).deployments
+      const go = ['deploy', '--release', 'webapi@1.0.0', ...place]
+      const approve = ['approve', '--release', 'webapi@1.0.0', ...place]
+      t.match(await (await job('ops-li', 'production'))(...approve), { code: 0 })
       const open = await (await job('tester-wu', 'production'))(...go)
       t.match(open, { code: 0, all: /BREAK-GLASS/ }, 'within the day it is only told')
       const old = (await newest()).id

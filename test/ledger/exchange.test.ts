@@ -1,7 +1,9 @@
+import { writeFile } from 'node:fs/promises'
 import { join } from 'node:path'
 import t, { type Test } from 'tap'
 import type { Ledger } from '../../src/ledger/ledger.ts'
 import { openLedger } from '../../src/ledger/open.ts'
+import { runHere } from '../support/program.ts'
 import { missingProgram } from '../support/server.ts'
 import { temporaryFolder } from '../support/temporary.ts'
 import { kept, setOf, withheld } from './config-change-conformance.ts'
@@ -39,8 +41,11 @@ t.test('a ledger moves from database to database, unchanged', async (t) => {
     await server.query("create user 'c'@'%' identified by 's'")
     await server.query("grant all on ledger.* to 'c'@'%'")
     const url = `mysql://c:s@127.0.0.1:${server.port}/ledger`
+    const cwd = await temporaryFolder(t)
+    await writeFile(join(cwd, 'crosscloud.yml'), `app: webapi\nledger: ${url}\nenvironments: {}\n`)
+    await writeFile(join(cwd, 'ledger.jsonl'), text)
+    t.match(await runHere(['ledger', 'import', 'ledger.jsonl'], { cwd }), { code: 0 })
     const mysql = keep(t, await openLedger(url))
-    await mysql.importRecords(lines(text))
     const there = await exported(mysql)
     t.equal(there, text)
     const back = await sqlite()

@@ -1,6 +1,6 @@
 import { once } from 'node:events'
 import { createWriteStream } from 'node:fs'
-import { open, rename, rm } from 'node:fs/promises'
+import { type FileHandle, open, rename, rm } from 'node:fs/promises'
 import { resolve } from 'node:path'
 import { finished } from 'node:stream/promises'
 import type { Command } from 'commander'
@@ -105,7 +105,7 @@ function addImport(ledger: Command, perform: Perform): void {
       })
       const opened = await context.ledger()
       const { rows } = await opened
-        .importRecords(handle.readLines())
+        .importRecords(linesOf(handle))
         .finally(() => handle.close().catch(() => {}))
       return {
         json: { ledger: opened.name, records: rows },
@@ -113,4 +113,9 @@ function addImport(ledger: Command, perform: Perform): void {
       }
     })
   })
+}
+
+/** Lines that are read before somebody takes them are lost, and their end with them. */
+async function* linesOf(file: FileHandle): AsyncGenerator<string> {
+  yield* file.readLines()
 }
