@@ -4,7 +4,7 @@ import { duration } from '../core/schema.ts'
 import type { Who } from '../identity/who.ts'
 import type { Lock } from '../ledger/ledger.ts'
 import { findOwnRelease } from '../steps/deployment.ts'
-import { guardChange, handOwner, recordAct } from '../steps/guard.ts'
+import { guardChange, handOwner, isByHand, recordAct } from '../steps/guard.ts'
 import { formatRelease } from '../steps/inputs.ts'
 import type { Context } from '../steps/step.ts'
 import { addExample, type Perform, requireText } from './command.ts'
@@ -137,10 +137,13 @@ function describeLock({ app, environment, owner, reason, expiresAt }: Lock, is =
   return `${app} in ${environment} ${is} locked by ${owner} until ${until}: ${reason}`
 }
 
-const howToUnlock = ({ environment }: Lock) => `End it with: crosscloud unlock --env ${environment}`
+const howToUnlock = ({ environment }: Lock) =>
+  `End it with: crosscloud unlock --env ${environment} --reason "…"`
 
 function isNotYours(lock: Lock): StepError {
   return new StepError('CONFLICT', describeLock(lock), {
-    hint: 'If that run is gone, end its lock with --force. A deployment that still runs stops then.',
+    hint: isByHand(lock)
+      ? 'Ask whoever holds it; --force ends it all the same.'
+      : 'If that run is gone, end its lock with --force. A deployment that still runs stops then.',
   })
 }

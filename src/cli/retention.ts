@@ -2,8 +2,10 @@ import type { Command } from 'commander'
 import { shortDigest } from '../core/digest.ts'
 import { StepError } from '../core/errors.ts'
 import { formatRepository } from '../registry/reference.ts'
+import { guardChange, recordAct } from '../steps/guard.ts'
 import { formatRelease } from '../steps/inputs.ts'
 import { applyRetention, planRetention, type RetentionPlan } from '../steps/retention.ts'
+import type { Context } from '../steps/step.ts'
 import { addExample, type Perform } from './command.ts'
 import { agree, type Terminal } from './surface.ts'
 
@@ -11,6 +13,7 @@ interface RetentionOptions {
   env?: string
   keep: string
   dryRun?: boolean
+  reason?: string
   yes?: boolean
 }
 
@@ -26,9 +29,10 @@ export function addRetention(program: Command, perform: Perform, terminal: Termi
       '10',
     )
     .option('--dry-run', 'show them; remove nothing')
+    .option('--reason <text>', 'why; needed where a gate stands')
     .option('--yes', 'do not ask')
   addExample(command, 'retention --env test --keep 20 --dry-run')
-  command.action(async ({ env, keep, dryRun, yes = false }: RetentionOptions) => {
+  command.action(async ({ env, keep, dryRun, reason, yes = false }: RetentionOptions) => {
     await perform(command, async (context) => {
       const plans = await planRetention(readKeep(keep), env, context)
       const lines = plans.flatMap(planLines)
@@ -41,12 +45,34 @@ export function addRetention(program: Command, perform: Perform, terminal: Termi
         }
       }
       for (const line of lines) context.log.info(line)
+      const acts = await guardRepositories(plans, reason, context)
       await agree(terminal, `Remove ${count} ${count === 1 ? 'image' : 'images'} for good?`, yes)
+      for (const record of acts) await record()
       let removed = 0
       for (const plan of plans) removed += await applyRetention(plan, context)
       return { json: { ...json, removed }, text: `${removed} removed.` }
     })
   })
+}
+
+/** Images of an environment with a gate are its way back: who removes them is known, and written down. */
+async function guardRepositories(
+  plans: readonly RetentionPlan[],
+  reason: string | undefined,
+  context: Context,
+): Promise<(() => Promise<void>)[]> {
+  const acts = []
+  for (const { environments, remove } of plans.filter((plan) => plan.remove.length > 0)) {
+    for (const name of environments) {
+      const environment = await context.environment(name)
+      if (environment.gate === undefined) continue
+      const change = { environment, action: 'retention', reason, waitsForFreeze: false }
+      const who = await guardChange(change, context)
+      const subject = remove.map(formatRelease).join(', ')
+      acts.push(() => recordAct('retention', { environment: name, subject, reason }, who, context))
+    }
+  }
+  return acts
 }
 
 /** With fewer there would be no way back. */

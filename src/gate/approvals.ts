@@ -63,7 +63,7 @@ export function judgeApprovals<A extends ApprovalFact>(
   gate: GateSettings,
   facts: Facts<A>,
   allowUnverified: boolean,
-): { problems: string[]; counted: A[]; mayApprove: string } {
+): { problems: string[]; counted: A[]; mayApprove: string; lacksApproval: boolean } {
   const { release, environment } = facts
   const words = facts.approvals.filter(
     ({ digest, identity, unproven }) =>
@@ -84,6 +84,7 @@ export function judgeApprovals<A extends ApprovalFact>(
   return {
     counted,
     mayApprove: describeApprovers(gate, release),
+    lacksApproval: missing > 0,
     problems: [
       ...rejections.map(
         ({ by, at, reason }) =>

@@ -32,6 +32,8 @@ export interface GateFacts<A extends ApprovalFact = ApprovalFact> {
 /** How a release did in the environment before. */
 export interface BeforeFact {
   environment: string
+  /** Where releases come to it from; undefined for the first one. */
+  from?: string | undefined
   /** When the last deployment of this digest that succeeded there ended; undefined: none did. */
   finishedAt?: string | undefined
   verified?: boolean | undefined
@@ -46,6 +48,8 @@ export interface GateOptions {
 
 export interface Judgement<A extends ApprovalFact = ApprovalFact> {
   open: boolean
+  /** Whether one more approval would help. */
+  lacksApproval: boolean
   /** All that keeps the gate closed: one plain sentence each, with what to do next. */
   problems: string[]
   /** The approvals that count, one a person. */
@@ -60,7 +64,8 @@ export function judgeGate<A extends ApprovalFact>(
   facts: GateFacts<A>,
   { allowUnverified = false }: GateOptions = {},
 ): Judgement<A> {
-  const { problems, counted, mayApprove } = judgeApprovals(gate, facts, allowUnverified)
+  const judged = judgeApprovals(gate, facts, allowUnverified)
+  const { problems, counted, mayApprove, lacksApproval } = judged
   const all = [
     ...markProblems(facts),
     ...unsignedProblems(facts),
@@ -68,7 +73,7 @@ export function judgeGate<A extends ApprovalFact>(
     ...beforeProblems(gate, facts),
     ...problems,
   ]
-  return { open: all.length === 0, problems: all, counted, mayApprove }
+  return { open: all.length === 0, lacksApproval, problems: all, counted, mayApprove }
 }
 
 function markProblems({ knownBad, release, environment }: GateFacts): string[] {
@@ -86,6 +91,13 @@ function freezeProblems({ freeze }: GateSettings, { environment, now }: GateFact
   })
 }
 
+/** How a release gets to an environment: from the one before it, or, of the first one, by itself. */
+export function bringCommand(release: string, environment: string, from: string | undefined) {
+  return from === undefined
+    ? `crosscloud deploy --release ${release} --env ${environment}`
+    : `crosscloud promote --release ${release} --to ${environment}`
+}
+
 function beforeProblems(gate: GateSettings, facts: GateFacts): string[] {
   const { release, environment, before, now } = facts
   const name = nameOf(release)
@@ -96,9 +108,9 @@ function beforeProblems(gate: GateSettings, facts: GateFacts): string[] {
       `the gate of ${environment} asks for a soak, but no environment comes before it: write "from" under ${environment}, or take soak away.`,
     ]
   }
-  const { environment: previous, verified = false, finishedAt, replacedAt } = before
+  const { environment: previous, from, verified = false, finishedAt, replacedAt } = before
   const soak = gate.soak === undefined ? '' : ` and let it run for ${showDuration(gate.soak)}`
-  const deploy = `\`crosscloud deploy --release ${name} --env ${previous}\``
+  const deploy = `\`${bringCommand(name, previous, from)}\``
   if (finishedAt === undefined) {
     return [`${name} has not been deployed to ${previous}: do that first${soak}: ${deploy}`]
   }

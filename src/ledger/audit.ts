@@ -1,5 +1,5 @@
 export const auditActions = [
-  ...(['lock', 'unlock', 'hosts start', 'hosts stop', 'hosts rm'] as const),
+  ...(['lock', 'unlock', 'hosts start', 'hosts stop', 'hosts rm', 'retention'] as const),
   ...(['break-glass', 'sign-off'] as const),
 ]
 export type AuditAction = (typeof auditActions)[number]

@@ -1,4 +1,4 @@
-import { StepError } from '../core/errors.ts'
+import { StepError, toStepError } from '../core/errors.ts'
 import { oneLine } from '../gate/approvals.ts'
 import {
   describeSigners,
@@ -22,7 +22,18 @@ export function identifyActing(
 ): Promise<Who> {
   const { environment, reason, breakGlass } = act
   if (breakGlass) return identifyBreaker(environment, reason, context)
-  return identifyDeployer(environment, context)
+  return identifyDeployer(environment, context).catch((error: unknown) => {
+    throw withBreakGlass(error, environment)
+  })
+}
+
+/** Where nobody can be known, the night's way is told to those who may go it. */
+function withBreakGlass(error: unknown, { gate }: EnvironmentSettings): unknown {
+  const people = gate?.['break-glass'] ?? []
+  const { code, message, hint = '', retryable } = toStepError(error)
+  if (people.length === 0 || !['UNAVAILABLE', 'UNAUTHORIZED'].includes(code)) return error
+  const way = `While GitLab is down, ${oneOf(people)} may add \`--break-glass\` at a terminal (docs/gates.md).`
+  return new StepError(code, message, { hint: `${hint} ${way}`.trim(), retryable, cause: error })
 }
 
 /**
@@ -61,7 +72,7 @@ async function identifyBreaker(
     hint:
       people.length === 0
         ? `Nobody may: environments.${name}.gate.break-glass in ${file} names who.`
-        : `${oneOf(people)} may.`,
+        : `${oneOf(people)} may. Without a token the name is GITLAB_USER_LOGIN, else that of this machine's account.`,
   })
 }
 

@@ -1,9 +1,9 @@
 import { parseDigest } from '../core/digest.ts'
-import { StepError } from '../core/errors.ts'
-import { withDigest } from '../registry/reference.ts'
+import { isStepError, StepError } from '../core/errors.ts'
+import { formatReference, withDigest, withTag } from '../registry/reference.ts'
 import { refuseFilesOnVolumes } from '../target/placing.ts'
 import type { DeploymentRequest } from './deployment.ts'
-import { formatRelease } from './inputs.ts'
+import { formatRelease, imageByDigest } from './inputs.ts'
 import { openImage, type RemoteImage } from './remote-image.ts'
 import { type Rendering, renderFor } from './rendering.ts'
 import type { Context } from './step.ts'
@@ -17,11 +17,8 @@ export interface Content {
 }
 
 export async function readContent(request: DeploymentRequest, context: Context): Promise<Content> {
-  const { release, environment } = request
-  const digest = parseDigest(release.digest)
-  const image = await openImage(await context.registry(), withDigest(environment.image, digest), {
-    what: `${formatRelease(release)} for ${environment.name}:`,
-  })
+  const { environment } = request
+  const image = await openThere(request, context)
   const [rendering, expected] = await Promise.all([
     renderFor(environment, image, context, request.values),
     expectedFiles(image, context),
@@ -29,6 +26,28 @@ export async function readContent(request: DeploymentRequest, context: Context):
   refuseOtherConfig(request, rendering)
   refuseFilesOnVolumes(rendering.files, environment.container)
   return { image, rendering, expected }
+}
+
+async function openThere(
+  { release, environment, breakGlass }: DeploymentRequest,
+  context: Context,
+): Promise<RemoteImage> {
+  const [name, registry] = [formatRelease(release), await context.registry()]
+  const image = withDigest(environment.image, parseDigest(release.digest))
+  try {
+    return await openImage(registry, image, { what: `${name} for ${environment.name}:` })
+  } catch (error) {
+    if (environment.from === undefined || !isStepError(error, 'NOT_FOUND')) throw error
+    const { image: source } = await context.environment(environment.from)
+    const to = formatReference(withTag(environment.image, release.version))
+    const retag = `crosscloud retag-image --image ${imageByDigest(source, release.digest)} --to ${to}`
+    const promote = `crosscloud promote --release ${name} --to ${environment.name}`
+    const message = `${name} has not been brought to ${environment.name}: ${formatReference(image)} is not there`
+    throw new StepError('NOT_FOUND', message, {
+      hint: `\`${breakGlass ? retag : promote}\` brings it there, unchanged.`,
+      cause: error,
+    })
+  }
 }
 
 /** Hosts of one environment run with one config. */

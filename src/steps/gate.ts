@@ -1,5 +1,5 @@
 import { StepError } from '../core/errors.ts'
-import { type BeforeFact, type Judgement, judgeGate } from '../gate/rules.ts'
+import { type BeforeFact, bringCommand, type Judgement, judgeGate } from '../gate/rules.ts'
 import { APPROVED_THERE } from '../identity/claims.ts'
 import type { Who } from '../identity/who.ts'
 import type { Approval, ApprovalStart, Deployment, Ledger, Release } from '../ledger/ledger.ts'
@@ -30,8 +30,9 @@ export async function requireRunBefore(
   })
   if (newest?.verified) return
   const name = formatRelease(release)
+  const earlier = (await context.environment(before)).from
   throw new StepError('GATE_CLOSED', `${name} has not run, verified, in ${before}`, {
-    hint: `Run \`crosscloud deploy --release ${name} --env ${before}\` first.`,
+    hint: `Run \`${bringCommand(name, before, earlier)}\` first.`,
   })
 }
 
@@ -57,7 +58,9 @@ export async function passGate(passage: Passage, who: Who, context: Context): Pr
   }
   const title = `the gate of ${environment.name} is closed for ${name}`
   throw new StepError('GATE_CLOSED', [title, ...judgement.problems].join('\n'), {
-    hint: `${judgement.mayApprove} may approve. Then run this job again.`,
+    hint: judgement.lacksApproval
+      ? `${judgement.mayApprove} may approve. Then run this job again.`
+      : 'Put that right, then run this job again.',
   })
 }
 
@@ -126,7 +129,7 @@ export async function judge(
       environment: name,
       configRevision,
       approvals: [...given, ...more],
-      before: from === undefined ? undefined : await runBefore(release, from, ledger),
+      before: from === undefined ? undefined : await runBefore(release, from, context),
       unsigned,
       now: new Date(),
       deployer: who.login,
@@ -168,8 +171,10 @@ async function wordsOn(
 async function runBefore(
   { app, version, digest }: Release,
   environment: string,
-  ledger: Ledger,
+  context: Context,
 ): Promise<BeforeFact> {
+  const ledger = await context.ledger()
+  const { from } = await context.environment(environment)
   const query = { app, environment, state: 'succeeded', limit: PAGE } as const
   const newer: Deployment[] = []
   const run: Deployment[] = []
@@ -178,11 +183,12 @@ async function runBefore(
     for (const one of page) {
       const ours = one.version === version && one.digest === digest
       if (ours) run.push(one)
-      else if (run.length > 0) return told(environment, run, newer)
+      else if (run.length > 0) return { ...told(environment, run, newer), from }
       else newer.push(one)
     }
     before = page.at(-1)?.id
-    if (page.length < PAGE || before === undefined) return told(environment, run, newer)
+    if (page.length < PAGE || before === undefined)
+      return { ...told(environment, run, newer), from }
   }
 }
 

@@ -67,7 +67,9 @@ interface Act {
 }
 
 /** The owner of a lock that somebody holds by hand: nobody deploys meanwhile. */
-export const handOwner = ({ login }: Who) => `${login} (by hand)`
+const BY_HAND = ' (by hand)'
+export const handOwner = ({ login }: Who) => `${login}${BY_HAND}`
+export const isByHand = ({ owner }: Pick<Lock, 'owner'>) => owner.endsWith(BY_HAND)
 
 /** Under the lock of application and environment; whoever holds it by hand has it already. */
 export async function withLockOf<T>(

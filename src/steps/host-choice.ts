@@ -25,6 +25,16 @@ export function chooseHosts(
       `Name at least one under ${key} in crosscloud.yml.`,
     )
   }
+  const twice = hosts.find(
+    ({ address }, at) => hosts.findIndex((one) => one.address === address) < at,
+  )
+  if (twice !== undefined) {
+    const same = hosts.filter(({ address }) => address === twice.address).map((one) => one.name)
+    throw bad(
+      `hosts ${same.join(' and ')} of ${name} have one address: ${twice.address}`,
+      'Each host is one Docker engine: write the address of each, or one host.',
+    )
+  }
   const known = hosts.map((host) => host.name)
   const unknown = without.find((host) => !known.includes(host))
   if (unknown !== undefined) {

@@ -15,7 +15,7 @@ import {
   releaseName,
 } from './inputs.ts'
 import { deployAndVerify } from './release.ts'
-import { revisionToApprove } from './release-config.ts'
+import { renderRelease, withoutWarnings } from './release-config.ts'
 import { warnOfOlder } from './release-order.ts'
 import { renderConfig } from './render-config.ts'
 import { retagImage } from './retag-image.ts'
@@ -75,10 +75,14 @@ export const promote = defineStep({
     const target = await context.environment(to)
     const source = await sourceOf(target, context)
     const release = await settleRelease(name, source, target, context)
-    // Before anything is copied; the deployment asks again, under its lock.
+    // Before anything is copied; the deployment looks and asks again, under its lock.
+    const { revision: configRevision } = await renderRelease(
+      release,
+      target,
+      withoutWarnings(context),
+    )
     if (deploy) {
       const who = await identifyDeployer(target, context)
-      const configRevision = await revisionToApprove(release, target, context)
       await passGate({ release, environment: target, configRevision }, who, context)
     }
     const { image, digest } = await callStep(

@@ -45,17 +45,6 @@ export function withoutWarnings(context: Context): Context {
   return { ...context, log: { ...log, warn: log.debug } }
 }
 
-/** The revision that approvals must be for; undefined, and not rendered, where the gate asks for none. */
-export async function revisionToApprove(
-  release: Release,
-  environment: EnvironmentSettings,
-  context: Context,
-): Promise<string | undefined> {
-  const { gate } = environment
-  if (gate === undefined || gate.approvals === 0 || gate.config === 'follow') return undefined
-  return (await renderRelease(release, environment, withoutWarnings(context))).revision
-}
-
 /** What is approved beside the image. */
 interface SeenConfig {
   revision: string

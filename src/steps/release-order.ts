@@ -21,7 +21,7 @@ export async function refuseOlder(
       continue
     }
     throw new StepError('CONFLICT', found.text, {
-      hint: `\`crosscloud rollback --env ${environment}\` goes back, with the config of then. To deploy the older release all the same, add \`--older\`.`,
+      hint: `Leave it as it is, unless the newer one is bad: \`crosscloud rollback --env ${environment} --reason "…"\` goes back then. To deploy the older release all the same, add \`--older\`.`,
     })
   }
 }

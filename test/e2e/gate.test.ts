@@ -268,5 +268,16 @@ gitlab: { url: "${gitlab.url}", project: team/webapi }`
     },
   )
 
+  await t.test('a config that never ran there is no way back', async (t) => {
+    const zhang = await job('dev-zhang', 'production')
+    const back = ['rollback', '--env', 'production', '--reason', 'x', '--to', 'webapi@1.0.1']
+    const same = await zhang(...back)
+    t.match(same, { code: 1, stderr: /never ran in production with another config/ })
+    await setGreeting('greeting: chosen alone')
+    const now = await zhang(...back, '--config', 'now')
+    t.match(now, { code: 1, stderr: /the gate of production is closed/ })
+    await setGreeting('greeting: hello')
+  })
+
   await breakGlass(t, { town, issuer, job, settle })
 }

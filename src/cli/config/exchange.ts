@@ -1,4 +1,4 @@
-import { chmod, writeFile } from 'node:fs/promises'
+import { chmod, realpath, writeFile } from 'node:fs/promises'
 import { extname, resolve } from 'node:path'
 import { Option } from 'commander'
 import { formatKeys, keyFileEndings } from '../../config/file.ts'
@@ -6,7 +6,9 @@ import { compareBytes } from '../../config/keys.ts'
 import { openStore } from '../../config/open.ts'
 import { isSealed, unseal } from '../../config/seal.ts'
 import type { ConfigSnapshot } from '../../config/store.ts'
+import { isBelow } from '../../core/checkout.ts'
 import { describe, StepError } from '../../core/errors.ts'
+import { isJob } from '../../steps/actor.ts'
 import { openConfig, type PlannedChange, storable } from '../../steps/config-change.ts'
 import type { EnvironmentConfig } from '../../steps/environment-config.ts'
 import type { Context } from '../../steps/step.ts'
@@ -58,8 +60,10 @@ interface ImportOptions extends ChangeOptions {
 async function readSource(
   source: string,
   roots: readonly string[],
-  { cwd, signal, secrets }: Context,
+  context: Context,
 ): Promise<ConfigSnapshot> {
+  const { cwd, signal, secrets } = context
+  if (isJob(context.variable)) await refuseForeignFile(source, cwd)
   secrets.add(/^[a-z][a-z0-9+.-]*:\/\/[^:@/?#]*:([^@/?#]+)@/i.exec(source)?.[1])
   const store = await openStore({ url: source }, { folder: cwd, signal })
   try {
@@ -67,6 +71,17 @@ async function readSource(
   } finally {
     await store.close()
   }
+}
+
+/** Whoever clicks a job means a file of the repository, not what a link in it leads to. */
+async function refuseForeignFile(source: string, cwd: string): Promise<void> {
+  if (/^[a-z][a-z0-9+.-]+:\/\//i.test(source)) return
+  const path = resolve(cwd, source.replace(/^file:/i, ''))
+  const real = await realpath(path).catch(() => path)
+  if (isBelow(real, await realpath(cwd))) return
+  throw new StepError('INPUT_INVALID', `${source} leads out of ${cwd}: ${real}`, {
+    hint: 'In a job only files of the repository are imported.',
+  })
 }
 
 /** Everything that is wrong with what comes in is said at once. */
