@@ -74,7 +74,10 @@ async function makeCode() {
   process.chdir(join(root, 'examples', 'webapi'))
   const cache = await mkdtemp(join(tmpdir(), 'crosscloud-build-'))
   process.env.XDG_CACHE_HOME = cache
-  stdout.write = () => true
+  stdout.write = (...given) => {
+    given.find((one) => typeof one === 'function')?.()
+    return true
+  }
   try {
     for (const line of ['--help', 'render-config --env test --check', 'config lint test']) {
       process.argv = [argv[0], 'crosscloud', ...line.split(' ')]

@@ -27,6 +27,10 @@ async function confirm(question: string): Promise<boolean> {
   }
 }
 
+/** Whether all could be written is known once the last of it was, or could not be. */
+const written = (stream: NodeJS.WriteStream) =>
+  new Promise<void>((settled) => void stream.write('', () => settled()))
+
 const done = failUnlessDone(process, (line) => void process.stderr.write(line))
 runProgram({
   argv: process.argv.slice(2),
@@ -43,7 +47,8 @@ runProgram({
     stdout: (text) => void process.stdout.write(text),
     stderr: (text) => void process.stderr.write(text),
   },
-}).then((code) => {
+}).then(async (code) => {
+  await Promise.all([process.stdout, process.stderr].map(written))
   done()
   const fault = unwritten()
   process.exitCode = fault === undefined ? code : code || 1

@@ -61,6 +61,7 @@ export const rollback = defineStep({
     await identifyActing({ environment, reason, breakGlass: options.breakGlass }, context)
     // What is meant by it is settled before anybody is waited for.
     const meant = await findWay(app, env, to, context)
+    if (config === 'now') refuseForward(meant)
     const [left, back] = [formatRelease(meant.current), formatRelease(meant.target)]
     context.log.info(`${env}: from ${left} back to ${back}, as ${meant.target.id} was`)
     const place = { app, environment: env, reason: `rollback: ${reason}`, patience: lockWait }
@@ -96,6 +97,18 @@ async function findWay(
   const ledger = await context.ledger()
   const current = await findCurrent(app, environment, ledger)
   return { current, target: await findTarget(current, to, ledger) }
+}
+
+function refuseForward({ current, target }: Way): void {
+  if (current.version !== target.version) return
+  const name = formatRelease(current)
+  throw new StepError(
+    'INPUT_INVALID',
+    `${name} runs there now: its config of now is a deployment`,
+    {
+      hint: `\`crosscloud deploy --release ${name} --env ${current.environment}\` brings it.`,
+    },
+  )
 }
 
 /** Somebody who went back, or forth, meanwhile may have put right what was meant. */

@@ -37,6 +37,8 @@ t.test('the ledger is migrated, looked at and moved from the command line', asyn
   t.match(await readdir(journal.folder), [/\.json\.refused$/])
   t.notMatch((await run('status')).stdout, /told the ledger|refused/, 'said once')
 
+  const device = await run('export', '--out', '/dev/null')
+  t.match(device, { code: 2, stderr: /\/dev\/null is not a file/ })
   t.match(await run('export', '--out', 'all.jsonl'), { code: 0, stdout: /^Wrote \d+ records/ })
   t.equal((await stat(join(cwd, 'all.jsonl'))).mode & 0o777, 0o600)
   await settle('b.db')

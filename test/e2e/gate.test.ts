@@ -270,11 +270,23 @@ gitlab: { url: "${gitlab.url}", project: team/webapi }`
 
   await t.test('a config that never ran there is no way back', async (t) => {
     const zhang = await job('dev-zhang', 'production')
-    const back = ['rollback', '--env', 'production', '--reason', 'x', '--to', 'webapi@1.0.1']
-    const same = await zhang(...back)
+    const back = (version: string, ...more: string[]) =>
+      zhang(
+        'rollback',
+        '--env',
+        'production',
+        '--reason',
+        'x',
+        '--to',
+        `webapi@${version}`,
+        ...more,
+      )
+    const same = await back('1.0.1')
     t.match(same, { code: 1, stderr: /never ran in production with another config/ })
+    const forth = await back('1.0.1', '--config', 'now')
+    t.match(forth, { code: 2, stderr: /runs there now: its config of now is a deployment/ })
     await setGreeting('greeting: chosen alone')
-    const now = await zhang(...back, '--config', 'now')
+    const now = await back('1.0.0', '--config', 'now')
     t.match(now, { code: 1, stderr: /the gate of production is closed/ })
     await setGreeting('greeting: hello')
   })

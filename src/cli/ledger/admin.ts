@@ -1,10 +1,10 @@
 import { once } from 'node:events'
 import { createWriteStream } from 'node:fs'
-import { type FileHandle, open, rename, rm } from 'node:fs/promises'
+import { type FileHandle, open, rename, rm, stat } from 'node:fs/promises'
 import { resolve } from 'node:path'
 import { finished } from 'node:stream/promises'
 import type { Command } from 'commander'
-import { explain } from '../../core/errors.ts'
+import { explain, StepError } from '../../core/errors.ts'
 import { type Answer, addExample, type Perform } from '../command.ts'
 import { table } from '../output.ts'
 
@@ -69,6 +69,7 @@ function addExport(ledger: Command, perform: Perform): void {
     await perform(command, async (context) => {
       const opened = await context.ledger()
       const path = resolve(context.cwd, out)
+      await requireFile(path, out)
       const staged = `${path}.${process.pid}.new`
       const stream = createWriteStream(staged, { mode: 0o600, flags: 'wx' })
       let lines = 0
@@ -118,4 +119,11 @@ function addImport(ledger: Command, perform: Perform): void {
 /** Lines that are read before somebody takes them are lost, and their end with them. */
 async function* linesOf(file: FileHandle): AsyncGenerator<string> {
   yield* file.readLines()
+}
+
+/** It takes the place of what is there: a device's, or a folder's, is not ours to take. */
+async function requireFile(path: string, name: string): Promise<void> {
+  const found = await stat(path).catch(() => undefined)
+  if (found === undefined || found.isFile()) return
+  throw new StepError('INPUT_INVALID', `${name} is not a file`, { hint: 'Name a file for --out.' })
 }
