@@ -1,6 +1,6 @@
-import { createHash } from 'node:crypto'
 import type { JSONWebKeySet, JWK } from 'jose'
 import { toStepError } from '../core/errors.ts'
+import { hashOfToken } from '../core/token-hash.ts'
 import { APPROVED_THERE, type Identity } from './claims.ts'
 import { checkToken, type TokenRules } from './verify.ts'
 import { OWN_WORD } from './who.ts'
@@ -92,7 +92,7 @@ function difference(word: KeptWord, told: Identity, token: string): string | und
     mail: [word.byMail, told.email],
     issuer: [word.identity, told.issuer],
     groups: [JSON.stringify(word.groups), JSON.stringify(told.groups)],
-    hash: [word.tokenHash, createHash('sha256').update(token).digest('hex')],
+    hash: [word.tokenHash, hashOfToken(token)],
   }
   return Object.entries(facts).find(([, [kept, signed]]) => kept !== signed)?.[0]
 }

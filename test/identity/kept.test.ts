@@ -1,9 +1,9 @@
-import { createHash } from 'node:crypto'
 import { exportJWK, generateKeyPair, type JWTPayload, SignJWT } from 'jose'
 import t from 'tap'
+import { hashOfToken } from '../../src/core/token-hash.ts'
 import { doubtKept, type KeptRules, type KeptWord } from '../../src/identity/kept.ts'
 import { verifyIdToken } from '../../src/identity/verify.ts'
-import { type Claims, gitlabClaims, startIssuer } from './issuer.ts'
+import { type Claims, gitlabClaims, startIssuer, variantsOf } from './issuer.ts'
 
 const { signal } = new AbortController()
 const issuer = await startIssuer(t)
@@ -28,7 +28,7 @@ const claimsOf = (changes: Claims = {}) =>
 const wordOf = (token: string, publicKey: string, more: Partial<KeptWord> = {}): KeptWord => ({
   ...{ by: 'ops-li', byId: '1', byMail: 'li@example.com', groups: ['team/ops', 'team'] },
   ...{ identity: issuer.url, at: given.toISOString(), proof: { token, publicKey } },
-  tokenHash: createHash('sha256').update(token).digest('hex'),
+  tokenHash: hashOfToken(token),
   ...more,
 })
 
@@ -48,6 +48,15 @@ t.test('a token that has expired since proves what was said while it was good', 
   t.match(await doubtKept(wordOf(token, publicKey, { at: later }), rules), /it has expired/)
   const before = new Date((seconds - 600) * 1000).toISOString()
   t.match(await doubtKept(wordOf(token, publicKey, { at: before }), rules), /not valid yet/)
+})
+
+t.test('a signature that is written in another way is of the same token', async (t) => {
+  for (const variant of variantsOf(token)) {
+    t.not(variant, token)
+    t.equal(await doubtKept(wordOf(token, publicKey), rules), undefined)
+    const other = { proof: { token: variant, publicKey } }
+    t.equal(await doubtKept(wordOf(token, publicKey, other), rules), undefined, variant.slice(-3))
+  }
 })
 
 t.test('a word without its token does not count, and says to approve anew', async (t) => {

@@ -1,7 +1,7 @@
-import { createHash } from 'node:crypto'
 import { readFile } from 'node:fs/promises'
 import { createConnection } from 'mysql2/promise'
 import type { Test } from 'tap'
+import { hashOfToken } from '../../src/core/token-hash.ts'
 import type { ApprovalStart, Ledger } from '../../src/ledger/ledger.ts'
 import { openLedger } from '../../src/ledger/open.ts'
 import { ended, MINUTE, outcome, release, start } from './ledger-samples.ts'
@@ -60,7 +60,7 @@ async function keepsTokensApart(
   as: (user: string) => string,
 ): Promise<void> {
   const proof = { token: 'a.b.c', publicKey: '{"kty":"RSA"}' }
-  const tokenHash = createHash('sha256').update(proof.token).digest('hex')
+  const tokenHash = hashOfToken(proof.token)
   await ledger.recordApproval({ ...word, tokenHash }, proof)
   const { app, environment, version } = word
   const proofs = (await ledger.provenApprovals(app, environment, version)).map((one) => one.proof)
