@@ -1,5 +1,6 @@
 import { exportJWK, generateKeyPair, type JWTPayload, SignJWT } from 'jose'
 import t from 'tap'
+import { SCAN, SCANNER } from '../../src/core/scanner.ts'
 import { hashOfToken } from '../../src/core/token-hash.ts'
 import { doubtKept, type KeptRules, type KeptWord } from '../../src/identity/kept.ts'
 import { verifyIdToken } from '../../src/identity/verify.ts'
@@ -129,11 +130,23 @@ t.test('a key that the issuer has no more is believed of the account for approva
 
 t.test('what has no token by its nature', async (t) => {
   const bare = { proof: undefined, tokenHash: undefined, byId: undefined }
-  const scan = wordOf(token, publicKey, { ...bare, by: 'scan', identity: 'webhook of Harbor' })
+  const scan = wordOf(token, publicKey, { ...bare, by: SCANNER, identity: SCAN })
   t.match(await doubtKept(scan, rules), /no signed token/)
   t.equal(await doubtKept(scan, { ...rules, apart: true }), undefined)
   for (const identity of [`${issuer.url}, approved there`, 'https://x.example.com']) {
     const there = wordOf(token, publicKey, { ...bare, identity })
     t.match(await doubtKept(there, { ...rules, apart: true }), /approve/, identity)
+  }
+  for (const made of [
+    { by: 'ops-wang', identity: SCAN },
+    { by: SCANNER, identity: 'webhook of harbor' },
+    { by: SCANNER, identity: 'scanner' },
+    { by: 'ops-wang', identity: '' },
+  ]) {
+    const doubt = await doubtKept(wordOf(token, publicKey, { ...bare, ...made }), {
+      ...rules,
+      apart: true,
+    })
+    t.equal(doubt, 'no signed token was kept with it: approve anew', JSON.stringify(made))
   }
 })
