@@ -99,7 +99,9 @@ async function tell(
   if (!approve) return
   const decision = bad ? ('rejected' as const) : ('approved' as const)
   const words = await ledger.approvals(app, environment, version)
-  const last = words.filter((word) => word.by === by && word.digest === digest).at(-1)
+  const last = words
+    .filter((word) => isOfScan(word) && word.by === by && word.digest === digest)
+    .at(-1)
   if (last?.decision === decision && last.configRevision === ANY_CONFIG) return
   await ledger.recordApproval({
     ...{ app, environment, version, digest, decision, by, groups: [], reason },
