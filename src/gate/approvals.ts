@@ -1,4 +1,5 @@
 import { isDirty } from '../core/commit.ts'
+import { isOfScan, SCANNER } from '../core/scanner.ts'
 import { groupOf, isListed, maybeOne, oneOf, type Person, personIn, personOf } from './people.ts'
 import type { GateSettings } from './settings.ts'
 
@@ -117,8 +118,9 @@ function mayStand({ approvers }: GateSettings, word: ApprovalFact) {
   return approvers === undefined || isListed(approvers, whoSaid(word), groups)
 }
 
-function whoSaid({ by, byId, byMail }: ApprovalFact): Person {
-  return { login: by, id: byId, mail: byMail }
+function whoSaid(word: ApprovalFact): Person {
+  const { by, byId, byMail } = word
+  return isOfScan(word) ? { login: by, service: true } : { login: by, id: byId, mail: byMail }
 }
 
 /** What four eyes say against a person: `wrote it`, `baked it`. */
@@ -142,13 +144,19 @@ function newestOfEach<A extends ApprovalFact>(words: readonly A[]): A[] {
   return [...newest.values()]
 }
 
-/** One key a person: a new name gives no second vote. A word without an id is of whoever had that name. */
+/**
+ * One key a person: a new name gives no second vote. A word without an id is of whoever had that
+ * name. A scan has a key that no person has: nobody's login begins with a blank.
+ */
 function keysOf(words: readonly ApprovalFact[]): (word: ApprovalFact) => string {
   const ids = new Map<string, string>()
-  for (const { by, byId } of words) if (byId !== undefined) ids.set(personOf(by), byId)
-  return ({ by, byId }) => {
-    const id = byId ?? ids.get(personOf(by))
-    return id === undefined ? personOf(by) : `#${id}`
+  for (const { login, id } of words.map(whoSaid)) {
+    if (id !== undefined) ids.set(personOf(login), id)
+  }
+  return (word) => {
+    const { login, service, id = ids.get(personOf(login)) } = whoSaid(word)
+    if (service) return ` ${personOf(login)}`
+    return id === undefined ? personOf(login) : `#${id}`
   }
 }
 
@@ -263,11 +271,19 @@ function faultOf(
     const look = `\`crosscloud config history --env ${environment}\``
     return `the config has changed since ${word.by} approved: look at what changed (${look}), and approve anew`
   }
+  if (isNamedAsScanner(gate, word)) {
+    return 'an account of that name is not the scanner: write its id into approvers, as `login#id`'
+  }
   const groups = gate.approvers?.some((entry) => groupOf(entry) !== undefined) ?? false
   if (groups && !isSigned(word.identity)) {
     return `only a signed ID token says in which groups ${word.by} is: approve in a job that has one`
   }
   return `${word.by} is not among the approvers: ask ${oneOf((gate.approvers ?? []).map(showApprover))}`
+}
+
+function isNamedAsScanner({ approvers = [] }: GateSettings, word: ApprovalFact): boolean {
+  if (isOfScan(word) || personOf(word.by) !== SCANNER) return false
+  return approvers.some((entry) => personOf(entry) === SCANNER)
 }
 
 function showApprover(entry: string): string {

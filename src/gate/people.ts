@@ -1,3 +1,5 @@
+import { SCANNER } from '../core/scanner.ts'
+
 /** Logins do not differ by case, on GitLab and on GitHub. */
 export function personOf(login: string): string {
   return login.trim().toLowerCase()
@@ -36,6 +38,8 @@ export interface Person {
   login: string
   id?: string | undefined
   mail?: string | undefined
+  /** Whether it is no account at all, but the scanner. */
+  service?: boolean | undefined
 }
 
 /** Whether two are, or may be, one person: by their ids where both are known, else by name and mail. */
@@ -58,10 +62,13 @@ export function groupOf(entry: string): string | undefined {
   return entry.startsWith(GROUP) ? entry.slice(GROUP.length) : undefined
 }
 
-/** Whether somebody, or one of their groups, is in a list of `login`, `login#id`, `group:path`. */
+/**
+ * Whether somebody, or one of their groups, is in a list of `login`, `login#id`, `group:path`. The
+ * scanner's name there is the scanner alone: anybody might get an account that is called so.
+ */
 export function isListed(
   list: readonly string[],
-  { login, id }: Person,
+  { login, id, service = false }: Person,
   groups: readonly string[],
 ): boolean {
   const [person, paths] = [personOf(login), new Set(groups.map(personOf))]
@@ -69,7 +76,9 @@ export function isListed(
     const group = groupOf(entry)
     if (group !== undefined) return paths.has(personOf(group))
     const listed = personIn(entry)
-    return listed.id === undefined ? personOf(listed.login) === person : listed.id === id
+    if (listed.id !== undefined) return listed.id === id
+    const name = personOf(listed.login)
+    return name === person && (service || name !== SCANNER)
   })
 }
 

@@ -1,6 +1,7 @@
-import { createHash } from 'node:crypto'
 import type { JSONWebKeySet, JWK } from 'jose'
 import { toStepError } from '../core/errors.ts'
+import { isOfScan, SCANNER } from '../core/scanner.ts'
+import { hashOfToken } from '../core/token-hash.ts'
 import { APPROVED_THERE, type Identity } from './claims.ts'
 import { checkToken, type TokenRules } from './verify.ts'
 import { OWN_WORD } from './who.ts'
@@ -30,14 +31,13 @@ const TOLERANCE = 300
 
 /** Why a word that was kept proves nothing now; undefined when it does. */
 export async function doubtKept(word: KeptWord, rules: KeptRules): Promise<string | undefined> {
-  const { identity, proof, tokenHash } = word
+  const { by, identity, proof } = word
   if (identity === `${rules.issuer}${APPROVED_THERE}`) {
     return `${rules.issuer} is asked each time, and did not tell of it now: approve there, and give the job GITLAB_TOKEN`
   }
   if (proof === undefined) {
-    // Of a service, such as a scanner's, there never is a token.
-    const isService = tokenHash === undefined && !/^https?:/.test(identity)
-    if (rules.apart && isService) return undefined
+    // Of the scanner there never is a token, and of nobody else is a word believed without.
+    if (rules.apart && isOfScan(word) && by === SCANNER) return undefined
     return 'no signed token was kept with it: approve anew'
   }
   try {
@@ -92,7 +92,7 @@ function difference(word: KeptWord, told: Identity, token: string): string | und
     mail: [word.byMail, told.email],
     issuer: [word.identity, told.issuer],
     groups: [JSON.stringify(word.groups), JSON.stringify(told.groups)],
-    hash: [word.tokenHash, createHash('sha256').update(token).digest('hex')],
+    hash: [word.tokenHash, hashOfToken(token)],
   }
   return Object.entries(facts).find(([, [kept, signed]]) => kept !== signed)?.[0]
 }

@@ -1,6 +1,6 @@
-import { createHash } from 'node:crypto'
 import type { JSONWebKeySet } from 'jose'
 import { StepError } from '../core/errors.ts'
+import { hashOfToken } from '../core/token-hash.ts'
 import { requestGithubToken } from './github.ts'
 import type { IdentitySettings } from './settings.ts'
 import { checkToken, TOLERANCE } from './verify.ts'
@@ -15,7 +15,7 @@ export interface Who {
   groups: readonly string[]
   /** The issuer of the token that says so, or `unverified`. */
   identity: string
-  /** SHA-256 of that token, in hex. */
+  /** The hash of that token (core/token-hash.ts). */
   tokenHash?: string | undefined
   /** A secret: the token, and the issuer's key it was checked by (a JWK). */
   proof?: { token: string; publicKey: string } | undefined
@@ -72,7 +72,7 @@ export async function identify(
   const found = await checkToken(token, asked, { keys, at: new Date(), tolerance: TOLERANCE })
   const job = found.jobId === undefined ? undefined : { id: found.jobId, sha: found.sha }
   const { login, personId: id, email: mail, groups, issuer: identity } = found
-  const tokenHash = createHash('sha256').update(token).digest('hex')
+  const tokenHash = hashOfToken(token)
   const proof = { token, publicKey: found.publicKey }
   return { login, id, mail, groups, identity, tokenHash, proof, job }
 }

@@ -25,12 +25,12 @@ export async function breakGlassOf(
     )
     .orderBy('number')
     .execute()
-  const signed = signaturesIn(rows)
+  const signatureOf = signaturesIn(rows)
   return new Map(
     rows.flatMap((row): [string, BreakGlass][] => {
       const { subject, done_by: by, done_by_id, identity, reason } = row
       if (row.action !== 'break-glass' || subject === null) return []
-      const signedOff = signed.get(keyOf(row))
+      const signedOff = signatureOf(row)
       return [
         [
           subject,
@@ -61,19 +61,27 @@ export async function selectUnsigned(
   if (app !== undefined) query = query.where('app', '=', app)
   if (environment !== undefined) query = query.where('environment', '=', environment)
   const rows = await query.execute()
-  const signed = signaturesIn(rows)
+  const signatureOf = signaturesIn(rows)
   return rows
-    .filter((row) => row.action === 'break-glass' && !signed.has(keyOf(row)))
+    .filter((row) => row.action === 'break-glass' && signatureOf(row) === undefined)
     .map((row) => ({
       ...{ app: row.app, environment: row.environment, deployment: row.subject ?? '' },
       ...{ by: row.done_by, reason: row.reason ?? '', at: row.done_at, due: dueAt(row) },
     }))
 }
 
-/** The first signature of each counts. */
-function signaturesIn(rows: readonly Row[]): ReadonlyMap<string, Row> {
-  const signatures = rows.filter(({ action }) => action === 'sign-off')
-  return new Map(signatures.reverse().map((row) => [keyOf(row), row]))
+/**
+ * The first signature of each deed counts; `rows` are in the order of their numbers. One from before the deed does
+ * not: the account of deployments could sign in advance what nobody has looked at.
+ */
+function signaturesIn(rows: readonly Row[]): (deed: Row) => Row | undefined {
+  const next = new Map<string, Row>()
+  const signatures = new Map<number, Row | undefined>()
+  for (const row of rows.toReversed()) {
+    if (row.action === 'sign-off') next.set(keyOf(row), row)
+    else signatures.set(row.number, next.get(keyOf(row)))
+  }
+  return ({ number }) => signatures.get(number)
 }
 
 const keyOf = ({ app, environment, subject }: Row) => `${app} ${environment} ${subject}`

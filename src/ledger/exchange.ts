@@ -1,6 +1,6 @@
 import { createHash } from 'node:crypto'
 import type { Kysely, Transaction } from 'kysely'
-import { StepError } from '../core/errors.ts'
+import { errorCodeOf, StepError } from '../core/errors.ts'
 import type { Access } from './access.ts'
 import { type DeploymentState, deploymentStates, type Ledger } from './ledger.ts'
 import { newestMigration } from './migrations/migrate.ts'
@@ -35,6 +35,7 @@ const TABLES: readonly (readonly [table: string, key: readonly string[]])[] = [
 /** Rows that every ledger is made with: they are replaced, not added. */
 const MADE = new Set(['facts', 'counters'])
 const FORMAT = 'crosscloud-ledger-1'
+const MISFIT = 'does not fit what came before; the file was changed'
 /** Rows read or written at once. */
 const PAGE = 500
 
@@ -150,7 +151,11 @@ async function takeLines(
   let closing: unknown
   const ends: DeploymentEnds = []
   const flush = async () => {
-    if (batch.rows.length > 0) await insert(db, batch.table, batch.rows)
+    if (batch.rows.length > 0) {
+      await insert(db, batch.table, batch.rows).catch((error: unknown) => {
+        throw isGuarded(error) ? unreadable(number, MISFIT) : error
+      })
+    }
     batch = { table: '', rows: [] }
   }
   for await (const text of lines) {
@@ -161,7 +166,7 @@ async function takeLines(
     else if ('sha256' in line) {
       closing = line
       if (line.rows !== rows || line.sha256 !== hash.digest('hex')) {
-        throw unreadable(number, 'does not fit what came before; the file was changed')
+        throw unreadable(number, MISFIT)
       }
       continue
     } else {
@@ -281,6 +286,11 @@ async function deriveCurrent(db: Kysely<Tables>): Promise<void> {
   await sql`insert into current_deployments (app, environment, number)
     select app, environment, max(number) from deployments
     where state = 'succeeded' group by app, environment`.execute(db)
+}
+
+/** Whether a trigger (guards.ts) refused a row, as one with a number above its counter's. */
+function isGuarded(error: unknown): boolean {
+  return ['SQLITE_CONSTRAINT_TRIGGER', 'ER_SIGNAL_EXCEPTION'].includes(errorCodeOf(error) ?? '')
 }
 
 function unreadable(line: number, what: string): StepError {

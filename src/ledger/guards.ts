@@ -2,6 +2,7 @@ import type { Kysely } from 'kysely'
 import { errorCodeOf, StepError } from '../core/errors.ts'
 import type { Access } from './access.ts'
 import type { Ledger } from './ledger.ts'
+import type { Counter, Schema } from './schema.ts'
 
 export type Dialect = 'mysql' | 'sqlite'
 
@@ -28,7 +29,25 @@ const STATE = '(select state from deployments where id = new.deployment)'
 const RUNS_THERE = `exists (select 1 from deployments where number = new.number
   and app = new.app and environment = new.environment and state = 'succeeded')`
 
+/** What is in the order of its numbers, and the counter that each has them from. */
+const COUNTED = {
+  ...{ releases: 'release', deployments: 'deployment', config_changes: 'config-change' },
+  ...{ approvals: 'approval', marks: 'mark', audit_events: 'audit-event' },
+} as const satisfies Partial<Record<keyof Schema, Counter>>
+
+/** A row with a number of the future would come after all that is recorded honestly from now on. */
+const counted = Object.entries(COUNTED).map(([table, counter]): [string, Guard] => [
+  `${table}_counted`,
+  {
+    ...{ table, on: 'insert' },
+    refuses: () =>
+      `new.number > coalesce((select value from counters where name = '${counter}'), 0)`,
+    says: 'a number is taken from its counter',
+  },
+])
+
 const guards: Readonly<Record<string, Guard>> = {
+  ...Object.fromEntries(counted),
   deployments_forward: {
     ...{ table: 'deployments', on: 'update' },
     refuses: (differ) => `${differ(FACTS)} or not (

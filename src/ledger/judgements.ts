@@ -1,7 +1,7 @@
-import { createHash } from 'node:crypto'
 import type { Selectable, Transaction } from 'kysely'
 import { type Digest, parseDigest } from '../core/digest.ts'
 import { StepError } from '../core/errors.ts'
+import { hashOfToken } from '../core/token-hash.ts'
 import { type Access, holdApplication, nextNumber, timestamp } from './access.ts'
 import type { MarkQuery } from './audit.ts'
 import { approvalId } from './deployment-rows.ts'
@@ -254,7 +254,7 @@ function checkApproval(approval: ApprovalStart, proof: ApprovalProof | undefined
   checkText(`${what}: id`, approval.byId, 64)
   checkText(`${what}: mail`, approval.byMail, 255)
   checkText(`${what}: hash of the token`, approval.tokenHash, 64)
-  if (proof && createHash('sha256').update(proof.token).digest('hex') !== approval.tokenHash) {
+  if (proof && hashOfToken(proof.token) !== approval.tokenHash) {
     throw invalid(`${what}: the hash is not that of its token`)
   }
   checkText(`${what}: config revision`, approval.configRevision, 128)

@@ -221,7 +221,7 @@ export interface Approval {
   groups: readonly string[]
   /** How it is known who it was: the issuer of a signed token, or `unverified`. */
   identity: string
-  /** SHA-256 of that token, in hex. Each token speaks once. */
+  /** The hash of that token (core/token-hash.ts). Each token speaks once. */
   tokenHash: string | undefined
   /** The config revision it was given for; undefined: none was looked at. */
   configRevision: string | undefined

@@ -1,10 +1,6 @@
+import { isOfScan } from '../core/scanner.ts'
 import type { Mark } from './ledger.ts'
 import type { MarksTable } from './schema.ts'
-
-/** The identity of what a scan's result wrote. No token's issuer is called so. */
-export const SCAN = 'webhook of Harbor'
-
-export const isOfScan = ({ identity }: Pick<Mark, 'identity'>): boolean => identity === SCAN
 
 type Facts = Pick<Mark, 'bad' | 'by' | 'identity'>
 

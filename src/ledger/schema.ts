@@ -142,7 +142,7 @@ export interface ApprovalsTable {
   decided_at: string
   decided_by_id: string | null
   decided_by_mail: string | null
-  /** SHA-256 of the signed token in hex: each token speaks once. */
+  /** The signed token's hash (core/token-hash.ts): each token speaks once. */
   token_hash: string | null
   /** The config that was looked at. */
   config_revision: string | null

@@ -1,6 +1,6 @@
 import { StepError } from '../core/errors.ts'
+import { isOfScan } from '../core/scanner.ts'
 import type { Ledger, Mark } from '../ledger/ledger.ts'
-import { isOfScan } from '../ledger/marks.ts'
 import type { DeploymentRequest } from './deployment.ts'
 import { formatRelease } from './inputs.ts'
 

@@ -1,4 +1,7 @@
 import t from 'tap'
+import { SCAN, SCANNER } from '../../src/core/scanner.ts'
+import { ANY_CONFIG } from '../../src/gate/approvals.ts'
+import { signOffFault } from '../../src/gate/break-glass.ts'
 import { gateSettings } from '../../src/gate/settings.ts'
 import { judge, release, word } from './facts.ts'
 
@@ -62,4 +65,42 @@ t.test('without a signed token of whoever baked it, four eyes stay closed', asyn
     t.equal(judge({ approvals: 0 }, { release: unproven }).open, true)
     t.equal(judge({}, { release: unproven, approvals }, true).open, true, 'identity: unverified')
   }
+})
+
+t.test('an account that is called as the scanner is not the scanner', async (t) => {
+  const list = { approvers: ['ops-wang', 'Harbor-Scan'], approvals: 1 }
+  const clean = word(SCANNER, { identity: SCAN, configRevision: ANY_CONFIG })
+  t.equal(judge(list, { approvals: [clean] }).open, true)
+  const person = word(SCANNER, { byId: '7', at: LATER })
+  const { open, problems } = judge(list, { approvals: [person] })
+  t.equal(open, false)
+  t.match(problems.join('\n'), 'an account of that name is not the scanner')
+  const named = word(SCANNER, { identity: 'unverified' })
+  t.equal(judge(list, { approvals: [named] }, true).open, false, 'nor by plain variables')
+  const pinned = { approvers: ['harbor-scan#7'] }
+  t.equal(judge(pinned, { approvals: [person] }).open, true, 'by its id a person is meant')
+  const madeUp = word('x', { identity: SCAN, byId: '7', configRevision: ANY_CONFIG })
+  t.equal(judge(pinned, { approvals: [madeUp] }).open, false, 'a scan has no id')
+})
+
+t.test('a person overrides no scan, and a scan no person of that name', async (t) => {
+  const bad = word(SCANNER, { identity: SCAN, decision: 'rejected' })
+  const list = { approvers: ['ops-wang', SCANNER, 'group:team/ops'] }
+  const more = word('ops-wang')
+  for (const later of [{}, { byId: '7' }, { byId: '7', groups: ['team/ops'] }]) {
+    const person = word(SCANNER, { at: LATER, ...later })
+    const { problems } = judge(list, { approvals: [bad, person, more] })
+    t.match(problems.join('\n'), 'harbor-scan rejected webapi@1.4.2')
+  }
+  const group = { byId: '7', groups: ['team/ops'] }
+  const two = [word(SCANNER, group), { ...bad, decision: 'approved' as const, at: LATER }]
+  const config = { configRevision: ANY_CONFIG }
+  const both = two.map((one) => ({ ...one, ...config }))
+  t.equal(judge({ ...list, approvals: 2 }, { approvals: both }).counted.length, 2)
+})
+
+t.test('nor does an account of that name sign off', async (t) => {
+  const gate = gateSettings.parse({ approvers: ['ops-wang', SCANNER] })
+  const person = { login: SCANNER, id: '7', groups: [] }
+  t.match(signOffFault(gate, { login: 'ops-li' }, person), 'neither an approver')
 })

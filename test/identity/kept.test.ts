@@ -1,9 +1,10 @@
-import { createHash } from 'node:crypto'
 import { exportJWK, generateKeyPair, type JWTPayload, SignJWT } from 'jose'
 import t from 'tap'
+import { SCAN, SCANNER } from '../../src/core/scanner.ts'
+import { hashOfToken } from '../../src/core/token-hash.ts'
 import { doubtKept, type KeptRules, type KeptWord } from '../../src/identity/kept.ts'
 import { verifyIdToken } from '../../src/identity/verify.ts'
-import { type Claims, gitlabClaims, startIssuer } from './issuer.ts'
+import { type Claims, gitlabClaims, startIssuer, variantsOf } from './issuer.ts'
 
 const { signal } = new AbortController()
 const issuer = await startIssuer(t)
@@ -28,7 +29,7 @@ const claimsOf = (changes: Claims = {}) =>
 const wordOf = (token: string, publicKey: string, more: Partial<KeptWord> = {}): KeptWord => ({
   ...{ by: 'ops-li', byId: '1', byMail: 'li@example.com', groups: ['team/ops', 'team'] },
   ...{ identity: issuer.url, at: given.toISOString(), proof: { token, publicKey } },
-  tokenHash: createHash('sha256').update(token).digest('hex'),
+  tokenHash: hashOfToken(token),
   ...more,
 })
 
@@ -48,6 +49,15 @@ t.test('a token that has expired since proves what was said while it was good', 
   t.match(await doubtKept(wordOf(token, publicKey, { at: later }), rules), /it has expired/)
   const before = new Date((seconds - 600) * 1000).toISOString()
   t.match(await doubtKept(wordOf(token, publicKey, { at: before }), rules), /not valid yet/)
+})
+
+t.test('a signature that is written in another way is of the same token', async (t) => {
+  for (const variant of variantsOf(token)) {
+    t.not(variant, token)
+    t.equal(await doubtKept(wordOf(token, publicKey), rules), undefined)
+    const other = { proof: { token: variant, publicKey } }
+    t.equal(await doubtKept(wordOf(token, publicKey, other), rules), undefined, variant.slice(-3))
+  }
 })
 
 t.test('a word without its token does not count, and says to approve anew', async (t) => {
@@ -120,11 +130,23 @@ t.test('a key that the issuer has no more is believed of the account for approva
 
 t.test('what has no token by its nature', async (t) => {
   const bare = { proof: undefined, tokenHash: undefined, byId: undefined }
-  const scan = wordOf(token, publicKey, { ...bare, by: 'scan', identity: 'webhook of Harbor' })
+  const scan = wordOf(token, publicKey, { ...bare, by: SCANNER, identity: SCAN })
   t.match(await doubtKept(scan, rules), /no signed token/)
   t.equal(await doubtKept(scan, { ...rules, apart: true }), undefined)
   for (const identity of [`${issuer.url}, approved there`, 'https://x.example.com']) {
     const there = wordOf(token, publicKey, { ...bare, identity })
     t.match(await doubtKept(there, { ...rules, apart: true }), /approve/, identity)
+  }
+  for (const made of [
+    { by: 'ops-wang', identity: SCAN },
+    { by: SCANNER, identity: 'webhook of harbor' },
+    { by: SCANNER, identity: 'scanner' },
+    { by: 'ops-wang', identity: '' },
+  ]) {
+    const doubt = await doubtKept(wordOf(token, publicKey, { ...bare, ...made }), {
+      ...rules,
+      apart: true,
+    })
+    t.equal(doubt, 'no signed token was kept with it: approve anew', JSON.stringify(made))
   }
 })

@@ -1,16 +1,14 @@
 import t from 'tap'
 import { identitySettings } from '../../src/identity/settings.ts'
 import { identify } from '../../src/identity/who.ts'
+import { gitlabClaims, startIssuer, variantsOf } from './issuer.ts'
 
-const settings = identitySettings.parse({
-  issuer: 'https://gitlab.example.com',
-  audience: 'crosscloud',
-  project: 'team/webapi',
-})
+const settingsOf = (issuer: string) =>
+  identitySettings.parse({ issuer, audience: 'crosscloud', project: 'team/webapi' })
 const hintOf = async (variables: Record<string, string>) => {
   const { signal } = new AbortController()
   const who = { by: 'li', environment: 'production', required: true, strict: true }
-  const answer = identify(settings, {
+  const answer = identify(settingsOf('https://gitlab.example.com'), {
     ...who,
     variables,
     signal,
@@ -31,4 +29,20 @@ t.test('where no token says who it is, the way of this CI system is told', async
   t.match(github, 'permissions: { id-token: write }')
   t.notMatch(github, /GitLab|id_tokens/)
   t.match(await hintOf({}), /In GitLab.*id_tokens.*in GitHub.*id-token/)
+})
+
+t.test('a token is known again, however its signature is written', async (t) => {
+  const issuer = await startIssuer(t)
+  const { signal } = new AbortController()
+  const token = await issuer.sign(gitlabClaims(issuer.url))
+  const hashes = [token, ...variantsOf(token)].map(async (one) => {
+    const who = await identify(settingsOf(issuer.url), {
+      variables: { CROSSCLOUD_ID_TOKEN: one },
+      ...{ by: 'li', environment: 'production', required: true, strict: true, signal },
+      keys: async () => ({ keys: issuer.keys }),
+      hide: () => {},
+    })
+    return who.tokenHash
+  })
+  t.equal(new Set(await Promise.all(hashes)).size, 1)
 })

@@ -78,6 +78,16 @@ export async function keepsBreakGlass(t: Test, _: Ledger, open: OpenLedger): Pro
     { ...told, signedOff: { by, identity, reason, at } },
     'the first one stays',
   )
+  // Whoever has the account of deployments can write an event about one that is still to come.
+  const next = `d${Number(other.slice(1)) + 1}`
+  await sign(next, 'li', { reason: 'before the deed' })
+  t.equal(await put('production', glass), next)
+  const early = (await ledger.findDeployment(next))?.breakGlass
+  t.match(early, { reason: 'night', signedOff: undefined }, 'nobody signs off what is to come')
+  t.match(await unsigned(place), [{ deployment: next }])
+  await sign(next, 'chen')
+  t.strictSame(await unsigned(place), [])
+  t.match((await ledger.findDeployment(next))?.breakGlass?.signedOff, { by: 'chen' })
   const silent = start(ledger, release('1.0.0'), 'test', { breakGlass: {}, reason: undefined })
   await t.rejects(silent, { code: 'INPUT_INVALID', message: /reason/ })
 }

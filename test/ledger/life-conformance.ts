@@ -1,5 +1,5 @@
-import { createHash } from 'node:crypto'
 import type { Test } from 'tap'
+import { hashOfToken } from '../../src/core/token-hash.ts'
 import type { ApprovalStart, Ledger } from '../../src/ledger/ledger.ts'
 import { kept, setOf } from './config-change-conformance.ts'
 import {
@@ -116,7 +116,7 @@ export async function remembersTheWay(t: Test, ledger: Ledger): Promise<void> {
 /** Each token speaks once; a word that was recorded and not heard of is said again. */
 async function saysOneWord(t: Test, ledger: Ledger, said: ApprovalStart): Promise<void> {
   const kept = { token: `${HOSTILE}.token`, publicKey: '{"kty":"EC"}' }
-  const tokenHash = createHash('sha256').update(kept.token).digest('hex')
+  const tokenHash = hashOfToken(kept.token)
   const proof = { byId: '42', byMail: 'li@example.com', tokenHash }
   const word = await ledger.recordApproval({ ...said, ...proof }, kept)
   t.match(word, proof)

@@ -1,7 +1,7 @@
-import { createHash } from 'node:crypto'
 import { readFile } from 'node:fs/promises'
 import { createConnection } from 'mysql2/promise'
 import type { Test } from 'tap'
+import { hashOfToken } from '../../src/core/token-hash.ts'
 import type { ApprovalStart, Ledger } from '../../src/ledger/ledger.ts'
 import { openLedger } from '../../src/ledger/open.ts'
 import { ended, MINUTE, outcome, release, start } from './ledger-samples.ts'
@@ -43,6 +43,18 @@ const FORBIDDEN = [
   "update config_changes set changed_by = 'x'",
   "update config_change_keys set after_text = 'x'",
   "update config_revisions set content = 'x'",
+  `insert into marks (number, app, environment, version, bad, marked_by, marked_at, reason)
+    values (1000000, 'webapi', 'test', '1.0.0', 0, 'x', 'x', 'x')`,
+  `insert into audit_events (number, app, environment, action, subject, done_by, identity, done_at)
+    values (1000000, 'webapi', 'test', 'sign-off', 'd4', 'x', 'x', 'x')`,
+  `insert into config_changes (number, app, environment, changed_by, changed_at)
+    values (1000000, 'webapi', 'test', 'x', 'x')`,
+  `insert into deployments (id, number, app, environment, version, digest, config_revision, started_by,
+    state, started_at, verified) select 'd99', 1000000, app, environment, version, digest,
+    config_revision, 'x', 'running', started_at, 0 from deployments limit 1`,
+  `insert into releases (app, version, number, digest, war_md5, war_sha256, war_size, repository,
+    baked_by, baked_at, recorded_at) select app, '9.9.9', 1000000, digest, war_md5, war_sha256,
+    war_size, repository, baked_by, baked_at, recorded_at from releases limit 1`,
   'update marks set bad = 0',
   'delete from marks',
   "update hosts set address = 'x'",
@@ -60,7 +72,7 @@ async function keepsTokensApart(
   as: (user: string) => string,
 ): Promise<void> {
   const proof = { token: 'a.b.c', publicKey: '{"kty":"RSA"}' }
-  const tokenHash = createHash('sha256').update(proof.token).digest('hex')
+  const tokenHash = hashOfToken(proof.token)
   await ledger.recordApproval({ ...word, tokenHash }, proof)
   const { app, environment, version } = word
   const proofs = (await ledger.provenApprovals(app, environment, version)).map((one) => one.proof)

@@ -95,8 +95,9 @@ t.test('MySQL', skip ? { skip } : {}, async (t) => {
     await ledger.recordConfigChange(setOf(changes))
     t.equal((await inserts()) - before, 3, 'the application, the set and its keys')
 
+    await server.query(`update ${database}.counters set value = 30000 where name = 'config-change'`)
     await server.query(`insert into ${database}.config_changes
-      select seq, 'webapi', if(seq % 5, 'test', 'staging'), 'li', null, '', null from ${database}.seq_2_to_30000`)
+      select seq, 'webapi', if(seq % 5, 'test', 'staging'), 'li', null, '', null, null from ${database}.seq_2_to_30000`)
     await server.query(`insert into ${database}.config_change_keys
       select seq, 0, 'k', sha2(concat('/k/', seq % 1000), 256), 'absent', null, 'kept', 'v'
       from ${database}.seq_2_to_30000`)

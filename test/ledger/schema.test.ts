@@ -3,7 +3,7 @@ import Libsql from 'libsql'
 import t from 'tap'
 import { openLedger } from '../../src/ledger/open.ts'
 import { absent, kept, setOf } from './config-change-conformance.ts'
-import { digestOf, release } from './ledger-samples.ts'
+import { digestOf, release, start } from './ledger-samples.ts'
 import { bringsUpToDate, releasedLedgers } from './released-ledgers.ts'
 
 /** The schema as each migration leaves it; a released one's digest never changes. */
@@ -11,7 +11,7 @@ const SCHEMAS: Record<string, string> = {
   '0001-first': 'sha256:493cba58e8fc361e974c0b830243197c7c968dcb668f982fdf8c72dc25031b8b',
   '0002-config-changes': 'sha256:1a636b402b595e6a45eacfda5121289da17811668bfe3b987754eb7c5c7ff751',
   '0003-deployment-life': 'sha256:f26b1ebb24b4a87175ff18bf4298258aae4786e3b383c4ff1ecff7ddfbd170b8',
-  '0004-trust': 'sha256:02c3a1c5b183971cbac1bfe0289b82af0744e0e4331d8fcc6ebbe54ab886c00c',
+  '0004-trust': 'sha256:289765c10ad7bc4228738aadfa2daa9baa4181b30712d409482b735bd0adaf7a',
 }
 const NEWEST = Object.keys(SCHEMAS).at(-1) ?? ''
 
@@ -41,6 +41,43 @@ t.test('the released schemas are never edited, and brought up to date', async (t
   }
 })
 
+t.test('a number is taken from its counter', async (t) => {
+  const file = join(t.testdir(), 'ledger.db')
+  const ledger = await openLedger(file)
+  const db = new Libsql(file)
+  t.teardown(() => Promise.all([ledger.close(), db.close()]))
+  const made = release('1.0.0')
+  const place = { app: 'webapi', environment: 'test', version: '1.0.0' }
+  const said = { by: 'li', identity: 'x', reason: 'x' }
+  await ledger.recordRelease(made)
+  await start(ledger, made, 'test')
+  await ledger.mark({ ...place, ...said, bad: true })
+  await ledger.recordEvent({ ...place, ...said, action: 'hosts stop' })
+  const decision = 'approved' as const
+  await ledger.recordApproval({ ...place, ...said, decision, digest: made.digest, groups: [] })
+  await ledger.recordConfigChange(setOf([{ key: '/a', before: absent, after: kept('b') }]))
+  for (const [table, others] of [
+    ['marks', ''],
+    ['audit_events', ''],
+    ['approvals', ''],
+    ['config_changes', ''],
+    ['deployments', ", id = 'd9'"],
+    ['releases', ", version = '9.9.9'"],
+  ] as const) {
+    // The row again, with another number.
+    const copy = (number: number) =>
+      db.exec(`create temp table copy as select * from ${table} limit 1;
+        update copy set number = ${number}${others};
+        insert into ${table} select * from copy`)
+    t.throws(() => copy(1_000_000), /a number is taken from its counter/, table)
+    db.exec('drop table copy; update counters set value = 2')
+    t.doesNotThrow(() => copy(2), table)
+    db.exec('drop table copy')
+  }
+  await ledger.mark({ ...place, ...said, bad: true })
+  t.match(await ledger.findMark('webapi', 'test', '1.0.0'), { bad: true })
+})
+
 t.test('a config change is recorded whole or not at all', async (t) => {
   const file = join(t.testdir(), 'ledger.db')
   const ledger = await openLedger(file)
@@ -65,6 +102,7 @@ t.test('queries of the history use an index', async (t) => {
   const db = new Libsql(file)
   t.teardown(() => db.close())
   db.exec(`
+    update counters set value = 30000 where name = 'deployment';
     insert into deployments (id, number, app, environment, version, digest, config_revision,
       started_by, state, started_at, verified)
     with recursive n(i) as (select 1 union all select i + 1 from n where i < 30000)
@@ -95,6 +133,7 @@ t.test('queries of config changes use an index', async (t) => {
   await ledger.nextVersion('webapi')
   const hash = (key: string) => digestOf(key).slice('sha256:'.length)
   db.exec(`
+    update counters set value = 30000 where name = 'config-change';
     insert into config_changes (number, app, environment, changed_by, changed_at)
     with recursive n(i) as (select 1 union all select i + 1 from n where i < 30000)
     select i, 'webapi', case when i % 5 then 'test' else 'staging' end, 'li', '' from n;

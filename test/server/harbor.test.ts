@@ -96,6 +96,13 @@ t.test('an old release that is tagged anew is not deployed', async (t) => {
   t.ok(isPassable(unknown as StepError), 'one that nobody knows holds up no other')
 })
 
+t.test('a clean scan approves by no other name', async (t) => {
+  const wrong = gateSettings.safeParse({ folder: '.', approve: true, as: 'ops-wang' })
+  t.match(wrong.error?.message, /is not harbor-scan, by which alone a clean scan approves/)
+  t.match(gateSettings.parse({ folder: '.', approve: true }), { as: 'harbor-scan' })
+  t.match(gateSettings.parse({ folder: '.', as: 'trivy' }), { as: 'trivy', approve: false })
+})
+
 const CLOSED = 'the gate of test is closed'
 
 t.test(

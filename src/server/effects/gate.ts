@@ -1,16 +1,17 @@
 import { z } from 'zod'
 import { StepError } from '../../core/errors.ts'
+import { isOfScan, SCAN, SCANNER } from '../../core/scanner.ts'
 import { objectName } from '../../core/schema.ts'
 import { ANY_CONFIG } from '../../gate/approvals.ts'
 import type { Ledger, Release } from '../../ledger/ledger.ts'
-import { isOfScan, SCAN, standingWords } from '../../ledger/marks.ts'
+import { standingWords } from '../../ledger/marks.ts'
 import { formatRelease } from '../../steps/inputs.ts'
 import { severities } from '../event.ts'
 import type { Effect } from './effect.ts'
 import { commandVariables, isNotOf, type Workplace, withApplication } from './workplace.ts'
 
 /** `gate:` of a route: what a scan's result does to a release. */
-export const gateSettings = z.strictObject({
+const settings = z.strictObject({
   folder: z.string().min(1).describe('Folder with crosscloud.yml'),
   environments: z
     .array(objectName)
@@ -24,13 +25,19 @@ export const gateSettings = z.strictObject({
   approve: z
     .boolean()
     .default(false)
-    .describe('Whether a clean scan counts as an approval as well, by the name under `as`'),
+    .describe(`Whether a clean scan counts as an approval as well, by ${SCANNER}`),
   as: z
     .string()
     .regex(/^[a-z][\w.-]*$/, 'is not a login')
-    .default('harbor-scan')
+    .default(SCANNER)
     .describe('The name it is written into the ledger under'),
   variables: commandVariables,
+})
+
+/** A gate takes no other name for the scanner's: the account for approvals could make up any. */
+export const gateSettings = settings.refine(({ approve, as }) => !approve || as === SCANNER, {
+  path: ['as'],
+  message: `is not ${SCANNER}, by which alone a clean scan approves; leave it out, or approve`,
 })
 
 type GateOfScan = z.output<typeof gateSettings>
@@ -92,7 +99,9 @@ async function tell(
   if (!approve) return
   const decision = bad ? ('rejected' as const) : ('approved' as const)
   const words = await ledger.approvals(app, environment, version)
-  const last = words.filter((word) => word.by === by && word.digest === digest).at(-1)
+  const last = words
+    .filter((word) => isOfScan(word) && word.by === by && word.digest === digest)
+    .at(-1)
   if (last?.decision === decision && last.configRevision === ANY_CONFIG) return
   await ledger.recordApproval({
     ...{ app, environment, version, digest, decision, by, groups: [], reason },
