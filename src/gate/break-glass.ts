@@ -58,10 +58,10 @@ export function unsignedProblems(facts: {
   const overdue = unsigned.filter(({ due }) => !(now.getTime() < Date.parse(due)))
   return overdue.map(
     ({ deployment, by, reason, due }) =>
-      `${by} went past the gate of ${environment} with ${deployment} (${oneLine(reason)}), and nobody signed it off until ${due}: \`${signOffCommand(deployment, environment)}\``,
+      `${by} went past the gate of ${environment} with ${deployment} (${oneLine(reason)}), and nobody signed it off until ${due}: ${signOffCommand(deployment, environment)}`,
   )
 }
 
 export function signOffCommand(deployment: string, environment: string): string {
-  return `crosscloud sign-off ${deployment} --env ${environment} --reason …`
+  return `\`crosscloud sign-off ${deployment} --env ${environment} --reason …\``
 }

@@ -93,7 +93,7 @@ export async function warnOfUnsigned(
 export function unsignedLine({ app, environment, deployment, by, reason, due }: Unsigned): string {
   const late =
     Date.now() < Date.parse(due) ? 'must sign it off until' : 'should have signed it off by'
-  const command = `\`${signOffCommand(deployment, environment)}\``
+  const command = signOffCommand(deployment, environment)
   return `BREAK-GLASS: ${by} went past the gate of ${environment} with ${deployment} of ${app} (${oneLine(reason)}); a second person ${late} ${due}: ${command}`
 }
 

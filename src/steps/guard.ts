@@ -31,7 +31,7 @@ export async function guardChange(
   const { name, gate } = environment
   if (gate !== undefined && !reason) {
     throw new StepError('INPUT_INVALID', `${name} has a gate: ${action} needs a reason`, {
-      hint: 'Say why with --reason; it is written into the ledger.',
+      hint: 'Say why with `--reason`; it is written into the ledger.',
     })
   }
   const who = await identifyActing({ environment, reason, breakGlass }, context)

@@ -25,8 +25,7 @@ function wayOut(
   { force, breakGlass }: Pick<DeploymentRequest, 'force' | 'breakGlass'>,
 ): string {
   if (isOfScan(mark)) {
-    const take = `crosscloud mark ${name} --env ${mark.environment} --good --reason "…"`
-    return `Deploy another release: \`--force\` does not pass a scan. To answer for this one: \`${take}\`.`
+    return `Deploy another release: \`--force\` does not pass a scan. To answer for this one: \`crosscloud mark ${name} --env ${mark.environment} --good --reason "…"\`.`
   }
   if (breakGlass) {
     return 'The glass is never broken for such a release: take another one, or have the mark taken back.'
