@@ -117,7 +117,7 @@ export const gateSettings = z.strictObject({
     .array(breaker)
     .default([])
     .describe(
-      'Who may deploy and roll back past the gate when there is no other way, with --break-glass: logins (ops-li, ops-li#42); default nobody',
+      'Who may deploy and roll back past the gate when there is no other way, with `--break-glass`: logins (ops-li, ops-li#42); default nobody',
     ),
   freeze: z.array(freezeWindow).default([]).describe('When nothing is deployed'),
 })

@@ -240,9 +240,8 @@ async function reachHosts(request: DeploymentRequest, context: Context): Promise
 }
 
 function goPast(fault: StepError, silent: readonly string[]): StepError {
-  const hosts = silent.join(' --without ')
   return new StepError(fault.code, fault.message, {
-    hint: `${fault.hint ?? ''} To go past it: \`--without ${hosts} --reason "…"\`; \`deploy --missing\` catches up later.`.trim(),
+    hint: `${fault.hint ?? ''} To go past it: ${silent.map((host) => `\`--without ${host}\``).join(' ')} with \`--reason\`; \`deploy --missing\` catches up later.`.trim(),
     retryable: fault.retryable,
     cause: fault,
   })

@@ -247,7 +247,7 @@ async function life(town: Town): Promise<void> {
     const dead = {
       code: 'UNAVAILABLE',
       message: /^host app-02 .*does not answer/,
-      hint: /`--without app-02 --reason "…"`; `deploy --missing` catches up later/,
+      hint: /`--without app-02` with `--reason`; `deploy --missing` catches up later/,
     }
     await t.rejects(put('1.0.2', { older: true }), dead)
     await t.rejects(back(), dead)
