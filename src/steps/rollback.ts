@@ -60,8 +60,7 @@ export const rollback = defineStep({
     const hosts = chooseHosts(environment, without, reason)
     await identifyActing({ environment, reason, breakGlass: options.breakGlass }, context)
     // What is meant by it is settled before anybody is waited for.
-    const meant = await findWay(app, env, to, context)
-    if (config === 'now') refuseForward(meant)
+    const meant = await findWay(app, env, { to, config }, context)
     const [left, back] = [formatRelease(meant.current), formatRelease(meant.target)]
     context.log.info(`${env}: from ${left} back to ${back}, as ${meant.target.id} was`)
     const place = { app, environment: env, reason: `rollback: ${reason}`, patience: lockWait }
@@ -91,24 +90,21 @@ interface Way {
 async function findWay(
   app: string,
   environment: string,
-  to: string | undefined,
+  { to, config }: { to: string | undefined; config: 'then' | 'now' },
   context: Context,
 ): Promise<Way> {
   const ledger = await context.ledger()
   const current = await findCurrent(app, environment, ledger)
+  if (config === 'now' && to === formatRelease(current)) throw isForward(current)
   return { current, target: await findTarget(current, to, ledger) }
 }
 
-function refuseForward({ current, target }: Way): void {
-  if (current.version !== target.version) return
+function isForward(current: Deployment): StepError {
   const name = formatRelease(current)
-  throw new StepError(
-    'INPUT_INVALID',
-    `${name} runs there now: its config of now is a deployment`,
-    {
-      hint: `\`crosscloud deploy --release ${name} --env ${current.environment}\` brings it.`,
-    },
-  )
+  const fact = `${name} runs there now: its config of now is a deployment`
+  return new StepError('INPUT_INVALID', fact, {
+    hint: `\`crosscloud deploy --release ${name} --env ${current.environment}\` brings it.`,
+  })
 }
 
 /** Somebody who went back, or forth, meanwhile may have put right what was meant. */
