@@ -178,7 +178,7 @@ await t.test('a report of before is gone before the program starts', async (t) =
       await mkdir(join(cwd, 'crosscloud-config-old.xml'))
       const { code, output } = await runScript(shells[0] as never, [...before, ...script], {
         cwd,
-        env: { PATH },
+        env: { PATH, CROSSCLOUD_DO: 'lock' },
       })
       t.equal(code, 1, `${name}: ${job}`, { output })
       t.notMatch(output, /^crosscloud[.-]/m, `${name}: ${job} with ${dotenv} and ${junit}`)
