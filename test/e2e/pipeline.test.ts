@@ -198,7 +198,7 @@ async function travel(t: Test, road: Road) {
       })
     await git('add', '--all')
     await git('commit', '--quiet', '--message', 'News')
-    const pushed = await zhang.runs('test', '--needs', 'deploy-test')
+    const pushed = await zhang.runs('test', '--needs', 'verify-test')
     t.match(pushed.output, 'webapi@1.0.1 runs in test')
     for (const job of ['promote-to-staging', 'deploy-staging']) {
       const done = await wu.runs('staging', job)
