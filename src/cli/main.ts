@@ -24,7 +24,7 @@ async function confirm(question: string): Promise<boolean> {
   }
 }
 
-const done = failUnlessDone(process, (line) => void process.stderr.write(line))
+const done = failUnlessDone(process)
 runProgram({
   argv: process.argv.slice(2),
   cwd: process.cwd(),
