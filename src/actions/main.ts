@@ -16,7 +16,7 @@ type Core = typeof import('@actions/core')
 
 /** Runs a step as an action of GitHub, Gitea or Forgejo. Each `dist/<step>.cjs` calls this. */
 export async function runAction(name: string): Promise<void> {
-  const done = failUnlessDone(process, (line) => void process.stderr.write(line))
+  const done = failUnlessDone(process)
   const core = await import('@actions/core')
   // What is masked here is masked by the runner too, in every later step of the job.
   const secrets = createSecrets((value) => core.setSecret(value))

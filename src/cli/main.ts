@@ -31,7 +31,7 @@ async function confirm(question: string): Promise<boolean> {
 const written = (stream: NodeJS.WriteStream) =>
   new Promise<void>((settled) => void stream.write('', () => settled()))
 
-const done = failUnlessDone(process, (line) => void process.stderr.write(line))
+const done = failUnlessDone(process)
 runProgram({
   argv: process.argv.slice(2),
   cwd: process.cwd(),

@@ -56,7 +56,8 @@ const HEAD = DIGEST + 8
  * 0600), never shared between people, never in a working tree (the caller sees to that) and never
  * part of a CI cache, which a merge request of anybody may fill. Files of another owner, writable by
  * others, or reached by a symbolic link count as absent, as do damaged ones: a checksum over all of
- * it, with the key inside, sees cuts and mix-ups, but protects from no one who may write. No fault of the cache is ever told: it is only slow then.
+ * it, with the key inside, sees cuts and mix-ups, but protects from no one who may write. No fault of
+ * the cache is ever told: it is only slow then.
  *
  * One file an entry, put there by a rename: processes at the same time see all of it or nothing.
  */

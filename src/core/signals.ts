@@ -83,18 +83,19 @@ export function outliveReaders(
 interface Ending {
   exitCode?: number | string | null | undefined
   once(event: 'exit', listener: () => void): unknown
+  stderr: { write(text: string): unknown }
 }
 
 /**
  * Node ends, with success, when nothing is left to wait for. A work that is not done by then failed.
  * @returns what is to be called when it is done
  */
-export function failUnlessDone(program: Ending, tell: (text: string) => void): () => void {
+export function failUnlessDone(program: Ending): () => void {
   let done = false
   program.once('exit', () => {
     if (done || program.exitCode) return
     program.exitCode = 1
-    tell('error: crosscloud ended before its work was done; run it again\n')
+    program.stderr.write('error: crosscloud ended before its work was done; run it again\n')
   })
   return () => {
     done = true
