@@ -43,7 +43,7 @@ const BASE = '/var/lib/tomcat10'
 /** Debian 12's own day: files that the installation makes anew get this time. */
 const CLAMP = '2023-06-10T00:00:00Z'
 /** Raised when what is built below changes, so that older results are not taken for it. */
-const RECIPE = 1
+const RECIPE = 2
 
 /**
  * Builds the base image once, in `folder`/base, and returns it; the next call only reads. About a
@@ -145,6 +145,8 @@ function description(
         `CATALINA_HOME=${TOMCAT}`,
         `CATALINA_BASE=${BASE}`,
         'CATALINA_TMPDIR=/tmp',
+        // A small application that is started often: this halves what a start costs.
+        'CATALINA_OPTS=-XX:TieredStopAtLevel=1 -XX:+UseSerialGC',
       ],
       // catalina.sh ends in `exec java`: Tomcat itself is process 1 and hears SIGTERM.
       Cmd: ['catalina.sh', 'run'],

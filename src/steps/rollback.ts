@@ -2,11 +2,13 @@ import { z } from 'zod'
 import { StepError } from '../core/errors.ts'
 import { duration } from '../core/schema.ts'
 import type { Deployment, Ledger } from '../ledger/ledger.ts'
+import type { EnvironmentSettings } from '../settings.ts'
 import { identifyActing } from './break-glass.ts'
+import { findCutDeployment } from './cut-deployment.ts'
 import { deployedOutputs, summarize } from './deployed.ts'
 import { type DeploymentRequest, findCurrent, findRelease, putOn, underLock } from './deployment.ts'
 import { configOfThen } from './environment-config.ts'
-import { chooseHosts } from './host-choice.ts'
+import { chooseHosts, type HostChoice } from './host-choice.ts'
 import {
   breakGlassInput,
   formatRelease,
@@ -39,15 +41,14 @@ export const rollback = defineStep({
     lockWait: duration.optional().describe('How long to wait while somebody else deploys there'),
   }),
   outputs: deployedOutputs.extend({
-    left: z
-      .string()
-      .describe('Release that was left behind, and is marked bad there if another runs now'),
+    left: z.string().describe('Release that was left behind'),
+    marked: z.boolean().describe('Whether the release left behind is marked bad there now'),
     config: z.enum(['then', 'now']).describe('Whether its config is that of then or of now'),
   }),
-  report: ({ release, environment, left, digest, warMd5, configRevision, config, url }) => [
+  report: ({ release, environment, left, marked, digest, warMd5, configRevision, config, url }) => [
     left === release
       ? `${release} runs in ${environment} with its config of before`
-      : `${release} runs in ${environment} again; ${left} is marked bad there`,
+      : `${release} runs in ${environment} again; ${marked ? `${left} is marked bad there` : `the deployment of ${left} was cut off, and marks nothing`}`,
     `Image    ${digest}`,
     `WAR MD5  ${warMd5}`,
     `Config   ${configRevision}, the one of ${config}`,
@@ -59,44 +60,57 @@ export const rollback = defineStep({
     const { app } = settings
     const hosts = chooseHosts(environment, without, reason)
     await identifyActing({ environment, reason, breakGlass: options.breakGlass }, context)
+    const place = { app, environment, hosts }
     // What is meant by it is settled before anybody is waited for.
-    const meant = await findWay(app, env, { to, config }, context)
-    const [left, back] = [formatRelease(meant.current), formatRelease(meant.target)]
-    context.log.info(`${env}: from ${left} back to ${back}, as ${meant.target.id} was`)
-    const place = { app, environment: env, reason: `rollback: ${reason}`, patience: lockWait }
-    return underLock(place, context, async (lock) => {
-      const ledger = await context.ledger()
-      refuseOther(meant.current, await findCurrent(app, env, ledger))
+    const meant = await findRunning(place, context)
+    const target = await findWay(meant, { to, config }, context)
+    const [left, back] = [formatRelease(meant.left), formatRelease(target)]
+    context.log.info(`${env}: from ${left} back to ${back}, as ${target.id} was`)
+    const lock = { app, environment: env, reason: `rollback: ${reason}`, patience: lockWait }
+    return underLock(lock, context, async (lock) => {
+      const now = await findRunning(place, context)
+      refuseOther(meant.left, now.left)
+      const marked = left !== back && !now.cut
       const request: DeploymentRequest = {
         kind: 'rollback',
-        release: await findRelease(back, ledger),
+        release: await findRelease(back, await context.ledger()),
         ...{ environment, hosts, reason, ...options, older: true },
-        values:
-          config === 'then' ? await configOfThen(meant.target, environment, context) : undefined,
-        bad: left === back ? undefined : meant.current.version,
+        values: config === 'then' ? await configOfThen(target, environment, context) : undefined,
+        bad: marked ? now.left.version : undefined,
       }
       const deployed = await putOn(request, lock, context)
-      return { ...summarize(request, deployed, settings), left, config }
+      return { ...summarize(request, deployed, settings), left, marked, config }
     })
   },
 })
 
-/** From where to where it goes. */
-interface Way {
+/** What is left behind: what the ledger calls current, or what was cut off on its way there. */
+interface Running {
   current: Deployment
-  target: Deployment
+  left: Deployment
+  /** It says nothing of a release that it was cut off. */
+  cut: boolean
 }
 
+async function findRunning(
+  { app, environment, hosts }: { app: string; environment: EnvironmentSettings; hosts: HostChoice },
+  context: Context,
+): Promise<Running> {
+  const current = await findCurrent(app, environment.name, await context.ledger())
+  const cut = await findCutDeployment(current, environment, hosts, context)
+  return { current, left: cut ?? current, cut: cut !== undefined }
+}
+
+/** The deployment to go back to. */
 async function findWay(
-  app: string,
-  environment: string,
+  { current, cut }: Running,
   { to, config }: { to: string | undefined; config: 'then' | 'now' },
   context: Context,
-): Promise<Way> {
-  const ledger = await context.ledger()
-  const current = await findCurrent(app, environment, ledger)
-  if (config === 'now' && to === formatRelease(current)) throw isForward(current)
-  return { current, target: await findTarget(current, to, ledger) }
+): Promise<Deployment> {
+  const isCurrent = to === formatRelease(current)
+  if (cut && (to === undefined || isCurrent)) return current
+  if (config === 'now' && isCurrent) throw isForward(current)
+  return findTarget(current, to, await context.ledger())
 }
 
 function isForward(current: Deployment): StepError {
@@ -108,10 +122,10 @@ function isForward(current: Deployment): StepError {
 }
 
 /** Somebody who went back, or forth, meanwhile may have put right what was meant. */
-function refuseOther(meant: Deployment, current: Deployment): void {
-  if (current.id === meant.id) return
-  const { environment, id, by, kind } = current
-  const [then, now] = [formatRelease(meant), formatRelease(current)]
+function refuseOther(meant: Deployment, left: Deployment): void {
+  if (left.id === meant.id) return
+  const { environment, id, by, kind } = left
+  const [then, now] = [formatRelease(meant), formatRelease(left)]
   throw new StepError(
     'CONFLICT',
     `${environment} has changed while this rollback of ${then} waited: ${by} put ${now} there (${id}, ${kind})`,

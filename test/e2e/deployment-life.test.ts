@@ -88,8 +88,13 @@ async function life(town: Town): Promise<void> {
   })
 
   await t.test('and asked so, with its config of now', async (t) => {
-    const done = await back({ to: 'webapi@1.0.0', config: 'now' })
-    t.match(done, { release: 'webapi@1.0.0', config: 'now' })
+    await t.rejects(back({ to: 'webapi@1.0.0', config: 'now' }), {
+      code: 'INPUT_INVALID',
+      message: 'webapi@1.0.0 runs there now: its config of now is a deployment',
+    })
+    await put('1.0.1', { force: true, reason: 'once more' })
+    const done = await back({ config: 'now' })
+    t.match(done, { release: 'webapi@1.0.0', left: 'webapi@1.0.1', config: 'now' })
     t.equal(await town.read('webapi-test', FILE), 'greeting=hello again\n')
   })
 

@@ -61,4 +61,40 @@ async function killed(town: Town): Promise<void> {
     t.match(newest, { state: 'succeeded', version: '1.0.1' })
     t.equal(lock, undefined)
   })
+
+  await t.test(
+    'a rollback brings back what it was about to replace, and marks nothing',
+    async (t) => {
+      await deployed(t, '1.0.0')
+      const back = ['rollback', '--env', 'test', '--reason', 'orders fail']
+      for (const phase of ['stopped the old webapi-test', 'webapi-test is the new container']) {
+        await deployed(t, '1.0.1')
+        const running = await startAt(phase, '1.0.0')
+        running.child.kill('SIGKILL')
+        await running.finished
+        const { code, stdout, stderr } = await runCli(back, options)
+        t.equal(code, 0, stderr)
+        t.match(
+          stdout,
+          /webapi@1\.0\.1 runs in test again; the deployment of webapi@1\.0\.0 was cut off/,
+        )
+        t.equal(await town.read('webapi-test', '/srv/web/index.html'), '<h1>webapi 1.0.1</h1>')
+      }
+      const context = town.context()
+      const ledger = await context.ledger()
+      for (const version of ['1.0.0', '1.0.1']) {
+        t.equal(
+          await ledger.findMark('webapi', 'test', version),
+          undefined,
+          `${version} is as good`,
+        )
+      }
+      await context.close()
+      const early = await startAt(`pulling ${town.repository}`, '1.0.0')
+      early.child.kill('SIGKILL')
+      await early.finished
+      const { stdout } = await runCli(back, options)
+      t.match(stdout, /webapi@1\.0\.0 runs in test again; webapi@1\.0\.1 is marked bad there/)
+    },
+  )
 }

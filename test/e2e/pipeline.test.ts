@@ -133,6 +133,13 @@ async function travel(t: Test, road: Road) {
     return Object.fromEntries(environments.map((one) => [one.environment, one]))
   }
 
+  const toStaging = async (t: Test) => {
+    for (const job of ['promote-to-staging', 'deploy-staging', 'verify-staging']) {
+      const done = await wu.runs('staging', job)
+      t.ok(done.ok, `${job} ran`, { output: done.output })
+    }
+  }
+
   await t.test("production's values are set by a job, signed", async (t) => {
     const values = ['config', 'import', 'config/staging.yaml', '--env', 'production']
     const unsigned = await road.cli(...values, '--reason', 'first', '--yes')
@@ -159,10 +166,7 @@ async function travel(t: Test, road: Road) {
     t.ok(pushed.ok, 'the push reached test', { output: pushed.output })
     t.match(pushed.output, 'webapi@1.0.0 runs in test')
     t.match(pushed.output, 'webapi@1.0.0 in test is what was built')
-    for (const job of ['promote-to-staging', 'deploy-staging', 'verify-staging']) {
-      const done = await wu.runs('staging', job)
-      t.ok(done.ok, `${job} ran`, { output: done.output })
-    }
+    await toStaging(t)
     const ready = await wu.runs('production', 'promote-to-production')
     t.match(ready.output, 'webapi@1.0.0 is ready for production, unchanged')
     const closed = await wu.runs('production', 'deploy-production')
@@ -200,10 +204,7 @@ async function travel(t: Test, road: Road) {
     await git('commit', '--quiet', '--message', 'News')
     const pushed = await zhang.runs('test', '--needs', 'verify-test')
     t.match(pushed.output, 'webapi@1.0.1 runs in test')
-    for (const job of ['promote-to-staging', 'deploy-staging']) {
-      const done = await wu.runs('staging', job)
-      t.ok(done.ok, `${job} ran`, { output: done.output })
-    }
+    await toStaging(t)
     const ready = await wu.runs('production', 'promote-to-production')
     t.match(ready.output, 'webapi@1.0.1 is ready for production, unchanged')
     for (const [who, job] of [

@@ -1,6 +1,6 @@
 import { type ChildProcess, spawn } from 'node:child_process'
 import { accessSync, constants } from 'node:fs'
-import { mkdtemp, rm } from 'node:fs/promises'
+import { mkdtemp, rm, statfs } from 'node:fs/promises'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { setTimeout as sleep } from 'node:timers/promises'
@@ -107,9 +107,18 @@ function endWithUs(child: ChildProcess): void {
   child.once('exit', () => process.removeListener('exit', end))
 }
 
+const MEMORY = '/dev/shm'
+const ROOM = 4 * 1024 ** 3
+
+/** Servers sync each of their changes: where there is room, their disk is memory. */
+async function diskFolder(): Promise<string> {
+  const { bavail, bsize } = await statfs(MEMORY).catch(() => ({ bavail: 0, bsize: 0 }))
+  return bavail * bsize < ROOM ? tmpdir() : MEMORY
+}
+
 /** A folder with a short path (a socket's may have 107 bytes), and how to remove it. */
 export async function serverFolder(name: string) {
-  const folder = await mkdtemp(join(tmpdir(), `cc-${name}-`))
+  const folder = await mkdtemp(join(await diskFolder(), `cc-${name}-`))
   const remove = () => rm(folder, { recursive: true, force: true, maxRetries: 5 })
   return { folder, remove }
 }
