@@ -1,5 +1,6 @@
 import { guardChange, recordAct, withLockOf } from '../steps/guard.ts'
 import type { Context } from '../steps/step.ts'
+import type { ContainerInfo } from '../target/target.ts'
 import { type Answer, readPatience } from './command.ts'
 import { type Found, nothing, type Opened, own } from './own-containers.ts'
 import { agree, type Terminal } from './surface.ts'
@@ -16,6 +17,8 @@ export interface HostChange {
   done: string
   /** Whether the old containers that a rollback would need are meant, too. */
   all: boolean
+  /** Whether nothing is left to be done with it. */
+  isDone(container: ContainerInfo): boolean
   question: string
   work(one: Found, stopTimeout: number): Promise<void>
 }
@@ -26,6 +29,7 @@ export const hostChanges: readonly HostChange[] = [
     description: 'Start the container that was stopped.',
     done: 'started',
     all: false,
+    isDone: ({ running }) => running,
     question: 'Start',
     work: ({ host, container }) => host.start(container.id),
   },
@@ -34,6 +38,7 @@ export const hostChanges: readonly HostChange[] = [
     description: 'Stop the container; a deployment or `hosts start` brings it back.',
     done: 'stopped',
     all: false,
+    isDone: () => false,
     question: 'Stop',
     work: ({ host, container }, seconds) => host.stop(container.id, seconds),
   },
@@ -42,6 +47,7 @@ export const hostChanges: readonly HostChange[] = [
     description: 'Stop and remove the container and the old ones beside it.',
     done: 'removed',
     all: true,
+    isDone: () => false,
     question: 'Remove',
     async work({ host, container }, seconds) {
       if (container.running) await host.stop(container.id, seconds)
@@ -100,7 +106,7 @@ async function findContainers(
     ({ container }) => change.all || container.name === opened.environment.containerName,
   )
   if (found.length === 0 && change.verb !== 'rm') throw nothing(opened)
-  return found
+  return found.filter(({ container }) => !change.isDone(container))
 }
 
 /** `webapi on app-01, webapi on app-02` */
@@ -108,7 +114,7 @@ const subjectOf = (found: readonly Found[]) =>
   found.map(({ host, container }) => `${container.name} on ${host.name}`).join(', ')
 
 /** Each container was told when it was done. */
-function summary({ done }: HostChange, count: number): string {
-  if (count === 0) return 'Nothing was there.'
+function summary({ verb, done }: HostChange, count: number): string {
+  if (count === 0) return verb === 'rm' ? 'Nothing was there.' : `No container had to be ${done}.`
   return count === 1 ? `1 container was ${done}.` : `${count} containers were ${done}.`
 }

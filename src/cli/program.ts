@@ -126,7 +126,7 @@ function describeProgram(program: Command, { streams }: Surroundings): void {
       '\n`crosscloud --version` prints the version of this program.' +
         '\nInputs come from flags, then CROSSCLOUD_INPUTS (a JSON object of them), then' +
         '\nCROSSCLOUD_<INPUT> variables, then crosscloud.yml.' +
-        '\nExit codes: 0 done, 2 bad input, 75 worth trying again, 1 anything else.',
+        '\nExit codes: 0 done, 2 bad input, 75 something did not answer, worth trying again, 1 anything else.',
     )
     .showHelpAfterError('(--help explains the command)')
     .configureHelp({ showGlobalOptions: true })

@@ -7,10 +7,13 @@ const SIGN_OFF_WITHIN = 24 * 3_600_000
 
 type Row = Selectable<AuditEventsTable>
 
-/** What was done past a gate, by the deployment's id. */
+/**
+ * What was done past a gate, by the deployment's id. The deed is the first event of whoever started
+ * the deployment: another one's would let them sign off their own.
+ */
 export async function breakGlassOf(
   db: Kysely<Schema>,
-  deployments: readonly { id: string; app: string }[],
+  deployments: readonly { id: string; app: string; started_by: string }[],
 ): Promise<ReadonlyMap<string, BreakGlass>> {
   const apps = [...new Set(deployments.map(({ app }) => app))]
   const rows = await db
@@ -26,10 +29,12 @@ export async function breakGlassOf(
     .orderBy('number')
     .execute()
   const signatureOf = signaturesIn(rows)
+  const startedBy = new Map(deployments.map((one) => [one.id, one.started_by]))
   return new Map(
-    rows.flatMap((row): [string, BreakGlass][] => {
+    rows.toReversed().flatMap((row): [string, BreakGlass][] => {
       const { subject, done_by: by, done_by_id, identity, reason } = row
       if (row.action !== 'break-glass' || subject === null) return []
+      if (by !== startedBy.get(subject)) return []
       const signedOff = signatureOf(row)
       return [
         [

@@ -241,7 +241,7 @@ async function reachHosts(request: DeploymentRequest, context: Context): Promise
 
 function goPast(fault: StepError, silent: readonly string[]): StepError {
   return new StepError(fault.code, fault.message, {
-    hint: `${fault.hint ?? ''} To go past it: ${silent.map((host) => `\`--without ${host}\``).join(' ')} with \`--reason\`; \`deploy --missing\` catches up later.`.trim(),
+    hint: `${fault.hint ?? ''} To go past it, \`deploy\` and \`rollback\` take ${silent.map((host) => `\`--without ${host}\``).join(' ')} with \`--reason\`; \`deploy --missing\` catches up later.`.trim(),
     retryable: fault.retryable,
     cause: fault,
   })

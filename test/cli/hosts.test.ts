@@ -123,6 +123,10 @@ t.test('the hosts of an environment, and only our own containers there', { skip 
     log: /^(?!.*started webapi-test.*started webapi-test).*app-01: started webapi-test/s,
   })
   t.match((await hosts(town, ['containers', '--env', 'test'])).text, /webapi-test +1\.0\.1 +run/)
+  t.match(await hosts(town, ['start', '--env', 'test']), {
+    text: 'No container had to be started.',
+    json: { started: [] },
+  })
 
   const ledger = await openLedger(`${folder}/ledger.db`)
   t.teardown(() => ledger.close())

@@ -88,6 +88,13 @@ export async function keepsBreakGlass(t: Test, _: Ledger, open: OpenLedger): Pro
   await sign(next, 'chen')
   t.strictSame(await unsigned(place), [])
   t.match((await ledger.findDeployment(next))?.breakGlass?.signedOff, { by: 'chen' })
+  // Nor does it make the deed another one's, so that who did it may sign it off.
+  for (const stranger of ['zhao', 'wang']) {
+    const deed = { ...place, action: 'break-glass', identity: 'unverified', byId: '666' } as const
+    await ledger.recordEvent({ ...deed, subject: begun.id, by: stranger, reason: 'it was me' })
+  }
+  const { by: who, reason: why } = (await ledger.findDeployment(begun.id))?.breakGlass ?? {}
+  t.strictSame([who, why], ['wang', HOSTILE])
   const silent = start(ledger, release('1.0.0'), 'test', { breakGlass: {}, reason: undefined })
   await t.rejects(silent, { code: 'INPUT_INVALID', message: /reason/ })
 }
