@@ -30,11 +30,16 @@ export async function breakGlassOf(
     .execute()
   const signatureOf = signaturesIn(rows)
   const startedBy = new Map(deployments.map((one) => [one.id, one.started_by]))
+  const isStarter = (row: Row) => row.done_by === startedBy.get(row.subject ?? '')
+  // Of a key that comes twice, a map keeps the last.
+  const ordered = [
+    ...rows.filter((row) => !isStarter(row)).reverse(),
+    ...rows.filter(isStarter).reverse(),
+  ]
   return new Map(
-    rows.toReversed().flatMap((row): [string, BreakGlass][] => {
+    ordered.flatMap((row): [string, BreakGlass][] => {
       const { subject, done_by: by, done_by_id, identity, reason } = row
       if (row.action !== 'break-glass' || subject === null) return []
-      if (by !== startedBy.get(subject)) return []
       const signedOff = signatureOf(row)
       return [
         [

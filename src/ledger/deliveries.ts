@@ -2,9 +2,9 @@ import type { Kysely } from 'kysely'
 import { type Access, timestamp } from './access.ts'
 import { firstSince, isLost, livingTokens } from './deployment-history.ts'
 import type { Delivery, Ledger, StatusQuery } from './ledger.ts'
-import { standingByKey } from './marks.ts'
 import { checkName, checkTime } from './names.ts'
 import type { Schema } from './schema.ts'
+import { standingByKey } from './standing-marks.ts'
 
 type Deliveries = Pick<Ledger, 'deliveries'>
 

@@ -76,3 +76,10 @@ export function invalid(message: string): StepError {
 function printable(text: unknown): string {
   return JSON.stringify(String(text)).slice(1, -1).slice(0, 80)
 }
+
+/** A release in an environment. */
+export function checkPlace(app: string, environment: string, version: string): void {
+  checkName('application', app)
+  checkName('environment', environment)
+  checkVersion(version)
+}

@@ -1,15 +1,16 @@
 import { sha256 } from '../core/digest.ts'
 import { StepError } from '../core/errors.ts'
 import { type Access, accessTo, type Database, timestamp } from './access.ts'
+import { createApprovals } from './approvals.ts'
 import { createAuditEvents } from './audit-events.ts'
 import { createConfigChanges } from './config-changes.ts'
 import { createDeliveries } from './deliveries.ts'
 import { createDeployments } from './deployments.ts'
 import { createExchange } from './exchange.ts'
 import { createGuarding } from './guards.ts'
-import { createJudgements } from './judgements.ts'
 import type { Ledger } from './ledger.ts'
 import { createLocks } from './locks.ts'
+import { createMarks } from './marks.ts'
 import { checkFilled, checkText } from './names.ts'
 import { createReleases } from './releases.ts'
 import { createStatus } from './status.ts'
@@ -27,7 +28,8 @@ export function createLedger(database: Database): Ledger {
     ...createConfigChanges(access),
     ...createLocks(access),
     approvalsApart: database.approvals !== undefined,
-    ...createJudgements(access, accessTo(database, isClosed, database.approvals)),
+    ...createApprovals(access, accessTo(database, isClosed, database.approvals)),
+    ...createMarks(access),
     ...createAuditEvents(access),
     ...createStatus(access),
     ...createDeliveries(access),

@@ -4,9 +4,9 @@ import { type Access, timestamp } from './access.ts'
 import { selectUnsigned } from './break-glass.ts'
 import { isLost } from './deployment-history.ts'
 import type { DeploymentKind, DeploymentState, Ledger, StatusCell, StatusQuery } from './ledger.ts'
-import { standingByKey } from './marks.ts'
 import { checkName } from './names.ts'
 import type { Schema } from './schema.ts'
+import { standingByKey } from './standing-marks.ts'
 
 type Status = Pick<Ledger, 'status' | 'unsigned'>
 

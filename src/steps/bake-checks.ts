@@ -1,4 +1,4 @@
-import { isBelow } from '../core/checkout.ts'
+import { isBelow, isInCheckout } from '../core/checkout.ts'
 import { StepError } from '../core/errors.ts'
 import { type BaseFolders, fileBelow } from '../image/base-folders.ts'
 import type { BaseImage } from '../image/image.ts'
@@ -18,6 +18,18 @@ export function requirePackable({ webapp, warNames }: { webapp: string; warNames
       hint: 'The server that unpacks it reads them as UTF-8. Take layout exploded.',
     })
   }
+}
+
+/** Whoever pushes a link to a folder of the machine would have its files in the image. */
+export function refuseForeign(path: string, cwd: string): void {
+  if (!isBelow(path, cwd) || isInCheckout(path, [cwd], {})) return
+  throw new StepError(
+    'INPUT_INVALID',
+    `adding ${path}: a symbolic link on its way leads elsewhere`,
+    {
+      hint: 'Name the place itself, or copy what shall be added.',
+    },
+  )
 }
 
 /** Of what may change around the web application nothing could be proven. */

@@ -22,6 +22,7 @@ import { openWar, requireWebApplication, type War, type WarDigests } from '../im
 import { nameCharsets } from '../image/war-names.ts'
 import {
   refuseFilesOfBase,
+  refuseForeign,
   refuseWideWritable,
   requirePackable,
   warnOfLocale,
@@ -187,7 +188,9 @@ async function planFiles(
 function additionsOf(add: readonly string[], { cwd }: Context): Addition[] {
   return add.map((text) => {
     const at = text.lastIndexOf(':/')
-    return { from: resolve(cwd, text.slice(0, at)), to: text.slice(at + 1) }
+    const from = resolve(cwd, text.slice(0, at))
+    refuseForeign(from, cwd)
+    return { from, to: text.slice(at + 1) }
   })
 }
 

@@ -233,7 +233,7 @@ async function buildExample(folder: string, args: string[]): Promise<string> {
 
 async function importBase(docker: Docker, base: Awaited<ReturnType<typeof prepareBaseRootfs>>) {
   const changes = [
-    ...base.config.Env.map((entry) => `ENV ${entry}`),
+    ...base.config.Env.map((entry) => `ENV ${entry.replace('=', '="')}"`),
     `CMD ${JSON.stringify(base.config.Cmd)}`,
     `WORKDIR ${base.config.WorkingDir}`,
   ]

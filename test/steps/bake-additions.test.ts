@@ -54,10 +54,13 @@ t.test('additions that cannot be', async (t) => {
   const folder = await project(t)
   await mkdir(join(folder, 'empty'))
   await symlink('/etc/passwd', join(folder, 'link'))
+  await symlink('/etc', join(folder, 'elsewhere'))
   const table: [add: string, code: string, message: RegExp][] = [
     ['nothing:/a', 'NOT_FOUND', /adding .*nothing/],
     ['empty:/a', 'INPUT_INVALID', /holds no file/],
-    ['link:/a', 'INPUT_INVALID', /link is not a plain file/],
+    ['link:/a', 'INPUT_INVALID', /link: a symbolic link on its way/],
+    ['elsewhere/passwd:/a', 'INPUT_INVALID', /elsewhere\/passwd: a symbolic link on its way/],
+    ['elsewhere:/a', 'INPUT_INVALID', /adding .*elsewhere: a symbolic link on its way/],
     ['confd', 'INPUT_INVALID', /--add.*write from:/],
     ['confd:../a', 'INPUT_INVALID', /write from:/],
     ['confd:/a/../b', 'INPUT_INVALID', /write from:/],

@@ -3,7 +3,6 @@ import { type Digest, parseDigest } from '../core/digest.ts'
 import { StepError } from '../core/errors.ts'
 import { hashOfToken } from '../core/token-hash.ts'
 import { type Access, holdApplication, nextNumber, timestamp } from './access.ts'
-import type { MarkQuery } from './audit.ts'
 import { approvalId } from './deployment-rows.ts'
 import {
   type Approval,
@@ -11,27 +10,14 @@ import {
   type ApprovalStart,
   approvalDecisions,
   type Ledger,
-  type Mark,
 } from './ledger.ts'
-import { standingMark } from './marks.ts'
-import {
-  checkFilled,
-  checkLimit,
-  checkName,
-  checkText,
-  checkTime,
-  checkVersion,
-  invalid,
-} from './names.ts'
-import type { ApprovalsTable, MarksTable, Schema } from './schema.ts'
+import { checkFilled, checkName, checkPlace, checkText, checkVersion, invalid } from './names.ts'
+import type { ApprovalsTable, Schema } from './schema.ts'
 
-type Judgements = Pick<
-  Ledger,
-  'recordApproval' | 'approvals' | 'provenApprovals' | 'mark' | 'marks' | 'markHistory' | 'findMark'
->
+type Approvals = Pick<Ledger, 'recordApproval' | 'approvals' | 'provenApprovals'>
 
 /** What people have said about a release. Only `apart` writes approvals and reads their proofs. */
-export function createJudgements({ read, write, now }: Access, apart: Access): Judgements {
+export function createApprovals({ read, now }: Access, apart: Access): Approvals {
   return {
     async recordApproval(approval, proof) {
       checkApproval(approval, proof)
@@ -105,60 +91,6 @@ export function createJudgements({ read, write, now }: Access, apart: Access): J
       })
       return rows.map(fromApprovalRow)
     },
-
-    async mark(mark) {
-      checkMark(mark)
-      const { app, environment, version } = mark
-      return await write(`marking ${app}@${version} in ${environment}`, async (trx) => {
-        await holdApplication(trx, app, now())
-        return await insertMark(trx, mark, timestamp(now()))
-      })
-    },
-
-    async marks(app, version) {
-      checkName('application', app)
-      checkVersion(version)
-      const rows = await read(`reading the marks of ${app}@${version}`, (db) =>
-        db
-          .selectFrom('marks')
-          .selectAll()
-          .where('app', '=', app)
-          .where('version', '=', version)
-          .orderBy('number')
-          .execute(),
-      )
-      return rows.map(fromMarkRow)
-    },
-
-    async markHistory(query) {
-      checkMarkQuery(query)
-      const { app, environment, version, since, until, limit } = query
-      const rows = await read('reading what was marked', (db) => {
-        let marks = db.selectFrom('marks').selectAll().orderBy('number', 'desc').limit(limit)
-        if (app !== undefined) marks = marks.where('app', '=', app)
-        if (environment !== undefined) marks = marks.where('environment', '=', environment)
-        if (version !== undefined) marks = marks.where('version', '=', version)
-        if (since !== undefined) marks = marks.where('marked_at', '>=', since)
-        if (until !== undefined) marks = marks.where('marked_at', '<', until)
-        return marks.execute()
-      })
-      return rows.map(fromMarkRow)
-    },
-
-    async findMark(app, environment, version) {
-      checkPlace(app, environment, version)
-      const rows = await read(`looking up the mark of ${app}@${version}`, (db) =>
-        db
-          .selectFrom('marks')
-          .selectAll()
-          .where('app', '=', app)
-          .where('environment', '=', environment)
-          .where('version', '=', version)
-          .orderBy('number')
-          .execute(),
-      )
-      return standingMark(rows.map(fromMarkRow))
-    },
   }
 }
 
@@ -194,52 +126,6 @@ async function saidWith(
     `the token of this job has been used: ${by} ${decision} ${app}@${version} for ${environment} with it`,
     { hint: 'Each job speaks once. Start another one.' },
   )
-}
-
-/** The caller holds the application's row. */
-export async function insertMark(
-  trx: Transaction<Schema>,
-  { app, environment, version, bad, by, identity, reason }: Omit<Mark, 'at'>,
-  marked_at: string,
-): Promise<Mark> {
-  const number = await nextNumber(trx, 'mark')
-  const row = {
-    number,
-    app,
-    environment,
-    version,
-    reason,
-    bad: bad ? 1 : 0,
-    marked_by: by,
-    marked_at,
-    identity: identity ?? null,
-  }
-  await trx.insertInto('marks').values(row).execute()
-  return fromMarkRow(row)
-}
-
-export function checkMark(mark: Omit<Mark, 'at' | 'bad'>): void {
-  const { app, environment, version, by, identity, reason } = mark
-  checkPlace(app, environment, version)
-  const what = `the mark of ${app}@${version} in ${environment}`
-  checkFilled(`${what}: by`, by, 255)
-  checkText(`${what}: identity`, identity, 255)
-  checkFilled(`${what}: reason`, reason)
-}
-
-function checkMarkQuery({ app, environment, version, since, until, limit }: MarkQuery): void {
-  if (app !== undefined) checkName('application', app)
-  if (environment !== undefined) checkName('environment', environment)
-  if (version !== undefined) checkVersion(version)
-  if (since !== undefined) checkTime('since', since)
-  if (until !== undefined) checkTime('until', until)
-  checkLimit(limit)
-}
-
-function checkPlace(app: string, environment: string, version: string): void {
-  checkName('application', app)
-  checkName('environment', environment)
-  checkVersion(version)
 }
 
 function checkApproval(approval: ApprovalStart, proof: ApprovalProof | undefined): void {
@@ -289,18 +175,5 @@ function fromApprovalRow(row: Selectable<ApprovalsTable>): Approval {
     configRevision: row.config_revision ?? undefined,
     reason: row.reason ?? undefined,
     at: row.decided_at,
-  }
-}
-
-function fromMarkRow(row: Selectable<MarksTable>) {
-  return {
-    app: row.app,
-    environment: row.environment,
-    version: row.version,
-    bad: row.bad === 1,
-    by: row.marked_by,
-    identity: row.identity ?? undefined,
-    reason: row.reason,
-    at: row.marked_at,
   }
 }
