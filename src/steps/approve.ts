@@ -3,7 +3,7 @@ import { StepError } from '../core/errors.ts'
 import type { Approval } from '../ledger/ledger.ts'
 import { findOwnRelease } from './deployment.ts'
 import { judge } from './gate.ts'
-import { formatRelease, releaseName } from './inputs.ts'
+import { formatRelease, reasonInput, releaseName } from './inputs.ts'
 import { seeConfig } from './release-config.ts'
 import { warnOfOlder } from './release-order.ts'
 import { type Context, defineStep } from './step.ts'
@@ -15,7 +15,7 @@ export const approve = defineStep({
   inputs: z.object({
     release: releaseName.describe('Release, as application@version'),
     env: z.string().describe('Environment it shall be let into'),
-    reason: z.string().default('').describe('Why; it is written into the ledger'),
+    reason: reasonInput,
     reject: z.boolean().default(false).describe('Keep the release out instead'),
   }),
   outputs: z.object({

@@ -14,7 +14,15 @@ import {
 } from './deployment.ts'
 import { configOfThen } from './environment-config.ts'
 import { chooseHosts, chooseMissing } from './host-choice.ts'
-import { breakGlassInput, formatRelease, olderInput, releaseName, withoutInput } from './inputs.ts'
+import {
+  breakGlassInput,
+  forceInput,
+  formatRelease,
+  olderInput,
+  reasonInput,
+  releaseName,
+  withoutInput,
+} from './inputs.ts'
 import { type Context, defineStep } from './step.ts'
 
 export const deploy = defineStep({
@@ -27,11 +35,8 @@ export const deploy = defineStep({
         .optional()
         .describe('Release, as application@version; with missing it is the one that runs'),
       env: z.string().describe('Environment to deploy to'),
-      reason: z.string().default('').describe('Why; it is written into the ledger'),
-      force: z
-        .boolean()
-        .default(false)
-        .describe('Deploy a release that is known to be bad there; needs a reason'),
+      reason: reasonInput,
+      force: forceInput,
       older: olderInput,
       breakGlass: breakGlassInput,
       without: withoutInput,

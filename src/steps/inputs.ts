@@ -35,6 +35,13 @@ export const lockWaitInput = durationText
   .optional()
   .describe('How long to wait while somebody else deploys there: 10m')
 
+export const reasonInput = z.string().default('').describe('Why; it is written into the ledger')
+
+export const forceInput = z
+  .boolean()
+  .default(false)
+  .describe('Deploy a release that is known to be bad there; needs a reason')
+
 export const olderInput = z
   .boolean()
   .default(false)

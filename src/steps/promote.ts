@@ -8,10 +8,12 @@ import { findOwnRelease, findRelease } from './deployment.ts'
 import { identifyDeployer, passGate, requireRunBefore } from './gate.ts'
 import {
   callStep,
+  forceInput,
   formatRelease,
   imageByDigest,
   lockWaitInput,
   olderInput,
+  reasonInput,
   releaseName,
 } from './inputs.ts'
 import { deployAndVerify } from './release.ts'
@@ -30,11 +32,8 @@ export const promote = defineStep({
       .optional()
       .describe('Release; default: the one that runs in the environment before'),
     to: z.string().describe('Environment to bring it to'),
-    reason: z.string().default('').describe('Why; it is written into the ledger'),
-    force: z
-      .boolean()
-      .default(false)
-      .describe('Deploy a release that is known to be bad there; needs a reason'),
+    reason: reasonInput,
+    force: forceInput,
     older: olderInput,
     lockWait: lockWaitInput,
     deploy: z

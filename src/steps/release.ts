@@ -13,7 +13,7 @@ import { buildWar } from './build-war.ts'
 import { deploy } from './deploy.ts'
 import { nextLines } from './deployed.ts'
 import { chooseHosts } from './host-choice.ts'
-import { callStep, formatRelease, lockWaitInput, olderInput } from './inputs.ts'
+import { callStep, formatRelease, lockWaitInput, olderInput, reasonInput } from './inputs.ts'
 import { pushImage } from './push-image.ts'
 import { withoutWarnings } from './release-config.ts'
 import { renderTemplates } from './rendering.ts'
@@ -29,7 +29,7 @@ export const release = defineStep({
     version: version
       .optional()
       .describe('Version; default: the git tag, else the next one from the ledger'),
-    reason: z.string().default('').describe('Why; it is written into the ledger'),
+    reason: reasonInput,
     older: olderInput,
     lockWait: lockWaitInput,
     deploy: z.boolean().default(true).describe('Deploy the release; else stop after the push'),
