@@ -102,13 +102,17 @@ export async function commitOf(source: Source, context: Context): Promise<string
   return marked
 }
 
+/** Folders that builds write to, and what the jobs before left in a workspace that they share. */
+const OF_THE_BUILD =
+  /(?:^|\/)(?:(?:target|\.crosscloud)\/|crosscloud(?:\.env|-verify\.xml|-config-[\w.-]+\.xml)$)/
+
 async function uncommittedSources({ folder, outputs }: Source, git: Git): Promise<string[]> {
   const found = await uncommittedFiles(git)
   if (found.length === 0) return []
   const { stdout } = await git('rev-parse', '--show-cdup')
   const top = resolve(folder, stdout.trim())
   const isOutput = (path: string) =>
-    /(?:^|\/)(?:target|\.crosscloud)\//.test(path) ||
+    OF_THE_BUILD.test(path) ||
     outputs.some((output) => isBelow(resolve(folder, output), resolve(top, path)))
   return found.filter(({ path, isNew }) => !(isNew && isOutput(path))).map(({ path }) => path)
 }
