@@ -39,7 +39,7 @@ async function makeAgent(t: Test) {
 war: { path: target/a.war }
 ledger: mysql://nobody@127.0.0.1:1/ledger
 environments:
-  test: { image: 127.0.0.1:1/webapi, config: "file:test.yaml" }
+  test: { image: 127.0.0.1:1/webapi, config: "file:test.yaml", hosts: { app-01: "tcp://127.0.0.1:1" } }
   staging: { from: test, image: 127.0.0.1:1/webapi, config: "file:staging.yaml" }
 `
   await writeFile(join(workspace, 'crosscloud.yml'), settings)
@@ -181,7 +181,7 @@ return found`
     ]
     await writeFile(
       join(workspace, 'secret.yml'),
-      "app: webapi\nwar: { path: target/a.war }\nledger: 'mysql://a:${SECRET}@127.0.0.1:1/l'\n",
+      "app: webapi\nwar: { path: target/a.war, args: ['-Dkey=${SECRET}'] }\n",
     )
     const results = await runBuilds(t, builds)
     const of = (name: string) => results.get(name) as Result
