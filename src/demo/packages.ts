@@ -7,7 +7,7 @@ import { type RunOptions, run } from '../core/process.ts'
 import { wait } from '../core/retry.ts'
 
 /** What the demo, or the project's own tests, may need a machine to have. */
-export type Need = 'engine' | 'maven' | 'base' | 'tests'
+export type Need = 'engine' | 'maven' | 'base' | 'tests' | 'test engines'
 
 /** A package of Debian's, and the program or path by which one sees that it is there. */
 interface Provided {
@@ -39,6 +39,7 @@ const provided: Record<Need, readonly Provided[]> = {
     { package: 'docker-registry', by: 'docker-registry' },
     { package: 'skopeo', by: 'skopeo' },
     { package: 'git', by: 'git' },
+    { package: 'git-lfs', by: 'git-lfs' },
     { package: 'mariadb-server', by: 'mariadbd' },
     { package: 'redis-server', by: 'redis-server' },
     { package: 'redis-tools', by: 'redis-cli' },
@@ -52,6 +53,7 @@ const provided: Record<Need, readonly Provided[]> = {
     { package: 'gcc', by: 'gcc' },
     { package: 'libc6-dev', by: '/usr/include/stdio.h' },
   ],
+  'test engines': [{ package: 'podman', by: 'podman' }],
 }
 
 /** Programs of the system are often not on an ordinary PATH. */

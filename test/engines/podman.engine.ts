@@ -9,7 +9,7 @@ import { missingProgram } from '../support/server.ts'
 import { bakeFiles } from '../support/tomcat.ts'
 
 t.setTimeout(580_000)
-const made = missingProgram('podman', 'crun') || (await buildRoad(t))
+const made = missingProgram('podman', 'runc') || (await buildRoad(t))
 if (typeof made === 'string') await t.test('podman', { skip: made }, async () => {})
 else {
   await t.test('in podman, too, folders of a base keep their owner and mode', (t) => probe(t, made))
@@ -24,10 +24,10 @@ async function probe(t: Test, road: Road): Promise<void> {
     await rm(folder, { recursive: true, force: true })
   })
   const storage = ['--root', join(folder, 'root'), '--runroot', join(folder, 'run')]
-  const podman = (...args: string[]) => run('podman', [...storage, '--runtime', 'crun', ...args])
+  const podman = (...args: string[]) => run('podman', [...storage, '--runtime', 'runc', ...args])
   await podman('pull', '--quiet', '--tls-verify=false', image)
   const limits = ['--ulimit=nofile=1024:1024', '--ulimit=nproc=1024:1024']
-  const alone = ['--rm', '--network=none', '--cgroups=disabled', ...limits]
+  const alone = ['--rm', '--network=none', ...limits]
   const { stdout } = await podman('run', ...alone, image, 'sh', '-ec', PROBE)
   t.equal(stdout, PROBED)
 }
