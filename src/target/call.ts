@@ -11,8 +11,11 @@ interface CallOptions {
   timeout?: number
 }
 
-/** Asks the engine within a time limit, and says in its error what was asked of which host. */
-export function caller(host: HostName) {
+/**
+ * Asks the engine within a time limit, and says in its error what was asked of which host. What is
+ * still asked when the host is closed ends then: nobody waits for it, and the process need not.
+ */
+export function caller(host: HostName, closed: AbortSignal) {
   async function call<T>(doing: string, ask: (abortSignal: AbortSignal) => Promise<T>): Promise<T>
   async function call<T>(
     doing: string,
@@ -30,7 +33,7 @@ export function caller(host: HostName) {
     { fine = [], hint, timeout = VERB_TIMEOUT }: CallOptions = {},
   ): Promise<T | number> {
     try {
-      return await ask(AbortSignal.timeout(timeout))
+      return await ask(AbortSignal.any([closed, AbortSignal.timeout(timeout)]))
     } catch (error) {
       const status = statusOf(error)
       if (status !== undefined && fine.includes(status)) return status

@@ -35,7 +35,8 @@ export async function connectDocker(options: DockerHostOptions): Promise<Host> {
   const engine = await openEngine(options)
   const { docker } = engine
   const host: HostName = { name, address }
-  const call = caller(host)
+  const closing = new AbortController()
+  const call = caller(host, closing.signal)
   const byId = (id: string) => docker.getContainer(id)
 
   return {
@@ -111,6 +112,7 @@ export async function connectDocker(options: DockerHostOptions): Promise<Host> {
       return found?.kind === 'folder'
     },
     async close() {
+      closing.abort()
       engine.close()
     },
   }

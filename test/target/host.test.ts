@@ -1,3 +1,5 @@
+import { once } from 'node:events'
+import { type AddressInfo, createServer, type Socket } from 'node:net'
 import { join } from 'node:path'
 import t, { type Test } from 'tap'
 import { StepError } from '../../src/core/errors.ts'
@@ -31,6 +33,22 @@ t.test('a host that is not there is named, and worth retrying', async (t) => {
   const third = await connectDocker({ name: 'app-03', address: ssh, credentials: none, signal })
   await t.rejects(third.ping(), { code: 'UNAVAILABLE', message: /app-03.*(refused|ssh|ENOENT)/i })
   await third.close()
+})
+
+t.test('what a frozen engine was asked ends when the host is closed', async (t) => {
+  const server = createServer().listen(0, '127.0.0.1')
+  t.teardown(() => server.close())
+  const asked = once(server, 'connection')
+  await once(server, 'listening')
+  const { port } = server.address() as AddressInfo
+  const address = `tcp://127.0.0.1:${port}`
+  const host = await connectDocker({ name: 'app-01', address, credentials: none, signal })
+  const answer = t.rejects(host.inspect('x'))
+  const [socket] = (await asked) as [Socket]
+  const gone = once(socket.resume(), 'close')
+  await host.close()
+  await answer
+  await gone
 })
 
 t.test('DOCKER_HOST does not move a host', async (t) => {
