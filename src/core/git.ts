@@ -68,7 +68,8 @@ export interface Uncommitted {
 export async function uncommittedFiles(git: Git): Promise<Uncommitted[]> {
   const { stdout } = await git(
     ...['--no-optional-locks', 'status', '--porcelain', '-z'],
-    ...['--no-renames', '--untracked-files=normal'],
+    // What .gitmodules says to ignore is said by whoever pushes.
+    ...['--no-renames', '--untracked-files=normal', '--ignore-submodules=none'],
   )
   const lines = stdout.split('\0').filter((line) => line !== '')
   return lines.map((line) => ({ path: line.slice(3), isNew: line.startsWith('??') }))

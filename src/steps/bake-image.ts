@@ -201,6 +201,7 @@ async function readTemplates(folder: string, { cwd, signal, codeCacheFolder }: C
     import('../config/templates.ts'),
     import('../config/schema.ts'),
   ])
+  refuseForeign(resolve(cwd, folder), cwd)
   const files = await resources.readTemplateFolder(resolve(cwd, folder), signal)
   await readConfigSchema(files)
   const compiled = await compileTemplates(resources.readTemplates(files), codeCacheFolder)

@@ -11,6 +11,7 @@ import { folderRecords } from '../image/folder-records.ts'
 import { type BaseImage, OWN_FOLDER, scratchBase } from '../image/image.ts'
 import { readLayerFolders } from '../image/layer-folders.ts'
 import { type LayerPlan, planTexts } from '../image/layers.ts'
+import type { Release } from '../ledger/ledger.ts'
 import {
   formatReference,
   parseReference,
@@ -91,8 +92,7 @@ async function fromEarlierImage(
 ): Promise<BaseFolders | undefined> {
   if (!(await context.hasSettings())) return undefined
   try {
-    const releases = await (await context.ledger()).releases(app, RECENT)
-    const release = releases.find(({ baseDigest }) => baseDigest === digest)
+    const release = (await believed(app, context)).find(({ baseDigest }) => baseDigest === digest)
     if (!release) return undefined
     const registry = await context.registry()
     const place = withDigest(parseRepository(release.repository), release.digest)
@@ -107,6 +107,20 @@ async function fromEarlierImage(
     context.log.debug(`no earlier image tells the base's folders: ${describe(error)}`)
     return undefined
   }
+}
+
+/**
+ * What an image says of its base goes into all that are baked after it: where there are gates, only
+ * what runs behind one is believed.
+ */
+async function believed(app: string, context: Context): Promise<Release[]> {
+  const ledger = await context.ledger()
+  const { environments } = await context.settings()
+  const gated = Object.keys(environments).filter((name) => environments[name]?.gate)
+  if (gated.length === 0) return ledger.releases(app, RECENT)
+  const running = (await ledger.current(app)).filter((one) => gated.includes(one.environment))
+  const found = await Promise.all(running.map(({ version }) => ledger.findRelease(app, version)))
+  return found.filter((release): release is Release => release !== undefined)
 }
 
 /** Layers read at once. */

@@ -1,14 +1,19 @@
 import type { Deployment } from '../ledger/ledger.ts'
 import type { EnvironmentSettings } from '../settings.ts'
-import type { ContainerInfo } from '../target/target.ts'
+import { nameOf } from '../target/mend.ts'
+import type { ContainerInfo, Host } from '../target/target.ts'
 import type { HostChoice } from './host-choice.ts'
 import { askHosts, isAnswer } from './hosts.ts'
 import type { Context } from './step.ts'
 import { containerLabels } from './verification.ts'
 
+/** As many as may have come to no good since the last that did. */
+const RECENT = 50
+
 /**
- * The newest deployment, when it has not ended and has touched a host: then what the ledger calls
- * current is what ran before it. Under the lock its deployer is gone.
+ * The newest deployment whose deployer was killed, or could not put back what it replaced, and that
+ * a host shows: then what the ledger calls current is what ran before it. A rollback that was cut
+ * off on its way to something else is not one: who runs it again means the same way.
  */
 export async function findCutDeployment(
   current: Deployment,
@@ -17,19 +22,28 @@ export async function findCutDeployment(
   context: Context,
 ): Promise<Deployment | undefined> {
   const ledger = await context.ledger()
-  const [newest] = await ledger.deployments({ app: current.app, environment: name, limit: 1 })
-  if (newest?.state !== 'abandoned' && newest?.state !== 'running') return undefined
+  const rows = await ledger.deployments({ app: current.app, environment: name, limit: RECENT })
+  const at = rows.findIndex(({ id }) => id === current.id)
+  const ended = (at < 0 ? rows : rows.slice(0, at)).filter(({ state }) => state !== 'running')
+  if (ended.length === 0) return undefined
   const answers = await askHosts({ hosts: hosts.change }, context, (host) =>
-    host.inspect(containerName),
+    look(host, containerName),
   )
-  const asBefore = answers.filter(isAnswer).every(({ value }) => runs(value, current))
-  return asBefore ? undefined : newest
+  const seen = answers.filter(isAnswer).map(({ value }) => value)
+  const cut = ended.find(({ id, state }) =>
+    seen.some(({ now, next }) => id === now || (state === 'abandoned' && id === next)),
+  )
+  return cut?.kind === 'rollback' && !bringsBack(cut, current) ? undefined : cut
 }
 
-function runs(container: ContainerInfo | undefined, deployment: Deployment): boolean {
-  return (
-    container?.running === true &&
-    container.labels[containerLabels.version] === deployment.version &&
-    container.labels[containerLabels.configRevision] === deployment.configRevision
-  )
+/** The ids of the deployments that the container and the one that is to replace it are of. */
+async function look(host: Host, name: string) {
+  const [now, next] = await Promise.all([host.inspect(name), host.inspect(nameOf(name, 'next'))])
+  return { now: deploymentOf(now), next: deploymentOf(next) }
 }
+
+const deploymentOf = (container: ContainerInfo | undefined) =>
+  container?.labels[containerLabels.deployment]
+
+const bringsBack = (cut: Deployment, current: Deployment) =>
+  cut.version === current.version && cut.configRevision === current.configRevision

@@ -63,13 +63,14 @@ export const rollback = defineStep({
     const place = { app, environment, hosts }
     // What is meant by it is settled before anybody is waited for.
     const meant = await findRunning(place, context)
-    const target = await findWay(meant, { to, config }, context)
-    const [left, back] = [formatRelease(meant.left), formatRelease(target)]
-    context.log.info(`${env}: from ${left} back to ${back}, as ${target.id} was`)
+    await findWay(meant, { to, config }, context)
     const lock = { app, environment: env, reason: `rollback: ${reason}`, patience: lockWait }
     return underLock(lock, context, async (lock) => {
       const now = await findRunning(place, context)
-      refuseOther(meant.left, now.left)
+      refuseOther(meant.current, now.current)
+      const target = await findWay(now, { to, config }, context)
+      const [left, back] = [formatRelease(now.left), formatRelease(target)]
+      context.log.info(`${env}: from ${left} back to ${back}, as ${target.id} was`)
       const marked = left !== back && !now.cut
       const request: DeploymentRequest = {
         kind: 'rollback',
@@ -122,10 +123,10 @@ function isForward(current: Deployment): StepError {
 }
 
 /** Somebody who went back, or forth, meanwhile may have put right what was meant. */
-function refuseOther(meant: Deployment, left: Deployment): void {
-  if (left.id === meant.id) return
-  const { environment, id, by, kind } = left
-  const [then, now] = [formatRelease(meant), formatRelease(left)]
+function refuseOther(meant: Deployment, current: Deployment): void {
+  if (current.id === meant.id) return
+  const { environment, id, by, kind } = current
+  const [then, now] = [formatRelease(meant), formatRelease(current)]
   throw new StepError(
     'CONFLICT',
     `${environment} has changed while this rollback of ${then} waited: ${by} put ${now} there (${id}, ${kind})`,

@@ -1,5 +1,5 @@
 import { mkdir, rm } from 'node:fs/promises'
-import { join, resolve } from 'node:path'
+import { join, relative, resolve } from 'node:path'
 import { isBelow } from '../core/checkout.ts'
 import { markDirty } from '../core/commit.ts'
 import { isStepError, StepError } from '../core/errors.ts'
@@ -19,13 +19,19 @@ import type { Context } from './step.ts'
 /** `ext::` and the like would run commands; only these ways of fetching are let through. */
 const GIT_URL = /^(?:https?:\/\/|ssh:\/\/|git:\/\/|file:\/\/|[\w.-]+@[\w.-]+:|\/|\.{1,2}\/)[^\s]*$/
 
+/** A password may hold an @, and a token may stand alone in the place of the user. */
+function secretIn(repository: string): string | undefined {
+  const [, person] = /^https?:\/\/([^/]*)@/i.exec(repository) ?? []
+  return person?.slice(person.indexOf(':') + 1)
+}
+
 /** A repository in a folder of its own: with its history, tags and submodules, and what Git LFS keeps of it. */
 export async function checkOut(
   repository: string,
   branch: string | undefined,
   { cwd, secrets, signal, log }: Context,
 ): Promise<string> {
-  secrets.add(/^[a-z]+:\/\/[^:@/]*:([^@/]+)@/.exec(repository)?.[1])
+  secrets.add(secretIn(repository))
   if (!GIT_URL.test(repository)) {
     throw new StepError('INPUT_INVALID', `"${repository}" is not a Git URL`, {
       hint: 'Use https://, ssh://, git@host:path or a local path.',
@@ -87,7 +93,9 @@ export async function commitOf(source: Source, context: Context): Promise<string
     if (missing.length > 0) log.warn(`submodules are not checked out: ${listSome(missing)}`)
   } catch (error) {
     if (!isStepError(error, 'COMMAND_FAILED') && !isStepError(error, 'NOT_FOUND')) throw error
-    return withoutGit(error, source, context)
+    const commit = await headCommit(folder, context)
+    // A checkout that git knows and cannot compare may hold anything.
+    return withoutGit(error, source, context, commit && markDirty(commit))
   }
   const head = (await headCommit(folder, context)) ?? actor.commit
   if (changed.length === 0 || (head === undefined && clean === 'marked')) return head
@@ -102,9 +110,11 @@ export async function commitOf(source: Source, context: Context): Promise<string
   return marked
 }
 
-/** Folders that builds write to, and what the jobs before left in a workspace that they share. */
-const OF_THE_BUILD =
-  /(?:^|\/)(?:(?:target|\.crosscloud)\/|crosscloud(?:\.env|-verify\.xml|-config-[\w.-]+\.xml)$)/
+/** Folders that builds write to. */
+const OF_THE_BUILD = /(?:^|\/)(?:target|\.crosscloud)\//
+
+/** What the jobs before left in the folder of a workspace that they share. */
+const OF_OUR_JOBS = /^crosscloud(?:\.env|-verify\.xml|-config-[\w.-]+\.xml)$/
 
 async function uncommittedSources({ folder, outputs }: Source, git: Git): Promise<string[]> {
   const found = await uncommittedFiles(git)
@@ -113,6 +123,7 @@ async function uncommittedSources({ folder, outputs }: Source, git: Git): Promis
   const top = resolve(folder, stdout.trim())
   const isOutput = (path: string) =>
     OF_THE_BUILD.test(path) ||
+    OF_OUR_JOBS.test(relative(folder, resolve(top, path))) ||
     outputs.some((output) => isBelow(resolve(folder, output), resolve(top, path)))
   return found.filter(({ path, isNew }) => !(isNew && isOutput(path))).map(({ path }) => path)
 }
@@ -122,12 +133,17 @@ function withoutGit(
   { message }: StepError,
   { clean }: Source,
   { log, actor }: Context,
+  marked: string | undefined,
 ): string | undefined {
   const what = 'git does not tell whether all files are in a commit'
   if (clean === 'required') {
     throw new StepError('INPUT_INVALID', `${what}: ${message}`, {
       hint: 'Build in a checkout that git can read. `clean: required` asks for that.',
     })
+  }
+  if (marked !== undefined) {
+    log.warn(`${what}; the release says so: ${marked}`)
+    return marked
   }
   if (actor.commit !== undefined) log.warn(`${what}; CI says ${actor.commit}`)
   return actor.commit

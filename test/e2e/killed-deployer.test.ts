@@ -1,5 +1,5 @@
 import t from 'tap'
-import { runCli } from '../support/cli.ts'
+import { runCli, startCli } from '../support/cli.ts'
 import { createDeployer } from '../support/deployer.ts'
 import { noEngine } from '../support/engine.ts'
 import { freeze } from '../support/freeze.ts'
@@ -10,7 +10,7 @@ if (skip) t.test('deployers that are killed', { skip }, async () => {})
 else {
   const town = await buildTown(t)
   await town.settle('sqlite:ledger.db')
-  for (const version of ['1.0.0', '1.0.1']) await town.release(version)
+  for (const version of ['1.0.0', '1.0.1', '1.0.2', '1.0.3']) await town.release(version)
   await killed(town)
 }
 
@@ -97,4 +97,55 @@ async function killed(town: Town): Promise<void> {
       t.match(stdout, /webapi@1\.0\.0 runs in test again; webapi@1\.0\.1 is marked bad there/)
     },
   )
+
+  const back = ['rollback', '--env', 'test', '--reason', 'orders fail']
+  await t.test('a failed retry hides nothing of it', async (t) => {
+    await deployed(t, '1.0.0')
+    await deployed(t, '1.0.2')
+    const running = await startAt('webapi-test is the new container', '1.0.3')
+    running.child.kill('SIGKILL')
+    await running.finished
+    const context = town.context()
+    const found = await context.ledger()
+    const retry = await found.startDeployment({
+      ...{ app: 'webapi', environment: 'test', version: '1.0.3', by: 'li', reason: undefined },
+      digest: (await found.findRelease('webapi', '1.0.3'))?.digest as never,
+      ...{ configRevision: 'sha256:0' },
+    })
+    await found.endDeployment(retry.id, { state: 'failed', hosts: [], verified: false, error: 'x' })
+    await context.close()
+    const { stdout, stderr } = await runCli(back, options)
+    t.match(
+      stdout,
+      /webapi@1\.0\.2 runs in test again; the deployment of webapi@1\.0\.3 was cut off/,
+      stderr,
+    )
+  })
+
+  await t.test('one that was cut off itself goes the same way again', async (t) => {
+    const rolling = startCli(back, options)
+    await rolling.until('webapi-test is the new container')
+    rolling.child.kill('SIGKILL')
+    await rolling.finished
+    const { stdout, stderr } = await runCli(back, options)
+    t.match(stdout, /webapi@1\.0\.0 runs in test again; webapi@1\.0\.2 is marked bad there/, stderr)
+  })
+
+  await t.test('what a living deployer brings meanwhile stays', async (t) => {
+    await deployed(t, '1.0.3')
+    const running = await startAt('stopped the old webapi-test', '1.0.0')
+    t.teardown(() => running.child.kill('SIGKILL'))
+    await freeze(running.child)
+    const waiting = startCli([...back, '--lock-wait', '60s'], options)
+    await waiting.until('waiting for it')
+    running.child.kill('SIGCONT')
+    const { code, stderr } = await running.finished
+    t.equal(code, 0, stderr)
+    t.match(await waiting.finished, {
+      code: 1,
+      stderr:
+        /test has changed while this rollback of webapi@1\.0\.3 waited: .* put webapi@1\.0\.0/,
+    })
+    t.equal(await town.read('webapi-test', '/srv/web/index.html'), '<h1>webapi 1.0.0</h1>')
+  })
 }

@@ -59,6 +59,7 @@ await t.test('what is built with files that are in no commit says so', async (t)
     ['src/index.jsp', () => writeFile(join(folder, 'src/index.jsp'), 'changed')],
     ['src/index.jsp', () => rm(join(folder, 'src/index.jsp'))],
     ['src/new.jsp', () => writeFile(join(folder, 'src/new.jsp'), 'new')],
+    ['src/crosscloud.env', () => writeFile(join(folder, 'src/crosscloud.env'), 'new')],
     ['src/有 空格.jsp', () => writeFile(join(folder, 'src/有 空格.jsp'), 'new')],
     ['src/moved.jsp', () => repository.git('mv', 'src/index.jsp', 'src/moved.jsp')],
   ]
