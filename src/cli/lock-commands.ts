@@ -79,7 +79,7 @@ function addUnlock(program: Command, perform: Perform): void {
     .option('--reason <text>', 'why; needed where a gate stands')
     .option('--break-glass', 'without a token, at a terminal: for people whom the gate names')
   addExample(command, 'unlock --env production --reason "the stock is counted"')
-  command.action(async ({ env, force, reason, breakGlass }: UnlockOptions) => {
+  command.action(async ({ env, force, reason, breakGlass = false }: UnlockOptions) => {
     await perform(command, async (context) => {
       const environment = await context.environment(requireText(env, '--env'))
       const { app } = await context.settings()

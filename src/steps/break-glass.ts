@@ -23,7 +23,8 @@ export function identifyActing(
   const { environment, reason, breakGlass } = act
   if (breakGlass) return identifyBreaker(environment, reason, context)
   return identifyDeployer(environment, context).catch((error: unknown) => {
-    throw withBreakGlass(error, environment)
+    // Not everything can be done so.
+    throw breakGlass === undefined ? error : withBreakGlass(error, environment)
   })
 }
 

@@ -23,6 +23,8 @@ export async function askHosts<T>(
       try {
         const [host] = await context.hosts({ hosts: [address] })
         if (!host) throw new StepError('INTERNAL', `host ${name} was not opened`)
+        // What may take long begins with a short question.
+        if (patience === undefined) await host.ping()
         return { name, host, value: await within(patience, name, ask(host)) }
       } catch (error) {
         return { name, fault: toStepError(error) }

@@ -65,7 +65,9 @@ async function setback(
   const line = await lineage(release.commit, running.commit, context)
   if (line === 'before') return told('git has its commit before the other')
   if (line === 'after') return undefined
-  const isOneBranch = release.branch === running.branch
+  // Of what was released by hand no branch is known.
+  const { branch } = release
+  const isOneBranch = branch === running.branch && (branch !== undefined || line !== 'apart')
   if (isOneBranch && line !== 'same' && release.committedAt && running.committedAt) {
     if (release.committedAt < running.committedAt) {
       return told(`its commit was made earlier, at ${release.committedAt}`)
@@ -75,6 +77,8 @@ async function setback(
   const [first] = await (await context.ledger()).inOrder(release.app, [version, release.version])
   if (first !== release.version) return undefined
   if (isOneBranch) return told('it was recorded earlier')
+  if (branch === running.branch)
+    return told('it was recorded earlier, on another line of commits', false)
   const branches = [release.branch, running.branch].map((name) => name ?? 'none').join(' and ')
   return told(`it was recorded earlier, on another branch (${branches})`, false)
 }
@@ -82,25 +86,26 @@ async function setback(
 const COMMIT = /^[0-9a-f]{7,64}$/
 
 /**
- * Where a commit stands to another one. Undefined where this checkout does not have both, where the
- * one does not lead to the other, and where its history is cut off between them.
+ * Where a commit stands to another one; apart when they have a common past and neither leads to the
+ * other. Undefined where this checkout does not have both, or its history is cut off between them.
  */
 export async function lineage(
   commit: string | undefined,
   other: string | undefined,
   { cwd, signal }: Pick<Context, 'cwd' | 'signal'>,
-): Promise<'before' | 'same' | 'after' | undefined> {
+): Promise<'before' | 'same' | 'after' | 'apart' | undefined> {
   if (!commit || !other || !COMMIT.test(commit) || !COMMIT.test(other)) return undefined
   if (commit === other) return 'same'
-  const leadsTo = async (from: string, to: string) => {
+  const mergeBase = async (...args: string[]) => {
     try {
-      await run('git', ['merge-base', '--is-ancestor', from, to], { cwd, signal })
+      await run('git', ['merge-base', ...args], { cwd, signal })
       return true
     } catch (error) {
       if (isStepError(error, 'CANCELLED')) throw error
       return false
     }
   }
-  if (await leadsTo(commit, other)) return 'before'
-  return (await leadsTo(other, commit)) ? 'after' : undefined
+  if (await mergeBase('--is-ancestor', commit, other)) return 'before'
+  if (await mergeBase('--is-ancestor', other, commit)) return 'after'
+  return (await mergeBase(commit, other)) ? 'apart' : undefined
 }

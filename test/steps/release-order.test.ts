@@ -64,6 +64,23 @@ t.test('a job that has only the newest commits goes by the times of the commits'
   })
 })
 
+t.test('of two made by hand on lines that part neither is surely older', async (t) => {
+  const { folder, commits, record, check, text } = await open(t)
+  git(folder, 'checkout', '--quiet', '--detach', String(commits[0]))
+  git(folder, 'commit', '--quiet', '--allow-empty', '--message=hotfix')
+  const commit = git(folder, 'rev-parse', 'HEAD')
+  const at = (hour: number) => ({ branch: undefined, committedAt: `2026-01-31T${hour}:00:00.000Z` })
+  const main = await record('1.0.0', { commit: commits[2], ...at(11) })
+  const hotfix = await record('1.0.1', { commit, ...at(12) })
+  await check(hotfix, '1.0.0')
+  t.equal(text(), '')
+  await check(main, '1.0.1')
+  t.match(text(), 'it was recorded earlier, on another line of commits: this sets test back')
+  const pushed = await record('1.0.2', { commit: commits[2], ...at(11), branch: 'main' })
+  await record('1.0.3', { commit, ...at(12), branch: 'main' })
+  await t.rejects(check(pushed, '1.0.3'), { code: 'CONFLICT', message: /commit was made earlier/ })
+})
+
 t.test('without commits the order of the ledger counts, on one branch', async (t) => {
   const { check, made, text } = await open(t, [{}, {}, { branch: 'hotfix' }])
   const [first, second] = made as [Release, Release]
