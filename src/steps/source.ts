@@ -19,10 +19,13 @@ import type { Context } from './step.ts'
 /** `ext::` and the like would run commands; only these ways of fetching are let through. */
 const GIT_URL = /^(?:https?:\/\/|ssh:\/\/|git:\/\/|file:\/\/|[\w.-]+@[\w.-]+:|\/|\.{1,2}\/)[^\s]*$/
 
-/** A password may hold an @, and a token may stand alone in the place of the user. */
-function secretIn(repository: string): string | undefined {
+/** A token may stand alone in the place of the user; of a password with an @, git tells parts. */
+function secretsIn(repository: string): string[] {
   const [, person] = /^https?:\/\/([^/]*)@/i.exec(repository) ?? []
-  return person?.slice(person.indexOf(':') + 1)
+  if (person === undefined) return []
+  const secret = person.slice(person.indexOf(':') + 1)
+  const parts = secret.split('@')
+  return parts.map((_, at) => parts.slice(at).join('@'))
 }
 
 /** A repository in a folder of its own: with its history, tags and submodules, and what Git LFS keeps of it. */
@@ -31,7 +34,7 @@ export async function checkOut(
   branch: string | undefined,
   { cwd, secrets, signal, log }: Context,
 ): Promise<string> {
-  secrets.add(secretIn(repository))
+  for (const secret of secretsIn(repository)) secrets.add(secret)
   if (!GIT_URL.test(repository)) {
     throw new StepError('INPUT_INVALID', `"${repository}" is not a Git URL`, {
       hint: 'Use https://, ssh://, git@host:path or a local path.',

@@ -83,6 +83,33 @@ await t.test('what is built with files that are in no commit says so', async (t)
   t.match(await build({ clean: 'required' }), { commit, warnings: '' })
 })
 
+await t.test('a checkout that git cannot compare is not clean', async (t) => {
+  const { folder, commit, build } = await project(t)
+  await writeFile(join(folder, 'src/new.jsp'), 'new')
+  await writeFile(join(folder, '.git/index'), 'broken')
+  const built = await build()
+  t.equal(built.commit, `${commit}+dirty`)
+  t.match(
+    built.warnings,
+    'git does not tell whether all files are in a commit; the release says so',
+  )
+  await t.rejects(build({ clean: 'required' }), { code: 'INPUT_INVALID' })
+})
+
+await t.test(
+  'a token that stands alone in an address is masked, and a password with an @',
+  async (t) => {
+    for (const person of ['ghp_abcdefgh12345678', 'li:p@ss@word-12345678']) {
+      const context = testContext(t, await temporaryFolder(t))
+      const repository = `http://${person}@127.0.0.1:1/x.git`
+      const failed = runStep(buildWar, { war: 'a.war', repository }, context)
+      const { message } = (await failed.catch((error: unknown) => error)) as Error
+      t.match(message, '127.0.0.1:1/x.git')
+      t.notMatch(context.secrets.mask(message), '12345678')
+    }
+  },
+)
+
 await t.test('a commit that the ledger could not keep with the mark is shortened', async (t) => {
   const { folder, commit, build } = await project(t, 'sha256')
   await writeFile(join(folder, 'src/index.jsp'), 'changed')
