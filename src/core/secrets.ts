@@ -17,6 +17,11 @@ export interface Secrets {
   maskValue(text: string): string
 }
 
+/** The password of an address: `redis://user:PASSWORD@host`. */
+export function passwordIn(address: string): string | undefined {
+  return /^[a-z][a-z0-9+.-]*:\/\/[^:@/?#]*:([^@/?#]+)@/i.exec(address)?.[1]
+}
+
 /** `onAdd` is told of those that no document has: a runner drops outputs that it masks. */
 export function createSecrets(onAdd?: (value: string) => void): Secrets {
   const known = new Set<string>()

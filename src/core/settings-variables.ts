@@ -1,5 +1,5 @@
 import { StepError } from './errors.ts'
-import type { Secrets } from './secrets.ts'
+import { passwordIn, type Secrets } from './secrets.ts'
 
 /** A variable in a text of a settings file, and what came of it. */
 export interface VariableUse {
@@ -50,7 +50,7 @@ function expand(
     if (SECRET_NAME.test(name) || !isShown?.(path)) secrets.add(found)
     return otherwise === undefined ? (found ?? match) : found || otherwise
   })
-  secrets.add(/^[a-z][a-z0-9+.-]*:\/\/[^:@/?#]*:([^@/?#]+)@/i.exec(text)?.[1])
+  secrets.add(passwordIn(text))
   return text
 }
 

@@ -127,25 +127,28 @@ async function addUnderway(
   }
 }
 
-/** How many releases were recorded after the one that runs. */
-async function addBehind(
-  db: Kysely<Schema>,
-  { app, environment }: StatusQuery,
-  cells: Cells,
-): Promise<void> {
+/** The deployments that run, for more to be joined. */
+function selectCurrent(db: Kysely<Schema>, { app, environment }: StatusQuery) {
   let query = db
     .selectFrom('current_deployments as now')
     .innerJoin('deployments as d', 'd.number', 'now.number')
+    .select(['now.app', 'now.environment'])
+  if (app !== undefined) query = query.where('now.app', '=', app)
+  if (environment !== undefined) query = query.where('now.environment', '=', environment)
+  return query
+}
+
+/** How many releases were recorded after the one that runs. */
+async function addBehind(db: Kysely<Schema>, asked: StatusQuery, cells: Cells): Promise<void> {
+  const query = selectCurrent(db, asked)
     .innerJoin('releases as ours', (join) =>
       join.onRef('ours.app', '=', 'd.app').onRef('ours.version', '=', 'd.version'),
     )
     .innerJoin('releases as newer', (join) =>
       join.onRef('newer.app', '=', 'ours.app').onRef('newer.number', '>', 'ours.number'),
     )
-    .select(['now.app', 'now.environment', (row) => row.fn.countAll().as('releases')])
+    .select((row) => row.fn.countAll().as('releases'))
     .groupBy(['now.app', 'now.environment'])
-  if (app !== undefined) query = query.where('now.app', '=', app)
-  if (environment !== undefined) query = query.where('now.environment', '=', environment)
   for (const row of await query.execute()) {
     const cell = cells.get(keyOf(row))
     if (cell) cell.behind = Number(row.releases)
@@ -172,19 +175,11 @@ async function addMarks(db: Kysely<Schema>, cells: Cells): Promise<void> {
 }
 
 /** Hosts that what runs was not put on. */
-async function addMissing(
-  db: Kysely<Schema>,
-  { app, environment }: StatusQuery,
-  cells: Cells,
-): Promise<void> {
-  let query = db
-    .selectFrom('current_deployments as now')
-    .innerJoin('deployments as d', 'd.number', 'now.number')
+async function addMissing(db: Kysely<Schema>, asked: StatusQuery, cells: Cells): Promise<void> {
+  const query = selectCurrent(db, asked)
     .innerJoin('deployment_hosts as h', 'h.deployment', 'd.id')
-    .select(['now.app', 'now.environment', 'h.host'])
+    .select('h.host')
     .where('h.ok', '=', 0)
     .orderBy('h.position')
-  if (app !== undefined) query = query.where('now.app', '=', app)
-  if (environment !== undefined) query = query.where('now.environment', '=', environment)
   for (const row of await query.execute()) cells.get(keyOf(row))?.missing.push(row.host)
 }

@@ -89,6 +89,7 @@ export async function commitOf(source: Source, context: Context): Promise<string
   const { folder, clean } = source
   const { log, signal, actor } = context
   const git: Git = (...args) => run('git', args, { cwd: folder, signal })
+  const known = await headCommit(folder, context)
   let changed: string[]
   try {
     changed = await uncommittedSources(source, git)
@@ -96,11 +97,10 @@ export async function commitOf(source: Source, context: Context): Promise<string
     if (missing.length > 0) log.warn(`submodules are not checked out: ${listSome(missing)}`)
   } catch (error) {
     if (!isStepError(error, 'COMMAND_FAILED') && !isStepError(error, 'NOT_FOUND')) throw error
-    const commit = await headCommit(folder, context)
     // A checkout that git knows and cannot compare may hold anything.
-    return withoutGit(error, source, context, commit && markDirty(commit))
+    return withoutGit(error, source, context, known && markDirty(known))
   }
-  const head = (await headCommit(folder, context)) ?? actor.commit
+  const head = known ?? actor.commit
   if (changed.length === 0 || (head === undefined && clean === 'marked')) return head
   const what = `${changed.length === 1 ? 'a file is' : 'files are'} in no commit: ${listSome(changed)}`
   if (clean === 'required' || head === undefined) {

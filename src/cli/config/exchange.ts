@@ -8,6 +8,7 @@ import { isSealed, unseal } from '../../config/seal.ts'
 import type { ConfigSnapshot } from '../../config/store.ts'
 import { isBelow } from '../../core/checkout.ts'
 import { describe, StepError } from '../../core/errors.ts'
+import { passwordIn } from '../../core/secrets.ts'
 import { isJob } from '../../steps/actor.ts'
 import { openConfig, type PlannedChange, storable } from '../../steps/config-change.ts'
 import type { EnvironmentConfig } from '../../steps/environment-config.ts'
@@ -64,7 +65,7 @@ async function readSource(
 ): Promise<ConfigSnapshot> {
   const { cwd, signal, secrets } = context
   if (isJob(context.variable)) await refuseForeignFile(source, cwd)
-  secrets.add(/^[a-z][a-z0-9+.-]*:\/\/[^:@/?#]*:([^@/?#]+)@/i.exec(source)?.[1])
+  secrets.add(passwordIn(source))
   const store = await openStore({ url: source }, { folder: cwd, signal })
   try {
     return await store.snapshot(roots)
