@@ -60,14 +60,21 @@ function cellOf({ app, environment }: Place, cells: Cells): StatusCell {
   return found
 }
 
-async function currentCells(db: Kysely<Schema>, { app, environment }: StatusQuery): Promise<Cells> {
+/** The deployments that run, for more to be joined. */
+function selectCurrent(db: Kysely<Schema>, { app, environment }: StatusQuery) {
   let query = db
     .selectFrom('current_deployments as now')
     .innerJoin('deployments as d', 'd.number', 'now.number')
-    .select(['now.app', 'now.environment', 'd.id', 'd.version', 'd.digest', 'd.config_revision'])
-    .select(['d.kind', 'd.started_by', 'd.started_at', 'd.finished_at', 'd.verified'])
+    .select(['now.app', 'now.environment'])
   if (app !== undefined) query = query.where('now.app', '=', app)
   if (environment !== undefined) query = query.where('now.environment', '=', environment)
+  return query
+}
+
+async function currentCells(db: Kysely<Schema>, asked: StatusQuery): Promise<Cells> {
+  const query = selectCurrent(db, asked)
+    .select(['d.id', 'd.version', 'd.digest', 'd.config_revision', 'd.kind'])
+    .select(['d.started_by', 'd.started_at', 'd.finished_at', 'd.verified'])
   const rows = await query.execute()
   return new Map(
     rows.map((row) => [
@@ -125,17 +132,6 @@ async function addUnderway(
       state,
     }
   }
-}
-
-/** The deployments that run, for more to be joined. */
-function selectCurrent(db: Kysely<Schema>, { app, environment }: StatusQuery) {
-  let query = db
-    .selectFrom('current_deployments as now')
-    .innerJoin('deployments as d', 'd.number', 'now.number')
-    .select(['now.app', 'now.environment'])
-  if (app !== undefined) query = query.where('now.app', '=', app)
-  if (environment !== undefined) query = query.where('now.environment', '=', environment)
-  return query
 }
 
 /** How many releases were recorded after the one that runs. */
