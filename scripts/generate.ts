@@ -1,6 +1,6 @@
 import { mkdir, writeFile } from 'node:fs/promises'
 import { dirname, join } from 'node:path'
-import { renderFaces } from './faces.ts'
+import { renderFaces } from './generated-files.ts'
 
 const root = process.cwd()
 for (const [path, text] of await renderFaces(root)) {

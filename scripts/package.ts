@@ -4,7 +4,7 @@ import { tmpdir } from 'node:os'
 import { dirname, join, resolve } from 'node:path'
 import { parseArgs } from 'node:util'
 import { gzipSync } from 'node:zlib'
-import { run } from '../src/core/process.ts'
+import { run } from '../src/core/process/process.ts'
 import { padding, tarEnd, tarHeader } from '../src/image/tar.ts'
 import { bundleProgram } from './bundle.mjs'
 

@@ -1,6 +1,6 @@
 import { stringify } from 'yaml'
 import { z } from 'zod'
-import { serverSchema } from '../src/server/settings.ts'
+import { serverSchema } from '../src/server/settings/settings.ts'
 import { settingsSchema } from '../src/settings.ts'
 import { dotenvName, fieldsOf, type InputField } from '../src/steps/fields.ts'
 import { kebab, variableName } from '../src/steps/inputs.ts'
@@ -128,7 +128,7 @@ and \`hosts\`: there only a variable called like a secret (\`PASS\`, \`SECRET\`,
   },
   server: {
     name: 'crosscloud.server.yml',
-    source: 'src/server/settings.ts',
+    source: 'src/server/settings/settings.ts',
     schema: serverSchema,
     intro: `What the webhook server listens to and does; [webhooks.md](webhooks.md) has files to start from.
 Editors that know JSON Schema can use

@@ -1,7 +1,7 @@
 import { mkdir } from 'node:fs/promises'
 import { describe, toStepError } from '../src/core/errors.ts'
 import { createLog } from '../src/core/log.ts'
-import { run } from '../src/core/process.ts'
+import { run } from '../src/core/process/process.ts'
 import { prepareBaseRootfs } from '../src/demo/base-image.ts'
 import { installPackages, missingPackages } from '../src/demo/packages.ts'
 import { NEWER_NODE_FOLDER, ROAD_FOLDER } from '../test/support/folders.ts'

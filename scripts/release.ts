@@ -3,10 +3,10 @@ import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { parseArgs } from 'node:util'
 import { describe, StepError, toStepError } from '../src/core/errors.ts'
-import { run } from '../src/core/process.ts'
+import { run } from '../src/core/process/process.ts'
 import { stepNames } from '../src/steps/index.ts'
 import { bundleActions } from './bundle.mjs'
-import { renderFaces } from './faces.ts'
+import { renderFaces } from './generated-files.ts'
 
 // Makes what workflows name after the @: a commit on no branch, with the bundle that the sources
 // lack, tagged vX.Y.Z and vX. Run by `npm run release`, in a clean checkout.

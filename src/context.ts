@@ -1,14 +1,16 @@
 import { access, readFile } from 'node:fs/promises'
 import { dirname, join, resolve } from 'node:path'
-import type { KeyRing } from './config/seal.ts'
-import type { ConfigStore } from './config/store.ts'
-import { isInCheckout } from './core/checkout.ts'
+import type { KeyRing } from './config/rules/encryption.ts'
+import type { ConfigStore } from './config/store/store.ts'
 import { StepError, toStepError } from './core/errors.ts'
+import { isInCheckout } from './core/git/checkout.ts'
 import { homeFolder, ownHome } from './core/home.ts'
 import type { Log } from './core/log.ts'
 import { ownSecret } from './core/own.ts'
-import { run } from './core/process.ts'
+import { run } from './core/process/process.ts'
 import type { Secrets } from './core/secrets.ts'
+import { actorOf } from './delivery/actor.ts'
+import type { Context } from './delivery/context.ts'
 import type { Journal } from './ledger/journal.ts'
 import type { Ledger } from './ledger/ledger.ts'
 import type { CredentialSource } from './registry/credentials.ts'
@@ -21,9 +23,7 @@ import {
   type Settings,
   settleEnvironment,
 } from './settings.ts'
-import { actorOf } from './steps/actor.ts'
-import type { Context } from './steps/step.ts'
-import type { Host } from './target/target.ts'
+import type { Host } from './targets/docker/host.ts'
 
 export interface ContextOptions {
   cwd: string
@@ -286,7 +286,7 @@ async function openConfigStore(
       hint: `Set environments.${name}.config in ${file}: file:config/${name}.yaml.`,
     })
   }
-  const { openStore } = await import('./config/open.ts')
+  const { openStore } = await import('./config/store/open.ts')
   return openStore(config, { folder, signal })
 }
 
@@ -300,7 +300,7 @@ async function openConfigKeys(
 ): Promise<KeyRing | undefined> {
   const text = configKey ?? variables[CONFIG_KEY]
   if (!text) return undefined
-  const { openKeyRing } = await import('./config/open.ts')
+  const { openKeyRing } = await import('./config/store/open.ts')
   if (!/^(?:file:|\/)/.test(text)) secrets.add(text)
   return openKeyRing(text, configKey === undefined ? CONFIG_KEY : `config-key in ${file}`, folder)
 }
@@ -311,7 +311,7 @@ async function openHost(
   source: CredentialSource,
   signal: AbortSignal,
 ): Promise<Host> {
-  const { connectDocker } = await import('./target/docker.ts')
+  const { connectDocker } = await import('./targets/docker/driver.ts')
   return connectDocker({
     name,
     address,

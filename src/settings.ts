@@ -1,24 +1,24 @@
 import { dirname, resolve } from 'node:path'
 import { z } from 'zod'
-import type { StoreAddress } from './config/open.ts'
-import { configKeySettings, storeSettings } from './config/settings.ts'
+import type { StoreAddress } from './config/store/open.ts'
+import { configKeySettings, storeSettings } from './config/store/settings.ts'
 import { StepError } from './core/errors.ts'
-import { objectName } from './core/schema.ts'
 import type { Secrets } from './core/secrets.ts'
+import { objectName } from './core/settings/schema.ts'
 import {
   type OpenedSettings,
   openYamlSettings,
   readSettingsText,
   type SettingsText,
-} from './core/settings-file.ts'
+} from './core/settings/settings-file.ts'
 import { type GateSettings, gateSettings } from './gate/settings.ts'
 import { gitlabSettings } from './gitlab/settings.ts'
 import { identitySettings } from './identity/settings.ts'
 import { imageSettings, warSettings } from './image/settings.ts'
 import { ledgerSettings } from './ledger/settings.ts'
 import { parseRepository, type Repository } from './registry/reference.ts'
-import { containerSettings, hostSettings } from './target/settings.ts'
-import type { ContainerSettings } from './target/target.ts'
+import type { ContainerSettings } from './targets/docker/host.ts'
+import { containerSettings, hostSettings } from './targets/docker/settings.ts'
 
 const repository = z.string().transform((text, check): Repository => {
   try {

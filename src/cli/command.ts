@@ -2,7 +2,7 @@ import type { Command } from 'commander'
 import type { z } from 'zod'
 import type { OpenContext } from '../context.ts'
 import { StepError } from '../core/errors.ts'
-import { duration } from '../core/schema.ts'
+import { duration } from '../core/settings/schema.ts'
 
 /** What a command answers: one document for `--json`, the same as lines for people. */
 export interface Answer {

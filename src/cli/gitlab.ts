@@ -1,8 +1,8 @@
 import type { Command } from 'commander'
 import { StepError } from '../core/errors.ts'
+import type { Context } from '../delivery/context.ts'
 import type { SetUp } from '../gitlab/apply.ts'
 import { type Action, actionLines } from '../gitlab/plan.ts'
-import type { Context } from '../steps/step.ts'
 import { addExample, type Perform } from './command.ts'
 import { agree, type Terminal } from './surface.ts'
 

@@ -1,6 +1,6 @@
 import { text } from 'node:stream/consumers'
 import { StepError } from '../core/errors.ts'
-import { failUnlessDone, onHangUp, outliveReaders, stopOnSignals } from '../core/signals.ts'
+import { failUnlessDone, onHangUp, outliveReaders, stopOnSignals } from '../core/process/signals.ts'
 import { runProgram } from './program.ts'
 
 const terminal = process.stdin.isTTY === true || process.stderr.isTTY === true

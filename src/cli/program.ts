@@ -8,11 +8,13 @@ import { runStep } from '../steps/inputs.ts'
 import type { Step } from '../steps/step.ts'
 import { addExample, type Perform } from './command.ts'
 import { addConfigCommands } from './config/commands.ts'
-import { addEnvironments } from './environments.ts'
+import { addEnvironments } from './environment/environments.ts'
+import { addHostCommands } from './environment/hosts.ts'
+import { addLockCommands } from './environment/lock.ts'
+import { addRetention } from './environment/retention.ts'
+import { addSignOff } from './environment/sign-off.ts'
 import { addGitlabCommands } from './gitlab.ts'
-import { addHostCommands } from './hosts.ts'
 import { addLedgerCommands } from './ledger/commands.ts'
-import { addLockCommands } from './lock-commands.ts'
 import { addInputOptions, gatherInputs } from './options.ts'
 import {
   errorJson,
@@ -24,9 +26,7 @@ import {
   wordFor,
 } from './output.ts'
 import { createPerform } from './perform.ts'
-import { addRetention } from './retention.ts'
 import { addServerCommands } from './server/commands.ts'
-import { addSignOff } from './sign-off.ts'
 import type { Terminal } from './surface.ts'
 
 /** The process as the program sees it; only main.ts knows the real one. */

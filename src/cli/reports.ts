@@ -2,8 +2,8 @@ import type { Stats } from 'node:fs'
 import { lstat, open, realpath, unlink } from 'node:fs/promises'
 import { dirname, isAbsolute, resolve } from 'node:path'
 import type { z } from 'zod'
-import { isBelow } from '../core/checkout.ts'
 import { errorCodeOf, explain, StepError } from '../core/errors.ts'
+import { isBelow } from '../core/git/checkout.ts'
 import { dotenvName, fieldsOf } from '../steps/fields.ts'
 
 /**

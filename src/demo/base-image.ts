@@ -8,7 +8,7 @@ import { createGzip } from 'node:zlib'
 import type { Digest } from '../core/digest.ts'
 import { explain, StepError } from '../core/errors.ts'
 import type { Log } from '../core/log.ts'
-import { run } from '../core/process.ts'
+import { run } from '../core/process/process.ts'
 import { makeWhole, removeTree } from './leftovers.ts'
 import { debianMirror, exists, findProgram, isRoot, type Mirror } from './packages.ts'
 

@@ -1,6 +1,6 @@
 import { describe } from '../core/errors.ts'
 import type { Log } from '../core/log.ts'
-import { containerLabels } from '../steps/verification.ts'
+import { containerLabels } from '../delivery/verification/verification.ts'
 import type { Engine } from './engine.ts'
 
 /**

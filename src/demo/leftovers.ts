@@ -1,7 +1,7 @@
 import { mkdir, readdir, readFile, readlink, rename, rm } from 'node:fs/promises'
 import { basename, dirname, join } from 'node:path'
 import { errorCodeOf } from '../core/errors.ts'
-import { run } from '../core/process.ts'
+import { run } from '../core/process/process.ts'
 import { wait } from '../core/retry.ts'
 
 /**

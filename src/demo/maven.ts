@@ -1,7 +1,7 @@
 import { mkdir, symlink, writeFile } from 'node:fs/promises'
 import { join, resolve } from 'node:path'
 import { StepError } from '../core/errors.ts'
-import { run } from '../core/process.ts'
+import { run } from '../core/process/process.ts'
 import { makeWhole } from './leftovers.ts'
 import { exists, findProgram } from './packages.ts'
 

@@ -1,5 +1,5 @@
 import { StepError } from '../core/errors.ts'
-import { run } from '../core/process.ts'
+import { run } from '../core/process/process.ts'
 
 /** Makes a bridge with an address of a /24 that nothing on this machine uses. An old one goes. */
 export async function addBridge(name: string): Promise<void> {

@@ -3,7 +3,7 @@ import { access, readdir, readFile, rm, stat, writeFile } from 'node:fs/promises
 import { delimiter, join } from 'node:path'
 import { describe, explain, StepError, throwIfCancelled } from '../core/errors.ts'
 import type { Log } from '../core/log.ts'
-import { type RunOptions, run } from '../core/process.ts'
+import { type RunOptions, run } from '../core/process/process.ts'
 import { wait } from '../core/retry.ts'
 
 /** What the demo, or the project's own tests, may need a machine to have. */

@@ -1,10 +1,11 @@
 import type { OpenContext } from '../context.ts'
 import { parseDigest } from '../core/digest.ts'
+import { openImage, requireLabel } from '../delivery/image/remote-image.ts'
+import { parseRelease } from '../delivery/release-name.ts'
 import { formatReference, withDigest, withTag } from '../registry/reference.ts'
-import { callStep, parseRelease } from '../steps/inputs.ts'
+import { callStep } from '../steps/inputs.ts'
 import { promote } from '../steps/promote.ts'
 import { release } from '../steps/release.ts'
-import { openImage, requireLabel } from '../steps/remote-image.ts'
 import { renderConfig } from '../steps/render-config.ts'
 import { retagImage } from '../steps/retag-image.ts'
 

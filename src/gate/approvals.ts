@@ -1,4 +1,4 @@
-import { isDirty } from '../core/commit.ts'
+import { isDirty } from '../core/git/commit.ts'
 import { isOfScan, SCANNER } from '../core/scanner.ts'
 import { groupOf, isListed, maybeOne, oneOf, type Person, personIn, personOf } from './people.ts'
 import type { GateSettings } from './settings.ts'

@@ -1,5 +1,5 @@
 import { z } from 'zod'
-import { duration } from '../core/schema.ts'
+import { duration } from '../core/settings/schema.ts'
 import { isMoment, isZone, momentOf, WEEKDAYS, weeklyOf } from './calendar.ts'
 
 const time = z

@@ -2,8 +2,8 @@ import { type GitlabAccess, openGitlab } from './client.ts'
 import { desiredThings, type EnvironmentFacts } from './desired.ts'
 import { type Action, type Plan, planActions } from './plan.ts'
 import { openProject, type Project } from './project.ts'
+import { keyOf } from './resources.ts'
 import type { GitlabSettings } from './settings.ts'
-import { keyOf } from './things.ts'
 
 export interface SetUpOptions {
   settings: GitlabSettings

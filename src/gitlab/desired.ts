@@ -1,6 +1,6 @@
 import { StepError } from '../core/errors.ts'
+import { type Thing, type Value, variableName } from './resources.ts'
 import { accessLevels, type GitlabSettings } from './settings.ts'
-import { type Thing, type Value, variableName } from './things.ts'
 
 /** An environment of crosscloud.yml. */
 export interface EnvironmentFacts {

@@ -1,4 +1,4 @@
-import { type ActualThing, keyOf, secretFields, type Thing, type Value } from './things.ts'
+import { type ActualThing, keyOf, secretFields, type Thing, type Value } from './resources.ts'
 
 export type Action =
   | { do: 'create'; thing: Thing }

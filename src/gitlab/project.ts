@@ -1,8 +1,8 @@
 import { StepError, toStepError } from '../core/errors.ts'
 import type { GitlabClient } from './client.ts'
 import type { Members } from './desired.ts'
-import { type Keeper, makeKeepers } from './keepers.ts'
-import type { ActualThing, Kind, Thing, Value } from './things.ts'
+import { type Keeper, makeKeepers } from './handlers.ts'
+import type { ActualThing, Kind, Thing, Value } from './resources.ts'
 
 /** Where crosscloud remembers what it made. */
 export const OWN_VARIABLE = 'CROSSCLOUD_MANAGED'

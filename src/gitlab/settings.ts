@@ -1,5 +1,5 @@
 import { z } from 'zod'
-import { webhookSecret } from '../core/schema.ts'
+import { webhookSecret } from '../core/settings/schema.ts'
 
 const roles = ['nobody', 'developer', 'maintainer', 'admin'] as const
 const role = z.enum(roles, 'is not a role; write nobody, developer, maintainer or admin')

@@ -1,5 +1,5 @@
 import { z } from 'zod'
-import { issueLines } from '../core/schema.ts'
+import { issueLines } from '../core/settings/schema.ts'
 import { isSafeOrigin } from './url.ts'
 
 const safeUrl = z

@@ -4,10 +4,10 @@ import { crc32 } from 'node:zlib'
 import type { Digest } from '../core/digest.ts'
 import { throwIfCancelled } from '../core/errors.ts'
 import { findLayer, keepBlob, keepLayer, type LayerCache, layerKey, stagedBlob } from './cache.ts'
-import { entriesOf } from './entries.ts'
 import { deflatedMember, isSmall, type LayerSink, requireWhole, writeMember } from './gzip.ts'
 import type { Layer, LayerContent, LayerFile, LayerPlan } from './layers.ts'
 import { padding, tarEnd, tarHeader } from './tar.ts'
+import { entriesOf } from './war/entries.ts'
 
 /** Gives the layer from the cache, or writes it there. */
 export async function buildLayer(

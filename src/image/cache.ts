@@ -16,8 +16,8 @@ import { join } from 'node:path'
 import { type Digest, readChunks } from '../core/digest.ts'
 import { throwIfCancelled } from '../core/errors.ts'
 import { readOwn } from '../core/own.ts'
-import { entriesOf } from './entries.ts'
 import type { Layer, LayerPlan } from './layers.ts'
+import { entriesOf } from './war/entries.ts'
 
 /**
  * Layers by content, kept between builds: an unchanged layer is neither compressed nor written

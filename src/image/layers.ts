@@ -1,9 +1,9 @@
 import { createHash } from 'node:crypto'
 import { contentTime } from '../core/content-time.ts'
 import type { Digest } from '../core/digest.ts'
-import type { BaseFolders } from './base-folders.ts'
+import type { BaseFolders } from './base/folders.ts'
 import type { MemberSource } from './gzip.ts'
-import type { War, WarDigests, WarEntry } from './war.ts'
+import type { War, WarDigests, WarEntry } from './war/war.ts'
 
 export type LayerName =
   | 'base'

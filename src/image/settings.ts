@@ -1,8 +1,8 @@
 import { z } from 'zod'
-import { containerPath } from '../core/schema.ts'
+import { containerPath } from '../core/settings/schema.ts'
 import { warLayouts } from './layers.ts'
-import { fileTimes } from './times.ts'
-import { nameCharsets } from './war-names.ts'
+import { nameCharsets } from './war/names.ts'
+import { fileTimes } from './war/times.ts'
 
 /** What comes of files that are in no commit. */
 export const uncommittedRules = ['marked', 'required'] as const

@@ -1,6 +1,6 @@
 import type { Kysely, Selectable } from 'kysely'
 import type { BreakGlass, Unsigned } from './audit.ts'
-import type { AuditEventsTable, Schema } from './schema.ts'
+import type { AuditEventsTable, Schema } from './database/schema.ts'
 
 /** How long a second person has to look at what was done past a gate. */
 const SIGN_OFF_WITHIN = 24 * 3_600_000

@@ -1,8 +1,8 @@
 import { readFile } from 'node:fs/promises'
 import { resolve } from 'node:path'
 import { explain, StepError } from '../core/errors.ts'
+import type { TlsFiles } from './database/mysql-address.ts'
 import type { Ledger } from './ledger.ts'
-import type { TlsFiles } from './mysql-address.ts'
 
 /** Where a ledger is; the files are PEM, and for `mysqls://` only. */
 export interface LedgerAddress {
@@ -35,7 +35,7 @@ export async function openLedger(
   // One letter before the colon is a drive of Windows.
   const scheme = /^([a-z][a-z0-9+.-]+):/i.exec(url)?.[1]?.toLowerCase()
   if (scheme === 'mysql' || scheme === 'mysqls') {
-    const { openMysqlLedger } = await import('./mysql.ts')
+    const { openMysqlLedger } = await import('./database/mysql.ts')
     const tls = await readFiles(place, folder)
     return await openMysqlLedger(url, { signal, tls, approvals: approvalsOf(place) })
   }
@@ -53,7 +53,7 @@ export async function openLedger(
   if (!path.trim() || path.includes('\0')) {
     throw new StepError('INPUT_INVALID', 'ledger: no path', { hint: 'Use sqlite:path.' })
   }
-  const { openSqliteLedger } = await import('./sqlite.ts')
+  const { openSqliteLedger } = await import('./database/sqlite.ts')
   return await openSqliteLedger(resolve(folder, path), { signal })
 }
 

@@ -1,7 +1,7 @@
 import { mkdir } from 'node:fs/promises'
 import { dirname, join, resolve } from 'node:path'
-import { isBelow } from '../core/checkout.ts'
 import { describe, StepError } from '../core/errors.ts'
+import { isBelow } from '../core/git/checkout.ts'
 
 export interface Surroundings {
   variables: Readonly<Record<string, string | undefined>>

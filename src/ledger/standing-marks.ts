@@ -1,6 +1,6 @@
 import { isOfScan } from '../core/scanner.ts'
+import type { MarksTable } from './database/schema.ts'
 import type { Mark } from './ledger.ts'
-import type { MarksTable } from './schema.ts'
 
 type Facts = Pick<Mark, 'bad' | 'by' | 'identity'>
 

@@ -1,7 +1,7 @@
 import { readFile } from 'node:fs/promises'
 import { join } from 'node:path'
 import { errorCodeOf, isStepError, StepError, toStepError } from '../core/errors.ts'
-import type { run } from '../core/process.ts'
+import type { run } from '../core/process/process.ts'
 import type { Secrets } from '../core/secrets.ts'
 
 export type Credential = { username: string; password: string } | { identityToken: string }

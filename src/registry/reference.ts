@@ -106,3 +106,9 @@ export function withDigest({ registry, name }: Repository, digest: Digest): Refe
 export function sameRepository(a: Repository, b: Repository): boolean {
   return a.registry === b.registry && a.name === b.name
 }
+
+/** An image by digest as a person may copy it. */
+export function imageByDigest(repository: { registry: string; name: string }, digest: string) {
+  const { registry, name } = repository
+  return formatReference(parseReference(`${registry}/${name}@${digest}`))
+}

@@ -5,10 +5,10 @@ import {
   type Workplace,
   withApplication,
   workplaceOf,
-} from './effects/workplace.ts'
-import type { Role } from './roles.ts'
-import type { ServerSettings } from './settings.ts'
-import { readTls } from './tls.ts'
+} from './effects/environment.ts'
+import { readTls } from './routes/tls.ts'
+import type { Role } from './settings/roles.ts'
+import type { ServerSettings } from './settings/settings.ts'
 
 /** INPUT_INVALID names all that is wrong with the files that the settings name. */
 export async function checkFiles(

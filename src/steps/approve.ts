@@ -1,12 +1,14 @@
 import { z } from 'zod'
 import { StepError } from '../core/errors.ts'
+import { seeConfig } from '../delivery/config/release-config.ts'
+import type { Context } from '../delivery/context.ts'
+import { findOwnRelease } from '../delivery/deployment/deployment.ts'
+import { judge } from '../delivery/gate/gate.ts'
+import { formatRelease } from '../delivery/release-name.ts'
+import { warnOfOlder } from '../delivery/release-order.ts'
 import type { Approval } from '../ledger/ledger.ts'
-import { findOwnRelease } from './deployment.ts'
-import { judge } from './gate.ts'
-import { formatRelease, reasonInput, releaseName } from './inputs.ts'
-import { seeConfig } from './release-config.ts'
-import { warnOfOlder } from './release-order.ts'
-import { type Context, defineStep } from './step.ts'
+import { reasonInput, releaseName } from './inputs.ts'
+import { defineStep } from './step.ts'
 
 export const approve = defineStep({
   name: 'approve',

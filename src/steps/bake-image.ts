@@ -1,9 +1,21 @@
 import { resolve } from 'node:path'
 import { z } from 'zod'
 import { StepError } from '../core/errors.ts'
-import { containerPath, objectName, version } from '../core/schema.ts'
+import { containerPath, objectName, version } from '../core/settings/schema.ts'
+import type { Context } from '../delivery/context.ts'
+import {
+  refuseFilesOfBase,
+  refuseForeign,
+  refuseWideWritable,
+  requirePackable,
+  warnOfLocale,
+} from '../delivery/image/bake-checks.ts'
+import { planFolders, readBase } from '../delivery/image/base-image.ts'
+import { fileManifests } from '../delivery/image/file-manifest.ts'
+import { setTimes } from '../delivery/image/image-times.ts'
+import { START_SCRIPT, TEMPLATES_FOLDER } from '../delivery/image/remote-image.ts'
 import { type Addition, planAdditions } from '../image/additions.ts'
-import { placeOnBase } from '../image/base-folders.ts'
+import { placeOnBase } from '../image/base/folders.ts'
 import { buildLayer } from '../image/build.ts'
 import { type BaseImage, composeImage, labels, OWN_FOLDER } from '../image/image.ts'
 import {
@@ -17,22 +29,11 @@ import {
 import { DEFAULT_IMAGE_FOLDER, writeLayout } from '../image/layout.ts'
 import { refuseOverlaps } from '../image/overlaps.ts'
 import { refusePointers } from '../image/pointers.ts'
-import { fileTimes } from '../image/times.ts'
-import { openWar, requireWebApplication, type War, type WarDigests } from '../image/war.ts'
-import { nameCharsets } from '../image/war-names.ts'
-import {
-  refuseFilesOfBase,
-  refuseForeign,
-  refuseWideWritable,
-  requirePackable,
-  warnOfLocale,
-} from './bake-checks.ts'
-import { planFolders, readBase } from './base-image.ts'
-import { fileManifests } from './file-manifest.ts'
-import { setTimes } from './image-times.ts'
+import { nameCharsets } from '../image/war/names.ts'
+import { fileTimes } from '../image/war/times.ts'
+import { openWar, requireWebApplication, type War, type WarDigests } from '../image/war/war.ts'
 import { imageReference } from './inputs.ts'
-import { START_SCRIPT, TEMPLATES_FOLDER } from './remote-image.ts'
-import { type Context, defineStep } from './step.ts'
+import { defineStep } from './step.ts'
 
 const addition = z.string().refine((text) => {
   const at = text.lastIndexOf(':/')
@@ -197,9 +198,9 @@ function additionsOf(add: readonly string[], { cwd }: Context): Addition[] {
 /** The template folder's files, after a look at whether any environment could use them. */
 async function readTemplates(folder: string, { cwd, signal, codeCacheFolder }: Context) {
   const [resources, { compileTemplates }, { readConfigSchema }] = await Promise.all([
-    import('../config/resources.ts'),
-    import('../config/templates.ts'),
-    import('../config/schema.ts'),
+    import('../config/template/resources.ts'),
+    import('../config/template/templates.ts'),
+    import('../config/rules/schema.ts'),
   ])
   refuseForeign(resolve(cwd, folder), cwd)
   const files = await resources.readTemplateFolder(resolve(cwd, folder), signal)

@@ -3,9 +3,9 @@ import { isAbsolute, relative, resolve } from 'node:path'
 import { z } from 'zod'
 import { digestFile } from '../core/digest.ts'
 import { StepError } from '../core/errors.ts'
-import { run } from '../core/process.ts'
+import { run } from '../core/process/process.ts'
+import { checkOut, commitOf, headCommit } from '../delivery/source/source.ts'
 import { uncommittedRules } from '../image/settings.ts'
-import { checkOut, commitOf, headCommit } from './source.ts'
 import { defineStep } from './step.ts'
 
 export const buildWar = defineStep({

@@ -1,9 +1,8 @@
 import { z } from 'zod'
 import { StepError } from '../core/errors.ts'
-import { duration } from '../core/schema.ts'
-import type { EnvironmentSettings } from '../settings.ts'
-import { identifyActing } from './break-glass.ts'
-import { deployedOutputs, nextLines, summarize } from './deployed.ts'
+import { duration } from '../core/settings/schema.ts'
+import { configOfThen } from '../delivery/config/environment-config.ts'
+import type { Context } from '../delivery/context.ts'
 import {
   type DeploymentRequest,
   findCurrent,
@@ -11,19 +10,21 @@ import {
   findRelease,
   putOn,
   underLock,
-} from './deployment.ts'
-import { configOfThen } from './environment-config.ts'
-import { chooseHosts, chooseMissing } from './host-choice.ts'
+} from '../delivery/deployment/deployment.ts'
+import { chooseHosts, chooseMissing } from '../delivery/deployment/host-choice.ts'
+import { deployedOutputs, nextLines, summarize } from '../delivery/deployment/outcome.ts'
+import { identifyActing } from '../delivery/gate/break-glass.ts'
+import { formatRelease } from '../delivery/release-name.ts'
+import type { EnvironmentSettings } from '../settings.ts'
 import {
   breakGlassInput,
   forceInput,
-  formatRelease,
   olderInput,
   reasonInput,
   releaseName,
   withoutInput,
 } from './inputs.ts'
-import { type Context, defineStep } from './step.ts'
+import { defineStep } from './step.ts'
 
 export const deploy = defineStep({
   name: 'deploy',

@@ -1,9 +1,11 @@
 import { z } from 'zod'
 import { StepError } from '../core/errors.ts'
-import { durationText, issueLines, NAME, version } from '../core/schema.ts'
-import { formatReference, parseReference, parseRepository } from '../registry/reference.ts'
+import { durationText, issueLines } from '../core/settings/schema.ts'
+import type { Context } from '../delivery/context.ts'
+import { parseRelease } from '../delivery/release-name.ts'
+import { parseReference, parseRepository } from '../registry/reference.ts'
 import type { EnvironmentSettings, Settings } from '../settings.ts'
-import type { Context, Step } from './step.ts'
+import type { Step } from './step.ts'
 
 /** `warMd5` → `war-md5`: how an input or output is called outside the program. */
 export function kebab(name: string): string {
@@ -58,40 +60,6 @@ export const withoutInput = z
   .array(z.string())
   .default([])
   .describe('Hosts to go past because they do not answer; needs a reason')
-
-export interface ReleaseName {
-  app: string
-  version: string
-}
-
-/** Reads `webapi@1.4.2`. */
-export function parseRelease(text: string): ReleaseName {
-  const [app = '', number = '', ...rest] = text.split('@')
-  if (NAME.test(app) && version.safeParse(number).success && rest.length === 0) {
-    return { app, version: number }
-  }
-  throw new StepError('INPUT_INVALID', `"${text}" is not a release`, {
-    hint: 'Write application@version: webapi@1.4.2. `crosscloud history` lists them.',
-  })
-}
-
-export function formatRelease({ app, version: number }: ReleaseName): string {
-  return `${app}@${number}`
-}
-
-/** What is another application's would run under this one's name, config and gate. */
-export function requireApplication(name: string, theirs: string, { app, file }: Settings): void {
-  if (theirs === app) return
-  throw new StepError('INPUT_INVALID', `${name} is of ${theirs}, and ${file} is of ${app}`, {
-    hint: `Name a release of ${app}, or use the crosscloud.yml of ${theirs}.`,
-  })
-}
-
-/** An image by digest as a person may copy it. */
-export function imageByDigest(repository: { registry: string; name: string }, digest: string) {
-  const { registry, name } = repository
-  return formatReference(parseReference(`${registry}/${name}@${digest}`))
-}
 
 /** What somebody wonders who passed on what another step put out. */
 const NO_RELEASE =

@@ -1,27 +1,27 @@
 import { z } from 'zod'
 import { StepError } from '../core/errors.ts'
+import { renderRelease, withoutWarnings } from '../delivery/config/release-config.ts'
+import type { Context } from '../delivery/context.ts'
+import { findOwnRelease, findRelease } from '../delivery/deployment/deployment.ts'
+import { nextLines } from '../delivery/deployment/outcome.ts'
+import { identifyDeployer, passGate, requireRunBefore } from '../delivery/gate/gate.ts'
+import { formatRelease } from '../delivery/release-name.ts'
+import { warnOfOlder } from '../delivery/release-order.ts'
 import type { Release } from '../ledger/ledger.ts'
-import { formatReference, withTag } from '../registry/reference.ts'
+import { formatReference, imageByDigest, withTag } from '../registry/reference.ts'
 import type { EnvironmentSettings } from '../settings.ts'
-import { nextLines } from './deployed.ts'
-import { findOwnRelease, findRelease } from './deployment.ts'
-import { identifyDeployer, passGate, requireRunBefore } from './gate.ts'
 import {
   callStep,
   forceInput,
-  formatRelease,
-  imageByDigest,
   lockWaitInput,
   olderInput,
   reasonInput,
   releaseName,
 } from './inputs.ts'
 import { deployAndVerify } from './release.ts'
-import { renderRelease, withoutWarnings } from './release-config.ts'
-import { warnOfOlder } from './release-order.ts'
 import { renderConfig } from './render-config.ts'
 import { retagImage } from './retag-image.ts'
-import { type Context, defineStep } from './step.ts'
+import { defineStep } from './step.ts'
 
 export const promote = defineStep({
   name: 'promote',

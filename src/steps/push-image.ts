@@ -3,12 +3,16 @@ import { resolve } from 'node:path'
 import { z } from 'zod'
 import type { Digest } from '../core/digest.ts'
 import { StepError } from '../core/errors.ts'
-import { version } from '../core/schema.ts'
+import { version } from '../core/settings/schema.ts'
+import type { Context } from '../delivery/context.ts'
+import { formatRelease, requireApplication } from '../delivery/release-name.ts'
+import { describeCommit } from '../delivery/source/commit.ts'
 import { labels } from '../image/image.ts'
 import { DEFAULT_IMAGE_FOLDER, type Layout, readLayout } from '../image/layout.ts'
 import {
   formatReference,
   formatRepository,
+  imageByDigest,
   parseRepository,
   type Reference,
   type Repository,
@@ -16,9 +20,8 @@ import {
   withTag,
 } from '../registry/reference.ts'
 import type { BlobOutcome, Descriptor, RegistryClient } from '../registry/types.ts'
-import { describeCommit } from './commit.ts'
-import { formatRelease, imageByDigest, imageRepository, requireApplication } from './inputs.ts'
-import { type Context, defineStep } from './step.ts'
+import { imageRepository } from './inputs.ts'
+import { defineStep } from './step.ts'
 
 export const pushImage = defineStep({
   name: 'push-image',

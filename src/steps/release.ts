@@ -1,23 +1,25 @@
 import { existsSync } from 'node:fs'
 import { resolve } from 'node:path'
 import { z } from 'zod'
-import { isDirty } from '../core/commit.ts'
 import { shortDigest } from '../core/digest.ts'
 import { isStepError, StepError } from '../core/errors.ts'
-import { run } from '../core/process.ts'
-import { version } from '../core/schema.ts'
+import { isDirty } from '../core/git/commit.ts'
+import { run } from '../core/process/process.ts'
+import { version } from '../core/settings/schema.ts'
+import { withoutWarnings } from '../delivery/config/release-config.ts'
+import { renderTemplates } from '../delivery/config/rendering.ts'
+import type { Context } from '../delivery/context.ts'
+import { chooseHosts } from '../delivery/deployment/host-choice.ts'
+import { nextLines } from '../delivery/deployment/outcome.ts'
+import { formatRelease } from '../delivery/release-name.ts'
 import { formatRepository } from '../registry/reference.ts'
 import type { EnvironmentSettings } from '../settings.ts'
 import { bakeImage } from './bake-image.ts'
 import { buildWar } from './build-war.ts'
 import { deploy } from './deploy.ts'
-import { nextLines } from './deployed.ts'
-import { chooseHosts } from './host-choice.ts'
-import { callStep, formatRelease, lockWaitInput, olderInput, reasonInput } from './inputs.ts'
+import { callStep, lockWaitInput, olderInput, reasonInput } from './inputs.ts'
 import { pushImage } from './push-image.ts'
-import { withoutWarnings } from './release-config.ts'
-import { renderTemplates } from './rendering.ts'
-import { type Context, defineStep } from './step.ts'
+import { defineStep } from './step.ts'
 import { verifyMd5 } from './verify-md5.ts'
 
 export const release = defineStep({
@@ -115,7 +117,7 @@ async function requireDeployable(
   if (image?.templates === undefined) return
   const folder = resolve(cwd, image.templates)
   if (templatesMayCome && !existsSync(folder)) return
-  const { readTemplateFolder } = await import('../config/resources.ts')
+  const { readTemplateFolder } = await import('../config/template/resources.ts')
   const files = await readTemplateFolder(folder, signal)
   const { revision } = await renderTemplates(environment, files, withoutWarnings(context))
   context.log.info(`the config of ${name} is complete: ${shortDigest(revision)}`)

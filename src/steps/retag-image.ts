@@ -1,7 +1,7 @@
 import { z } from 'zod'
 import { copyImage } from '../registry/copy.ts'
-import { parseReference } from '../registry/reference.ts'
-import { imageByDigest, imageReference } from './inputs.ts'
+import { imageByDigest, parseReference } from '../registry/reference.ts'
+import { imageReference } from './inputs.ts'
 import { defineStep } from './step.ts'
 
 export const retagImage = defineStep({

@@ -1,22 +1,24 @@
 import { z } from 'zod'
 import { StepError } from '../core/errors.ts'
-import { duration } from '../core/schema.ts'
+import { duration } from '../core/settings/schema.ts'
+import { configOfThen } from '../delivery/config/environment-config.ts'
+import type { Context } from '../delivery/context.ts'
+import {
+  type DeploymentRequest,
+  findCurrent,
+  findRelease,
+  putOn,
+  underLock,
+} from '../delivery/deployment/deployment.ts'
+import { chooseHosts, type HostChoice } from '../delivery/deployment/host-choice.ts'
+import { findCutDeployment } from '../delivery/deployment/interrupted.ts'
+import { deployedOutputs, summarize } from '../delivery/deployment/outcome.ts'
+import { identifyActing } from '../delivery/gate/break-glass.ts'
+import { formatRelease, parseRelease } from '../delivery/release-name.ts'
 import type { Deployment, Ledger } from '../ledger/ledger.ts'
 import type { EnvironmentSettings } from '../settings.ts'
-import { identifyActing } from './break-glass.ts'
-import { findCutDeployment } from './cut-deployment.ts'
-import { deployedOutputs, summarize } from './deployed.ts'
-import { type DeploymentRequest, findCurrent, findRelease, putOn, underLock } from './deployment.ts'
-import { configOfThen } from './environment-config.ts'
-import { chooseHosts, type HostChoice } from './host-choice.ts'
-import {
-  breakGlassInput,
-  formatRelease,
-  parseRelease,
-  releaseName,
-  withoutInput,
-} from './inputs.ts'
-import { type Context, defineStep } from './step.ts'
+import { breakGlassInput, releaseName, withoutInput } from './inputs.ts'
+import { defineStep } from './step.ts'
 
 export const rollback = defineStep({
   name: 'rollback',

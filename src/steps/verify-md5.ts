@@ -1,15 +1,28 @@
 import { z } from 'zod'
 import { StepError } from '../core/errors.ts'
+import type { Context } from '../delivery/context.ts'
+import { findCurrent, findOwnRelease } from '../delivery/deployment/deployment.ts'
+import {
+  type Answer,
+  askHosts,
+  isAnswer,
+  isSilent,
+  joinFaults,
+} from '../delivery/deployment/hosts.ts'
+import { openImage } from '../delivery/image/remote-image.ts'
+import { formatRelease } from '../delivery/release-name.ts'
+import {
+  expectedFiles,
+  filesTold,
+  type Proof,
+  verifyContainer,
+} from '../delivery/verification/verification.ts'
 import type { Release } from '../ledger/ledger.ts'
 import { parseReference, withDigest } from '../registry/reference.ts'
 import type { EnvironmentSettings, HostAddress } from '../settings.ts'
-import type { ContainerInfo, Host } from '../target/target.ts'
-import { findCurrent, findOwnRelease } from './deployment.ts'
-import { type Answer, askHosts, isAnswer, isSilent, joinFaults } from './hosts.ts'
-import { formatRelease, releaseName } from './inputs.ts'
-import { openImage } from './remote-image.ts'
-import { type Context, defineStep } from './step.ts'
-import { expectedFiles, filesTold, type Proof, verifyContainer } from './verification.ts'
+import type { ContainerInfo, Host } from '../targets/docker/host.ts'
+import { releaseName } from './inputs.ts'
+import { defineStep } from './step.ts'
 
 export const verifyMd5 = defineStep({
   name: 'verify-md5',

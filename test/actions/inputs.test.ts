@@ -2,7 +2,7 @@ import { mkdir, writeFile } from 'node:fs/promises'
 import { join } from 'node:path'
 import t from 'tap'
 import { summaryRows } from '../../src/actions/report.ts'
-import { startRegistry } from '../../src/registry/server.ts'
+import { startRegistry } from '../../src/registry-server/server.ts'
 import { runAction } from '../support/action.ts'
 import { writeWar } from '../support/war.ts'
 

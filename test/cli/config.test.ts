@@ -1,8 +1,8 @@
 import { mkdir, readFile, stat, writeFile } from 'node:fs/promises'
 import { dirname, join } from 'node:path'
 import t, { type Test } from 'tap'
-import { makeKey } from '../../src/config/seal.ts'
-import { openSqliteLedger } from '../../src/ledger/sqlite.ts'
+import { makeKey } from '../../src/config/rules/encryption.ts'
+import { openSqliteLedger } from '../../src/ledger/database/sqlite.ts'
 import { type ProgramOptions, runHere } from '../support/program.ts'
 import { temporaryFolder } from '../support/temporary.ts'
 

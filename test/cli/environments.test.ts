@@ -1,7 +1,7 @@
 import { writeFile } from 'node:fs/promises'
 import { join } from 'node:path'
 import t, { type Test } from 'tap'
-import { run } from '../../src/core/process.ts'
+import { run } from '../../src/core/process/process.ts'
 import { openLedger } from '../../src/ledger/open.ts'
 import { release } from '../ledger/ledger-samples.ts'
 import { runHere } from '../support/program.ts'

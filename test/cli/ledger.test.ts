@@ -1,7 +1,7 @@
 import { readFile, writeFile } from 'node:fs/promises'
 import { join } from 'node:path'
 import t, { type Test } from 'tap'
-import { run } from '../../src/core/process.ts'
+import { run } from '../../src/core/process/process.ts'
 import type { Ledger } from '../../src/ledger/ledger.ts'
 import { openLedger } from '../../src/ledger/open.ts'
 import { ended, HOSTILE, outcome, release, start } from '../ledger/ledger-samples.ts'

@@ -32,7 +32,7 @@ import {
   issueLines,
   objectName,
   version,
-} from '../../src/core/schema.ts'
+} from '../../src/core/settings/schema.ts'
 import { temporaryFolder } from '../support/temporary.ts'
 
 await t.test('errors: exit codes', async (t) => {

@@ -1,6 +1,6 @@
 import { fileURLToPath } from 'node:url'
 import t from 'tap'
-import { run } from '../../src/core/process.ts'
+import { run } from '../../src/core/process/process.ts'
 
 const module = (name: string) =>
   JSON.stringify(new URL(`../../src/core/${name}.ts`, import.meta.url))
@@ -10,7 +10,7 @@ const HOOK = fileURLToPath(new URL('../../scripts/typescript.mjs', import.meta.u
 const runScript = (script: string) => {
   const imports = [
     `import { startDeadline } from ${module('deadline')}`,
-    `import { failUnlessDone } from ${module('signals')}`,
+    `import { failUnlessDone } from ${module('process/signals')}`,
   ]
   const code = [...imports, script].join('\n')
   const args = [`--import=${HOOK}`, '--input-type=module', '--eval', code]

@@ -4,11 +4,11 @@ import { cp, mkdir, readdir, writeFile } from 'node:fs/promises'
 import { join } from 'node:path'
 import { fileURLToPath } from 'node:url'
 import t from 'tap'
-import { forgetLiving, isOver, showLiving } from '../../src/core/liveness.ts'
+import { forgetLiving, isOver, showLiving } from '../../src/core/process/liveness.ts'
 import { freeze } from '../support/freeze.ts'
 import { temporaryFolder } from '../support/temporary.ts'
 
-const MODULE = fileURLToPath(new URL('../../src/core/liveness.ts', import.meta.url))
+const MODULE = fileURLToPath(new URL('../../src/core/process/liveness.ts', import.meta.url))
 const LOADER = fileURLToPath(new URL('../../scripts/typescript.mjs', import.meta.url))
 
 /** A process that shows itself; in a PID namespace of its own when `wrapper` says so. */

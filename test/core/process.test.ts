@@ -4,7 +4,7 @@ import { setTimeout as sleep } from 'node:timers/promises'
 import t from 'tap'
 import { isStepError, StepError } from '../../src/core/errors.ts'
 import { type Log, silentLog } from '../../src/core/log.ts'
-import { run } from '../../src/core/process.ts'
+import { run } from '../../src/core/process/process.ts'
 import { temporaryFolder } from '../support/temporary.ts'
 
 function recordingLog(onLine: (line: string) => void): Log {

@@ -2,7 +2,7 @@ import { spawn } from 'node:child_process'
 import { EventEmitter, once } from 'node:events'
 import { fileURLToPath } from 'node:url'
 import t from 'tap'
-import { stopOnSignals } from '../../src/core/signals.ts'
+import { stopOnSignals } from '../../src/core/process/signals.ts'
 
 type Sent = readonly [name: string, at: number]
 
@@ -84,7 +84,7 @@ await t.test('a second signal ends the clean-up only where a person means it', a
 })
 
 await t.test('a process whose reader is gone still comes to its end', async (t) => {
-  const module = fileURLToPath(new URL('../../src/core/signals.ts', import.meta.url))
+  const module = fileURLToPath(new URL('../../src/core/process/signals.ts', import.meta.url))
   const loader = fileURLToPath(new URL('../../scripts/typescript.mjs', import.meta.url))
   const script = `
     import { outliveReaders } from ${JSON.stringify(module)}

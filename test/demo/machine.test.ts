@@ -7,7 +7,7 @@ import type Docker from 'dockerode'
 import t, { type Test } from 'tap'
 import { digestFile, sha256 } from '../../src/core/digest.ts'
 import { silentLog } from '../../src/core/log.ts'
-import { run } from '../../src/core/process.ts'
+import { run } from '../../src/core/process/process.ts'
 import { prepareBaseRootfs } from '../../src/demo/base-image.ts'
 import { findEngine, startEngine } from '../../src/demo/engine.ts'
 import {

@@ -1,6 +1,6 @@
 import { join } from 'node:path'
 import type { Test } from 'tap'
-import { openSqliteLedger } from '../../src/ledger/sqlite.ts'
+import { openSqliteLedger } from '../../src/ledger/database/sqlite.ts'
 import type { TestIssuer } from '../identity/issuer.ts'
 import { runHere, type Said } from '../support/program.ts'
 import type { Town } from '../support/town.ts'

@@ -222,8 +222,8 @@ async function life(town: Town): Promise<void> {
   await t.test('a deployer that was cut off does not change a younger deployment', async (t) => {
     const context = town.context()
     const ledger = await context.ledger()
-    const { chooseHosts } = await import('../../src/steps/host-choice.ts')
-    const { putOn, findRelease } = await import('../../src/steps/deployment.ts')
+    const { chooseHosts } = await import('../../src/delivery/deployment/host-choice.ts')
+    const { putOn, findRelease } = await import('../../src/delivery/deployment/deployment.ts')
     const environment = await context.environment('test')
     const release = await findRelease('webapi@1.0.0', ledger)
     const request = {

@@ -1,7 +1,7 @@
 import { chmod, copyFile, mkdir, symlink, writeFile } from 'node:fs/promises'
 import { dirname, join } from 'node:path'
 import t, { type Test } from 'tap'
-import { run } from '../../src/core/process.ts'
+import { run } from '../../src/core/process/process.ts'
 import { bakeImage } from '../../src/steps/bake-image.ts'
 import { deploy } from '../../src/steps/deploy.ts'
 import { runStep } from '../../src/steps/inputs.ts'

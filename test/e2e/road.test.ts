@@ -1,7 +1,7 @@
 import { readFile, writeFile } from 'node:fs/promises'
 import { join } from 'node:path'
 import t, { type Test } from 'tap'
-import { run } from '../../src/core/process.ts'
+import { run } from '../../src/core/process/process.ts'
 import { startCli } from '../support/cli.ts'
 import { buildRoad, type Road } from '../support/road.ts'
 import { keepOwners } from './base-owner.ts'

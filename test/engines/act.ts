@@ -4,7 +4,7 @@ import { tmpdir } from 'node:os'
 import { dirname, join } from 'node:path'
 import { execa } from 'execa'
 import type { Test } from 'tap'
-import { run } from '../../src/core/process.ts'
+import { run } from '../../src/core/process/process.ts'
 import { TOOLS_FOLDER, type Tool } from './tools.ts'
 
 const ACT_VERSION = 'v0.2.89'

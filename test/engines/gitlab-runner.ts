@@ -1,7 +1,7 @@
 import { chmod, cp, mkdir, readdir, readFile, rm, stat, writeFile } from 'node:fs/promises'
 import { dirname, join } from 'node:path'
 import { minimatch } from 'minimatch'
-import { run } from '../../src/core/process.ts'
+import { run } from '../../src/core/process/process.ts'
 import type { Job } from '../support/gitlab-pipeline.ts'
 import { runScript, type Shell, shells } from '../support/gitlab-script.ts'
 

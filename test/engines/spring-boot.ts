@@ -1,6 +1,6 @@
 import { mkdir, writeFile } from 'node:fs/promises'
 import { dirname, join } from 'node:path'
-import { run } from '../../src/core/process.ts'
+import { run } from '../../src/core/process/process.ts'
 import { findProgram } from '../support/server.ts'
 import { TOOLS_FOLDER, type Tool } from './tools.ts'
 

@@ -1,7 +1,7 @@
 import fc from 'fast-check'
 import t from 'tap'
 import { z } from 'zod'
-import { issueLines } from '../../src/core/schema.ts'
+import { issueLines } from '../../src/core/settings/schema.ts'
 import { DAY, formatter, instantOf, showDuration, wallClock } from '../../src/gate/calendar.ts'
 import { freezesAt } from '../../src/gate/freeze.ts'
 import { gateSettings } from '../../src/gate/settings.ts'

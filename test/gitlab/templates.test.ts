@@ -5,7 +5,7 @@ import { Ajv } from 'ajv'
 import addFormats from 'ajv-formats'
 import t from 'tap'
 import { parse, parseAllDocuments } from 'yaml'
-import { renderFaces } from '../../scripts/faces.ts'
+import { renderFaces } from '../../scripts/generated-files.ts'
 import { makeRepository, runGitlab, template } from '../support/gitlab.ts'
 
 const ROOT = fileURLToPath(new URL('../../', import.meta.url))

@@ -1,6 +1,6 @@
 import t from 'tap'
 import { z } from 'zod'
-import { issueLines } from '../../src/core/schema.ts'
+import { issueLines } from '../../src/core/settings/schema.ts'
 import { requestGithubToken } from '../../src/identity/github.ts'
 import { identitySettings } from '../../src/identity/settings.ts'
 import { startIssuer } from './issuer.ts'

@@ -5,18 +5,18 @@ import { gzipSync } from 'node:zlib'
 import t from 'tap'
 import { pack } from 'tar-stream'
 import { sha256 } from '../../src/core/digest.ts'
-import { run } from '../../src/core/process.ts'
+import { run } from '../../src/core/process/process.ts'
+import { folderRecords } from '../../src/image/base/folder-records.ts'
 import {
   type BaseFolders,
   fileBelow,
   type LayerFolders,
   mergeFolders,
   placeOnBase,
-} from '../../src/image/base-folders.ts'
+} from '../../src/image/base/folders.ts'
+import { readLayerFolders } from '../../src/image/base/layer-folders.ts'
 import { buildLayer } from '../../src/image/build.ts'
 import { cachedBlob, layerKey } from '../../src/image/cache.ts'
-import { folderRecords } from '../../src/image/folder-records.ts'
-import { readLayerFolders } from '../../src/image/layer-folders.ts'
 import { type LayerPlan, planTexts } from '../../src/image/layers.ts'
 import { temporaryFolder } from '../support/temporary.ts'
 

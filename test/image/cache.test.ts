@@ -2,7 +2,7 @@ import { cp, mkdir, rename, rm, stat, utimes, writeFile } from 'node:fs/promises
 import { join } from 'node:path'
 import t from 'tap'
 import { sha256 } from '../../src/core/digest.ts'
-import { run } from '../../src/core/process.ts'
+import { run } from '../../src/core/process/process.ts'
 import { buildLayer } from '../../src/image/build.ts'
 import { cachedBlob, layerKey } from '../../src/image/cache.ts'
 import { type LayerPlan, planTexts } from '../../src/image/layers.ts'

@@ -3,7 +3,7 @@ import { chmod, mkdir, readdir, readFile, rm, writeFile } from 'node:fs/promises
 import { join } from 'node:path'
 import t, { type Test } from 'tap'
 import { type Digest, sha256 } from '../../src/core/digest.ts'
-import { run } from '../../src/core/process.ts'
+import { run } from '../../src/core/process/process.ts'
 import { buildLayer } from '../../src/image/build.ts'
 import {
   type BaseImage,

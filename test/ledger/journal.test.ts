@@ -2,7 +2,7 @@ import { execFileSync } from 'node:child_process'
 import { chmod, mkdir, readdir, writeFile } from 'node:fs/promises'
 import { join } from 'node:path'
 import t from 'tap'
-import { isOver, showLiving } from '../../src/core/liveness.ts'
+import { isOver, showLiving } from '../../src/core/process/liveness.ts'
 import { openJournal } from '../../src/ledger/journal.ts'
 import { temporaryFolder } from '../support/temporary.ts'
 

@@ -2,7 +2,7 @@ import { mkdir } from 'node:fs/promises'
 import { join } from 'node:path'
 import { createConnection } from 'mysql2/promise'
 import type { Test } from 'tap'
-import { run } from '../../src/core/process.ts'
+import { run } from '../../src/core/process/process.ts'
 import { freePort } from '../support/ports.ts'
 import { type RunningServer, serverFolder, startServer } from '../support/server.ts'
 

@@ -1,6 +1,6 @@
 import { join } from 'node:path'
 import t, { type Test } from 'tap'
-import { openMysqlLedger } from '../../src/ledger/mysql.ts'
+import { openMysqlLedger } from '../../src/ledger/database/mysql.ts'
 import { openLedger } from '../../src/ledger/open.ts'
 import { freeze } from '../support/freeze.ts'
 import { missingProgram } from '../support/server.ts'

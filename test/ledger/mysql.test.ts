@@ -1,7 +1,7 @@
 import { setTimeout as sleep } from 'node:timers/promises'
 import { createConnection } from 'mysql2/promise'
 import t from 'tap'
-import { openMysqlLedger } from '../../src/ledger/mysql.ts'
+import { openMysqlLedger } from '../../src/ledger/database/mysql.ts'
 import { openLedger } from '../../src/ledger/open.ts'
 import { missingProgram } from '../support/server.ts'
 import { absent, kept, setOf } from './config-change-conformance.ts'

@@ -12,8 +12,12 @@ import {
   withDigest,
   withTag,
 } from '../../src/registry/reference.ts'
-import { type EmbeddedRegistry, type Fault, startRegistry } from '../../src/registry/server.ts'
 import { mediaTypes } from '../../src/registry/types.ts'
+import {
+  type EmbeddedRegistry,
+  type Fault,
+  startRegistry,
+} from '../../src/registry-server/server.ts'
 import { startDockerRegistry } from '../support/docker-registry.ts'
 import { makeImage, makeIndex, pushBlobs, pushImage, toManifest } from '../support/image.ts'
 import { missingProgram } from '../support/server.ts'

@@ -1,7 +1,7 @@
 import { chmod, writeFile } from 'node:fs/promises'
 import { join } from 'node:path'
 import t, { type Test } from 'tap'
-import { run } from '../../src/core/process.ts'
+import { run } from '../../src/core/process/process.ts'
 import { createSecrets } from '../../src/core/secrets.ts'
 import { createCredentials } from '../../src/registry/credentials.ts'
 import {

@@ -2,20 +2,19 @@ import { mkdir, readFile, utimes, writeFile } from 'node:fs/promises'
 import { join } from 'node:path'
 import t from 'tap'
 import { z } from 'zod'
-import { run } from '../../src/core/process.ts'
+import { run } from '../../src/core/process/process.ts'
+import { formatRelease, parseRelease } from '../../src/delivery/release-name.ts'
+import { imageByDigest } from '../../src/registry/reference.ts'
 import { buildWar } from '../../src/steps/build-war.ts'
 import { fieldsOf, readText } from '../../src/steps/fields.ts'
 import { loadSteps } from '../../src/steps/index.ts'
 import {
   callStep,
   completeInputs,
-  formatRelease,
-  imageByDigest,
   imageReference,
   imageRepository,
   kebab,
   parseInputs,
-  parseRelease,
   runStep,
   variableName,
 } from '../../src/steps/inputs.ts'

@@ -1,7 +1,7 @@
 import { chmod, mkdir, readFile, rm, writeFile } from 'node:fs/promises'
 import { join } from 'node:path'
 import t, { type Test } from 'tap'
-import { startRegistry } from '../../src/registry/server.ts'
+import { startRegistry } from '../../src/registry-server/server.ts'
 import { runStep } from '../../src/steps/inputs.ts'
 import { release } from '../../src/steps/release.ts'
 import { testContext } from '../support/context.ts'

@@ -8,7 +8,7 @@ import type { Test } from 'tap'
 import { extract } from 'tar-stream'
 import { buildLayer } from '../../src/image/build.ts'
 import { type Layer, type LayerPlan, planWar, type WarLayout } from '../../src/image/layers.ts'
-import { openWar } from '../../src/image/war.ts'
+import { openWar } from '../../src/image/war/war.ts'
 import { writeWar } from './war.ts'
 
 export const WEBAPP = '/usr/local/tomcat/webapps/ROOT'

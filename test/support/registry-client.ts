@@ -7,8 +7,8 @@ import { createSecrets } from '../../src/core/secrets.ts'
 import { createRegistryClient, type RegistryClientOptions } from '../../src/registry/client.ts'
 import type { Credential } from '../../src/registry/credentials.ts'
 import type { Repository } from '../../src/registry/reference.ts'
-import { type Fault, type RegistryAuth, startRegistry } from '../../src/registry/server.ts'
 import type { RegistryClient } from '../../src/registry/types.ts'
+import { type Fault, type RegistryAuth, startRegistry } from '../../src/registry-server/server.ts'
 
 type Ask = { method: string; path: string }
 

@@ -1,6 +1,6 @@
-import { type Rendered, type RenderOptions, renderAll } from '../../src/config/render.ts'
-import { type ConfigTemplate, readTemplates } from '../../src/config/resources.ts'
-import { compileTemplates } from '../../src/config/templates.ts'
+import { type Rendered, type RenderOptions, renderAll } from '../../src/config/template/render.ts'
+import { type ConfigTemplate, readTemplates } from '../../src/config/template/resources.ts'
+import { compileTemplates } from '../../src/config/template/templates.ts'
 import { isStepError, type StepError } from '../../src/core/errors.ts'
 
 export type Files = Record<string, string>

@@ -1,6 +1,6 @@
 import { basename } from 'node:path'
 import { StepError } from '../../core/errors.ts'
-import { SET_VARIABLES, type VariableUse } from '../../core/settings-variables.ts'
+import { SET_VARIABLES, type VariableUse } from '../../core/settings/settings-variables.ts'
 import { table } from '../output.ts'
 import { addCommand, type ConfigGroup } from './group.ts'
 

@@ -5,10 +5,10 @@ import {
   type ChangeRecord,
   type openConfig,
   type PlannedChange,
-} from '../../steps/config-change.ts'
-import type { EnvironmentConfig } from '../../steps/environment-config.ts'
-import { guardChange } from '../../steps/guard.ts'
-import type { Context } from '../../steps/step.ts'
+} from '../../delivery/config/config-change.ts'
+import type { EnvironmentConfig } from '../../delivery/config/environment-config.ts'
+import type { Context } from '../../delivery/context.ts'
+import { guardChange } from '../../delivery/gate/guard.ts'
 import { type Answer, addExample, type Perform, readPatience, requireText } from '../command.ts'
 import { agree, type Terminal } from '../surface.ts'
 

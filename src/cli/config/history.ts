@@ -1,8 +1,8 @@
 import { StepError } from '../../core/errors.ts'
+import { openConfig } from '../../delivery/config/config-change.ts'
+import { planRollback } from '../../delivery/config/config-rollback.ts'
+import type { EnvironmentConfig } from '../../delivery/config/environment-config.ts'
 import type { ConfigChangeSet, KeptValue } from '../../ledger/config-change.ts'
-import { openConfig } from '../../steps/config-change.ts'
-import { planRollback } from '../../steps/config-rollback.ts'
-import type { EnvironmentConfig } from '../../steps/environment-config.ts'
 import {
   addChangeOptions,
   addCommand,

@@ -1,6 +1,6 @@
-import { makeKey, sealedWith } from '../../config/seal.ts'
+import { makeKey, sealedWith } from '../../config/rules/encryption.ts'
 import { StepError } from '../../core/errors.ts'
-import { openConfig, storable } from '../../steps/config-change.ts'
+import { openConfig, storable } from '../../delivery/config/config-change.ts'
 import {
   addChangeOptions,
   addCommand,

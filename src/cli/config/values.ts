@@ -1,8 +1,8 @@
-import { compareBytes } from '../../config/keys.ts'
-import { lintValue } from '../../config/lint.ts'
+import { lintValue } from '../../config/rules/lint.ts'
+import { compareBytes } from '../../config/store/keys.ts'
 import { StepError } from '../../core/errors.ts'
 import type { Log } from '../../core/log.ts'
-import { openConfig, type PlannedChange, storable } from '../../steps/config-change.ts'
+import { openConfig, type PlannedChange, storable } from '../../delivery/config/config-change.ts'
 import {
   absent,
   addChangeOptions,

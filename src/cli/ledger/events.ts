@@ -1,7 +1,7 @@
+import { formatRelease } from '../../delivery/release-name.ts'
 import type { AuditEvent } from '../../ledger/audit.ts'
 import type { ConfigChangeSet } from '../../ledger/config-change.ts'
 import type { Ledger, Mark } from '../../ledger/ledger.ts'
-import { formatRelease } from '../../steps/inputs.ts'
 
 /** Something that was done to an environment beside deploying to it. */
 export interface HistoryEvent {

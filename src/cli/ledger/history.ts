@@ -1,5 +1,7 @@
 import type { Command } from 'commander'
 import { StepError } from '../../core/errors.ts'
+import { unsignedLine } from '../../delivery/gate/break-glass.ts'
+import { formatRelease, parseRelease } from '../../delivery/release-name.ts'
 import { oneLine } from '../../gate/approvals.ts'
 import {
   type Deployment,
@@ -8,8 +10,6 @@ import {
   type HistoryQuery,
   type Ledger,
 } from '../../ledger/ledger.ts'
-import { unsignedLine } from '../../steps/break-glass.ts'
-import { formatRelease, parseRelease } from '../../steps/inputs.ts'
 import { addExample, type Perform } from '../command.ts'
 import { table } from '../output.ts'
 import { type HistoryEvent, readEvents } from './events.ts'

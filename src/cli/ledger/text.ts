@@ -1,5 +1,5 @@
 import { StepError } from '../../core/errors.ts'
-import { duration } from '../../core/schema.ts'
+import { duration } from '../../core/settings/schema.ts'
 
 /** `2026-11-23 07:40`; tables say once that it is UTC. */
 export function minute(time: string | undefined): string {

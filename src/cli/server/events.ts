@@ -1,9 +1,9 @@
 import { type Command, Option } from 'commander'
 import { StepError } from '../../core/errors.ts'
+import type { Context } from '../../delivery/context.ts'
 import { type EventRecord, type EventState, states } from '../../server/queue/event-record.ts'
 import { type Records, unknownEvent } from '../../server/queue/records.ts'
-import type { Tickets } from '../../server/queue/tickets.ts'
-import type { Context } from '../../steps/step.ts'
+import type { Tickets } from '../../server/queue/wake-ups.ts'
 import { type Answer, addExample, type Perform } from '../command.ts'
 import { table } from '../output.ts'
 import type { Surroundings } from '../program.ts'
@@ -43,7 +43,7 @@ async function withEvents(
   const { openQueueRedis } = await import('../../server/queue/connection.ts')
   const { accessQueue } = await import('../../server/queue/access.ts')
   const { openRecords } = await import('../../server/queue/records.ts')
-  const { openTickets } = await import('../../server/queue/tickets.ts')
+  const { openTickets } = await import('../../server/queue/wake-ups.ts')
   const redis = await openQueueRedis(queue.redis, folder, context.log)
   try {
     const access = accessQueue(redis.quick, { server: redis.name, ...queue })

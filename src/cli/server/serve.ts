@@ -1,7 +1,7 @@
 import { once } from 'node:events'
 import { type Command, Option } from 'commander'
-import { type Role, roles } from '../../server/roles.ts'
-import type { ServerSettings } from '../../server/settings.ts'
+import { type Role, roles } from '../../server/settings/roles.ts'
+import type { ServerSettings } from '../../server/settings/settings.ts'
 import { addExample, type Perform } from '../command.ts'
 import type { Surroundings } from '../program.ts'
 import { addServerOption, readServer, type ServerOption } from './settings.ts'
@@ -30,7 +30,7 @@ export function addServe(parent: Command, perform: Perform, surroundings: Surrou
   command.action(async (options: ServeOptions) => {
     await perform(command, async (context) => {
       const settings = await readServer(options, context, surroundings)
-      const { entrancePaths } = await import('../../server/sources/entrances.ts')
+      const { entrancePaths } = await import('../../server/sources/endpoints.ts')
       const lines = describeServer(settings, entrancePaths(settings))
       const { log, secrets } = context
       const { variables, hangUp } = surroundings

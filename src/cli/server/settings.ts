@@ -1,8 +1,8 @@
 import { resolve } from 'node:path'
 import type { Command } from 'commander'
-import { SERVER_FILE } from '../../server/roles.ts'
-import type { ServerSettings } from '../../server/settings.ts'
-import type { Context } from '../../steps/step.ts'
+import type { Context } from '../../delivery/context.ts'
+import { SERVER_FILE } from '../../server/settings/roles.ts'
+import type { ServerSettings } from '../../server/settings/settings.ts'
 import type { Surroundings } from '../program.ts'
 
 export interface ServerOption {
@@ -18,7 +18,7 @@ export async function readQueue(
   { cwd, secrets }: Context,
   { variables }: Surroundings,
 ): Promise<Pick<ServerSettings, 'queue' | 'folder'>> {
-  const { readQueueSettings } = await import('../../server/settings.ts')
+  const { readQueueSettings } = await import('../../server/settings/settings.ts')
   return readQueueSettings(resolve(cwd, server), variables, secrets)
 }
 
@@ -27,6 +27,6 @@ export async function readServer(
   { cwd, secrets }: Context,
   { variables }: Surroundings,
 ): Promise<ServerSettings> {
-  const { readServerSettings } = await import('../../server/settings.ts')
+  const { readServerSettings } = await import('../../server/settings/settings.ts')
   return readServerSettings(resolve(cwd, server), variables, secrets)
 }

@@ -1,6 +1,6 @@
 import { randomUUID } from 'node:crypto'
 import type { Kysely, RawBuilder } from 'kysely'
-import type { Schema } from '../schema.ts'
+import type { Schema } from '../database/schema.ts'
 import { addCounter, type CreateTable, createIndexes, unlessThere } from './tables.ts'
 
 /**

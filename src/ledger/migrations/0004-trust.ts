@@ -1,5 +1,5 @@
 import type { Kysely, RawBuilder } from 'kysely'
-import { createGuards, type Dialect, guardRefusal } from '../guards.ts'
+import { createGuards, type Dialect, guardRefusal } from '../database/guards.ts'
 import { addCounter, type CreateTable, createIndexes, unlessThere } from './tables.ts'
 
 /** How it is known who did what, by which token; what else was done; and who waits for a lock. */

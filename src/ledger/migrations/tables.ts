@@ -1,7 +1,7 @@
 import type { CreateTableBuilder, Kysely, RawBuilder } from 'kysely'
 import { errorCodeOf } from '../../core/errors.ts'
-import type { Dialect } from '../guards.ts'
-import type { Counter, Schema } from '../schema.ts'
+import type { Dialect } from '../database/guards.ts'
+import type { Counter, Schema } from '../database/schema.ts'
 
 export type CreateTable = (name: string) => CreateTableBuilder<string>
 

@@ -3,11 +3,11 @@ import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { z } from 'zod'
 import { isStepError, StepError } from '../../core/errors.ts'
-import { COMPLETE_HISTORY, fetchSubmodules, gitVariables } from '../../core/git.ts'
-import { fetchLargeFiles } from '../../core/lfs.ts'
-import { run } from '../../core/process.ts'
-import type { EventFacts } from '../event.ts'
-import type { Workplace } from './workplace.ts'
+import { COMPLETE_HISTORY, fetchSubmodules, gitVariables } from '../../core/git/git.ts'
+import { fetchLargeFiles } from '../../core/git/lfs.ts'
+import { run } from '../../core/process/process.ts'
+import type { EventFacts } from '../sources/event.ts'
+import type { Workplace } from './environment.ts'
 
 /** Where a repository is fetched from; `{{project}}` stands for the event's project. */
 export const gitAddress = z

@@ -1,5 +1,5 @@
 import type { StepError } from '../../core/errors.ts'
-import type { EventFacts } from '../event.ts'
+import type { EventFacts } from '../sources/event.ts'
 
 /** One try to do what a route asks for. */
 export interface Attempt {

@@ -1,14 +1,14 @@
 import { z } from 'zod'
 import { StepError } from '../../core/errors.ts'
 import { isOfScan, SCAN, SCANNER } from '../../core/scanner.ts'
-import { objectName } from '../../core/schema.ts'
+import { objectName } from '../../core/settings/schema.ts'
+import { formatRelease } from '../../delivery/release-name.ts'
 import { ANY_CONFIG } from '../../gate/approvals.ts'
 import type { Ledger, Release } from '../../ledger/ledger.ts'
 import { standingWords } from '../../ledger/standing-marks.ts'
-import { formatRelease } from '../../steps/inputs.ts'
-import { severities } from '../event.ts'
+import { severities } from '../sources/event.ts'
 import type { Effect } from './effect.ts'
-import { commandVariables, isNotOf, type Workplace, withApplication } from './workplace.ts'
+import { commandVariables, isNotOf, type Workplace, withApplication } from './environment.ts'
 
 /** `gate:` of a route: what a scan's result does to a release. */
 const settings = z.strictObject({

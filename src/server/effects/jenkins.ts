@@ -1,10 +1,10 @@
 import { z } from 'zod'
 import { StepError } from '../../core/errors.ts'
 import { wait } from '../../core/retry.ts'
-import { templateFacts } from '../event.ts'
-import { type Call, type CallAnswer, call } from '../http.ts'
-import { templateText } from '../templates.ts'
+import { type Call, type CallAnswer, call } from '../platforms/http.ts'
+import { templateFacts } from '../sources/event.ts'
 import { type Attempt, type Effect, eventVariables } from './effect.ts'
+import { templateText } from './templates.ts'
 
 const MARK = 'CROSSCLOUD_EVENT_ID'
 

@@ -1,10 +1,10 @@
 import { z } from 'zod'
 import { StepError } from '../../core/errors.ts'
 import { type GitlabClient, openGitlab } from '../../gitlab/client.ts'
-import { templateFacts } from '../event.ts'
-import { call } from '../http.ts'
-import { compileText, templateText } from '../templates.ts'
+import { call } from '../platforms/http.ts'
+import { templateFacts } from '../sources/event.ts'
 import { type Attempt, type Effect, eventVariables, type Outcome } from './effect.ts'
+import { compileText, templateText } from './templates.ts'
 
 /** `pipeline:` of a route: the GitLab pipeline it starts. */
 export const pipelineSettings = z.strictObject({

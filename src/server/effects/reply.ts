@@ -3,7 +3,7 @@ import { shortDigest } from '../../core/digest.ts'
 import { StepError } from '../../core/errors.ts'
 import type { StatusCell } from '../../ledger/ledger.ts'
 import type { Attempt, Effect } from './effect.ts'
-import { commandVariables, type Workplace, withApplication } from './workplace.ts'
+import { commandVariables, type Workplace, withApplication } from './environment.ts'
 
 /** `reply:` of a route: the table of releases, where a comment asks for it. */
 export const replySettings = z.strictObject({

@@ -1,10 +1,9 @@
 import { resolve } from 'node:path'
 import { z } from 'zod'
 import { StepError } from '../../core/errors.ts'
-import { duration, durationText, objectName } from '../../core/schema.ts'
-import { formatRelease } from '../../steps/inputs.ts'
-import { type EventFacts, templateFacts } from '../event.ts'
-import { compileText, templateText } from '../templates.ts'
+import { duration, durationText, objectName } from '../../core/settings/schema.ts'
+import { formatRelease } from '../../delivery/release-name.ts'
+import { type EventFacts, templateFacts } from '../sources/event.ts'
 import { type Checkout, checkOut, gitAddress } from './checkout.ts'
 import { runCommand } from './child.ts'
 import type { Attempt, Effect } from './effect.ts'
@@ -14,7 +13,8 @@ import {
   isNotOf,
   type Workplace,
   withApplication,
-} from './workplace.ts'
+} from './environment.ts'
+import { compileText, templateText } from './templates.ts'
 
 /** `run:` of a route: a step that a worker runs itself. */
 export const runSettings = z

@@ -1,11 +1,11 @@
 import { z } from 'zod'
 import { isStepError, StepError } from '../../core/errors.ts'
 import { wait } from '../../core/retry.ts'
-import { type EventFacts, templateFacts } from '../event.ts'
-import { callGithub, type GithubAccess, repositoryPath } from '../github.ts'
-import type { CallAnswer } from '../http.ts'
-import { templateText } from '../templates.ts'
+import { callGithub, type GithubAccess, repositoryPath } from '../platforms/github.ts'
+import type { CallAnswer } from '../platforms/http.ts'
+import { type EventFacts, templateFacts } from '../sources/event.ts'
 import type { Attempt, Effect, Outcome } from './effect.ts'
+import { templateText } from './templates.ts'
 
 const MARK = 'crosscloud_event_id'
 

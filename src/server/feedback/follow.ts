@@ -1,6 +1,6 @@
-import type { EventFacts } from '../event.ts'
 import type { Records } from '../queue/records.ts'
-import type { RouteSettings, ServerSettings } from '../settings.ts'
+import type { RouteSettings, ServerSettings } from '../settings/settings.ts'
+import type { EventFacts } from '../sources/event.ts'
 import type { Feedback } from './feedback.ts'
 
 /** Tells what became of a pipeline or workflow that an event started: at its end comes an event. */

@@ -1,4 +1,4 @@
-import { callGithub, type GithubAccess, repositoryPath } from '../github.ts'
+import { callGithub, type GithubAccess, repositoryPath } from '../platforms/github.ts'
 
 export interface GithubStatus {
   project: string

@@ -1,6 +1,6 @@
 import { z } from 'zod'
-import { webhookSecret } from '../../core/schema.ts'
-import { compileText, templateText } from '../templates.ts'
+import { webhookSecret } from '../../core/settings/schema.ts'
+import { compileText, templateText } from '../effects/templates.ts'
 import { receivers } from './receivers.ts'
 
 /** When somebody is told. */

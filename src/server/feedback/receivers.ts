@@ -1,7 +1,7 @@
 import { createHmac } from 'node:crypto'
 import { StepError } from '../../core/errors.ts'
 import { retryAfter } from '../../core/retry.ts'
-import { type CallAnswer, call } from '../http.ts'
+import { type CallAnswer, call } from '../platforms/http.ts'
 import { SIGNING_KEY, signingKey } from '../sources/source.ts'
 import type { Notice } from './notify.ts'
 

@@ -1,6 +1,6 @@
 import { StepError } from '../../core/errors.ts'
-import { giteaAccess } from '../gitea.ts'
-import type { ServerSettings } from '../settings.ts'
+import { giteaAccess } from '../platforms/gitea.ts'
+import type { ServerSettings } from '../settings/settings.ts'
 import type { PostmanOptions } from './feedback.ts'
 import { setGithubStatus } from './github.ts'
 import { setGitlabStatus } from './gitlab.ts'

@@ -1,7 +1,7 @@
 import { toStepError } from '../../core/errors.ts'
 import type { Log } from '../../core/log.ts'
-import { unsignedLine } from '../../steps/break-glass.ts'
-import { type ApplicationPlace, type Workplace, withApplication } from '../effects/workplace.ts'
+import { unsignedLine } from '../../delivery/gate/break-glass.ts'
+import { type ApplicationPlace, type Workplace, withApplication } from '../effects/environment.ts'
 
 /** A ledger that does not answer must not hold up what people are told. */
 const PATIENCE = 10_000

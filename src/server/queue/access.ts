@@ -1,5 +1,5 @@
 import type { Cluster, Redis } from 'ioredis'
-import { redisFault } from '../../config/redis-faults.ts'
+import { redisFault } from '../../redis/errors.ts'
 import { type ScriptName, scripts, scriptText } from './scripts.ts'
 
 /** All keys of one name share a slot of a cluster. */

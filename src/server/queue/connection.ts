@@ -1,10 +1,10 @@
 import { readFile } from 'node:fs/promises'
 import { resolve } from 'node:path'
 import type { Cluster, Redis, RedisOptions } from 'ioredis'
-import { redisFault } from '../../config/redis-faults.ts'
-import { parseRedisUrl, type RedisAddress } from '../../config/redis-url.ts'
 import { errorCodeOf, explain, StepError } from '../../core/errors.ts'
 import type { Log } from '../../core/log.ts'
+import { parseRedisUrl, type RedisAddress } from '../../redis/address.ts'
+import { redisFault } from '../../redis/errors.ts'
 import type { RedisSettings } from './settings.ts'
 
 export interface QueueRedis {

@@ -1,4 +1,4 @@
-import type { EventFacts } from '../event.ts'
+import type { EventFacts } from '../sources/event.ts'
 
 /** `superseded` by a newer one, `dropped` by hand; `dead` ones wait for a person. */
 export const states = ['waiting', 'running', 'done', 'dead', 'superseded', 'dropped'] as const

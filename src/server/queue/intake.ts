@@ -1,4 +1,4 @@
-import type { EventFacts } from '../event.ts'
+import type { EventFacts } from '../sources/event.ts'
 import { sha256Hex } from '../sources/source.ts'
 import type { QueueAccess } from './access.ts'
 import type { QueueName } from './event-record.ts'

@@ -1,4 +1,4 @@
-import type { SourceKind } from '../event.ts'
+import type { SourceKind } from '../sources/event.ts'
 import { sha256Hex } from '../sources/source.ts'
 import type { QueueAccess } from './access.ts'
 

@@ -1,5 +1,5 @@
 import { StepError } from '../../core/errors.ts'
-import type { EventFacts } from '../event.ts'
+import type { EventFacts } from '../sources/event.ts'
 import type { QueueAccess } from './access.ts'
 import type { EventRecord, EventState, QueueName } from './event-record.ts'
 

@@ -1,6 +1,6 @@
 import { z } from 'zod'
-import { parseRedisUrl } from '../../config/redis-url.ts'
-import { duration, objectName } from '../../core/schema.ts'
+import { duration, objectName } from '../../core/settings/schema.ts'
+import { parseRedisUrl } from '../../redis/address.ts'
 
 /** Where Redis is, and PEM files for TLS. */
 export interface RedisSettings {

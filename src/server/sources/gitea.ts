@@ -1,6 +1,6 @@
 import type { IncomingHttpHeaders } from 'node:http'
 import { z } from 'zod'
-import type { EventFacts } from '../event.ts'
+import type { EventFacts } from './event.ts'
 import { readPullRequest, readRun } from './github.ts'
 import {
   anySignature,

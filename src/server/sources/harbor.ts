@@ -2,7 +2,7 @@ import type { IncomingHttpHeaders } from 'node:http'
 import { z } from 'zod'
 import { isStepError } from '../../core/errors.ts'
 import { parseReference } from '../../registry/reference.ts'
-import { type EventFacts, severities } from '../event.ts'
+import { type EventFacts, severities } from './event.ts'
 import {
   anySecret,
   type Delivery,

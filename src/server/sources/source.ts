@@ -2,8 +2,8 @@ import { createHash, createHmac, timingSafeEqual } from 'node:crypto'
 import type { IncomingHttpHeaders } from 'node:http'
 import { z } from 'zod'
 import { StepError } from '../../core/errors.ts'
-import { issueLines } from '../../core/schema.ts'
-import type { EventFacts } from '../event.ts'
+import { issueLines } from '../../core/settings/schema.ts'
+import type { EventFacts } from './event.ts'
 
 /** A delivery as it came in. Nothing in it is believed before `authenticate`. */
 export interface Delivery {

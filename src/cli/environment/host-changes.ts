@@ -1,0 +1,120 @@
+import type { Context } from '../../delivery/context.ts'
+import { guardChange, recordAct, withLockOf } from '../../delivery/gate/guard.ts'
+import type { ContainerInfo } from '../../targets/docker/host.ts'
+import { type Answer, readPatience } from '../command.ts'
+import { agree, type Terminal } from '../surface.ts'
+import { type Found, nothing, type Opened, own } from './own-containers.ts'
+
+export interface ChangeOptions {
+  reason?: string
+  lockWait?: string
+  yes?: boolean
+}
+
+export interface HostChange {
+  verb: 'start' | 'stop' | 'rm'
+  description: string
+  done: string
+  /** Whether the old containers that a rollback would need are meant, too. */
+  all: boolean
+  /** Whether nothing is left to be done with it. */
+  isDone(container: ContainerInfo): boolean
+  question: string
+  work(one: Found, stopTimeout: number): Promise<void>
+}
+
+export const hostChanges: readonly HostChange[] = [
+  {
+    verb: 'start',
+    description: 'Start the container that was stopped.',
+    done: 'started',
+    all: false,
+    isDone: ({ running }) => running,
+    question: 'Start',
+    work: ({ host, container }) => host.start(container.id),
+  },
+  {
+    verb: 'stop',
+    description: 'Stop the container; a deployment or `hosts start` brings it back.',
+    done: 'stopped',
+    all: false,
+    isDone: () => false,
+    question: 'Stop',
+    work: ({ host, container }, seconds) => host.stop(container.id, seconds),
+  },
+  {
+    verb: 'rm',
+    description: 'Stop and remove the container and the old ones beside it.',
+    done: 'removed',
+    all: true,
+    isDone: () => false,
+    question: 'Remove',
+    async work({ host, container }, seconds) {
+      if (container.running) await host.stop(container.id, seconds)
+      await host.remove(container.id)
+    },
+  },
+]
+
+/** Changes containers under the environment's lock, so that no deployment is cut in half by it. */
+export async function changeHosts(
+  change: HostChange,
+  options: ChangeOptions,
+  context: Context,
+  opened: Opened,
+  terminal: Terminal,
+): Promise<Answer> {
+  const { app, environment } = opened
+  const action = `hosts ${change.verb}` as const
+  const reason = options.reason ?? context.variable('CROSSCLOUD_REASON')
+  // What was stopped may come back in any night.
+  const waitsForFreeze = change.verb !== 'start'
+  const who = await guardChange({ environment, action, reason, waitsForFreeze }, context)
+  const names =
+    environment.hosts.length === 0 ? 'no host' : environment.hosts.map(({ name }) => name)
+  const question = `${change.question} ${environment.containerName} on ${names}?`
+  await agree(terminal, question, options.yes ?? false)
+  const request = {
+    ...{ app, environment: environment.name, reason: reason || action },
+    patience: readPatience(options.lockWait ?? context.variable('CROSSCLOUD_LOCK_WAIT')),
+  }
+  return withLockOf(who, request, context, async (lock) => {
+    const found = await findContainers(change, opened, context)
+    if (found.length > 0) {
+      const act = { environment: environment.name, subject: subjectOf(found), reason }
+      await recordAct(action, act, who, context)
+    }
+    for (const one of found) {
+      await lock.check()
+      await change.work(one, environment.container.stopTimeout)
+      context.log.info(`${one.host.name}: ${change.done} ${one.container.name}`)
+    }
+    const containers = found.map(({ host, container: { name } }) => ({ host: host.name, name }))
+    return { json: { [change.done]: containers }, text: summary(change, containers.length) }
+  })
+}
+
+/** What is to be gone may be gone; what is to run or to rest must be there. */
+async function findContainers(
+  change: HostChange,
+  opened: Opened,
+  context: Context,
+): Promise<Found[]> {
+  const { found: all, failure } = await own(opened, context)
+  if (failure) throw failure
+  const found = all.filter(
+    ({ container }) => change.all || container.name === opened.environment.containerName,
+  )
+  if (found.length === 0 && change.verb !== 'rm') throw nothing(opened)
+  return found.filter(({ container }) => !change.isDone(container))
+}
+
+/** `webapi on app-01, webapi on app-02` */
+const subjectOf = (found: readonly Found[]) =>
+  found.map(({ host, container }) => `${container.name} on ${host.name}`).join(', ')
+
+/** Each container was told when it was done. */
+function summary({ verb, done }: HostChange, count: number): string {
+  if (count === 0) return verb === 'rm' ? 'Nothing was there.' : `No container had to be ${done}.`
+  return count === 1 ? `1 container was ${done}.` : `${count} containers were ${done}.`
+}

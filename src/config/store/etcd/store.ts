@@ -1,0 +1,54 @@
+import { changeByJournal } from '../journal.ts'
+import { checkChanges } from '../keys.ts'
+import type { ConfigStore } from '../store.ts'
+import { changeAtOnce, isSmall } from './change.ts'
+import { createEtcdClient, type EtcdTls } from './client.ts'
+import { etcdFault } from './errors.ts'
+import { journaledStore } from './journal.ts'
+import { layoutOf } from './layout.ts'
+import { readSnapshot } from './snapshot.ts'
+import { parseEtcdUrl } from './url.ts'
+
+export interface EtcdStoreOptions {
+  name?: string | undefined
+  /** PEM texts */
+  tls?: EtcdTls
+  signal?: AbortSignal | undefined
+}
+
+/**
+ * An etcd as config centre: `etcd://[user:password@]host:2379[,host:2379][/prefix]`, `etcds://` for
+ * TLS. A snapshot is of one revision. A change is one transaction; beyond 128 keys or 1.4 MB it
+ * goes by a journal. Two stores with one prefix see each other's journals; stores whose prefixes
+ * lie in each other do not.
+ */
+export function openEtcdStore(url: string, options: EtcdStoreOptions = {}): ConfigStore {
+  const address = parseEtcdUrl(url)
+  const { name = address.name, tls = {}, signal } = options
+  const client = createEtcdClient(address, tls, signal)
+  const layout = layoutOf(name, address.prefix)
+  return {
+    name,
+    async snapshot(roots) {
+      try {
+        return await readSnapshot(client, layout, roots)
+      } catch (error) {
+        throw etcdFault(name, address, 'read', error)
+      }
+    },
+    async change(changes, expect = []) {
+      checkChanges(changes, expect)
+      if (changes.length === 0 && expect.length === 0) return
+      try {
+        const small = isSmall(layout, changes, expect)
+        if (small && (await changeAtOnce(client, layout, changes, expect))) return
+        await changeByJournal(name, journaledStore(client, layout), changes, expect, signal)
+      } catch (error) {
+        throw etcdFault(name, address, 'readwrite', error)
+      }
+    },
+    async close() {
+      client.close()
+    },
+  }
+}

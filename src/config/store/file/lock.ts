@@ -1,0 +1,96 @@
+import { randomUUID } from 'node:crypto'
+import { open, readFile, rm } from 'node:fs/promises'
+import { hostname } from 'node:os'
+import { errorCodeOf, explain, StepError } from '../../../core/errors.ts'
+import { wait } from '../../../core/retry.ts'
+
+interface Holder {
+  pid: number
+  host: string
+  id: string
+}
+
+export interface FileLockOptions {
+  signal?: AbortSignal | undefined
+  /** Milliseconds to wait for another holder. */
+  patience?: number
+}
+
+/**
+ * Runs `work` while `<path>.lock` is ours. Another holder is waited for, then it is CONFLICT; a lock
+ * whose process on this machine is gone is taken over.
+ */
+export async function withFileLock<T>(
+  path: string,
+  work: () => Promise<T>,
+  { signal, patience = 10_000 }: FileLockOptions = {},
+): Promise<T> {
+  const lock = `${path}.lock`
+  const mine: Holder = { pid: process.pid, host: hostname(), id: randomUUID() }
+  const until = Date.now() + patience
+  while (!(await take(lock, mine))) {
+    const holder = await holderOf(lock)
+    if (holder && isGone(holder)) await breakLock(lock, holder)
+    else if (Date.now() > until) throw held(path, lock, holder)
+    await wait(5 + Math.random() * 25, signal)
+  }
+  try {
+    return await work()
+  } finally {
+    await rm(lock, { force: true })
+  }
+}
+
+async function take(lock: string, mine: Holder): Promise<boolean> {
+  try {
+    const handle = await open(lock, 'wx', 0o600)
+    try {
+      await handle.writeFile(JSON.stringify(mine))
+    } finally {
+      await handle.close()
+    }
+    return true
+  } catch (error) {
+    if (errorCodeOf(error) === 'EEXIST') return false
+    throw explain(`locking ${lock}`, error)
+  }
+}
+
+/** Undefined while it is being written, or when it is already gone. */
+async function holderOf(lock: string): Promise<Holder | undefined> {
+  try {
+    return JSON.parse(await readFile(lock, 'utf8')) as Holder
+  } catch {
+    return undefined
+  }
+}
+
+function isGone({ pid, host }: Holder): boolean {
+  if (host !== hostname()) return false
+  try {
+    process.kill(pid, 0)
+    return false
+  } catch (error) {
+    return errorCodeOf(error) === 'ESRCH'
+  }
+}
+
+/** Only one process at a time may break a lock, and only the one it has judged. */
+async function breakLock(lock: string, judged: Holder): Promise<void> {
+  const breaking = `${lock}.break`
+  const mine: Holder = { pid: process.pid, host: hostname(), id: randomUUID() }
+  if (!(await take(breaking, mine))) return
+  try {
+    if ((await holderOf(lock))?.id === judged.id) await rm(lock, { force: true })
+  } finally {
+    await rm(breaking, { force: true })
+  }
+}
+
+function held(path: string, lock: string, holder: Holder | undefined): StepError {
+  const who = holder ? `process ${holder.pid} on ${holder.host}` : 'another process'
+  return new StepError('CONFLICT', `${path} is locked by ${who}`, {
+    hint: `Run it again; if that process is gone, remove ${lock} (and ${lock}.break).`,
+    retryable: true,
+  })
+}

@@ -1,0 +1,196 @@
+import type { HelperDelegate, HelperOptions, TemplateDelegate } from 'handlebars'
+import { StepError } from '../../../core/errors.ts'
+import { callHelper, type HelperHost, helpers } from './helpers.ts'
+import { type blocks, HAND_OVER, PRINT, PRINT_CALL } from './syntax.ts'
+import {
+  fault,
+  isList,
+  isMap,
+  isMissing,
+  kindOf,
+  type Missing,
+  missing,
+  refuseLong,
+  truth,
+  type Value,
+} from './values.ts'
+
+/** What one rendering may use at most; templates are code. */
+export interface Limits {
+  /** Characters that all values and loops of a template may make together. */
+  characters: number
+  /** Helper calls and loop rounds. */
+  calls: number
+  /** Date.now() after which rendering stops. */
+  deadline: number
+}
+
+export interface Session extends Omit<HelperHost, 'missing' | 'nothingBelow'> {
+  limits: Limits
+  /** Told of each absent key that a template printed or decided on. */
+  onMissing(missing: Missing): void
+  /** Told of each pattern or folder that no key matches. */
+  onNothing(found: { pattern: string; file: string; line: number }): void
+}
+
+/** Handlebars gives the place of a call with its options, though its types do not say so. */
+interface Options extends HelperOptions {
+  loc?: { source?: string; start: { line: number } }
+}
+type Loop = (context: unknown, options: Options) => string
+type Block = (context: unknown, options: Options, value: Value) => unknown
+type BlockName = (typeof blocks)[number] | typeof PRINT | typeof HAND_OVER
+
+type Bound = Record<string, (this: unknown, ...args: unknown[]) => unknown>
+
+/** Counts what one rendering uses, and knows where it is. */
+interface Meter {
+  spend(characters?: number): void
+  /** Runs one call at its place in the template; its faults carry file and line. */
+  at<T>(options: Options, work: () => T): T
+  place(): { file: string; line: number }
+}
+
+function createMeter({ limits }: Session): Meter {
+  let calls = 0
+  let made = 0
+  let here = { file: '', line: 0 }
+  const placed = new WeakSet<StepError>()
+  const spend = (characters = 0) => {
+    made += characters
+    if (++calls > limits.calls) throw fault('the template loops too often')
+    if (made > limits.characters) throw fault('the template makes too much text')
+    if (Date.now() > limits.deadline) throw fault('rendering takes too long')
+  }
+  return {
+    spend,
+    place: () => here,
+    at({ loc }, work) {
+      const place = { file: loc?.source ?? '', line: loc?.start.line ?? 0 }
+      here = place
+      try {
+        spend()
+        return work()
+      } catch (error) {
+        if (!(error instanceof StepError) || placed.has(error)) throw error
+        const message = `${place.file}:${place.line}: ${error.message}`
+        const told = new StepError(error.code, message, { hint: error.hint })
+        placed.add(told)
+        throw told
+      }
+    },
+  }
+}
+
+/**
+ * The helpers and blocks as Handlebars calls them, for one rendering; only those in `calls`, as
+ * Handlebars wraps each of them again for each template.
+ */
+export function bindHelpers(
+  session: Session,
+  native: Record<'each' | 'with', HelperDelegate>,
+  calls: ReadonlySet<string>,
+): Bound {
+  const meter = createMeter(session)
+  const host: HelperHost = {
+    ...session,
+    missing(key) {
+      const { file, line } = meter.place()
+      return missing(key, file, line)
+    },
+    nothingBelow: (pattern) => session.onNothing({ pattern, ...meter.place() }),
+  }
+  const present = presence(session)
+  const bound = bindBlocks(present, meter, native)
+  for (const called of calls) {
+    const prints = called.startsWith(PRINT_CALL)
+    const name = prints ? called.slice(PRINT_CALL.length) : called
+    if (!helpers.has(name)) continue
+    bound[called] = (...args) => {
+      const options = args.pop() as Options
+      return meter.at(options, () => {
+        const result = callHelper(name, args as Value[], host)
+        if (typeof result === 'string') {
+          refuseLong(result.length)
+          meter.spend(result.length)
+        }
+        return prints ? print(result, present) : result
+      })
+    }
+  }
+  return bound
+}
+
+type Present = (value: Value) => boolean
+
+/** Whether a block may look at its value; a missing one is noted and the block left out. */
+function presence(session: Session): Present {
+  return (value) => {
+    if (isMissing(value)) session.onMissing(value)
+    return !isMissing(value)
+  }
+}
+
+function bindBlocks(
+  present: Present,
+  meter: Meter,
+  native: Record<'each' | 'with', HelperDelegate>,
+): Bound {
+  const branch =
+    (wanted: boolean): Block =>
+    (context, options, value) => {
+      if (!present(value)) return ''
+      return truth(value) === wanted ? options.fn(context) : options.inverse(context)
+    }
+  const loop = (run: HelperDelegate, value: Value, context: unknown, options: Options) =>
+    (run as unknown as Loop).call(context, value, { ...options, fn: counted(options.fn, meter) })
+
+  const byName: Record<BlockName, Block> = {
+    if: branch(true),
+    unless: branch(false),
+    each(context, options, value) {
+      if (!present(value)) return ''
+      if (isList(value) || isMap(value)) return loop(native.each, value, context, options)
+      const hint = 'split makes a list of a string.'
+      throw fault(`each needs a list or a map, got ${kindOf(value)}`, hint)
+    },
+    with(context, options, value) {
+      if (!present(value)) return ''
+      return truth(value) ? loop(native.with, value, context, options) : options.inverse(context)
+    },
+    raw: (context, options) => options.fn(context),
+    [PRINT]: (_context, _options, value) => print(value, present),
+    [HAND_OVER]: (_context, _options, value) => (present(value) ? value : Object.create(null)),
+  }
+  const bound: Bound = {}
+  for (const [name, block] of Object.entries(byName)) {
+    bound[name] = function (...args) {
+      const options = args.pop() as Options
+      return meter.at(options, () => block(this, options, args[0] as Value))
+    }
+  }
+  return bound
+}
+
+/** A loop's body, with its rounds and its text counted. */
+function counted(fn: TemplateDelegate, meter: Meter): TemplateDelegate {
+  const run: TemplateDelegate = (context, options) => {
+    meter.spend()
+    const text = fn(context, options)
+    meter.spend(text.length)
+    return text
+  }
+  return Object.assign(run, fn)
+}
+
+function print(value: Value, present: Present): string {
+  if (typeof value === 'string') return value
+  if (typeof value === 'number' || typeof value === 'boolean') return String(value)
+  if (!present(value)) return ''
+  const hint = isList(value)
+    ? 'Print its items with {{#each …}} or {{join … ","}}.'
+    : isMap(value)
+      ? 'Print one of its fields.'
+      : 'Check the name of the field.'
+  throw fault(`{{…}} has ${kindOf(value)} to print`, hint)
+}

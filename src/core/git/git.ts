@@ -1,0 +1,82 @@
+import { readdir } from 'node:fs/promises'
+import { resolve } from 'node:path'
+import { isStepError, StepError } from '../errors.ts'
+import type { RunResult } from '../process/process.ts'
+
+/** Runs git in one checkout; arguments, never a line for a shell. */
+export type Git = (...args: string[]) => Promise<RunResult>
+
+/**
+ * For git where addresses come from outside, those in .gitmodules too: `ext::` would run commands,
+ * and a repository from elsewhere must not read the ones on this machine.
+ */
+export function gitVariables(url: string): Record<string, string> {
+  const [, scheme = /^[\w.-]+@[\w.-]+:/.test(url) ? 'ssh' : 'file'] = /^(\w+):\/\//.exec(url) ?? []
+  const protocols = new Set(['https', 'http', 'ssh', scheme])
+  return {
+    ...{ GIT_TERMINAL_PROMPT: '0', GIT_ALLOW_PROTOCOL: [...protocols].join(':') },
+    // While files are checked out one by one, nothing is known yet to fetch them with.
+    GIT_LFS_SKIP_SMUDGE: '1',
+  }
+}
+
+/** The whole history, without the content of files that only older commits have. */
+export const COMPLETE_HISTORY = '--filter=blob:none'
+
+/** Fetches what a checkout only refers to: its submodules, and theirs. */
+export async function fetchSubmodules(git: Git): Promise<void> {
+  const paths = await submodules(git)
+  if (paths.length === 0) return
+  try {
+    await git('submodule', '--quiet', 'update', '--init', '--recursive')
+  } catch (error) {
+    if (!isStepError(error, 'COMMAND_FAILED')) throw error
+    const what = `fetching the submodules ${listSome(paths)}`
+    throw new StepError('COMMAND_FAILED', `${what}: ${error.message}`, {
+      hint: 'Check their addresses in .gitmodules, and whether the same credentials may read them.',
+      cause: error,
+    })
+  }
+}
+
+/** Paths from the folder git runs in. */
+async function submodules(git: Git): Promise<string[]> {
+  const { stdout } = await git('ls-files', '--stage', '-z')
+  // A commit in place of a file's content: git-ls-files, mode 160000.
+  return stdout.split('\0').flatMap((line) => /^160000 [^\t]+\t(.+)$/s.exec(line)?.[1] ?? [])
+}
+
+/** The submodules whose folders are empty. */
+export async function missingSubmodules(folder: string, git: Git): Promise<string[]> {
+  const missing: string[] = []
+  for (const path of await submodules(git)) {
+    const files = await readdir(resolve(folder, path)).catch(() => [])
+    if (files.length === 0) missing.push(path)
+  }
+  return missing
+}
+
+/** A file that is in no commit as it is here; a folder that is new as a whole ends with `/`. */
+export interface Uncommitted {
+  /** From the top of the repository. */
+  path: string
+  /** Whether no commit has the file, in any form. */
+  isNew: boolean
+}
+
+/** All that is in no commit and that git is not told to ignore. */
+export async function uncommittedFiles(git: Git): Promise<Uncommitted[]> {
+  const { stdout } = await git(
+    ...['--no-optional-locks', 'status', '--porcelain', '-z'],
+    // What .gitmodules says to ignore is said by whoever pushes.
+    ...['--no-renames', '--untracked-files=normal', '--ignore-submodules=none'],
+  )
+  const lines = stdout.split('\0').filter((line) => line !== '')
+  return lines.map((line) => ({ path: line.slice(3), isNew: line.startsWith('??') }))
+}
+
+/** `a, b, c and 4 more` */
+export function listSome(names: readonly string[]): string {
+  const shown = names.slice(0, 3).join(', ')
+  return names.length > 3 ? `${shown} and ${names.length - 3} more` : shown
+}

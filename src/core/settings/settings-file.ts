@@ -1,0 +1,212 @@
+import { readFile } from 'node:fs/promises'
+import type { z } from 'zod'
+import { errorCodeOf, explain, StepError } from '../errors.ts'
+import type { Secrets } from '../secrets.ts'
+import { issueLines } from './schema.ts'
+import {
+  type Gap,
+  guardGaps,
+  isPrefix,
+  putVariables,
+  SET_VARIABLES,
+  type Surroundings,
+  unset,
+  type VariableUse,
+} from './settings-variables.ts'
+
+/** A settings file: what stands in it, what it is called, and the page that explains it. */
+export interface SettingsText {
+  text: string
+  name: string
+  page: string
+  /** Only this part is read: the variables of the others need not be set. */
+  only?: string
+  /** Whether a setting is shown by its nature: a variable in it is no secret by itself. */
+  isShown?: (path: readonly string[]) => boolean
+  /** Told of a variable that is set to nothing, once it is used, and of the settings it stands in. */
+  onEmpty?: (variable: string, settings: readonly string[]) => void
+}
+
+export async function readSettingsText(path: string, hint: string): Promise<string> {
+  return readFile(path, 'utf8').catch((error) => {
+    if (errorCodeOf(error) === 'EISDIR') {
+      throw new StepError('INPUT_INVALID', `${path} is a folder`, { hint: 'Name the file in it.' })
+    }
+    if (errorCodeOf(error) !== 'ENOENT') throw explain(`reading ${path}`, error)
+    throw new StepError('INPUT_INVALID', `${path} does not exist`, { hint })
+  })
+}
+
+/** A settings file whose variables are looked up when they are used. */
+export interface OpenedSettings<T> {
+  data: T
+  /** Every variable that stands in it, in the order of the file, with its line. */
+  variables: readonly (VariableUse & { line: number })[]
+}
+
+/**
+ * Reads YAML with variables in it against a schema; INPUT_INVALID names every line that is wrong,
+ * and every variable that is not set.
+ */
+export async function parseYamlSettings<Schema extends z.ZodType>(
+  schema: Schema,
+  file: SettingsText,
+  variables: Surroundings['variables'],
+  secrets: Secrets,
+): Promise<z.output<Schema>> {
+  const read = await readYaml(file, { variables, secrets, isShown: file.isShown })
+  const lacking = read.uses.filter(({ state }) => state === 'unset')
+  const { data, problems } = judge(schema, read, lacking)
+  const missing = missingLines(read, lacking)
+  if (missing.length + problems.length === 0) return data
+  const advice = [
+    ...(missing.length > 0 ? [SET_VARIABLES] : []),
+    ...(problems.length > 0 ? [mendLines(file.page)] : []),
+  ]
+  throw invalid([...missing, ...problems], advice.join('\n'))
+}
+
+/**
+ * The same, where a variable that is not set is told when somebody asks for the setting it stands
+ * in: a job has only the variables of what it does.
+ */
+export async function openYamlSettings<Schema extends z.ZodType>(
+  schema: Schema,
+  file: SettingsText,
+  variables: Surroundings['variables'],
+  secrets: Secrets,
+): Promise<OpenedSettings<z.output<Schema>>> {
+  const read = await readYaml(file, { variables, secrets, isShown: file.isShown })
+  const lacking = read.uses.filter(({ state }) => state === 'unset' || state === 'empty')
+  const { data, problems, unusable } = judge(schema, read, lacking)
+  if (problems.length > 0) throw invalid(problems, mendLines(file.page))
+  return {
+    data: guardGaps(data, gapsOf(read, lacking, unusable, file)),
+    variables: read.uses.map((use) => ({ ...use, line: read.line(use.path) ?? 1 })),
+  }
+}
+
+interface ReadYaml {
+  name: string
+  values: unknown
+  uses: VariableUse[]
+  line(path: readonly string[]): number | undefined
+}
+
+async function readYaml(
+  { text, name, page, only }: SettingsText,
+  surroundings: Surroundings,
+): Promise<ReadYaml> {
+  const { isNode, LineCounter, parseDocument } = await import('yaml')
+  const lines = new LineCounter()
+  const document = parseDocument(text, {
+    ...{ lineCounter: lines, prettyErrors: false, logLevel: 'error' },
+  })
+  const lineAt = (offset: number) => lines.linePos(offset).line
+  const broken = document.errors.map(({ pos, message }) => `${name}:${lineAt(pos[0])} ${message}`)
+  if (broken.length > 0) throw invalid(broken, mendLines(page))
+  const all = document.toJS() ?? {}
+  const { values, uses } = putVariables(
+    only === undefined ? all : { [only]: all[only] },
+    surroundings,
+  )
+  return {
+    ...{ name, values, uses },
+    line(path) {
+      let node: unknown
+      for (let depth = path.length; depth > 0 && !isNode(node); depth--) {
+        node = document.getIn(path.slice(0, depth).map(indexOrKey), true)
+      }
+      const offset = isNode(node) ? node.range?.[0] : undefined
+      return offset === undefined ? undefined : lineAt(offset)
+    },
+  }
+}
+
+const placed = ({ name, line }: ReadYaml, path: readonly string[]) => {
+  const number = line(path)
+  return number === undefined ? name : `${name}:${number}`
+}
+
+/** One line a variable, at the first place it stands at. */
+function missingLines(read: ReadYaml, lacking: readonly VariableUse[]): string[] {
+  const first = new Map(lacking.toReversed().map((use) => [use.name, use]))
+  const names = new Set(lacking.map(({ name }) => name))
+  return [...names].flatMap((name) => {
+    const use = first.get(name)
+    return use ? [`${placed(read, use.path)} ${stateText(use)}`] : []
+  })
+}
+
+const stateText = ({ name, state }: VariableUse) =>
+  `variable ${name} is ${state === 'empty' ? 'empty' : 'not set'}`
+
+/** What is wrong whatever the variables are, and the paths that are wrong for want of one. */
+function judge<Schema extends z.ZodType>(
+  schema: Schema,
+  read: ReadYaml,
+  lacking: readonly VariableUse[],
+): { data: z.output<Schema>; problems: string[]; unusable: (readonly string[])[] } {
+  const result = schema.safeParse(read.values, { reportInput: true })
+  if (result.success) return { data: result.data, problems: [], unusable: [] }
+  const unusable: (readonly string[])[] = []
+  const wrong = result.error.issues.filter((issue) => {
+    const path = issue.path.map(String)
+    const isOfVariable = lacking.some(
+      (use) =>
+        isPrefix(path, use.path) &&
+        (path.length === use.path.length || issue.code === 'invalid_union'),
+    )
+    if (isOfVariable) unusable.push(path)
+    return !isOfVariable
+  })
+  const problems = issueLines(wrong, schema).map(
+    ({ path, text }) => `${placed(read, path)} ${path.join('.')} ${text}`,
+  )
+  return { data: partOf(schema, read.values), problems, unusable }
+}
+
+/** What a schema made of all that it understood; its public functions give all or nothing. */
+function partOf<Schema extends z.ZodType>(schema: Schema, values: unknown): z.output<Schema> {
+  const part = schema._zod.run({ value: values, issues: [] }, { async: false })
+  return (part as z.core.ParsePayload).value as z.output<Schema>
+}
+
+/** A variable that is not set stops whoever asks; one that is empty only where it makes no sense. */
+function gapsOf(
+  read: ReadYaml,
+  lacking: readonly VariableUse[],
+  unusable: readonly (readonly string[])[],
+  { onEmpty }: SettingsText,
+): Gap[] {
+  const told = new Set<string>()
+  const tellOnce = (name: string) => {
+    if (told.has(name)) return
+    told.add(name)
+    const places = lacking.filter((use) => use.name === name).map(({ path }) => path.join('.'))
+    onEmpty?.(name, [...new Set(places)])
+  }
+  return lacking.map((use): Gap => {
+    const { name, state } = use
+    const whole = unusable.find((path) => isPrefix(path, use.path))
+    const stops = state === 'unset' || whole !== undefined
+    const beside = lacking.filter(({ path }) => isPrefix(whole ?? use.path, path))
+    return {
+      path: whole ?? use.path,
+      look() {
+        if (stops) throw unset(missingLines(read, beside))
+        tellOnce(name)
+      },
+    }
+  })
+}
+
+function indexOrKey(part: string): string | number {
+  return /^\d+$/.test(part) ? Number(part) : part
+}
+
+const mendLines = (page: string) => `Mend these lines. ${page} explains every setting.`
+
+function invalid(problems: string[], hint: string): StepError {
+  return new StepError('INPUT_INVALID', problems.join('\n'), { hint })
+}

@@ -1,0 +1,86 @@
+import { userInfo } from 'node:os'
+import type { Actor } from './context.ts'
+
+type Variables = Readonly<Record<string, string | undefined>>
+type Told = { [Fact in keyof Actor]?: Actor[Fact] | undefined }
+
+/**
+ * Who acts, by the variables of the CI system that runs this, and of no other: what another system
+ * calls its user may well stand in the environment, too. Without any, the user of this machine.
+ */
+export function actorOf(variables: Variables): Actor {
+  const { by, committedAt, ...rest } = toldBySystem((name) => variables[name] || undefined)
+  const unknown = { author: undefined, branch: undefined, commit: undefined }
+  return {
+    ...{ ...unknown, pipelineUrl: undefined, jobUrl: undefined, ...rest },
+    by: by ?? userName(),
+    committedAt: moment(committedAt),
+  }
+}
+
+/** Marks of CI systems, and of crosscloud's own server. Not all of them can be overwritten. */
+const JOB_MARKS = [
+  ...['CI', 'CI_JOB_ID', 'CI_JOB_TOKEN', 'CI_PIPELINE_ID', 'GITLAB_CI', 'CROSSCLOUD_SERVER'],
+  ...['GITHUB_ACTIONS', 'GITHUB_RUN_ID', 'GITEA_ACTIONS', 'FORGEJO_ACTIONS'],
+  ...['JENKINS_URL', 'JENKINS_HOME', 'BUILD_ID', 'TF_BUILD', 'TEAMCITY_VERSION', 'BUILDKITE'],
+]
+
+/** Whether this is a job; `CI=false` is one that would not be. */
+export function isJob(read: (name: string) => string | undefined): boolean {
+  return JOB_MARKS.some((name) => Boolean(read(name)))
+}
+
+function toldBySystem(read: (name: string) => string | undefined): Told {
+  // crosscloud's own server tells whose event it answers as GitLab would.
+  if (read('GITLAB_CI') === 'true' || read('CROSSCLOUD_SERVER') === 'true') return ofGitlab(read)
+  if (read('GITHUB_ACTIONS') === 'true') return ofGithub(read)
+  // A Jenkins that was never told its address has no JENKINS_URL.
+  if (read('JENKINS_URL') || read('JENKINS_HOME')) return ofJenkins(read)
+  // None of them by its own mark: what any of them tells, as a shell or a script may hand it on.
+  return { ...told(ofJenkins(read)), ...told(ofGithub(read)), ...told(ofGitlab(read)) }
+}
+
+const told = (facts: Told): Told =>
+  Object.fromEntries(Object.entries(facts).filter(([, value]) => value !== undefined))
+
+const ofGitlab = (read: (name: string) => string | undefined): Told => ({
+  by: read('GITLAB_USER_LOGIN'),
+  author: read('CI_COMMIT_AUTHOR'),
+  branch: read('CI_COMMIT_REF_NAME'),
+  commit: read('CI_COMMIT_SHA'),
+  pipelineUrl: read('CI_PIPELINE_URL'),
+  jobUrl: read('CI_JOB_URL'),
+  committedAt: read('CI_COMMIT_TIMESTAMP'),
+})
+
+function ofGithub(read: (name: string) => string | undefined): Told {
+  const run = read('GITHUB_RUN_ID')
+  const repository = `${read('GITHUB_SERVER_URL')}/${read('GITHUB_REPOSITORY')}`
+  return {
+    by: read('GITHUB_ACTOR'),
+    branch: read('GITHUB_REF_NAME'),
+    commit: read('GITHUB_SHA'),
+    pipelineUrl: run && `${repository}/actions/runs/${run}`,
+  }
+}
+
+const ofJenkins = (read: (name: string) => string | undefined): Told => ({
+  by: read('BUILD_USER_ID'),
+  branch: read('BRANCH_NAME'),
+  commit: read('GIT_COMMIT'),
+  pipelineUrl: read('BUILD_URL'),
+  jobUrl: read('BUILD_URL'),
+})
+
+function moment(text: string | undefined): string | undefined {
+  const milliseconds = Date.parse(text ?? '')
+  return Number.isNaN(milliseconds) ? undefined : new Date(milliseconds).toISOString()
+}
+
+function userName(): string {
+  try {
+    return userInfo().username
+  } catch {
+    return 'unknown'
+  }
+}

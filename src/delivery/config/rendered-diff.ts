@@ -1,0 +1,115 @@
+import { lstat, readFile } from 'node:fs/promises'
+import { join } from 'node:path'
+import { diffFiles, type FilePair } from '../../config/rules/file-diff.ts'
+import type { RenderedFile } from '../../config/template/render.ts'
+import { errorCodeOf, isStepError, StepError } from '../../core/errors.ts'
+import type { EnvironmentSettings } from '../../settings.ts'
+import type { Host } from '../../targets/docker/host.ts'
+import { readContainerFile } from '../../targets/docker/verify.ts'
+import type { Context } from '../context.ts'
+import { askHosts, isAnswer, isSilent, joinFaults } from '../deployment/hosts.ts'
+import type { Rendering } from './rendering.ts'
+
+/** How what would be written differs from what is there; no secret is in it. */
+export interface RenderedDiff {
+  /** Paths that differ. */
+  changed: string[]
+  /** Unified diffs, a line each. */
+  lines: string[]
+}
+
+const LARGEST = 16 * 1024 * 1024
+
+/** Against files below a folder. */
+export async function diffFolder(folder: string, rendering: Rendering): Promise<RenderedDiff> {
+  return compare(rendering, (path) => readBelow(folder, path))
+}
+
+/** Against the container that runs now, on each host of the environment. */
+export async function diffRunning(
+  rendering: Rendering,
+  environment: EnvironmentSettings,
+  context: Context,
+): Promise<RenderedDiff> {
+  const { containerName } = environment
+  const answers = await askHosts(
+    environment,
+    context,
+    async (host) => {
+      const container = await host.inspect(containerName)
+      if (container) return compare(rendering, (path) => readFrom(host, container.id, path))
+      throw new StepError('NOT_FOUND', `host ${host.name} has no container ${containerName}`, {
+        hint: 'Nothing was deployed there yet. `--check` looks at the values alone.',
+      })
+    },
+    { patience: undefined },
+  )
+  const found = answers.filter(isAnswer)
+  const lines = found.flatMap(({ name, value }) =>
+    value.changed.length > 0 ? [`host ${name}`, ...value.lines] : [],
+  )
+  const failure = joinFaults(answers.filter(isSilent).map(({ fault }) => fault))
+  if (failure) {
+    for (const line of lines) context.log.info(line)
+    throw failure
+  }
+  return { changed: [...new Set(found.flatMap(({ value }) => value.changed))], lines }
+}
+
+async function compare(
+  rendering: Rendering,
+  read: (path: string) => Promise<Buffer | undefined>,
+): Promise<RenderedDiff> {
+  const { files, config } = rendering
+  const masked = new Map(renderMasked(rendering).map((file) => [file.path, file]))
+  const pairs: FilePair[] = []
+  for (const { path, content, keys } of files) {
+    pairs.push({
+      path,
+      before: await read(path),
+      after: content,
+      masked: masked.get(path)?.content.toString(),
+      holdsSecrets: keys.some((key) => config.isSecret(key)),
+    })
+  }
+  const different = await diffFiles(pairs)
+  return {
+    changed: different.map(({ path }) => path),
+    lines: different.flatMap(({ lines }) => lines),
+  }
+}
+
+/** The same files with marks for secrets; none where a template works on a secret's text. */
+function renderMasked({ config, render }: Rendering): RenderedFile[] {
+  const snapshot = new Map(config.values)
+  for (const [key, stored] of config.stored) {
+    if (config.isSecret(key)) snapshot.set(key, config.show(key, stored))
+  }
+  try {
+    return render(snapshot).files
+  } catch (error) {
+    if (isStepError(error, 'INPUT_INVALID')) return []
+    throw error
+  }
+}
+
+async function readBelow(folder: string, path: string): Promise<Buffer | undefined> {
+  const full = join(folder, path)
+  try {
+    const status = await lstat(full)
+    if (status.isFile() && status.size <= LARGEST) return await readFile(full)
+    throw new StepError('INPUT_INVALID', `${full} is not a plain file`)
+  } catch (error) {
+    if (errorCodeOf(error) === 'ENOENT') return undefined
+    throw error
+  }
+}
+
+async function readFrom(host: Host, id: string, path: string): Promise<Buffer | undefined> {
+  try {
+    return await readContainerFile(host, id, path, LARGEST)
+  } catch (error) {
+    if (isStepError(error, 'NOT_FOUND')) return undefined
+    throw error
+  }
+}

@@ -1,0 +1,117 @@
+import { sealAlike } from '../../config/rules/encryption.ts'
+import {
+  configRevision,
+  describeRevision,
+  fingerprintKey,
+  revisionInput,
+} from '../../config/rules/revision.ts'
+import { type ConfigSchema, readConfigSchema } from '../../config/rules/schema.ts'
+import type { ConfigSnapshot } from '../../config/store/store.ts'
+import { prefetchLookups } from '../../config/template/lookups.ts'
+import { type Rendered, type RenderedFile, renderAll } from '../../config/template/render.ts'
+import {
+  type ConfigTemplate,
+  readTemplates,
+  type TemplateFiles,
+} from '../../config/template/resources.ts'
+import { compileTemplates } from '../../config/template/templates.ts'
+import type { Digest } from '../../core/digest.ts'
+import { StepError, toStepError } from '../../core/errors.ts'
+import type { EnvironmentSettings } from '../../settings.ts'
+import type { Context } from '../context.ts'
+import { type RemoteImage, readLayerFiles, TEMPLATES_FOLDER } from '../image/remote-image.ts'
+import { type EnvironmentConfig, readConfig } from './environment-config.ts'
+
+/** An environment's config files, complete and checked, and the revision they came from. */
+export interface Rendering {
+  files: RenderedFile[]
+  revision: Digest
+  /** What the ledger keeps of the revision; no secret in clear. */
+  description: string
+  templates: readonly ConfigTemplate[]
+  config: EnvironmentConfig
+  /** Keys that templates look for and nobody has set, a line each. */
+  warnings: readonly string[]
+  /** The same templates with other values. */
+  render(snapshot: ConfigSnapshot): Rendered
+}
+
+/** Renders the templates inside an image with an environment's values: those of now, or of `then`. */
+export async function renderFor(
+  environment: EnvironmentSettings,
+  image: RemoteImage,
+  context: Context,
+  then?: ConfigSnapshot,
+): Promise<Rendering> {
+  const registry = await context.registry()
+  const templates = await readLayerFiles(registry, image, 'templates', TEMPLATES_FOLDER)
+  return renderTemplates(environment, templates ?? new Map(), context, then)
+}
+
+/** Renders template files with one snapshot of an environment's config centre. */
+export async function renderTemplates(
+  environment: EnvironmentSettings,
+  source: TemplateFiles,
+  context: Context,
+  then?: ConfigSnapshot,
+): Promise<Rendering> {
+  const templates = source.size === 0 ? [] : readTemplates(source)
+  const schema = await readConfigSchema(source)
+  const roots = [...new Set(templates.flatMap((template) => template.roots))]
+  const config = await readConfig(environment, roots, schema, context, then)
+  let problems = schemaProblems(schema, config)
+  const compiled = await compileTemplates(templates, context.codeCacheFolder)
+  const lookups = await prefetchLookups(compiled, context)
+  const render = (snapshot: ConfigSnapshot, locked?: EnvironmentConfig['locked']) =>
+    renderAll({ templates: compiled, snapshot, locked, lookups, environment: environment.name })
+  let rendered: Rendered = { files: [], warnings: [] }
+  let hint: string | undefined
+  try {
+    rendered = render(config.values, config.locked)
+  } catch (error) {
+    // Once more with all keys, to tell a key that is missing from one that the template cannot see.
+    const all = await readConfig(environment, ['/'], schema, context, then)
+    const told = toStepError(await attempt(() => render(all.values, all.locked), error))
+    const lines = told.message.split('\n')
+    const known = (problem: string) =>
+      lines.some((line) => line.startsWith(problem.replace(/;.*/, ' ')))
+    problems = [...lines, ...problems.filter((problem) => !known(problem))]
+    hint = told.hint
+  }
+  if (problems.length > 0) {
+    const advice = hint ?? 'Mend the values with `crosscloud config set`, or the schema.'
+    throw new StepError('INPUT_INVALID', problems.join('\n'), { hint: advice })
+  }
+  for (const warning of rendered.warnings) context.log.warn(warning)
+  const described = describeFiles(templates, rendered.files, config)
+  return { ...rendered, templates, config, render, ...described }
+}
+
+async function attempt(work: () => unknown, otherwise: unknown): Promise<unknown> {
+  try {
+    work()
+    return otherwise
+  } catch (error) {
+    return error
+  }
+}
+
+function schemaProblems(schema: ConfigSchema | undefined, config: EnvironmentConfig): string[] {
+  if (schema === undefined) return []
+  return [...schema.check(config.values), ...schema.missing(new Set(config.stored.keys()))]
+}
+
+function describeFiles(
+  templates: readonly ConfigTemplate[],
+  files: readonly RenderedFile[],
+  { values, ring, isSecret }: EnvironmentConfig,
+) {
+  const input = revisionInput(templates, files, (key) => {
+    const [value, secret] = [values.get(key) ?? '', isSecret(key)]
+    // Encrypted anew, whatever the store holds: the same value has the same record.
+    const sealed = ring === undefined ? null : sealAlike(ring, key, value)
+    return { value, secret, kept: secret ? sealed : value }
+  })
+  const key = ring && fingerprintKey(ring.oldest.bytes)
+  return { revision: configRevision(input, key), description: describeRevision(input, key) }
+}

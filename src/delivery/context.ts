@@ -1,0 +1,78 @@
+import type { KeyRing } from '../config/rules/encryption.ts'
+import type { ConfigStore } from '../config/store/store.ts'
+import type { Log } from '../core/log.ts'
+import type { Secrets } from '../core/secrets.ts'
+import type { PlatformApproval } from '../gitlab/approvals.ts'
+import type { Who } from '../identity/who.ts'
+import type { Journal } from '../ledger/journal.ts'
+import type { Ledger, ProvenApproval } from '../ledger/ledger.ts'
+import type { RegistryClient } from '../registry/types.ts'
+import type { EnvironmentSettings, Settings } from '../settings.ts'
+import type { Host } from '../targets/docker/host.ts'
+
+/**
+ * What a step may ask for. Drivers are functions: each is built on first use, so a step that never
+ * asks for the ledger never loads a database.
+ */
+export interface Context {
+  /** The folder all relative paths start from. */
+  readonly cwd: string
+  readonly log: Log
+  readonly secrets: Secrets
+  readonly signal: AbortSignal
+  hasSettings(): Promise<boolean>
+  /** crosscloud.yml; INPUT_INVALID, with the next step, when there is none. */
+  settings(): Promise<Settings>
+  /** One environment of it; INPUT_INVALID, listing the known ones, when there is no such. */
+  environment(name: string): Promise<EnvironmentSettings>
+  registry(): Promise<RegistryClient>
+  ledger(): Promise<Ledger>
+  /** INPUT_INVALID when what one job writes into the ledger would not be there for the next one. */
+  requireLedger(): Promise<void>
+  /** What the ledger must be told later, when it cannot be reached now. */
+  journal(): Promise<Journal>
+  configStore(environment: EnvironmentSettings): Promise<ConfigStore>
+  /** The keys for its encrypted values, where any are given. */
+  configKeys(environment: EnvironmentSettings): Promise<KeyRing | undefined>
+  hosts(environment: Pick<EnvironmentSettings, 'hosts'>): Promise<Host[]>
+  /** Who does this, why and from where, as far as the surroundings tell. */
+  readonly actor: Actor
+  /** Who does this in an environment, by a signed token where crosscloud.yml asks for one. */
+  identify(
+    environment: string | undefined,
+    how: { required: boolean; strict: boolean; tokenless?: boolean },
+  ): Promise<Who>
+  /** Why an approval that is in the ledger proves nothing; undefined when it does. */
+  doubt(environment: string, approval: ProvenApproval): Promise<string | undefined>
+  /** What people said of a deployment job on GitLab itself. */
+  platformApprovals(jobId: string, environment: string): Promise<PlatformApproval[]>
+  /** Folder for what must outlive this command on this machine. */
+  readonly stateFolder: string
+  /** Folder for caches that may be deleted at any time. */
+  readonly cacheFolder: string
+  /**
+   * What this user's runs seal the records of that folder with; CI hands it from one branch to
+   * another. Undefined where only the working tree could keep it, which anybody who pushes reads.
+   */
+  sealKey(): Promise<Buffer | undefined>
+  /**
+   * Folder for code that this user's next run executes. Never CROSSCLOUD_CACHE: CI hands that from
+   * one branch to another. Undefined where it would be in the working tree: what was committed there
+   * would be executed.
+   */
+  readonly codeCacheFolder: string | undefined
+  /** A value from the process's environment; only for what is documented as such. */
+  variable(name: string): string | undefined
+}
+
+export interface Actor {
+  by: string
+  /** Who wrote the commit, where CI tells. */
+  author: string | undefined
+  branch: string | undefined
+  commit: string | undefined
+  pipelineUrl: string | undefined
+  jobUrl: string | undefined
+  /** When the commit was made; ISO 8601, UTC. */
+  committedAt: string | undefined
+}

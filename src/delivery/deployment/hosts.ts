@@ -1,0 +1,68 @@
+import { StepError, toStepError } from '../../core/errors.ts'
+import { wait } from '../../core/retry.ts'
+import type { EnvironmentSettings } from '../../settings.ts'
+import type { Host } from '../../targets/docker/host.ts'
+import type { Context } from '../context.ts'
+
+/** What a host answered, or why it did not. */
+export type Answer<T> = { name: string; host: Host; value: T } | { name: string; fault: StepError }
+
+/** milliseconds */
+const PATIENCE = 15_000
+
+/** Asks all hosts of an environment at once. One that cannot be asked hides none of the others. */
+export async function askHosts<T>(
+  environment: Pick<EnvironmentSettings, 'hosts'>,
+  context: Context,
+  ask: (host: Host) => Promise<T>,
+  { patience }: { patience: number | undefined } = { patience: PATIENCE },
+): Promise<Answer<T>[]> {
+  return Promise.all(
+    environment.hosts.map(async (address): Promise<Answer<T>> => {
+      const { name } = address
+      try {
+        const [host] = await context.hosts({ hosts: [address] })
+        if (!host) throw new StepError('INTERNAL', `host ${name} was not opened`)
+        // What may take long begins with a short question.
+        if (patience === undefined) await host.ping()
+        return { name, host, value: await within(patience, name, ask(host)) }
+      } catch (error) {
+        return { name, fault: toStepError(error) }
+      }
+    }),
+  )
+}
+
+async function within<T>(patience: number | undefined, host: string, work: Promise<T>): Promise<T> {
+  if (patience === undefined) return work
+  const stop = new AbortController()
+  const late = wait(patience, stop.signal).then(() => {
+    throw new StepError('UNAVAILABLE', `host ${host} said nothing for ${patience / 1000} s`)
+  })
+  try {
+    return await Promise.race([work, late])
+  } finally {
+    stop.abort()
+    late.catch(() => {})
+  }
+}
+
+type Silent = Extract<Answer<unknown>, { fault: StepError }>
+
+export const isAnswer = <T>(answer: Answer<T>): answer is Exclude<Answer<T>, Silent> =>
+  'value' in answer
+
+export const isSilent = (answer: Answer<unknown>): answer is Silent => 'fault' in answer
+
+/** All faults in one error: worth a retry only when each of them is. */
+export function joinFaults(faults: readonly StepError[]): StepError | undefined {
+  const [first] = faults
+  if (!first) return undefined
+  // What is wrong counts for more than what could not be seen.
+  const main = faults.find(({ retryable }) => !retryable) ?? first
+  return new StepError(main.code, faults.map(({ message }) => message).join('\n'), {
+    hint: main.hint,
+    retryable: main.retryable,
+    cause: main,
+  })
+}

@@ -1,0 +1,58 @@
+import { z } from 'zod'
+import type { Settings } from '../../settings.ts'
+import { formatRelease } from '../release-name.ts'
+import type { Deployed, DeploymentRequest } from './deployment.ts'
+
+/** What `deploy` and `rollback` answer: the same, for a rollback is a deployment. */
+export const deployedOutputs = z.object({
+  release: z.string().describe('Release, as application@version'),
+  environment: z.string().describe('Environment it runs in'),
+  deployment: z.string().describe('Identifier of the deployment in the ledger'),
+  digest: z.string().describe('Digest of the image that runs'),
+  warMd5: z.string().describe('MD5 of the WAR, compared inside the containers'),
+  configRevision: z.string().describe('Config revision it was rendered from'),
+  verified: z.boolean().describe('Whether every file was compared'),
+  url: z.string().optional().describe('Where it answers'),
+  next: z.string().optional().describe('Environment that a release goes to from here'),
+  containers: z
+    .array(
+      z.object({
+        host: z.string(),
+        containerId: z.string(),
+        url: z.string().optional(),
+        silence: z.number().describe('Milliseconds without an answer'),
+      }),
+    )
+    .describe('The containers that run now'),
+})
+
+/** What a tester may do next, in the job's log. */
+export function nextLines(next: string | undefined): string[] {
+  if (next === undefined) return []
+  return [`Next     ${next}: \`crosscloud promote --to ${next}\``]
+}
+
+export function nextAfter(name: string, { environments }: Settings): string | undefined {
+  return Object.keys(environments).find((next) => environments[next]?.from === name)
+}
+
+export function summarize(
+  { release, environment }: DeploymentRequest,
+  { deployment, warMd5, results }: Deployed,
+  settings: Settings,
+): z.output<typeof deployedOutputs> {
+  return {
+    release: formatRelease(release),
+    environment: environment.name,
+    deployment: deployment.id,
+    digest: release.digest,
+    warMd5,
+    configRevision: deployment.configRevision,
+    verified: true,
+    url: environment.url ?? results[0]?.url,
+    next: nextAfter(environment.name, settings),
+    containers: results.map(({ host, containerId, url, silence }) => ({
+      ...{ host, containerId, url, silence },
+    })),
+  }
+}

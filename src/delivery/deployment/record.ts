@@ -1,0 +1,142 @@
+import { isSameRevision } from '../../config/rules/revision.ts'
+import { isStepError, toStepError } from '../../core/errors.ts'
+import { retry } from '../../core/retry.ts'
+import type {
+  Deployment,
+  DeploymentEnd,
+  DeploymentStart,
+  HostOutcome,
+  Ledger,
+} from '../../ledger/ledger.ts'
+import type { HostResult } from '../../targets/docker/host.ts'
+import { isRolloutFailure } from '../../targets/docker/rollout/rollout.ts'
+import type { Context } from '../context.ts'
+
+const TRIES = { attempts: 4, firstPause: 250 }
+
+/** What the ledger needs before the first host is touched. Nothing is deployed without it. */
+export async function recordStart(
+  start: DeploymentStart & { lockToken: number },
+  revision: { name: string; content: string },
+  { ledger: open, log, signal }: Context,
+): Promise<Deployment> {
+  const ledger = await open()
+  const [before] = await ledger.deployments({
+    app: start.app,
+    environment: start.environment,
+    limit: 1,
+  })
+  if (before?.state === 'abandoned' && before.finishedAt === undefined) {
+    log.warn(
+      `deployment ${before.id} of ${before.version} by ${before.by} never told its end: ` +
+        'its deployer was killed. It is closed as abandoned, and its hosts are put right.',
+    )
+  }
+  // Asked twice, each of these is done once: a connection may break after it was done.
+  return await retry(
+    async () => {
+      await recordRevision(revision, ledger)
+      return await ledger.startDeployment(start)
+    },
+    { ...TRIES, signal },
+  )
+}
+
+/** A revision that is known stays as it was written, with the key that was the first one then. */
+export async function recordRevision(
+  { name, content }: { name: string; content: string },
+  ledger: Pick<Ledger, 'findConfigRevision' | 'recordConfigRevision'>,
+): Promise<void> {
+  const known = await ledger.findConfigRevision(name)
+  if (known !== undefined && isSameRevision(known, content)) return
+  await ledger.recordConfigRevision(name, content)
+}
+
+/**
+ * Tells the ledger how a deployment ended. It is written down on this machine first: whatever
+ * happens to the ledger or to this process now, the next command tells it.
+ */
+export async function recordEnd(
+  deployment: Deployment,
+  outcome: DeploymentEnd,
+  { ledger: open, journal: openJournal, log }: Context,
+): Promise<void> {
+  const end = { ...outcome, finishedAt: new Date().toISOString() }
+  const [ledger, journal] = [await open(), await openJournal()]
+  const entry = { kind: 'deployment-end', deployment: deployment.id, end } as const
+  let fault: string | undefined
+  const file = await journal.keep(entry).catch((error: unknown) => {
+    fault = toStepError(error).message
+    return undefined
+  })
+  try {
+    await retry(() => ledger.endDeployment(deployment.id, end), TRIES)
+    if (end.state === 'failed') log.info(`the ledger is told that ${deployment.id} failed`)
+    if (file !== undefined) await journal.forget(file)
+  } catch (error) {
+    const { message } = toStepError(error)
+    log.warn(`the ledger was not told that ${deployment.id} ${end.state}: ${message}`)
+    if (fault !== undefined) log.warn(fault)
+    if (file === undefined) log.warn(`Tell whoever keeps it: ${JSON.stringify(entry)}`)
+    else log.warn(`It waits in ${file}; the next command here tells it.`)
+  }
+}
+
+/**
+ * Tells the ledger that a deployment failed. One that another deployment came after is closed by
+ * that one as abandoned, and stays so.
+ */
+export async function recordFailure(
+  deployment: Deployment,
+  error: unknown,
+  context: Context,
+): Promise<void> {
+  if (isStepError(error, 'CONFLICT')) {
+    const ledger = await context.ledger()
+    const found = await ledger.findDeployment(deployment.id).catch(() => undefined)
+    if (found?.finishedAt !== undefined) {
+      context.log.info(`deployment ${found.id} is ${found.state} in the ledger, and stays so`)
+      return
+    }
+  }
+  await recordEnd(deployment, failureOf(error, context), context)
+}
+
+/** What else a deployment that succeeded is recorded with. */
+export interface SuccessFacts {
+  bad?: DeploymentEnd['bad']
+  /** Hosts it passed by: they are behind from now on. */
+  without?: readonly string[]
+  /** Hosts that ran the same before, and were not touched. */
+  kept?: readonly HostOutcome[]
+}
+
+export function successOf(
+  results: readonly HostResult[],
+  { bad, without = [], kept = [] }: SuccessFacts = {},
+): DeploymentEnd {
+  const changed = results.map(({ host, containerId, previousContainerId, url, duration }) => ({
+    ...{ host, containerId, previousContainerId, url, duration },
+    ok: true,
+  }))
+  const nothing = { containerId: undefined, previousContainerId: undefined, url: undefined }
+  const left = without.map((host) => ({ host, ...nothing, duration: 0, ok: false }))
+  const hosts = [...kept, ...changed, ...left]
+  return { state: 'succeeded', hosts, verified: true, ...(bad && { bad }) }
+}
+
+function failureOf(error: unknown, { secrets }: Context): DeploymentEnd {
+  const { code, message } = toStepError(error)
+  const hosts = isRolloutFailure(error) ? error.hosts : []
+  return {
+    state: 'failed',
+    error: secrets.mask(`${code}: ${message}`),
+    verified: false,
+    hosts: hosts.map(({ host, containerId, duration }) => ({
+      ...{ host, containerId, duration },
+      previousContainerId: undefined,
+      url: undefined,
+      ok: false,
+    })),
+  }
+}

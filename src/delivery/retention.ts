@@ -1,0 +1,121 @@
+import type { Digest } from '../core/digest.ts'
+import type { Ledger, Release } from '../ledger/ledger.ts'
+import { formatRepository, type Repository } from '../registry/reference.ts'
+import type { Context } from './context.ts'
+
+/** What may go from one repository, and what stays there for whom. */
+export interface RetentionPlan {
+  repository: Repository
+  /** Those that are kept there. */
+  environments: string[]
+  remove: Release[]
+  kept: number
+}
+
+export interface RetentionFacts {
+  /** All that are known, newest first. */
+  releases: readonly Release[]
+  /** Images that succeeded in each environment of the repository, newest first, each once. */
+  deployed: readonly (readonly Digest[])[]
+  /** Images that run, or are being deployed, anywhere. */
+  running: readonly Digest[]
+  /** How many are kept: of those deployed to each environment, and of the newest. */
+  keep: number
+}
+
+/**
+ * What nobody needs any more: not among the newest, not among the last that were deployed, so that
+ * there is a way back, and running nowhere. Several releases may be one image: it stays for each.
+ */
+export function releasesToRemove({ releases, deployed, running, keep }: RetentionFacts): Release[] {
+  const needed = new Set([
+    ...releases.slice(0, keep).map(({ digest }) => digest),
+    ...deployed.flatMap((some) => some.slice(0, keep)),
+    ...running,
+  ])
+  return releases.filter(({ digest }) => !needed.has(digest))
+}
+
+/** Run now and then, it leaves nothing older. */
+const MOST = 1000
+const PAGE = 200
+
+/** One plan for each repository of crosscloud.yml, or for that of one environment. */
+export async function planRetention(
+  keep: number,
+  only: string | undefined,
+  context: Context,
+): Promise<RetentionPlan[]> {
+  const { app, environments } = await context.settings()
+  const ledger = await context.ledger()
+  const releases = await ledger.releases(app, MOST)
+  const running = await findRunning(app, ledger)
+  const groups = new Map<string, string[]>()
+  for (const [name, { image }] of Object.entries(environments)) {
+    const key = formatRepository(image)
+    groups.set(key, [...(groups.get(key) ?? []), name])
+  }
+  const wanted = only === undefined ? undefined : (await context.environment(only)).image
+  const plans = []
+  for (const [key, names] of groups) {
+    if (wanted !== undefined && formatRepository(wanted) !== key) continue
+    const [first = ''] = names
+    const { image: repository } = await context.environment(first)
+    const deployed = await Promise.all(names.map((name) => deployedTo(name, keep, context)))
+    const unneeded = releasesToRemove({ releases, deployed, running, keep })
+    const remove = await presentIn(repository, unneeded, context)
+    plans.push({ repository, environments: names, remove, kept: releases.length - unneeded.length })
+  }
+  return plans
+}
+
+async function findRunning(app: string, ledger: Ledger): Promise<Digest[]> {
+  const cells = await ledger.status({ app, environment: undefined })
+  const current = cells.flatMap(({ current: one }) => (one ? [one.digest] : []))
+  const versions = cells.flatMap(({ underway }) => (underway ? [underway.version] : []))
+  const found = await Promise.all(versions.map((version) => ledger.findRelease(app, version)))
+  return [...current, ...found.flatMap((release) => (release ? [release.digest] : []))]
+}
+
+async function deployedTo(environment: string, keep: number, context: Context): Promise<Digest[]> {
+  const { app } = await context.settings()
+  const ledger = await context.ledger()
+  const query = { app, environment, state: 'succeeded', limit: PAGE } as const
+  const digests = new Set<Digest>()
+  for (let before: string | undefined; digests.size < keep; ) {
+    const page = await ledger.deployments({ ...query, before })
+    for (const { digest } of page) digests.add(digest)
+    before = page.at(-1)?.id
+    if (page.length < PAGE || before === undefined) break
+  }
+  return [...digests]
+}
+
+/** One for each image that is there still. */
+async function presentIn(
+  { registry, name }: Repository,
+  releases: readonly Release[],
+  context: Context,
+): Promise<Release[]> {
+  const client = await context.registry()
+  const found: Release[] = []
+  const seen = new Set<Digest>()
+  for (const release of releases) {
+    const { digest } = release
+    if (seen.has(digest)) continue
+    seen.add(digest)
+    if ((await client.resolve({ registry, name, digest })) !== undefined) found.push(release)
+  }
+  return found
+}
+
+/** Removes the images of a plan; gives how many were there. */
+export async function applyRetention(
+  { repository, remove }: RetentionPlan,
+  context: Context,
+): Promise<number> {
+  const client = await context.registry()
+  let removed = 0
+  for (const { digest } of remove) if (await client.deleteManifest(repository, digest)) removed++
+  return removed
+}

@@ -1,0 +1,181 @@
+import type { Kysely } from 'kysely'
+import type { Digest } from '../../core/digest.ts'
+import { selectUnsigned } from '../break-glass.ts'
+import { type Access, timestamp } from '../database/access.ts'
+import { checkName } from '../database/names.ts'
+import type { Schema } from '../database/schema.ts'
+import type { DeploymentKind, DeploymentState, Ledger, StatusCell, StatusQuery } from '../ledger.ts'
+import { standingByKey } from '../standing-marks.ts'
+import { isLost } from './deployment-history.ts'
+
+type Status = Pick<Ledger, 'status' | 'unsigned'>
+
+/** Which version is where. A fixed number of queries, each from what runs now, none over history. */
+export function createStatus({ read, now }: Access): Status {
+  return {
+    async unsigned(query = {}) {
+      checkQuery(query)
+      return await read('reading what is to be signed off', (db) => selectUnsigned(db, query))
+    },
+
+    async status(query = {}) {
+      checkQuery(query)
+      return await read('reading what runs where', async (db) => {
+        const cells = await currentCells(db, query)
+        await addUnderway(db, query, cells, timestamp(now()))
+        await addBehind(db, query, cells)
+        await addMarks(db, cells)
+        await addMissing(db, query, cells)
+        for (const one of await selectUnsigned(db, query)) cellOf(one, cells).unsigned.push(one)
+        return [...cells.values()].sort(
+          (a, b) => compare(a.app, b.app) || compare(a.environment, b.environment),
+        )
+      })
+    },
+  }
+}
+
+function checkQuery({ app, environment }: StatusQuery): void {
+  if (app !== undefined) checkName('application', app)
+  if (environment !== undefined) checkName('environment', environment)
+}
+
+const compare = (a: string, b: string) => (a < b ? -1 : a > b ? 1 : 0)
+
+/** Cells by application and environment. */
+type Cells = Map<string, StatusCell>
+interface Place {
+  app: string
+  environment: string
+}
+const keyOf = ({ app, environment }: Place) => `${app} ${environment}`
+
+function cellOf({ app, environment }: Place, cells: Cells): StatusCell {
+  const key = keyOf({ app, environment })
+  const found = cells.get(key) ?? {
+    ...{ app, environment, current: undefined, behind: 0, missing: [], unsigned: [] },
+    ...{ bad: undefined, lock: undefined, underway: undefined },
+  }
+  cells.set(key, found)
+  return found
+}
+
+/** The deployments that run, for more to be joined. */
+function selectCurrent(db: Kysely<Schema>, { app, environment }: StatusQuery) {
+  let query = db
+    .selectFrom('current_deployments as now')
+    .innerJoin('deployments as d', 'd.number', 'now.number')
+    .select(['now.app', 'now.environment'])
+  if (app !== undefined) query = query.where('now.app', '=', app)
+  if (environment !== undefined) query = query.where('now.environment', '=', environment)
+  return query
+}
+
+async function currentCells(db: Kysely<Schema>, asked: StatusQuery): Promise<Cells> {
+  const query = selectCurrent(db, asked)
+    .select(['d.id', 'd.version', 'd.digest', 'd.config_revision', 'd.kind'])
+    .select(['d.started_by', 'd.started_at', 'd.finished_at', 'd.verified'])
+  const rows = await query.execute()
+  return new Map(
+    rows.map((row) => [
+      keyOf(row),
+      {
+        app: row.app,
+        environment: row.environment,
+        current: {
+          deployment: row.id,
+          version: row.version,
+          digest: row.digest as Digest,
+          configRevision: row.config_revision,
+          kind: row.kind as DeploymentKind,
+          by: row.started_by,
+          since: row.finished_at ?? row.started_at,
+          verified: row.verified === 1,
+        },
+        ...{ missing: [], unsigned: [], behind: 0 },
+        ...{ bad: undefined, lock: undefined, underway: undefined },
+      },
+    ]),
+  )
+}
+
+/** Deployments that have not ended, and locks; there are few of both at any time. */
+async function addUnderway(
+  db: Kysely<Schema>,
+  { app, environment }: StatusQuery,
+  cells: Cells,
+  moment: string,
+): Promise<void> {
+  const wanted = (place: Place) =>
+    (app ?? place.app) === place.app && (environment ?? place.environment) === place.environment
+  const locks = await db.selectFrom('locks').selectAll().where('expires_at', '>', moment).execute()
+  const living = new Set(locks.map(({ token }) => token))
+  for (const lock of locks.filter(wanted)) {
+    const { owner, reason, expires_at } = lock
+    cellOf(lock, cells).lock = { owner, reason, expiresAt: expires_at }
+  }
+  const running = await db
+    .selectFrom('deployments')
+    .select(['app', 'environment', 'id', 'version', 'started_by', 'started_at'])
+    .select(['state', 'lock_token'])
+    .where('state', '=', 'running')
+    .orderBy('number')
+    .execute()
+  for (const row of running.filter(wanted)) {
+    const state: DeploymentState = isLost(row, living) ? 'abandoned' : 'running'
+    const { id, version, started_by, started_at } = row
+    cellOf(row, cells).underway = {
+      deployment: id,
+      version,
+      by: started_by,
+      since: started_at,
+      state,
+    }
+  }
+}
+
+/** How many releases were recorded after the one that runs. */
+async function addBehind(db: Kysely<Schema>, asked: StatusQuery, cells: Cells): Promise<void> {
+  const query = selectCurrent(db, asked)
+    .innerJoin('releases as ours', (join) =>
+      join.onRef('ours.app', '=', 'd.app').onRef('ours.version', '=', 'd.version'),
+    )
+    .innerJoin('releases as newer', (join) =>
+      join.onRef('newer.app', '=', 'ours.app').onRef('newer.number', '>', 'ours.number'),
+    )
+    .select((row) => row.fn.countAll().as('releases'))
+    .groupBy(['now.app', 'now.environment'])
+  for (const row of await query.execute()) {
+    const cell = cells.get(keyOf(row))
+    if (cell) cell.behind = Number(row.releases)
+  }
+}
+
+/** Marks of the releases that run. */
+async function addMarks(db: Kysely<Schema>, cells: Cells): Promise<void> {
+  const rows = await db
+    .selectFrom('marks as m')
+    .innerJoin('current_deployments as now', (join) =>
+      join.onRef('now.app', '=', 'm.app').onRef('now.environment', '=', 'm.environment'),
+    )
+    .innerJoin('deployments as d', 'd.number', 'now.number')
+    .select(['m.app', 'm.environment', 'm.bad', 'm.marked_by', 'm.identity'])
+    .select(['m.reason', 'm.marked_at'])
+    .whereRef('m.version', '=', 'd.version')
+    .orderBy('m.number')
+    .execute()
+  for (const [key, mark] of standingByKey(rows, keyOf)) {
+    const cell = cells.get(key)
+    if (cell && mark.bad) cell.bad = { by: mark.by, reason: mark.reason, at: mark.marked_at }
+  }
+}
+
+/** Hosts that what runs was not put on. */
+async function addMissing(db: Kysely<Schema>, asked: StatusQuery, cells: Cells): Promise<void> {
+  const query = selectCurrent(db, asked)
+    .innerJoin('deployment_hosts as h', 'h.deployment', 'd.id')
+    .select('h.host')
+    .where('h.ok', '=', 0)
+    .orderBy('h.position')
+  for (const row of await query.execute()) cells.get(keyOf(row))?.missing.push(row.host)
+}

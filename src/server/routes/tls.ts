@@ -1,0 +1,61 @@
+import { readFile } from 'node:fs/promises'
+import type { Server } from 'node:https'
+import { resolve } from 'node:path'
+import { createSecureContext } from 'node:tls'
+import { describe, explain, StepError } from '../../core/errors.ts'
+import type { Log } from '../../core/log.ts'
+import type { ServerSettings } from '../settings/settings.ts'
+
+type TlsFiles = NonNullable<ServerSettings['listen']['tls']>
+
+export interface TlsPair {
+  cert: string
+  key: string
+  minVersion: 'TLSv1.2'
+}
+
+/** INPUT_INVALID when they do not belong together. */
+export async function readTls({ cert, key }: TlsFiles, folder: string): Promise<TlsPair> {
+  const read = (path: string) =>
+    readFile(resolve(folder, path), 'utf8').catch((error: unknown) => {
+      throw explain(`reading ${path} of listen.tls`, error)
+    })
+  const pair: TlsPair = { cert: await read(cert), key: await read(key), minVersion: 'TLSv1.2' }
+  try {
+    createSecureContext(pair)
+  } catch (error) {
+    throw new StepError('INPUT_INVALID', `listen.tls: ${cert} and ${key}: ${describe(error)}`, {
+      hint: 'Both must be PEM files, and the key must be the one of the certificate.',
+      cause: error,
+    })
+  }
+  return pair
+}
+
+const EVERY = 5000
+
+/** Has new connections use a renewed certificate: they are renewed at night, without a restart. */
+export function followRenewal(
+  server: Pick<Server, 'setSecureContext'>,
+  { pair, files, folder, log }: { pair: TlsPair; files: TlsFiles; folder: string; log: Log },
+): () => void {
+  let known = pair
+  let told = ''
+  const look = async () => {
+    try {
+      const now = await readTls(files, folder)
+      if (now.cert === known.cert && now.key === known.key) return
+      server.setSecureContext(now)
+      known = now
+      told = ''
+      log.info(`${files.cert}: the new certificate is used`)
+    } catch (error) {
+      // Perhaps only one of the two files is new yet.
+      const fault = describe(error)
+      if (fault !== told) log.warn(`${fault}; the old certificate is still used`)
+      told = fault
+    }
+  }
+  const timer = setInterval(look, EVERY)
+  return () => clearInterval(timer)
+}

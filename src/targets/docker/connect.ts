@@ -1,0 +1,194 @@
+import { spawn } from 'node:child_process'
+import { readFile } from 'node:fs/promises'
+import { Agent } from 'node:http'
+import { Duplex } from 'node:stream'
+import type Docker from 'dockerode'
+import { describe, StepError } from '../../core/errors.ts'
+
+/** Files in PEM form for mutual TLS with a Docker Engine. */
+export interface TlsFiles {
+  ca: string
+  cert: string
+  key: string
+}
+
+export type EngineAddress =
+  | { kind: 'unix'; socket: string }
+  | { kind: 'tcp'; host: string; port: number | undefined }
+  | { kind: 'ssh'; host: string; port: number | undefined; user: string | undefined }
+
+/** A Docker Engine that can be spoken to; nothing has been sent to it yet. */
+export interface Engine {
+  docker: Docker
+  /** Whether the engine's own networks can be reached from here. */
+  local: boolean
+  /** Where ports published by the engine answer, seen from here. */
+  hostAddress: string
+  close(): void
+}
+
+export interface OpenOptions {
+  address: string
+  tls?: TlsFiles | undefined
+  /** A file for `ssh -F`; without it ssh reads the user's own. */
+  sshConfig?: string | undefined
+}
+
+/** Reads `unix:///path`, `tcp://host:port` or `ssh://user@host[:port]`; anything else is INPUT_INVALID. */
+export function parseAddress(text: string): EngineAddress {
+  const socket = /^unix:\/\/(\/[^\0]+)$/.exec(text)?.[1]
+  if (socket) return { kind: 'unix', socket: fitting(socket) }
+  const parts =
+    /^(tcp|ssh):\/\/(?:([\w.][\w.-]*)@)?([\w][\w.-]*|\[[\da-f:]+\])(?::(\d{1,5}))?\/?$/i.exec(text)
+  const [, kind, user, host, portText] = parts ?? []
+  const port = portText === undefined ? undefined : Number(portText)
+  if (host === undefined || (port !== undefined && (port < 1 || port > 65535)))
+    throw unreadable(text)
+  if (kind === 'ssh') return { kind, host, port, user }
+  if (user !== undefined) throw unreadable(text)
+  return { kind: 'tcp', host: host.replace(/^\[|\]$/g, ''), port }
+}
+
+/** unix(7): sun_path holds 108 bytes with the closing zero; Node cuts a longer path without a word. */
+const LONGEST_SOCKET_PATH = 107
+
+function fitting(socket: string): string {
+  const length = Buffer.byteLength(socket)
+  if (length <= LONGEST_SOCKET_PATH) return socket
+  throw new StepError(
+    'INPUT_INVALID',
+    `the socket's path has ${length} bytes, and the system takes ${LONGEST_SOCKET_PATH}: ${socket}`,
+    { hint: 'Name it through a symbolic link with a shorter path.' },
+  )
+}
+
+function unreadable(text: string): StepError {
+  return new StepError('INPUT_INVALID', `"${text}" is not the address of a Docker Engine`, {
+    hint: 'Write unix:///var/run/docker.sock, tcp://host:2376 or ssh://user@host.',
+  })
+}
+
+export async function openEngine({ address, tls, sshConfig }: OpenOptions): Promise<Engine> {
+  const parsed = parseAddress(address)
+  const { default: Client } = await import('dockerode')
+  if (parsed.kind === 'unix') {
+    const docker = new Client({ ...unset, socketPath: parsed.socket })
+    return { docker, local: true, hostAddress: '127.0.0.1', close() {} }
+  }
+  const { host } = parsed
+  const local = /^(localhost|127\.[\d.]+|::1)$/.test(host)
+  if (parsed.kind === 'tcp') {
+    const port = parsed.port ?? (tls ? 2376 : 2375)
+    if (!tls && port === 2376) {
+      throw new StepError(
+        'INPUT_INVALID',
+        `${address}: port 2376 speaks TLS, and no certificates are given`,
+        {
+          hint: 'Name a folder with ca.pem, cert.pem and key.pem.',
+        },
+      )
+    }
+    const files = tls ? { protocol: 'https' as const, ...(await readTls(tls)) } : {}
+    const docker = new Client({ ...unset, protocol: 'http', host, port, ...files })
+    return { docker, local, hostAddress: host.includes(':') ? `[${host}]` : host, close() {} }
+  }
+  const agent = sshAgent(parsed, sshConfig)
+  // With an agent of our own the host is only a header; the tunnel decides where bytes go.
+  const through: object = { ...unset, protocol: 'http', host: 'docker', agent }
+  const docker = new Client(through)
+  return { docker, local, hostAddress: host, close: () => agent.destroy() }
+}
+
+/** dockerode fills what is not named from DOCKER_HOST and its like; a host's address must win. */
+const unset = {
+  host: undefined,
+  port: undefined,
+  socketPath: undefined,
+  protocol: undefined,
+  username: undefined,
+  ca: undefined,
+  cert: undefined,
+  key: undefined,
+  timeout: undefined,
+  pathPrefix: '/',
+}
+
+async function readTls(files: TlsFiles): Promise<Record<keyof TlsFiles, Buffer>> {
+  const read = async (path: string) => {
+    try {
+      return await readFile(path)
+    } catch (error) {
+      throw new StepError('INPUT_INVALID', `TLS file ${path}: ${describe(error)}`, {
+        hint: 'The folder needs ca.pem, cert.pem and key.pem that this user may read.',
+        cause: error,
+      })
+    }
+  }
+  const [ca, cert, key] = await Promise.all([read(files.ca), read(files.cert), read(files.key)])
+  return { ca, cert, key }
+}
+
+/**
+ * The system's ssh is used, not a library: it checks the host's key and knows the user's
+ * configuration, keys and agent. The far end is the docker client's own tunnel.
+ */
+function sshAgent(to: Extract<EngineAddress, { kind: 'ssh' }>, config: string | undefined): Agent {
+  const args = [
+    ...['-T', '-o', 'BatchMode=yes', '-o', 'ConnectTimeout=10', '-o', 'ServerAliveInterval=15'],
+    ...(config === undefined ? [] : ['-F', config]),
+    ...(to.port === undefined ? [] : ['-p', String(to.port)]),
+    ...(to.user === undefined ? [] : ['-l', to.user]),
+    ...['--', to.host, 'docker', 'system', 'dial-stdio'],
+  ]
+  const agent = new Agent({ keepAlive: true, maxSockets: 6 })
+  return Object.assign(agent, { createConnection: () => tunnel(args) })
+}
+
+/** The code of a connection that ssh could not make. */
+export const SSH_FAILED = 'SSH_FAILED'
+
+function tunnel(args: string[]): Duplex {
+  // Out of the terminal's process group: Ctrl-C must not cut the way back to the old container.
+  const child = spawn('ssh', args, { stdio: ['pipe', 'pipe', 'pipe'], detached: true })
+  let said = ''
+  const socket = new Duplex({
+    read() {
+      child.stdout.resume()
+    },
+    write(chunk, _encoding, done) {
+      child.stdin.write(chunk, done)
+    },
+    final(done) {
+      child.stdin.end(done)
+    },
+    destroy(error, done) {
+      child.kill()
+      done(error)
+    },
+  })
+  child.stdin.on('error', () => {})
+  child.stdout.on('data', (chunk) => {
+    if (!socket.push(chunk)) child.stdout.pause()
+  })
+  child.stderr.on('data', (chunk) => {
+    said = (said + chunk).slice(-1000)
+  })
+  child.on('error', (error) => socket.destroy(error))
+  child.on('close', (status) => {
+    if (!status) {
+      socket.push(null)
+      return
+    }
+    const why = said.trim().split('\n').at(-1) || `ssh ended with ${status}`
+    socket.destroy(Object.assign(new Error(why), { code: SSH_FAILED }))
+  })
+  // What node:http asks of a socket; a pipe has nothing to set.
+  const nothing = () => socket
+  return Object.assign(socket, {
+    setKeepAlive: nothing,
+    setNoDelay: nothing,
+    setTimeout: nothing,
+    ref: nothing,
+    unref: nothing,
+  })
+}

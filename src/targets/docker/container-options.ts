@@ -1,0 +1,123 @@
+import type { ContainerCreateOptions } from 'dockerode'
+import { StepError } from '../../core/errors.ts'
+import type { ContainerSpec } from './host.ts'
+
+/** Keeps the wished restart policy of a container, see docker.ts `stop`. */
+export const RESTART_LABEL = 'io.crosscloud.restart'
+
+/** Keeps how a container's health is asked for: whoever puts it back may have other settings. */
+export const HEALTH_LABEL = 'io.crosscloud.health'
+
+/** On a container that may have placed files on volumes. */
+export const ON_VOLUME_LABEL = 'io.crosscloud.on-volume'
+
+/** The body of the engine's "create a container" call. Bad settings are INPUT_INVALID. */
+export function containerOptions(spec: ContainerSpec): ContainerCreateOptions {
+  const { settings } = spec
+  const ports = settings.network === 'host' ? [] : settings.ports.map(parsePort)
+  return {
+    name: spec.name,
+    Image: spec.image,
+    Labels: {
+      ...spec.labels,
+      [RESTART_LABEL]: settings.restart,
+      [HEALTH_LABEL]: JSON.stringify(settings.health ?? null),
+      ...(settings.onVolume && { [ON_VOLUME_LABEL]: 'true' }),
+    },
+    Env: Object.entries(settings.env).map(([key, value]) => environmentEntry(key, value)),
+    StopTimeout: settings.stopTimeout,
+    ExposedPorts: Object.fromEntries(ports.map(({ container }) => [container, {}])),
+    HostConfig: {
+      NetworkMode: settings.network,
+      PortBindings: bindings(ports),
+      Binds: settings.volumes.map(checkVolume),
+      RestartPolicy: { Name: settings.restart },
+      ...(settings.memory === undefined ? {} : { Memory: settings.memory }),
+    },
+  }
+}
+
+function environmentEntry(key: string, value: string): string {
+  if (/^[^=\0]+$/.test(key) && !value.includes('\0')) return `${key}=${value}`
+  throw new StepError('INPUT_INVALID', `container.env: "${key}" cannot be set`, {
+    hint: 'A variable name has no "=", and neither name nor value has a NUL.',
+  })
+}
+
+function checkVolume(volume: string): string {
+  const [source = '', path = '', ...rest] = volume.split(':')
+  if (source && path.startsWith('/') && rest.length <= 1 && !volume.includes('\0')) return volume
+  throw new StepError('INPUT_INVALID', `container.volumes: "${volume}" is not a volume`, {
+    hint: 'Write /host/path:/container/path, with :ro at the end for read-only.',
+  })
+}
+
+interface PortBinding {
+  /** `8080/tcp` */
+  container: string
+  hostIp: string
+  /** Empty: the engine takes any free one. */
+  hostPort: string
+}
+
+/** `[[address:][hostPort]:]containerPort[/protocol]`, as docker writes it; ranges are not taken. */
+export function parsePort(text: string): PortBinding {
+  const match = /^(?:(?:(\[[\da-f:]+\]|[\d.]+):)?(\d{0,5}):)?(\d{1,5})(?:\/(tcp|udp))?$/i.exec(text)
+  const [, address = '', hostPort = '', containerPort = '', protocol = 'tcp'] = match ?? []
+  const inRange = (port: string) => port === '' || (Number(port) >= 1 && Number(port) <= 65535)
+  if (!match || !inRange(hostPort) || !inRange(containerPort)) {
+    throw new StepError('INPUT_INVALID', `container.ports: "${text}" is not a port`, {
+      hint: 'Write 8080:8080, 127.0.0.1:8080:8080, or 127.0.0.1::8080 for any free port.',
+    })
+  }
+  return {
+    container: `${Number(containerPort)}/${protocol.toLowerCase()}`,
+    hostIp: address.replace(/^\[|\]$/g, ''),
+    hostPort,
+  }
+}
+
+function bindings(ports: PortBinding[]): Record<string, { HostIp: string; HostPort: string }[]> {
+  const byContainer: Record<string, { HostIp: string; HostPort: string }[]> = {}
+  for (const { container, hostIp, hostPort } of ports) {
+    const list = byContainer[container] ?? []
+    list.push({ HostIp: hostIp, HostPort: hostPort })
+    byContainer[container] = list
+  }
+  return byContainer
+}
+
+/** What of an engine's "inspect a container" answer says where the container can be reached. */
+export interface NetworkFacts {
+  HostConfig: { NetworkMode?: string | undefined }
+  NetworkSettings: {
+    Ports?: Record<string, { HostIp: string; HostPort: string }[] | null | undefined>
+    Networks?: Record<string, { IPAddress?: string }>
+  }
+}
+
+/** `http://…` for a container's port, or undefined when nothing reaches it from here. */
+export function addressOf(
+  facts: NetworkFacts,
+  port: number,
+  engine: { local: boolean; hostAddress: string },
+): string | undefined {
+  if (facts.HostConfig.NetworkMode === 'host') return `http://${engine.hostAddress}:${port}`
+  for (const { HostIp, HostPort } of facts.NetworkSettings.Ports?.[`${port}/tcp`] ?? []) {
+    const host = publishedAt(HostIp, engine)
+    if (host && HostPort) return `http://${host}:${HostPort}`
+  }
+  if (!engine.local) return undefined
+  const networks = Object.values(facts.NetworkSettings.Networks ?? {})
+  const own = networks.find(({ IPAddress }) => IPAddress)?.IPAddress
+  return own ? `http://${own}:${port}` : undefined
+}
+
+function publishedAt(
+  ip: string,
+  engine: { local: boolean; hostAddress: string },
+): string | undefined {
+  if (ip === '' || ip === '0.0.0.0' || ip === '::') return engine.hostAddress
+  if (!engine.local && (ip.startsWith('127.') || ip === '::1')) return undefined
+  return ip.includes(':') ? `[${ip}]` : ip
+}

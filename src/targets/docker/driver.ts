@@ -1,0 +1,226 @@
+import type { Readable } from 'node:stream'
+import type Docker from 'dockerode'
+import { StepError } from '../../core/errors.ts'
+import { type Caller, caller, VERB_TIMEOUT } from './call.ts'
+import { type Engine, openEngine, type TlsFiles } from './connect.ts'
+import { changes, placeFiles, placeOnVolumes, putBack, statOf } from './container-files.ts'
+import { addressOf, containerOptions, RESTART_LABEL } from './container-options.ts'
+import { type HostName, startFault, statusOf } from './errors.ts'
+import type { ContainerInfo, ContainerSpec, Host, RegistryCredential } from './host.ts'
+import { checkFiles } from './placed-files.ts'
+import { pullImage } from './pull.ts'
+
+export interface DockerHostOptions {
+  /** How people call the host: `app-01`. */
+  name: string
+  /** `unix:///var/run/docker.sock`, `tcp://host:2376` or `ssh://user@host`. */
+  address: string
+  /** Asked with the registry as the image names it, `docker.io` when it names none. */
+  credentials: (registry: string) => Promise<RegistryCredential | undefined>
+  /**
+   * Ends what can last: pings, pulls and archives. The small verbs run to their end, so that an
+   * aborted rollout can still put the old container back.
+   */
+  signal: AbortSignal
+  tls?: TlsFiles | undefined
+  /** A file for `ssh -F`; without it ssh reads the user's own. */
+  sshConfig?: string | undefined
+}
+
+const PING_TIMEOUT = 15_000
+
+/** A host by its Docker Engine. Nothing is sent before the first verb. */
+export async function connectDocker(options: DockerHostOptions): Promise<Host> {
+  const { name, address, signal } = options
+  const engine = await openEngine(options)
+  const { docker } = engine
+  const host: HostName = { name, address }
+  const closing = new AbortController()
+  const call = caller(host, closing.signal)
+  const byId = (id: string) => docker.getContainer(id)
+
+  return {
+    name,
+    async ping() {
+      const abortSignal = AbortSignal.any([signal, AbortSignal.timeout(PING_TIMEOUT)])
+      // dockerode's types know no options here, its code does.
+      const ping = docker.ping as (options: { abortSignal: AbortSignal }) => Promise<unknown>
+      await call('ping', () => ping.call(docker, { abortSignal }))
+    },
+    pull: (image, onProgress) =>
+      pullImage({ docker, host, credentials: options.credentials, signal }, image, onProgress),
+    inspect: (container) => inspect(engine, call, container),
+    async list(labels) {
+      const filters = { label: Object.entries(labels).map(([key, value]) => `${key}=${value}`) }
+      const found = await call('listing containers', (abortSignal) =>
+        docker.listContainers({ all: true, filters, abortSignal }),
+      )
+      const containers = await Promise.all(found.map(({ Id }) => inspect(engine, call, Id)))
+      return containers.filter((container) => container !== undefined)
+    },
+    create: (spec) => create(engine, call, spec),
+    placeOnVolumes: (id, spec) => placeOnVolumes(byId(id), call, spec),
+    putBack: (id) => putBack(byId(id), call),
+    async start(id) {
+      const container = byId(id)
+      const { Name, Config, HostConfig } = await call(`starting ${id}`, (abortSignal) =>
+        container.inspect({ abortSignal }),
+      )
+      const wanted = Config.Labels[RESTART_LABEL]
+      if (wanted && HostConfig.RestartPolicy?.Name !== wanted) {
+        await setRestartPolicy(call, container, wanted)
+      }
+      try {
+        await container.start({ abortSignal: AbortSignal.timeout(VERB_TIMEOUT) })
+      } catch (error) {
+        if (statusOf(error) === 304) return
+        throw startFault(host, Name.slice(1), error)
+      }
+    },
+    stop: (id, seconds) => stop(docker, call, id, seconds),
+    async rename(id, newName) {
+      await call(
+        `renaming ${id.slice(0, 12)} to ${newName}`,
+        (abortSignal) => byId(id).rename({ name: newName, abortSignal }),
+        { hint: `See who has that name on the host: \`docker ps -a --filter name=${newName}\`` },
+      )
+    },
+    async remove(id) {
+      const container = byId(id)
+      const doing = `removing ${id.slice(0, 12)}`
+      const remove = (abortSignal: AbortSignal) =>
+        container.remove({ force: true, v: true, abortSignal })
+      // 409: somebody else's removal of it is under way.
+      const status = await call(doing, remove, { fine: [404, 409] })
+      if (status !== 409) return
+      const gone = (abortSignal: AbortSignal) =>
+        container.wait({ condition: 'removed', abortSignal })
+      await call(doing, gone, { fine: [404] })
+    },
+    logs: (id, lines) => logs(docker, call, id, lines),
+    async archive(id, path) {
+      const stream = await call(
+        `reading ${path} of container ${id.slice(0, 12)}`,
+        () => byId(id).getArchive({ path, abortSignal: signal }),
+        { hint: 'See that the container still exists and has this path.' },
+      )
+      return stream as Readable
+    },
+    changes: (id) => changes(byId(id), call),
+    async isFolder(id, path) {
+      const found = await statOf(byId(id), call, path, `container ${id.slice(0, 12)}`)
+      return found?.kind === 'folder'
+    },
+    async close() {
+      closing.abort()
+      engine.close()
+    },
+  }
+}
+
+async function inspect(
+  engine: Engine,
+  call: Caller,
+  name: string,
+): Promise<ContainerInfo | undefined> {
+  const container = engine.docker.getContainer(encodeURIComponent(name))
+  const found = await call(
+    `inspecting ${name}`,
+    (abortSignal) => container.inspect({ abortSignal }),
+    { fine: [404] },
+  )
+  if (typeof found === 'number') return undefined
+  // The engine also takes the first digits of an id for a name.
+  if (found.Name !== `/${name}` && found.Id !== name) return undefined
+  const { State } = found
+  return {
+    id: found.Id,
+    name: found.Name.slice(1),
+    image: found.Config.Image,
+    labels: found.Config.Labels,
+    running: State.Running && !State.Restarting,
+    exitCode: State.Running || State.Status === 'created' ? undefined : State.ExitCode,
+    restarts: found.RestartCount,
+    address: (port) => addressOf(found, port, engine),
+  }
+}
+
+async function create(engine: Engine, call: Caller, spec: ContainerSpec): Promise<ContainerInfo> {
+  const { docker } = engine
+  checkFiles(spec.files)
+  const options = containerOptions(spec)
+  const container = await call(
+    `creating ${spec.name}`,
+    (abortSignal) => docker.createContainer({ ...options, abortSignal }),
+    { hint: 'Look at docker ps -a and docker images on that host.' },
+  )
+  try {
+    await placeFiles(container, call, spec)
+    const info = await inspect(engine, call, container.id)
+    if (info) return info
+    throw new StepError('CONFLICT', `${spec.name} was removed by somebody while it was made`, {
+      hint: 'See who else works on this host, then run the command again.',
+    })
+  } catch (error) {
+    const remove = (abortSignal: AbortSignal) =>
+      container.remove({ force: true, v: true, abortSignal })
+    // The first fault is the one to tell; what stays behind is mended by the next run.
+    await call(`removing ${spec.name}`, remove, { fine: [404] }).catch(() => {})
+    throw error
+  }
+}
+
+async function setRestartPolicy(call: Caller, container: Docker.Container, policy: string) {
+  await call(`setting the restart policy of ${container.id.slice(0, 12)}`, (abortSignal) =>
+    container.update({ RestartPolicy: { Name: policy }, abortSignal } as object),
+  )
+}
+
+/**
+ * With the policy `always` an engine starts even stopped containers when it starts itself: after
+ * a reboot old and new would run side by side. So a stopped one has no such policy until `start`.
+ */
+async function stop(docker: Docker, call: Caller, id: string, seconds: number): Promise<void> {
+  const container = docker.getContainer(id)
+  const doing = `stopping ${id.slice(0, 12)}`
+  const found = await call(doing, (abortSignal) => container.inspect({ abortSignal }), {
+    fine: [404],
+  })
+  if (typeof found === 'number') return
+  const { Labels } = found.Config
+  if (found.HostConfig.RestartPolicy?.Name === 'always') {
+    // Of a container that is not ours nobody remembers the policy; this one stays stopped, too.
+    await setRestartPolicy(call, container, Labels[RESTART_LABEL] ? 'no' : 'unless-stopped')
+  }
+  await call(doing, (abortSignal) => container.stop({ t: seconds, abortSignal }), {
+    fine: [304, 404],
+    timeout: VERB_TIMEOUT + seconds * 1000,
+  })
+}
+
+async function logs(docker: Docker, call: Caller, id: string, lines: number): Promise<string[]> {
+  const container = docker.getContainer(id)
+  const doing = `reading the log of ${id.slice(0, 12)}`
+  const { Config } = await call(doing, (abortSignal) => container.inspect({ abortSignal }))
+  const wanted = { follow: false as const, stdout: true, stderr: true, tail: lines }
+  const answer: unknown = await call(doing, (abortSignal) =>
+    container.logs({ ...wanted, abortSignal }),
+  )
+  // dockerode parses an answer that happens to be JSON, which only an unframed one can be.
+  const bytes = Buffer.isBuffer(answer) ? answer : Buffer.from(JSON.stringify(answer))
+  const text = (Config.Tty ? bytes : unframe(bytes)).toString('utf8')
+  const all = text.split(/\r?\n/)
+  if (all.at(-1) === '') all.pop()
+  return all.slice(-lines)
+}
+
+/** Docker's stream format: https://docs.docker.com/reference/api/engine/version/v1.41/#tag/Container/operation/ContainerAttach */
+function unframe(bytes: Buffer): Buffer {
+  const parts: Buffer[] = []
+  for (let at = 0; at + 8 <= bytes.length; ) {
+    const end = at + 8 + bytes.readUInt32BE(at + 4)
+    parts.push(bytes.subarray(at + 8, end))
+    at = end
+  }
+  return Buffer.concat(parts)
+}

@@ -1,0 +1,132 @@
+import type { Readable } from 'node:stream'
+
+/** How an environment wants its containers. Read from `container:` in crosscloud.yml. */
+export interface ContainerSettings {
+  network: string
+  /** docker's notation: `8080:8080`, `127.0.0.1::8080` for any free port. */
+  ports: string[]
+  /** docker's notation: `/host/path:/container/path[:ro]`. */
+  volumes: string[]
+  /** Whether files may be placed on volumes; what they replace there comes back with the old container. */
+  onVolume?: boolean | undefined
+  /** Plain values; never secrets: anybody who may ask the host can read them. */
+  env: Record<string, string>
+  /** bytes */
+  memory?: number | undefined
+  restart: 'no' | 'always' | 'unless-stopped' | 'on-failure'
+  /** Seconds between asking the application to stop and ending it. */
+  stopTimeout: number
+  health?: HealthSettings | undefined
+}
+
+export interface HealthSettings {
+  /** `:8080/healthz`: the container's port and a path. */
+  http: string
+  /** milliseconds */
+  timeout: number
+}
+
+/** Where a container keeps what its files replaced on volumes. */
+export const REPLACED_FOLDER = '/.crosscloud/replaced'
+
+/** One file that a container must have before its first start. */
+export interface PlacedFile {
+  /** Absolute path inside the container. */
+  path: string
+  content: Buffer
+  /** Octal permission bits. */
+  mode: number
+  uid: number
+  gid: number
+}
+
+/** The container that shall run. */
+export interface ContainerSpec {
+  /** What it is called when all went well; `<name>.next` and `<name>.previous` are its neighbours. */
+  name: string
+  /** Always by digest: `registry/name@sha256:…`. */
+  image: string
+  labels: Record<string, string>
+  settings: ContainerSettings
+  files: readonly PlacedFile[]
+}
+
+export interface ContainerInfo {
+  id: string
+  name: string
+  /** As it was created from: `registry/name@sha256:…`. */
+  image: string
+  labels: Record<string, string>
+  running: boolean
+  exitCode: number | undefined
+  /** How often its host has started it again by itself since it was last started. */
+  restarts: number
+  /** Where it answers, seen from here: `http://127.0.0.1:8080`; for the container's port of the health check, when known. */
+  address(port: number): string | undefined
+}
+
+/** A path of a container that is not as its image has it. */
+export interface FileChange {
+  path: string
+  kind: 'added' | 'changed' | 'deleted'
+}
+
+/** How a container differs from its image; a folder is told with whatever changed in it. */
+export interface ContainerChanges {
+  changes: FileChange[]
+  /** Where volumes and folders of the host are mounted: what is in there is not told. */
+  volumes: string[]
+}
+
+export interface RegistryCredential {
+  username: string
+  password: string
+}
+
+/**
+ * One machine that runs containers. Small verbs, each safe to repeat; the order of a deployment is
+ * in rollout.ts, not here. Every driver passes test/targets/docker/host-conformance.ts.
+ */
+export interface Host {
+  readonly name: string
+  /** UNAVAILABLE, naming the host, when it does not answer. */
+  ping(): Promise<void>
+  pull(image: string, onProgress?: (done: number, total: number) => void): Promise<void>
+  inspect(name: string): Promise<ContainerInfo | undefined>
+  /** Containers that have all these labels, stopped ones too. */
+  list(labels: Record<string, string>): Promise<ContainerInfo[]>
+  /**
+   * Creates the container and places its files, but for those on volumes, which a running container
+   * may see; it does not run yet.
+   */
+  create(spec: ContainerSpec): Promise<ContainerInfo>
+  /** Places the files on volumes, and keeps in the container what they replace. */
+  placeOnVolumes(id: string, spec: ContainerSpec): Promise<void>
+  /** Puts back what `placeOnVolumes` replaced. */
+  putBack(id: string): Promise<void>
+  start(id: string): Promise<void>
+  stop(id: string, timeoutSeconds: number): Promise<void>
+  rename(id: string, name: string): Promise<void>
+  remove(id: string): Promise<void>
+  /** The last lines of the container's output. */
+  logs(id: string, lines: number): Promise<string[]>
+  /** A tar stream of a path inside the container. NOT_FOUND when it has none. */
+  archive(id: string, path: string): Promise<Readable>
+  /** Everything in the container that is not as its image has it. */
+  changes(id: string): Promise<ContainerChanges>
+  /** Whether a path inside the container is a folder; a link to one is none. */
+  isFolder(id: string, path: string): Promise<boolean>
+  close(): Promise<void>
+}
+
+/** What one host says after a rollout reached it. */
+export interface HostResult {
+  host: string
+  containerId: string
+  previousContainerId: string | undefined
+  url: string | undefined
+  /** milliseconds */
+  duration: number
+  /** Milliseconds between stopping the old container and the new one's first healthy answer. */
+  silence: number
+}

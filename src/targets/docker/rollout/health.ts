@@ -1,0 +1,158 @@
+import { startDeadline } from '../../../core/deadline.ts'
+import { describe, errorCodeOf, StepError } from '../../../core/errors.ts'
+import { wait } from '../../../core/retry.ts'
+import { HEALTH_LABEL } from '../container-options.ts'
+import { portTaken } from '../errors.ts'
+import type { ContainerInfo, HealthSettings, Host } from '../host.ts'
+
+const POLL = 250
+const ANSWER_TIMEOUT = 5000
+const STRANGER_TIMEOUT = 2000
+/** How long a container without a health check must run. */
+const SETTLING = 3000
+
+export interface HealthEndpoint {
+  port: number
+  path: string
+}
+
+/** Reads `:8080/healthz`. */
+export function parseHealth(http: string): HealthEndpoint {
+  const [, portText = '', path = ''] = /^:(\d{1,5})(\/\S*)$/.exec(http) ?? []
+  const port = Number(portText)
+  if (port >= 1 && port <= 65535) return { port, path }
+  throw new StepError(
+    'INPUT_INVALID',
+    `container.health.http: "${http}" is not a port and a path`,
+    {
+      hint: "Write the container's port and a path, like :8080/healthz.",
+    },
+  )
+}
+
+/** A container's own health check; the other one where it was made before they were kept. */
+export function ownHealth(
+  labels: Readonly<Record<string, string>> | undefined,
+  otherwise: HealthSettings | undefined,
+): HealthSettings | undefined {
+  const kept = labels?.[HEALTH_LABEL]
+  if (kept === undefined) return otherwise
+  try {
+    const health = JSON.parse(kept) as HealthSettings | null
+    if (health === null) return undefined
+    parseHealth(health.http)
+    return health.timeout > 0 ? health : otherwise
+  } catch {
+    return otherwise
+  }
+}
+
+/**
+ * Waits until a started container answers 2xx, or, without health settings, has run for 3 s.
+ * Fails at once when it ends or is started again by its host, VERIFY_FAILED after the timeout.
+ * @returns the container as it is then
+ */
+export async function waitUntilHealthy(
+  host: Host,
+  container: Pick<ContainerInfo, 'id' | 'name'>,
+  health: HealthSettings | undefined,
+  signal?: AbortSignal,
+): Promise<ContainerInfo> {
+  const endpoint = health && parseHealth(health.http)
+  const started = Date.now()
+  const patience = health?.timeout ?? SETTLING
+  for (let last = 'no answer yet'; ; ) {
+    const seen = await stillRunning(host, container)
+    if (endpoint) {
+      last = await ask(host, seen, endpoint, signal)
+      // Whoever answered 2xx, the container must have been alive to do it.
+      if (last === '') return await stillRunning(host, container)
+    }
+    if (Date.now() - started >= patience) {
+      if (!endpoint) return seen
+      throw new StepError(
+        'VERIFY_FAILED',
+        `host ${host.name}: ${container.name} is not healthy after ${patience / 1000} s: GET ${health.http}: ${last}`,
+        {
+          hint: "Read the container's lines above; if it only needs longer, raise container.health.timeout.",
+        },
+      )
+    }
+    await wait(Math.max(1, Math.min(POLL, started + patience - Date.now())), signal)
+  }
+}
+
+async function stillRunning(
+  host: Host,
+  { id, name }: Pick<ContainerInfo, 'id' | 'name'>,
+): Promise<ContainerInfo> {
+  const seen = await host.inspect(id)
+  const bad = (what: string) =>
+    new StepError('COMMAND_FAILED', `host ${host.name}: ${name} ${what}`, {
+      hint: 'Its last lines tell why. Mend the release or its config, then deploy again.',
+    })
+  if (!seen) throw bad('was removed by somebody')
+  if (seen.restarts > 0) throw bad(`ended, and was started again ${seen.restarts} times`)
+  if (!seen.running) throw bad(`ended with exit code ${seen.exitCode ?? 'unknown'}`)
+  return seen
+}
+
+/** Empty when the answer was 2xx; otherwise what it was. */
+async function ask(
+  host: Host,
+  container: ContainerInfo,
+  { port, path }: HealthEndpoint,
+  signal: AbortSignal | undefined,
+): Promise<string> {
+  const address = container.address(port)
+  if (address === undefined) {
+    throw new StepError(
+      'INPUT_INVALID',
+      `host ${host.name}: port ${port} of ${container.name} cannot be reached from here`,
+      { hint: `Publish it (container.ports: ["${port}:${port}"]), or use network: host.` },
+    )
+  }
+  const limit = startDeadline(ANSWER_TIMEOUT)
+  try {
+    const response = await fetch(`${address}${path}`, {
+      redirect: 'manual',
+      headers: { connection: 'close' },
+      signal: signal ? AbortSignal.any([signal, limit.signal]) : limit.signal,
+    })
+    await response.body?.cancel()
+    return response.ok ? '' : `HTTP ${response.status}`
+  } catch (error) {
+    if (limit.signal.aborted) return describe(limit.signal.reason)
+    return errorCodeOf(error) ?? describe(error)
+  } finally {
+    limit.end()
+  }
+}
+
+/**
+ * On the host's own network no engine notices a taken port: the health check would be answered by
+ * a stranger. So nobody may answer there before the container starts.
+ */
+export async function refuseTakenPort(
+  host: Host,
+  created: ContainerInfo,
+  health: HealthSettings | undefined,
+  signal: AbortSignal,
+): Promise<void> {
+  if (!health) return
+  const { port, path } = parseHealth(health.http)
+  const address = created.address(port)
+  if (address === undefined) return
+  const limit = startDeadline(STRANGER_TIMEOUT)
+  try {
+    await fetch(`${address}${path}`, {
+      redirect: 'manual',
+      signal: AbortSignal.any([signal, limit.signal]),
+    })
+  } catch {
+    return
+  } finally {
+    limit.end()
+  }
+  throw portTaken(host.name, created.name, port)
+}

@@ -1,0 +1,197 @@
+import { StepError } from '../../../core/errors.ts'
+import type { Log } from '../../../core/log.ts'
+import { ON_VOLUME_LABEL } from '../container-options.ts'
+import type { ContainerInfo, Host } from '../host.ts'
+import { adoptedName, isOwn, type Ownership } from './owner.ts'
+import { stopContainer } from './stop.ts'
+
+/**
+ * The containers of one application on one host. `current` is called `<name>`; the others carry
+ * their role behind a dot. `older` exists only while a rollout runs: the `previous` of before.
+ */
+export const roles = ['current', 'next', 'previous', 'older'] as const
+export type Role = (typeof roles)[number]
+export type Found<Facts> = Partial<Record<Role, Facts>>
+
+export type Action =
+  | { do: 'start' | 'stop' | 'remove'; container: Role }
+  | { do: 'rename'; container: Role; to: Role }
+
+export interface Finding {
+  /** What must have happened, for the log. */
+  text: string
+  actions: Action[]
+}
+
+export function nameOf(name: string, role: Role): string {
+  return role === 'current' ? name : `${name}.${role}`
+}
+
+/**
+ * What a deployer that was killed left behind, and how to put it right; undefined when all is well.
+ * The order of rollout.ts makes it decidable: `<name>` is missing only between the two renames,
+ * after the new container was verified. The actions are ordered so that being killed among them
+ * leaves a state that is decided again, and never one that looks like a container stopped by hand.
+ */
+export function decide(found: Found<{ running: boolean }>): Finding | undefined {
+  const { current, next, previous, older } = found
+  if (current) {
+    if (!next && !older) return undefined
+    return {
+      text: next
+        ? 'a deployment was cut off before its new container was verified; the old one stays'
+        : 'a deployment was cut off before it had tidied up',
+      actions: [
+        ...only(next?.running, { do: 'stop', container: 'next' }),
+        ...only(!current.running, { do: 'start', container: 'current' }),
+        ...only(next, { do: 'remove', container: 'next' }),
+        ...only(older && previous, { do: 'remove', container: 'older' }),
+        ...only(older && !previous, { do: 'rename', container: 'older', to: 'previous' }),
+      ],
+    }
+  }
+  const old = previous ? 'previous' : older ? 'older' : undefined
+  const verified = next && previous && (next.running || !previous.running)
+  if (verified) {
+    return {
+      text: 'a deployment was cut off after its new container was verified; it is finished now',
+      actions: [
+        ...only(!next.running, { do: 'start', container: 'next' }),
+        { do: 'rename', container: 'next', to: 'current' },
+        ...only(older, { do: 'remove', container: 'older' }),
+      ],
+    }
+  }
+  if (old) {
+    return {
+      text: 'the container that should serve is missing; the one before it is put back',
+      actions: [
+        ...only(next?.running, { do: 'stop', container: 'next' }),
+        ...only(!found[old]?.running, { do: 'start', container: old }),
+        { do: 'rename', container: old, to: 'current' },
+        ...only(next, { do: 'remove', container: 'next' }),
+        ...only(older && previous, { do: 'rename', container: 'older', to: 'previous' }),
+      ],
+    }
+  }
+  if (!next) return undefined
+  return {
+    text: 'a first deployment was cut off before its container was verified',
+    actions: [{ do: 'remove', container: 'next' }],
+  }
+}
+
+function only(condition: unknown, action: Action): Action[] {
+  return condition ? [action] : []
+}
+
+/** Looks what a killed deployer left on the host, says it, and puts it right. */
+export async function mend(
+  host: Host,
+  name: string,
+  log: Log,
+  signal?: AbortSignal,
+  ownership?: Ownership,
+): Promise<void> {
+  const found = await survey(host, name)
+  const finding = decide(found)
+  if (!finding) return
+  log.warn(`host ${host.name}: ${name}: ${finding.text}`)
+  await perform(host, name, found, finding.actions, { log, signal, ownership, stopTimeout: 10 })
+}
+
+export async function survey(host: Host, name: string): Promise<Found<ContainerInfo>> {
+  const found: Found<ContainerInfo> = {}
+  const look = async (role: Role) => {
+    const container = await host.inspect(nameOf(name, role))
+    if (container) found[role] = container
+  }
+  await Promise.all(roles.map(look))
+  return found
+}
+
+export interface PerformOptions {
+  log: Log
+  /** seconds */
+  stopTimeout: number
+  /** Once it has fired, no container is waited for; the actions are taken all the same. */
+  signal: AbortSignal | undefined
+  /** What is not ours is kept under another name where it would be removed. */
+  ownership?: Ownership | undefined
+}
+
+/**
+ * Takes the actions one after the other, on exactly the containers that were found, whoever has
+ * their names by now. A failure is told with the docker commands for what is left to do.
+ */
+export async function perform(
+  host: Host,
+  name: string,
+  found: Found<ContainerInfo>,
+  actions: readonly Action[],
+  { log, stopTimeout, signal, ownership }: PerformOptions,
+): Promise<void> {
+  const ids: Partial<Record<Role, string>> = {}
+  for (const role of roles) {
+    const id = found[role]?.id
+    if (id !== undefined) ids[role] = id
+  }
+  for (const [done, action] of actions.entries()) {
+    const id = ids[action.container]
+    if (id === undefined) continue
+    try {
+      // Before an old container reads them, and before the new one, which keeps them, is gone.
+      const isTurn = action.do === (action.container === 'next' ? 'remove' : 'start')
+      if (ids.next && isTurn) await putFilesBack(host, containerOf(found, ids.next))
+      if (action.do === 'start') await host.start(id)
+      if (action.do === 'stop') await stopContainer(host, id, stopTimeout, signal)
+      if (action.do === 'remove') await removeOrKeep(host, name, containerOf(found, id), ownership)
+      if (action.do === 'rename') {
+        await host.rename(id, nameOf(name, action.to))
+        ids[action.to] = id
+        delete ids[action.container]
+      }
+      log.info(`host ${host.name}: ${told(name, action)}`)
+    } catch (error) {
+      log.error(`host ${host.name}: ${name} could not be put right. On that host, run:`)
+      for (const left of actions.slice(done)) log.error(`  ${commandOf(name, left)}`)
+      throw error
+    }
+  }
+}
+
+async function putFilesBack(host: Host, { id, labels }: ContainerInfo): Promise<void> {
+  if (labels[ON_VOLUME_LABEL] !== undefined) await host.putBack(id)
+}
+
+function containerOf(found: Found<ContainerInfo>, id: string): ContainerInfo {
+  const container = roles.map((role) => found[role]).find((one) => one?.id === id)
+  if (container) return container
+  throw new StepError('INTERNAL', `container ${id} was not found before`)
+}
+
+/** Removes a container of ours; one that was adopted is kept, with its volumes. */
+export async function removeOrKeep(
+  host: Host,
+  name: string,
+  container: ContainerInfo,
+  ownership: Ownership | undefined,
+): Promise<void> {
+  if (!ownership || isOwn(container, ownership)) return host.remove(container.id)
+  await host.rename(container.id, adoptedName(name, container.id))
+}
+
+function told(name: string, action: Action): string {
+  const container = nameOf(name, action.container)
+  if (action.do === 'rename') return `${container} is called ${nameOf(name, action.to)} now`
+  return `${{ start: 'started', stop: 'stopped', remove: 'removed' }[action.do]} ${container}`
+}
+
+/** The action for a person at the host's own shell. */
+export function commandOf(name: string, action: Action): string {
+  const container = nameOf(name, action.container)
+  if (action.do === 'rename') return `docker rename ${container} ${nameOf(name, action.to)}`
+  return action.do === 'remove'
+    ? `docker rm --force ${container}`
+    : `docker ${action.do} ${container}`
+}

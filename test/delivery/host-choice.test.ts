@@ -1,0 +1,58 @@
+import t from 'tap'
+import { StepError } from '../../src/core/errors.ts'
+import { chooseHosts, chooseMissing } from '../../src/delivery/deployment/host-choice.ts'
+import { joinFaults } from '../../src/delivery/deployment/hosts.ts'
+import type { Deployment } from '../../src/ledger/ledger.ts'
+import type { EnvironmentSettings } from '../../src/settings.ts'
+import { outcome } from '../ledger/ledger-samples.ts'
+
+const host = (name: string) => ({ name, address: `ssh://${name}`, certificates: undefined })
+const environment = (...names: string[]) =>
+  ({ name: 'test', hosts: names.map(host) }) as EnvironmentSettings
+const three = environment('app-01', 'app-02', 'app-03')
+
+t.test('hosts are left out by name, each a known one, with a reason, and never all', async (t) => {
+  t.same(chooseHosts(three, [], ''), { change: three.hosts, kept: [], without: [] })
+  t.same(chooseHosts(three, ['app-02', 'app-02'], 'dead'), {
+    change: [host('app-01'), host('app-03')],
+    kept: [],
+    without: ['app-02'],
+  })
+  const refused = (names: string[], reason: string, message: RegExp) =>
+    t.throws(() => chooseHosts(three, names, reason), { code: 'INPUT_INVALID', message })
+  refused(['app-02'], '', /needs a reason/)
+  refused(['app-04'], 'dead', /environment test has no host "app-04"/)
+  refused(['app-01', 'app-02', 'app-03'], 'dead', /every host of test is left out/)
+  t.throws(() => chooseHosts(environment(), [], ''), { message: 'environment test has no hosts' })
+})
+
+t.test('missing are hosts that were left out, and new ones; the others are kept', async (t) => {
+  const hosts = [outcome('app-01'), outcome('app-02', { ok: false }), outcome('old')]
+  const current = { id: 'd7', app: 'webapi', hosts } as Deployment
+  const kept = [outcome('app-01')]
+  t.same(chooseMissing(three, current, [], ''), {
+    change: [host('app-02'), host('app-03')],
+    kept,
+    without: [],
+  })
+  t.same(chooseMissing(three, current, ['app-01', 'app-02'], 'dead'), {
+    change: [host('app-03')],
+    kept,
+    without: ['app-02'],
+  })
+  t.throws(() => chooseMissing(environment('app-01'), current, [], ''), {
+    code: 'NOT_FOUND',
+    message: 'no host of webapi in test is behind: d7 is on all of them',
+  })
+})
+
+t.test('what is wrong counts for more than what could not be seen', async (t) => {
+  const silent = new StepError('UNAVAILABLE', 'app-01 does not answer')
+  const wrong = new StepError('VERIFY_FAILED', 'app-02 was changed', { hint: 'look' })
+  t.match(joinFaults([silent, wrong]), {
+    ...{ code: 'VERIFY_FAILED', exitCode: 1, hint: 'look' },
+    message: 'app-01 does not answer\napp-02 was changed',
+  })
+  t.match(joinFaults([silent, silent]), { code: 'UNAVAILABLE', exitCode: 75 })
+  t.equal(joinFaults([]), undefined)
+})

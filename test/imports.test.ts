@@ -1,0 +1,178 @@
+import { readdir, readFile } from 'node:fs/promises'
+import { dirname, join, relative, resolve } from 'node:path'
+import { fileURLToPath } from 'node:url'
+import t from 'tap'
+
+const ROOT = fileURLToPath(new URL('../', import.meta.url))
+
+/** The layers of docs/architecture.md: an import goes down or stays in its module, never up. */
+const layers: Record<string, number> = {
+  core: 1,
+  image: 2,
+  registry: 2,
+  'registry-server': 2,
+  redis: 2,
+  config: 2,
+  targets: 2,
+  ledger: 2,
+  gitlab: 2,
+  identity: 2,
+  gate: 2,
+  'settings.ts': 3,
+  delivery: 4,
+  steps: 5,
+  'context.ts': 6,
+  cli: 7,
+  actions: 7,
+  server: 7,
+  demo: 7,
+  'index.ts': 7,
+}
+/** Modules of one layer that may meet, and why. */
+const allowed = new Map([
+  ['image → registry', 'an image is written with references and descriptors'],
+  ['registry-server → registry', 'both sides of one protocol share its names'],
+  ['config → redis', 'one of the stores is Redis'],
+  ['demo → cli', 'the demo runs the command line'],
+  ['cli → demo', '`crosscloud demo` is a command'],
+  ['cli → server', '`crosscloud serve` is a command'],
+])
+
+const moduleOf = (path: string) => path.split('/')[0] ?? ''
+
+/** What is wrong with an import graph: file → files it imports, paths from src. */
+function violations(graph: ReadonlyMap<string, readonly string[]>): string[] {
+  return [...graph].flatMap(([file, imports]) =>
+    imports.flatMap((imported) => {
+      const [from, to] = [moduleOf(file), moduleOf(imported)]
+      const [above, below] = [layers[from], layers[to]]
+      if (above === undefined) return [`${file}: module ${from} has no layer`]
+      if (below === undefined) return [`${imported}: module ${to} has no layer`]
+      if (from === to || above > below) return []
+      if (above === below && allowed.has(`${from} → ${to}`)) return []
+      return [`${file} imports ${imported}: layer ${above} to layer ${below}`]
+    }),
+  )
+}
+
+/** Files that import one another in a circle. */
+function circles(graph: ReadonlyMap<string, readonly string[]>): string[] {
+  const found: string[] = []
+  const done = new Set<string>()
+  const visit = (file: string, path: string[]) => {
+    if (path.includes(file)) {
+      found.push([...path.slice(path.indexOf(file)), file].join(' → '))
+      return
+    }
+    if (done.has(file)) return
+    for (const next of graph.get(file) ?? []) visit(next, [...path, file])
+    done.add(file)
+  }
+  for (const file of graph.keys()) visit(file, [])
+  return found
+}
+
+async function sources(folder: string): Promise<string[]> {
+  const entries = await readdir(join(ROOT, folder), { recursive: true, withFileTypes: true })
+  return entries
+    .filter((entry) => entry.isFile() && /\.(ts|mjs)$/.test(entry.name))
+    .map((entry) => relative(ROOT, join(entry.parentPath, entry.name)))
+}
+
+const IMPORT = /(import type |import\(|import |from )\s*['"](\.[^'"]+)['"]/g
+
+/** The relative paths a source imports; without `types` only those that load at once. */
+function importsOf(text: string, types: boolean): string[] {
+  return text
+    .split(/^(?=import|export)/m)
+    .flatMap((statement) =>
+      [...statement.matchAll(IMPORT)]
+        .filter(([, how]) => types || (!statement.startsWith('import type') && how !== 'import('))
+        .map(([, , path = '']) => path),
+    )
+}
+
+async function readGraph(types: boolean): Promise<Map<string, string[]>> {
+  const graph = new Map<string, string[]>()
+  for (const file of await sources('src')) {
+    const text = await readFile(join(ROOT, file), 'utf8')
+    const imports = importsOf(text, types).map((path) =>
+      relative(join(ROOT, 'src'), resolve(ROOT, dirname(file), path)),
+    )
+    graph.set(
+      relative('src', file),
+      imports.filter((path) => !path.startsWith('..')),
+    )
+  }
+  return graph
+}
+
+await t.test('every way to import is seen', async (t) => {
+  const text = [
+    "import { a } from './a.ts'",
+    'import {',
+    '  b,',
+    "} from './b.ts'",
+    "import type { C } from './c.ts'",
+    "import './d.ts'",
+    'import e from "./e.ts"',
+    "export { f } from './f.ts'",
+    "export * from '../g.ts'",
+    "import { join } from 'node:path'",
+    "const { h } = await import('./h.ts')",
+    "type I = import('./i.ts').I",
+  ].join('\n')
+  const all = [...'abcdef'].map((name) => `./${name}.ts`)
+  t.strictSame(importsOf(text, true), [...all, '../g.ts', './h.ts', './i.ts'])
+  t.strictSame(importsOf(text, false), [...all.filter((path) => path !== './c.ts'), '../g.ts'])
+})
+
+await t.test('imports go down', async (t) => {
+  const bad = new Map([
+    ['core/errors.ts', ['steps/step.ts']],
+    ['ledger/ledger.ts', ['config/store.ts', 'core/errors.ts']],
+    ['image/war.ts', ['registry/reference.ts']],
+  ])
+  t.strictSame(violations(bad), [
+    'core/errors.ts imports steps/step.ts: layer 1 to layer 5',
+    'ledger/ledger.ts imports config/store.ts: layer 2 to layer 2',
+  ])
+  const graph = await readGraph(true)
+  t.ok(graph.size > 50, 'every file was read')
+  t.ok((graph.get('context.ts') ?? []).includes('registry/client.ts'), 'dynamic imports too')
+  t.strictSame(violations(graph), [])
+})
+
+await t.test('no file imports itself by way of others', async (t) => {
+  t.strictSame(
+    circles(
+      new Map([
+        ['a.ts', ['b.ts']],
+        ['b.ts', ['a.ts']],
+      ]),
+    ),
+    ['a.ts → b.ts → a.ts'],
+  )
+  t.strictSame(circles(await readGraph(false)), [])
+})
+
+await t.test('only surfaces touch the process', async (t) => {
+  const touch =
+    /process\.(argv|env|stdin|stdout|stderr|exit\b|exitCode)|\bconsole\.|['"](node:)?process['"]/
+  for (const text of ['process.env.HOME', 'process.exit(1)', 'console.log(1)', "'node:process'"]) {
+    t.match(text, touch)
+  }
+  for (const file of await sources('src')) {
+    if (layers[moduleOf(relative('src', file))] === 7) continue
+    t.notMatch(await readFile(join(ROOT, file), 'utf8'), touch, file)
+  }
+})
+
+await t.test('no file is over 400 lines', async (t) => {
+  for (const folder of ['src', 'scripts', 'test', 'bench']) {
+    for (const file of await sources(folder)) {
+      const lines = (await readFile(join(ROOT, file), 'utf8')).split('\n').length - 1
+      t.ok(lines <= 400, `${file}: ${lines} lines`)
+    }
+  }
+})

@@ -1,0 +1,186 @@
+import t, { type Test } from 'tap'
+import { createLog } from '../../../src/core/log.ts'
+import { connectDocker } from '../../../src/targets/docker/driver.ts'
+import type { ContainerSpec, Host } from '../../../src/targets/docker/host.ts'
+import {
+  isRolloutFailure,
+  type RolloutOptions,
+  rollOut,
+} from '../../../src/targets/docker/rollout/rollout.ts'
+import { publishDemoImage } from '../../support/demo-image.ts'
+import { startDockerRegistry } from '../../support/docker-registry.ts'
+import { noEngine, startEngine, type TestEngine } from '../../support/engine.ts'
+import { settings as base, untilText } from './host-conformance.ts'
+
+/** The docker executor kills a job's container 6.3 s after the cancel; much of it must be left. */
+const LONGEST = 4500
+
+const skip = noEngine('docker-registry', 'gcc')
+if (skip) t.test('cancelled rollouts', { skip }, async () => {})
+else {
+  const [first, second] = await Promise.all([startEngine(), startEngine()])
+  const registry = await startDockerRegistry()
+  t.teardown(() => Promise.all([first.stop(), second.stop(), registry.close()]))
+  await cancelled(first, second, `${registry.address}/team/demo`)
+}
+
+async function cancelled(one: TestEngine, two: TestEngine, repository: string): Promise<void> {
+  const v1 = await publishDemoImage(one, repository, '1')
+  const v2 = await publishDemoImage(one, repository, '2')
+  const connect = (name: string, address: string) =>
+    connectDocker({
+      ...{ name, address, signal: new AbortController().signal },
+      credentials: async () => undefined,
+    })
+  const a = await connect('app-01', one.address)
+  const b = await connect('app-02', two.address)
+  const spec = (name: string, image: string, env: Record<string, string>): ContainerSpec => ({
+    ...{ name, image, files: [], labels: { 'test.name': name } },
+    settings: {
+      ...{ ...base, env, restart: 'no' as const, stopTimeout: 30 },
+      health: { http: ':8080/', timeout: 60_000 },
+    },
+  })
+  const go = (options: Partial<RolloutOptions> & { spec: ContainerSpec }) => {
+    const log = createLog({ format: 'plain', write: () => {}, mask: (text) => text })
+    const { signal } = new AbortController()
+    return rollOut({ hosts: [a, b], log, signal, verify: async () => {}, ...options })
+  }
+
+  /** Rolls v2 out over v1 and cancels when the log has said `when`. */
+  const cancelAt = async (t: Test, name: string, when: string, env: Record<string, string>) => {
+    const old = await go({ spec: spec(name, v1, env) })
+    const stop = new AbortController()
+    let at = 0
+    let said = ''
+    const write = (text: string) => {
+      said += text
+      if (at > 0 || !said.includes(when)) return
+      at = Date.now()
+      // What is asked next of the engine is under way by then.
+      setTimeout(() => stop.abort(), 300)
+    }
+    const log = createLog({ format: 'plain', write, mask: (text) => text })
+    const going = go({ spec: spec(name, v2, { ...env, SLOW: '60' }), log, signal: stop.signal })
+    const error = await going.then(
+      () => undefined,
+      (thrown: unknown) => thrown,
+    )
+    if (!isRolloutFailure(error)) throw new Error(`not a rollout failure: ${error}`)
+    const took = Date.now() - at - 300
+    t.ok(took < LONGEST, `the old containers run ${took} ms after the cancel`)
+    t.equal(error.code, 'CANCELLED')
+    return { error, old }
+  }
+  const expectOld = async (t: Test, host: Host, name: string, id: string | undefined) => {
+    const found = await host.list({ 'test.name': name })
+    t.match(found, [{ name, id, running: true }], `${host.name} has the old container, no other`)
+    t.equal(await untilText(found[0]?.address(8080) ?? ''), '1', `${host.name} serves`)
+  }
+
+  t.test('a cancelled rollout does not wait for the health of what it put back', async (t) => {
+    // It takes 4 s to listen: a wait for its health would be seen.
+    const { error, old } = await cancelAt(t, 'slow', 'stopped the old slow', {
+      ...{ SLOW: '4', STOPPING: '0' },
+    })
+    t.match(error.hosts, [
+      { serves: 'old', unproven: true },
+      { serves: 'old', touched: false },
+    ])
+    t.match(error.message, /app-01: the old container runs again; its health was not looked at/)
+    const proven = await error.prove?.()
+    t.match(proven?.message, /app-01: the old container serves again\n {2}app-02: not touched/)
+    t.match(proven, { code: 'CANCELLED', prove: undefined, hosts: [{ serves: 'old' }, {}] })
+    t.notOk(proven?.hosts[0]?.unproven)
+    await expectOld(t, a, 'slow', old[0]?.containerId)
+  })
+
+  t.test('what was put back and is not well is told', async (t) => {
+    const { error } = await cancelAt(t, 'sick', 'stopped the old sick', {})
+    await a.stop(error.hosts[0]?.containerId ?? '', 1)
+    const proven = await error.prove?.()
+    t.match(proven?.message, /app-01: NOT brought back, look at it now: .* ended with exit code/)
+    t.match(proven?.hosts, [{ serves: 'unknown' }, {}])
+  })
+
+  t.test('a new container that does not hear SIGTERM is not waited for', async (t) => {
+    const { error, old } = await cancelAt(t, 'new', 'stopped the old new', { STOPPING: '5' })
+    t.match(error.hosts, [{ serves: 'old', unproven: true }, {}])
+    await expectOld(t, a, 'new', old[0]?.containerId)
+  })
+
+  t.test('nor is an old one that was just asked to stop', async (t) => {
+    const { error, old } = await cancelAt(t, 'old', 'created old.next', { STOPPING: '20' })
+    t.match(error.hosts, [{ serves: 'old', unproven: true }, {}])
+    await expectOld(t, a, 'old', old[0]?.containerId)
+  })
+
+  t.test('all hosts are brought back at once, those that had taken over, too', async (t) => {
+    const env = { STOPPING: '5' }
+    const old = await go({ spec: spec('both', v1, env) })
+    const stop = new AbortController()
+    let at = 0
+    const verify = async (host: Host) => {
+      if (host !== b) return
+      at = Date.now()
+      stop.abort()
+    }
+    const error = await go({ spec: spec('both', v2, env), verify, signal: stop.signal }).catch(
+      (thrown: unknown) => thrown,
+    )
+    if (!isRolloutFailure(error)) throw new Error(`not a rollout failure: ${error}`)
+    const took = Date.now() - at
+    t.ok(took < LONGEST, `both run ${took} ms after the cancel`)
+    t.match(error.hosts, [
+      { serves: 'old', touched: true, unproven: true },
+      { serves: 'old', touched: true, unproven: true },
+    ])
+    await expectOld(t, a, 'both', old[0]?.containerId)
+    await expectOld(t, b, 'both', old[1]?.containerId)
+  })
+
+  t.test('a cancel hurries a failed rollout that is on its way back', async (t) => {
+    const hosts = [a]
+    await go({ hosts, spec: spec('late', v1, { SLOW: '5' }) })
+    const stop = new AbortController()
+    let at = 0
+    const write = (text: string) => {
+      if (!text.includes('started late') || at > 0) return
+      at = Date.now()
+      stop.abort()
+    }
+    const log = createLog({ format: 'plain', write, mask: (text) => text })
+    const verify = async () => {
+      throw new Error('not what was baked')
+    }
+    const error = await go({
+      hosts,
+      spec: spec('late', v2, {}),
+      verify,
+      signal: stop.signal,
+      log,
+    }).catch((thrown: unknown) => thrown)
+    if (!isRolloutFailure(error)) throw new Error(`not a rollout failure: ${error}`)
+    t.ok(Date.now() - at < 2000, 'its health was not waited for')
+    t.match(error, { code: 'INTERNAL', hosts: [{ serves: 'old', unproven: true }] })
+    t.match((await error.prove?.())?.message, /app-01: the old container serves again/)
+  })
+
+  t.test('an old container that a killed deployer had asked to stop runs again', async (t) => {
+    const [old] = await go({ hosts: [a], spec: spec('dying', v1, { STOPPING: '2' }) })
+    const id = old?.containerId ?? ''
+    await a.create(spec('dying.next', v2, {}))
+    const stopping = a.stop(id, 30)
+    // It still runs when the hosts are looked at first, and no more when they are changed.
+    const pull = () => stopping
+    const verify = async () => {
+      throw new Error('not what was baked')
+    }
+    const error = await go({
+      ...{ hosts: [{ ...a, pull }], spec: spec('dying', v2, {}), verify },
+    }).catch((thrown: unknown) => thrown)
+    if (!isRolloutFailure(error)) throw new Error(`not a rollout failure: ${error}`)
+    t.match(error.hosts, [{ serves: 'old', containerId: id }])
+    await expectOld(t, a, 'dying', id)
+  })
+}

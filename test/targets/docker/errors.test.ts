@@ -1,0 +1,25 @@
+import t from 'tap'
+import { StepError } from '../../../src/core/errors.ts'
+import { engineFault } from '../../../src/targets/docker/errors.ts'
+import { rolloutFailure } from '../../../src/targets/docker/rollout/failure.ts'
+
+const host = { name: 'app-01', address: 'unix:///run/docker.sock' }
+const aborted = (cause: unknown) =>
+  Object.assign(new Error('aborted', { cause }), { name: 'AbortError' })
+
+t.test('an aborted request tells the signal that aborted it, or its time limit', async (t) => {
+  const stopped = new StepError('CANCELLED', 'stopped by SIGTERM')
+  t.equal(engineFault(host, 'reading', aborted(stopped)), stopped)
+  const late = new DOMException('late', 'TimeoutError')
+  t.match(engineFault(host, 'starting', aborted(late)), {
+    code: 'UNAVAILABLE',
+    message: /does not answer in time/,
+  })
+})
+
+t.test('after a cancel the hint does not say that it is still being put back', async (t) => {
+  const hint = 'What was begun is being put back. Run the same command again to go on.'
+  const cause = new StepError('CANCELLED', 'stopped by SIGTERM', { hint })
+  const failure = rolloutFailure(cause, 'app-01', [], async () => failure)
+  t.equal(failure.hint, 'Run the same command again.')
+})

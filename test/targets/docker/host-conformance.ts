@@ -1,0 +1,260 @@
+import { createHash } from 'node:crypto'
+import type { Test } from 'tap'
+import { extract } from 'tar-stream'
+import type { ContainerSettings, ContainerSpec, Host } from '../../../src/targets/docker/host.ts'
+import { compareFiles, readContainerFile } from '../../../src/targets/docker/verify.ts'
+import { fetchText } from '../../support/http.ts'
+
+export interface ConformanceSetting {
+  host: Host
+  /** The demo image of test/support/demo-image.ts by digest, not pulled yet. */
+  image: string
+  /** What is in its /app/ROOT. */
+  application: Record<string, string>
+}
+
+export const settings: ContainerSettings = {
+  network: 'bridge',
+  ports: ['127.0.0.1::8080'],
+  volumes: [],
+  env: {},
+  memory: 64 * 1024 * 1024,
+  restart: 'always',
+  stopTimeout: 2,
+  health: { http: ':8080/healthz', timeout: 5000 },
+}
+
+export const md5 = (text: string) => createHash('md5').update(text).digest('hex')
+
+/** What every driver of a host must do. */
+export async function hostConformance(t: Test, setting: ConformanceSetting): Promise<void> {
+  const { host, image, application } = setting
+  const name = `conform-${Math.random().toString(36).slice(2, 8)}`
+  const spec: ContainerSpec = {
+    name,
+    image,
+    labels: { 'test.run': name, 'test.kind': 'conformance' },
+    settings: { ...settings, env: { FILE: '/etc/deep/er/app.conf', EMPTY: '', EQUALS: 'a=b c' } },
+    files: [
+      {
+        path: '/etc/deep/er/app.conf',
+        content: Buffer.from('secret of it\n'),
+        mode: 0o440,
+        uid: 1001,
+        gid: 1002,
+      },
+      {
+        path: `/app/ROOT/${'long-name-'.repeat(12)}.properties`,
+        content: Buffer.alloc(300_000, 'y'),
+        mode: 0o644,
+        uid: 0,
+        gid: 0,
+      },
+    ],
+  }
+  const placedLong = `${'long-name-'.repeat(12)}.properties`
+
+  await t.test('ping, and pull by digest only', async (t) => {
+    await host.ping()
+    await t.rejects(host.create(spec), { code: 'NOT_FOUND' }, 'not pulled yet')
+    await host.pull(image)
+    await host.pull(image, () => t.fail('pulled what it has'))
+    const tagged = image.replace(/@.*/, ':1')
+    await t.rejects(host.pull(tagged), { code: 'INPUT_INVALID', message: /no digest/ })
+    const unknown = image.replace(/.{8}$/, '00000000')
+    await t.rejects(host.pull(unknown), {
+      code: 'NOT_FOUND',
+      message: new RegExp(`^host ${host.name}: pulling ${unknown}: `),
+    })
+  })
+
+  await t.test('create places files, and start shows them', async (t) => {
+    t.equal(await host.inspect(name), undefined)
+    const created = await host.create(spec)
+    t.match(created, { name, image, running: false, exitCode: undefined, labels: spec.labels })
+    t.match(
+      (await host.list({ 'test.run': name })).map((one) => one.id),
+      [created.id],
+    )
+    t.same(await host.list({ 'test.run': name, 'test.kind': 'other' }), [])
+
+    const entries = await tarHeaders(host, created.id, '/etc/deep')
+    t.same(entries, {
+      'deep/': [0o755, 0, 0],
+      'deep/er/': [0o755, 0, 0],
+      'deep/er/app.conf': [0o440, 1001, 1002],
+    })
+    await host.start(created.id)
+    await host.start(created.id)
+    const running = await host.inspect(name)
+    t.match(running, { id: created.id, running: true, exitCode: undefined, restarts: 0 })
+    const url = running?.address(8080)
+    t.match(url, /^http:\/\/127\.0\.0\.1:\d+$/)
+    t.equal(await untilText(`${url}/`), '1', 'the published port answers')
+    const lines = await host.logs(created.id, 30)
+    t.same(
+      [...lines].sort(),
+      ['a line on stderr', 'demo 1 starts', 'file: secret of it', ''].sort(),
+    )
+    t.equal((await host.logs(created.id, 2)).length, 2)
+    t.equal((await host.inspect(created.id))?.name, name, 'by id too')
+    t.equal(await host.inspect(created.id.slice(0, 12)), undefined, 'part of an id is no name')
+  })
+
+  await t.test('names: conflict, rename', async (t) => {
+    await t.rejects(host.create({ ...spec, files: [] }), {
+      code: 'CONFLICT',
+      message: new RegExp(`^host ${host.name}: creating ${name}: `),
+    })
+    const other = await host.create({ ...spec, name: `${name}.next`, files: [] })
+    await t.rejects(host.rename(other.id, name), { code: 'CONFLICT' })
+    await host.rename(other.id, `${name}.other`)
+    t.equal((await host.inspect(`${name}.other`))?.id, other.id)
+    t.equal(await host.inspect(`${name}.next`), undefined)
+    await host.remove(other.id)
+    await host.remove(other.id)
+    await t.rejects(host.rename(other.id, 'x'), { code: 'NOT_FOUND' })
+    await t.rejects(host.start(other.id), { code: 'NOT_FOUND' })
+    await host.stop(other.id, 1)
+    t.equal(await host.inspect(other.id), undefined)
+  })
+
+  await t.test('a container that cannot get its files does not stay', async (t) => {
+    const file = { content: Buffer.from('x'), mode: 0o644, uid: 0, gid: 0 }
+    for (const path of ['etc/x', '/etc/../x', '/etc/./x', '/etc//x', '/etc/x/', '/a\0b', '/']) {
+      const files = [{ ...file, path }]
+      await t.rejects(host.create({ ...spec, name: `${name}.bad`, files }), {
+        code: 'INPUT_INVALID',
+      })
+    }
+    const files = [{ ...file, path: '/server/below/a/file' }]
+    await t.rejects(host.create({ ...spec, name: `${name}.bad`, files }), {
+      code: 'INPUT_INVALID',
+      message: /\/server is not a folder/,
+    })
+    t.equal(await host.inspect(`${name}.bad`), undefined)
+  })
+
+  await t.test('files are compared as they stream by', async (t) => {
+    const id = (await host.inspect(name))?.id ?? ''
+    const { signal } = new AbortController()
+    const expected = new Map(Object.entries(application).map(([path, text]) => [path, md5(text)]))
+    expected.set('z-hard.txt', md5(application['index.html'] ?? ''))
+    const extraAllowed = new Set([placedLong])
+    t.same(await compareFiles(host, id, '/app/ROOT', expected, { extraAllowed, signal }), {
+      files: 4,
+      changed: [],
+      missing: [],
+      extra: [],
+    })
+    const wrong = new Map(expected).set('WEB-INF/web.xml', md5('other')).set('gone.txt', md5(''))
+    wrong.delete('index.html')
+    t.same(await compareFiles(host, id, '/app/ROOT', wrong, { extraAllowed: new Set(), signal }), {
+      files: 2,
+      changed: ['WEB-INF/web.xml'],
+      missing: ['gone.txt'],
+      extra: ['index.html', placedLong],
+    })
+    const one = new Map([['index.html', md5(application['index.html'] ?? '')]])
+    t.equal(
+      (await compareFiles(host, id, '/app/ROOT/index.html', one, { extraAllowed, signal })).files,
+      1,
+    )
+    await t.rejects(compareFiles(host, id, '/nowhere', one, { extraAllowed, signal }), {
+      code: 'NOT_FOUND',
+      message: /\/nowhere/,
+    })
+    t.equal(
+      String(await readContainerFile(host, id, '/etc/deep/er/app.conf', 100)),
+      'secret of it\n',
+    )
+    await t.rejects(readContainerFile(host, id, '/etc/deep/er/app.conf', 5), { code: 'CONFLICT' })
+    await t.rejects(readContainerFile(host, id, '/etc/deep', 5), { code: 'NOT_FOUND' })
+    const stopped = AbortSignal.abort()
+    await t.rejects(compareFiles(host, id, '/app', one, { extraAllowed, signal: stopped }), {
+      code: 'CANCELLED',
+    })
+  })
+
+  await t.test('stop keeps it, remove does not', async (t) => {
+    const { id = '' } = (await host.inspect(name)) ?? {}
+    await host.stop(id, 2)
+    await host.stop(id, 2)
+    t.match(await host.inspect(name), { running: false, exitCode: 0 })
+    await host.start(id)
+    t.match(await host.inspect(name), { running: true, restarts: 0 })
+    await host.remove(id)
+    t.equal(await host.inspect(name), undefined)
+    t.same(await host.list({ 'test.run': name }), [])
+  })
+
+  await t.test('a taken port is named', async (t) => {
+    const first = await host.create({ ...spec, files: [] })
+    await host.start(first.id)
+    const port = new URL((await host.inspect(name))?.address(8080) ?? '').port
+    const ports = [`127.0.0.1:${port}:8080`]
+    const second = await host.create({
+      ...spec,
+      name: `${name}.2`,
+      files: [],
+      settings: { ...spec.settings, ports },
+    })
+    await t.rejects(host.start(second.id), {
+      code: 'CONFLICT',
+      message: `host ${host.name}: starting ${name}.2: port ${port} is taken`,
+      hint: /docker ps/,
+    })
+    await Promise.all([host.remove(first.id), host.remove(second.id)])
+  })
+
+  await t.test('a container that ends and is restarted shows it', async (t) => {
+    const env = { EXIT: '3' }
+    const once = await host.create({
+      ...spec,
+      files: [],
+      settings: { ...spec.settings, env, restart: 'no' },
+    })
+    await host.start(once.id)
+    const ended = await until(async () => {
+      const seen = await host.inspect(once.id)
+      return seen && !seen.running ? seen : undefined
+    })
+    t.equal(ended.exitCode, 3)
+    t.equal(ended.address(8080), undefined, 'no address when it does not run')
+    await host.remove(once.id)
+    const again = await host.create({ ...spec, files: [], settings: { ...spec.settings, env } })
+    await host.start(again.id)
+    await until(async () => ((await host.inspect(again.id))?.restarts ?? 0) > 0 || undefined)
+    await host.remove(again.id)
+  })
+}
+
+async function tarHeaders(host: Host, id: string, path: string): Promise<Record<string, number[]>> {
+  const headers: Record<string, number[]> = {}
+  const entries = extract()
+  ;(await host.archive(id, path)).pipe(entries as unknown as NodeJS.WritableStream)
+  for await (const entry of entries) {
+    const { name, mode, uid, gid } = entry.header
+    headers[name] = [mode & 0o7777, uid, gid]
+    entry.resume()
+  }
+  return headers
+}
+
+export async function until<T>(look: () => Promise<T | undefined>, seconds = 10): Promise<T> {
+  for (const end = Date.now() + seconds * 1000; Date.now() < end; ) {
+    const seen = await look()
+    if (seen !== undefined) return seen
+    await new Promise((resolve) => setTimeout(resolve, 50))
+  }
+  throw new Error(`did not happen within ${seconds} s`)
+}
+
+export function untilText(url: string): Promise<string> {
+  return until(() =>
+    fetchText(url).then(
+      ({ body }) => body,
+      () => undefined,
+    ),
+  )
+}
