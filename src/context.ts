@@ -19,9 +19,9 @@ import {
   type EnvironmentSettings,
   type HostAddress,
   readSettings,
+  resolveEnvironment,
   SETTINGS_FILE,
   type Settings,
-  settleEnvironment,
 } from './settings.ts'
 import type { Host } from './targets/docker/host.ts'
 
@@ -92,7 +92,7 @@ export function createContext(options: ContextOptions): OpenContext {
     signal,
     settings,
     hasSettings,
-    environment: async (name) => settleEnvironment(await settings(), name),
+    environment: async (name) => resolveEnvironment(await settings(), name),
     registry,
     ledger,
     async requireLedger() {

@@ -175,7 +175,7 @@ const isShown = (path: readonly string[]) => SHOWN.test(path.join('/'))
  * The named environment with all defaults settled; INPUT_INVALID lists the known ones. Each part is
  * looked up when it is used: verify-md5 needs no password of the config centre.
  */
-export function settleEnvironment(settings: Settings, name: string): EnvironmentSettings {
+export function resolveEnvironment(settings: Settings, name: string): EnvironmentSettings {
   const own = Object.hasOwn(settings.environments, name) ? settings.environments[name] : undefined
   if (!own) {
     const known = Object.keys(settings.environments).join(', ') || 'none'
@@ -214,7 +214,7 @@ export function settleEnvironment(settings: Settings, name: string): Environment
       }))
     },
     get container() {
-      return settleContainer({ ...settings.container, ...own.container })
+      return resolveContainer({ ...settings.container, ...own.container })
     },
   }
 }
@@ -232,7 +232,7 @@ export function withHosts(
 }
 
 /** Copies lists and maps, so that what is not set in them is told here and not while deploying. */
-function settleContainer(
+function resolveContainer(
   container: NonNullable<z.output<typeof settingsSchema>['container']>,
 ): ContainerSettings {
   return {

@@ -4,7 +4,7 @@ import { fileURLToPath } from 'node:url'
 import t from 'tap'
 import { createSecrets } from '../src/core/secrets.ts'
 import { openLedger } from '../src/ledger/open.ts'
-import { parseSettings, readSettings, settingsSchema, settleEnvironment } from '../src/settings.ts'
+import { parseSettings, readSettings, resolveEnvironment, settingsSchema } from '../src/settings.ts'
 import { temporaryFolder } from './support/temporary.ts'
 
 const FULL = `# what a team writes
@@ -76,7 +76,7 @@ await t.test('an environment with everything settled', async (t) => {
   const settings = await readSettings(file, variables, createSecrets())
   t.equal(settings.folder, folder)
   const gib = 2 ** 30
-  t.match(settleEnvironment(settings, 'test'), {
+  t.match(resolveEnvironment(settings, 'test'), {
     name: 'test',
     from: undefined,
     image: { registry: 'registry.test', name: 'team/webapi' },
@@ -90,14 +90,14 @@ await t.test('an environment with everything settled', async (t) => {
       health: { http: ':8080/healthz', timeout: 60_000 },
     },
   })
-  t.match(settleEnvironment(settings, 'staging'), {
+  t.match(resolveEnvironment(settings, 'staging'), {
     from: 'test',
     containerName: 'web',
     hosts: [{ name: 'app-02', address: 'tcp://app-02:2376', certificates: 'certs/app-02' }],
     container: { network: 'host', memory: 2 * gib, stopTimeout: 2 },
   })
   for (const name of ['production', 'toString', '__proto__', '']) {
-    t.throws(() => settleEnvironment(settings, name), {
+    t.throws(() => resolveEnvironment(settings, name), {
       code: 'INPUT_INVALID',
       hint: 'Known environments: test, staging.',
     })
@@ -191,6 +191,6 @@ await t.test('the example is read as it stands', async (t) => {
   const names = [...text.matchAll(/\$\{(\w+)\}/g)].map(([, name = '']) => [name, 'value'])
   const settings = await readSettings(file, Object.fromEntries(names), createSecrets())
   t.ok(Object.keys(settings.environments).length >= 2)
-  for (const name of Object.keys(settings.environments)) t.ok(settleEnvironment(settings, name))
+  for (const name of Object.keys(settings.environments)) t.ok(resolveEnvironment(settings, name))
   t.ok(settingsSchema.shape.app)
 })

@@ -39,7 +39,7 @@ export function requireText(value: string | undefined, flag: string): string {
 }
 
 /** `--lock-wait`, in milliseconds. */
-export function readPatience(text: string | undefined): number {
+export function readTimeout(text: string | undefined): number {
   if (!text) return 0
   const parsed = duration.safeParse(text)
   if (parsed.success) return parsed.data

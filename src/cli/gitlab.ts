@@ -112,7 +112,7 @@ function closing(actions: readonly Action[]): string {
 
 function toJson({ actions, notices }: SetUp): Record<string, unknown> {
   const told = actions.map((action) => {
-    const { kind, name } = action.do === 'delete' ? action.actual : action.thing
+    const { kind, name } = action.do === 'delete' ? action.actual : action.resource
     const changes = action.do === 'change' ? action.changes : []
     return { do: action.do, kind, name, changes }
   })

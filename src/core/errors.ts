@@ -68,13 +68,13 @@ export function toStepError(error: unknown): StepError {
     if (error.cause instanceof StepError) return error.cause
     return new StepError('CANCELLED', 'cancelled', { cause: error })
   }
-  const system = systemFaults[errorCodeOf(error) ?? '']
+  const system = systemErrors[errorCodeOf(error) ?? '']
   if (system) return new StepError(system[0], describe(error), { hint: system[1], cause: error })
   return new StepError('INTERNAL', describe(error), { cause: error })
 }
 
 /** Faults of the operating system that a person can mend. */
-const systemFaults: Record<string, [ErrorCode, string]> = {
+const systemErrors: Record<string, [ErrorCode, string]> = {
   ENOSPC: ['COMMAND_FAILED', 'The disk is full. Free some space and run the command again.'],
   EDQUOT: ['COMMAND_FAILED', 'The disk quota is used up. Free some space and run again.'],
   EACCES: ['COMMAND_FAILED', 'Check the owner and the mode of this path.'],

@@ -60,7 +60,7 @@ type Fault = string | undefined
  * the gate follows the config. A rejection counts of whoever is on the list, the author and the
  * baker too; without a list, of anybody. Groups are believed of signed identities only.
  */
-export function judgeApprovals<A extends ApprovalFact>(
+export function evaluateApprovals<A extends ApprovalFact>(
   gate: GateSettings,
   facts: Facts<A>,
   allowUnverified: boolean,

@@ -20,7 +20,7 @@ export function mayBreakGlass({ 'break-glass': people }: GateSettings, person: P
 }
 
 /** Why somebody may not sign off what another one did past the gate; undefined when they may. */
-export function signOffFault(
+export function signOffProblem(
   gate: GateSettings,
   broke: Person,
   { groups, ...person }: Person & { groups: readonly string[] },

@@ -14,7 +14,7 @@ export function isZone(zone: string): boolean {
   }
 }
 
-/** Making one costs more than a hundred uses: one for each zone and judgement. */
+/** Making one costs more than a hundred uses: one for each zone and evaluation. */
 export type Clock = Intl.DateTimeFormat
 
 export function formatter(zone: string): Clock {

@@ -1,6 +1,6 @@
 import {
   type ApprovalFact,
-  judgeApprovals,
+  evaluateApprovals,
   nameOf,
   oneLine,
   type ReleaseFact,
@@ -46,7 +46,7 @@ export interface GateOptions {
   allowUnverified?: boolean | undefined
 }
 
-export interface Judgement<A extends ApprovalFact = ApprovalFact> {
+export interface Evaluation<A extends ApprovalFact = ApprovalFact> {
   open: boolean
   /** Whether one more approval would help. */
   lacksApproval: boolean
@@ -59,12 +59,12 @@ export interface Judgement<A extends ApprovalFact = ApprovalFact> {
 }
 
 /** Whether a release may be deployed to an environment now. */
-export function judgeGate<A extends ApprovalFact>(
+export function evaluateGate<A extends ApprovalFact>(
   gate: GateSettings,
   facts: GateFacts<A>,
   { allowUnverified = false }: GateOptions = {},
-): Judgement<A> {
-  const judged = judgeApprovals(gate, facts, allowUnverified)
+): Evaluation<A> {
+  const judged = evaluateApprovals(gate, facts, allowUnverified)
   const { problems, counted, mayApprove, lacksApproval } = judged
   const all = [
     ...markProblems(facts),

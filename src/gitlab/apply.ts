@@ -1,5 +1,5 @@
 import { type GitlabAccess, openGitlab } from './client.ts'
-import { desiredThings, type EnvironmentFacts } from './desired.ts'
+import { desiredResources, type EnvironmentFacts } from './desired.ts'
 import { type Action, type Plan, planActions } from './plan.ts'
 import { openProject, type Project } from './project.ts'
 import { keyOf } from './resources.ts'
@@ -27,16 +27,16 @@ export async function planSetUp(options: SetUpOptions): Promise<SetUp> {
   const project = openProject(client, settings.project)
   const { logins, groups } = named(settings)
   const members = await project.members(logins, groups)
-  const { things, managed, notices } = await project.actual()
+  const { resources, managed, notices } = await project.actual()
   const canProtect = notices.length === 0
-  const desired = desiredThings(settings, environments, members)
+  const desired = desiredResources(settings, environments, members)
     .filter(({ kind }) => canProtect || kind !== 'protected environment')
-    .filter((thing) => {
+    .filter((resource) => {
       // GitLab makes these itself, for the first job that asks for one.
-      if (thing.kind !== 'resource group') return true
-      return things.some((there) => keyOf(there) === keyOf(thing))
+      if (resource.kind !== 'resource group') return true
+      return resources.some((there) => keyOf(there) === keyOf(resource))
     })
-  const plan = planActions(desired, things, { managed, prune, secrets })
+  const plan = planActions(desired, resources, { managed, prune, secrets })
   const asked = canProtect || !asksForProtection(settings)
   return {
     actions: plan.actions,
@@ -73,12 +73,12 @@ async function carryOut(
   managed: Set<string>,
   told: (action: Action) => void,
 ): Promise<void> {
-  const made = actions.flatMap((action) => (action.do === 'create' ? [keyOf(action.thing)] : []))
+  const made = actions.flatMap((action) => (action.do === 'create' ? [keyOf(action.resource)] : []))
   const ours = new Set([...managed, ...made])
   if (made.length > 0) await project.remember(ours)
   for (const action of actions) {
-    if (action.do === 'create') await project.create(action.thing)
-    if (action.do === 'change') await project.change(action.thing, action.actual)
+    if (action.do === 'create') await project.create(action.resource)
+    if (action.do === 'change') await project.change(action.resource, action.actual)
     if (action.do === 'delete') await project.remove(action.actual)
     told(action)
   }

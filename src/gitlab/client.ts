@@ -97,7 +97,7 @@ function translate(what: string, error: unknown, { url, place = 'application' }:
     const hint = 'It must have scope api, and be of a maintainer of the project.'
     return fault('UNAUTHORIZED', 'the token may not do that', hint)
   }
-  if (status === 404) return fault('NOT_FOUND', 'GitLab has no such thing', names)
+  if (status === 404) return fault('NOT_FOUND', 'GitLab has no such resource', names)
   if (status < 400) {
     const hint = 'Write the address that GitLab itself has, with https where it has that.'
     return fault('INPUT_INVALID', `${url} sends elsewhere (${status})`, hint)

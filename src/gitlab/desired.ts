@@ -1,5 +1,5 @@
 import { StepError } from '../core/errors.ts'
-import { type Thing, type Value, variableName } from './resources.ts'
+import { type Resource, type Value, variableName } from './resources.ts'
 import { accessLevels, type GitlabSettings } from './settings.ts'
 
 /** An environment of crosscloud.yml. */
@@ -15,30 +15,30 @@ export interface Members {
 }
 
 /** Everything the settings ask for; INPUT_INVALID names all that GitLab would refuse. */
-export function desiredThings(
+export function desiredResources(
   settings: GitlabSettings,
   environments: readonly EnvironmentFacts[],
   members: Members,
-): Thing[] {
+): Resource[] {
   const problems = [...unknownEnvironments(settings, environments), ...unmaskable(settings)]
   if (problems.length > 0) throw new StepError('INPUT_INVALID', problems.join('\n'))
   return [
-    ...environments.map((one) => environmentThing(one, settings)),
+    ...environments.map((one) => environmentResource(one, settings)),
     ...environments.flatMap(({ name }) => protectedEnvironment(name, settings, members)),
-    ...Object.entries(settings.variables).map(([key, one]): Thing => {
+    ...Object.entries(settings.variables).map(([key, one]): Resource => {
       const { value, environment, masked } = one
       const fields = { value, masked, protected: one.protected, raw: true }
       return { kind: 'variable', name: variableName(key, environment), fields }
     }),
-    ...settings.branches.map(({ name, push, merge }): Thing => {
+    ...settings.branches.map(({ name, push, merge }): Resource => {
       const fields = { push: accessLevels[push], merge: accessLevels[merge] }
       return { kind: 'protected branch', name, fields }
     }),
-    ...settings.tags.map(({ name, create }): Thing => {
+    ...settings.tags.map(({ name, create }): Resource => {
       return { kind: 'protected tag', name, fields: { create: accessLevels[create] } }
     }),
     ...webhook(settings),
-    ...environments.map(({ name }): Thing => {
+    ...environments.map(({ name }): Resource => {
       return { kind: 'resource group', name, fields: { mode: settings['resource-groups'] } }
     }),
   ]
@@ -73,7 +73,7 @@ const tiers: readonly [RegExp, string][] = [
   [/^(dev|review|trunk)/, 'development'],
 ]
 
-function environmentThing({ name, url }: EnvironmentFacts, settings: GitlabSettings): Thing {
+function environmentResource({ name, url }: EnvironmentFacts, settings: GitlabSettings): Resource {
   const tier =
     settings.environments[name]?.tier ??
     tiers.find(([pattern]) => pattern.test(name))?.[1] ??
@@ -86,7 +86,7 @@ function protectedEnvironment(
   name: string,
   { environments }: GitlabSettings,
   members: Members,
-): Thing[] {
+): Resource[] {
   const { deployers, approvals = [] } = environments[name] ?? {}
   if (deployers === undefined && approvals.length === 0) return []
   const fields = {
@@ -109,7 +109,7 @@ export function sorted<T>(values: readonly T[]): T[] {
   return values.toSorted((a, b) => (JSON.stringify(a) < JSON.stringify(b) ? -1 : 1))
 }
 
-function webhook({ webhook: asked }: GitlabSettings): Thing[] {
+function webhook({ webhook: asked }: GitlabSettings): Resource[] {
   if (!asked) return []
   const fields = { events: [...asked.events].sort(), 'ssl verification': true }
   return [{ kind: 'webhook', name: asked.url, fields, hidden: { token: asked.secret } }]

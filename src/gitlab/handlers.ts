@@ -1,20 +1,29 @@
 import { type GitlabClient, statusOf } from './client.ts'
 import { sorted } from './desired.ts'
-import { type ActualThing, type Kind, type Thing, type Value, variableName } from './resources.ts'
+import {
+  type ActualResource,
+  type Kind,
+  type Resource,
+  type Value,
+  variableName,
+} from './resources.ts'
 
-/** How one kind of thing is read, made, changed and removed. */
-export interface Keeper {
-  list(): Promise<ActualThing[]>
-  create(thing: Thing): Promise<unknown>
-  change(thing: Thing, actual: ActualThing): Promise<unknown>
-  remove(actual: ActualThing): Promise<unknown>
+/** How one kind of resource is read, made, changed and removed. */
+export interface ResourceHandler {
+  list(): Promise<ActualResource[]>
+  create(resource: Resource): Promise<unknown>
+  change(resource: Resource, actual: ActualResource): Promise<unknown>
+  remove(actual: ActualResource): Promise<unknown>
 }
 
 type Fields = Record<string, unknown>
 type Access = { access_level?: number | null; user_id?: number | null; group_id?: number | null }
 
-/** A keeper for each kind; each request is GitLab's own, through gitbeaker. */
-export function makeKeepers({ api }: GitlabClient, project: string): Record<Kind, Keeper> {
+/** A handler for each kind; each request is GitLab's own, through gitbeaker. */
+export function createHandlers(
+  { api }: GitlabClient,
+  project: string,
+): Record<Kind, ResourceHandler> {
   const rows = async (request: Promise<unknown>) => (await request) as Fields[]
   // The library would put these into the query, where GitLab's description has no place for them.
   const protect = (what: string, body: Fields) =>
@@ -113,11 +122,11 @@ export function makeKeepers({ api }: GitlabClient, project: string): Record<Kind
           id: String(row.name),
           fields: { push: level(row.push_access_levels), merge: level(row.merge_access_levels) },
         })),
-      create: (thing) => protect('protected_branches', branchBody(thing)),
+      create: (resource) => protect('protected_branches', branchBody(resource)),
       // Roles cannot be changed without a licence: for a moment the branch is not protected.
-      async change(thing) {
-        await unlessGone(api.ProtectedBranches.unprotect(project, thing.name))
-        await protect('protected_branches', branchBody(thing))
+      async change(resource) {
+        await unlessGone(api.ProtectedBranches.unprotect(project, resource.name))
+        await protect('protected_branches', branchBody(resource))
       },
       remove: ({ name }) => api.ProtectedBranches.unprotect(project, name),
     },
@@ -129,18 +138,19 @@ export function makeKeepers({ api }: GitlabClient, project: string): Record<Kind
           id: String(row.name),
           fields: { create: level(row.create_access_levels) },
         })),
-      create: (thing) => protect('protected_tags', tagBody(thing)),
-      async change(thing) {
-        await unlessGone(api.ProtectedTags.unprotect(project, thing.name))
-        await protect('protected_tags', tagBody(thing))
+      create: (resource) => protect('protected_tags', tagBody(resource)),
+      async change(resource) {
+        await unlessGone(api.ProtectedTags.unprotect(project, resource.name))
+        await protect('protected_tags', tagBody(resource))
       },
       remove: ({ name }) => api.ProtectedTags.unprotect(project, name),
     },
     webhook: {
       list: async () => (await rows(api.ProjectHooks.all(project))).map(hookFrom),
-      create: (thing) => api.ProjectHooks.add(project, thing.name, hookBody(thing) as never),
-      change: (thing, { id }) =>
-        api.ProjectHooks.edit(project, Number(id), thing.name, hookBody(thing) as never),
+      create: (resource) =>
+        api.ProjectHooks.add(project, resource.name, hookBody(resource) as never),
+      change: (resource, { id }) =>
+        api.ProjectHooks.edit(project, Number(id), resource.name, hookBody(resource) as never),
       remove: ({ id }) => api.ProjectHooks.remove(project, Number(id)),
     },
     'resource group': {
@@ -169,14 +179,14 @@ async function unlessGone(work: Promise<unknown>): Promise<void> {
   }
 }
 
-const environmentBody = ({ tier, url }: Thing['fields']) =>
+const environmentBody = ({ tier, url }: Resource['fields']) =>
   ({ tier, ...(url !== undefined && { externalUrl: url }) }) as never
 
-const branchBody = ({ name, fields: { push, merge } }: Thing): Fields => ({
+const branchBody = ({ name, fields: { push, merge } }: Resource): Fields => ({
   ...{ name, push_access_level: push, merge_access_level: merge },
 })
 
-const tagBody = ({ name, fields: { create } }: Thing): Fields => ({
+const tagBody = ({ name, fields: { create } }: Resource): Fields => ({
   ...{ name, create_access_level: create },
 })
 
@@ -215,7 +225,7 @@ function approvalBody(list: Value | undefined): Fields[] {
   }))
 }
 
-function protectedFrom(row: Fields): ActualThing {
+function protectedFrom(row: Fields): ActualResource {
   const deployers = (row.deploy_access_levels as (Access & { id: number })[] | undefined) ?? []
   const approvals =
     (row.approval_rules as (Access & { id: number; required_approvals: number })[] | undefined) ??
@@ -248,7 +258,7 @@ const switches: Record<string, string> = {
   deployment: 'deployment_events',
 }
 
-function hookFrom(row: Fields): ActualThing {
+function hookFrom(row: Fields): ActualResource {
   const events = Object.entries(switches).filter(([, name]) => row[name] === true)
   return {
     kind: 'webhook',
@@ -261,7 +271,7 @@ function hookFrom(row: Fields): ActualThing {
   }
 }
 
-function hookBody({ fields, hidden }: Thing): Fields {
+function hookBody({ fields, hidden }: Resource): Fields {
   const asked = new Set(fields.events as string[])
   const body = Object.entries(switches).map(([event, name]) => [name, asked.has(event)])
   return { ...Object.fromEntries(body), enable_ssl_verification: true, ...hidden }

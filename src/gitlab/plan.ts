@@ -1,9 +1,9 @@
-import { type ActualThing, keyOf, secretFields, type Thing, type Value } from './resources.ts'
+import { type ActualResource, keyOf, type Resource, secretFields, type Value } from './resources.ts'
 
 export type Action =
-  | { do: 'create'; thing: Thing }
-  | { do: 'change'; thing: Thing; actual: ActualThing; changes: string[] }
-  | { do: 'delete'; actual: ActualThing }
+  | { do: 'create'; resource: Resource }
+  | { do: 'change'; resource: Resource; actual: ActualResource; changes: string[] }
+  | { do: 'delete'; actual: ActualResource }
 
 export interface Plan {
   actions: Action[]
@@ -12,7 +12,7 @@ export interface Plan {
 }
 
 export interface PlanOptions {
-  /** Keys of the things that crosscloud made. */
+  /** Keys of the resources that crosscloud made. */
   managed: ReadonlySet<string>
   /** Deletes what crosscloud made and nobody asks for any more. */
   prune: boolean
@@ -22,29 +22,29 @@ export interface PlanOptions {
 
 /** What must be done for the project to be as it shall be. The same again gives no action. */
 export function planActions(
-  desired: readonly Thing[],
-  actual: readonly ActualThing[],
+  desired: readonly Resource[],
+  actual: readonly ActualResource[],
   { managed, prune, secrets }: PlanOptions,
 ): Plan {
-  const found = new Map(actual.map((thing) => [keyOf(thing), thing]))
+  const found = new Map(actual.map((resource) => [keyOf(resource), resource]))
   const wanted = new Set(desired.map(keyOf))
   const actions: Action[] = []
   const notices: string[] = []
-  for (const thing of desired) {
-    const there = found.get(keyOf(thing))
+  for (const resource of desired) {
+    const there = found.get(keyOf(resource))
     if (!there) {
-      actions.push({ do: 'create', thing })
+      actions.push({ do: 'create', resource })
       continue
     }
-    const changes = changesOf(thing, there)
-    const again = secrets ? Object.keys(thing.hidden ?? {}) : []
+    const changes = changesOf(resource, there)
+    const again = secrets ? Object.keys(resource.hidden ?? {}) : []
     const all = [...changes, ...again.map((name) => `${name}: set again`)]
-    if (all.length > 0) actions.push({ do: 'change', thing, actual: there, changes: all })
+    if (all.length > 0) actions.push({ do: 'change', resource, actual: there, changes: all })
   }
-  for (const thing of actual) {
-    const key = keyOf(thing)
+  for (const resource of actual) {
+    const key = keyOf(resource)
     if (wanted.has(key) || !managed.has(key)) continue
-    if (prune) actions.push({ do: 'delete', actual: thing })
+    if (prune) actions.push({ do: 'delete', actual: resource })
     else
       notices.push(
         `${key} is not asked for any more; \`crosscloud gitlab apply --prune\` deletes it`,
@@ -53,8 +53,8 @@ export function planActions(
   return { actions, notices }
 }
 
-function changesOf(thing: Thing, there: ActualThing): string[] {
-  return Object.entries(thing.fields).flatMap(([name, value]) => {
+function changesOf(resource: Resource, there: ActualResource): string[] {
+  return Object.entries(resource.fields).flatMap(([name, value]) => {
     // A hidden value cannot be compared.
     if (secretFields.has(name) && !(name in there.fields)) return []
     const before = there.fields[name] ?? null
@@ -74,7 +74,7 @@ function show(value: Value): string {
 
 /** `+ variable LEDGER_PASSWORD`, `~ environment test: url: none → https://…`, `- webhook …` */
 export function actionLines(action: Action): string[] {
-  if (action.do === 'create') return [`+ ${keyOf(action.thing)}`]
+  if (action.do === 'create') return [`+ ${keyOf(action.resource)}`]
   if (action.do === 'delete') return [`- ${keyOf(action.actual)}`]
-  return action.changes.map((change) => `~ ${keyOf(action.thing)}: ${change}`)
+  return action.changes.map((change) => `~ ${keyOf(action.resource)}: ${change}`)
 }

@@ -1,32 +1,32 @@
 import { StepError, toStepError } from '../core/errors.ts'
 import type { GitlabClient } from './client.ts'
 import type { Members } from './desired.ts'
-import { type Keeper, makeKeepers } from './handlers.ts'
-import type { ActualThing, Kind, Thing, Value } from './resources.ts'
+import { createHandlers, type ResourceHandler } from './handlers.ts'
+import type { ActualResource, Kind, Resource, Value } from './resources.ts'
 
 /** Where crosscloud remembers what it made. */
 export const OWN_VARIABLE = 'CROSSCLOUD_MANAGED'
 
 export interface Project {
-  actual(): Promise<{ things: ActualThing[]; managed: Set<string>; notices: string[] }>
-  create(thing: Thing): Promise<void>
-  change(thing: Thing, actual: ActualThing): Promise<void>
-  remove(actual: ActualThing): Promise<void>
+  actual(): Promise<{ resources: ActualResource[]; managed: Set<string>; notices: string[] }>
+  create(resource: Resource): Promise<void>
+  change(resource: Resource, actual: ActualResource): Promise<void>
+  remove(actual: ActualResource): Promise<void>
   remember(managed: ReadonlySet<string>): Promise<void>
   members(logins: readonly string[], groups: readonly string[]): Promise<Members>
 }
 
 export function openProject(client: GitlabClient, project: string): Project {
   const { ask } = client
-  const keepers = makeKeepers(client, project)
+  const handlers = createHandlers(client, project)
   let rememberedBefore = false
   return {
     async actual() {
-      const things: ActualThing[] = []
+      const resources: ActualResource[] = []
       const notices: string[] = []
-      for (const [kind, keeper] of Object.entries(keepers) as [Kind, Keeper][]) {
+      for (const [kind, handler] of Object.entries(handlers) as [Kind, ResourceHandler][]) {
         try {
-          things.push(...(await ask(`reading each ${kind} of ${project}`, keeper.list)))
+          resources.push(...(await ask(`reading each ${kind} of ${project}`, handler.list)))
         } catch (error) {
           // The licence has no protected environments; the project itself was found before.
           if (kind !== 'protected environment' || toStepError(error).code !== 'NOT_FOUND')
@@ -34,24 +34,26 @@ export function openProject(client: GitlabClient, project: string): Project {
           notices.push(NO_PROTECTION)
         }
       }
-      const own = things.find(({ kind, name }) => kind === 'variable' && name === OWN_VARIABLE)
+      const own = resources.find(({ kind, name }) => kind === 'variable' && name === OWN_VARIABLE)
       rememberedBefore = own !== undefined
       return {
-        things: things.filter((thing) => thing !== own),
+        resources: resources.filter((resource) => resource !== own),
         managed: new Set(readManaged(own?.fields.value)),
         notices,
       }
     },
-    async create(thing) {
-      await ask(`creating ${thing.kind} ${thing.name}`, () => keepers[thing.kind].create(thing))
+    async create(resource) {
+      await ask(`creating ${resource.kind} ${resource.name}`, () =>
+        handlers[resource.kind].create(resource),
+      )
     },
-    async change(thing, actual) {
-      await ask(`changing ${thing.kind} ${thing.name}`, () =>
-        keepers[thing.kind].change(thing, actual),
+    async change(resource, actual) {
+      await ask(`changing ${resource.kind} ${resource.name}`, () =>
+        handlers[resource.kind].change(resource, actual),
       )
     },
     async remove(actual) {
-      const work = () => keepers[actual.kind].remove(actual)
+      const work = () => handlers[actual.kind].remove(actual)
       await ask(`deleting ${actual.kind} ${actual.name}`, work).catch((error: unknown) => {
         // Gone already: the answer to a first try was lost.
         if (toStepError(error).code !== 'NOT_FOUND') throw error

@@ -12,8 +12,8 @@ export type Kind = (typeof kinds)[number]
 
 export type Value = string | number | boolean | null | readonly Value[] | { [name: string]: Value }
 
-/** One thing, as it shall be or as it is. */
-export interface Thing {
+/** One resource, as it shall be or as it is. */
+export interface Resource {
   kind: Kind
   /** Unique among its kind, as people call it. */
   name: string
@@ -23,14 +23,14 @@ export interface Thing {
   hidden?: Record<string, string>
 }
 
-export interface ActualThing extends Thing {
+export interface ActualResource extends Resource {
   /** What GitLab calls it by. */
   id: string | number
   /** Of the parts of a protected environment, which are changed one by one. */
   hiddenIds?: { deployerIds: number[]; approvalIds: number[] }
 }
 
-export const keyOf = ({ kind, name }: Pick<Thing, 'kind' | 'name'>): string => `${kind} ${name}`
+export const keyOf = ({ kind, name }: Pick<Resource, 'kind' | 'name'>): string => `${kind} ${name}`
 
 /** A variable may be there once for each environment. */
 export const variableName = (key: string, scope: string): string =>

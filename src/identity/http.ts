@@ -44,7 +44,7 @@ export async function getJson(
     if (signal.aborted) throw cancelled(signal)
     if (late.aborted) throw unavailable(what, url, `no answer within ${timeout / 1000} s`)
     if (error instanceof StepError) throw error
-    throw connectionFault(what, url, error)
+    throw connectionError(what, url, error)
   }
 }
 
@@ -108,15 +108,15 @@ function refused(what: string, url: URL, status: number): StepError {
   })
 }
 
-const lastingFaults: [RegExp, string][] = [
+const permanentErrors: [RegExp, string][] = [
   [/^ENOTFOUND$/, 'Check the name of the issuer in crosscloud.yml.'],
   [/^(?:EPROTO|ERR_SSL_)/, 'This port does not speak https. Check the address of the issuer.'],
   [/CERT|^ERR_TLS_|^UNABLE_TO_/, "Name the issuer's certificate authority: ca, under identity."],
 ]
 
-function connectionFault(what: string, url: URL, error: unknown): StepError {
+function connectionError(what: string, url: URL, error: unknown): StepError {
   const code = errorCodeOf(error) ?? ''
-  const lasting = lastingFaults.find(([pattern]) => pattern.test(code))
+  const lasting = permanentErrors.find(([pattern]) => pattern.test(code))
   const why = describe(error)
   return unavailable(what, url, why.includes(code) ? why : `${why} (${code})`, {
     cause: error,

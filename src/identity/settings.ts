@@ -51,7 +51,7 @@ export type IssuerSettings = z.output<typeof issuerSettings>
 
 /** `identity:` in crosscloud.yml. */
 export const identitySettings = z
-  .union([z.literal('unverified'), issuerSettings], { error: unionFault })
+  .union([z.literal('unverified'), issuerSettings], { error: unionError })
   .describe(
     'How it is known who somebody is: by a signed ID token, or unverified: by plain variables',
   )
@@ -59,7 +59,7 @@ export const identitySettings = z
 export type IdentitySettings = z.output<typeof identitySettings>
 
 /** A union's own message is "Invalid input"; this one names what is wrong. */
-function unionFault(issue: { code?: string; input?: unknown; errors?: z.core.$ZodIssue[][] }) {
+function unionError(issue: { code?: string; input?: unknown; errors?: z.core.$ZodIssue[][] }) {
   if (issue.code !== 'invalid_union' || typeof issue.input !== 'object' || issue.input === null) {
     return 'is neither "unverified" nor an issuer with its audience and project'
   }

@@ -2,7 +2,7 @@ import type { Cluster, Redis, RedisOptions } from 'ioredis'
 import { cancelled } from '../core/errors.ts'
 import { wait } from '../core/retry.ts'
 import type { RedisAddress } from './address.ts'
-import { redisFault } from './errors.ts'
+import { redisError } from './errors.ts'
 
 export interface RedisConnection {
   /** PEM texts. */
@@ -103,7 +103,7 @@ function keep<Client extends Redis | Cluster>(
   const stop = () => client.disconnect()
   signal?.addEventListener('abort', stop, { once: true })
   const told = (error: unknown) =>
-    signal?.aborted ? cancelled(signal) : redisFault(name, error, earlier)
+    signal?.aborted ? cancelled(signal) : redisError(name, error, earlier)
 
   const ready = async (): Promise<void> => {
     for (let attempt = 0; client.status !== 'ready'; attempt++) {

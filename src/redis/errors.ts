@@ -10,7 +10,7 @@ const BUSY =
   /^(?:LOADING|CLUSTERDOWN|READONLY|MASTERDOWN|TRYAGAIN|BUSY|OOM|MISCONF|NOREPLICAS|UNKILLABLE|EXECABORT|MOVED|ASK)$/
 
 /** Anything Redis or its connection throws, told with the store's name; never a missing key. */
-export function redisFault(name: string, thrown: unknown, earlier?: unknown): StepError {
+export function redisError(name: string, thrown: unknown, earlier?: unknown): StepError {
   if (thrown instanceof StepError) return thrown
   const error = rootOf(thrown, earlier)
   const code = replyCode(error)

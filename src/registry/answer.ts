@@ -28,7 +28,7 @@ export async function readBody(what: string, answer: Answer): Promise<Buffer> {
       chunks.push(chunk)
     }
   } catch (error) {
-    throw connectionFault(what, error)
+    throw connectionError(what, error)
   }
   return Buffer.concat(chunks)
 }
@@ -150,11 +150,11 @@ function pauseAsked(value: string | undefined): number | undefined {
 }
 
 /** A fault below HTTP, told with the object's name. Broken connections are worth another try. */
-export function connectionFault(what: string, error: unknown): StepError {
+export function connectionError(what: string, error: unknown): StepError {
   if (error instanceof StepError) return error
   const code = errorCodeOf(error) ?? ''
   const message = `${what}: ${describe(error)}${code && !describe(error).includes(code) ? ` (${code})` : ''}`
-  const lasting = lastingFaults.find(([pattern]) => pattern.test(code))
+  const lasting = permanentErrors.find(([pattern]) => pattern.test(code))
   if (lasting) {
     return new StepError('UNAVAILABLE', message, {
       hint: lasting[1],
@@ -168,7 +168,7 @@ export function connectionFault(what: string, error: unknown): StepError {
   })
 }
 
-const lastingFaults: [RegExp, string][] = [
+const permanentErrors: [RegExp, string][] = [
   [/^ENOTFOUND$/, 'Check the name of the registry.'],
   [/^(?:EPROTO|ERR_SSL_)/, 'If this registry speaks plain http, name it as insecure.'],
   [/CERT|^ERR_TLS_|^UNABLE_TO_/, 'Give the certificate authority of this registry.'],

@@ -2,7 +2,7 @@ import { pipeline, Readable, type Transform } from 'node:stream'
 import { type Digest, isDigest, sha256, verifyingStream } from '../core/digest.ts'
 import { isStepError, StepError } from '../core/errors.ts'
 import { wait } from '../core/retry.ts'
-import { type Answer, connectionFault, failure, header, readBody, readJson } from './answer.ts'
+import { type Answer, connectionError, failure, header, readBody, readJson } from './answer.ts'
 import { deleteScopes, pullScopes, pushScopes } from './auth.ts'
 import { followLocation } from './origin.ts'
 import { formatReference, formatRepository, type Reference, type Repository } from './reference.ts'
@@ -222,7 +222,7 @@ async function* resumed(transport: Transport, call: Call, first: Answer, signal:
       }
       return
     } catch (error) {
-      const fault = connectionFault(call.what, error)
+      const fault = connectionError(call.what, error)
       if (signal.aborted || !fault.retryable || ++breaks > 3) throw fault
       await wait(200 * breaks, signal)
       answer = await transport.send({ ...call, headers: { range: `bytes=${received}-` } })

@@ -3,7 +3,7 @@ import https from 'node:https'
 import { Readable } from 'node:stream'
 import { createSecureContext, rootCertificates, type SecureContext } from 'node:tls'
 import { cancelled } from '../core/errors.ts'
-import { type Answer, connectionFault } from './answer.ts'
+import { type Answer, connectionError } from './answer.ts'
 import { caFor, type OriginOptions } from './origin.ts'
 import { type Proxies, proxyFor } from './proxy.ts'
 
@@ -96,7 +96,7 @@ export function createWire(options: WireOptions): Wire {
         if (body instanceof Readable && status >= 300) stopSending(request, response, body)
         return { status, headers: told, url, body: response, discard: () => discard(response) }
       } catch (error) {
-        throw signal.aborted ? cancelled(signal) : connectionFault(what, error)
+        throw signal.aborted ? cancelled(signal) : connectionError(what, error)
       }
     },
     bytesSent: () => sent,

@@ -128,7 +128,7 @@ export const bakeImage = defineStep({
       ])
       warnOfLocale(war, base.image, context)
       if (base.folders) refuseFilesOfBase(inputs, war, base.folders)
-      const number = await settleVersion(inputs.app, inputs.version, context)
+      const number = await resolveVersion(inputs.app, inputs.version, context)
       const cache = { folder: context.cacheFolder, sealKey: await context.sealKey() }
       const layers: Layer[] = []
       const { folders } = base
@@ -213,7 +213,7 @@ async function readTemplates(folder: string, { cwd, signal, codeCacheFolder }: C
   })
 }
 
-async function settleVersion(
+async function resolveVersion(
   app: string,
   asked: string | undefined,
   context: Context,

@@ -73,7 +73,7 @@ export const deploy = defineStep({
     const hosts = chooseHosts(environment, without, reason)
     const release = name === undefined ? undefined : await findOwnRelease(name, context)
     const app = release?.app ?? settings.app
-    const place = { app, environment: env, reason: reason || 'deploy', patience: lockWait }
+    const place = { app, environment: env, reason: reason || 'deploy', timeout: lockWait }
     return underLock(place, context, async (lock) => {
       const request: DeploymentRequest =
         release && !missing

@@ -73,7 +73,7 @@ export const promote = defineStep({
   async run({ release: name, to, reason, force, older, lockWait, deploy }, context) {
     const target = await context.environment(to)
     const source = await sourceOf(target, context)
-    const release = await settleRelease(name, source, target, context)
+    const release = await resolveRelease(name, source, target, context)
     // Before anything is copied; the deployment looks and asks again, under its lock.
     const { revision: configRevision } = await renderRelease(
       release,
@@ -133,7 +133,7 @@ async function sourceOf(
 }
 
 /** The release that was asked for, which must have run before, or the one that runs there. */
-async function settleRelease(
+async function resolveRelease(
   name: string | undefined,
   source: EnvironmentSettings,
   target: EnvironmentSettings,

@@ -66,7 +66,7 @@ export const rollback = defineStep({
     // What is meant by it is settled before anybody is waited for.
     const meant = await findRunning(place, context)
     await findWay(meant, { to, config }, context)
-    const lock = { app, environment: env, reason: `rollback: ${reason}`, patience: lockWait }
+    const lock = { app, environment: env, reason: `rollback: ${reason}`, timeout: lockWait }
     return underLock(lock, context, async (lock) => {
       const now = await findRunning(place, context)
       refuseOther(meant.current, now.current)

@@ -7,7 +7,7 @@ import {
   askHosts,
   isAnswer,
   isSilent,
-  joinFaults,
+  joinErrors,
 } from '../delivery/deployment/hosts.ts'
 import { openImage } from '../delivery/image/remote-image.ts'
 import { formatRelease } from '../delivery/release-name.ts'
@@ -77,7 +77,7 @@ export const verifyMd5 = defineStep({
     }
     // Reading all files of a large application takes its time.
     const answers = await askHosts({ hosts }, context, verify, {
-      patience: undefined,
+      timeout: undefined,
     })
     const proofs = allProofs(answers, context)
     return {
@@ -158,7 +158,7 @@ async function hostsToVerify(
 /** All failures at once: a person wants to know every host that is wrong, or that is silent. */
 function allProofs(answers: readonly Answer<Proof>[], { log }: Context): Proof[] {
   const proofs = answers.filter(isAnswer).map(({ value }) => value)
-  const failure = joinFaults(answers.filter(isSilent).map(({ fault }) => fault))
+  const failure = joinErrors(answers.filter(isSilent).map(({ fault }) => fault))
   if (!failure) return proofs
   for (const proof of proofs)
     log.info(`host ${proof.host}: ${filesTold(proof)}, as they were built`)

@@ -2,7 +2,7 @@ import { writeFile } from 'node:fs/promises'
 import { join } from 'node:path'
 import t, { type Test } from 'tap'
 import { createSecrets } from '../../src/core/secrets.ts'
-import { parseSettings, readSettings, settleEnvironment } from '../../src/settings.ts'
+import { parseSettings, readSettings, resolveEnvironment } from '../../src/settings.ts'
 import { runHere } from '../support/program.ts'
 import { temporaryFolder } from '../support/temporary.ts'
 
@@ -52,7 +52,7 @@ t.test(
     const file = join(folder, 'crosscloud.yml')
     await writeFile(file, LACKING)
     const settings = await readSettings(file, {}, createSecrets())
-    const [test, staging] = ['test', 'staging'].map((name) => settleEnvironment(settings, name))
+    const [test, staging] = ['test', 'staging'].map((name) => resolveEnvironment(settings, name))
     t.match(test, { name: 'test', image: { name: 'webapi' }, containerName: 'webapi-test' })
     t.match(staging, { name: 'staging', from: 'test', config: undefined, hosts: [] })
     for (const [use, expected] of [
@@ -66,7 +66,7 @@ t.test(
     }
     const some = { MEMORY: '1g', STOP: '5s', PORT: '80' }
     const known = await readSettings(file, some, createSecrets())
-    t.throws(() => settleEnvironment(known, 'staging').container, { message: /variable ZONE is/ })
+    t.throws(() => resolveEnvironment(known, 'staging').container, { message: /variable ZONE is/ })
   },
 )
 

@@ -1,7 +1,7 @@
 import t from 'tap'
 import { StepError } from '../../src/core/errors.ts'
 import { chooseHosts, chooseMissing } from '../../src/delivery/deployment/host-choice.ts'
-import { joinFaults } from '../../src/delivery/deployment/hosts.ts'
+import { joinErrors } from '../../src/delivery/deployment/hosts.ts'
 import type { Deployment } from '../../src/ledger/ledger.ts'
 import type { EnvironmentSettings } from '../../src/settings.ts'
 import { outcome } from '../ledger/ledger-samples.ts'
@@ -49,10 +49,10 @@ t.test('missing are hosts that were left out, and new ones; the others are kept'
 t.test('what is wrong counts for more than what could not be seen', async (t) => {
   const silent = new StepError('UNAVAILABLE', 'app-01 does not answer')
   const wrong = new StepError('VERIFY_FAILED', 'app-02 was changed', { hint: 'look' })
-  t.match(joinFaults([silent, wrong]), {
+  t.match(joinErrors([silent, wrong]), {
     ...{ code: 'VERIFY_FAILED', exitCode: 1, hint: 'look' },
     message: 'app-01 does not answer\napp-02 was changed',
   })
-  t.match(joinFaults([silent, silent]), { code: 'UNAVAILABLE', exitCode: 75 })
-  t.equal(joinFaults([]), undefined)
+  t.match(joinErrors([silent, silent]), { code: 'UNAVAILABLE', exitCode: 75 })
+  t.equal(joinErrors([]), undefined)
 })

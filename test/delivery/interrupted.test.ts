@@ -123,7 +123,7 @@ async function cuts(t: Test): Promise<void> {
   })
 }
 
-const place = (app: string) => ({ app, environment: 'test', reason: 'deploy', patience: 0 })
+const place = (app: string) => ({ app, environment: 'test', reason: 'deploy', timeout: 0 })
 
 const startOf = (app: string, lockToken: number) => ({
   ...{ app, lockToken },

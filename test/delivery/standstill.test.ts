@@ -11,7 +11,7 @@ import { temporaryFolder } from '../support/temporary.ts'
 import { listen } from '../support/town.ts'
 import { until } from '../support/until.ts'
 
-const place = { app: 'webapi', environment: 'test', reason: 'deploy', patience: 0 }
+const place = { app: 'webapi', environment: 'test', reason: 'deploy', timeout: 0 }
 const startOf = (lockToken: number) => ({
   ...{ app: 'webapi', version: '1.0.0', environment: 'test', by: 'li', reason: undefined },
   ...{ lockToken, digest: release('1.0.0').digest, configRevision: digestOf('config'), hosts: [] },
@@ -60,7 +60,7 @@ await t.test('those who wait get the lock in the order in which they came', asyn
   const come = async (reason: string, { signal } = new AbortController()) => {
     const { log, text } = listen()
     const work = async () => served.push(reason)
-    const request = { ...place, reason, patience: 60_000 }
+    const request = { ...place, reason, timeout: 60_000 }
     const done = withLock(request, { ...context, log, signal }, work)
     done.catch(() => {})
     t.ok(await until(() => text().includes('waiting for it')), `${reason} waits`)

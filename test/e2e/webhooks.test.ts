@@ -17,8 +17,8 @@ const road = missing || (await buildRoad(t))
 if (typeof road === 'string') t.test('webhooks on the road', { skip: road }, async () => {})
 else await t.test('webhooks on the road', (t) => webhooks(t, road))
 
-async function until<T>(look: () => Promise<T | undefined>, patience = 120_000): Promise<T> {
-  for (const end = Date.now() + patience; Date.now() < end; await sleep(200)) {
+async function until<T>(look: () => Promise<T | undefined>, timeout = 120_000): Promise<T> {
+  for (const end = Date.now() + timeout; Date.now() < end; await sleep(200)) {
     const found = await look()
     if (found !== undefined) return found
   }

@@ -1,5 +1,5 @@
 import t from 'tap'
-import { mayBreakGlass, signOffFault } from '../../src/gate/break-glass.ts'
+import { mayBreakGlass, signOffProblem } from '../../src/gate/break-glass.ts'
 import { gateSettings } from '../../src/gate/settings.ts'
 import { judge, word } from './facts.ts'
 
@@ -26,16 +26,16 @@ t.test('a second person signs it off: on the list, or an approver', async (t) =>
   const broke = { login: 'ops-li', id: '7' }
   const person = (login: string, id = '8', groups: string[] = []) => ({ login, id, groups })
   const named = gate({ 'break-glass': ['ops-li', 'ops-wang'], approvers: ['group:team/ops'] })
-  t.equal(signOffFault(named, broke, person('ops-wang')), undefined)
-  t.equal(signOffFault(named, broke, person('chen', '9', ['team/ops'])), undefined)
-  t.match(signOffFault(named, broke, person('chen')), 'chen is neither an approver nor')
-  t.match(signOffFault(named, broke, person('renamed', '7', ['team/ops'])), 'renamed did it')
+  t.equal(signOffProblem(named, broke, person('ops-wang')), undefined)
+  t.equal(signOffProblem(named, broke, person('chen', '9', ['team/ops'])), undefined)
+  t.match(signOffProblem(named, broke, person('chen')), 'chen is neither an approver nor')
+  t.match(signOffProblem(named, broke, person('renamed', '7', ['team/ops'])), 'renamed did it')
   const unverified = { login: 'ops-li' }
-  t.match(signOffFault(named, unverified, person('Ops.Li', '7')), 'Ops.Li did it')
+  t.match(signOffProblem(named, unverified, person('Ops.Li', '7')), 'Ops.Li did it')
   const pinned = gate({ 'break-glass': ['ops-li#7'] })
-  t.match(signOffFault(pinned, unverified, person('renamed', '7')), 'renamed did it')
-  t.equal(signOffFault(pinned, unverified, person('renamed', '8')), undefined)
-  t.equal(signOffFault(gate({}), broke, person('anybody')), undefined, 'anybody may approve')
+  t.match(signOffProblem(pinned, unverified, person('renamed', '7')), 'renamed did it')
+  t.equal(signOffProblem(pinned, unverified, person('renamed', '8')), undefined)
+  t.equal(signOffProblem(gate({}), broke, person('anybody')), undefined, 'anybody may approve')
 })
 
 t.test('what nobody signed off in time closes the gate, and not before', async (t) => {

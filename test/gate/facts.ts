@@ -1,5 +1,5 @@
 import type { ApprovalFact } from '../../src/gate/approvals.ts'
-import { type GateFacts, judgeGate } from '../../src/gate/rules.ts'
+import { evaluateGate, type GateFacts } from '../../src/gate/rules.ts'
 import { gateSettings } from '../../src/gate/settings.ts'
 
 export const DIGEST = `sha256:${'a'.repeat(64)}`
@@ -37,4 +37,4 @@ const facts = (more: Partial<GateFacts> = {}): GateFacts => ({
   ...more,
 })
 export const judge = (gate: object, more: Partial<GateFacts> = {}, allowUnverified = false) =>
-  judgeGate(gateSettings.parse(gate), facts(more), { allowUnverified })
+  evaluateGate(gateSettings.parse(gate), facts(more), { allowUnverified })

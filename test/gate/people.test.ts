@@ -1,7 +1,7 @@
 import t from 'tap'
 import { SCAN, SCANNER } from '../../src/core/scanner.ts'
 import { ANY_CONFIG } from '../../src/gate/approvals.ts'
-import { signOffFault } from '../../src/gate/break-glass.ts'
+import { signOffProblem } from '../../src/gate/break-glass.ts'
 import { gateSettings } from '../../src/gate/settings.ts'
 import { judge, release, word } from './facts.ts'
 
@@ -102,5 +102,5 @@ t.test('a person overrides no scan, and a scan no person of that name', async (t
 t.test('nor does an account of that name sign off', async (t) => {
   const gate = gateSettings.parse({ approvers: ['ops-wang', SCANNER] })
   const person = { login: SCANNER, id: '7', groups: [] }
-  t.match(signOffFault(gate, { login: 'ops-li' }, person), 'neither an approver')
+  t.match(signOffProblem(gate, { login: 'ops-li' }, person), 'neither an approver')
 })

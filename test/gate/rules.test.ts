@@ -218,9 +218,9 @@ await t.test('approvals that do not', async (t) => {
     ],
   ]
   for (const [name, gate, more, problems] of cases) {
-    const judgement = judge(gate, more)
-    t.equal(judgement.open, false, name)
-    t.strictSame(judgement.problems, problems, name)
+    const evaluation = judge(gate, more)
+    t.equal(evaluation.open, false, name)
+    t.strictSame(evaluation.problems, problems, name)
   }
 })
 

@@ -137,7 +137,7 @@ t.test('a new file is for its owner only, and whole by itself after closing', as
 t.test('a busy file is waited for without stopping the process', async (t) => {
   const file = join(t.testdir(), 'ledger.db')
   const patient = await openSqliteLedger(file)
-  const hasty = await openSqliteLedger(file, { patience: 60 })
+  const hasty = await openSqliteLedger(file, { timeout: 60 })
   const other = new Libsql(file)
   t.teardown(() => Promise.all([patient.close(), hasty.close(), other.close()]))
   other.exec('begin immediate')
@@ -157,7 +157,7 @@ t.test('a busy file is waited for without stopping the process', async (t) => {
   other.exec('begin immediate; commit')
 
   other.exec('begin exclusive')
-  await t.rejects(openSqliteLedger(file, { patience: 60 }), { code: 'UNAVAILABLE' })
+  await t.rejects(openSqliteLedger(file, { timeout: 60 }), { code: 'UNAVAILABLE' })
   const abort = new AbortController()
   const opening = openSqliteLedger(file, { signal: abort.signal })
   setTimeout(() => abort.abort(), 50)

@@ -56,14 +56,14 @@ export interface ServerOptions {
   /** Also when tap ends the whole group of processes. */
   detached?: boolean
   /** In milliseconds; default 40 seconds. */
-  patience?: number
+  timeout?: number
 }
 
 /** Starts a program and waits until `ready` no longer rejects. Its words are in the error if it never does. */
 export async function startServer(
   program: string,
   args: readonly string[],
-  { ready, env, detached = false, patience = 40_000 }: ServerOptions,
+  { ready, env, detached = false, timeout = 40_000 }: ServerOptions,
 ): Promise<RunningServer> {
   const path = findProgram(program)
   if (path === undefined) throw new Error(String(missingProgram(program)))
@@ -88,7 +88,7 @@ export async function startServer(
     await ended
     clearTimeout(timer)
   }
-  for (const end = Date.now() + patience; ; await sleep(50)) {
+  for (const end = Date.now() + timeout; ; await sleep(50)) {
     try {
       await ready()
       return { child, log: () => printed, stop }

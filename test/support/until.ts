@@ -3,9 +3,9 @@ import { setTimeout as sleep } from 'node:timers/promises'
 /** Whether something comes true in time; looked at again and again. In milliseconds. */
 export async function until(
   what: () => boolean | Promise<boolean>,
-  patience = 60_000,
+  timeout = 60_000,
 ): Promise<boolean> {
-  for (const end = Date.now() + patience; Date.now() < end; await sleep(50)) {
+  for (const end = Date.now() + timeout; Date.now() < end; await sleep(50)) {
     if (await what()) return true
   }
   return false

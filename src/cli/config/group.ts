@@ -9,7 +9,7 @@ import {
 import type { EnvironmentConfig } from '../../delivery/config/environment-config.ts'
 import type { Context } from '../../delivery/context.ts'
 import { guardChange } from '../../delivery/gate/guard.ts'
-import { type Answer, addExample, type Perform, readPatience, requireText } from '../command.ts'
+import { type Answer, addExample, type Perform, readTimeout, requireText } from '../command.ts'
 import { agree, type Terminal } from '../surface.ts'
 
 /** What the commands of `crosscloud config` are made with. */
@@ -88,8 +88,8 @@ export async function carryOut(
   for (const line of lines) context.log.info(line)
   const count = changes.length === 1 ? 'this key' : `these ${changes.length} keys`
   await agree(terminal, `Change ${count} in ${name}?`, yes)
-  const patience = readPatience(lockWait ?? context.variable('CROSSCLOUD_LOCK_WAIT'))
-  const request = { environment, config, who, reason: reason || otherwise, patience }
+  const timeout = readTimeout(lockWait ?? context.variable('CROSSCLOUD_LOCK_WAIT'))
+  const request = { environment, config, who, reason: reason || otherwise, timeout }
   const recorded = await applyChanges(changes, request, context)
   return {
     json: {

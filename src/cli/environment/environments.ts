@@ -1,5 +1,5 @@
 import type { Command } from 'commander'
-import { environmentOrder, settleEnvironment } from '../../settings.ts'
+import { environmentOrder, resolveEnvironment } from '../../settings.ts'
 import { addExample, type Perform } from '../command.ts'
 import { table } from '../output.ts'
 
@@ -14,7 +14,7 @@ export function addEnvironments(program: Command, perform: Perform): void {
       const settings = await context.settings()
       const { app, identity } = settings
       const environments = environmentOrder(settings.environments).map((name) => {
-        const { from = null, url = null, gate } = settleEnvironment(settings, name)
+        const { from = null, url = null, gate } = resolveEnvironment(settings, name)
         const approvals = gate?.approvals ?? 0
         return { name, from, url, gated: gate !== undefined, approvals }
       })

@@ -1,7 +1,7 @@
 import type { Context } from '../../delivery/context.ts'
 import { guardChange, recordAct, withLockOf } from '../../delivery/gate/guard.ts'
 import type { ContainerInfo } from '../../targets/docker/host.ts'
-import { type Answer, readPatience } from '../command.ts'
+import { type Answer, readTimeout } from '../command.ts'
 import { agree, type Terminal } from '../surface.ts'
 import { type Found, nothing, type Opened, own } from './own-containers.ts'
 
@@ -76,7 +76,7 @@ export async function changeHosts(
   await agree(terminal, question, options.yes ?? false)
   const request = {
     ...{ app, environment: environment.name, reason: reason || action },
-    patience: readPatience(options.lockWait ?? context.variable('CROSSCLOUD_LOCK_WAIT')),
+    timeout: readTimeout(options.lockWait ?? context.variable('CROSSCLOUD_LOCK_WAIT')),
   }
   return withLockOf(who, request, context, async (lock) => {
     const found = await findContainers(change, opened, context)

@@ -5,7 +5,7 @@ import {
   type Answer as HostAnswer,
   isAnswer,
   isSilent,
-  joinFaults,
+  joinErrors,
 } from '../../delivery/deployment/hosts.ts'
 import { containerLabels } from '../../delivery/verification/verification.ts'
 import type { EnvironmentSettings } from '../../settings.ts'
@@ -62,7 +62,7 @@ export const told = ({ host, container: { name, id, running, exitCode } }: Found
 
 /** What the other hosts answered is shown all the same. */
 export function silenceOf(answers: readonly HostAnswer<unknown>[]): Pick<Answer, 'failure'> {
-  const failure = joinFaults(answers.filter(isSilent).map(({ fault }) => fault))
+  const failure = joinErrors(answers.filter(isSilent).map(({ fault }) => fault))
   return failure ? { failure } : {}
 }
 

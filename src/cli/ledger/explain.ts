@@ -2,13 +2,13 @@ import type { Command } from 'commander'
 import { isDigest } from '../../core/digest.ts'
 import { StepError, toStepError } from '../../core/errors.ts'
 import type { Context } from '../../delivery/context.ts'
-import { joinFaults } from '../../delivery/deployment/hosts.ts'
+import { joinErrors } from '../../delivery/deployment/hosts.ts'
 import { formatRelease } from '../../delivery/release-name.ts'
 import { containerLabels } from '../../delivery/verification/verification.ts'
 import type { Deployment } from '../../ledger/ledger.ts'
 import { type Answer, addExample, type Perform } from '../command.ts'
 import { breakGlassNotes } from './history.ts'
-import { judgements, readLife, releaseFacts } from './show.ts'
+import { evaluations, readLife, releaseFacts } from './show.ts'
 import { minute } from './text.ts'
 
 export function addExplain(program: Command, perform: Perform): void {
@@ -80,7 +80,7 @@ async function findContainer(name: string, context: Context): Promise<Found | un
       }
     }
   }
-  const failure = joinFaults(silent)
+  const failure = joinErrors(silent)
   if (failure) throw failure
   return undefined
 }
@@ -127,7 +127,7 @@ async function explain({ what, release, deployment }: Found, context: Context): 
       : []),
     ...releaseFacts(life.release),
     ...breakGlassNotes(deployment ? [deployment] : []),
-    ...judgements(approvals, marks),
+    ...evaluations(approvals, marks),
   ]
   return {
     json: { what, release: life.release, deployment: deployment ?? null, approvals, marks },

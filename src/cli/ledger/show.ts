@@ -51,7 +51,7 @@ function tellLife({ release, approvals, marks, deployments }: Life): Answer {
           '',
           ...hostLines(deployments),
         ]),
-    ...judgements(approvals, marks),
+    ...evaluations(approvals, marks),
   ]
   return { json: { release, approvals, marks, deployments }, text: lines.join('\n').trimEnd() }
 }
@@ -91,7 +91,7 @@ function hostLines(deployments: readonly Deployment[]): string[] {
   )
 }
 
-export function judgements(approvals: readonly Approval[], marks: readonly Mark[]): string[] {
+export function evaluations(approvals: readonly Approval[], marks: readonly Mark[]): string[] {
   const said = approvals.map(({ id, by, decision, environment, at, reason, identity }) => {
     const proof = identity === 'unverified' ? 'unverified' : `signed by ${identity}`
     const why = reason ? `: ${reason}` : ''

@@ -1,7 +1,7 @@
 import type { Command } from 'commander'
 import { shortDigest } from '../../core/digest.ts'
 import { StepError } from '../../core/errors.ts'
-import { joinFaults } from '../../delivery/deployment/hosts.ts'
+import { joinErrors } from '../../delivery/deployment/hosts.ts'
 import { unsignedLine } from '../../delivery/gate/break-glass.ts'
 import { type LiveState, lookAtHosts } from '../../delivery/verification/live-state.ts'
 import type { StatusCell } from '../../ledger/ledger.ts'
@@ -49,7 +49,7 @@ function driftOf(states: readonly LiveState[]): StepError | undefined {
 
 /** What could be seen is shown all the same. */
 const silenceOf = (states: readonly LiveState[]): StepError | undefined =>
-  joinFaults(states.flatMap(({ fault }) => fault ?? []))
+  joinErrors(states.flatMap(({ fault }) => fault ?? []))
 
 const stateText = ({ app, environment, host, state }: LiveState) =>
   `${app} in ${environment}, ${host}: ${state}`

@@ -23,7 +23,7 @@ export interface RunResult {
 }
 
 /** Between asking a program to end and ending it, in milliseconds. */
-const PATIENCE = 5000
+const TIMEOUT = 5000
 /** How many of its last lines a failure tells. */
 const LAST_LINES = 20
 
@@ -114,7 +114,7 @@ function watchGroup(
       kill('SIGKILL')
       // Whoever left the group may still hold the pipe; nobody waits for it.
       child.all.destroy()
-    }, PATIENCE)
+    }, TIMEOUT)
   }
   const limit =
     timeout === undefined

@@ -90,7 +90,7 @@ export interface ChangeRequest {
   who: Who
   reason: string | undefined
   /** How long to wait for somebody else's lock, in milliseconds. */
-  patience: number
+  timeout: number
 }
 
 /**
@@ -106,10 +106,10 @@ export async function applyChanges(
   const changes = planned.filter(({ before, after }) => before !== after)
   if (changes.length === 0) return undefined
   const { app } = await context.settings()
-  const { environment, who, patience } = request
+  const { environment, who, timeout } = request
   const what = changes.length === 1 ? changes[0]?.key : `${changes.length} keys`
   const reason = `config: ${request.reason || what}`
-  const place = { app, environment: environment.name, reason, patience }
+  const place = { app, environment: environment.name, reason, timeout }
   return withLockOf(who, place, context, async () => {
     const store = await context.configStore(environment)
     await store.change(

@@ -68,9 +68,9 @@ export async function seeConfig(
       `the config of ${name} cannot be looked at, and nothing is approved unseen`,
       error,
     )
-    const mend = `This job needs what a deployment to ${name} reads: the registry and the config centre. With \`config: follow\` in its gate, approvals are of the image alone.`
+    const repair = `This job needs what a deployment to ${name} reads: the registry and the config centre. With \`config: follow\` in its gate, approvals are of the image alone.`
     throw new StepError(code, message, {
-      ...{ hint: hint === undefined ? mend : `${hint} ${mend}`, retryable, cause: error },
+      ...{ hint: hint === undefined ? repair : `${hint} ${repair}`, retryable, cause: error },
     })
   }
 }

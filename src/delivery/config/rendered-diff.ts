@@ -7,7 +7,7 @@ import type { EnvironmentSettings } from '../../settings.ts'
 import type { Host } from '../../targets/docker/host.ts'
 import { readContainerFile } from '../../targets/docker/verify.ts'
 import type { Context } from '../context.ts'
-import { askHosts, isAnswer, isSilent, joinFaults } from '../deployment/hosts.ts'
+import { askHosts, isAnswer, isSilent, joinErrors } from '../deployment/hosts.ts'
 import type { Rendering } from './rendering.ts'
 
 /** How what would be written differs from what is there; no secret is in it. */
@@ -42,13 +42,13 @@ export async function diffRunning(
         hint: 'Nothing was deployed there yet. `--check` looks at the values alone.',
       })
     },
-    { patience: undefined },
+    { timeout: undefined },
   )
   const found = answers.filter(isAnswer)
   const lines = found.flatMap(({ name, value }) =>
     value.changed.length > 0 ? [`host ${name}`, ...value.lines] : [],
   )
-  const failure = joinFaults(answers.filter(isSilent).map(({ fault }) => fault))
+  const failure = joinErrors(answers.filter(isSilent).map(({ fault }) => fault))
   if (failure) {
     for (const line of lines) context.log.info(line)
     throw failure

@@ -30,7 +30,7 @@ import {
 } from '../verification/verification.ts'
 import { type Content, readContent } from './content.ts'
 import type { HostChoice } from './host-choice.ts'
-import { askHosts, isAnswer, isSilent, joinFaults } from './hosts.ts'
+import { askHosts, isAnswer, isSilent, joinErrors } from './hosts.ts'
 import { refuseBad } from './known-bad.ts'
 import { type HeldLock, type LockRequest, withLock } from './lock.ts'
 import { recordEnd, recordFailure, recordStart, type SuccessFacts, successOf } from './record.ts'
@@ -229,7 +229,7 @@ async function reachHosts(request: DeploymentRequest, context: Context): Promise
   )
   const found = answers.filter(isAnswer)
   const silent = answers.filter(isSilent)
-  const fault = joinFaults(silent.map((one) => one.fault))
+  const fault = joinErrors(silent.map((one) => one.fault))
   const names = silent.map((one) => one.name)
   if (fault) throw found.length === 0 ? fault : goPast(fault, names)
   if (kind === 'deploy') {

@@ -8,14 +8,14 @@ import type { Context } from '../context.ts'
 export type Answer<T> = { name: string; host: Host; value: T } | { name: string; fault: StepError }
 
 /** milliseconds */
-const PATIENCE = 15_000
+const TIMEOUT = 15_000
 
 /** Asks all hosts of an environment at once. One that cannot be asked hides none of the others. */
 export async function askHosts<T>(
   environment: Pick<EnvironmentSettings, 'hosts'>,
   context: Context,
   ask: (host: Host) => Promise<T>,
-  { patience }: { patience: number | undefined } = { patience: PATIENCE },
+  { timeout }: { timeout: number | undefined } = { timeout: TIMEOUT },
 ): Promise<Answer<T>[]> {
   return Promise.all(
     environment.hosts.map(async (address): Promise<Answer<T>> => {
@@ -24,8 +24,8 @@ export async function askHosts<T>(
         const [host] = await context.hosts({ hosts: [address] })
         if (!host) throw new StepError('INTERNAL', `host ${name} was not opened`)
         // What may take long begins with a short question.
-        if (patience === undefined) await host.ping()
-        return { name, host, value: await within(patience, name, ask(host)) }
+        if (timeout === undefined) await host.ping()
+        return { name, host, value: await within(timeout, name, ask(host)) }
       } catch (error) {
         return { name, fault: toStepError(error) }
       }
@@ -33,11 +33,11 @@ export async function askHosts<T>(
   )
 }
 
-async function within<T>(patience: number | undefined, host: string, work: Promise<T>): Promise<T> {
-  if (patience === undefined) return work
+async function within<T>(timeout: number | undefined, host: string, work: Promise<T>): Promise<T> {
+  if (timeout === undefined) return work
   const stop = new AbortController()
-  const late = wait(patience, stop.signal).then(() => {
-    throw new StepError('UNAVAILABLE', `host ${host} said nothing for ${patience / 1000} s`)
+  const late = wait(timeout, stop.signal).then(() => {
+    throw new StepError('UNAVAILABLE', `host ${host} said nothing for ${timeout / 1000} s`)
   })
   try {
     return await Promise.race([work, late])
@@ -55,7 +55,7 @@ export const isAnswer = <T>(answer: Answer<T>): answer is Exclude<Answer<T>, Sil
 export const isSilent = (answer: Answer<unknown>): answer is Silent => 'fault' in answer
 
 /** All faults in one error: worth a retry only when each of them is. */
-export function joinFaults(faults: readonly StepError[]): StepError | undefined {
+export function joinErrors(faults: readonly StepError[]): StepError | undefined {
   const [first] = faults
   if (!first) return undefined
   // What is wrong counts for more than what could not be seen.

@@ -28,7 +28,7 @@ export interface LockRequest {
   /** Who takes it, where that is known better than by plain variables. */
   by?: string | undefined
   /** How long to wait for somebody else's lock, in milliseconds. */
-  patience: number
+  timeout: number
   /** Told when the ledger has taken the lock back. */
   onFree?: () => void
 }
@@ -111,10 +111,10 @@ async function showHolder(lock: Lock, context: Context): Promise<Liveness | unde
 
 /** Waits in the ledger's queue, first come, first served, for as long as the request is patient. */
 async function takeLock(request: LockRequest, ledger: Ledger, context: Context): Promise<Lock> {
-  const { app, environment, patience } = request
+  const { app, environment, timeout } = request
   const { signal, log, actor } = context
   const owner = `${request.by ?? actor.by} (${hostname()}:${process.pid}:${randomUUID().slice(0, 8)})`
-  const deadline = performance.now() + patience
+  const deadline = performance.now() + timeout
   const ask = async (): Promise<Lock | StepError> => {
     const queue = performance.now() < deadline ? PLACE_TTL : 0
     return await retry((attempt) => askOnce({ ...request, owner, queue }, ledger, attempt), {
@@ -127,12 +127,12 @@ async function takeLock(request: LockRequest, ledger: Ledger, context: Context):
       const answer = await ask()
       if (!(answer instanceof StepError)) return answer
       if (await freeOfTheDead(request, ledger, context)) continue
-      if (performance.now() >= deadline) throw patience > 0 ? answer : withAdvice(answer)
+      if (performance.now() >= deadline) throw timeout > 0 ? answer : withAdvice(answer)
       if (!told) log.info(`${answer.message}; waiting for it`)
       await wait(Math.min(POLL, deadline - performance.now()), signal)
     }
   } catch (error) {
-    if (patience > 0) await leaveQueue(ledger, app, environment, owner, log)
+    if (timeout > 0) await leaveQueue(ledger, app, environment, owner, log)
     throw error
   }
 }

@@ -4,7 +4,7 @@ import {
   describeSigners,
   mayBreakGlass,
   signOffCommand,
-  signOffFault,
+  signOffProblem,
 } from '../../gate/break-glass.ts'
 import { oneOf } from '../../gate/people.ts'
 import type { Who } from '../../identity/who.ts'
@@ -112,7 +112,7 @@ export async function signOff(
   const { breakGlass } = deployment
   const who = await context.identify(name, { required: true, strict: true })
   if (gate === undefined) throw hasNoGate(name)
-  const fault = signOffFault(gate, { login: breakGlass.by, id: breakGlass.byId }, who)
+  const fault = signOffProblem(gate, { login: breakGlass.by, id: breakGlass.byId }, who)
   if (fault !== undefined) {
     throw new StepError('GATE_CLOSED', `${id} is not signed off: ${fault}`, {
       hint: `It takes ${describeSigners(gate)}, and not ${breakGlass.by}.`,

@@ -1,5 +1,5 @@
 import { StepError } from '../../core/errors.ts'
-import { type BeforeFact, bringCommand, type Judgement, judgeGate } from '../../gate/rules.ts'
+import { type BeforeFact, bringCommand, type Evaluation, evaluateGate } from '../../gate/rules.ts'
 import { APPROVED_THERE } from '../../identity/claims.ts'
 import type { Who } from '../../identity/who.ts'
 import type { Approval, ApprovalStart, Deployment, Ledger, Release } from '../../ledger/ledger.ts'
@@ -47,19 +47,19 @@ export function identifyDeployer(
 /** GATE_CLOSED with all that is missing; else the ids of the approvals that opened the gate. */
 export async function passGate(passage: Passage, who: Who, context: Context): Promise<string[]> {
   const platform = await platformWords(passage, who, context)
-  const judgement = await judge(passage, who, platform, context)
-  if (judgement === undefined) return []
+  const evaluation = await judge(passage, who, platform, context)
+  if (evaluation === undefined) return []
   const name = formatRelease(passage.release)
   const { environment } = passage
-  if (judgement.open) {
-    const by = judgement.counted.map((one) => one.by).join(', ')
+  if (evaluation.open) {
+    const by = evaluation.counted.map((one) => one.by).join(', ')
     context.log.info(`the gate of ${environment.name} is open for ${name}${by && `, by ${by}`}`)
-    return await idsOf(passage, judgement.counted, await context.ledger())
+    return await idsOf(passage, evaluation.counted, await context.ledger())
   }
   const title = `the gate of ${environment.name} is closed for ${name}`
-  throw new StepError('GATE_CLOSED', [title, ...judgement.problems].join('\n'), {
-    hint: judgement.lacksApproval
-      ? `${judgement.mayApprove} may approve. Then run this job again.`
+  throw new StepError('GATE_CLOSED', [title, ...evaluation.problems].join('\n'), {
+    hint: evaluation.lacksApproval
+      ? `${evaluation.mayApprove} may approve. Then run this job again.`
       : 'Put that right, then run this job again.',
   })
 }
@@ -115,14 +115,14 @@ export async function judge(
   who: Who,
   more: readonly Approval[],
   context: Context,
-): Promise<Judgement<Word> | undefined> {
+): Promise<Evaluation<Word> | undefined> {
   const { gate, name, from } = environment
   if (gate === undefined) return undefined
   const ledger = await context.ledger()
   const { identity } = await context.settings()
   const given = await wordsOn({ release, environment }, context)
   const unsigned = await ledger.unsigned({ app: release.app, environment: name })
-  return judgeGate<Word>(
+  return evaluateGate<Word>(
     gate,
     {
       release,

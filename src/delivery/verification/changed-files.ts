@@ -29,7 +29,7 @@ export function usuallyWritable({ config }: RemoteImage): string[] {
   return [...VARIABLE, ...TOMCAT.map((name) => `${tomcat.replace(/\/+$/, '')}/${name}`)]
 }
 
-export interface Judgement {
+export interface Evaluation {
   problems: string[]
   /** How many paths the application wrote, by the writable path they are in. */
   written: Map<string, number>
@@ -39,7 +39,7 @@ export interface Judgement {
  * What the engine says has changed in a container since its image, without what `isCompared`:
  * those files were read. A folder counts for nothing by itself; what is in it is told, too.
  */
-export async function judgeChanges(
+export async function evaluateChanges(
   host: Host,
   container: ContainerInfo,
   changes: readonly FileChange[],
@@ -48,7 +48,7 @@ export async function judgeChanges(
     isCompared: (path: string) => boolean
     signal: AbortSignal
   },
-): Promise<Judgement> {
+): Promise<Evaluation> {
   const { writable, isCompared, signal } = options
   const problems: string[] = []
   const written = new Map<string, number>()

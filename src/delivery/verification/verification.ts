@@ -19,7 +19,7 @@ import {
   UNPACKED_FILE,
 } from '../image/remote-image.ts'
 import {
-  judgeChanges,
+  evaluateChanges,
   placeOf,
   problemLine,
   usuallyWritable,
@@ -186,7 +186,7 @@ export async function verifyContainer(
     expected.webapp.some(({ root }) => isBelow(path, root)) ||
     // The engine makes what it mounts volumes upon.
     volumes.some((volume) => isBelow(volume, path))
-  const judged = await judgeChanges(host, container, changes, { writable, isCompared, signal })
+  const judged = await evaluateChanges(host, container, changes, { writable, isCompared, signal })
   problems.push(...judged.problems)
   if (problems.length > 0) throw notAsBaked(host, container, expected, problems)
   return {

@@ -21,7 +21,7 @@ export interface Database {
   /** Milliseconds since 1970. */
   now(): number
   /** How long to try while others are in the way, in milliseconds. */
-  patience: number
+  timeout: number
 }
 
 /** How the rooms' queries reach the database: translated errors, and contention waited out. */
@@ -60,18 +60,18 @@ export function accessTo(
   }
 }
 
-type Contended = Pick<Database, 'contended' | 'patience'>
+type Contended = Pick<Database, 'contended' | 'timeout'>
 
 /**
  * Runs `work` again while others are in the way. The pauses are ours and not the database's: its
  * own waiting would stop the whole process, and with it another ledger that holds the file.
  */
 export async function patiently<T>(
-  { contended, patience }: Contended,
+  { contended, timeout }: Contended,
   work: () => Promise<T>,
   signal?: AbortSignal,
 ): Promise<T> {
-  const deadline = performance.now() + patience
+  const deadline = performance.now() + timeout
   for (;;) {
     try {
       return await work()

@@ -23,7 +23,7 @@ export interface MysqlLedgerOptions {
   silence?: number
 }
 
-const PATIENCE = 15_000
+const TIMEOUT = 15_000
 const SILENCE = 30_000
 const MIGRATING = 6 * 3_600_000
 
@@ -44,12 +44,12 @@ export async function openMysqlLedger(
   try {
     const { sql } = await import('kysely')
     const tableOptions = sql`engine = InnoDB default charset = utf8mb4 collate = utf8mb4_bin`
-    const patience = PATIENCE
+    const timeout = TIMEOUT
     const schema = { name, dialect: 'mysql', tableOptions, refusesChanges } as const
     if (!(await isMigrated(db, name))) {
       // An index on a large table takes its time, and the server says nothing meanwhile.
       const patient = await connect(address, MIGRATING)
-      await patiently({ contended, patience }, () => migrate(patient, schema), signal).finally(() =>
+      await patiently({ contended, timeout }, () => migrate(patient, schema), signal).finally(() =>
         patient.destroy(),
       )
     }
@@ -63,7 +63,7 @@ export async function openMysqlLedger(
       async close() {
         await Promise.all([apart?.close(), db.destroy()])
       },
-      patience,
+      timeout,
       now: now ?? (await serverClock(db)),
     })
   } catch (error) {

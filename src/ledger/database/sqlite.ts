@@ -13,12 +13,12 @@ export interface SqliteLedgerOptions {
   /** Ends the opening only: who was cancelled still has to close a deployment and give a lock back. */
   signal?: AbortSignal | undefined
   /** How long to try while other processes write, in milliseconds. */
-  patience?: number
+  timeout?: number
   /** Milliseconds since 1970. */
   now?: () => number
 }
 
-const PATIENCE = 15_000
+const TIMEOUT = 15_000
 /** milliseconds */
 const BUSY_TIMEOUT = 5000
 
@@ -30,7 +30,7 @@ type Handle = import('libsql').Database
  */
 export async function openSqliteLedger(
   path: string,
-  { signal, patience = PATIENCE, now = Date.now }: SqliteLedgerOptions = {},
+  { signal, timeout = TIMEOUT, now = Date.now }: SqliteLedgerOptions = {},
 ): Promise<Ledger> {
   const file = resolve(path)
   const name = `sqlite:${file}`
@@ -42,12 +42,12 @@ export async function openSqliteLedger(
     const { db } = connection
     const close = () => disconnect(connection)
     try {
-      await patiently({ contended, patience }, () => prepare(connection, name), signal)
+      await patiently({ contended, timeout }, () => prepare(connection, name), signal)
     } catch (error) {
       await close()
       throw error
     }
-    return createLedger({ db, dialect: 'sqlite', name, contended, translate, close, patience, now })
+    return createLedger({ db, dialect: 'sqlite', name, contended, translate, close, timeout, now })
   } catch (error) {
     throw ledgerError({ translate }, 'opening the ledger', error)
   }

@@ -5,7 +5,7 @@ import { StepError } from '../../core/errors.ts'
 import { type Log, silentLog } from '../../core/log.ts'
 import type { Secrets } from '../../core/secrets.ts'
 import type { Ledger, Release } from '../../ledger/ledger.ts'
-import { settleEnvironment } from '../../settings.ts'
+import { resolveEnvironment } from '../../settings.ts'
 import type { EventFacts } from '../sources/event.ts'
 import { asPassable, type Outcome } from './effect.ts'
 
@@ -119,7 +119,8 @@ async function describeApplication(context: OpenContext): Promise<Application> {
     ...{ file, app, following },
     ledger: context.ledger,
     gated: named.filter(([, { gate }]) => gate !== undefined).map(([name]) => name),
-    requireEnvironments: (names) => names.forEach((name) => void settleEnvironment(settings, name)),
+    requireEnvironments: (names) =>
+      names.forEach((name) => void resolveEnvironment(settings, name)),
     unsetFor: (names) =>
       settings.variables.filter(({ state, path: [part, environment = ''] }) => {
         if (state !== 'unset' && state !== 'empty') return false

@@ -1,5 +1,5 @@
 import type { Cluster, Redis } from 'ioredis'
-import { redisFault } from '../../redis/errors.ts'
+import { redisError } from '../../redis/errors.ts'
 import { type ScriptName, scripts, scriptText } from './scripts.ts'
 
 /** All keys of one name share a slot of a cluster. */
@@ -37,7 +37,7 @@ export function accessQueue(
       try {
         return await work()
       } catch (error) {
-        throw redisFault(server, error)
+        throw redisError(server, error)
       }
     },
   }

@@ -4,7 +4,7 @@ import type { Cluster, Redis, RedisOptions } from 'ioredis'
 import { errorCodeOf, explain, StepError } from '../../core/errors.ts'
 import type { Log } from '../../core/log.ts'
 import { parseRedisUrl, type RedisAddress } from '../../redis/address.ts'
-import { redisFault } from '../../redis/errors.ts'
+import { redisError } from '../../redis/errors.ts'
 import type { RedisSettings } from './settings.ts'
 
 export interface QueueRedis {
@@ -112,7 +112,7 @@ async function connect(
 
 async function selectDatabase(client: Redis, { db, name }: RedisAddress): Promise<void> {
   await client.select(db).catch((error: unknown) => {
-    throw redisFault(name, error)
+    throw redisError(name, error)
   })
 }
 
@@ -128,7 +128,7 @@ async function ready(client: Redis | Cluster, { name, tls }: RedisAddress): Prom
       client.off('error', failed)
       const silent = last === undefined || errorCodeOf(last) === 'ETIMEDOUT'
       const told = new Error(tls ? 'no answer; perhaps it speaks no TLS' : 'no answer')
-      reject(redisFault(name, silent ? told : last))
+      reject(redisError(name, silent ? told : last))
     }, CONNECT_TIMEOUT)
     client.on('error', failed)
     client.once('ready', () => {
@@ -143,7 +143,7 @@ async function ready(client: Redis | Cluster, { name, tls }: RedisAddress): Prom
 function tellFaults(client: Redis | Cluster, name: string, log: Log): void {
   let away = false
   client.on('error', (error: unknown) => {
-    if (!away) log.error(`${redisFault(name, error).message}; deliveries get 503 meanwhile`)
+    if (!away) log.error(`${redisError(name, error).message}; deliveries get 503 meanwhile`)
     away = true
   })
   client.on('ready', () => {
@@ -160,7 +160,7 @@ export async function requirePersistence(
 ): Promise<void> {
   const servers = 'nodes' in quick ? quick.nodes('master') : [quick]
   const told = await Promise.all(servers.map((one) => one.info())).catch((error: unknown) => {
-    throw redisFault(name, error)
+    throw redisError(name, error)
   })
   const faults = [...new Set(told.flatMap(persistenceFaults))]
   if (faults.length === 0) return

@@ -1,4 +1,4 @@
-import { engineFault, type HostName, statusOf } from './errors.ts'
+import { engineError, type HostName, statusOf } from './errors.ts'
 
 /** milliseconds */
 export const VERB_TIMEOUT = 60_000
@@ -37,7 +37,7 @@ export function caller(host: HostName, closed: AbortSignal) {
     } catch (error) {
       const status = statusOf(error)
       if (status !== undefined && fine.includes(status)) return status
-      throw engineFault(host, doing, error, hint)
+      throw engineError(host, doing, error, hint)
     }
   }
   return call

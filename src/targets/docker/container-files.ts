@@ -10,7 +10,7 @@ import {
   type PlacedFile,
   REPLACED_FOLDER,
 } from './host.ts'
-import { isOnVolumeOf, onVolumeFault, parentFolders, tarOf, volumePaths } from './placed-files.ts'
+import { isOnVolumeOf, onVolumeError, parentFolders, tarOf, volumePaths } from './placed-files.ts'
 import { eachEntry } from './verify.ts'
 
 /** Places the files that are not on volumes. */
@@ -135,7 +135,7 @@ async function survey(
   }
   const onVolumes = files.filter(isOnVolume)
   const [first] = onVolumes
-  if (first && !settings.onVolume) throw onVolumeFault(first.path)
+  if (first && !settings.onVolume) throw onVolumeError(first.path)
   return { inside: files.filter((file) => !isOnVolume(file)), onVolumes, missing }
 }
 

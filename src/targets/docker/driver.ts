@@ -5,7 +5,7 @@ import { type Caller, caller, VERB_TIMEOUT } from './call.ts'
 import { type Engine, openEngine, type TlsFiles } from './connect.ts'
 import { changes, placeFiles, placeOnVolumes, putBack, statOf } from './container-files.ts'
 import { addressOf, containerOptions, RESTART_LABEL } from './container-options.ts'
-import { type HostName, startFault, statusOf } from './errors.ts'
+import { type HostName, startError, statusOf } from './errors.ts'
 import type { ContainerInfo, ContainerSpec, Host, RegistryCredential } from './host.ts'
 import { checkFiles } from './placed-files.ts'
 import { pullImage } from './pull.ts'
@@ -74,7 +74,7 @@ export async function connectDocker(options: DockerHostOptions): Promise<Host> {
         await container.start({ abortSignal: AbortSignal.timeout(VERB_TIMEOUT) })
       } catch (error) {
         if (statusOf(error) === 304) return
-        throw startFault(host, Name.slice(1), error)
+        throw startError(host, Name.slice(1), error)
       }
     },
     stop: (id, seconds) => stop(docker, call, id, seconds),

@@ -23,7 +23,7 @@ const byStatus: Record<number, ErrorCode> = {
 }
 
 /** What a failed call to an engine means. `doing` tells what was tried: `creating webapi.next`. */
-export function engineFault(
+export function engineError(
   host: HostName,
   doing: string,
   error: unknown,
@@ -98,7 +98,7 @@ function unanswered(host: HostName, error: unknown): StepError {
  * A pull's fault. The engine reports most of them as plain text, inside a stream that began with
  * status 200 or as a 500, so here the words must decide.
  */
-export function pullFault(
+export function pullError(
   host: HostName,
   image: string,
   message: string,
@@ -132,11 +132,11 @@ function pullMeaning(message: string): [ErrorCode, string] {
 }
 
 /** A container that did not start. Taken ports come as a 500, told apart by their words only. */
-export function startFault(host: HostName, container: string, error: unknown): StepError {
+export function startError(host: HostName, container: string, error: unknown): StepError {
   if (error instanceof StepError) return error
   const words = statusOf(error) === undefined ? '' : said(error)
   if (!/port is already allocated|address already in use/i.test(words)) {
-    return engineFault(host, `starting ${container}`, error)
+    return engineError(host, `starting ${container}`, error)
   }
   const port = /[\d.\]]:(\d+)(?::| failed|$)/.exec(words)?.[1]
   return portTaken(host.name, container, port, error)

@@ -55,10 +55,10 @@ export function refuseFilesOnVolumes(
   if (settings.onVolume) return
   const volumes = volumePaths(settings)
   const found = files.find(({ path }) => isOnVolumeOf(volumes, path))
-  if (found) throw onVolumeFault(found.path)
+  if (found) throw onVolumeError(found.path)
 }
 
-export function onVolumeFault(path: string): StepError {
+export function onVolumeError(path: string): StepError {
   return new StepError(
     'INPUT_INVALID',
     `${path} is on a volume, which the running container sees`,

@@ -1,6 +1,6 @@
 import type Docker from 'dockerode'
 import { isStepError, StepError } from '../../core/errors.ts'
-import { engineFault, type HostName, pullFault, said, statusOf } from './errors.ts'
+import { engineError, type HostName, pullError, said, statusOf } from './errors.ts'
 import type { RegistryCredential } from './host.ts'
 
 const LOOK_TIMEOUT = 60_000
@@ -40,16 +40,16 @@ export async function pullImage(
     const progress = layerProgress(onProgress)
     for await (const event of jsonLines<PullEvent>(stream)) {
       timer.refresh()
-      if (event.error) throw pullFault(host, image, event.errorDetail?.message ?? event.error)
+      if (event.error) throw pullError(host, image, event.errorDetail?.message ?? event.error)
       progress(event)
     }
   } catch (error) {
     if (isStepError(error)) throw error
-    if (signal.aborted) throw engineFault(host, 'pulling', abortError(signal))
+    if (signal.aborted) throw engineError(host, 'pulling', abortError(signal))
     if (silence.signal.aborted)
-      throw pullFault(host, image, 'timed out, no progress for 5 minutes', error)
-    if (statusOf(error) === undefined) throw engineFault(host, `pulling ${image}`, error)
-    throw pullFault(host, image, said(error), error)
+      throw pullError(host, image, 'timed out, no progress for 5 minutes', error)
+    if (statusOf(error) === undefined) throw engineError(host, `pulling ${image}`, error)
+    throw pullError(host, image, said(error), error)
   } finally {
     clearTimeout(timer)
   }
@@ -75,7 +75,7 @@ async function hasImage(docker: Docker, host: HostName, image: string): Promise<
     return true
   } catch (error) {
     if (statusOf(error) === 404) return false
-    throw engineFault(host, `looking for ${image}`, error)
+    throw engineError(host, `looking for ${image}`, error)
   }
 }
 

@@ -329,14 +329,14 @@ t.test('locks', async (t) => {
   t.test('of a living one are waited for, then named', async (t) => {
     await withFileLock(path, async () => {
       await t.rejects(
-        withFileLock(path, async () => {}, { patience: 50 }),
+        withFileLock(path, async () => {}, { timeout: 50 }),
         { code: 'CONFLICT', retryable: true, message: new RegExp(`process ${process.pid}`) },
       )
     })
     const otherHost = JSON.stringify({ pid: 1, host: 'elsewhere', id: 'y' })
     writeFileSync(`${path}.lock`, otherHost)
     await t.rejects(
-      withFileLock(path, async () => {}, { patience: 50 }),
+      withFileLock(path, async () => {}, { timeout: 50 }),
       { code: 'CONFLICT', hint: /remove/ },
     )
     t.equal(readFileSync(`${path}.lock`, 'utf8'), otherHost)

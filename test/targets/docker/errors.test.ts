@@ -1,6 +1,6 @@
 import t from 'tap'
 import { StepError } from '../../../src/core/errors.ts'
-import { engineFault } from '../../../src/targets/docker/errors.ts'
+import { engineError } from '../../../src/targets/docker/errors.ts'
 import { rolloutFailure } from '../../../src/targets/docker/rollout/failure.ts'
 
 const host = { name: 'app-01', address: 'unix:///run/docker.sock' }
@@ -9,9 +9,9 @@ const aborted = (cause: unknown) =>
 
 t.test('an aborted request tells the signal that aborted it, or its time limit', async (t) => {
   const stopped = new StepError('CANCELLED', 'stopped by SIGTERM')
-  t.equal(engineFault(host, 'reading', aborted(stopped)), stopped)
+  t.equal(engineError(host, 'reading', aborted(stopped)), stopped)
   const late = new DOMException('late', 'TimeoutError')
-  t.match(engineFault(host, 'starting', aborted(late)), {
+  t.match(engineError(host, 'starting', aborted(late)), {
     code: 'UNAVAILABLE',
     message: /does not answer in time/,
   })

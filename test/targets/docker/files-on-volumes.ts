@@ -3,7 +3,7 @@ import { join } from 'node:path'
 import type { Test } from 'tap'
 import { silentLog } from '../../../src/core/log.ts'
 import type { ContainerSettings, ContainerSpec, Host } from '../../../src/targets/docker/host.ts'
-import { mend } from '../../../src/targets/docker/rollout/repair.ts'
+import { repair } from '../../../src/targets/docker/rollout/repair.ts'
 import { rollOut } from '../../../src/targets/docker/rollout/rollout.ts'
 import { settings as base } from './host-conformance.ts'
 import { mortal } from './mortal.ts'
@@ -63,7 +63,7 @@ export async function filesOnVolumes(t: Test, host: Host, image: string): Promis
     // It creates the new container, stops the old one, places the file, and is dead.
     await t.rejects(go(spec('fourth', allowed), mortal(host, 3)), { message: /deployer is dead/ })
     t.equal(await content(), 'fourth')
-    await mend(host, 'volumes', silentLog)
+    await repair(host, 'volumes', silentLog)
     t.equal(await content(), 'second')
     t.match(await current(), { id: old?.id, running: true })
     t.equal(await host.inspect('volumes.next'), undefined)

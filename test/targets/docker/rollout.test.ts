@@ -3,7 +3,7 @@ import { StepError } from '../../../src/core/errors.ts'
 import { createLog, type Log } from '../../../src/core/log.ts'
 import { connectDocker } from '../../../src/targets/docker/driver.ts'
 import type { ContainerSettings, ContainerSpec, Host } from '../../../src/targets/docker/host.ts'
-import { mend } from '../../../src/targets/docker/rollout/repair.ts'
+import { repair } from '../../../src/targets/docker/rollout/repair.ts'
 import {
   isRolloutFailure,
   type RolloutOptions,
@@ -266,7 +266,7 @@ async function rollouts(one: TestEngine, two: TestEngine, repository: string): P
     t.match(gone.error.hosts, [{ serves: 'unknown', error: /old loud was removed/ }])
     t.match(gone.text, /error: host app-01: loud was NOT brought back/)
 
-    await mend(a, 'loud', lines().log)
+    await repair(a, 'loud', lines().log)
     await go({ spec: spec('loud', v1), hosts: [a] })
     const dead = { spec: spec('loud', v2, { EXIT: '1' }), hosts: [mortal(a, 3)] }
     const cut = await fail(dead)
@@ -285,7 +285,7 @@ async function rollouts(one: TestEngine, two: TestEngine, repository: string): P
         await go({ spec: spec('kill', v2), hosts: [host], verify }).catch(() => {})
         const left = (await names(a, 'kill')).join(', ')
         states.add(left)
-        await mend(a, 'kill', lines().log)
+        await repair(a, 'kill', lines().log)
         const mended = await names(a, 'kill')
         t.ok(
           ['kill up', 'kill up, kill.previous down'].includes(mended.join(', ')),
@@ -301,15 +301,15 @@ async function rollouts(one: TestEngine, two: TestEngine, repository: string): P
 
   t.test('files on volumes', (t) => filesOnVolumes(t, a, v1))
 
-  t.test('mend names what it found', async (t) => {
+  t.test('repair names what it found', async (t) => {
     const next = await a.create(spec('left.next', v1))
     const said = lines()
-    await mend(a, 'left', said.log)
+    await repair(a, 'left', said.log)
     t.match(said.text(), /warning: host app-01: left: a first deployment was cut off/)
     t.match(said.text(), /removed left\.next/)
     t.equal(await a.inspect(next.id), undefined)
     const quiet = lines()
-    await mend(a, 'left', quiet.log)
+    await repair(a, 'left', quiet.log)
     t.equal(quiet.text(), '')
   })
 

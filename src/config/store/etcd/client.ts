@@ -27,7 +27,7 @@ export interface EtcdClient {
 /** milliseconds */
 const CALL_TIME = 5_000
 /** No new try after so many milliseconds. */
-const PATIENCE = 8_000
+const TIMEOUT = 8_000
 const ROUNDS = 3
 const CANCELLED = 1
 
@@ -71,7 +71,7 @@ export function createEtcdClient(
   return {
     async repeat(call, { always = false } = {}) {
       const stop = always ? undefined : signal
-      const end = Date.now() + PATIENCE
+      const end = Date.now() + TIMEOUT
       for (let tries = 1; ; tries++) {
         try {
           return await ask(call, stop)

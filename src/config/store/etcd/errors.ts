@@ -2,7 +2,7 @@ import { describe, StepError } from '../../../core/errors.ts'
 import type { EtcdAddress } from './url.ts'
 
 /** What a fault means to us. */
-export type EtcdFault =
+export type EtcdError =
   | 'transient'
   | 'too-large'
   | 'compacted'
@@ -14,7 +14,7 @@ export type EtcdFault =
   | 'other'
 
 /** By gRPC's status (grpc/doc/statuscodes.md); INVALID_ARGUMENT, 3, is looked at more closely. */
-const FAULTS: Record<number, EtcdFault> = {
+const FAULTS: Record<number, EtcdError> = {
   1: 'transient',
   2: 'transient',
   4: 'transient',
@@ -29,7 +29,7 @@ const FAULTS: Record<number, EtcdFault> = {
   16: 'unauthenticated',
 }
 
-export function faultOf(error: unknown): EtcdFault {
+export function faultOf(error: unknown): EtcdError {
   const said = describe(error)
   // etcd3 keeps the status nowhere else: `14 UNAVAILABLE: …`.
   const status = Number(/^(\d+) [A-Z_]+: /.exec(said)?.[1])
@@ -42,7 +42,7 @@ export function faultOf(error: unknown): EtcdFault {
 }
 
 /** Anything etcd or its connection throws, told with the store's name; never a missing key. */
-export function etcdFault(
+export function etcdError(
   name: string,
   address: EtcdAddress,
   right: 'read' | 'readwrite',

@@ -14,7 +14,7 @@ import {
 import { readJournalText, readKeys, uncompacted } from './snapshot.ts'
 
 /** milliseconds; a journal that stays for so long may have lost its writer. */
-const PATIENCE = 1_000
+const TIMEOUT = 1_000
 const PART = LARGEST_REQUEST - 1_000
 
 /** Lock and journal as they are now. */
@@ -54,7 +54,7 @@ export function journaledStore(client: EtcdClient, layout: EtcdLayout): Journale
   const abandoned = (journal: Buffer | undefined) => {
     if (journal === undefined) seen = undefined
     else if (!seen?.journal.equals(journal)) seen = { journal, since: Date.now() }
-    return seen !== undefined && Date.now() - seen.since > PATIENCE
+    return seen !== undefined && Date.now() - seen.since > TIMEOUT
   }
   const revoke = async (id: string) => {
     await client.repeat(

@@ -3,7 +3,7 @@ import { checkChanges } from '../keys.ts'
 import type { ConfigStore } from '../store.ts'
 import { changeAtOnce, isSmall } from './change.ts'
 import { createEtcdClient, type EtcdTls } from './client.ts'
-import { etcdFault } from './errors.ts'
+import { etcdError } from './errors.ts'
 import { journaledStore } from './journal.ts'
 import { layoutOf } from './layout.ts'
 import { readSnapshot } from './snapshot.ts'
@@ -33,7 +33,7 @@ export function openEtcdStore(url: string, options: EtcdStoreOptions = {}): Conf
       try {
         return await readSnapshot(client, layout, roots)
       } catch (error) {
-        throw etcdFault(name, address, 'read', error)
+        throw etcdError(name, address, 'read', error)
       }
     },
     async change(changes, expect = []) {
@@ -44,7 +44,7 @@ export function openEtcdStore(url: string, options: EtcdStoreOptions = {}): Conf
         if (small && (await changeAtOnce(client, layout, changes, expect))) return
         await changeByJournal(name, journaledStore(client, layout), changes, expect, signal)
       } catch (error) {
-        throw etcdFault(name, address, 'readwrite', error)
+        throw etcdError(name, address, 'readwrite', error)
       }
     },
     async close() {

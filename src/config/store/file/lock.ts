@@ -13,7 +13,7 @@ interface Holder {
 export interface FileLockOptions {
   signal?: AbortSignal | undefined
   /** Milliseconds to wait for another holder. */
-  patience?: number
+  timeout?: number
 }
 
 /**
@@ -23,11 +23,11 @@ export interface FileLockOptions {
 export async function withFileLock<T>(
   path: string,
   work: () => Promise<T>,
-  { signal, patience = 10_000 }: FileLockOptions = {},
+  { signal, timeout = 10_000 }: FileLockOptions = {},
 ): Promise<T> {
   const lock = `${path}.lock`
   const mine: Holder = { pid: process.pid, host: hostname(), id: randomUUID() }
-  const until = Date.now() + patience
+  const until = Date.now() + timeout
   while (!(await take(lock, mine))) {
     const holder = await holderOf(lock)
     if (holder && isGone(holder)) await breakLock(lock, holder)

@@ -4,7 +4,7 @@ import { StepError } from '../../../core/errors.ts'
 import { wait } from '../../../core/retry.ts'
 import { parseRedisUrl } from '../../../redis/address.ts'
 import { type Connected, connectSingle, type RedisConnection } from '../../../redis/client.ts'
-import { redisFault } from '../../../redis/errors.ts'
+import { redisError } from '../../../redis/errors.ts'
 import { checkChanges, checkExpected } from '../keys.ts'
 import type { ConfigChange, ConfigStore } from '../store.ts'
 import { openRedisCluster } from './cluster.ts'
@@ -134,7 +134,7 @@ async function change(
       const results = await transaction.exec()
       if (results !== null) {
         const failed = results.find(([error]) => error !== null)
-        if (failed) throw redisFault(name, failed[0])
+        if (failed) throw redisError(name, failed[0])
         return
       }
     } catch (error) {

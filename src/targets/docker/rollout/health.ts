@@ -60,7 +60,7 @@ export async function waitUntilHealthy(
 ): Promise<ContainerInfo> {
   const endpoint = health && parseHealth(health.http)
   const started = Date.now()
-  const patience = health?.timeout ?? SETTLING
+  const timeout = health?.timeout ?? SETTLING
   for (let last = 'no answer yet'; ; ) {
     const seen = await stillRunning(host, container)
     if (endpoint) {
@@ -68,17 +68,17 @@ export async function waitUntilHealthy(
       // Whoever answered 2xx, the container must have been alive to do it.
       if (last === '') return await stillRunning(host, container)
     }
-    if (Date.now() - started >= patience) {
+    if (Date.now() - started >= timeout) {
       if (!endpoint) return seen
       throw new StepError(
         'VERIFY_FAILED',
-        `host ${host.name}: ${container.name} is not healthy after ${patience / 1000} s: GET ${health.http}: ${last}`,
+        `host ${host.name}: ${container.name} is not healthy after ${timeout / 1000} s: GET ${health.http}: ${last}`,
         {
           hint: "Read the container's lines above; if it only needs longer, raise container.health.timeout.",
         },
       )
     }
-    await wait(Math.max(1, Math.min(POLL, started + patience - Date.now())), signal)
+    await wait(Math.max(1, Math.min(POLL, started + timeout - Date.now())), signal)
   }
 }
 

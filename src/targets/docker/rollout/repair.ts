@@ -86,7 +86,7 @@ function only(condition: unknown, action: Action): Action[] {
 }
 
 /** Looks what a killed deployer left on the host, says it, and puts it right. */
-export async function mend(
+export async function repair(
   host: Host,
   name: string,
   log: Log,

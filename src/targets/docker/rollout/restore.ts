@@ -104,7 +104,7 @@ async function showLastLines({ host, next }: Change, log: Log): Promise<void> {
 
 /**
  * The way back to the old container from wherever the rollout stopped. The order is such that a
- * deployer killed in between leaves a state that mend.ts decides.
+ * deployer killed in between leaves a state that repair.ts decides.
  */
 export function wayBack(
   found: Found<{ id: string; running: boolean }>,

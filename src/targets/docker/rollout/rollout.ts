@@ -4,7 +4,7 @@ import type { ContainerInfo, ContainerSpec, Host, HostResult } from '../host.ts'
 import { refuseFilesOnVolumes } from '../placed-files.ts'
 import { parseHealth, refuseTakenPort, waitUntilHealthy } from './health.ts'
 import { adoptedName, isOwn, type Ownership, refuseForeign } from './owner.ts'
-import { mend, nameOf, removeOrKeep, roles, survey } from './repair.ts'
+import { nameOf, removeOrKeep, repair, roles, survey } from './repair.ts'
 import { bringBack, type Change } from './restore.ts'
 import { stopContainer } from './stop.ts'
 import { refuseYounger } from './younger.ts'
@@ -65,7 +65,7 @@ async function prepare(options: RolloutOptions): Promise<ReadonlySet<Host>> {
     refuseYounger(host, Object.values(found), options)
     if (found.current?.running) serving.add(host)
     else await tellOfOthers(host, options)
-    await mend(host, spec.name, log, signal, options)
+    await repair(host, spec.name, log, signal, options)
   })
   throwIfCancelled(signal)
   await log.section(`pulling ${spec.image}`, () =>
