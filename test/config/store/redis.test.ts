@@ -4,8 +4,8 @@ import { setTimeout as sleep } from 'node:timers/promises'
 import t, { type Test } from 'tap'
 import { openRedisStore, type RedisStoreOptions } from '../../../src/config/store/redis/store.ts'
 import type { ConfigStore } from '../../../src/config/store/store.ts'
-import { REDIS_USER, startCluster, startRedis, startSentinel } from '../../support/redis.ts'
-import { missingProgram } from '../../support/server.ts'
+import { REDIS_USER, startCluster, startRedis, startSentinel } from '../../support/servers/redis.ts'
+import { missingProgram } from '../../support/servers/server.ts'
 import { testStore } from './store-conformance.ts'
 
 const skip = missingProgram('redis-server', 'redis-cli', 'openssl')
