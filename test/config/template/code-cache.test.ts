@@ -315,7 +315,7 @@ t.test('partials that multiply end in an error, not in hours', async (t) => {
 })
 
 t.test(
-  'FORMAT of src/config/template/language/compiled.ts was raised when the compiler changed',
+  'FORMAT of src/config/template/language/code-cache.ts was raised when the compiler changed',
   async (t) => {
     const hash = createHash('sha256')
     for (const name of ['ast', 'compile', 'requirements', 'syntax']) {

@@ -14,7 +14,7 @@ import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import fc from 'fast-check'
 import t from 'tap'
-import { writeFiles } from '../../../src/config/template/place.ts'
+import { writeFiles } from '../../../src/config/template/write-files.ts'
 import { isStepError } from '../../../src/core/errors.ts'
 
 const file = (path: string, text = 'x', mode = 0o640) => ({
