@@ -91,7 +91,6 @@ t.test(
     const nonsense = open(t, 'etcds://a', { tls: { ca: 'x', cert: 'y', key: 'z' } })
     await t.rejects(nonsense.snapshot(['/']), { code: 'INPUT_INVALID', message: /PEM/ })
     t.equal(openEtcdStore('etcd://u:secret@a/x').name, 'etcd://a/x')
-    t.equal(openEtcdStore('etcd://a', { name: 'config of test' }).name, 'config of test')
   },
 )
 

@@ -267,10 +267,10 @@ t.test('properties: as java.util.Properties reads them', async (t) => {
 
 t.test('the file of a store', async (t) => {
   t.test('that is missing is named', async (t) => {
-    const store = openFileStore(join(folder, 'none.yaml'), { name: 'config of staging' })
+    const store = openFileStore(join(folder, 'none.yaml'))
     await t.rejects(store.snapshot(['/']), {
       code: 'NOT_FOUND',
-      message: /config of staging.*none\.yaml/,
+      message: /^file:.*none\.yaml: there is no file/,
       hint: /crosscloud\.yml/,
     })
     await t.rejects(store.change([{ key: '/a', value: '1' }]), { code: 'NOT_FOUND' })

@@ -2,8 +2,9 @@ import { readFile } from 'node:fs/promises'
 import { join } from 'node:path'
 import { setTimeout as sleep } from 'node:timers/promises'
 import t, { type Test } from 'tap'
-import { openRedisStore, type RedisStoreOptions } from '../../../src/config/store/redis/store.ts'
+import { openRedisStore } from '../../../src/config/store/redis/store.ts'
 import type { ConfigStore } from '../../../src/config/store/store.ts'
+import type { ConnectOptions } from '../../../src/redis/connection.ts'
 import { REDIS_USER, startCluster, startRedis, startSentinel } from '../../support/servers/redis.ts'
 import { missingProgram } from '../../support/servers/server.ts'
 import { testStore } from './store-conformance.ts'
@@ -11,7 +12,7 @@ import { testStore } from './store-conformance.ts'
 const skip = missingProgram('redis-server', 'redis-cli', 'openssl')
 const encode = encodeURIComponent
 
-async function open(t: Test, url: string, options: RedisStoreOptions = {}): Promise<ConfigStore> {
+async function open(t: Test, url: string, options: ConnectOptions = {}): Promise<ConfigStore> {
   const store = await openRedisStore(url, options)
   t.teardown(() => store.close())
   return store
@@ -155,7 +156,7 @@ t.test('TLS and a user with few rights are enough', { skip }, async (t) => {
     })
   })
   await t.test('wrong credentials, missing TLS and missing rights are distinguished', async (t) => {
-    const refused = async (url: string, options: RedisStoreOptions, expected: object) => {
+    const refused = async (url: string, options: ConnectOptions, expected: object) => {
       const store = await open(t, url, options)
       const error = await store.snapshot(['/']).catch((thrown: unknown) => thrown)
       t.match(error, expected, url)
