@@ -21,8 +21,9 @@ const MOST_READINGS = 6
 const MOST_TRIES = 20
 
 /**
- * Redis as config centre: a server by TCP, TLS or socket, a master behind Sentinels, or a Cluster. A
- * snapshot is consistent: all values are read in one transaction, again if keys appeared or vanished.
+ * Redis as config centre: a server by TCP, TLS or socket, a master behind Sentinels, or a Cluster.
+ * A snapshot is consistent: all values are read in one transaction, again if keys appeared or
+ * vanished.
  */
 export async function openRedisStore(
   url: string,
