@@ -11,7 +11,6 @@ import { readSnapshot } from './snapshot.ts'
 import type { EtcdAddress } from './url.ts'
 
 export interface EtcdStoreOptions {
-  name?: string | undefined
   tls?: TlsTexts
   signal?: AbortSignal | undefined
 }
@@ -22,7 +21,8 @@ export interface EtcdStoreOptions {
  * lie in each other do not.
  */
 export function openEtcdStore(address: EtcdAddress, options: EtcdStoreOptions = {}): ConfigStore {
-  const { name = address.name, tls = {}, signal } = options
+  const { tls = {}, signal } = options
+  const { name } = address
   const client = createEtcdClient(address, tls, signal)
   const layout = layoutOf(name, address.prefix)
   return {
