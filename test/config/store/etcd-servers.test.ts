@@ -21,7 +21,7 @@ const openEtcdStore = (url: string, options?: EtcdStoreOptions) =>
   openAddress(parseEtcdUrl(url), options)
 
 function open(t: Test, url: string, options: EtcdStoreOptions = {}): ConfigStore {
-  const store = openEtcdStore(parseEtcdUrl(url), options)
+  const store = openEtcdStore(url, options)
   t.teardown(() => store.close())
   return store
 }
@@ -43,10 +43,7 @@ t.test('an etcd with client certificates is a config store', { skip }, async (t)
     await testStore(t, {
       open: async () => {
         await etcd.ctl('del', '--prefix', '/')
-        return {
-          first: openEtcdStore(parseEtcdUrl(url), { tls }),
-          second: openEtcdStore(parseEtcdUrl(url), { tls }),
-        }
+        return { first: openEtcdStore(url, { tls }), second: openEtcdStore(url, { tls }) }
       },
     })
   })
@@ -83,7 +80,7 @@ t.test('an etcd with users and rights is a config store', { skip }, async (t) =>
     await testStore(t, {
       open: async () => {
         await commands(etcd, '--user root:root-password del --prefix /')
-        return { first: openEtcdStore(parseEtcdUrl(url)), second: openEtcdStore(parseEtcdUrl(url)) }
+        return { first: openEtcdStore(url), second: openEtcdStore(url) }
       },
     })
   })

@@ -21,7 +21,7 @@ const openEtcdStore = (url: string, options?: EtcdStoreOptions) =>
   openAddress(parseEtcdUrl(url), options)
 
 function open(t: Test, url: string, options: EtcdStoreOptions = {}): ConfigStore {
-  const store = openEtcdStore(parseEtcdUrl(url), options)
+  const store = openEtcdStore(url, options)
   t.teardown(() => store.close())
   return store
 }
@@ -112,7 +112,7 @@ t.test('one server is a config store', { skip }, async (t) => {
       await testStore(t, {
         open: async () => {
           await etcd.ctl('del', '--prefix', '/')
-          return { first: openEtcdStore(parseEtcdUrl(at)), second: openEtcdStore(parseEtcdUrl(at)) }
+          return { first: openEtcdStore(at), second: openEtcdStore(at) }
         },
       })
     })

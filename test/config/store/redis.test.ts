@@ -34,10 +34,7 @@ t.test('one server is a config store', { skip }, async (t) => {
     await testStore(t, {
       open: async () => {
         await empty()
-        return {
-          first: await openRedisStore(parseRedisUrl(url)),
-          second: await openRedisStore(parseRedisUrl(url)),
-        }
+        return { first: await openRedisStore(url), second: await openRedisStore(url) }
       },
     })
   })
@@ -156,8 +153,8 @@ t.test('TLS and a user with few rights are enough', { skip }, async (t) => {
       open: async () => {
         await redis.cli('flushall')
         return {
-          first: await openRedisStore(parseRedisUrl(url), { tls }),
-          second: await openRedisStore(parseRedisUrl(url), { tls }),
+          first: await openRedisStore(url, { tls }),
+          second: await openRedisStore(url, { tls }),
         }
       },
     })
@@ -200,10 +197,7 @@ t.test('a master behind a Sentinel is a config store', { skip }, async (t) => {
     await testStore(t, {
       open: async () => {
         await master.cli('flushall')
-        return {
-          first: await openRedisStore(parseRedisUrl(url)),
-          second: await openRedisStore(parseRedisUrl(url)),
-        }
+        return { first: await openRedisStore(url), second: await openRedisStore(url) }
       },
     })
   })
@@ -235,10 +229,7 @@ t.test('a cluster is a config store', { skip }, async (t) => {
     await testStore(t, {
       open: async () => {
         await empty()
-        return {
-          first: await openRedisStore(parseRedisUrl(url)),
-          second: await openRedisStore(parseRedisUrl(url)),
-        }
+        return { first: await openRedisStore(url), second: await openRedisStore(url) }
       },
     })
   })

@@ -16,7 +16,8 @@ export interface EtcdStoreOptions {
 }
 
 /**
- * An etcd as config centre. A snapshot has one revision. A change is one transaction; beyond 128 keys or 1.4 MB it uses
+ * An etcd as config centre: `etcd://[user:password@]host:2379[,host:2379][/prefix]`, `etcds://` for
+ * TLS. A snapshot has one revision. A change is one transaction; beyond 128 keys or 1.4 MB it uses
  * a journal. Two stores with one prefix see each other's journals; stores whose prefixes
  * lie in each other do not.
  */
