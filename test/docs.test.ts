@@ -9,7 +9,7 @@ import { parseSettings } from '../src/settings.ts'
 import { runHere } from './support/program.ts'
 
 const ROOT = fileURLToPath(new URL('../', import.meta.url))
-const pages = ['README.md', 'README.zh-CN.md']
+const pages = ['README.md', 'README.zh-CN.md', 'CHANGELOG.md', 'CONTRIBUTING.md', 'SECURITY.md']
 for (const name of await readdir(join(ROOT, 'docs'))) {
   // These are written by `npm run generate`.
   if (name.endsWith('.md') && !['steps.md', 'settings.md', 'server-settings.md'].includes(name))

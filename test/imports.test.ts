@@ -2,41 +2,9 @@ import { readdir, readFile } from 'node:fs/promises'
 import { dirname, join, relative, resolve } from 'node:path'
 import { fileURLToPath } from 'node:url'
 import t from 'tap'
+import { allowed, layers } from './layers.ts'
 
 const ROOT = fileURLToPath(new URL('../', import.meta.url))
-
-/** The layers of docs/architecture.md: an import goes down or stays in its module, never up. */
-const layers: Record<string, number> = {
-  core: 1,
-  image: 2,
-  registry: 2,
-  'registry-server': 2,
-  redis: 2,
-  config: 2,
-  targets: 2,
-  ledger: 2,
-  gitlab: 2,
-  identity: 2,
-  gate: 2,
-  'settings.ts': 3,
-  delivery: 4,
-  steps: 5,
-  'context.ts': 6,
-  cli: 7,
-  actions: 7,
-  server: 7,
-  demo: 7,
-  'index.ts': 7,
-}
-/** Modules of one layer that may meet, and why. */
-const allowed = new Map([
-  ['image → registry', 'an image is written with references and descriptors'],
-  ['registry-server → registry', 'both sides of one protocol share its names'],
-  ['config → redis', 'one of the stores is Redis'],
-  ['demo → cli', 'the demo runs the command line'],
-  ['cli → demo', '`crosscloud demo` is a command'],
-  ['cli → server', '`crosscloud serve` is a command'],
-])
 
 const moduleOf = (path: string) => path.split('/')[0] ?? ''
 

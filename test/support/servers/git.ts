@@ -39,12 +39,25 @@ export async function makeRepository(folder: string, format = 'sha1'): Promise<R
   }
 }
 
-/** git's own server for the repositories in a folder, on loopback; it notes who came with what. */
-export async function startGitServer(t: Pick<Test, 'teardown'>, root: string) {
+/**
+ * git's own server for the repositories in a folder, on loopback; it notes who came with what. Only
+ * who knows `pushPassword` may push.
+ */
+export async function startGitServer(
+  t: Pick<Test, 'teardown'>,
+  root: string,
+  { pushPassword }: { pushPassword?: string } = {},
+) {
   const authorizations: string[] = []
   const server = createServer(async (request, response) => {
     const { pathname, search } = new URL(request.url ?? '/', 'http://localhost')
     authorizations.push(request.headers.authorization ?? '')
+    const user =
+      pushPassword === undefined ? '' : userOf(request.headers.authorization, pushPassword)
+    if (user === undefined) {
+      response.writeHead(401, { 'www-authenticate': 'Basic realm="git"' }).end()
+      return
+    }
     const allowed = { GIT_CONFIG_KEY_0: 'uploadpack.allowFilter', GIT_CONFIG_VALUE_0: 'true' }
     const backend = spawn('git', ['http-backend'], {
       env: {
@@ -55,6 +68,8 @@ export async function startGitServer(t: Pick<Test, 'teardown'>, root: string) {
         ...{ REQUEST_METHOD: request.method, CONTENT_TYPE: request.headers['content-type'] },
         GIT_PROTOCOL: String(request.headers['git-protocol'] ?? ''),
         HTTP_CONTENT_ENCODING: request.headers['content-encoding'] ?? '',
+        // git lets people with a name push.
+        REMOTE_USER: user,
       },
       stdio: ['pipe', 'pipe', 'ignore'],
     })
@@ -74,4 +89,12 @@ export async function startGitServer(t: Pick<Test, 'teardown'>, root: string) {
   await new Promise<void>((listening) => server.listen(0, '127.0.0.1', listening))
   t.teardown(() => new Promise((closed) => server.close(closed)))
   return { port: (server.address() as AddressInfo).port, authorizations }
+}
+
+/** The name that came with the right password. */
+function userOf(authorization = '', password: string): string | undefined {
+  const [name, given] = Buffer.from(authorization.replace(/^Basic /, ''), 'base64')
+    .toString()
+    .split(':')
+  return given === password ? name : undefined
 }
