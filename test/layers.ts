@@ -34,3 +34,8 @@ export const allowed: ReadonlyMap<string, string> = new Map([
   ['cli → demo', '`crosscloud demo` is a command'],
   ['cli → server', '`crosscloud serve` is a command'],
 ])
+
+/** Layers inside a module, by folder: the same rule holds between them. */
+export const innerLayers: Readonly<Record<string, Readonly<Record<string, number>>>> = {
+  config: { store: 1, template: 2, rules: 3 },
+}
