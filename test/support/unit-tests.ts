@@ -5,14 +5,14 @@ import { fileURLToPath } from 'node:url'
 
 export const ROOT = fileURLToPath(new URL('../../', import.meta.url))
 
-/** What starts programs that a machine may lack: servers, gitlab-ci-local, an engine and Maven. */
-const STARTERS = ['test/support/servers/server.ts', 'test/support/ci/gitlab.ts', 'src/demo/']
+/** What listens on a socket, or starts a program that a machine may lack: an engine, Maven. */
+const SERVERS = /^(?:test\/support\/(?:servers|platforms|setups|ci)|src\/demo)\//
 /** A path to what `npm run build` makes. */
 const BUILT = /['"`](?:\.\.\/)+dist\b/
 const IMPORT = /(?:import\(|import |from )\s*['"](\.[^'"]+)['"]/g
 
 export interface TestFiles {
-  /** They need Node and git: no server, no container, no JVM, nothing built. */
+  /** They need Node and git: no server, not even of our own, no container, no JVM, nothing built. */
   unit: string[]
   /** All others. */
   servers: string[]
@@ -32,7 +32,7 @@ export async function findTestFiles(): Promise<TestFiles> {
 
 /** Whether a file, or what it imports of the tests and scripts, starts a program or needs `dist/`. */
 export async function needsMore(file: string, seen: Set<string>): Promise<boolean> {
-  if (STARTERS.some((starter) => file.startsWith(starter))) return true
+  if (SERVERS.test(file)) return true
   if (seen.has(file) || file.startsWith('src/')) return false
   seen.add(file)
   const path = join(ROOT, file)
