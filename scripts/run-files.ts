@@ -11,6 +11,20 @@ export interface RunOptions {
   timeout: number
 }
 
+export interface Totals {
+  total: number
+  pass: number
+  fail: number
+  skip: number
+}
+
+export interface RunResult {
+  /** The files that failed. */
+  failed: string[]
+  /** Of the assertions in all files. */
+  totals: Totals
+}
+
 interface FileResult {
   passed: boolean
   seconds: number
@@ -21,19 +35,20 @@ interface FileResult {
 /**
  * Runs the files in this order and prints a line for each, what was skipped, and all output of those
  * that failed.
- * @returns those that failed
  */
 export async function runFiles(
   files: readonly string[],
   options: RunOptions,
   print: (line: string) => void = console.log,
-): Promise<string[]> {
+): Promise<RunResult> {
   const waiting = [...files]
   const failed: string[] = []
+  const totals: Totals = { total: 0, pass: 0, fail: 0, skip: 0 }
   let number = 0
   const work = async () => {
     for (let file = waiting.shift(); file !== undefined; file = waiting.shift()) {
       const { passed, seconds, output } = await runFile(file, options.timeout)
+      addTotals(totals, output)
       if (!passed) {
         failed.push(file)
         print(`# ${file}\n${output.trimEnd()}`)
@@ -44,11 +59,19 @@ export async function runFiles(
     }
   }
   await Promise.all(Array.from({ length: options.jobs }, work))
-  return failed
+  return { failed, totals }
 }
 
 const skippedLines = (output: string) =>
   [...output.matchAll(/^ *(ok .* # SKIP.*)$/gm)].map(([, line = '']) => line)
+
+/** tap closes with `# { total: 10, pass: 9, fail: 1 }`. */
+function addTotals(totals: Totals, output: string): void {
+  const closing = /^# \{ (total: .*) \}$/m.exec(output)?.[1] ?? ''
+  for (const name of Object.keys(totals) as (keyof Totals)[]) {
+    totals[name] += Number(new RegExp(`\\b${name}: (\\d+)`).exec(closing)?.[1] ?? 0)
+  }
+}
 
 async function runFile(file: string, timeout: number): Promise<FileResult> {
   const started = Date.now()

@@ -1,32 +1,41 @@
-import { readdir } from 'node:fs/promises'
-import { join } from 'node:path'
+import { availableParallelism } from 'node:os'
+import { parseArgs } from 'node:util'
+import { findTestFiles, ROOT } from '../test/support/unit-tests.ts'
 import { runFiles } from './run-files.ts'
 
-// npm test [FILE…]: these test files, or all of them.
-const ROOT = join(import.meta.dirname, '..')
-const JOBS = 2
+// Runs all test files; with `unit` or `servers`, those of that kind; or the files that are named.
+//   node --import=./scripts/typescript.mjs scripts/test.ts [--jobs N] [unit | servers | FILE…]
 const TIMEOUT = 600
 
 /** Folders whose files take minutes come first, so that none of them runs alone at the end. */
 const SLOW_FIRST = ['test/e2e/', 'test/demo/', 'test/gitlab/', 'test/server/', 'test/targets/']
 
-const weight = (file: string) => {
-  const place = SLOW_FIRST.findIndex((folder) => file.startsWith(folder))
-  return place === -1 ? SLOW_FIRST.length : place
+const place = (file: string) => {
+  const found = SLOW_FIRST.findIndex((folder) => file.startsWith(folder))
+  return found === -1 ? SLOW_FIRST.length : found
 }
 
-async function findFiles(): Promise<string[]> {
-  const names = await readdir(join(ROOT, 'test'), { recursive: true })
-  const files = names.filter((name) => name.endsWith('.test.ts')).map((name) => `test/${name}`)
-  return files.sort().sort((one, other) => weight(one) - weight(other))
+async function chooseFiles(wanted: readonly string[]): Promise<readonly string[]> {
+  const { unit, servers } = await findTestFiles()
+  const slowFirst = servers.toSorted((left, right) => place(left) - place(right))
+  if (wanted.length === 0) return [...slowFirst, ...unit]
+  if (wanted.length === 1 && wanted[0] === 'unit') return unit
+  if (wanted.length === 1 && wanted[0] === 'servers') return slowFirst
+  return wanted
 }
 
 process.chdir(ROOT)
-const given = process.argv.slice(2)
-const files = given.length > 0 ? given : await findFiles()
+const { values, positionals } = parseArgs({
+  options: { jobs: { type: 'string' } },
+  allowPositionals: true,
+})
+const files = await chooseFiles(positionals)
 const started = Date.now()
-const failed = await runFiles(files, { jobs: JOBS, timeout: TIMEOUT })
-const seconds = Math.round((Date.now() - started) / 1000)
+const jobs = Number(values.jobs ?? Math.max(2, availableParallelism()))
+const { failed, totals } = await runFiles(files, { jobs, timeout: TIMEOUT })
+const seconds = ((Date.now() - started) / 1000).toFixed(1)
 console.log(`# ${files.length - failed.length} of ${files.length} files passed in ${seconds} s`)
-for (const file of failed) console.log(`# failed: ${file}`)
+for (const file of failed) console.log(`# failed: npm run test:one ${file}`)
+const { total, pass, fail, skip } = totals
+console.log(`# { total: ${total}, pass: ${pass}, fail: ${fail}, skip: ${skip} }`)
 if (failed.length > 0) process.exitCode = 1

@@ -13,22 +13,28 @@ t.test('the runner of test files', async (t) => {
     const file = join(folder, 'one.test.ts')
     await writeFile(file, `import t from '${TAP}'\n${text}`)
     const lines: string[] = []
-    const failed = await runFiles([file], { jobs: 1, timeout }, (line) => lines.push(line))
-    return { failed: failed.length, output: lines.join('\n') }
+    const { failed, totals } = await runFiles([file], { jobs: 1, timeout }, (line) =>
+      lines.push(line),
+    )
+    return { failed: failed.length, totals, output: lines.join('\n') }
   }
 
   await t.test('a file that passes is one line, and what it skips is shown', async (t) => {
-    const { failed, output } = await run(
+    const { failed, totals, output } = await run(
       "t.pass('fine')\nawait t.test('needs a dog', { skip: 'no dog' }, async () => {})",
     )
     t.equal(failed, 0)
+    t.strictSame(totals, { total: 2, pass: 1, fail: 0, skip: 1 })
     t.match(output, /^ok 1 - .*one\.test\.ts # time=[\d.]+s\n {4}ok 2 - needs a dog # SKIP no dog$/)
   })
 
   await t.test('what a failed file printed is shown', async (t) => {
-    const { failed, output } = await run("console.error('a hint')\nt.equal(1, 2, 'sums up')")
+    const { failed, totals, output } = await run(
+      "t.pass()\nconsole.error('a hint')\nt.equal(1, 2, 'sums up')",
+    )
     t.equal(failed, 1)
-    t.match(output, /not ok 1 - sums up[\s\S]*a hint[\s\S]*not ok 1 - .*one\.test\.ts/)
+    t.strictSame(totals, { total: 2, pass: 1, fail: 1, skip: 0 })
+    t.match(output, /not ok 2 - sums up[\s\S]*a hint[\s\S]*not ok 1 - .*one\.test\.ts/)
   })
 
   await t.test('a file that ends before its tests do has failed', async (t) => {
