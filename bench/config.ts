@@ -22,7 +22,7 @@ interface Case {
   /** `keys` of the n-th resource. */
   keys(n: number): string[]
   layout: 'strings' | 'hashes'
-  /** Each round finds what the last one wrote, and one template that is another one. */
+  /** Each round finds what the last one wrote, and one template that changed. */
   changed?: boolean
 }
 
@@ -109,7 +109,7 @@ function* hashCommands() {
   }
 }
 
-/** RESP by hand: the bench shall not measure what it uses. */
+/** RESP by hand: the bench must not measure what it uses. */
 async function fill(port: number, database: number, commands: Iterable<string[]>): Promise<void> {
   const all = [['SELECT', `${database}`], ...commands, ['QUIT']]
   const socket = connect(port, '127.0.0.1')

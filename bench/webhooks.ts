@@ -26,7 +26,7 @@ const headers = { 'content-type': 'application/json', 'x-gitlab-token': SECRET }
 
 const BRANCHES = 100
 
-/** A push as GitLab tells it, about 1.3 KiB. */
+/** A push as GitLab sends it, about 1.3 KiB. */
 const pushTo = (branch: number) =>
   JSON.stringify({
     ...{

@@ -11,7 +11,7 @@ import { isMainThread, threadId } from 'node:worker_threads'
 // Node loads this file a second time, in a thread of its own, for `load`. From then on every module
 // goes through that thread; tap's hundreds load in half the time before.
 if (isMainThread) {
-  if (process.env.TAP === '1' && process.argv[1]?.endsWith('.test.ts')) await import('tap')
+  if (process.env.TAP === '1' && /\.(?:test|engine)\.ts$/.test(process.argv[1] ?? '')) await import('tap')
   register(import.meta.url)
 }
 

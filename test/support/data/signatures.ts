@@ -52,7 +52,7 @@ export interface GiteaDelivery {
 }
 
 export function giteaDelivery(name: string): GiteaDelivery {
-  const found = gitea.deliveries.find((one) => one.name === name)
+  const found = gitea.deliveries.find((delivery) => delivery.name === name)
   if (found) return found
   throw new Error(`Gitea's deliveries have no ${name}`)
 }

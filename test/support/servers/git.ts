@@ -10,7 +10,7 @@ import { run } from '../../../src/core/process/process.ts'
 export interface Repository {
   folder: string
   git(...args: string[]): Promise<string>
-  /** Writes files and commits all there is; answers with the commit. */
+  /** Writes files and commits all there is; returns the commit. */
   commit(files: Readonly<Record<string, string>>, message?: string): Promise<string>
 }
 
@@ -18,7 +18,7 @@ export interface Repository {
 export async function makeRepository(folder: string, format = 'sha1'): Promise<Repository> {
   const settings = ['user.name=Li', 'user.email=li@example.com', 'protocol.file.allow=always']
   const git = async (...args: string[]) => {
-    const all = [...settings.flatMap((one) => ['-c', one]), ...args]
+    const all = [...settings.flatMap((setting) => ['-c', setting]), ...args]
     // Git LFS would fetch what these repositories only point to.
     return (await run('git', all, { cwd: folder, env: { GIT_LFS_SKIP_SMUDGE: '1' } })).stdout
   }
@@ -75,16 +75,16 @@ export async function startGitServer(
     })
     request.pipe(backend.stdin)
     // RFC 3875: headers, an empty line, the body.
-    const answer = await buffer(backend.stdout)
-    const end = answer.indexOf('\r\n\r\n')
-    const headers = answer.subarray(0, end).toString().split('\r\n')
+    const output = await buffer(backend.stdout)
+    const end = output.indexOf('\r\n\r\n')
+    const headers = output.subarray(0, end).toString().split('\r\n')
     for (const [, name = '', value = ''] of headers.map(
       (line) => /^([^:]+): (.*)$/.exec(line) ?? [],
     )) {
       if (name === 'Status') response.statusCode = Number.parseInt(value, 10)
       else if (name !== '') response.setHeader(name, value)
     }
-    response.end(answer.subarray(end + 4))
+    response.end(output.subarray(end + 4))
   })
   await new Promise<void>((listening) => server.listen(0, '127.0.0.1', listening))
   t.teardown(() => new Promise((closed) => server.close(closed)))

@@ -10,7 +10,7 @@ import { type Running, startCli } from '../cli.ts'
 import { freePort } from './ports.ts'
 import { type RunningServer, serverFolder, startServer } from './server.ts'
 
-/** A Redis that keeps what it was told, and may be restarted. */
+/** A Redis that keeps its data when it is restarted. */
 export interface QueueRedis {
   url: string
   stop(signal?: NodeJS.Signals): Promise<void>
