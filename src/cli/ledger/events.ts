@@ -1,7 +1,5 @@
 import { formatRelease } from '../../delivery/release-name.ts'
-import type { AuditEvent } from '../../ledger/audit.ts'
-import type { ConfigChangeSet } from '../../ledger/config-change.ts'
-import type { Ledger, Mark } from '../../ledger/ledger.ts'
+import type { AuditEvent, ConfigChangeSet, Ledger, Mark } from '../../ledger/ledger.ts'
 
 /** Something that was done to an environment beside deploying to it. */
 export interface HistoryEvent {
@@ -47,18 +45,18 @@ export async function readEvents(
   const found = [...audit.map(ofAudit), ...changes.map(ofChange), ...marks.map(ofMark)]
   return {
     events: found
-      .filter((one) => by === undefined || one.by === by)
+      .filter((event) => by === undefined || event.by === by)
       .sort((a, b) => (a.at < b.at ? 1 : a.at > b.at ? -1 : 0)),
     complete: [marks, audit, changes].every((some) => some.length < MOST),
   }
 }
 
-type Told = Pick<HistoryEvent, 'at' | 'app' | 'environment' | 'by'> & {
+type Recorded = Pick<HistoryEvent, 'at' | 'app' | 'environment' | 'by'> & {
   identity?: string | undefined
   reason?: string | undefined
 }
 
-const common = ({ at, app, environment, by, identity, reason }: Told) => ({
+const common = ({ at, app, environment, by, identity, reason }: Recorded) => ({
   ...{ at, app, environment, by, identity: identity ?? null, reason: reason ?? null },
 })
 

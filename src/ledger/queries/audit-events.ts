@@ -1,5 +1,4 @@
 import type { Selectable, Transaction } from 'kysely'
-import { type AuditEvent, type AuditEventStart, type AuditQuery, auditActions } from '../audit.ts'
 import { type Access, holdApplication, nextNumber, timestamp } from '../database/access.ts'
 import {
   checkFilled,
@@ -11,6 +10,7 @@ import {
 } from '../database/names.ts'
 import type { AuditEventsTable, Schema } from '../database/schema.ts'
 import type { Ledger } from '../ledger.ts'
+import { type AuditEvent, type AuditEventStart, type AuditQuery, auditActions } from '../ledger.ts'
 
 type AuditEvents = Pick<Ledger, 'recordEvent' | 'events'>
 

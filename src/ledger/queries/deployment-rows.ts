@@ -1,6 +1,5 @@
 import type { Selectable } from 'kysely'
 import { type Digest, parseDigest } from '../../core/digest.ts'
-import type { BreakGlass } from '../audit.ts'
 import {
   checkAmount,
   checkFilled,
@@ -11,6 +10,7 @@ import {
   invalid,
 } from '../database/names.ts'
 import type { DeploymentHostsTable, DeploymentsTable } from '../database/schema.ts'
+import type { BreakGlass } from '../ledger.ts'
 import {
   type Deployment,
   type DeploymentEnd,
@@ -103,12 +103,12 @@ export function toRow(
   }
 }
 
-/** What else a deployment is told with. */
-export interface Beside {
+/** What belongs to a deployment beside its row. */
+export interface DeploymentDetails {
   hosts: readonly Selectable<DeploymentHostsTable>[]
   approvals: readonly number[]
   breakGlass: BreakGlass | undefined
-  /** A running one whose deployer is gone, by its lock. */
+  /** Whether it is running and its deployer is gone, by its lock. */
   lost: boolean
 }
 
@@ -116,7 +116,7 @@ const LOST = 'its deployer has not been heard of since its lock expired'
 
 export function fromRow(
   row: Selectable<DeploymentsTable>,
-  { hosts, approvals, breakGlass, lost }: Beside,
+  { hosts, approvals, breakGlass, lost }: DeploymentDetails,
 ): Deployment {
   const state: DeploymentState = lost ? 'abandoned' : row.state
   return {

@@ -26,7 +26,9 @@ export function createStatus({ read, now }: Access): Status {
         await addBehind(db, query, cells)
         await addMarks(db, cells)
         await addMissing(db, query, cells)
-        for (const one of await selectUnsigned(db, query)) cellOf(one, cells).unsigned.push(one)
+        for (const deployment of await selectUnsigned(db, query)) {
+          cellOf(deployment, cells).unsigned.push(deployment)
+        }
         return [...cells.values()].sort(
           (a, b) => compare(a.app, b.app) || compare(a.environment, b.environment),
         )

@@ -1,9 +1,9 @@
 import { join } from 'node:path'
 import Libsql from 'libsql'
 import t from 'tap'
-import { openLedger } from '../../src/ledger/open.ts'
-import { absent, kept, setOf } from './config-change-conformance.ts'
-import { digestOf, release, start } from './ledger-samples.ts'
+import { openLedger } from '../../../src/ledger/open.ts'
+import { absent, kept, setOf } from '../conformance/config-changes.ts'
+import { digestOf, release, start } from '../conformance/samples.ts'
 import { bringsUpToDate, releasedLedgers } from './released-ledgers.ts'
 
 /** The schema as each migration leaves it; a released one's digest never changes. */

@@ -1,11 +1,11 @@
 import { readFile } from 'node:fs/promises'
 import { createConnection } from 'mysql2/promise'
 import type { Test } from 'tap'
-import { hashOfToken } from '../../src/core/token-hash.ts'
-import type { ApprovalStart, Ledger } from '../../src/ledger/ledger.ts'
-import { openLedger } from '../../src/ledger/open.ts'
-import { ended, MINUTE, outcome, release, start } from './ledger-samples.ts'
-import type { Mariadb } from './mariadb.ts'
+import { hashOfToken } from '../../../src/core/token-hash.ts'
+import type { ApprovalStart, Ledger } from '../../../src/ledger/ledger.ts'
+import { openLedger } from '../../../src/ledger/open.ts'
+import type { Mariadb } from '../../support/mariadb.ts'
+import { ended, MINUTE, outcome, release, start } from '../conformance/samples.ts'
 import { releasedLedgers } from './released-ledgers.ts'
 
 /** What whoever has the deployer's password might try. d1 succeeded, d2 failed, d3 runs there now. */
@@ -108,7 +108,7 @@ async function keepsTokensApart(
 
 /** The grants of docs/ledger-database.md. */
 export async function keepsToItsRights(t: Test, server: Mariadb) {
-  const page = await readFile(new URL('../../docs/ledger-database.md', import.meta.url), 'utf8')
+  const page = await readFile(new URL('../../../docs/ledger-database.md', import.meta.url), 'utf8')
   const grants = [...page.matchAll(/```sql\n([\s\S]*?)```/g)].map(([, sql = '']) => sql).join('\n')
   t.match(grants, /crosscloud_deployer/)
   const root = await createConnection({

@@ -1,6 +1,6 @@
 import type { Test } from 'tap'
-import type { Ledger } from '../../src/ledger/ledger.ts'
-import { ended, HOSTILE, MINUTE, type OpenLedger, release, start } from './ledger-samples.ts'
+import type { Ledger } from '../../../src/ledger/ledger.ts'
+import { ended, HOSTILE, MINUTE, type OpenLedger, release, start } from './samples.ts'
 
 const DAY = 24 * 60 * MINUTE
 

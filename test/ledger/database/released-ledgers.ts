@@ -1,8 +1,8 @@
 import { readdirSync, readFileSync } from 'node:fs'
 import type { Test } from 'tap'
-import { openLedger } from '../../src/ledger/open.ts'
-import { kept, setOf, withheld } from './config-change-conformance.ts'
-import { HOSTILE, release } from './ledger-samples.ts'
+import { openLedger } from '../../../src/ledger/open.ts'
+import { kept, setOf, withheld } from '../conformance/config-changes.ts'
+import { HOSTILE, release } from '../conformance/samples.ts'
 
 const FOLDER = new URL('released/', import.meta.url)
 

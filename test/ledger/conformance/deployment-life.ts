@@ -1,7 +1,7 @@
 import type { Test } from 'tap'
-import { hashOfToken } from '../../src/core/token-hash.ts'
-import type { ApprovalStart, Ledger } from '../../src/ledger/ledger.ts'
-import { kept, setOf } from './config-change-conformance.ts'
+import { hashOfToken } from '../../../src/core/token-hash.ts'
+import type { ApprovalStart, Ledger } from '../../../src/ledger/ledger.ts'
+import { kept, setOf } from './config-changes.ts'
 import {
   digestOf,
   ended,
@@ -11,7 +11,7 @@ import {
   outcome,
   release,
   start,
-} from './ledger-samples.ts'
+} from './samples.ts'
 
 const one = release('1.0.0')
 const two = release('1.0.1')

@@ -1,14 +1,22 @@
 import { writeFile } from 'node:fs/promises'
 import { join } from 'node:path'
 import t, { type Test } from 'tap'
-import type { Ledger } from '../../src/ledger/ledger.ts'
-import { openLedger } from '../../src/ledger/open.ts'
-import { runHere } from '../support/program.ts'
-import { missingProgram } from '../support/server.ts'
-import { temporaryFolder } from '../support/temporary.ts'
-import { kept, setOf, withheld } from './config-change-conformance.ts'
-import { digestOf, ended, HOSTILE, MINUTE, outcome, release, start } from './ledger-samples.ts'
-import { startMariadb } from './mariadb.ts'
+import type { Ledger } from '../../../src/ledger/ledger.ts'
+import { openLedger } from '../../../src/ledger/open.ts'
+import { startMariadb } from '../../support/mariadb.ts'
+import { runHere } from '../../support/program.ts'
+import { missingProgram } from '../../support/server.ts'
+import { temporaryFolder } from '../../support/temporary.ts'
+import { kept, setOf, withheld } from '../conformance/config-changes.ts'
+import {
+  digestOf,
+  ended,
+  HOSTILE,
+  MINUTE,
+  outcome,
+  release,
+  start,
+} from '../conformance/samples.ts'
 
 t.test('a ledger moves from database to database, unchanged', async (t) => {
   const folder = await temporaryFolder(t)

@@ -5,9 +5,9 @@ import type {
   ConfigChangeStart,
   KeptValue,
   KeyChange,
-} from '../../src/ledger/config-change.ts'
-import type { Ledger } from '../../src/ledger/ledger.ts'
-import { HOSTILE, type OpenLedger } from './ledger-samples.ts'
+  Ledger,
+} from '../../../src/ledger/ledger.ts'
+import { HOSTILE, type OpenLedger } from './samples.ts'
 
 export const absent: KeptValue = { state: 'absent' }
 export const withheld: KeptValue = { state: 'withheld' }

@@ -19,11 +19,11 @@ import { buildSync } from 'esbuild'
 import fc from 'fast-check'
 import Libsql from 'libsql'
 import t, { type Test } from 'tap'
-import { openSqliteLedger } from '../../src/ledger/database/sqlite.ts'
-import { openLedger } from '../../src/ledger/open.ts'
-import { raises, versionAfter } from '../../src/ledger/queries/versions.ts'
-import { firstVersions, ledgerConformance } from './ledger-conformance.ts'
-import { release } from './ledger-samples.ts'
+import { openSqliteLedger } from '../../../src/ledger/database/sqlite.ts'
+import { openLedger } from '../../../src/ledger/open.ts'
+import { raises, versionAfter } from '../../../src/ledger/queries/versions.ts'
+import { firstVersions, ledgerConformance } from '../conformance/ledger.ts'
+import { release } from '../conformance/samples.ts'
 
 await ledgerConformance(t, 'sqlite', async (t) => {
   const file = join(t.testdir(), 'ledger.db')
@@ -38,9 +38,9 @@ interface Worker {
 }
 
 /** The worker as plain JavaScript: many start at once, and tap's own loader takes seconds each. */
-const script = join(t.testdir({}), 'ledger-worker.mjs')
+const script = join(t.testdir({}), 'sqlite-worker.mjs')
 buildSync({
-  entryPoints: [fileURLToPath(new URL('ledger-worker.ts', import.meta.url))],
+  entryPoints: [fileURLToPath(new URL('sqlite-worker.ts', import.meta.url))],
   outfile: script,
   bundle: true,
   platform: 'node',
@@ -279,7 +279,7 @@ t.test('a missing native module is explained', async (t) => {
     stdin: {
       contents: `import { openLedger } from './open.ts'
         openLedger('ledger.db').catch((error) => console.log(JSON.stringify({ ...error, message: error.message })))`,
-      resolveDir: fileURLToPath(new URL('../../src/ledger', import.meta.url)),
+      resolveDir: fileURLToPath(new URL('../../../src/ledger', import.meta.url)),
     },
     outfile,
     bundle: true,

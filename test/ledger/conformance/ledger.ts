@@ -1,6 +1,6 @@
 import type { Test } from 'tap'
-import type { Ledger, Release } from '../../src/ledger/ledger.ts'
-import { keepsBreakGlass } from './break-glass-conformance.ts'
+import type { Ledger, Release } from '../../../src/ledger/ledger.ts'
+import { keepsBreakGlass } from './break-glass.ts'
 import {
   filtersConfigChanges,
   keepsConfigChanges,
@@ -8,8 +8,18 @@ import {
   refusesConfigChanges,
   setOf,
   tellsKeysApart,
-} from './config-change-conformance.ts'
-import { abandons, filtersHistory, knowsCurrent, walksStates } from './deployment-conformance.ts'
+} from './config-changes.ts'
+import {
+  keepsAuditEvents,
+  keepsJudgements,
+  marksWithTheEnd,
+  pagesHistory,
+  remembersTheWay,
+  takesTheSameTwice,
+  tellsWhoIsGone,
+} from './deployment-life.ts'
+import { abandons, filtersHistory, knowsCurrent, walksStates } from './deployments.ts'
+import { locks, neverTwoHolders, oneHolder, queuesForLocks } from './locks.ts'
 import {
   digestOf,
   ended,
@@ -19,18 +29,8 @@ import {
   outcome,
   release,
   start,
-} from './ledger-samples.ts'
-import {
-  keepsAuditEvents,
-  keepsJudgements,
-  marksWithTheEnd,
-  pagesHistory,
-  remembersTheWay,
-  takesTheSameTwice,
-  tellsWhoIsGone,
-} from './life-conformance.ts'
-import { locks, neverTwoHolders, oneHolder, queuesForLocks } from './lock-conformance.ts'
-import { tellsDeliveries, tellsStatus } from './status-conformance.ts'
+} from './samples.ts'
+import { tellsDeliveries, tellsStatus } from './status.ts'
 
 /** What every ledger must do, whatever database it lives in. */
 export async function ledgerConformance(

@@ -1,11 +1,11 @@
-import { type Digest, sha256 } from '../../src/core/digest.ts'
+import { type Digest, sha256 } from '../../../src/core/digest.ts'
 import type {
   Deployment,
   DeploymentStart,
   HostOutcome,
   Ledger,
   Release,
-} from '../../src/ledger/ledger.ts'
+} from '../../../src/ledger/ledger.ts'
 
 /** One empty database; each call opens it once more, with a clock of the caller's choice. */
 export type OpenLedger = (options?: { now?: () => number }) => Promise<Ledger>

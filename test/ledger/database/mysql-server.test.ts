@@ -1,12 +1,12 @@
 import { join } from 'node:path'
 import t, { type Test } from 'tap'
-import { openMysqlLedger } from '../../src/ledger/database/mysql.ts'
-import { openLedger } from '../../src/ledger/open.ts'
-import { freeze } from '../support/freeze.ts'
-import { missingProgram } from '../support/server.ts'
-import { temporaryFolder } from '../support/temporary.ts'
-import { makeCertificates } from '../support/tls.ts'
-import { type Mariadb, startMariadb } from './mariadb.ts'
+import { openMysqlLedger } from '../../../src/ledger/database/mysql.ts'
+import { openLedger } from '../../../src/ledger/open.ts'
+import { freeze } from '../../support/freeze.ts'
+import { type Mariadb, startMariadb } from '../../support/mariadb.ts'
+import { missingProgram } from '../../support/server.ts'
+import { temporaryFolder } from '../../support/temporary.ts'
+import { makeCertificates } from '../../support/tls.ts'
 import { keepsToItsRights } from './mysql-rights.ts'
 
 const skip = missingProgram('mariadbd', 'openssl')
@@ -63,14 +63,14 @@ async function givesUp(t: Test, { server, port, query }: Mariadb) {
   await query("create user 'frozen'@'%' identified by 'secret'")
   await query("grant all on frozen.* to 'frozen'@'%'")
   const url = `mysql://frozen:secret@127.0.0.1:${port}/frozen`
-  const ledger = await openMysqlLedger(url, { silence: 1000 })
+  const ledger = await openMysqlLedger(url, { timeout: 1000 })
   t.teardown(() => ledger.close())
   t.equal(await ledger.nextVersion('webapi'), '1.0.0')
   await freeze(server.child)
   const begun = Date.now()
   await t.rejects(ledger.nextVersion('webapi'), {
     code: 'UNAVAILABLE',
-    message: /does not answer: .*said nothing for 1 s/,
+    message: /does not answer: .*no response for 1 s/,
     retryable: true,
   })
   t.ok(Date.now() - begun < 30_000)

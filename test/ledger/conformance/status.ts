@@ -1,6 +1,6 @@
 import type { Test } from 'tap'
-import type { Ledger } from '../../src/ledger/ledger.ts'
-import { ended, MINUTE, type OpenLedger, outcome, release, start } from './ledger-samples.ts'
+import type { Ledger } from '../../../src/ledger/ledger.ts'
+import { ended, MINUTE, type OpenLedger, outcome, release, start } from './samples.ts'
 
 export async function tellsStatus(t: Test, _: Ledger, open: OpenLedger): Promise<void> {
   let time = Date.parse('2026-05-01T12:00:00.000Z')
