@@ -7,7 +7,7 @@ t.test('which tests are unit tests follows from what they import', async (t) => 
     t.ok(unit.includes(file), `${file} needs nothing`)
   }
   for (const file of [
-    'test/ledger/mysql.test.ts',
+    'test/ledger/database/mysql.test.ts',
     'test/core/process.test.ts',
     'test/e2e/demo.test.ts',
     'test/start.test.ts',

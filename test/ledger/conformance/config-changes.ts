@@ -5,9 +5,9 @@ import type {
   ConfigChangeStart,
   KeptValue,
   KeyChange,
-} from '../../src/ledger/config-change.ts'
-import type { Ledger } from '../../src/ledger/ledger.ts'
-import { HOSTILE, type OpenLedger } from './ledger-samples.ts'
+  Ledger,
+} from '../../../src/ledger/ledger.ts'
+import { HOSTILE, type OpenLedger } from './samples.ts'
 
 export const absent: KeptValue = { state: 'absent' }
 export const withheld: KeptValue = { state: 'withheld' }
@@ -53,7 +53,7 @@ export async function keepsConfigChanges(t: Test, ledger: Ledger): Promise<void>
   }
 }
 
-export async function tellsKeysApart(t: Test, ledger: Ledger): Promise<void> {
+export async function distinguishesKeys(t: Test, ledger: Ledger): Promise<void> {
   const keys = ['/k', '/K', '/k ', '/k\u00e9', '/ke\u0301', '/ke', '/%', '/_', '/ß', '/ss']
   for (const long of [`/${'漢'.repeat(1022)}`, `/${'😀'.repeat(511)}`])
     keys.push(`${long}a`, `${long}b`)

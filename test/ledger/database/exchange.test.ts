@@ -1,14 +1,22 @@
 import { writeFile } from 'node:fs/promises'
 import { join } from 'node:path'
 import t, { type Test } from 'tap'
-import type { Ledger } from '../../src/ledger/ledger.ts'
-import { openLedger } from '../../src/ledger/open.ts'
-import { runHere } from '../support/program.ts'
-import { missingProgram } from '../support/servers/server.ts'
-import { temporaryFolder } from '../support/temporary.ts'
-import { kept, setOf, withheld } from './config-change-conformance.ts'
-import { digestOf, ended, HOSTILE, MINUTE, outcome, release, start } from './ledger-samples.ts'
-import { startMariadb } from './mariadb.ts'
+import type { Ledger } from '../../../src/ledger/ledger.ts'
+import { openLedger } from '../../../src/ledger/open.ts'
+import { runHere } from '../../support/program.ts'
+import { startMariadb } from '../../support/servers/mariadb.ts'
+import { missingProgram } from '../../support/servers/server.ts'
+import { temporaryFolder } from '../../support/temporary.ts'
+import { kept, setOf, withheld } from '../conformance/config-changes.ts'
+import {
+  digestOf,
+  ended,
+  HOSTILE,
+  MINUTE,
+  outcome,
+  release,
+  start,
+} from '../conformance/samples.ts'
 
 t.test('a ledger moves from database to database, unchanged', async (t) => {
   const folder = await temporaryFolder(t)
@@ -103,13 +111,20 @@ async function fill(ledger: Ledger): Promise<void> {
   await ledger.recordRelease(release('1.0.3'))
   const place = { app: 'webapi', environment: 'test', version: '1.0.0' }
   await ledger.recordApproval({
-    ...{ ...place, digest: release('1.0.0').digest, decision: 'approved', by: HOSTILE },
-    ...{ groups: [HOSTILE], identity: 'unverified', reason: undefined },
+    ...place,
+    digest: release('1.0.0').digest,
+    decision: 'approved',
+    by: HOSTILE,
+    groups: [HOSTILE],
+    identity: 'unverified',
+    reason: undefined,
   })
   await ledger.mark({ ...place, bad: true, by: 'li', reason: HOSTILE })
   for (let i = 0; i < 620; i++) {
     const { id } = await start(ledger, release(`1.0.${i % 3}`), i % 2 ? 'test' : 'staging', {
-      ...{ reason: HOSTILE, lockToken: i + 1, approvals: i === 0 ? ['a1'] : [] },
+      reason: HOSTILE,
+      lockToken: i + 1,
+      approvals: i === 0 ? ['a1'] : [],
       hosts: [{ name: HOSTILE, address: 'unix:///x' }],
     })
     if (i === 619) continue

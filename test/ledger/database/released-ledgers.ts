@@ -1,8 +1,8 @@
 import { readdirSync, readFileSync } from 'node:fs'
 import type { Test } from 'tap'
-import { openLedger } from '../../src/ledger/open.ts'
-import { kept, setOf, withheld } from './config-change-conformance.ts'
-import { HOSTILE, release } from './ledger-samples.ts'
+import { openLedger } from '../../../src/ledger/open.ts'
+import { kept, setOf, withheld } from '../conformance/config-changes.ts'
+import { HOSTILE, release } from '../conformance/samples.ts'
 
 const FOLDER = new URL('released/', import.meta.url)
 
@@ -30,8 +30,11 @@ export async function bringsUpToDate(t: Test, url: string): Promise<void> {
   if (!ledger) return
   // Of what was added since nothing is known.
   const first = release('1.0.0', {
-    ...{ jobUrl: undefined, committedAt: undefined },
-    ...{ bakedIdentity: undefined, bakedById: undefined, bakedByMail: undefined },
+    jobUrl: undefined,
+    committedAt: undefined,
+    bakedIdentity: undefined,
+    bakedById: undefined,
+    bakedByMail: undefined,
   })
   t.strictSame(await ledger.findRelease('webapi', '1.0.0'), first)
   t.match(await ledger.releases('webapi', 10), [{ version: '1.0.1' }, { version: '1.0.0' }])

@@ -1,11 +1,17 @@
 export const auditActions = [
-  ...(['lock', 'unlock', 'hosts start', 'hosts stop', 'hosts rm', 'retention'] as const),
-  ...(['break-glass', 'sign-off'] as const),
-]
+  'lock',
+  'unlock',
+  'hosts start',
+  'hosts stop',
+  'hosts rm',
+  'retention',
+  'break-glass',
+  'sign-off',
+] as const
 export type AuditAction = (typeof auditActions)[number]
 
 /**
- * What somebody did to an environment that is no release, deployment, approval, mark or change of
+ * An operation on an environment that is no release, deployment, approval, mark or change of
  * config. It is never edited, and never removed.
  */
 export interface AuditEvent {
@@ -16,7 +22,7 @@ export interface AuditEvent {
   /** What it was done to: a deployment's id, containers, the owner of a lock. */
   subject: string | undefined
   by: string
-  /** The person's id on the CI system, as their signed token said. */
+  /** The person's id on the CI system, as stated in their signed token. */
   byId: string | undefined
   /** How it is known who it was: the issuer of a signed token, or `unverified`. */
   identity: string
@@ -43,11 +49,7 @@ export interface AuditQuery {
   limit: number
 }
 
-export type MarkQuery = Pick<AuditQuery, 'app' | 'environment' | 'since' | 'until' | 'limit'> & {
-  version?: string | undefined
-}
-
-/** A second person's word on what was done past a gate. */
+/** A second person's confirmation of what was done past a gate. */
 export type SignOff = Pick<AuditEvent, 'by' | 'identity' | 'reason' | 'at'>
 
 /** Who went past the gate with a deployment, and why. Times are ISO 8601, UTC. */

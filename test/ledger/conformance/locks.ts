@@ -1,9 +1,9 @@
 import { setTimeout as sleep } from 'node:timers/promises'
 import fc from 'fast-check'
 import type { Test } from 'tap'
-import { isStepError } from '../../src/core/errors.ts'
-import type { Ledger, Lock } from '../../src/ledger/ledger.ts'
-import { MINUTE, type OpenLedger } from './ledger-samples.ts'
+import { isStepError } from '../../../src/core/errors.ts'
+import type { Ledger, Lock } from '../../../src/ledger/ledger.ts'
+import { MINUTE, type OpenLedger } from './samples.ts'
 
 export async function locks(t: Test, ledger: Ledger, open: OpenLedger): Promise<void> {
   const take = (owner: string, ttl = MINUTE, environment = 'production') =>

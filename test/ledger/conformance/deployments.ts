@@ -1,6 +1,6 @@
 import type { Test } from 'tap'
-import type { Deployment, Ledger, Release } from '../../src/ledger/ledger.ts'
-import { digestOf, ended, outcome, release, start } from './ledger-samples.ts'
+import type { Deployment, Ledger, Release } from '../../../src/ledger/ledger.ts'
+import { digestOf, ended, outcome, release, start } from './samples.ts'
 
 export async function walksStates(t: Test, ledger: Ledger): Promise<void> {
   const first = release('1.0.0')
@@ -37,6 +37,7 @@ export async function walksStates(t: Test, ledger: Ledger): Promise<void> {
 
   const hosts = [
     outcome('app-02', { previousContainerId: 'old', duration: 0 }),
+    outcome('app-02', { containerId: 'a second instance there' }),
     outcome('app-01', { ok: false, url: undefined, containerId: undefined }),
   ]
   await ledger.endDeployment(running.id, ended('succeeded', hosts))
@@ -149,6 +150,10 @@ export async function knowsCurrent(t: Test, ledger: Ledger): Promise<void> {
   t.same(await current('webapi'), expected)
   t.same(await current('nobody'), [])
   const back = await deploy(release('1.0.0'), 'test', 'succeeded')
-  const now = (await ledger.current('webapi')).find((one) => one.environment === 'test')
+  const now = await ledger.currentDeployment('webapi', 'test')
   t.match(now, { id: back, version: '1.0.0', hosts: [{ host: 'app-01' }] }, 'after going back')
+  t.match(await ledger.currentDeployment('webapi', 'staging'), { version: '1.0.0' })
+  t.equal(await ledger.currentDeployment('webapi', 'production'), undefined)
+  t.equal(await ledger.currentDeployment('nobody', 'test'), undefined)
+  await t.rejects(ledger.currentDeployment('webapi', 'Test'), { code: 'INPUT_INVALID' })
 }

@@ -2,9 +2,9 @@ import { mkdir } from 'node:fs/promises'
 import { join } from 'node:path'
 import { createConnection } from 'mysql2/promise'
 import type { Test } from 'tap'
-import { run } from '../../src/core/process/process.ts'
-import { freePort } from '../support/servers/ports.ts'
-import { type RunningServer, serverFolder, startServer } from '../support/servers/server.ts'
+import { run } from '../../../src/core/process/process.ts'
+import { freePort } from './ports.ts'
+import { type RunningServer, serverFolder, startServer } from './server.ts'
 
 export interface Mariadb {
   port: number

@@ -1,19 +1,19 @@
 import { join } from 'node:path'
 import t, { type Test } from 'tap'
-import { openMysqlLedger } from '../../src/ledger/database/mysql.ts'
-import { openLedger } from '../../src/ledger/open.ts'
-import { freeze } from '../support/servers/freeze.ts'
-import { missingProgram } from '../support/servers/server.ts'
-import { makeCertificates } from '../support/servers/tls.ts'
-import { temporaryFolder } from '../support/temporary.ts'
-import { type Mariadb, startMariadb } from './mariadb.ts'
+import { openMysqlLedger } from '../../../src/ledger/database/mysql.ts'
+import { openLedger } from '../../../src/ledger/open.ts'
+import { freeze } from '../../support/servers/freeze.ts'
+import { type Mariadb, startMariadb } from '../../support/servers/mariadb.ts'
+import { missingProgram } from '../../support/servers/server.ts'
+import { makeCertificates } from '../../support/servers/tls.ts'
+import { temporaryFolder } from '../../support/temporary.ts'
 import { keepsToItsRights } from './mysql-rights.ts'
 
 const skip = missingProgram('mariadbd', 'openssl')
-if (skip) t.test('MySQL and its surroundings', { skip }, async () => {})
-else await surroundings()
+if (skip) t.test('a MySQL server with TLS and accounts of their own', { skip }, async () => {})
+else await checkServer()
 
-async function surroundings(): Promise<void> {
+async function checkServer(): Promise<void> {
   const folder = await temporaryFolder(t)
   const certificates = await makeCertificates(join(folder, 'tls'))
   const file = (name: string) => join(certificates, name)
@@ -24,9 +24,15 @@ async function surroundings(): Promise<void> {
       ...['--log-bin', '--log-bin-trust-function-creators=1'],
     ],
   })
-  await t.test('TLS', (t) => speaksTls(t, server, file))
-  await t.test('rights', (t) => keepsToItsRights(t, server))
-  await t.test('a frozen server', (t) => givesUp(t, server))
+  await t.test('the connection uses TLS, and the certificate is checked', (t) =>
+    speaksTls(t, server, file),
+  )
+  await t.test('accounts with the documented rights do what they are for, and no more', (t) =>
+    keepsToItsRights(t, server),
+  )
+  await t.test('a server that does not respond is given up, and used again when it does', (t) =>
+    givesUp(t, server),
+  )
 }
 
 async function speaksTls(t: Test, server: Mariadb, file: (name: string) => string) {
@@ -65,14 +71,14 @@ async function givesUp(t: Test, { server, port, query }: Mariadb) {
   await query("create user 'frozen'@'%' identified by 'secret'")
   await query("grant all on frozen.* to 'frozen'@'%'")
   const url = `mysql://frozen:secret@127.0.0.1:${port}/frozen`
-  const ledger = await openMysqlLedger(url, { silence: 1000 })
+  const ledger = await openMysqlLedger(url, { timeout: 1000 })
   t.teardown(() => ledger.close())
   t.equal(await ledger.nextVersion('webapi'), '1.0.0')
   await freeze(server.child)
   const begun = Date.now()
   await t.rejects(ledger.nextVersion('webapi'), {
     code: 'UNAVAILABLE',
-    message: /does not answer: .*said nothing for 1 s/,
+    message: /does not answer: .*no response for 1 s/,
     retryable: true,
   })
   t.ok(Date.now() - begun < 30_000)

@@ -19,11 +19,11 @@ import { buildSync } from 'esbuild'
 import fc from 'fast-check'
 import Libsql from 'libsql'
 import t, { type Test } from 'tap'
-import { openSqliteLedger } from '../../src/ledger/database/sqlite.ts'
-import { openLedger } from '../../src/ledger/open.ts'
-import { raises, versionAfter } from '../../src/ledger/queries/versions.ts'
-import { firstVersions, ledgerConformance } from './ledger-conformance.ts'
-import { release } from './ledger-samples.ts'
+import { openSqliteLedger } from '../../../src/ledger/database/sqlite.ts'
+import { openLedger } from '../../../src/ledger/open.ts'
+import { raises, versionAfter } from '../../../src/ledger/queries/versions.ts'
+import { firstVersions, ledgerConformance } from '../conformance/ledger.ts'
+import { release } from '../conformance/samples.ts'
 
 await ledgerConformance(t, 'sqlite', async (t) => {
   const file = join(t.testdir(), 'ledger.db')
@@ -38,9 +38,9 @@ interface Worker {
 }
 
 /** The worker as plain JavaScript: many start at once, and tap's own loader takes seconds each. */
-const script = join(t.testdir({}), 'ledger-worker.mjs')
+const script = join(t.testdir({}), 'sqlite-worker.mjs')
 buildSync({
-  entryPoints: [fileURLToPath(new URL('ledger-worker.ts', import.meta.url))],
+  entryPoints: [fileURLToPath(new URL('sqlite-worker.ts', import.meta.url))],
   outfile: script,
   bundle: true,
   platform: 'node',
@@ -48,7 +48,7 @@ buildSync({
   packages: 'external',
 })
 
-/** A process that waits until it is told to go. */
+/** A process that waits for a signal to go. */
 function startWorker(t: Test, url: string, task: string, count: number): Worker {
   const child = spawn(process.execPath, [script, url, task, String(count)], {
     stdio: ['pipe', 'pipe', 'inherit'],
@@ -85,7 +85,7 @@ t.test('processes open an empty file at once and allot 100 versions', async (t) 
   t.equal(await ledger.nextVersion('webapi'), '2.0.0')
 })
 
-t.test('processes fight for one lock', async (t) => {
+t.test('of processes that want a lock at the same time each gets it once', async (t) => {
   const file = join(t.testdir(), 'ledger.db')
   type Held = { token: number; from: number; to: number }
   const held = (await race<Held[]>(t, file, 'fight', [8, 8, 8, 8])).flat()
@@ -99,7 +99,7 @@ t.test('processes fight for one lock', async (t) => {
   }
 })
 
-t.test('a killed process leaves a lock that expires, and a file that is well', async (t) => {
+t.test('a killed process leaves a lock that expires, and a file that is intact', async (t) => {
   const file = join(t.testdir(), 'ledger.db')
   const worker = startWorker(t, file, 'die', 1)
   await worker.ready
@@ -226,7 +226,7 @@ t.test(
   },
 )
 
-t.test('addresses of ledgers', async (t) => {
+t.test('an address that is no ledger is refused', async (t) => {
   const bad = (message: RegExp | string) => ({ code: 'INPUT_INVALID', message })
   await t.rejects(openLedger('postgres://u:s3cret@db/x'), bad('ledger: postgres: is not known'))
   for (const empty of ['', ' ', 'sqlite:', 'sqlite: ', 'a\0b']) {
@@ -279,7 +279,7 @@ t.test('a missing native module is explained', async (t) => {
     stdin: {
       contents: `import { openLedger } from './open.ts'
         openLedger('ledger.db').catch((error) => console.log(JSON.stringify({ ...error, message: error.message })))`,
-      resolveDir: fileURLToPath(new URL('../../src/ledger', import.meta.url)),
+      resolveDir: fileURLToPath(new URL('../../../src/ledger', import.meta.url)),
     },
     outfile,
     bundle: true,

@@ -1,6 +1,6 @@
 /**
- * A value of the config centre as a record may hold it. `withheld`: there was one, a secret in
- * clear, that the ledger must not hold.
+ * A value of the config centre as a record may hold it. `withheld`: a secret in clear, that
+ * the ledger must not hold.
  */
 export type KeptValue =
   | { state: 'absent' }
@@ -13,7 +13,7 @@ export interface KeyChange {
   after: KeptValue
 }
 
-/** Keys that somebody changed at once. It is never edited, and never removed. */
+/** Keys that were changed together. It is never edited, and never removed. */
 export interface ConfigChangeSet {
   id: string
   /** Counts up in the order of recording, through all applications; times may not. */
@@ -37,7 +37,7 @@ export type ConfigChangeStart = Pick<
   identity?: string | undefined
   /** A name of its own for this change: recorded twice, it is one change set. */
   request?: string | undefined
-  /** When it was made; now, when it is told at once. */
+  /** When it was made; default: now. */
   at?: string | undefined
 }
 

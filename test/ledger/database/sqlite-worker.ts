@@ -1,11 +1,11 @@
 /**
- * A process of its own for ledger.test.ts: `ledger-worker <url> <task> <count>`. It waits for a
+ * A process of its own for sqlite.test.ts: `sqlite-worker <url> <task> <count>`. It waits for a
  * line on stdin, so that all begin at once, and prints its result as JSON.
  */
 import { once } from 'node:events'
-import { isStepError } from '../../src/core/errors.ts'
-import type { Ledger } from '../../src/ledger/ledger.ts'
-import { openLedger } from '../../src/ledger/open.ts'
+import { isStepError } from '../../../src/core/errors.ts'
+import type { Ledger } from '../../../src/ledger/ledger.ts'
+import { openLedger } from '../../../src/ledger/open.ts'
 
 const [url = '', task = '', count = '1'] = process.argv.slice(2)
 
@@ -15,7 +15,7 @@ const tasks: Record<string, (ledger: Ledger) => Promise<unknown>> = {
     for (let i = 0; i < Number(count); i++) versions.push(await ledger.nextVersion('webapi'))
     return versions
   },
-  /** Tells when each lock was surely held: from after it was taken to before it was given back. */
+  /** Reports when each lock was surely held: from after it was taken to before it was given back. */
   async fight(ledger) {
     const held: { token: number; from: number; to: number }[] = []
     while (held.length < Number(count)) {
