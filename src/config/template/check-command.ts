@@ -3,8 +3,8 @@ import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { describe, errorCodeOf, isStepError, StepError } from '../../core/errors.ts'
 import { run } from '../../core/process/process.ts'
-import { type FileToWrite, writeFiles } from './place.ts'
 import type { ConfigTemplate } from './resources.ts'
+import { type FileToWrite, writeFiles } from './write-files.ts'
 
 const TIMEOUT = 10_000
 const PATH = '/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin'

@@ -1,7 +1,8 @@
 import { open } from 'node:fs/promises'
 import { resolve } from 'node:path'
 import { isStepError, StepError } from '../errors.ts'
-import { type Git, listSome } from './git.ts'
+import { listSome } from '../lists.ts'
+import type { Git } from './git.ts'
 
 /** The longest pointer that git keeps in place of a file, in bytes (git-lfs, docs/spec.md, "The Pointer"). */
 export const LARGEST_POINTER = 1023

@@ -4,6 +4,7 @@ import { type FileHandle, open } from 'node:fs/promises'
 import { type Entry, fromRandomAccessReaderPromise, RandomAccessReader, type ZipFile } from 'yauzl'
 import { type FileDigests, readChunks } from '../../core/digest.ts'
 import { describe, errorCodeOf, StepError, throwIfCancelled } from '../../core/errors.ts'
+import { indentedLines } from '../../core/lists.ts'
 import { foldersAbove } from '../paths.ts'
 import { decodeName, type NameCharset, showBytes } from './names.ts'
 
@@ -203,9 +204,8 @@ function problemOf(name: string, entry: Entry): string | undefined {
 }
 
 function unsafe(path: string, problems: string[]): StepError {
-  const shown = problems.slice(0, 20).map((problem) => `  ${problem}`)
-  if (problems.length > shown.length) shown.push(`  … and ${problems.length - shown.length} more`)
-  return new StepError('INPUT_INVALID', `WAR ${path} cannot be baked:\n${shown.join('\n')}`, {
+  const lines = indentedLines(problems, 20)
+  return new StepError('INPUT_INVALID', `WAR ${path} cannot be baked:\n${lines}`, {
     hint: 'Build the WAR anew with Maven or Gradle; do not repack it by hand.',
   })
 }

@@ -11,7 +11,6 @@ import { readSnapshot } from './snapshot.ts'
 import { parseEtcdUrl } from './url.ts'
 
 export interface EtcdStoreOptions {
-  name?: string | undefined
   tls?: TlsTexts
   signal?: AbortSignal | undefined
 }
@@ -24,7 +23,8 @@ export interface EtcdStoreOptions {
  */
 export function openEtcdStore(url: string, options: EtcdStoreOptions = {}): ConfigStore {
   const address = parseEtcdUrl(url)
-  const { name = address.name, tls = {}, signal } = options
+  const { tls = {}, signal } = options
+  const { name } = address
   const client = createEtcdClient(address, tls, signal)
   const layout = layoutOf(name, address.prefix)
   return {

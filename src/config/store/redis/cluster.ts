@@ -26,10 +26,10 @@ const DELETE_IF_EQUAL =
  */
 export async function openRedisCluster(
   address: RedisAddress,
-  name: string,
   options: ConnectOptions,
 ): Promise<ConfigStore> {
-  const connection = await connectCluster(address, name, options)
+  const connection = await connectCluster(address, options)
+  const { name } = address
   return {
     name,
     snapshot: (roots) => connection.use((cluster) => snapshot(name, cluster, roots)),

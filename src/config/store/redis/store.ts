@@ -16,10 +16,6 @@ import { type RedisContent, toSnapshot } from './layout.ts'
 import { applyPlaces, findPlaces, placesToWatch, valuesOf } from './places.ts'
 import { addHash, scan } from './reading.ts'
 
-export interface RedisStoreOptions extends ConnectOptions {
-  name?: string | undefined
-}
-
 const CHUNK = 1000
 const MOST_READINGS = 6
 const MOST_TRIES = 20
@@ -30,12 +26,12 @@ const MOST_TRIES = 20
  */
 export async function openRedisStore(
   url: string,
-  options: RedisStoreOptions = {},
+  options: ConnectOptions = {},
 ): Promise<ConfigStore> {
   const address = parseRedisUrl(url)
-  const name = options.name ?? address.name
-  if (address.kind === 'cluster') return openRedisCluster(address, name, options)
-  const connection = await connectRedis(address, name, options)
+  if (address.kind === 'cluster') return openRedisCluster(address, options)
+  const connection = await connectRedis(address, options)
+  const { name } = address
   // A WATCH belongs to the connection: one operation at a time.
   const oneAtATime = pLimit(1)
   return {

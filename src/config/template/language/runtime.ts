@@ -1,6 +1,7 @@
 import type { HelperDelegate, HelperOptions, TemplateDelegate } from 'handlebars'
 import { StepError } from '../../../core/errors.ts'
-import { callHelper, type HelperHost, helpers } from './helpers.ts'
+import type { HelperHost } from './helper.ts'
+import { callHelper, helpers } from './helpers.ts'
 import { type blocks, HAND_OVER, PRINT, PRINT_CALL } from './syntax.ts'
 import {
   isList,

@@ -18,8 +18,9 @@ import {
 import { join } from 'node:path'
 import { buildSync } from 'esbuild'
 import t from 'tap'
-import { renderAll, requiredKeys } from '../../../src/config/template/render.ts'
-import { compileTemplates } from '../../../src/config/template/templates.ts'
+import { renderAll } from '../../../src/config/template/render.ts'
+import { type CompiledTemplate, compileTemplates } from '../../../src/config/template/templates.ts'
+import { StepError } from '../../../src/core/errors.ts'
 import { run } from '../../../src/core/process/process.ts'
 import { type Files, templates } from '../../support/data/templates.ts'
 import { temporaryFolder } from '../../support/temporary.ts'
@@ -38,11 +39,16 @@ const snapshot = new Map([
 ])
 const wanted = ['a=value\none=1[0];two=2[1];', 'b=VALUE dé€😀']
 
+const requirementsOf = (compiled: readonly CompiledTemplate[]) =>
+  compiled.flatMap(({ program }) => {
+    if (program instanceof StepError) throw program
+    return program.requirements
+  })
 const render = async (folder: string | undefined, files = sources) => {
   const compiled = await compileTemplates(templates(files), folder)
   const { files: made, warnings } = renderAll({ templates: compiled, snapshot, environment: 'x' })
   const texts = made.map(({ content }) => String(content))
-  return { texts, warnings, required: requiredKeys(compiled) }
+  return { texts, warnings, required: requirementsOf(compiled) }
 }
 const MAKE_PIPE = 'mkfifo'
 const COMPILER = 'a6db7d7ed0cac44e'
@@ -61,7 +67,7 @@ const reseal = (path: string, change: (code: string) => string) => {
   writeFileSync(path, entry)
 }
 
-t.test('what was compiled is found again, with all that is known of it', async (t) => {
+t.test('a compiled template is found again, with its keys, patterns and partials', async (t) => {
   const folder = join(await temporaryFolder(t), 'deep', 'compiled')
   const without = await render(undefined)
   t.same(without.texts, wanted)
@@ -88,14 +94,14 @@ t.test('what was compiled is found again, with all that is known of it', async (
   )
 })
 
-t.test('what changed is compiled anew', async (t) => {
+t.test('a template that changed is compiled again', async (t) => {
   const folder = await temporaryFolder(t)
   const changed = { ...sources, 'b.hbs': 'B={{getv "/a"}}' }
   await render(folder)
   t.same((await render(folder, changed)).texts, [wanted[0], 'B=value'])
   t.equal(entries(folder).length, 5)
   t.same((await render(folder)).texts, wanted)
-  t.test('and so is what includes another file by the same name', async (t) => {
+  t.test('and so is a template whose partial is another file now', async (t) => {
     const other: Files = { 'b.hbs': '{{> _p}}', _p: 'plain' }
     const { '_p.hbs': _, ...plain } = { ...sources, ...other }
     t.equal((await render(folder, { ...sources, 'b.hbs': '{{> _p}}' })).texts[1], 'dé€😀')
@@ -103,88 +109,91 @@ t.test('what changed is compiled anew', async (t) => {
     t.equal((await render(folder, { ...sources, ...other })).texts[1], 'plain')
     t.equal((await render(folder, { ...sources, 'b.hbs': '{{> _p}}' })).texts[1], 'dé€😀')
   })
-  t.test('a template with faults is told of each time', async (t) => {
+  t.test('and a template with errors is reported each time', async (t) => {
     const bad = { 'a.hbs': '{{fo}}', 'b.hbs': '{{getv "/a"}}' }
     for (const _ of [1, 2])
       await t.rejects(render(folder, bad), { message: /a\.hbs:1: there is no/ })
   })
 })
 
-t.test('what is damaged or not ours alone counts as absent, and is replaced', async (t) => {
-  const base = await temporaryFolder(t)
-  const elsewhere = join(base, 'elsewhere')
-  const evil = (code: string) => code.replaceAll('"b="', '"EVIL="')
-  const root = process.getuid?.() === 0
-  const harm: Record<string, ((path: string, all: string[]) => void) | undefined> = {
-    'code that is none': (path) => reseal(path, () => ')('),
-    'code of another kind': (path) => reseal(path, () => '({})'),
-    'code that throws': (path) => reseal(path, () => '() => { throw new Error("no") }'),
-    truncated: (path) => truncateSync(path, lstatSync(path).size - 1),
-    empty: (path) => truncateSync(path, 0),
-    'cut to its head': (path) => truncateSync(path, 40),
-    'one bit flipped': (path) => {
-      const bytes = readFileSync(path)
-      bytes[bytes.length >> 1] = (bytes[bytes.length >> 1] ?? 0) ^ 1
-      writeFileSync(path, bytes)
-    },
-    'another entry under this name': (path, all) => {
-      const other = all.find((one) => one !== path) ?? ''
-      writeFileSync(path, readFileSync(other))
-    },
-    'writable by the group': (path) => {
-      reseal(path, evil)
-      chmodSync(path, 0o620)
-    },
-    'writable by all': (path) => {
-      reseal(path, evil)
-      chmodSync(path, 0o602)
-    },
-    'a symbolic link': (path) => {
-      reseal(path, evil)
-      renameSync(path, elsewhere)
-      symlinkSync(elsewhere, path)
-    },
-    'a pipe': (path) => {
-      rmSync(path)
-      execFileSync(MAKE_PIPE, [path])
-    },
-    "somebody else's": root
-      ? (path) => {
-          reseal(path, evil)
-          chownSync(path, 65534, 65534)
-        }
-      : undefined,
-  }
-  for (const [what, change] of Object.entries(harm)) {
-    t.test(what, { skip: change ? false : 'needs root' }, async (t) => {
-      const folder = join(base, what)
-      await render(folder)
-      const all = entries(folder).map((name) => join(folder, name))
-      for (const path of all) change?.(path, all)
-      t.same((await render(folder)).texts, wanted)
-      for (const path of all) {
-        const status = lstatSync(path)
-        t.ok(status.isFile())
-        t.equal(status.mode & 0o777, 0o600)
-        t.equal(status.uid, process.getuid?.())
-      }
-      for (const path of all) reseal(path, (code) => code.replaceAll('"b="', '"c="'))
-      t.match((await render(folder)).texts[1], /^c=/, 'the new entries are used')
-    })
-  }
-  t.test('machine code of another V8', async (t) => {
-    const folder = join(base, 'v8')
-    await render(folder)
-    // V8 would not even look at it for code that this process has seen.
-    for (const name of entries(folder)) reseal(join(folder, name), (code) => `${code} `)
-    t.same((await render(folder)).texts, wanted)
-    for (const name of entries(folder)) {
-      t.notOk(readFileSync(join(folder, name)).includes('not for V8'), 'is replaced')
+t.test(
+  'an entry that is damaged or writable by others counts as absent, and is replaced',
+  async (t) => {
+    const base = await temporaryFolder(t)
+    const elsewhere = join(base, 'elsewhere')
+    const evil = (code: string) => code.replaceAll('"b="', '"EVIL="')
+    const root = process.getuid?.() === 0
+    const harm: Record<string, ((path: string, all: string[]) => void) | undefined> = {
+      'code that is none': (path) => reseal(path, () => ')('),
+      'code of another kind': (path) => reseal(path, () => '({})'),
+      'code that throws': (path) => reseal(path, () => '() => { throw new Error("no") }'),
+      truncated: (path) => truncateSync(path, lstatSync(path).size - 1),
+      empty: (path) => truncateSync(path, 0),
+      'cut to its head': (path) => truncateSync(path, 40),
+      'one bit flipped': (path) => {
+        const bytes = readFileSync(path)
+        bytes[bytes.length >> 1] = (bytes[bytes.length >> 1] ?? 0) ^ 1
+        writeFileSync(path, bytes)
+      },
+      'another entry under this name': (path, all) => {
+        const other = all.find((one) => one !== path) ?? ''
+        writeFileSync(path, readFileSync(other))
+      },
+      'writable by the group': (path) => {
+        reseal(path, evil)
+        chmodSync(path, 0o620)
+      },
+      'writable by all': (path) => {
+        reseal(path, evil)
+        chmodSync(path, 0o602)
+      },
+      'a symbolic link': (path) => {
+        reseal(path, evil)
+        renameSync(path, elsewhere)
+        symlinkSync(elsewhere, path)
+      },
+      'a pipe': (path) => {
+        rmSync(path)
+        execFileSync(MAKE_PIPE, [path])
+      },
+      "somebody else's": root
+        ? (path) => {
+            reseal(path, evil)
+            chownSync(path, 65534, 65534)
+          }
+        : undefined,
     }
-  })
-})
+    for (const [what, change] of Object.entries(harm)) {
+      t.test(what, { skip: change ? false : 'needs root' }, async (t) => {
+        const folder = join(base, what)
+        await render(folder)
+        const all = entries(folder).map((name) => join(folder, name))
+        for (const path of all) change?.(path, all)
+        t.same((await render(folder)).texts, wanted)
+        for (const path of all) {
+          const status = lstatSync(path)
+          t.ok(status.isFile())
+          t.equal(status.mode & 0o777, 0o600)
+          t.equal(status.uid, process.getuid?.())
+        }
+        for (const path of all) reseal(path, (code) => code.replaceAll('"b="', '"c="'))
+        t.match((await render(folder)).texts[1], /^c=/, 'the new entries are used')
+      })
+    }
+    t.test('machine code of another V8 is replaced', async (t) => {
+      const folder = join(base, 'v8')
+      await render(folder)
+      // V8 would not even look at it for code that this process has seen.
+      for (const name of entries(folder)) reseal(join(folder, name), (code) => `${code} `)
+      t.same((await render(folder)).texts, wanted)
+      for (const name of entries(folder)) {
+        t.notOk(readFileSync(join(folder, name)).includes('not for V8'), 'is replaced')
+      }
+    })
+  },
+)
 
-t.test('a folder that is not ours alone', async (t) => {
+t.test('a folder that others may write to is not read', async (t) => {
   const base = await temporaryFolder(t)
   const plant = (folder: string) => {
     for (const name of entries(folder)) {
@@ -210,41 +219,45 @@ t.test('a folder that is not ours alone', async (t) => {
   t.same((await render(join(base, 'file', 'below'))).texts, wanted, 'no folder can be made')
 })
 
-t.test('its size is bounded, and nothing else in the folder is touched', async (t) => {
-  const folder = await temporaryFolder(t)
-  mkdirSync(folder, { recursive: true })
-  chmodSync(folder, 0o700)
-  const name = (digit: string, rest = '') => join(folder, `${digit.repeat(64)}${rest}.unit`)
-  const days = (path: string, ago: number) => {
-    const then = Date.now() / 1000 - ago * 24 * 3600
-    utimesSync(path, then, then)
-  }
-  const make = (path: string, megabytes: number, ago: number) => {
-    writeFileSync(path, '')
-    truncateSync(path, megabytes << 20)
-    days(path, ago)
-  }
-  const left = name('e', '.01234567-89ab-cdef-0123-456789abcdef')
-  make(name('a'), 0, 31)
-  make(left, 0, 31)
-  make(name('b'), 40, 3)
-  make(name('c'), 40, 2)
-  make(join(folder, 'mine.hbs'), 1, 99)
-  await render(folder)
-  t.notOk(existsSync(name('a')), 'not used for a month')
-  t.notOk(existsSync(left), 'left by a killed process')
-  t.notOk(existsSync(name('b')), 'the oldest, where all are too much')
-  t.ok(existsSync(name('c')))
-  t.ok(existsSync(join(folder, 'mine.hbs')))
-  t.equal(entries(folder).length, 6)
+t.test(
+  'the size of the cache is bounded, and no other file in the folder is touched',
+  async (t) => {
+    const folder = await temporaryFolder(t)
+    mkdirSync(folder, { recursive: true })
+    chmodSync(folder, 0o700)
+    const name = (digit: string, rest = '') => join(folder, `${digit.repeat(64)}${rest}.unit`)
+    const days = (path: string, ago: number) => {
+      const then = Date.now() / 1000 - ago * 24 * 3600
+      utimesSync(path, then, then)
+    }
+    const make = (path: string, megabytes: number, ago: number) => {
+      writeFileSync(path, '')
+      truncateSync(path, megabytes << 20)
+      days(path, ago)
+    }
+    const left = name('e', '.01234567-89ab-cdef-0123-456789abcdef')
+    make(name('a'), 0, 31)
+    make(left, 0, 31)
+    make(name('b'), 40, 3)
+    make(name('c'), 40, 2)
+    make(join(folder, 'mine.hbs'), 1, 99)
+    await render(folder)
+    t.notOk(existsSync(name('a')), 'not used for a month')
+    t.notOk(existsSync(left), 'left by a killed process')
+    t.notOk(existsSync(name('b')), 'the oldest, where all are too much')
+    t.ok(existsSync(name('c')))
+    t.ok(existsSync(join(folder, 'mine.hbs')))
+    t.equal(entries(folder).length, 6)
 
-  const used = entries(folder).find((one) => one.endsWith('.unit') && !one.startsWith('ccc')) ?? ''
-  days(join(folder, used), 20)
-  await render(folder)
-  t.ok(lstatSync(join(folder, used)).mtimeMs > Date.now() - 60_000, 'use is noted')
-})
+    const used =
+      entries(folder).find((one) => one.endsWith('.unit') && !one.startsWith('ccc')) ?? ''
+    days(join(folder, used), 20)
+    await render(folder)
+    t.ok(lstatSync(join(folder, used)).mtimeMs > Date.now() - 60_000, 'use is noted')
+  },
+)
 
-t.test('many processes at once', async (t) => {
+t.test('many processes share a cache, and each gets a whole entry', async (t) => {
   const folder = await temporaryFolder(t)
   const script = join(folder, 'worker.mjs')
   const from = (name: string) =>
@@ -302,7 +315,7 @@ t.test('partials that multiply end in an error, not in hours', async (t) => {
 })
 
 t.test(
-  'FORMAT of src/config/template/language/compiled.ts was raised when the compiler changed',
+  'FORMAT of src/config/template/language/code-cache.ts was raised when the compiler changed',
   async (t) => {
     const hash = createHash('sha256')
     for (const name of ['ast', 'compile', 'requirements', 'syntax']) {

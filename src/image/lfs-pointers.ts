@@ -1,7 +1,7 @@
 import { inflateRawSync } from 'node:zlib'
 import { StepError } from '../core/errors.ts'
-import { listSome } from '../core/git/git.ts'
 import { isLfsPointer, LARGEST_POINTER } from '../core/git/lfs.ts'
+import { listSome } from '../core/lists.ts'
 import type { MemberSource } from './gzip.ts'
 import type { LayerPlan } from './layers.ts'
 

@@ -3,7 +3,7 @@ import { replaceFile } from '../../core/atomic-file.ts'
 import { contentTime } from '../../core/content-time.ts'
 import { sha256 } from '../../core/digest.ts'
 import { explain } from '../../core/errors.ts'
-import type { FileToWrite } from './place.ts'
+import type { FileToWrite } from './write-files.ts'
 
 /**
  * Writes the files as a tar archive with owner and mode; the same files give the same archive. Only

@@ -14,7 +14,7 @@ import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import fc from 'fast-check'
 import t from 'tap'
-import { writeFiles } from '../../../src/config/template/place.ts'
+import { writeFiles } from '../../../src/config/template/write-files.ts'
 import { isStepError } from '../../../src/core/errors.ts'
 
 const file = (path: string, text = 'x', mode = 0o640) => ({
@@ -25,10 +25,10 @@ const file = (path: string, text = 'x', mode = 0o640) => ({
   gid: 1235,
 })
 
-t.test('writing files', async (t) => {
+t.test('files are written', async (t) => {
   const out = mkdtempSync(join(tmpdir(), 'crosscloud-place-'))
   t.teardown(() => rmSync(out, { recursive: true }))
-  t.test('with mode and owner, over what is there, nothing beside', async (t) => {
+  t.test('with mode and owner, over existing files, and no other file is left', async (t) => {
     await writeFiles(join(out, 'new'), [file('/etc/app/a.conf', 'one'), file('/b', 'two', 0o444)])
     await writeFiles(join(out, 'new'), [file('/etc/app/a.conf', 'three', 0o600)])
     const path = join(out, 'new/etc/app/a.conf')
@@ -38,7 +38,7 @@ t.test('writing files', async (t) => {
     if (process.getuid?.() === 0) t.match(statSync(path), { uid: 1234, gid: 1235 })
     t.same(readdirSync(join(out, 'new/etc/app')), ['a.conf'])
   })
-  t.test('what stands there already is left alone, what differs in anything is not', async (t) => {
+  t.test('only where content, mode or owner differ', async (t) => {
     const folder = t.testdir()
     const first = file('/etc/app.conf', 'a=1\n', 0o640)
     const inode = () => statSync(join(folder, 'etc/app.conf')).ino
@@ -54,43 +54,48 @@ t.test('writing files', async (t) => {
     t.equal(readFileSync(join(folder, 'etc/app.conf'), 'utf8'), 'a=1\n')
   })
 
-  t.test('paths and links that lead elsewhere are refused, and nothing is written', async (t) => {
-    const root = join(out, 'links')
-    mkdirSync(join(root, 'real'), { recursive: true })
-    symlinkSync(join(out, 'elsewhere'), join(root, 'link'))
-    mkdirSync(join(out, 'elsewhere'))
-    writeFileSync(join(root, 'file'), 'old')
-    mkdirSync(join(root, 'taken'))
-    for (const bad of [
-      '/../x',
-      '/a/../../x',
-      'x',
-      '/a\0b',
-      '/',
-      '/a/',
-      '//a',
-      '/./a',
-      '/link/x',
-      '/file/x',
-      '/taken',
-      '/real',
-    ]) {
-      await t.rejects(
-        writeFiles(root, [file('/first'), file(bad)]),
-        { code: 'INPUT_INVALID' },
-        JSON.stringify(bad),
-      )
-    }
-    await t.rejects(writeFiles(root, [file('/a'), file('/a')]), {
-      code: 'INPUT_INVALID',
-      message: /twice/,
-    })
-    t.same(readdirSync(root).sort(), ['file', 'link', 'real', 'taken'])
-    t.same(readdirSync(join(out, 'elsewhere')), [])
-    await t.rejects(writeFiles(root, [file('/first')], AbortSignal.abort()), { code: 'CANCELLED' })
-    t.notOk(existsSync(join(root, 'first')))
-  })
-  t.test('a link in the file’s own place is replaced, not followed', async (t) => {
+  t.test(
+    'inside the folder only: paths and links that lead elsewhere are refused, and nothing is written',
+    async (t) => {
+      const root = join(out, 'links')
+      mkdirSync(join(root, 'real'), { recursive: true })
+      symlinkSync(join(out, 'elsewhere'), join(root, 'link'))
+      mkdirSync(join(out, 'elsewhere'))
+      writeFileSync(join(root, 'file'), 'old')
+      mkdirSync(join(root, 'taken'))
+      for (const bad of [
+        '/../x',
+        '/a/../../x',
+        'x',
+        '/a\0b',
+        '/',
+        '/a/',
+        '//a',
+        '/./a',
+        '/link/x',
+        '/file/x',
+        '/taken',
+        '/real',
+      ]) {
+        await t.rejects(
+          writeFiles(root, [file('/first'), file(bad)]),
+          { code: 'INPUT_INVALID' },
+          JSON.stringify(bad),
+        )
+      }
+      await t.rejects(writeFiles(root, [file('/a'), file('/a')]), {
+        code: 'INPUT_INVALID',
+        message: /twice/,
+      })
+      t.same(readdirSync(root).sort(), ['file', 'link', 'real', 'taken'])
+      t.same(readdirSync(join(out, 'elsewhere')), [])
+      await t.rejects(writeFiles(root, [file('/first')], AbortSignal.abort()), {
+        code: 'CANCELLED',
+      })
+      t.notOk(existsSync(join(root, 'first')))
+    },
+  )
+  t.test('in place of a link, which is not followed', async (t) => {
     writeFileSync(join(out, 'precious'), 'keep')
     mkdirSync(join(out, 'own'))
     symlinkSync(join(out, 'precious'), join(out, 'own/a'))
@@ -98,7 +103,7 @@ t.test('writing files', async (t) => {
     t.equal(readFileSync(join(out, 'precious'), 'utf8'), 'keep')
     t.ok(lstatSync(join(out, 'own/a')).isFile())
   })
-  t.test('no path ever escapes', async (t) => {
+  t.test('below the folder, whatever the path', async (t) => {
     const root = join(out, 'jail/root')
     mkdirSync(join(out, 'jail/root'), { recursive: true })
     const segment = fc.oneof(
@@ -123,7 +128,7 @@ t.test('writing files', async (t) => {
     )
     t.same(readdirSync(join(out, 'jail')), ['root'])
   })
-  t.test('a failure while staging leaves the old files, and nothing beside', async (t) => {
+  t.test('all or none: a failure while staging leaves the old files, and no other', async (t) => {
     const root = join(out, 'failing')
     mkdirSync(root)
     writeFileSync(join(root, 'a'), 'old')
