@@ -89,7 +89,7 @@ async function readGraph(types: boolean): Promise<Map<string, string[]>> {
   return graph
 }
 
-await t.test('every way to import is seen', async (t) => {
+await t.test('the reader of imports finds every way to import', async (t) => {
   const text = [
     "import { a } from './a.ts'",
     'import {',
@@ -109,7 +109,7 @@ await t.test('every way to import is seen', async (t) => {
   t.strictSame(importsOf(text, false), [...all.filter((path) => path !== './c.ts'), '../g.ts'])
 })
 
-await t.test('imports go down', async (t) => {
+await t.test('an import goes down or stays in its module', async (t) => {
   const bad = new Map([
     ['core/errors.ts', ['steps/step.ts']],
     ['ledger/ledger.ts', ['config/store.ts', 'core/errors.ts']],

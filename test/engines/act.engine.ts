@@ -120,7 +120,7 @@ async function travel(t: Test, demo: Demo) {
     t.notMatch(Object.keys(await running()), ['production'])
   })
 
-  await t.test('who may opens it, by the token of the run', async (t) => {
+  await t.test('an approver opens the gate with the token of the run', async (t) => {
     const wrong = { ...dispatch, inputs, env: tokensFor(issuer, 'dev-zhang') }
     const refused = await runs('docs/github.md', 'production.yml', wrong)
     t.notOk(refused.ok)
@@ -131,17 +131,20 @@ async function travel(t: Test, demo: Demo) {
     t.match(await running(), { production: '1.0.0' })
   })
 
-  await t.test("README's workflow, and the server's", async (t) => {
-    await change('something new')
-    const short = await runs('README.md', 'release.yml', { event: 'push' })
-    t.ok(short.ok, 'the workflow ran', { output: short.output })
-    t.match(await running(), { test: '1.0.1', staging: '1.0.1' })
-    const commit = (await run('git', ['rev-parse', 'HEAD'], { cwd: project })).stdout.trim()
-    const started = { commit, crosscloud_event_id: 'e1' }
-    const asked = await runs('docs/webhooks.md', 'deliver.yml', { ...dispatch, inputs: started })
-    t.ok(asked.ok, 'the workflow ran', { output: asked.output })
-    t.match(await running(), { test: '1.0.2' })
-  })
+  await t.test(
+    'the workflows of the README and of docs/webhooks.md run as they stand',
+    async (t) => {
+      await change('something new')
+      const short = await runs('README.md', 'release.yml', { event: 'push' })
+      t.ok(short.ok, 'the workflow ran', { output: short.output })
+      t.match(await running(), { test: '1.0.1', staging: '1.0.1' })
+      const commit = (await run('git', ['rev-parse', 'HEAD'], { cwd: project })).stdout.trim()
+      const started = { commit, crosscloud_event_id: 'e1' }
+      const asked = await runs('docs/webhooks.md', 'deliver.yml', { ...dispatch, inputs: started })
+      t.ok(asked.ok, 'the workflow ran', { output: asked.output })
+      t.match(await running(), { test: '1.0.2' })
+    },
+  )
 
   await t.test('a second release is rolled back', async (t) => {
     await change('something newer')

@@ -48,7 +48,7 @@ environments:
 }
 
 t.test(
-  'the steps of the library, restarted at every step',
+  'the steps of the library survive a restart at every step',
   { skip: await noJenkins() },
   async (t) => {
     const { workspace, program, agent } = await makeAgent(t)
@@ -200,7 +200,7 @@ return found`
       t.notMatch(stdout, /pwned|^x$/m)
     })
 
-    t.test('what went wrong is told, with the code as a field', async (t) => {
+    t.test('an error is reported, with its code as a field', async (t) => {
       const wanted = {
         exitCode: 2,
         code: 'INPUT_INVALID',
@@ -242,7 +242,7 @@ return found`
       t.match(of('GString key').error, 'there is no environment "x"')
     })
 
-    t.test('reports and status', async (t) => {
+    t.test('reports and the status are results of the step', async (t) => {
       t.match(of('junit').answer, { exitCode: 2 })
       t.equal(of('status').error, undefined, 'a status never fails a build')
       t.equal(of('status').answer, '')

@@ -127,7 +127,7 @@ t.test('the project is set up once, behind GitLab’s own API description', asyn
   t.notMatch(prism.log(), /Violation/, 'every request and answer fits the description')
 })
 
-t.test('cut off in the middle, it goes on the next time', async (t) => {
+t.test('a run that was cut off is finished by the next run', async (t) => {
   const gitlab = await startGitlab(t, { project: 'team/webapi' })
   const { run } = await project(t, gitlab)
   gitlab.dieAfter(4)
@@ -141,7 +141,7 @@ t.test('cut off in the middle, it goes on the next time', async (t) => {
   t.equal(JSON.parse(String(own?.value)).length, 8, 'all of it is known as ours')
 })
 
-t.test('what GitLab tells otherwise, or not at all, is left as it is', async (t) => {
+t.test('what GitLab returns in another form, or not at all, is left as it is', async (t) => {
   const gitlab = await startGitlab(t, { project: 'team/webapi' })
   const { run } = await project(t, gitlab)
   t.match(await run(['apply']), { code: 0 })
@@ -173,7 +173,7 @@ t.test('without a licence for protected environments the rest is done', async (t
   t.match(applied.stdout, /7 changes done/)
 })
 
-t.test('faults are told, and what may pass is tried again', async (t) => {
+t.test('errors are reported, and what may pass is tried again', async (t) => {
   const gitlab = await startGitlab(t, { project: 'team/webapi' })
   const { run, configure } = await project(t, gitlab)
   gitlab.failing.push(502, 429, 500)
