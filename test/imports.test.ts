@@ -167,11 +167,24 @@ await t.test('only surfaces touch the process', async (t) => {
   }
 })
 
-await t.test('no file is over 400 lines', async (t) => {
+const MOST_LINES = 400
+const MOST_FILES = 16
+
+await t.test(`no file has more than ${MOST_LINES} lines`, async (t) => {
   for (const folder of ['src', 'scripts', 'test', 'bench']) {
     for (const file of await sources(folder)) {
       const lines = (await readFile(join(ROOT, file), 'utf8')).split('\n').length - 1
-      t.ok(lines <= 400, `${file}: ${lines} lines`)
+      t.ok(lines <= MOST_LINES, `${file}: ${lines} lines`)
     }
   }
+})
+
+await t.test(`no folder has more than ${MOST_FILES} files at one level`, async (t) => {
+  const files = [...(await sources('src')), ...(await sources('test'))]
+  const folders = new Map<string, string[]>()
+  for (const file of files)
+    folders.set(dirname(file), [...(folders.get(dirname(file)) ?? []), file])
+  t.ok(folders.size > 50, `${folders.size} folders`)
+  for (const [folder, { length }] of folders)
+    t.ok(length <= MOST_FILES, `${folder}: ${length} files`)
 })
