@@ -77,7 +77,7 @@ export async function benchConfig() {
     await fill(port, 0, stringCommands())
     await fill(port, 1, hashCommands())
     const seconds = new Map<string, number[]>(cases.map(({ name }) => [name, []]))
-    for (const [index, one] of cases.entries()) await makeProject(folder, index, one, port)
+    for (const [index, size] of cases.entries()) await makeProject(folder, index, size, port)
     // The first round fills the cache and is not counted.
     for (let round = 0; round <= ROUNDS; round++) {
       for (const [index, { name, changed }] of cases.entries()) {

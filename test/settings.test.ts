@@ -38,7 +38,7 @@ async function parse(text: string, given: Record<string, string> = variables) {
   return { settings: await parseSettings(text, 'crosscloud.yml', given, secrets), secrets }
 }
 
-/** The lines that are said of a bad file. */
+/** The lines of the error about a bad file. */
 async function problems(text: string, given?: Record<string, string>): Promise<string[]> {
   const error = await parse(text, given).then(
     () => new Error('accepted'),

@@ -41,7 +41,7 @@ async function configure(t: Test, { project, addresses, engine }: Demo) {
   return issuer
 }
 
-/** What GitHub gives a job that may have an ID token, and what it answers there. */
+/** What GitHub gives a job that may have an ID token, and what it responds there. */
 function tokensFor(issuer: TestIssuer, actor: string): Record<string, string> {
   issuer.answers.set('/token', (request, response) => {
     const audience = new URL(request.url ?? '', issuer.url).searchParams.get('audience')
@@ -69,7 +69,7 @@ async function travel(t: Test, demo: Demo) {
   const secrets = { LEDGER_PASSWORD: 'a-secret-word', DOCKER_AUTH_CONFIG: '{}' }
   /** One of a page's workflows, literally. */
   const runs = (page: string, file: string, how: Omit<Parameters<Runner['run']>[1], 'text'>) => {
-    const found = written.find((one) => one.page === page && one.file === file)
+    const found = written.find((workflow) => workflow.page === page && workflow.file === file)
     if (!found) throw new Error(`${page} has no ${file}`)
     ran.add(found.text)
     return runner.run(project, { secrets, ...how, text: found.text })
@@ -78,7 +78,9 @@ async function travel(t: Test, demo: Demo) {
     const { environments } = (await json('status')) as {
       environments: { environment: string; version: string }[]
     }
-    return Object.fromEntries(environments.map((one) => [one.environment, one.version]))
+    return Object.fromEntries(
+      environments.map(({ environment, version }) => [environment, version]),
+    )
   }
   const change = async (text: string) => {
     await writeFile(join(project, 'src/main/webapp/news.txt'), text)

@@ -107,8 +107,8 @@ await t.test(readme, { skip }, async (t) => {
   t.equal(stopped.code, 0, stopped.output)
   t.equal(stopped.outputs, undefined)
   t.notMatch(stopped.output, /no matching files/)
-  const told = stopped.output.match(/stopped webapi-staging/g)
-  t.equal(told?.length, 1, stopped.output)
+  const stops = stopped.output.match(/stopped webapi-staging/g)
+  t.equal(stops?.length, 1, stopped.output)
 })
 
 await t.test('in a container the first job asks for a ledger, with code 2', { skip }, async (t) => {

@@ -186,7 +186,7 @@ return found`
     const results = await runBuilds(t, builds)
     const of = (name: string) => results.get(name) as Result
     const steps = (name: string, step: string) =>
-      of(name).calls.flatMap(([one, what]) => (one === step ? [what] : []))
+      of(name).calls.flatMap(([name, what]) => (name === step ? [what] : []))
 
     t.test('inputs arrive unchanged, whatever the shell and the locale', async (t) => {
       for (const name of ['text', 'text on ASCII']) {
@@ -217,7 +217,7 @@ return found`
       t.match(of('image').error, 'there is no environment "x"')
     })
 
-    t.test('what does not answer is tried again, but never a whole release', async (t) => {
+    t.test('what does not respond is tried again, but never a whole release', async (t) => {
       t.match(of('busy').error, 'crosscloud deploy ended with exit code 75')
       t.strictSame(steps('busy', 'sleep'), ['10 SECONDS', '20 SECONDS'])
       t.equal(steps('busy', 'sh').length, 3)

@@ -15,7 +15,7 @@ import { startQueueRedis } from '../support/servers/webhooks.ts'
 
 t.setTimeout(590_000)
 const ROOT = join(import.meta.dirname, '../..')
-/** Nobody answers there: whatever asks a registry fails. */
+/** Nothing listens there: whatever asks a registry fails. */
 const NO_REGISTRY = { npm_config_registry: 'http://127.0.0.1:9/', npm_config_fetch_retries: '0' }
 
 const folder = t.testdir({ prefix: {} })
@@ -80,15 +80,15 @@ for (const { name, program, skip } of runtimes) {
       t.teardown(() => server.kill('SIGKILL'))
       const listening = `listening on http://127.0.0.1:${port}`
       await new Promise<void>((resolve, reject) => {
-        let said = ''
+        let printed = ''
         server.stdout.setEncoding('utf8').on('data', (chunk: string) => {
-          said += chunk
-          if (said.includes(listening)) resolve()
+          printed += chunk
+          if (printed.includes(listening)) resolve()
         })
         server.stderr.on('data', (chunk: Buffer) => {
-          said += chunk
+          printed += chunk
         })
-        server.once('exit', () => reject(new Error(`it ended: ${said}`)))
+        server.once('exit', () => reject(new Error(`it ended: ${printed}`)))
       })
       const unsigned = await fetch(`http://127.0.0.1:${port}/webhooks/github`, { method: 'POST' })
       t.equal(unsigned.status, 401)

@@ -137,7 +137,7 @@ await t.test('neither a checkout nor a variable chooses the program', async (t) 
       const env = { ...variables, HOME: cwd, PATH: path }
       const { code, output } = await runScript(shell, script, { cwd, env })
       t.notMatch(output, 'EVIL', `${shell.name} with ${path}`)
-      t.match(output, /error: .*crosscloud\.yml/, 'the real one has read the inputs')
+      t.match(output, /error: .*crosscloud\.yml/, 'crosscloud itself has read the inputs')
       t.equal(code, 2)
     }
   }

@@ -31,7 +31,7 @@ export async function startQueueRedis(t: Pick<Test, 'teardown'>): Promise<QueueR
       [...flags, '--appendonly', 'yes', '--appendfsync', 'everysec'],
       {
         ready: async () => {
-          if ((await cli('ping')) !== 'PONG') throw new Error('no answer')
+          if ((await cli('ping')) !== 'PONG') throw new Error('no response')
         },
       },
     )
