@@ -11,8 +11,8 @@ export interface OwnedPlan {
 }
 
 /**
- * Refuses additions that overlap the WAR, each other or crosscloud's own folder. Of two files at one
- * path the upper layer's would silently win.
+ * Refuses additions that overlap the WAR, each other or crosscloud's own folder. Of two files at
+ * one path the upper layer's would silently win.
  */
 export function refuseOverlaps(
   war: readonly LayerPlan[],

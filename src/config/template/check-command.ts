@@ -18,9 +18,10 @@ export interface CheckResult {
 }
 
 /**
- * Runs each template's `check_cmd` on the rendered files, staged in a private folder that is removed
- * afterwards. `{{.src}}` is the staged file. No shell, a clean environment, ten seconds. What fails
- * is INPUT_INVALID, all at once; a check whose program is missing is skipped and reported.
+ * Runs each template's `check_cmd` on the rendered files, staged in a private folder that is
+ * removed afterwards. `{{.src}}` is the staged file. No shell, a clean environment, ten seconds.
+ * What fails is INPUT_INVALID, all at once; a check whose program is missing is skipped and
+ * reported.
  */
 export async function runCheckCommands(
   templates: readonly ConfigTemplate[],

@@ -28,8 +28,8 @@ interface Staged {
 /**
  * Writes files below `folder`: `/etc/app.conf` becomes `<folder>/etc/app.conf`. All are complete on
  * disk, with mode and (as root) owner, before the first takes its place. Refuses paths that leave
- * the folder and parents that are symbolic links. A failure before the first rename changes nothing.
- * A file that is already the same, to the last bit, is left alone.
+ * the folder and parents that are symbolic links. A failure before the first rename changes
+ * nothing. A file that is already the same, to the last bit, is left alone.
  */
 export async function writeFiles(
   folder: string,

@@ -34,7 +34,10 @@ export interface War {
   folders: ReadonlySet<string>
   /** The newest date of an entry. ZIP has no time zone, so UTC is assumed on every machine. */
   newest: Date
-  /** The entry's bytes as they are in the file, in chunks of at most 1 MiB, each valid until the next. */
+  /**
+   * The entry's bytes as they are in the file, in chunks of at most 1 MiB, each valid until the
+   * next.
+   */
   readStored(entry: WarEntry): AsyncGenerator<Buffer>
   /** Reads the whole file, once. */
   digest(signal?: AbortSignal): Promise<WarDigests>
@@ -83,7 +86,9 @@ async function openFile(path: string): Promise<FileHandle> {
   }
 }
 
-/** Headers are read synchronously: there are hundreds, and the thread pool costs more than the read. */
+/**
+ * Headers are read synchronously: there are hundreds, and the thread pool costs more than the read.
+ */
 async function openZip(file: FileHandle): Promise<ZipFile> {
   class SyncReader extends RandomAccessReader {
     override read(

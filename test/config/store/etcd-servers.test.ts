@@ -1,7 +1,11 @@
 import { readFile } from 'node:fs/promises'
 import { join } from 'node:path'
 import t, { type Test } from 'tap'
-import { type EtcdStoreOptions, openEtcdStore } from '../../../src/config/store/etcd/store.ts'
+import {
+  type EtcdStoreOptions,
+  openEtcdStore as openAddress,
+} from '../../../src/config/store/etcd/store.ts'
+import { parseEtcdUrl } from '../../../src/config/store/etcd/url.ts'
 import type { ConfigStore } from '../../../src/config/store/store.ts'
 import { isStepError } from '../../../src/core/errors.ts'
 import { run } from '../../../src/core/process/process.ts'
@@ -12,6 +16,9 @@ import { temporaryFolder } from '../../support/temporary.ts'
 import { testStore } from './store-conformance.ts'
 
 const skip = missingProgram('etcd', 'etcdctl', 'openssl')
+
+const openEtcdStore = (url: string, options?: EtcdStoreOptions) =>
+  openAddress(parseEtcdUrl(url), options)
 
 function open(t: Test, url: string, options: EtcdStoreOptions = {}): ConfigStore {
   const store = openEtcdStore(url, options)

@@ -4,7 +4,10 @@ import { createEtcdClient } from '../../../src/config/store/etcd/client.ts'
 import { journaledStore } from '../../../src/config/store/etcd/journal.ts'
 import { layoutOf } from '../../../src/config/store/etcd/layout.ts'
 import { readSnapshot } from '../../../src/config/store/etcd/snapshot.ts'
-import { type EtcdStoreOptions, openEtcdStore } from '../../../src/config/store/etcd/store.ts'
+import {
+  type EtcdStoreOptions,
+  openEtcdStore as openAddress,
+} from '../../../src/config/store/etcd/store.ts'
 import { parseEtcdUrl } from '../../../src/config/store/etcd/url.ts'
 import type { ConfigStore } from '../../../src/config/store/store.ts'
 import { run } from '../../../src/core/process/process.ts'
@@ -13,6 +16,9 @@ import { missingProgram } from '../../support/servers/server.ts'
 import { testStore } from './store-conformance.ts'
 
 const skip = missingProgram('etcd', 'etcdctl')
+
+const openEtcdStore = (url: string, options?: EtcdStoreOptions) =>
+  openAddress(parseEtcdUrl(url), options)
 
 function open(t: Test, url: string, options: EtcdStoreOptions = {}): ConfigStore {
   const store = openEtcdStore(url, options)
@@ -315,7 +321,8 @@ t.test('one server is a config store', { skip }, async (t) => {
   await t.test('the process ends by itself', async (t) => {
     const code = `
       import { openEtcdStore } from '${new URL('../../../src/config/store/etcd/store.ts', import.meta.url)}'
-      const store = openEtcdStore('${url}')
+      import { parseEtcdUrl } from '${new URL('../../../src/config/store/etcd/url.ts', import.meta.url)}'
+      const store = openEtcdStore(parseEtcdUrl('${url}'))
       await store.change([{ key: '/a', value: '1' }])
       console.log((await store.snapshot(['/'])).get('/a'))
       await store.close()

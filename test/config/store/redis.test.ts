@@ -2,8 +2,9 @@ import { readFile } from 'node:fs/promises'
 import { join } from 'node:path'
 import { setTimeout as sleep } from 'node:timers/promises'
 import t, { type Test } from 'tap'
-import { openRedisStore } from '../../../src/config/store/redis/store.ts'
+import { openRedisStore as openAddress } from '../../../src/config/store/redis/store.ts'
 import type { ConfigStore } from '../../../src/config/store/store.ts'
+import { parseRedisUrl } from '../../../src/redis/address.ts'
 import type { ConnectOptions } from '../../../src/redis/connection.ts'
 import { REDIS_USER, startCluster, startRedis, startSentinel } from '../../support/servers/redis.ts'
 import { missingProgram } from '../../support/servers/server.ts'
@@ -11,6 +12,9 @@ import { testStore } from './store-conformance.ts'
 
 const skip = missingProgram('redis-server', 'redis-cli', 'openssl')
 const encode = encodeURIComponent
+
+const openRedisStore = (url: string, options?: ConnectOptions) =>
+  openAddress(parseRedisUrl(url), options)
 
 async function open(t: Test, url: string, options: ConnectOptions = {}): Promise<ConfigStore> {
   const store = await openRedisStore(url, options)

@@ -51,7 +51,7 @@ const render = async (folder: string | undefined, files = sources) => {
   return { texts, warnings, required: requirementsOf(compiled) }
 }
 const MAKE_PIPE = 'mkfifo'
-const COMPILER = 'a6db7d7ed0cac44e'
+const COMPILER = '1031adb277b849b3'
 
 const entries = (folder: string) => readdirSync(folder).sort()
 

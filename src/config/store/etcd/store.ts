@@ -8,7 +8,7 @@ import { etcdError } from './errors.ts'
 import { journaledStore } from './journal.ts'
 import { layoutOf } from './layout.ts'
 import { readSnapshot } from './snapshot.ts'
-import { parseEtcdUrl } from './url.ts'
+import type { EtcdAddress } from './url.ts'
 
 export interface EtcdStoreOptions {
   tls?: TlsTexts
@@ -21,8 +21,7 @@ export interface EtcdStoreOptions {
  * a journal. Two stores with one prefix see each other's journals; stores whose prefixes
  * lie in each other do not.
  */
-export function openEtcdStore(url: string, options: EtcdStoreOptions = {}): ConfigStore {
-  const address = parseEtcdUrl(url)
+export function openEtcdStore(address: EtcdAddress, options: EtcdStoreOptions = {}): ConfigStore {
   const { tls = {}, signal } = options
   const { name } = address
   const client = createEtcdClient(address, tls, signal)

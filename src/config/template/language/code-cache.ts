@@ -42,7 +42,9 @@ const MILLISECONDS_A_DAY = 24 * 3_600_000
 const KEPT = 30 * MILLISECONDS_A_DAY
 const LARGEST = 32 * 1024 * 1024
 const LARGEST_ALL = 64 * 1024 * 1024
-/** An entry, or what a killed process left of it: `.KEY.unit.RANDOM`, before that `KEY.UUID.unit`. */
+/**
+ * An entry, or what a killed process left of it: `.KEY.unit.RANDOM`, before that `KEY.UUID.unit`.
+ */
 const NAME = /^(?:[0-9a-f]{64}(?:\.[0-9a-f-]{36})?\.unit|\.[0-9a-f]{64}\.unit\.[0-9a-f]{16})$/
 const DIGEST = 32
 /** The digest, and two lengths of four bytes. */
@@ -54,10 +56,10 @@ const HEAD = DIGEST + 8
  * Entries are executed. A user who can write to this folder runs code as its owner, with access to
  * all secrets of the config centre. So the folder belongs to a single user on a single machine
  * (0700, files 0600); it is never in a working tree (the caller checks that) and never part of a CI
- * cache, which any merge request can fill. Files of another owner, writable by others, or reached by
- * a symbolic link count as absent. So do damaged files: a checksum over the entry and its key finds
- * truncation and mix-ups, but does not protect from users who may write. Errors of the cache are not
- * reported: without it, compiling is only slower.
+ * cache, which any merge request can fill. Files of another owner, writable by others, or reached
+ * by a symbolic link count as absent. So do damaged files: a checksum over the entry and its key
+ * finds truncation and mix-ups, but does not protect from users who may write. Errors of the cache
+ * are not reported: without it, compiling is only slower.
  *
  * Each entry is a file that appears by a rename: concurrent processes see all of it or nothing.
  */

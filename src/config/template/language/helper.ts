@@ -33,7 +33,9 @@ export interface HelperHost {
 export interface Helper {
   /** Fewest and most arguments. */
   readonly arity: readonly [number, number]
-  /** From this argument on, missing values are accepted; a missing value before it is the result. */
+  /**
+   * From this argument on, missing values are accepted; a missing value before it is the result.
+   */
   readonly lazyFrom: number
   call(host: HelperHost, args: readonly Value[]): Value
 }

@@ -84,8 +84,8 @@ function createMeter({ limits }: Session): Meter {
 }
 
 /**
- * The helpers and blocks as Handlebars calls them, for one rendering; only those in `calls`, because
- * Handlebars wraps each of them for each template.
+ * The helpers and blocks as Handlebars calls them, for one rendering; only those in `calls`,
+ * because Handlebars wraps each of them for each template.
  */
 export function bindHelpers(
   session: Session,
