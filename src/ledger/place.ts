@@ -13,13 +13,13 @@ export interface Surroundings {
   container: boolean
 }
 
-/** A CI system's word on the project whose job this is. */
+/** What a CI system states about the project of this job. */
 interface Project {
   host: string | undefined
   id: string | undefined
   /** Whether the machine is thrown away after the job. */
   disposable: boolean
-  /** Whether it is kept, which CI itself says; a runner may well live in a container that stays. */
+  /** Whether it is kept, which CI itself states; a runner may well live in a container that stays. */
   shared?: boolean
   checkout: string | undefined
 }
@@ -78,7 +78,7 @@ function projectOf(variables: Surroundings['variables']): Project | undefined {
     }
   }
   if (!variables.JENKINS_URL) return undefined
-  // A multibranch job is called folder/job/branch; all branches of it are one project.
+  // A multibranch job is called folder/job/branch; all its branches are a single project.
   const names = (variables.JOB_NAME ?? '').split('/')
   return {
     host: hostOf(variables.JENKINS_URL),
@@ -92,7 +92,7 @@ function hostOf(url: string | undefined): string | undefined {
   return url !== undefined && URL.canParse(url) ? new URL(url).host : undefined
 }
 
-/** One name of a file, never a path. */
+/** A file name, never a path. */
 function fileName(text: string): string {
   return encodeURIComponent(text).replace(/^\.+/, '')
 }

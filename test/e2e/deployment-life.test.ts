@@ -7,10 +7,10 @@ import type { Ledger } from '../../src/ledger/ledger.ts'
 import { deploy } from '../../src/steps/deploy.ts'
 import { runStep } from '../../src/steps/inputs.ts'
 import { rollback } from '../../src/steps/rollback.ts'
-import { startCuttingProxy } from '../ledger/cutting-proxy.ts'
-import { startMariadb } from '../ledger/mariadb.ts'
 import { runCli, startCli } from '../support/cli.ts'
+import { startCuttingProxy } from '../support/servers/cutting-proxy.ts'
 import { noEngine, startEngine } from '../support/servers/engine.ts'
+import { startMariadb } from '../support/servers/mariadb.ts'
 import { missingProgram } from '../support/servers/server.ts'
 import { createSandbox, listen, type Sandbox } from '../support/setups/sandbox.ts'
 import { until } from '../support/until.ts'
@@ -383,7 +383,7 @@ async function life(sandbox: Sandbox): Promise<void> {
     t.equal(await sandbox.read('webapi-test', '/srv/web/index.html'), '<h1>webapi 2.0.1</h1>')
     proxy.up()
     const history = await cli('history', '--json')
-    t.match(history.stderr, /told the ledger now .* deployment d2 succeeded/)
+    t.match(history.stderr, /recorded in the ledger now, .* deployment d2 succeeded/)
     t.match(JSON.parse(history.stdout), {
       deployments: [
         { id: 'd2', state: 'succeeded', version: '2.0.1' },

@@ -5,7 +5,7 @@ import { objectName } from '../../core/settings/schema.ts'
 import { formatRelease } from '../../delivery/release-name.ts'
 import { ANY_CONFIG } from '../../gate/approvals.ts'
 import type { Ledger, Release } from '../../ledger/ledger.ts'
-import { standingWords } from '../../ledger/standing-marks.ts'
+import { standingMarks } from '../../ledger/standing-marks.ts'
 import { severities } from '../sources/event.ts'
 import type { Effect } from './effect.ts'
 import { commandVariables, isNotOf, type Workplace, withApplication } from './environment.ts'
@@ -92,7 +92,7 @@ async function tell(
     (mark) => mark.environment === environment,
   )
   // What a person said stays: a scan takes back its own word alone.
-  const own = standingWords(marks).get(by)
+  const own = standingMarks(marks).get(by)
   if (bad ? !own || !isOfScan(own) : own) {
     await ledger.mark({ app, version, environment, bad, by, reason, identity: SCAN })
   }
