@@ -64,6 +64,8 @@ export async function startWebhookServer(
   options: {
     args?: string[]
     env?: Record<string, string>
+    /** The program's file; default: the one that `npm run build` made. */
+    program?: string
     beforeStart?: (port: number) => void
   } = {},
 ): Promise<WebhookServer> {
@@ -74,7 +76,9 @@ export async function startWebhookServer(
   await writeFile(file, stringify({ listen, ...settings }))
   const start = async () => {
     const running = startCli(['serve', ...(options.args ?? [])], {
-      ...{ cwd: folder, env: { ...options.env } },
+      cwd: folder,
+      env: { ...options.env },
+      ...(options.program !== undefined && { program: options.program }),
     })
     server.running = running
     await running.until('listening on')
