@@ -7,11 +7,15 @@ import { recordEnd, recordStart, successOf } from '../../src/delivery/deployment
 import { openLedger } from '../../src/ledger/open.ts'
 import { digestOf, release } from '../ledger/conformance/samples.ts'
 import { testContext } from '../support/context.ts'
-import { type CutMode, type CuttingProxy, startCuttingProxy } from '../support/cutting-proxy.ts'
-import { startMariadb } from '../support/mariadb.ts'
-import { missingProgram } from '../support/server.ts'
+import {
+  type CutMode,
+  type CuttingProxy,
+  startCuttingProxy,
+} from '../support/servers/cutting-proxy.ts'
+import { startMariadb } from '../support/servers/mariadb.ts'
+import { missingProgram } from '../support/servers/server.ts'
+import { listen } from '../support/setups/sandbox.ts'
 import { temporaryFolder } from '../support/temporary.ts'
-import { listen } from '../support/town.ts'
 
 const skip = missingProgram('mariadbd')
 const result = {
@@ -114,7 +118,10 @@ async function cuts(t: Test): Promise<void> {
     const said = listen()
     const next = testContext(t, folder, { log: said.log })
     await next.ledger()
-    t.match(said.text(), /recorded in the ledger now, as it could not be reached then: deployment d\d+/)
+    t.match(
+      said.text(),
+      /recorded in the ledger now, as it could not be reached then: deployment d\d+/,
+    )
     await next.close()
     const found = await truth.deployments({ app: name, limit: 10 })
     t.match(found, [{ state: 'succeeded', hosts: [{ host: 'app-01', containerId: 'new' }] }])

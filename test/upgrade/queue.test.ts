@@ -1,9 +1,9 @@
 import t, { type Test } from 'tap'
 import { runCli } from '../support/cli.ts'
-import { DELIVERY_TOKEN, startDeliveryGitlab } from '../support/delivery-gitlab.ts'
-import { missingProgram } from '../support/server.ts'
+import { DELIVERY_TOKEN, startDeliveryGitlab } from '../support/platforms/delivery-gitlab.ts'
+import { missingProgram } from '../support/servers/server.ts'
+import { deliver, startQueueRedis, startWebhookServer } from '../support/servers/webhooks.ts'
 import { until } from '../support/until.ts'
-import { deliver, startQueueRedis, startWebhookServer } from '../support/webhook-server.ts'
 import { installReleased, releasedVersions } from './released.ts'
 
 const SECRET = 'a-secret-of-the-test-1'

@@ -1,7 +1,7 @@
 import { readdir } from 'node:fs/promises'
 import t, { type Test } from 'tap'
-import { noEngine } from '../support/engine.ts'
-import { missingProgram } from '../support/server.ts'
+import { noEngine } from '../support/servers/engine.ts'
+import { missingProgram } from '../support/servers/server.ts'
 import { installReleased, releasedVersions } from './released.ts'
 import { buildWorld, type Deployer, makeProject, type Project, type World } from './world.ts'
 

@@ -4,7 +4,7 @@ import type { Test } from 'tap'
 import { hashOfToken } from '../../../src/core/token-hash.ts'
 import type { ApprovalStart, Ledger } from '../../../src/ledger/ledger.ts'
 import { openLedger } from '../../../src/ledger/open.ts'
-import type { Mariadb } from '../../support/mariadb.ts'
+import type { Mariadb } from '../../support/servers/mariadb.ts'
 import { ended, MINUTE, outcome, release, start } from '../conformance/samples.ts'
 import { releasedLedgers } from './released-ledgers.ts'
 
