@@ -60,7 +60,7 @@ t.test('a project cannot be named into another folder', async (t) => {
   t.equal(path, kept('%2F../%2F..%2Fx.db'), 'each is one name')
 })
 
-t.test('where nothing is kept, the two lines to write are told', async (t) => {
+t.test('where nothing is kept, the hint names the two lines to write', async (t) => {
   for (const [why, variables, more] of [
     ['thrown away', { ...gitlab, CI_DISPOSABLE_ENVIRONMENT: 'true' }, {}],
     ['thrown away', { ...github, RUNNER_ENVIRONMENT: 'github-hosted' }, {}],
@@ -79,7 +79,7 @@ t.test('where nothing is kept, the two lines to write are told', async (t) => {
   }
 })
 
-t.test('on GitHub, whose actions have no SQLite, only the database is told', async (t) => {
+t.test('on GitHub, whose actions have no SQLite, the hint names only the database', async (t) => {
   const hintOf = (variables: Surroundings['variables']) => {
     try {
       return place(variables)
@@ -125,7 +125,7 @@ t.test('the first job of a pipeline says it, before Maven is asked for anything'
   t.match((await build(disposable)).stderr, 'no such program', 'and where nothing is deployed')
 })
 
-t.test('whoever looks into a new ledger of their own is told that it is one', async (t) => {
+t.test('a new ledger in this folder is reported as new', async (t) => {
   const cwd = await temporaryFolder(t)
   const image = 'environments: { test: { image: registry.test/webapi } }'
   await writeFile(join(cwd, 'crosscloud.yml'), `app: webapi\n${image}\n`)

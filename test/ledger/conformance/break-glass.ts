@@ -4,7 +4,7 @@ import { ended, HOSTILE, MINUTE, type OpenLedger, release, start } from './sampl
 
 const DAY = 24 * 60 * MINUTE
 
-/** What went past a gate is written with the start of its deployment, and told until it is signed off. */
+/** What went past a gate is written with the start of its deployment, and listed until it is signed off. */
 export async function keepsBreakGlass(t: Test, _: Ledger, open: OpenLedger): Promise<void> {
   let time = Date.parse('2026-05-01T12:00:00.000Z')
   const ledger = await open({ now: () => time })
@@ -23,15 +23,15 @@ export async function keepsBreakGlass(t: Test, _: Ledger, open: OpenLedger): Pro
     ...{ breakGlass: {}, lockToken: lock.token },
   }
   const begun = await start(ledger, release('1.0.0'), 'production', asked)
-  const told = {
+  const expected = {
     ...{ by: 'wang', byId: undefined, identity: 'unverified', reason: HOSTILE },
     ...{ at: new Date(time).toISOString(), due: new Date(time + DAY).toISOString() },
     signedOff: undefined,
   }
-  t.strictSame(begun.breakGlass, told)
+  t.strictSame(begun.breakGlass, expected)
   time += MINUTE
   const again = await start(ledger, release('1.0.0'), 'production', asked)
-  t.strictSame([again.id, again.breakGlass], [begun.id, told], 'asked twice, it is done once')
+  t.strictSame([again.id, again.breakGlass], [begun.id, expected], 'asked twice, it is done once')
   t.match(await ledger.events({ limit: 10 }), [
     { action: 'break-glass', subject: begun.id, by: 'wang', reason: HOSTILE },
   ])
@@ -44,7 +44,7 @@ export async function keepsBreakGlass(t: Test, _: Ledger, open: OpenLedger): Pro
   const unsigned = (query: object = {}) => ledger.unsigned(query)
   const ours = {
     ...{ app: 'webapi', environment: 'production', deployment: begun.id },
-    ...{ by: 'wang', reason: HOSTILE, at: told.at, due: told.due },
+    ...{ by: 'wang', reason: HOSTILE, at: expected.at, due: expected.due },
   }
   const place = { app: 'webapi', environment: 'production' }
   t.strictSame(await unsigned(place), [ours])
@@ -57,7 +57,7 @@ export async function keepsBreakGlass(t: Test, _: Ledger, open: OpenLedger): Pro
   t.strictSame(
     history.map((one) => [one.id, one.breakGlass]),
     [
-      [begun.id, told],
+      [begun.id, expected],
       [plain, undefined],
     ],
   )
@@ -75,10 +75,10 @@ export async function keepsBreakGlass(t: Test, _: Ledger, open: OpenLedger): Pro
   const { by, identity, reason, at } = signed
   t.strictSame(
     (await ledger.findDeployment(begun.id))?.breakGlass,
-    { ...told, signedOff: { by, identity, reason, at } },
+    { ...expected, signedOff: { by, identity, reason, at } },
     'the first one stays',
   )
-  // Whoever has the account of deployments can write an event about one that is still to come.
+  // The account of deployments can write an event about a deployment that is still to come.
   const next = `d${Number(other.slice(1)) + 1}`
   await sign(next, 'li', { reason: 'before the deed' })
   t.equal(await put('production', glass), next)

@@ -53,7 +53,7 @@ export async function keepsConfigChanges(t: Test, ledger: Ledger): Promise<void>
   }
 }
 
-export async function tellsKeysApart(t: Test, ledger: Ledger): Promise<void> {
+export async function distinguishesKeys(t: Test, ledger: Ledger): Promise<void> {
   const keys = ['/k', '/K', '/k ', '/k\u00e9', '/ke\u0301', '/ke', '/%', '/_', '/ß', '/ss']
   for (const long of [`/${'漢'.repeat(1022)}`, `/${'😀'.repeat(511)}`])
     keys.push(`${long}a`, `${long}b`)

@@ -17,7 +17,7 @@ const one = release('1.0.0')
 const two = release('1.0.1')
 
 /** A deployer that is gone shows by its lock; what it reports late still counts, once. */
-export async function tellsWhoIsGone(t: Test, _: Ledger, open: OpenLedger): Promise<void> {
+export async function detectsLostDeployers(t: Test, _: Ledger, open: OpenLedger): Promise<void> {
   let time = Date.parse('2026-05-01T12:00:00.000Z')
   const ledger = await open({ now: () => time })
   t.teardown(() => ledger.close())
@@ -63,7 +63,7 @@ export async function tellsWhoIsGone(t: Test, _: Ledger, open: OpenLedger): Prom
 }
 
 /** A connection may break after the database has done what was asked; then it is asked again. */
-export async function takesTheSameTwice(t: Test, ledger: Ledger): Promise<void> {
+export async function recordsTheSameOnce(t: Test, ledger: Ledger): Promise<void> {
   await ledger.recordRelease(one)
   await ledger.recordRelease(two)
   const { token } = await ledger.lock('webapi', 'test', 'li', 'deploy', MINUTE)
@@ -90,7 +90,7 @@ export async function takesTheSameTwice(t: Test, ledger: Ledger): Promise<void> 
   t.equal((await ledger.configChanges({ limit: 10 })).length, 1)
 }
 
-export async function remembersTheWay(t: Test, ledger: Ledger): Promise<void> {
+export async function recordsHowItWentThrough(t: Test, ledger: Ledger): Promise<void> {
   for (const made of [one, two]) await ledger.recordRelease(made)
   const first = await start(ledger, one, 'test')
   t.match(first, { kind: 'deploy', replaced: undefined, forced: false, approvals: [] })
@@ -113,15 +113,15 @@ export async function remembersTheWay(t: Test, ledger: Ledger): Promise<void> {
   })
 }
 
-/** Each token speaks once; a word that was recorded and not heard of is said again. */
-async function saysOneWord(t: Test, ledger: Ledger, said: ApprovalStart): Promise<void> {
+/** Each token is used once; a decision whose response was lost is recorded again. */
+async function recordsOneDecision(t: Test, ledger: Ledger, decided: ApprovalStart): Promise<void> {
   const kept = { token: `${HOSTILE}.token`, publicKey: '{"kty":"EC"}' }
   const tokenHash = hashOfToken(kept.token)
   const proof = { byId: '42', byMail: 'li@example.com', tokenHash }
-  const word = await ledger.recordApproval({ ...said, ...proof }, kept)
-  t.match(word, proof)
+  const approval = await ledger.recordApproval({ ...decided, ...proof }, kept)
+  t.match(approval, proof)
   const proven = await ledger.provenApprovals('webapi', 'production', '1.0.0')
-  t.strictSame(proven.at(-1), { approval: word, proof: kept })
+  t.strictSame(proven.at(-1), { approval: approval, proof: kept })
   t.equal(proven[0]?.proof, undefined)
   t.notOk(JSON.stringify(await ledger.approvals('webapi', undefined, '1.0.0')).includes('.token'))
   let text = ''
@@ -130,27 +130,27 @@ async function saysOneWord(t: Test, ledger: Ledger, said: ApprovalStart): Promis
   })
   t.match(text, tokenHash)
   t.notMatch(text, /approval_tokens|\.token/, 'no token is exported')
-  await t.rejects(ledger.recordApproval({ ...said, tokenHash: 'f'.repeat(64) }, kept), {
+  await t.rejects(ledger.recordApproval({ ...decided, tokenHash: 'f'.repeat(64) }, kept), {
     code: 'INPUT_INVALID',
   })
-  t.strictSame(await ledger.recordApproval({ ...said, ...proof }), word, 'said again')
+  t.strictSame(await ledger.recordApproval({ ...decided, ...proof }), approval, 'recorded again')
   const others = [
     { environment: 'staging' },
     { decision: 'rejected' } as const,
     { configRevision: 'sha256:another' },
   ]
   for (const other of others) {
-    await t.rejects(ledger.recordApproval({ ...said, ...proof, ...other }), {
+    await t.rejects(ledger.recordApproval({ ...decided, ...proof, ...other }), {
       code: 'CONFLICT',
       message: /the token of this job has been used: ops-li approved webapi@1\.0\.0 for production/,
     })
   }
 }
 
-export async function keepsJudgements(t: Test, ledger: Ledger): Promise<void> {
+export async function keepsApprovalsAndMarks(t: Test, ledger: Ledger): Promise<void> {
   await ledger.recordRelease(one)
   const place = { app: 'webapi', environment: 'production', version: '1.0.0' }
-  const said = {
+  const decided = {
     ...place,
     digest: one.digest,
     decision: 'approved',
@@ -159,18 +159,18 @@ export async function keepsJudgements(t: Test, ledger: Ledger): Promise<void> {
     identity: 'https://gitlab.example.com',
     reason: HOSTILE,
   } as const
-  const approval = await ledger.recordApproval(said)
-  const other = await ledger.recordApproval({ ...said, decision: 'rejected', reason: undefined })
-  t.match(approval, { ...said, id: 'a1', at: /Z$/ })
+  const approval = await ledger.recordApproval(decided)
+  const other = await ledger.recordApproval({ ...decided, decision: 'rejected', reason: undefined })
+  t.match(approval, { ...decided, id: 'a1', at: /Z$/ })
   t.strictSame(await ledger.approvals('webapi', 'production', '1.0.0'), [approval, other])
   t.same(await ledger.approvals('webapi', 'test', '1.0.0'), [])
   for (const wrong of [{ decision: 'maybe' as 'approved' }, { by: '' }, { identity: '' }]) {
-    await t.rejects(ledger.recordApproval({ ...said, ...wrong }), { code: 'INPUT_INVALID' })
+    await t.rejects(ledger.recordApproval({ ...decided, ...wrong }), { code: 'INPUT_INVALID' })
   }
-  await saysOneWord(t, ledger, said)
-  const strange = { ...said, digest: digestOf('another') }
+  await recordsOneDecision(t, ledger, decided)
+  const strange = { ...decided, digest: digestOf('another') }
   await t.rejects(ledger.recordApproval(strange), { code: 'CONFLICT' })
-  await t.rejects(ledger.recordApproval({ ...said, version: '9.9.9' }), { code: 'NOT_FOUND' })
+  await t.rejects(ledger.recordApproval({ ...decided, version: '9.9.9' }), { code: 'NOT_FOUND' })
   const deployment = await start(ledger, one, 'production', { approvals: [approval.id] })
   t.same((await ledger.findDeployment(deployment.id))?.approvals, ['a1'])
 

@@ -2,21 +2,21 @@ import type { Test } from 'tap'
 import type { Ledger, Release } from '../../../src/ledger/ledger.ts'
 import { keepsBreakGlass } from './break-glass.ts'
 import {
+  distinguishesKeys,
   filtersConfigChanges,
   keepsConfigChanges,
   recordsManyKeys,
   refusesConfigChanges,
   setOf,
-  tellsKeysApart,
 } from './config-changes.ts'
 import {
+  detectsLostDeployers,
+  keepsApprovalsAndMarks,
   keepsAuditEvents,
-  keepsJudgements,
   marksWithTheEnd,
   pagesHistory,
-  remembersTheWay,
-  takesTheSameTwice,
-  tellsWhoIsGone,
+  recordsHowItWentThrough,
+  recordsTheSameOnce,
 } from './deployment-life.ts'
 import { abandons, filtersHistory, knowsCurrent, walksStates } from './deployments.ts'
 import { locks, neverTwoHolders, oneHolder, queuesForLocks } from './locks.ts'
@@ -30,7 +30,7 @@ import {
   release,
   start,
 } from './samples.ts'
-import { tellsDeliveries, tellsStatus } from './status.ts'
+import { listsDeliveries, showsStatus } from './status.ts'
 
 /** What every ledger must do, whatever database it lives in. */
 export async function ledgerConformance(
@@ -49,34 +49,40 @@ export async function ledgerConformance(
       await body(t, ledger, open)
     })
 
-  await withLedger('allots versions', allotsVersions)
-  await withLedger('allots versions to many at once', allotsAtOnce)
-  await withLedger('keeps releases', keepsReleases)
+  await withLedger('allots versions in order, each once', allotsVersions)
+  await withLedger('allots different versions to callers at the same time', allotsAtOnce)
+  await withLedger('keeps releases unchanged', keepsReleases)
   await withLedger('refuses what it cannot keep', refusesInput)
   await withLedger('keeps hostile texts literally', keepsHostileTexts)
-  await withLedger('walks a deployment through its states', walksStates)
-  await withLedger('abandons what never ended', abandons)
+  await withLedger('lets a deployment go forward through its states only', walksStates)
+  await withLedger('abandons deployments that never ended', abandons)
   await withLedger('filters the history', filtersHistory)
-  await withLedger('knows what runs', knowsCurrent)
-  await withLedger('tells a deployer that is gone by its lock', tellsWhoIsGone)
-  await withLedger('takes the same twice, and does it once', takesTheSameTwice)
-  await withLedger('remembers the way of a deployment', remembersTheWay)
-  await withLedger('keeps approvals and marks', keepsJudgements)
-  await withLedger('keeps what else was done to an environment', keepsAuditEvents)
-  await withLedger('marks what a rollback left with its success', marksWithTheEnd)
-  await withLedger('tells what went past a gate until it is signed off', keepsBreakGlass)
+  await withLedger('knows what runs in each environment', knowsCurrent)
+  await withLedger(
+    'shows a deployment as abandoned once its lock has expired',
+    detectsLostDeployers,
+  )
+  await withLedger('records the same start or end once', recordsTheSameOnce)
+  await withLedger(
+    'records how a deployment passed the gate and what it replaced',
+    recordsHowItWentThrough,
+  )
+  await withLedger('keeps approvals and marks', keepsApprovalsAndMarks)
+  await withLedger('keeps operations on an environment', keepsAuditEvents)
+  await withLedger('marks the release that a rollback replaced when it succeeds', marksWithTheEnd)
+  await withLedger('lists deployments past a gate until they are signed off', keepsBreakGlass)
   await withLedger('gives the history page by page', pagesHistory)
-  await withLedger('tells which version is where', tellsStatus)
-  await withLedger('tells what was delivered', tellsDeliveries)
+  await withLedger('shows which version is in which environment', showsStatus)
+  await withLedger('lists what was delivered', listsDeliveries)
   await withLedger('keeps config revisions', keepsConfigRevisions)
   await withLedger('keeps config changes', keepsConfigChanges)
-  await withLedger('tells keys apart', tellsKeysApart)
+  await withLedger('distinguishes keys that look alike', distinguishesKeys)
   await withLedger('refuses config changes it cannot keep', refusesConfigChanges)
   await withLedger('filters config changes', filtersConfigChanges)
   await withLedger('records many keys, and many sets at once', recordsManyKeys)
-  await withLedger('locks', locks)
+  await withLedger('gives a lock to an owner until it is released or expires', locks)
   await withLedger('gives a lock in the order of asking', queuesForLocks)
-  await withLedger('lets one of many take a lock', oneHolder)
+  await withLedger('gives a lock to a single owner of many', oneHolder)
   await withLedger('never has two holders of a lock', neverTwoHolders)
   await withLedger('keeps everything when opened again', reopens)
 }
@@ -139,7 +145,7 @@ async function keepsReleases(t: Test, ledger: Ledger): Promise<void> {
   t.strictSame(await ledger.findRelease('webapi', '1.0.1'), bare)
 
   await ledger.recordRelease(full)
-  await ledger.recordRelease({ ...full, reason: 'told otherwise', bakedBy: 'somebody' })
+  await ledger.recordRelease({ ...full, reason: 'another reason', bakedBy: 'somebody' })
   t.strictSame(await ledger.findRelease('webapi', '1.0.0'), full, 'the same again changes nothing')
   const other = release('1.0.0', { digest: digestOf('another image') })
   await t.rejects(ledger.recordRelease(other), {

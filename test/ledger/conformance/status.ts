@@ -2,7 +2,7 @@ import type { Test } from 'tap'
 import type { Ledger } from '../../../src/ledger/ledger.ts'
 import { ended, MINUTE, type OpenLedger, outcome, release, start } from './samples.ts'
 
-export async function tellsStatus(t: Test, _: Ledger, open: OpenLedger): Promise<void> {
+export async function showsStatus(t: Test, _: Ledger, open: OpenLedger): Promise<void> {
   let time = Date.parse('2026-05-01T12:00:00.000Z')
   const ledger = await open({ now: () => time })
   t.teardown(() => ledger.close())
@@ -68,7 +68,7 @@ export async function tellsStatus(t: Test, _: Ledger, open: OpenLedger): Promise
   t.match(lost, { lock: undefined, underway: { state: 'abandoned' } })
 }
 
-export async function tellsDeliveries(t: Test, _: Ledger, open: OpenLedger): Promise<void> {
+export async function listsDeliveries(t: Test, _: Ledger, open: OpenLedger): Promise<void> {
   let time = Date.parse('2026-05-01T12:00:00.000Z')
   const ledger = await open({ now: () => time })
   t.teardown(() => ledger.close())

@@ -8,7 +8,7 @@ import type { Mariadb } from '../../support/servers/mariadb.ts'
 import { ended, MINUTE, outcome, release, start } from '../conformance/samples.ts'
 import { releasedLedgers } from './released-ledgers.ts'
 
-/** What whoever has the deployer's password might try. d1 succeeded, d2 failed, d3 runs there now. */
+/** What can be tried with the deployer's password. d1 succeeded, d2 failed, d3 runs there now. */
 const FORBIDDEN = [
   `insert into approvals (number, app, environment, version, digest, decision, decided_by, member_of,
     identity, decided_at) select 99, app, environment, version, digest, decision, 'boss', '[]',
@@ -68,30 +68,30 @@ const FORBIDDEN = [
 async function keepsTokensApart(
   t: Test,
   ledger: Ledger,
-  word: ApprovalStart,
+  approval: ApprovalStart,
   as: (user: string) => string,
 ): Promise<void> {
   const proof = { token: 'a.b.c', publicKey: '{"kty":"RSA"}' }
   const tokenHash = hashOfToken(proof.token)
-  await ledger.recordApproval({ ...word, tokenHash }, proof)
-  const { app, environment, version } = word
+  await ledger.recordApproval({ ...approval, tokenHash }, proof)
+  const { app, environment, version } = approval
   const proofs = (await ledger.provenApprovals(app, environment, version)).map((one) => one.proof)
   t.same(proofs, [undefined, proof])
   t.equal(ledger.approvalsApart, true)
   const alone = await openLedger(as('deployer'))
   t.equal(alone.approvalsApart, false)
   const denied = { code: 'UNAUTHORIZED', message: /refuses the user/ }
-  await t.rejects(alone.recordApproval(word), denied)
+  await t.rejects(alone.recordApproval(approval), denied)
   await t.rejects(alone.provenApprovals(app, environment, version), denied)
   t.equal((await alone.approvals(app, environment, version)).length, 2, 'they can be looked at')
   await alone.close()
-  for (const [approvals, fault] of [
+  for (const [approvals, error] of [
     [as('deployer'), { code: 'INPUT_INVALID', message: /has the account of url/ }],
     [as('approvals').replace(':change-me@', ':wrong@'), denied],
     [as('migrator').replace(/crosscloud$/, 'tls'), { code: 'UNAUTHORIZED' }],
   ] as const) {
     const wrong = await openLedger({ url: as('deployer'), approvals })
-    await t.rejects(wrong.provenApprovals(app, environment, version), fault)
+    await t.rejects(wrong.provenApprovals(app, environment, version), error)
     t.equal((await wrong.approvals(app, environment, version)).length, 2)
     await wrong.close()
   }
@@ -102,7 +102,7 @@ async function keepsTokensApart(
     },
   })
   t.equal((await reader.approvals(app, environment, version)).length, 2, 'without its variable')
-  await t.rejects(reader.recordApproval(word), { message: /the variable is not set/ })
+  await t.rejects(reader.recordApproval(approval), { message: /the variable is not set/ })
   await reader.close()
 }
 
@@ -149,11 +149,18 @@ export async function keepsToItsRights(t: Test, server: Mariadb) {
   const made = release('1.0.0')
   await deployer.recordRelease(made)
   await deployer.recordConfigRevision('r1', '{}')
-  const said = { decision: 'approved', by: 'li', groups: [], identity: 'x', reason: 'r' } as const
   const place = { app: 'webapi', environment: 'test', version: '1.0.0' }
-  const word = { ...place, digest: made.digest, ...said }
-  const { id: approval } = await deployer.recordApproval(word)
-  await keepsTokensApart(t, deployer, word, as)
+  const decision: ApprovalStart = {
+    ...place,
+    digest: made.digest,
+    decision: 'approved',
+    by: 'li',
+    groups: [],
+    identity: 'x',
+    reason: 'r',
+  }
+  const { id: approval } = await deployer.recordApproval(decision)
+  await keepsTokensApart(t, deployer, decision, as)
   for (const state of ['succeeded', 'failed', 'succeeded'] as const) {
     const lock = await deployer.lock('webapi', 'test', 'li', 'deploy', MINUTE)
     await deployer.heartbeat(lock, MINUTE)

@@ -10,10 +10,10 @@ import { temporaryFolder } from '../../support/temporary.ts'
 import { keepsToItsRights } from './mysql-rights.ts'
 
 const skip = missingProgram('mariadbd', 'openssl')
-if (skip) t.test('MySQL and its surroundings', { skip }, async () => {})
-else await surroundings()
+if (skip) t.test('a MySQL server with TLS and accounts of their own', { skip }, async () => {})
+else await checkServer()
 
-async function surroundings(): Promise<void> {
+async function checkServer(): Promise<void> {
   const folder = await temporaryFolder(t)
   const certificates = await makeCertificates(join(folder, 'tls'))
   const file = (name: string) => join(certificates, name)
@@ -24,9 +24,15 @@ async function surroundings(): Promise<void> {
       ...['--log-bin', '--log-bin-trust-function-creators=1'],
     ],
   })
-  await t.test('TLS', (t) => speaksTls(t, server, file))
-  await t.test('rights', (t) => keepsToItsRights(t, server))
-  await t.test('a frozen server', (t) => givesUp(t, server))
+  await t.test('the connection uses TLS, and the certificate is checked', (t) =>
+    speaksTls(t, server, file),
+  )
+  await t.test('accounts with the documented rights do what they are for, and no more', (t) =>
+    keepsToItsRights(t, server),
+  )
+  await t.test('a server that does not respond is given up, and used again when it does', (t) =>
+    givesUp(t, server),
+  )
 }
 
 async function speaksTls(t: Test, server: Mariadb, file: (name: string) => string) {

@@ -12,7 +12,7 @@ import { release } from '../conformance/samples.ts'
 import { bringsUpToDate, releasedLedgers } from './released-ledgers.ts'
 
 const skip = missingProgram('mariadbd')
-t.test('MySQL', skip ? { skip } : {}, async (t) => {
+t.test('MySQL is a ledger as every other', skip ? { skip } : {}, async (t) => {
   const server = await startMariadb(t)
   await server.query(`create user 'c c'@'%' identified by 'p@:/ss'`)
   let databases = 0
@@ -116,7 +116,7 @@ t.test('MySQL', skip ? { skip } : {}, async (t) => {
     }
   })
 
-  await t.test('a broken connection is replaced, and a gone server named', async (t) => {
+  await t.test('a broken connection is replaced, and a stopped server named', async (t) => {
     const url = await newDatabase()
     const ledger = await openLedger(url)
     t.teardown(() => ledger.close())
@@ -135,7 +135,7 @@ t.test('MySQL', skip ? { skip } : {}, async (t) => {
     t.strictSame(await ledger.findRelease('webapi', '1.0.0'), release('1.0.0'))
   })
 
-  await t.test('faults are named, without the password', async (t) => {
+  await t.test('errors are named, without the password', async (t) => {
     const url = await newDatabase()
     const ledger = await openLedger(url)
     t.equal(ledger.name, `mysql://127.0.0.1:${server.port}/ledger_${databases}`)

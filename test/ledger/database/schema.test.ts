@@ -48,13 +48,13 @@ t.test('a number is taken from its counter', async (t) => {
   t.teardown(() => Promise.all([ledger.close(), db.close()]))
   const made = release('1.0.0')
   const place = { app: 'webapi', environment: 'test', version: '1.0.0' }
-  const said = { by: 'li', identity: 'x', reason: 'x' }
+  const person = { by: 'li', identity: 'x', reason: 'x' }
   await ledger.recordRelease(made)
   await start(ledger, made, 'test')
-  await ledger.mark({ ...place, ...said, bad: true })
-  await ledger.recordEvent({ ...place, ...said, action: 'hosts stop' })
+  await ledger.mark({ ...place, ...person, bad: true })
+  await ledger.recordEvent({ ...place, ...person, action: 'hosts stop' })
   const decision = 'approved' as const
-  await ledger.recordApproval({ ...place, ...said, decision, digest: made.digest, groups: [] })
+  await ledger.recordApproval({ ...place, ...person, decision, digest: made.digest, groups: [] })
   await ledger.recordConfigChange(setOf([{ key: '/a', before: absent, after: kept('b') }]))
   for (const [table, others] of [
     ['marks', ''],
@@ -74,7 +74,7 @@ t.test('a number is taken from its counter', async (t) => {
     t.doesNotThrow(() => copy(2), table)
     db.exec('drop table copy')
   }
-  await ledger.mark({ ...place, ...said, bad: true })
+  await ledger.mark({ ...place, ...person, bad: true })
   t.match(await ledger.findMark('webapi', 'test', '1.0.0'), { bad: true })
 })
 

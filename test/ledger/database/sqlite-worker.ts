@@ -15,7 +15,7 @@ const tasks: Record<string, (ledger: Ledger) => Promise<unknown>> = {
     for (let i = 0; i < Number(count); i++) versions.push(await ledger.nextVersion('webapi'))
     return versions
   },
-  /** Tells when each lock was surely held: from after it was taken to before it was given back. */
+  /** Reports when each lock was surely held: from after it was taken to before it was given back. */
   async fight(ledger) {
     const held: { token: number; from: number; to: number }[] = []
     while (held.length < Number(count)) {

@@ -48,7 +48,7 @@ buildSync({
   packages: 'external',
 })
 
-/** A process that waits until it is told to go. */
+/** A process that waits for a signal to go. */
 function startWorker(t: Test, url: string, task: string, count: number): Worker {
   const child = spawn(process.execPath, [script, url, task, String(count)], {
     stdio: ['pipe', 'pipe', 'inherit'],
@@ -85,7 +85,7 @@ t.test('processes open an empty file at once and allot 100 versions', async (t) 
   t.equal(await ledger.nextVersion('webapi'), '2.0.0')
 })
 
-t.test('processes fight for one lock', async (t) => {
+t.test('of processes that want a lock at the same time each gets it once', async (t) => {
   const file = join(t.testdir(), 'ledger.db')
   type Held = { token: number; from: number; to: number }
   const held = (await race<Held[]>(t, file, 'fight', [8, 8, 8, 8])).flat()
@@ -99,7 +99,7 @@ t.test('processes fight for one lock', async (t) => {
   }
 })
 
-t.test('a killed process leaves a lock that expires, and a file that is well', async (t) => {
+t.test('a killed process leaves a lock that expires, and a file that is intact', async (t) => {
   const file = join(t.testdir(), 'ledger.db')
   const worker = startWorker(t, file, 'die', 1)
   await worker.ready
@@ -226,7 +226,7 @@ t.test(
   },
 )
 
-t.test('addresses of ledgers', async (t) => {
+t.test('an address that is no ledger is refused', async (t) => {
   const bad = (message: RegExp | string) => ({ code: 'INPUT_INVALID', message })
   await t.rejects(openLedger('postgres://u:s3cret@db/x'), bad('ledger: postgres: is not known'))
   for (const empty of ['', ' ', 'sqlite:', 'sqlite: ', 'a\0b']) {
