@@ -45,11 +45,17 @@ export async function breakGlassOf(
         [
           subject,
           {
-            ...{ by, byId: done_by_id ?? undefined, identity, reason: reason ?? '' },
-            ...{ at: row.done_at, due: dueAt(row) },
+            by,
+            byId: done_by_id ?? undefined,
+            identity,
+            reason: reason ?? '',
+            at: row.done_at,
+            due: dueAt(row),
             signedOff: signedOff && {
-              ...{ by: signedOff.done_by, identity: signedOff.identity },
-              ...{ reason: signedOff.reason ?? undefined, at: signedOff.done_at },
+              by: signedOff.done_by,
+              identity: signedOff.identity,
+              reason: signedOff.reason ?? undefined,
+              at: signedOff.done_at,
             },
           },
         ],
@@ -75,8 +81,13 @@ export async function selectUnsigned(
   return rows
     .filter((row) => row.action === 'break-glass' && signOffOf(row) === undefined)
     .map((row) => ({
-      ...{ app: row.app, environment: row.environment, deployment: row.subject ?? '' },
-      ...{ by: row.done_by, reason: row.reason ?? '', at: row.done_at, due: dueAt(row) },
+      app: row.app,
+      environment: row.environment,
+      deployment: row.subject ?? '',
+      by: row.done_by,
+      reason: row.reason ?? '',
+      at: row.done_at,
+      due: dueAt(row),
     }))
 }
 

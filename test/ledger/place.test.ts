@@ -25,8 +25,11 @@ const jenkins = {
 
 const place = (variables: Surroundings['variables'], more: Partial<Surroundings> = {}) =>
   defaultLedger({
-    ...{ variables, folder: '/builds/team/webapi', container: false },
-    ...{ stateFolder: '/home/ci/.local/state/crosscloud', ...more },
+    variables,
+    folder: '/builds/team/webapi',
+    container: false,
+    stateFolder: '/home/ci/.local/state/crosscloud',
+    ...more,
   })
 const kept = (path: string) => `/home/ci/.local/state/crosscloud/ledgers/${path}`
 

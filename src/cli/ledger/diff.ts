@@ -41,7 +41,8 @@ async function compare(before: Release, after: Release, context: Context): Promi
   const text = sections.flatMap(([name, lines]) => ['', name, ...lines.map((line) => `  ${line}`)])
   return {
     json: {
-      ...{ from: formatRelease(before), to: formatRelease(after) },
+      from: formatRelease(before),
+      to: formatRelease(after),
       commits: commits.list,
       layers: layers.list,
       config: config.map(({ environment, changes }) => ({ environment, ...changes })),

@@ -57,21 +57,32 @@ type Recorded = Pick<HistoryEvent, 'at' | 'app' | 'environment' | 'by'> & {
 }
 
 const common = ({ at, app, environment, by, identity, reason }: Recorded) => ({
-  ...{ at, app, environment, by, identity: identity ?? null, reason: reason ?? null },
+  at,
+  app,
+  environment,
+  by,
+  identity: identity ?? null,
+  reason: reason ?? null,
 })
 
 const ofAudit = (event: AuditEvent): HistoryEvent => ({
-  ...{ id: event.id, ...common(event) },
-  ...{ action: event.action, subject: event.subject ?? null },
+  id: event.id,
+  ...common(event),
+  action: event.action,
+  subject: event.subject ?? null,
 })
 
 /** Keys alone: values may be secret. */
 const ofChange = (set: ConfigChangeSet): HistoryEvent => ({
-  ...{ id: set.id, ...common(set) },
-  ...{ action: 'config', subject: set.changes.map(({ key }) => key).join(', ') },
+  id: set.id,
+  ...common(set),
+  action: 'config',
+  subject: set.changes.map(({ key }) => key).join(', '),
 })
 
 const ofMark = (mark: Mark): HistoryEvent => ({
-  ...{ id: null, ...common(mark) },
-  ...{ action: mark.bad ? 'marked bad' : 'marked good', subject: formatRelease(mark) },
+  id: null,
+  ...common(mark),
+  action: mark.bad ? 'marked bad' : 'marked good',
+  subject: formatRelease(mark),
 })

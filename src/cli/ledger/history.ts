@@ -50,7 +50,9 @@ export function addHistory(program: Command, perform: Perform): void {
     const { env: environment, by, before } = options
     const release = options.release === undefined ? undefined : parseRelease(options.release)
     const query = {
-      ...{ environment, by, before },
+      environment,
+      by,
+      before,
       app: release?.app ?? options.app,
       version: release?.version,
       state: readState(options.state),

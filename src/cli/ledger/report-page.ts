@@ -123,7 +123,9 @@ function barsOf(deliveries: readonly Delivery[], begin: number, end: number): Ba
   const days = Math.max(1, Math.ceil((end - begin) / DAY))
   const each = Math.ceil(days / MOST_BARS) * DAY
   const bars = Array.from({ length: Math.ceil((days * DAY) / each) }, (_, index) => ({
-    ...{ from: begin + index * each, succeeded: 0, failed: 0 },
+    from: begin + index * each,
+    succeeded: 0,
+    failed: 0,
   }))
   for (const { startedAt, state } of deliveries) {
     const bar = bars[Math.floor((Date.parse(startedAt) - begin) / each)]

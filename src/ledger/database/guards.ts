@@ -30,15 +30,20 @@ const RUNS_THERE = `exists (select 1 from deployments where number = new.number
 
 /** What is in the order of its numbers, and the counter that each has them from. */
 const COUNTED = {
-  ...{ releases: 'release', deployments: 'deployment', config_changes: 'config-change' },
-  ...{ approvals: 'approval', marks: 'mark', audit_events: 'audit-event' },
+  releases: 'release',
+  deployments: 'deployment',
+  config_changes: 'config-change',
+  approvals: 'approval',
+  marks: 'mark',
+  audit_events: 'audit-event',
 } as const satisfies Partial<Record<keyof Schema, Counter>>
 
 /** A row with a number of the future would come after all that is recorded honestly from now on. */
 const counted = Object.entries(COUNTED).map(([table, counter]): [string, Guard] => [
   `${table}_counted`,
   {
-    ...{ table, on: 'insert' },
+    table,
+    on: 'insert',
     refuses: () =>
       `new.number > coalesce((select value from counters where name = '${counter}'), 0)`,
     message: 'a number is taken from its counter',
@@ -48,35 +53,41 @@ const counted = Object.entries(COUNTED).map(([table, counter]): [string, Guard] 
 const guards: Readonly<Record<string, Guard>> = {
   ...Object.fromEntries(counted),
   deployments_forward: {
-    ...{ table: 'deployments', on: 'update' },
+    table: 'deployments',
+    on: 'update',
     refuses: (differ) => `${differ(FACTS)} or not (
       old.state = 'running' and new.state in ('succeeded', 'failed', 'abandoned')
       or old.state = 'abandoned' and new.state in ('succeeded', 'failed'))`,
     message: 'a deployment ends once, and what it was does not change',
   },
   deployment_hosts_open: {
-    ...{ table: 'deployment_hosts', on: 'insert' },
+    table: 'deployment_hosts',
+    on: 'insert',
     refuses: () => `coalesce(${STATE}, '') not in ('running', 'abandoned')`,
     message: 'a deployment that has ended gets no more hosts',
   },
   deployment_approvals_open: {
-    ...{ table: 'deployment_approvals', on: 'insert' },
+    table: 'deployment_approvals',
+    on: 'insert',
     refuses: () => `coalesce(${STATE}, '') <> 'running'`,
     message: 'a deployment that has ended gets no more approvals',
   },
   current_deployments_true: {
-    ...{ table: 'current_deployments', on: 'insert' },
+    table: 'current_deployments',
+    on: 'insert',
     refuses: () => `not ${RUNS_THERE}`,
     message: 'only a deployment that succeeded there runs there',
   },
   current_deployments_forward: {
-    ...{ table: 'current_deployments', on: 'update' },
+    table: 'current_deployments',
+    on: 'update',
     refuses: (differ) => `${differ(['app', 'environment'])} or new.number < old.number
       or not ${RUNS_THERE}`,
     message: 'only a newer deployment that succeeded there takes the place of one',
   },
   counters_forward: {
-    ...{ table: 'counters', on: 'update' },
+    table: 'counters',
+    on: 'update',
     refuses: (differ) => `${differ(['name'])} or new.value < old.value`,
     message: 'a counter only grows',
   },

@@ -63,7 +63,9 @@ export async function openMysqlLedger(
     const main = { db, address, tls, connect: (to: MysqlAddress) => connect(to, responseTimeout) }
     const apart = approvals && openApprovals(approvals, main)
     return createLedger({
-      ...{ db, dialect: 'mysql', approvals: apart?.open },
+      db,
+      dialect: 'mysql',
+      approvals: apart?.open,
       name,
       contended,
       translate,
@@ -84,7 +86,11 @@ async function connect(address: MysqlAddress, responseTimeout: number): Promise<
   const { CompiledQuery, Kysely, MysqlDialect } = await import('kysely')
   const { host, port, user, password, database, ssl } = address
   const pool = createPool({
-    ...{ host, port, user, password, database },
+    host,
+    port,
+    user,
+    password,
+    database,
     ...(ssl && { ssl }),
     charset: 'utf8mb4',
     connectionLimit: 4,

@@ -39,7 +39,10 @@ export function createApprovals({ read, now }: Access, apart: Access): Approvals
         if (recorded) return recorded
         const row = {
           number: await nextNumber(trx, 'approval'),
-          ...{ app, environment, version, digest },
+          app,
+          environment,
+          version,
+          digest,
           decision: approval.decision,
           decided_by: approval.by,
           member_of: JSON.stringify(approval.groups),

@@ -49,7 +49,11 @@ export async function insertEvent(
   const { app, environment, action, by, identity } = event
   const row = {
     number: await nextNumber(trx, 'audit-event'),
-    ...{ app, environment, action, identity, done_at },
+    app,
+    environment,
+    action,
+    identity,
+    done_at,
     subject: event.subject ?? null,
     done_by: by,
     done_by_id: event.byId ?? null,

@@ -248,7 +248,11 @@ async function rememberHosts(
     ({ name, address }) => !known.some((host) => host.name === name && host.address === address),
   )
   const rows = fresh.map(({ name, address }) => ({
-    ...{ app, environment, name, address, first_deployment },
+    app,
+    environment,
+    name,
+    address,
+    first_deployment,
   }))
   if (rows.length > 0) await trx.insertInto('hosts').values(rows).execute()
 }

@@ -1,7 +1,13 @@
 export const auditActions = [
-  ...(['lock', 'unlock', 'hosts start', 'hosts stop', 'hosts rm', 'retention'] as const),
-  ...(['break-glass', 'sign-off'] as const),
-]
+  'lock',
+  'unlock',
+  'hosts start',
+  'hosts stop',
+  'hosts rm',
+  'retention',
+  'break-glass',
+  'sign-off',
+] as const
 export type AuditAction = (typeof auditActions)[number]
 
 /**

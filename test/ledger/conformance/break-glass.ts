@@ -19,13 +19,21 @@ export async function keepsBreakGlass(t: Test, _: Ledger, open: OpenLedger): Pro
   const plain = await put('production', { reason: 'as usual' })
   const lock = await ledger.lock('webapi', 'production', 'wang', 'night', MINUTE)
   const asked = {
-    ...{ by: 'wang', identity: 'unverified', reason: HOSTILE, jobUrl: 'https://ci.test/7' },
-    ...{ breakGlass: {}, lockToken: lock.token },
+    by: 'wang',
+    identity: 'unverified',
+    reason: HOSTILE,
+    jobUrl: 'https://ci.test/7',
+    breakGlass: {},
+    lockToken: lock.token,
   }
   const begun = await start(ledger, release('1.0.0'), 'production', asked)
   const expected = {
-    ...{ by: 'wang', byId: undefined, identity: 'unverified', reason: HOSTILE },
-    ...{ at: new Date(time).toISOString(), due: new Date(time + DAY).toISOString() },
+    by: 'wang',
+    byId: undefined,
+    identity: 'unverified',
+    reason: HOSTILE,
+    at: new Date(time).toISOString(),
+    due: new Date(time + DAY).toISOString(),
     signedOff: undefined,
   }
   t.strictSame(begun.breakGlass, expected)
@@ -43,8 +51,13 @@ export async function keepsBreakGlass(t: Test, _: Ledger, open: OpenLedger): Pro
   const other = await put('production', glass, release('5.0.0', { app: 'shop' }))
   const unsigned = (query: object = {}) => ledger.unsigned(query)
   const ours = {
-    ...{ app: 'webapi', environment: 'production', deployment: begun.id },
-    ...{ by: 'wang', reason: HOSTILE, at: expected.at, due: expected.due },
+    app: 'webapi',
+    environment: 'production',
+    deployment: begun.id,
+    by: 'wang',
+    reason: HOSTILE,
+    at: expected.at,
+    due: expected.due,
   }
   const place = { app: 'webapi', environment: 'production' }
   t.strictSame(await unsigned(place), [ours])

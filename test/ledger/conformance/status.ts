@@ -84,8 +84,12 @@ export async function listsDeliveries(t: Test, _: Ledger, open: OpenLedger): Pro
   await put('1.0.1', 'succeeded')
   await put('1.0.0', 'succeeded', 'rollback')
   await ledger.mark({
-    ...{ app: 'webapi', environment: 'test', version: '1.0.1', bad: true },
-    ...{ by: 'li', reason: 'x' },
+    app: 'webapi',
+    environment: 'test',
+    version: '1.0.1',
+    bad: true,
+    by: 'li',
+    reason: 'x',
   })
   const lock = await ledger.lock('webapi', 'test', 'li', 'deploy', MINUTE)
   await start(ledger, release('1.0.1'), 'test', { lockToken: lock.token })

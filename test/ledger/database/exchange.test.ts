@@ -111,13 +111,20 @@ async function fill(ledger: Ledger): Promise<void> {
   await ledger.recordRelease(release('1.0.3'))
   const place = { app: 'webapi', environment: 'test', version: '1.0.0' }
   await ledger.recordApproval({
-    ...{ ...place, digest: release('1.0.0').digest, decision: 'approved', by: HOSTILE },
-    ...{ groups: [HOSTILE], identity: 'unverified', reason: undefined },
+    ...place,
+    digest: release('1.0.0').digest,
+    decision: 'approved',
+    by: HOSTILE,
+    groups: [HOSTILE],
+    identity: 'unverified',
+    reason: undefined,
   })
   await ledger.mark({ ...place, bad: true, by: 'li', reason: HOSTILE })
   for (let i = 0; i < 620; i++) {
     const { id } = await start(ledger, release(`1.0.${i % 3}`), i % 2 ? 'test' : 'staging', {
-      ...{ reason: HOSTILE, lockToken: i + 1, approvals: i === 0 ? ['a1'] : [] },
+      reason: HOSTILE,
+      lockToken: i + 1,
+      approvals: i === 0 ? ['a1'] : [],
       hosts: [{ name: HOSTILE, address: 'unix:///x' }],
     })
     if (i === 619) continue

@@ -112,7 +112,9 @@ export async function keepsToItsRights(t: Test, server: Mariadb) {
   const grants = [...page.matchAll(/```sql\n([\s\S]*?)```/g)].map(([, sql = '']) => sql).join('\n')
   t.match(grants, /crosscloud_deployer/)
   const root = await createConnection({
-    ...{ host: '127.0.0.1', port: server.port, user: 'root' },
+    host: '127.0.0.1',
+    port: server.port,
+    user: 'root',
     multipleStatements: true,
   })
   t.teardown(() => root.end())
@@ -168,7 +170,8 @@ export async function keepsToItsRights(t: Test, server: Mariadb) {
     await t.rejects(deployer.lock('webapi', 'test', 'wang', 'deploy', MINUTE, MINUTE))
     await deployer.leaveQueue('webapi', 'test', 'wang')
     const deployment = await start(deployer, made, 'test', {
-      ...{ lockToken: lock.token, approvals: [approval] },
+      lockToken: lock.token,
+      approvals: [approval],
       hosts: [{ name: 'app-01', address: 'unix:///x' }],
     })
     await deployer.endDeployment(deployment.id, ended(state, [outcome('app-01')]))
@@ -177,7 +180,11 @@ export async function keepsToItsRights(t: Test, server: Mariadb) {
   await deployer.mark({ ...place, bad: true, by: 'li', reason: 'x' })
   const change = { key: '/a', before: { state: 'absent' }, after: { state: 'withheld' } } as const
   await deployer.recordConfigChange({
-    ...{ app: 'webapi', environment: 'test', by: 'li', reason: undefined, changes: [change] },
+    app: 'webapi',
+    environment: 'test',
+    by: 'li',
+    reason: undefined,
+    changes: [change],
   })
 
   const reader = await openLedger(as('reader'))

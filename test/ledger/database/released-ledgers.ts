@@ -30,8 +30,11 @@ export async function bringsUpToDate(t: Test, url: string): Promise<void> {
   if (!ledger) return
   // Of what was added since nothing is known.
   const first = release('1.0.0', {
-    ...{ jobUrl: undefined, committedAt: undefined },
-    ...{ bakedIdentity: undefined, bakedById: undefined, bakedByMail: undefined },
+    jobUrl: undefined,
+    committedAt: undefined,
+    bakedIdentity: undefined,
+    bakedById: undefined,
+    bakedByMail: undefined,
   })
   t.strictSame(await ledger.findRelease('webapi', '1.0.0'), first)
   t.match(await ledger.releases('webapi', 10), [{ version: '1.0.1' }, { version: '1.0.0' }])
