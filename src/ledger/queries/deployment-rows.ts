@@ -17,7 +17,7 @@ import {
   type DeploymentStart,
   type DeploymentState,
   deploymentKinds,
-  type HostOutcome,
+  type InstanceOutcome,
 } from '../ledger.ts'
 
 export function checkStart(start: DeploymentStart): void {
@@ -60,9 +60,18 @@ export function checkEnd(id: string, end: DeploymentEnd): void {
     checkText(`${what}: URL of ${host.host}`, host.url)
     checkAmount(`${what}: duration on ${host.host}`, host.duration)
   }
-  const names = end.hosts.map((host) => host.host)
-  const twice = names.find((name, position) => names.indexOf(name) !== position)
-  if (twice !== undefined) throw invalid(`${what}: host ${twice} is named twice`)
+  requireDistinct(end.hosts, what)
+}
+
+/** A host may have several instances, and each of them has one outcome; so has a host without any. */
+function requireDistinct(outcomes: readonly InstanceOutcome[], what: string): void {
+  const seen = new Set<string>()
+  for (const { host, containerId } of outcomes) {
+    const key = JSON.stringify([host, containerId])
+    if (seen.has(key))
+      throw invalid(`${what}: ${containerId ?? 'nothing'} on ${host} is named twice`)
+    seen.add(key)
+  }
 }
 
 export const approvalId = (number: number): string => `a${number}`
@@ -147,7 +156,7 @@ export function fromRow(
 
 export function toHostRow(
   deployment: string,
-  outcome: HostOutcome,
+  outcome: InstanceOutcome,
   position: number,
 ): DeploymentHostsTable {
   return {
@@ -162,7 +171,7 @@ export function toHostRow(
   }
 }
 
-function fromHostRow(row: Selectable<DeploymentHostsTable>): HostOutcome {
+function fromHostRow(row: Selectable<DeploymentHostsTable>): InstanceOutcome {
   return {
     host: row.host,
     containerId: row.container_id ?? undefined,

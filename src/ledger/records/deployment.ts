@@ -8,9 +8,17 @@ export type DeploymentState = (typeof deploymentStates)[number]
 export const deploymentKinds = ['deploy', 'rollback'] as const
 export type DeploymentKind = (typeof deploymentKinds)[number]
 
-export interface HostOutcome {
+/**
+ * What came of an instance: a container on a host; a task of a Swarm or a Pod on a node. A host that
+ * got none, as it was left out, has an outcome without an id. Names are those of the JSON of
+ * `crosscloud history` and of the journal.
+ */
+export interface InstanceOutcome {
+  /** The host or node that it is on. */
   host: string
+  /** The instance's id. */
   containerId: string | undefined
+  /** Of the instance that it replaced. */
   previousContainerId: string | undefined
   url: string | undefined
   /** Of a deployment that succeeded: false for a host that was left out. */
@@ -34,7 +42,7 @@ export interface Deployment {
   startedAt: string
   finishedAt: string | undefined
   error: string | undefined
-  hosts: HostOutcome[]
+  hosts: InstanceOutcome[]
   /** Whether the WAR's MD5 and every file were compared in the running containers. */
   verified: boolean
   kind: DeploymentKind
@@ -71,7 +79,7 @@ export interface DeploymentEnd {
   /** ISO 8601, UTC; default: now. */
   finishedAt?: string | undefined
   error?: string | undefined
-  hosts: HostOutcome[]
+  hosts: InstanceOutcome[]
   verified: boolean
   /** A release that is marked bad there once this deployment runs: written with the end, or not at all. */
   bad?: Pick<Mark, 'version' | 'by' | 'identity' | 'reason'> | undefined

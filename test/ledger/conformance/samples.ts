@@ -2,7 +2,7 @@ import { type Digest, sha256 } from '../../../src/core/digest.ts'
 import type {
   Deployment,
   DeploymentStart,
-  HostOutcome,
+  InstanceOutcome,
   Ledger,
   Release,
 } from '../../../src/ledger/ledger.ts'
@@ -41,7 +41,7 @@ export function release(version: string, more: Partial<Release> = {}): Release {
   }
 }
 
-export function outcome(host: string, more: Partial<HostOutcome> = {}): HostOutcome {
+export function outcome(host: string, more: Partial<InstanceOutcome> = {}): InstanceOutcome {
   return {
     host,
     containerId: `new-${host}`,
@@ -71,6 +71,6 @@ export async function start(
   })
 }
 
-export function ended(state: 'succeeded' | 'failed' | 'abandoned', hosts: HostOutcome[] = []) {
+export function ended(state: 'succeeded' | 'failed' | 'abandoned', hosts: InstanceOutcome[] = []) {
   return { state, hosts, verified: state === 'succeeded' }
 }
