@@ -86,7 +86,7 @@ await t.test('the settings of an image', { skip }, async (t) => {
   }
   for (const path of ['vendor/confd', 'deploy/start.sh']) await chmod(join(folder, path), 0o755)
 
-  await t.test('an image that renders its config when it starts', async (t) => {
+  await t.test('an image with an entrypoint of its own renders its config at start', async (t) => {
     const context = testContext(t, folder)
     const { warMd5 } = await runStep(
       bakeImage,

@@ -140,7 +140,7 @@ async function travel(t: Test, demo: Demo) {
     }
   }
 
-  await t.test("production's values are set by a job, signed", async (t) => {
+  await t.test('a signed job imports the values of production', async (t) => {
     const values = ['config', 'import', 'config/staging.yaml', '--env', 'production']
     const unsigned = await demo.cli(...values, '--reason', 'first', '--yes')
     t.match(unsigned, { code: 1, stderr: /no signed ID token says who this is/ })
@@ -161,40 +161,43 @@ async function travel(t: Test, demo: Demo) {
     t.match(events, [{ ...signed, action: 'config' }])
   })
 
-  await t.test('a push, a click, and a gate that two must pass', async (t) => {
-    const pushed = await zhang.runs('test', '--needs', 'verify-test')
-    t.ok(pushed.ok, 'the push reached test', { output: pushed.output })
-    t.match(pushed.output, 'webapi@1.0.0 runs in test')
-    t.match(pushed.output, 'webapi@1.0.0 in test is what was built')
-    await toStaging(t)
-    const ready = await wu.runs('production', 'promote-to-production')
-    t.match(ready.output, 'webapi@1.0.0 is ready for production, unchanged')
-    const closed = await wu.runs('production', 'deploy-production')
-    t.notOk(closed.ok)
-    t.match(closed.output, 'the gate of production is closed for webapi@1.0.0')
-    t.match(closed.output, 'needs 1 more approval for production, by ops-li')
-    const author = await zhang.runs('production', 'gate-production')
-    t.notOk(author.ok, 'the author may not')
-    t.match(author.output, 'dev-zhang cannot approve webapi@1.0.0 for production')
-    t.notMatch(Object.keys(await running()), ['production'])
-    const opened = await li.runs('production', 'gate-production')
-    t.ok(opened.ok, 'a second person may', { output: opened.output })
-    t.match(opened.output, 'ops-li approved webapi@1.0.0 for production')
-    for (const job of ['deploy-production', 'verify-production']) {
-      const done = await wu.runs('production', job)
-      t.ok(done.ok, `${job} ran`, { output: done.output })
-    }
-    const now = await running()
-    t.match(now, { production: { version: '1.0.0', digest: String(now.test?.digest) } })
-    const { deployments } = (await json('history', '--env', 'production')) as {
-      deployments: unknown[]
-    }
-    t.match(deployments, [{ approvals: ['a1'], identity: issuer.url, state: 'succeeded' }])
-    const file = await docker('exec', 'webapi-production', 'cat', '/etc/webapi/webapi.properties')
-    t.match(file, 'greeting = Hello from staging')
-  })
+  await t.test(
+    'a push and a few clicks deploy to production once a second person approves',
+    async (t) => {
+      const pushed = await zhang.runs('test', '--needs', 'verify-test')
+      t.ok(pushed.ok, 'the push reached test', { output: pushed.output })
+      t.match(pushed.output, 'webapi@1.0.0 runs in test')
+      t.match(pushed.output, 'webapi@1.0.0 in test is what was built')
+      await toStaging(t)
+      const ready = await wu.runs('production', 'promote-to-production')
+      t.match(ready.output, 'webapi@1.0.0 is ready for production, unchanged')
+      const closed = await wu.runs('production', 'deploy-production')
+      t.notOk(closed.ok)
+      t.match(closed.output, 'the gate of production is closed for webapi@1.0.0')
+      t.match(closed.output, 'needs 1 more approval for production, by ops-li')
+      const author = await zhang.runs('production', 'gate-production')
+      t.notOk(author.ok, 'the author may not')
+      t.match(author.output, 'dev-zhang cannot approve webapi@1.0.0 for production')
+      t.notMatch(Object.keys(await running()), ['production'])
+      const opened = await li.runs('production', 'gate-production')
+      t.ok(opened.ok, 'a second person may', { output: opened.output })
+      t.match(opened.output, 'ops-li approved webapi@1.0.0 for production')
+      for (const job of ['deploy-production', 'verify-production']) {
+        const done = await wu.runs('production', job)
+        t.ok(done.ok, `${job} ran`, { output: done.output })
+      }
+      const now = await running()
+      t.match(now, { production: { version: '1.0.0', digest: String(now.test?.digest) } })
+      const { deployments } = (await json('history', '--env', 'production')) as {
+        deployments: unknown[]
+      }
+      t.match(deployments, [{ approvals: ['a1'], identity: issuer.url, state: 'succeeded' }])
+      const file = await docker('exec', 'webapi-production', 'cat', '/etc/webapi/webapi.properties')
+      t.match(file, 'greeting = Hello from staging')
+    },
+  )
 
-  await t.test('the next release goes there, and is brought back by a click', async (t) => {
+  await t.test('the next release reaches production, and a click rolls it back', async (t) => {
     await writeFile(join(project, 'src/main/webapp/news.txt'), 'something new\n')
     const git = (...args: string[]) =>
       run('git', ['-c', 'user.name=dev', '-c', 'user.email=dev@example.com', ...args], {
