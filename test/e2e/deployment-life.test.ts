@@ -1,20 +1,18 @@
-import { readFile, symlink, writeFile } from 'node:fs/promises'
 import { join } from 'node:path'
 import Libsql from 'libsql'
 import t from 'tap'
 import { isStepError } from '../../src/core/errors.ts'
-import type { Ledger } from '../../src/ledger/ledger.ts'
-import { deploy } from '../../src/steps/deploy.ts'
-import { runStep } from '../../src/steps/inputs.ts'
-import { rollback } from '../../src/steps/rollback.ts'
 import { startCuttingProxy } from '../ledger/cutting-proxy.ts'
 import { startMariadb } from '../ledger/mariadb.ts'
 import { runCli, startCli } from '../support/cli.ts'
-import { noEngine, startEngine } from '../support/servers/engine.ts'
+import { runHere } from '../support/program.ts'
+import { noEngine } from '../support/servers/engine.ts'
 import { missingProgram } from '../support/servers/server.ts'
 import { createSandbox, listen, type Sandbox } from '../support/setups/sandbox.ts'
 import { until } from '../support/until.ts'
+import { deadHost } from './dead-host.ts'
 import { foreignContainers } from './foreign-containers.ts'
+import { createLife } from './life.ts'
 import { whatRuns } from './what-runs.ts'
 
 const skip = noEngine('docker-registry', 'gcc')
@@ -23,42 +21,22 @@ else {
   const sandbox = await createSandbox(t)
   await sandbox.configure('sqlite:ledger.db')
   for (const version of ['1.0.0', '1.0.1', '1.0.2']) await sandbox.release(version)
-  await life(sandbox)
+  await liveThrough(sandbox)
   await t.test('what is compared in a container', (t) => whatRuns(t, sandbox))
   await t.test('containers that are not ours', (t) => foreignContainers(t, sandbox))
 }
 
-async function life(sandbox: Sandbox): Promise<void> {
+async function liveThrough(sandbox: Sandbox): Promise<void> {
   const FILE = '/tmp/app.properties'
-  const put = async (version: string, more: object = {}, log = listen().log) => {
-    const context = sandbox.context({ log })
-    try {
-      return await runStep(deploy, { release: `webapi@${version}`, env: 'test', ...more }, context)
-    } finally {
-      await context.close()
-    }
-  }
-  const back = async (more: object = {}, log = listen().log) => {
-    const context = sandbox.context({ log })
-    try {
-      return await runStep(rollback, { env: 'test', reason: 'orders fail', ...more }, context)
-    } finally {
-      await context.close()
-    }
-  }
-  const greet = (text: string) =>
-    writeFile(join(sandbox.folder, 'config/test.yaml'), `webapi:\n  greeting: ${text}\n`)
-  const asked = async <T>(question: (ledger: Ledger) => Promise<T>) => {
-    const context = sandbox.context()
-    const found = await question(await context.ledger())
-    await context.close()
-    return found
-  }
-  const newest = (limit = 1) => asked((ledger) => ledger.deployments({ limit }))
-  const markOf = (version: string) => asked((ledger) => ledger.findMark('webapi', 'test', version))
-  const cli = (...args: string[]) => runCli(args, { cwd: sandbox.folder, env: sandbox.variables })
+  const life = createLife(sandbox)
+  const { put, back, greet, asked, newest, markOf } = life
+  const cli = (...args: string[]) =>
+    runHere(args, { cwd: sandbox.folder, variables: sandbox.variables })
   /** As on another machine, which shares the ledger and nothing else. */
-  const elsewhere = { ...sandbox.variables, CROSSCLOUD_STATE: join(sandbox.folder, '.elsewhere') }
+  const elsewhere = {
+    ...sandbox.variables,
+    CROSSCLOUD_STATE: join(sandbox.folder, '.elsewhere'),
+  }
 
   await t.test(
     'a rollback restores the previous release with the config it had then',
@@ -251,126 +229,8 @@ async function life(sandbox: Sandbox): Promise<void> {
     t.equal(await sandbox.read('webapi-test', '/srv/web/index.html'), '<h1>webapi 1.0.1</h1>')
   })
 
-  await t.test(
-    'a dead host blocks neither the other hosts nor the commands that only read',
-    async (t) => {
-      const settings = join(sandbox.folder, 'crosscloud.yml')
-      const alone = await readFile(settings, 'utf8')
-      const socket = join(sandbox.folder, 'app-02.sock')
-      const both = alone.replace(/(app-01: "[^"]*")/, `$1, app-02: "unix://${socket}"`)
-      await writeFile(settings, both)
-      const begun = (await newest())[0]?.id
-      const dead = {
-        code: 'UNAVAILABLE',
-        message: /^host app-02 .*does not answer/,
-        hint: /`--without app-02` with `--reason`; `deploy --missing` catches up later/,
-      }
-      await t.rejects(put('1.0.2', { older: true }), dead)
-      await t.rejects(back(), dead)
-      t.equal((await newest())[0]?.id, begun, 'nothing was begun')
-      const without = { without: ['app-02'], reason: 'its disk died' }
-      await t.rejects(put('1.0.2', { ...without, reason: '' }), { message: /needs a reason/ })
-      await put('1.0.2', without)
-      t.match(await newest(), [
-        {
-          ...{ version: '1.0.2', state: 'succeeded', reason: 'its disk died' },
-          hosts: [
-            { host: 'app-01', ok: true },
-            { host: 'app-02', ok: false, containerId: undefined },
-          ],
-        },
-      ])
-      const behind = /app-02 is behind, left out of d\d+; `crosscloud deploy --missing --env test`/
-      t.match(await cli('status'), { code: 0, stdout: behind })
-      const live = await cli('status', '--live')
-      t.equal(live.code, 75, 'worth looking again')
-      t.match(live.stdout, /test, app-01: runs, as the ledger says\n.*test, app-02: host app-02/)
-      t.match(live.stderr, /host app-02 .*does not answer/)
-      const list = await cli('hosts', 'list', '--env', 'test')
-      t.match(list, { code: 75, stdout: /app-01 .* yes\napp-02 .*does not answer/ })
-      t.match(await cli('hosts', 'containers', '--env', 'test'), {
-        code: 75,
-        stdout: /app-01 +webapi-test +1\.0\.2 +running/,
-      })
-      t.match(await cli('explain', 'webapi-other'), {
-        code: 75,
-        stderr: /app-02 .*does not answer/,
-      })
-      const verified = await cli('verify-md5', '--env', 'test')
-      t.match(verified, { code: 0, stdout: /app-02 was left out of d\d+, and is not looked at/ })
-      t.match(await cli('verify-md5', '--env', 'test', '--release', 'webapi@1.0.0'), {
-        code: 1,
-        stderr: /webapi-test on app-01 runs .*\nhost app-02 .*does not answer/,
-      })
-
-      const to = { to: 'webapi@1.0.0', without: ['app-02'] }
-      const gone = await back(to)
-      t.match(gone, {
-        release: 'webapi@1.0.0',
-        left: 'webapi@1.0.2',
-        containers: [{ host: 'app-01' }],
-      })
-      const missing = ['deploy', '--missing', '--env', 'test']
-      t.match(await cli(...missing), { code: 75, stderr: /host app-02 .*does not answer/ })
-
-      const second = await startEngine()
-      t.teardown(() => second.stop())
-      await symlink(second.socket, socket)
-      const kept = await sandbox.engine.docker.getContainer('webapi-test').inspect()
-      const gate = 'gate: { approvals: 1, four-eyes: false }'
-      await writeFile(
-        settings,
-        `${both.replace('test: {', `test: { ${gate},`)}\nidentity: unverified`,
-      )
-      t.match(await cli(...missing), { code: 1, stderr: /needs 1 more approval for test/ })
-      await asked(async (ledger) => {
-        const place = { app: 'webapi', environment: 'test', version: '1.0.0' }
-        const said = { by: 'li', identity: 'unverified', decision: 'approved' } as const
-        const release = await ledger.findRelease('webapi', '1.0.0')
-        t.ok(release)
-        if (release === undefined) return
-        // Of no config: what the other hosts run with needs no approval of its own.
-        const { digest } = release
-        await ledger.recordApproval({ ...place, ...said, digest, groups: [], reason: 'tested' })
-      })
-      const caught = await cli(...missing, '--json')
-      t.equal(caught.code, 0, caught.stderr)
-      t.match(JSON.parse(caught.stdout), {
-        ...{ release: 'webapi@1.0.0', configRevision: gone.configRevision },
-        containers: [{ host: 'app-02' }],
-      })
-      await writeFile(settings, both)
-      const there = await second.docker.getContainer('webapi-test').inspect()
-      t.match(await newest(), [
-        {
-          hosts: [
-            { host: 'app-01', ok: true, containerId: kept.Id },
-            { host: 'app-02', ok: true, containerId: there.Id },
-          ],
-        },
-      ])
-      const untouched = await sandbox.engine.docker.getContainer('webapi-test').inspect()
-      t.equal(untouched.State.StartedAt, kept.State.StartedAt)
-      const whole = await cli('status', '--check')
-      t.match(whole, { code: 0, stdout: /app-01: runs, as the.*\n.*app-02: runs, as the/ })
-      t.notMatch(whole.stdout, 'is behind')
-      t.match(await cli(...missing), { code: 1, stderr: /no host of webapi in test is behind/ })
-
-      await writeFile(settings, alone)
-      const forgotten = /app-02:? was taken out of crosscloud\.yml, and still runs webapi@1\.0\.0/
-      t.match(await cli('status', '--check'), { code: 1, stderr: forgotten })
-      const said = listen()
-      await put('1.0.0', {}, said.log)
-      t.match(said.text(), forgotten)
-      await second.stop()
-      const silent = listen()
-      await put('1.0.0', {}, silent.log)
-      t.notMatch(
-        silent.text(),
-        'app-02',
-        'who is silent is named only after the last deployment to it',
-      )
-    },
+  await t.test('a dead host blocks neither the other hosts nor the commands that only read', (t) =>
+    deadHost(t, sandbox, life),
   )
 
   const noDatabase = missingProgram('mariadbd')
