@@ -38,7 +38,7 @@ async function ends(sandbox: Sandbox): Promise<void> {
       const { newest, lock } = await ledger()
       return newest?.state === 'failed' && !lock
     }
-    t.ok(await until(isClosed, LONGEST), 'the ledger is told, and the lock is free')
+    t.ok(await until(isClosed, LONGEST), 'the ledger records the failure, and the lock is free')
     t.comment(`closed ${Date.now() - cancelled} ms after the cancel`)
     t.same(await container(), { id: old.id, running: true }, 'the old container runs')
     const { newest } = await ledger()
@@ -97,7 +97,10 @@ async function ends(sandbox: Sandbox): Promise<void> {
 
   await t.test('a closed pipe or terminal does not end a deployment', async (t) => {
     const table: [what: string, gone: (running: Running) => void][] = [
-      ['EPIPE', ({ child }) => void [child.stdout, child.stderr].map((one) => one?.destroy())],
+      [
+        'EPIPE',
+        ({ child }) => void [child.stdout, child.stderr].map((stream) => stream?.destroy()),
+      ],
       ['SIGHUP', ({ child }) => void child.kill('SIGHUP')],
     ]
     for (const [what, gone] of table) {
@@ -125,9 +128,9 @@ async function ends(sandbox: Sandbox): Promise<void> {
           ...{ cwd: options.cwd, env },
           stdio: ['ignore', full.fd, 'pipe'],
         })
-        const told = text(child.stderr as Readable)
+        const errors = text(child.stderr as Readable)
         t.same(await once(child, 'exit'), [1, null], command.join(' '))
-        t.match(await told, 'what was done is done, but not all of it could be printed: ENOSPC')
+        t.match(await errors, 'what was done is done, but not all of it could be printed: ENOSPC')
       }
       t.match(await ledger(), { newest: { version: '1.0.1', state: 'succeeded' }, lock: undefined })
     },

@@ -6,9 +6,9 @@ import { startEngine } from '../support/servers/engine.ts'
 import { listen, type Sandbox } from '../support/setups/sandbox.ts'
 import type { Life } from './life.ts'
 
-/** What is done while one of two hosts does not answer, and what catches up once it does. */
+/** Commands while one of two hosts is down, and the deployment that catches up once it is back. */
 export async function deadHost(t: Test, sandbox: Sandbox, life: Life): Promise<void> {
-  const { put, back, asked, newest } = life
+  const { put, back, withLedger, newest } = life
   const cli = (...args: string[]) =>
     runHere(args, { cwd: sandbox.folder, variables: sandbox.variables })
   const settings = join(sandbox.folder, 'crosscloud.yml')
@@ -77,15 +77,15 @@ export async function deadHost(t: Test, sandbox: Sandbox, life: Life): Promise<v
   const gate = 'gate: { approvals: 1, four-eyes: false }'
   await writeFile(settings, `${both.replace('test: {', `test: { ${gate},`)}\nidentity: unverified`)
   t.match(await cli(...missing), { code: 1, stderr: /needs 1 more approval for test/ })
-  await asked(async (ledger) => {
+  await withLedger(async (ledger) => {
     const place = { app: 'webapi', environment: 'test', version: '1.0.0' }
-    const said = { by: 'li', identity: 'unverified', decision: 'approved' } as const
+    const approval = { by: 'li', identity: 'unverified', decision: 'approved' } as const
     const release = await ledger.findRelease('webapi', '1.0.0')
     t.ok(release)
     if (release === undefined) return
     // Of no config: what the other hosts run with needs no approval of its own.
     const { digest } = release
-    await ledger.recordApproval({ ...place, ...said, digest, groups: [], reason: 'tested' })
+    await ledger.recordApproval({ ...place, ...approval, digest, groups: [], reason: 'tested' })
   })
   const caught = await cli(...missing, '--json')
   t.equal(caught.code, 0, caught.stderr)
@@ -113,9 +113,9 @@ export async function deadHost(t: Test, sandbox: Sandbox, life: Life): Promise<v
   await writeFile(settings, alone)
   const forgotten = /app-02:? was taken out of crosscloud\.yml, and still runs webapi@1\.0\.0/
   t.match(await cli('status', '--check'), { code: 1, stderr: forgotten })
-  const said = listen()
-  await put('1.0.0', {}, said.log)
-  t.match(said.text(), forgotten)
+  const captured = listen()
+  await put('1.0.0', {}, captured.log)
+  t.match(captured.text(), forgotten)
   await second.stop()
   const silent = listen()
   await put('1.0.0', {}, silent.log)

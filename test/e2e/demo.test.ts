@@ -12,10 +12,10 @@ const made = await createDemo(t)
 if (typeof made === 'string') await t.test('the whole demo', { skip: made }, async () => {})
 else
   await t.test('the whole demo, on a real engine, Tomcat, Maven and registries', (t) =>
-    travel(t, made),
+    deliver(t, made),
   )
 
-async function travel(t: Test, demo: Demo) {
+async function deliver(t: Test, demo: Demo) {
   const { project, cli, json, docker } = demo
   const released = await json('release', '--env', 'test', '--reason', 'first')
   t.match(released, { release: 'webapi@1.0.0', verified: true }, 'released, deployed and verified')
@@ -37,7 +37,7 @@ async function travel(t: Test, demo: Demo) {
       t.match(properties[0], /greeting = Hello from test/)
       t.match(properties[1], /greeting = Hello from staging/)
       const { environments } = (await json('status')) as { environments: { environment: string }[] }
-      t.strictSame(environments.map((one) => one.environment).sort(), ['staging', 'test'])
+      t.strictSame(environments.map(({ environment }) => environment).sort(), ['staging', 'test'])
     },
   )
 
@@ -52,7 +52,7 @@ async function travel(t: Test, demo: Demo) {
     t.match(
       await docker('logs', 'webapi-test'),
       `WAR MD5 ${String(released.warMd5)}`,
-      'the start script tells',
+      'the start script prints it',
     )
   })
 
@@ -62,13 +62,13 @@ async function travel(t: Test, demo: Demo) {
     t.equal(good.code, 0, good.stderr)
     t.match(good.stdout, /Compared \d+ files of the WAR, 0 of the image, 1 rendered on /)
     const tomcat = '/usr/share/tomcat10'
-    const deeds = [
+    const changes = [
       `printf x >> ${webapp}/index.jsp; touch ${webapp}/new; rm ${webapp}/WEB-INF/web.xml`,
       'printf x >> /etc/webapi/webapi.properties',
       `printf x >> ${tomcat}/bin/catalina.sh; printf x > ${tomcat}/lib/agent.jar`,
       `mkdir -p ${webapp}/../second/empty; printf x > ${webapp}/../second/index.html`,
     ]
-    await docker('exec', 'webapi-test', 'sh', '-c', deeds.join('; '))
+    await docker('exec', 'webapi-test', 'sh', '-c', changes.join('; '))
     const { code, stderr } = await cli('verify-md5', '--env', 'test')
     t.equal(code, 1)
     t.match(stderr, `changed  ${webapp}/index.jsp`)
@@ -95,8 +95,8 @@ async function travel(t: Test, demo: Demo) {
     const deployed = await cli('deploy', 'webapi@0.1.0', '--env', 'test')
     const [, files] = /compared (\d+) files of the WAR/.exec(deployed.stdout) ?? []
     t.ok(Number(files) > 5, `${files} files, the .war file and what is in it`)
-    const deeds = `printf x >> ${webapp}/index.jsp; printf x > ${webapp}/shell.jsp`
-    await docker('exec', 'webapi-test', 'sh', '-c', deeds)
+    const changes = `printf x >> ${webapp}/index.jsp; printf x > ${webapp}/shell.jsp`
+    await docker('exec', 'webapi-test', 'sh', '-c', changes)
     const { code, stderr } = await cli('verify-md5', '--env', 'test')
     t.equal(code, 1)
     t.match(stderr, `changed  ${webapp}/index.jsp\n  extra    ${webapp}/shell.jsp`)
@@ -182,7 +182,7 @@ async function travel(t: Test, demo: Demo) {
       const { deployments } = (await json('history', '--env', 'test', '--limit', '1')) as {
         deployments: { state: string; version: string }[]
       }
-      t.match(deployments, [{ state: 'failed', version: '1.0.1' }], 'the ledger tells')
+      t.match(deployments, [{ state: 'failed', version: '1.0.1' }], 'the ledger records it')
 
       const early = await cli('promote', 'webapi@1.0.1', '--to', 'staging')
       t.equal(early.code, 1, 'what failed in test goes no further')

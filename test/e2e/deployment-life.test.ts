@@ -29,7 +29,7 @@ else {
 async function liveThrough(sandbox: Sandbox): Promise<void> {
   const FILE = '/tmp/app.properties'
   const life = createLife(sandbox)
-  const { put, back, greet, asked, newest, markOf } = life
+  const { put, back, greet, withLedger, newest, markOf } = life
   const cli = (...args: string[]) =>
     runHere(args, { cwd: sandbox.folder, variables: sandbox.variables })
   /** As on another machine, which shares the ledger and nothing else. */
@@ -112,13 +112,15 @@ async function liveThrough(sandbox: Sandbox): Promise<void> {
     await put('1.0.2')
     await put('1.0.0', { older: true })
     await put('1.0.2')
-    const held = await asked((ledger) => ledger.lock('webapi', 'test', 'li', 'look', 60_000))
-    const said = [listen(), listen()]
-    const waiting = said.map(({ log }) => back({ lockWait: '60s' }, log))
+    const held = await withLedger((ledger) => ledger.lock('webapi', 'test', 'li', 'look', 60_000))
+    const logs = [listen(), listen()]
+    const waiting = logs.map(({ log }) => back({ lockWait: '60s' }, log))
     const results = Promise.allSettled(waiting)
-    t.ok(await until(() => said.every(({ text }) => text().includes('waiting for it'))))
-    await asked((ledger) => ledger.unlock(held))
-    const [first, second] = (await results).sort((one) => (one.status === 'fulfilled' ? -1 : 1))
+    t.ok(await until(() => logs.every(({ text }) => text().includes('waiting for it'))))
+    await withLedger((ledger) => ledger.unlock(held))
+    const [first, second] = (await results).sort((result) =>
+      result.status === 'fulfilled' ? -1 : 1,
+    )
     t.match(first, { value: { release: 'webapi@1.0.0', left: 'webapi@1.0.2' } })
     t.match(second, {
       reason: {
@@ -130,7 +132,7 @@ async function liveThrough(sandbox: Sandbox): Promise<void> {
     t.match(await markOf('1.0.2'), { bad: true, reason: 'orders fail' })
     t.equal(await markOf('1.0.0'), undefined, 'the good one stays good')
     t.equal(await sandbox.read('webapi-test', '/srv/web/index.html'), '<h1>webapi 1.0.0</h1>')
-    await asked((ledger) =>
+    await withLedger((ledger) =>
       ledger.mark({
         ...{ app: 'webapi', environment: 'test', version: '1.0.2', bad: false },
         ...{ by: 'li', reason: 'it was the network' },
@@ -146,22 +148,25 @@ async function liveThrough(sandbox: Sandbox): Promise<void> {
       message: 'webapi@1.0.2 runs in test, and webapi@1.0.0 is older: it was recorded earlier',
     })
     t.match(await newest(), [{ version: '1.0.2', state: 'succeeded' }], 'none was begun')
-    const said = listen()
-    await put('1.0.0', { older: true }, said.log)
-    t.match(said.text(), /warning: webapi@1\.0\.2 runs in test.*: this sets test back/)
+    const captured = listen()
+    await put('1.0.0', { older: true }, captured.log)
+    t.match(captured.text(), /warning: webapi@1\.0\.2 runs in test.*: this sets test back/)
     t.equal(await sandbox.read('webapi-test', '/srv/web/index.html'), '<h1>webapi 1.0.0</h1>')
   })
 
   await t.test('of two deployments started together one waits, or fails', async (t) => {
     const results = await Promise.allSettled([put('1.0.0'), put('1.0.2')])
-    const failed = results.filter((one) => one.status === 'rejected')
+    const failed = results.filter((result) => result.status === 'rejected')
     t.equal(failed.length, 1)
     t.ok(isStepError(failed[0]?.reason, 'CONFLICT'), 'is locked')
     t.match(failed[0]?.reason.hint, /--lock-wait/)
     const wait = { lockWait: '60s', older: true }
-    const said = listen()
-    const both = await Promise.all([put('1.0.0', wait, said.log), put('1.0.2', wait, said.log)])
-    t.match(said.text(), /is locked by .*waiting for it/)
+    const captured = listen()
+    const both = await Promise.all([
+      put('1.0.0', wait, captured.log),
+      put('1.0.2', wait, captured.log),
+    ])
+    t.match(captured.text(), /is locked by .*waiting for it/)
     const [last, before] = await newest(2)
     t.same(
       new Set([last?.id, before?.id]),

@@ -7,17 +7,17 @@ import { pushImage } from '../../src/steps/push-image.ts'
 import type { Step } from '../../src/steps/step.ts'
 import { listen, type Sandbox } from '../support/setups/sandbox.ts'
 
-/** What a deployment does where its container's name is somebody else's. */
+/** What a deployment does where its container's name belongs to another application. */
 export async function foreignContainers(t: Test, sandbox: Sandbox): Promise<void> {
   const { docker } = sandbox.engine
-  const run = async (step: Step, inputs: object, said = listen()) => {
-    const context = sandbox.context({ log: said.log })
+  const run = async (step: Step, inputs: object, captured = listen()) => {
+    const context = sandbox.context({ log: captured.log })
     try {
       await runStep(step, inputs, context)
     } finally {
       await context.close()
     }
-    return said.text()
+    return captured.text()
   }
   const put = (version: string, more: object = {}) =>
     run(deploy as unknown as Step, { release: `webapi@${version}`, env: 'test', ...more })
@@ -109,9 +109,9 @@ export async function foreignContainers(t: Test, sandbox: Sandbox): Promise<void
 
   await t.test('after a change of the container name the old container is named', async (t) => {
     await sandbox.configure('sqlite:other.db', '', 'name: webapi-renamed')
-    const said = await put('4.0.0')
-    t.match(said, /warning: host app-01: webapi-adopted, of the same application and environment/)
-    t.notMatch(said, 'webapi-adopted.adopted')
+    const log = await put('4.0.0')
+    t.match(log, /warning: host app-01: webapi-adopted, of the same application and environment/)
+    t.notMatch(log, 'webapi-adopted.adopted')
     t.notMatch(await put('4.0.0'), 'of the same application', 'once')
   })
 

@@ -29,7 +29,7 @@ gitlab: { url: "${gitlab.url}", project: team/webapi }`
   const configure = (more = '') => sandbox.configure('sqlite:ledger.db', production(more))
   await configure()
   const people = { author: 'dev-zhang', ci: 'gitlab-ci' }
-  /** A job of somebody, with the variables and the token that GitLab gives it. */
+  /** A job of this login, with the variables and the token that GitLab gives it. */
   const job = async (login: string, environment: string, changes: object = {}) => {
     const claims = gitlabClaims(issuer.url, {
       ...accountOf(login),
@@ -40,7 +40,7 @@ gitlab: { url: "${gitlab.url}", project: team/webapi }`
     })
     const variables = {
       ...sandbox.variables,
-      // Whatever a job may say of itself is not believed.
+      // Variables that a job sets itself are not trusted.
       GITLAB_USER_LOGIN: 'ops-li',
       GITLAB_TOKEN: TOKEN,
       CROSSCLOUD_ID_TOKEN: await issuer.sign(claims),
@@ -153,7 +153,7 @@ gitlab: { url: "${gitlab.url}", project: team/webapi }`
       const stderr = (await run(...promote)).stderr
       t.match(stderr, /the gate of production is closed/, change)
       t.match(stderr, why, change)
-      t.notMatch(stderr, /eyJ/, 'no token is told')
+      t.notMatch(stderr, /eyJ/, 'no token is printed')
     }
     await forge(
       "update approvals set member_of = '[]', decided_by = 'ops-li'",
@@ -219,9 +219,9 @@ gitlab: { url: "${gitlab.url}", project: team/webapi }`
     'the four-eyes rule stays closed unless a signed token names who baked',
     async (t) => {
       const li = await job('ops-li', 'production')
-      const said = await li('approve', '--release', 'webapi@1.0.2', '--env', 'production')
-      t.match(said, { code: 0, stdout: /still closed/ }, said.stderr)
-      t.match(said.stdout, /no signed ID token says who baked webapi@1\.0\.2/)
+      const approved = await li('approve', '--release', 'webapi@1.0.2', '--env', 'production')
+      t.match(approved, { code: 0, stdout: /still closed/ }, approved.stderr)
+      t.match(approved.stdout, /no signed ID token says who baked webapi@1\.0\.2/)
       const signed = await job('dev-zhang', 'test')
       t.match((await signed('show', 'webapi@1.0.0')).stdout, `by ${people.ci}`)
     },
@@ -250,12 +250,12 @@ gitlab: { url: "${gitlab.url}", project: team/webapi }`
       const go = ['promote', '--release', 'webapi@1.0.1', '--to', 'production']
       const run = await job('tester-wu', 'production', { job_id: '1212', sha: SHA })
       t.match(await run(...go), { code: 1, stderr: /needs 1 more approval/ })
-      const said = { user: { username: 'ops-li' }, status: 'approved', comment: 'fine' }
+      const approval = { user: { username: 'ops-li' }, status: 'approved', comment: 'fine' }
       gitlab.tables.deployments?.push(
         { id: 4, deployable: { id: 1211 }, approvals: [] },
         {
           ...{ id: 5, deployable: { id: 1212 } },
-          approvals: [{ ...said, created_at: new Date().toISOString() }],
+          approvals: [{ ...approval, created_at: new Date().toISOString() }],
         },
       )
       const other = await job('tester-wu', 'production', { job_id: '1212', sha: 'f'.repeat(40) })
@@ -267,7 +267,7 @@ gitlab: { url: "${gitlab.url}", project: team/webapi }`
         shown.stdout,
         /ops-li approved it for production \(signed by .*, approved there\): fine/,
       )
-      t.match(await run(...go), { code: 0 }, 'asked again')
+      t.match(await run(...go), { code: 0 }, 'a second time')
       const again = await run('show', 'webapi@1.0.1')
       t.equal(again.stdout.match(/ops-li approved it/g)?.length, 1, 'and written once')
       gitlab.tables.deployments?.splice(0)

@@ -28,13 +28,14 @@ export function createLife(sandbox: Sandbox) {
   }
   const greet = (text: string) =>
     writeFile(join(sandbox.folder, 'config/test.yaml'), `webapi:\n  greeting: ${text}\n`)
-  const asked = async <T>(question: (ledger: Ledger) => Promise<T>) => {
+  const withLedger = async <T>(question: (ledger: Ledger) => Promise<T>) => {
     const context = sandbox.context()
     const found = await question(await context.ledger())
     await context.close()
     return found
   }
-  const newest = (limit = 1) => asked((ledger) => ledger.deployments({ limit }))
-  const markOf = (version: string) => asked((ledger) => ledger.findMark('webapi', 'test', version))
-  return { put, back, greet, asked, newest, markOf }
+  const newest = (limit = 1) => withLedger((ledger) => ledger.deployments({ limit }))
+  const markOf = (version: string) =>
+    withLedger((ledger) => ledger.findMark('webapi', 'test', version))
+  return { put, back, greet, withLedger, newest, markOf }
 }

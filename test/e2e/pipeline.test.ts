@@ -26,9 +26,9 @@ const missing = missingProgram('mariadbd', 'redis-server', 'redis-cli', 'rsync')
 const demo = missing || (await createDemo(t))
 const title = 'a pipeline of GitLab: from a push to production and back, with people between'
 if (typeof demo === 'string') await t.test(title, { skip: demo }, async () => {})
-else await t.test(title, (t) => travel(t, demo))
+else await t.test(title, (t) => runPipelines(t, demo))
 
-/** What docs/team.md tells a team to copy: crosscloud.yml, and the includes of .gitlab-ci.yml. */
+/** What a team copies from docs/team.md: crosscloud.yml, and the includes of .gitlab-ci.yml. */
 async function readPage() {
   const blocks = (await readFile(PAGE, 'utf8')).matchAll(/^```yaml\n([\s\S]*?)^```$/gm)
   const [settings = '', pipeline = ''] = [...blocks].map(([, block]) => block)
@@ -86,12 +86,12 @@ async function configure(t: Test, { project, addresses, engine }: Demo) {
   /** What GitLab gives to a job of this environment, and nothing else. */
   const variablesOf = (environment: string) =>
     Object.entries(variables)
-      .filter(([, one]) => [undefined, '*', environment].includes(one.environment))
+      .filter(([, { environment: scope }]) => [undefined, '*', environment].includes(scope))
       .map(([name]) => [name, VALUES[name] ?? ''] as const)
   return { issuer, includes, variablesOf }
 }
 
-async function travel(t: Test, demo: Demo) {
+async function runPipelines(t: Test, demo: Demo) {
   const { project, docker, json } = demo
   const { issuer, includes, variablesOf } = await configure(t, demo)
   // The person at the shell, who has them all.
@@ -111,7 +111,7 @@ async function travel(t: Test, demo: Demo) {
     setup: { ...setup, command: `${process.execPath} ${MAIN}` },
     includes: others,
   })
-  /** What GitLab does when somebody pushes or clicks. */
+  /** What GitLab does when this person pushes or clicks. */
   const as = (login: string) => ({
     async runs(environment: string, ...args: string[]) {
       const claims = { ...accountOf(login), aud: 'crosscloud', environment, groups_direct: [] }
@@ -130,7 +130,7 @@ async function travel(t: Test, demo: Demo) {
     const { environments } = (await json('status')) as {
       environments: { environment: string; version: string; digest: string }[]
     }
-    return Object.fromEntries(environments.map((one) => [one.environment, one]))
+    return Object.fromEntries(environments.map((cell) => [cell.environment, cell]))
   }
 
   const toStaging = async (t: Test) => {

@@ -82,9 +82,9 @@ async function webhooks(t: Test, demo: Demo): Promise<void> {
     const headers = { ...token, 'idempotency-key': `k${++key}` }
     return deliver(server.port, `/webhooks/${path}`, headers, JSON.stringify(body))
   }
-  const seen = (words: string) =>
+  const logged = (words: string) =>
     until(async () => (server.running.output().includes(words) ? true : undefined)).catch(() => {
-      throw new Error(`"${words}" was not said:\n${server.running.output()}`)
+      throw new Error(`"${words}" was not logged:\n${server.running.output()}`)
     })
   const release = async () => {
     const { stdout } = await demo.cli('history', '--json')
@@ -94,7 +94,7 @@ async function webhooks(t: Test, demo: Demo): Promise<void> {
   await t.test('a push is released to test in the name of its author', async (t) => {
     const push = { ...fixture('gitlab/push'), after: commit, checkout_sha: commit }
     t.match(await send('gitlab', push), { status: 202 })
-    await seen('webapi@1.0.0 runs in test')
+    await logged('webapi@1.0.0 runs in test')
     t.match(await demo.json('status'), {
       environments: [{ environment: 'test', version: '1.0.0', by: 'li' }],
     })
@@ -122,8 +122,8 @@ async function webhooks(t: Test, demo: Demo): Promise<void> {
       { digest: `sha256:${'0'.repeat(64)}`, tag: 'x', resource_url: `${registry}/team/webapi:x` },
     ]
     await send('harbor', { ...push, occur_at: 1, event_data: { ...data, resources: unknown } })
-    await seen('no release of webapi in the ledger has the image sha256:0000')
-    await seen('tried again at')
+    await logged('no release of webapi in the ledger has the image sha256:0000')
+    await logged('tried again at')
     await send('harbor', { ...push, occur_at: 2, event_data: data })
     const next = await until(async () => {
       const [newest] = await release()
@@ -143,14 +143,14 @@ async function webhooks(t: Test, demo: Demo): Promise<void> {
       return { ...event, event_data: { ...data, resources, repository: where } }
     }
     await send('harbor', scan('scanning_completed'))
-    await seen('webapi@1.0.0 is kept out of staging: the scan found severity Critical')
+    await logged('webapi@1.0.0 is kept out of staging: the scan found severity Critical')
     await send('harbor', scan('scanning_completed-clean', 'team/sandbox'))
-    await seen('/team/sandbox: nothing was done')
+    await logged('/team/sandbox: nothing was done')
     const refused = await demo.cli('promote', '--release', 'webapi@1.0.0', '--to', 'staging')
     t.equal(refused.code, 1)
     t.match(refused.stderr, /harbor-scan.*the scan found severity Critical/)
     await send('harbor', scan('scanning_completed-clean'))
-    await seen('webapi@1.0.0 may go to staging')
+    await logged('webapi@1.0.0 may go to staging')
     const open = await demo.cli('promote', '--release', 'webapi@1.0.0', '--to', 'staging')
     t.equal(open.code, 0, open.stderr)
   })

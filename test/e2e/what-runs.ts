@@ -7,7 +7,7 @@ import { runStep } from '../../src/steps/inputs.ts'
 import { verifyMd5 } from '../../src/steps/verify-md5.ts'
 import type { Sandbox } from '../support/setups/sandbox.ts'
 
-/** What verify-md5 sees of a container that somebody, or the application, has changed. */
+/** What verify-md5 sees of a container that a person or the application has changed. */
 export async function whatRuns(t: Test, sandbox: Sandbox): Promise<void> {
   const within = async <T>(work: (context: ReturnType<Sandbox['context']>) => Promise<T>) => {
     const context = sandbox.context()
@@ -20,7 +20,7 @@ export async function whatRuns(t: Test, sandbox: Sandbox): Promise<void> {
   const put = (version: string) =>
     within((context) => runStep(deploy, { release: `webapi@${version}`, env: 'test' }, context))
   const verify = () => within((context) => runStep(verifyMd5, { env: 'test' }, context))
-  /** As somebody does who may speak to the engine: files, and folders by a slash at their end. */
+  /** Writes through the engine: files, and folders where the path ends in a slash. */
   const write = async (...paths: string[]) => {
     const tar = pack()
     for (const name of paths) {
