@@ -10,7 +10,10 @@ import type { Life } from './life.ts'
 export async function deadHost(t: Test, sandbox: Sandbox, life: Life): Promise<void> {
   const { put, back, withLedger, newest } = life
   const cli = (...args: string[]) =>
-    runHere(args, { cwd: sandbox.folder, variables: sandbox.variables })
+    runHere(args, {
+      cwd: sandbox.folder,
+      variables: { ...sandbox.variables, CROSSCLOUD_SERVER: '' },
+    })
   const settings = join(sandbox.folder, 'crosscloud.yml')
   const alone = await readFile(settings, 'utf8')
   const socket = join(sandbox.folder, 'app-02.sock')

@@ -31,7 +31,10 @@ async function liveThrough(sandbox: Sandbox): Promise<void> {
   const life = createLife(sandbox)
   const { put, back, greet, withLedger, newest, markOf } = life
   const cli = (...args: string[]) =>
-    runHere(args, { cwd: sandbox.folder, variables: sandbox.variables })
+    runHere(args, {
+      cwd: sandbox.folder,
+      variables: { ...sandbox.variables, CROSSCLOUD_SERVER: '' },
+    })
   /** As on another machine, which shares the ledger and nothing else. */
   const elsewhere = {
     ...sandbox.variables,
