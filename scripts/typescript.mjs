@@ -13,8 +13,12 @@ export async function load(url, context, next) {
   if (!url.startsWith('file:') || !url.endsWith('.ts')) return next(url, context)
   const file = fileURLToPath(url)
   const { code } = await transform(await readFile(file, 'utf8'), {
-    ...{ loader: 'ts', format: 'esm', target: 'node20' },
-    ...{ sourcemap: 'inline', sourcesContent: false, sourcefile: file },
+    loader: 'ts',
+    format: 'esm',
+    target: 'node20',
+    sourcemap: 'inline',
+    sourcesContent: false,
+    sourcefile: file,
   })
   return { format: 'module', source: code, shortCircuit: true }
 }

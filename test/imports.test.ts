@@ -22,6 +22,7 @@ const layers: Record<string, number> = {
   delivery: 4,
   steps: 5,
   'context.ts': 6,
+  surface: 6,
   cli: 7,
   actions: 7,
   server: 7,
