@@ -1,4 +1,4 @@
-import { access, readFile } from 'node:fs/promises'
+import { access } from 'node:fs/promises'
 import { dirname, join, resolve } from 'node:path'
 import type { KeyRing } from './config/rules/encryption.ts'
 import type { ConfigStore } from './config/store/store.ts'
@@ -9,6 +9,7 @@ import type { Log } from './core/log.ts'
 import { ownSecret } from './core/own.ts'
 import { run } from './core/process/process.ts'
 import type { Secrets } from './core/secrets.ts'
+import { readPemFile, readTlsFiles } from './core/tls-files.ts'
 import { actorOf } from './delivery/actor.ts'
 import type { Context } from './delivery/context.ts'
 import type { Journal } from './ledger/journal.ts'
@@ -206,7 +207,7 @@ async function openRegistry(
 async function readCertificates(files: Readonly<Record<string, string>>, folder: string) {
   const read = Object.entries(files).map(async ([host, path]) => [
     host,
-    await readFile(resolve(folder, path), 'utf8'),
+    await readPemFile(path, { folder, owner: `registries.ca.${host}` }),
   ])
   return Object.fromEntries(await Promise.all(read)) as Record<string, string>
 }
@@ -272,7 +273,7 @@ async function deliverJournal(journal: Journal, ledger: Ledger, log: Log): Promi
 async function fetchIssuerKeys({ identity, folder }: Settings, signal: AbortSignal) {
   if (identity === undefined || identity === 'unverified') return { keys: [] }
   const { fetchKeys } = await import('./identity/issuer.ts')
-  const ca = identity.ca && (await readFile(resolve(folder, identity.ca), 'utf8'))
+  const { ca } = await readTlsFiles({ ca: identity.ca }, { folder, owner: 'identity' })
   return fetchKeys(identity, { signal, ca })
 }
 
@@ -300,7 +301,7 @@ async function openConfigKeys(
 ): Promise<KeyRing | undefined> {
   const text = configKey ?? variables[CONFIG_KEY]
   if (!text) return undefined
-  const { openKeyRing } = await import('./config/store/open.ts')
+  const { openKeyRing } = await import('./config/rules/key-ring.ts')
   if (!/^(?:file:|\/)/.test(text)) secrets.add(text)
   return openKeyRing(text, configKey === undefined ? CONFIG_KEY : `config-key in ${file}`, folder)
 }
