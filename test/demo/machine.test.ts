@@ -48,7 +48,7 @@ async function temporaryFolder(test: Test): Promise<string> {
   return folder
 }
 
-t.test('subnets', async (t) => {
+t.test('two subnets overlap where they share an address', async (t) => {
   t.ok(overlap('10.213.5.0/24', '10.0.0.0/8'))
   t.ok(overlap('10.213.5.0/24', '10.213.5.77'))
   t.ok(overlap('0.0.0.0/0', '10.213.5.0/24'))
@@ -56,7 +56,7 @@ t.test('subnets', async (t) => {
   t.notOk(overlap('10.213.5.0/24', '192.168.0.0/16'))
 })
 
-t.test("the mirror of the machine's own apt", async (t) => {
+t.test("packages come from the mirror of the machine's own apt", async (t) => {
   const apt = t.testdir({
     'sources.list': [
       '# deb http://old.example/debian bookworm main',
@@ -166,7 +166,7 @@ t.test('Tomcat serves the example on an engine of our own', { skip }, async (t) 
   const start = async (withProperties: boolean) =>
     startTomcat(docker, image, folder, war, base.webapp, withProperties ? properties : undefined)
 
-  await t.test('healthy with its properties', async (t) => {
+  await t.test('it is healthy with its properties', async (t) => {
     const url = await start(true)
     const health = await fetchText(`${url}/healthz`)
     t.match(health, { status: 200, body: /^ok webapi 1\.0\.0\n$/ })
@@ -181,7 +181,7 @@ t.test('Tomcat serves the example on an engine of our own', { skip }, async (t) 
     t.match(page.body, /id="db-url">jdbc:x</)
   })
 
-  await t.test('not ready without them, and says why', async (t) => {
+  await t.test('it is not ready without them, and reports why', async (t) => {
     const url = await start(false)
     t.match(await fetchText(`${url}/healthz`), {
       status: 503,
@@ -193,7 +193,7 @@ t.test('Tomcat serves the example on an engine of our own', { skip }, async (t) 
     t.match(logs.toString(), /cannot read the settings/, "the reason is in the container's log")
   })
 
-  await t.test('Tomcat is process 1 and hears SIGTERM', async (t) => {
+  await t.test('Tomcat is process 1 and receives SIGTERM', async (t) => {
     const [info] = await docker.listContainers({ limit: 1 })
     const container = docker.getContainer(info?.Id ?? '')
     const before = Date.now()
@@ -216,7 +216,7 @@ t.test('Tomcat serves the example on an engine of our own', { skip }, async (t) 
   })
 })
 
-t.test('cancelled while the engine starts', { skip }, async (t) => {
+t.test('an engine whose start is cancelled leaves nothing behind', { skip }, async (t) => {
   const folder = await temporaryFolder(t)
   const starting = startEngine(folder, { log, signal: AbortSignal.timeout(150) })
   t.teardown(() => starting.then((engine) => engine.stop()).catch(() => {}))
