@@ -4,7 +4,6 @@ import { join } from 'node:path'
 import { setTimeout as sleep } from 'node:timers/promises'
 import fc from 'fast-check'
 import t from 'tap'
-import { DELIVERY_TOKEN, startDeliveryGitlab } from '../support/platforms/delivery-gitlab.ts'
 import {
   fixture,
   gitea,
@@ -12,7 +11,8 @@ import {
   githubHeaders,
   SIGNING_SECRET,
   standardHeaders,
-} from '../support/platforms/signatures.ts'
+} from '../support/data/signatures.ts'
+import { DELIVERY_TOKEN, startDeliveryGitlab } from '../support/platforms/delivery-gitlab.ts'
 import { fetchText } from '../support/servers/http.ts'
 import { freePort } from '../support/servers/ports.ts'
 import { missingProgram } from '../support/servers/server.ts'

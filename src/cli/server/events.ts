@@ -6,25 +6,25 @@ import { type Records, unknownEvent } from '../../server/queue/records.ts'
 import type { WakeUps } from '../../server/queue/wake-ups.ts'
 import { type Answer, addExample, type Perform } from '../command.ts'
 import { table } from '../output.ts'
-import type { Surroundings } from '../program.ts'
+import type { ProcessEnvironment } from '../process-environment.ts'
 import { addServerOption, readQueue, type ServerOption } from './settings.ts'
 
 interface Group {
   events: Command
   perform: Perform
-  surroundings: Surroundings
+  processEnvironment: ProcessEnvironment
 }
 
 /** `crosscloud events …`: the events of the webhook server. */
 export function addEventCommands(
   program: Command,
   perform: Perform,
-  surroundings: Surroundings,
+  processEnvironment: ProcessEnvironment,
 ): void {
   const events = program
     .command('events')
     .description('Events of the webhook server, and what became of them.')
-  const group = { events, perform, surroundings }
+  const group = { events, perform, processEnvironment }
   addList(group)
   addShow(group)
   addRetry(group)
@@ -36,10 +36,10 @@ type EventWork = (records: Records, wakeUps: WakeUps) => Promise<Answer>
 async function withEvents(
   options: ServerOption,
   context: Context,
-  { surroundings }: Group,
+  { processEnvironment }: Group,
   work: EventWork,
 ): Promise<Answer> {
-  const { queue, folder } = await readQueue(options, context, surroundings)
+  const { queue, folder } = await readQueue(options, context, processEnvironment)
   const { openQueueRedis } = await import('../../server/queue/connection.ts')
   const { accessQueue, queueOptions } = await import('../../server/queue/access.ts')
   const { openRecords } = await import('../../server/queue/records.ts')

@@ -3,7 +3,7 @@ import { type Command, Option } from 'commander'
 import { type Role, roles } from '../../server/settings/roles.ts'
 import type { ServerSettings } from '../../server/settings/settings.ts'
 import { addExample, type Perform } from '../command.ts'
-import type { Surroundings } from '../program.ts'
+import type { ProcessEnvironment } from '../process-environment.ts'
 import { addServerOption, readServer, type ServerOption } from './settings.ts'
 
 interface ServeOptions extends ServerOption {
@@ -14,7 +14,11 @@ interface ServeOptions extends ServerOption {
 /** The file that this process was started with: the server runs commands with the same program. */
 const program = () => process.argv[1] ?? ''
 
-export function addServe(parent: Command, perform: Perform, surroundings: Surroundings): void {
+export function addServe(
+  parent: Command,
+  perform: Perform,
+  processEnvironment: ProcessEnvironment,
+): void {
   const command = addServerOption(
     parent
       .command('serve')
@@ -29,11 +33,11 @@ export function addServe(parent: Command, perform: Perform, surroundings: Surrou
   addExample(command, 'serve --server crosscloud.server.yml')
   command.action(async (options: ServeOptions) => {
     await perform(command, async (context) => {
-      const settings = await readServer(options, context, surroundings)
+      const settings = await readServer(options, context, processEnvironment)
       const { endpointPaths } = await import('../../server/sources/endpoints.ts')
       const lines = describeServer(settings, endpointPaths(settings))
       const { log, secrets } = context
-      const { variables, hangUp } = surroundings
+      const { variables, hangUp } = processEnvironment
       const signal = hangUp ? AbortSignal.any([context.signal, hangUp]) : context.signal
       const { role } = options
       const environment = { settings, variables, log, secrets, program: program() }

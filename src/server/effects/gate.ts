@@ -5,7 +5,7 @@ import { objectName } from '../../core/settings/schema.ts'
 import { formatRelease } from '../../delivery/release-name.ts'
 import { ANY_CONFIG } from '../../gate/approvals.ts'
 import type { Ledger, Release } from '../../ledger/ledger.ts'
-import { standingWords } from '../../ledger/standing-marks.ts'
+import { standingMarks } from '../../ledger/standing-marks.ts'
 import { severities } from '../sources/event.ts'
 import { isNotOf, withApplication } from './application.ts'
 import type { Effect } from './effect.ts'
@@ -93,7 +93,7 @@ async function recordScan(
     (mark) => mark.environment === environment,
   )
   // The mark of a person stays: a scan removes only its own.
-  const own = standingWords(marks).get(by)
+  const own = standingMarks(marks).get(by)
   if (bad ? !own || !isOfScan(own) : own) {
     await ledger.mark({ app, version, environment, bad, by, reason, identity: SCAN })
   }

@@ -1,12 +1,12 @@
 import { setTimeout as sleep } from 'node:timers/promises'
 import t from 'tap'
+import { fixture, githubHeaders } from '../../support/data/signatures.ts'
 import {
   DELIVERY_TOKEN,
   type Push,
   startDeliveryGitlab,
 } from '../../support/platforms/delivery-gitlab.ts'
 import { GITHUB_TOKEN, startGithub } from '../../support/platforms/github.ts'
-import { fixture, githubHeaders } from '../../support/platforms/signatures.ts'
 import { fetchText } from '../../support/servers/http.ts'
 import { missingProgram } from '../../support/servers/server.ts'
 import {

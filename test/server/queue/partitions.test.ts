@@ -1,12 +1,12 @@
 import { setTimeout as sleep } from 'node:timers/promises'
 import t from 'tap'
 import { runCli } from '../../support/cli.ts'
+import { fixture } from '../../support/data/signatures.ts'
 import {
   DELIVERY_TOKEN,
   type DeliveryGitlab,
   startDeliveryGitlab,
 } from '../../support/platforms/delivery-gitlab.ts'
-import { fixture } from '../../support/platforms/signatures.ts'
 import { missingProgram } from '../../support/servers/server.ts'
 import { deliver, startQueueRedis, startWebhookServer } from '../../support/servers/webhooks.ts'
 import { until } from '../../support/until.ts'

@@ -1,12 +1,12 @@
 import { join } from 'node:path'
 import t, { type Test } from 'tap'
 import { runCli } from '../../support/cli.ts'
+import { fixture } from '../../support/data/signatures.ts'
 import {
   DELIVERY_TOKEN,
   type DeliveryGitlab,
   startDeliveryGitlab,
 } from '../../support/platforms/delivery-gitlab.ts'
-import { fixture } from '../../support/platforms/signatures.ts'
 import {
   REDIS_PASSWORD,
   startCluster,

@@ -1,7 +1,7 @@
 import t from 'tap'
+import { fixture } from '../../support/data/signatures.ts'
 import { DELIVERY_TOKEN, startDeliveryGitlab } from '../../support/platforms/delivery-gitlab.ts'
 import { startPrism } from '../../support/platforms/gitlab.ts'
-import { fixture } from '../../support/platforms/signatures.ts'
 import { missingProgram } from '../../support/servers/server.ts'
 import {
   deliver,

@@ -10,8 +10,8 @@ import { createGateEffect, gateSettings } from '../../../src/server/effects/gate
 import { createRunEffect, runSettings } from '../../../src/server/effects/run.ts'
 import type { EventFacts } from '../../../src/server/sources/event.ts'
 import { createHarborSource } from '../../../src/server/sources/harbor.ts'
-import { ended, release, start } from '../../ledger/ledger-samples.ts'
-import { fixture } from '../../support/platforms/signatures.ts'
+import { ended, release, start } from '../../ledger/conformance/samples.ts'
+import { fixture } from '../../support/data/signatures.ts'
 import { runHere } from '../../support/program.ts'
 import { temporaryFolder } from '../../support/temporary.ts'
 
