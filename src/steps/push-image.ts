@@ -13,7 +13,6 @@ import {
   formatReference,
   formatRepository,
   imageByDigest,
-  parseRepository,
   type Reference,
   type Repository,
   withDigest,
@@ -51,15 +50,14 @@ export const pushImage = defineStep({
   fromSettings: (settings, environment) => {
     const first = Object.values(settings.environments).find(({ from }) => from === undefined)
     const target = environment?.image ?? first?.image
-    return target ? { to: formatRepository(target) } : {}
+    return target ? { to: target } : {}
   },
   report: ({ image, release, present, mounted, uploaded, bytesSent }) => [
     `Pushed   ${image}`,
     `Release  ${release ?? 'none was recorded: this image can be retagged, not deployed'}`,
     `Blobs    ${present} there, ${mounted} mounted, ${uploaded} sent; ${bytesSent} bytes sent`,
   ],
-  async run({ imageFolder, to, tag, overwrite, record, reason }, context) {
-    const target = parseRepository(to)
+  async run({ imageFolder, to: target, tag, overwrite, record, reason }, context) {
     const [layout, registry] = await Promise.all([
       readLayout(resolve(context.cwd, imageFolder)),
       context.registry(),
@@ -163,7 +161,7 @@ function releaseOf(layout: Layout): { app: string; version: string } | undefined
   return app !== undefined && number !== undefined ? { app, version: number } : undefined
 }
 
-/** A version once given away keeps its digest for ever; said before anything is sent. */
+/** A version keeps its digest for ever; checked before anything is sent. */
 async function refuseOtherDigest(
   release: { app: string; version: string },
   digest: Digest,

@@ -1,9 +1,9 @@
 import t from 'tap'
 import { StepError } from '../../src/core/errors.ts'
 import { chooseHosts, chooseMissing } from '../../src/delivery/deployment/host-choice.ts'
-import { joinErrors } from '../../src/delivery/deployment/hosts.ts'
 import type { Deployment } from '../../src/ledger/ledger.ts'
 import type { EnvironmentSettings } from '../../src/settings.ts'
+import { joinErrors } from '../../src/targets/responses.ts'
 import { outcome } from '../ledger/ledger-samples.ts'
 
 const host = (name: string) => ({ name, address: `ssh://${name}`, certificates: undefined })
@@ -26,7 +26,7 @@ t.test('hosts are left out by name, each a known one, with a reason, and never a
   t.throws(() => chooseHosts(environment(), [], ''), { message: 'environment test has no hosts' })
 })
 
-t.test('missing are hosts that were left out, and new ones; the others are kept', async (t) => {
+t.test('missing hosts were left out or are new; the others are kept', async (t) => {
   const hosts = [outcome('app-01'), outcome('app-02', { ok: false }), outcome('old')]
   const current = { id: 'd7', app: 'webapi', hosts } as Deployment
   const kept = [outcome('app-01')]
@@ -46,7 +46,7 @@ t.test('missing are hosts that were left out, and new ones; the others are kept'
   })
 })
 
-t.test('what is wrong counts for more than what could not be seen', async (t) => {
+t.test('of joined errors a wrong state counts for more than a silent host', async (t) => {
   const silent = new StepError('UNAVAILABLE', 'app-01 does not answer')
   const wrong = new StepError('VERIFY_FAILED', 'app-02 was changed', { hint: 'look' })
   t.match(joinErrors([silent, wrong]), {

@@ -17,7 +17,7 @@ const versions = (...numbers: number[]) => numbers.map((number) => `1.0.${number
 const images = (...numbers: number[]) => versions(...numbers).map((one) => release(one).digest)
 const newest = versions(9, 8, 7, 6, 5, 4, 3, 2, 1, 0).map((version) => release(version))
 
-t.test('what stays', async (t) => {
+t.test('the newest, the deployed and the running images stay', async (t) => {
   const facts = { releases: newest, deployed: [], running: [], keep: 2 }
   const gone = (more: object) => releasesToRemove({ ...facts, ...more }).map((one) => one.version)
   t.strictSame(gone({}), versions(7, 6, 5, 4, 3, 2, 1, 0), 'the newest')
@@ -44,7 +44,7 @@ t.test('what stays', async (t) => {
 })
 
 const skip = missingProgram('docker-registry')
-t.test('crosscloud retention', { skip }, async (t) => {
+t.test('`crosscloud retention` removes what no environment needs', { skip }, async (t) => {
   const registry = await startDockerRegistry({ delete: true })
   t.teardown(() => registry.close())
   const cwd = await temporaryFolder(t)
