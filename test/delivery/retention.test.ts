@@ -7,10 +7,10 @@ import { createSecrets } from '../../src/core/secrets.ts'
 import { releasesToRemove } from '../../src/delivery/retention.ts'
 import { parseReference, withTag } from '../../src/registry/reference.ts'
 import { ended, release, start } from '../ledger/ledger-samples.ts'
-import { startDockerRegistry } from '../support/docker-registry.ts'
-import { makeImage, pushImage } from '../support/image.ts'
+import { makeImage, pushImage } from '../support/data/image.ts'
 import { runHere } from '../support/program.ts'
-import { missingProgram } from '../support/server.ts'
+import { startDockerRegistry } from '../support/servers/docker-registry.ts'
+import { missingProgram } from '../support/servers/server.ts'
 import { temporaryFolder } from '../support/temporary.ts'
 
 const versions = (...numbers: number[]) => numbers.map((number) => `1.0.${number}`)

@@ -7,8 +7,8 @@ import t, { type Test } from 'tap'
 import { StepError } from '../../src/core/errors.ts'
 import type { IssuerAccess } from '../../src/identity/http.ts'
 import { type TokenRules, verifyIdToken } from '../../src/identity/verify.ts'
+import { makeCertificates } from '../support/servers/tls.ts'
 import { temporaryFolder } from '../support/temporary.ts'
-import { makeCertificates } from '../support/tls.ts'
 import { type Claims, githubClaims, gitlabClaims, startIssuer } from './issuer.ts'
 
 const { signal } = new AbortController()

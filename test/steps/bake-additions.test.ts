@@ -6,7 +6,7 @@ import { readLayout } from '../../src/image/layout.ts'
 import { bakeImage } from '../../src/steps/bake-image.ts'
 import { runStep } from '../../src/steps/inputs.ts'
 import { testContext } from '../support/context.ts'
-import { writeSample } from '../support/layers.ts'
+import { writeSample } from '../support/data/layers.ts'
 import { temporaryFolder } from '../support/temporary.ts'
 
 const APP = { app: 'webapi', war: 'webapi.war', webapp: '/srv/webapps/ROOT', base: 'scratch' }
@@ -114,7 +114,11 @@ t.test(
     }
     const all = [`${own}:${root}/index.jsp`, `${own}:${root}/WEB-INF/web.xml`]
     const both = runStep(bakeImage, { ...APP, add: all }, testContext(t, folder))
-    await t.rejects(both, { message: /index\.jsp is .*\n.*web\.xml is / }, 'all are reported at once')
+    await t.rejects(
+      both,
+      { message: /index\.jsp is .*\n.*web\.xml is / },
+      'all are reported at once',
+    )
     t.notOk((await readdir(folder)).includes('.crosscloud'), 'and nothing is written')
     const beside = [`${own}:${root}/WEB-INF/more.xml`, `${own}:/etc/a:b`]
     await runStep(bakeImage, { ...APP, add: beside }, testContext(t, folder))

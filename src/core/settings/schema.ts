@@ -27,6 +27,18 @@ export const byteSize = z
   .regex(/^\d+[bkmg]$/, 'is not a size; write 512m or 1g')
   .transform((text) => unitValue(text, sizeUnits))
 
+/** A text that becomes a type where it enters; what the reader throws is the problem reported. */
+export function parsed<T>(read: (text: string) => T) {
+  return z.string().transform((text, check): T => {
+    try {
+      return read(text)
+    } catch (error) {
+      check.addIssue({ code: 'custom', message: (error as Error).message })
+      return z.NEVER
+    }
+  })
+}
+
 function unitValue(text: string, units: Record<string, number>): number {
   const unit = text.replace(/^\d+/, '')
   return Number.parseInt(text, 10) * (units[unit] ?? 1)

@@ -11,8 +11,8 @@ import {
   startCluster,
   startRedis,
   startSentinel,
-} from '../../support/redis.ts'
-import { missingProgram } from '../../support/server.ts'
+} from '../../support/servers/redis.ts'
+import { missingProgram } from '../../support/servers/server.ts'
 import { testStore } from './store-conformance.ts'
 
 const skip = missingProgram('redis-server', 'redis-cli', 'openssl')

@@ -21,7 +21,7 @@ import t from 'tap'
 import { renderAll, requiredKeys } from '../../../src/config/template/render.ts'
 import { compileTemplates } from '../../../src/config/template/templates.ts'
 import { run } from '../../../src/core/process/process.ts'
-import { type Files, templates } from '../../support/templates.ts'
+import { type Files, templates } from '../../support/data/templates.ts'
 import { temporaryFolder } from '../../support/temporary.ts'
 
 const sources: Files = {

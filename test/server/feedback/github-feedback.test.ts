@@ -1,6 +1,6 @@
 import t from 'tap'
 import { commentOnGithub, setGithubStatus } from '../../../src/server/feedback/github.ts'
-import { GITHUB_TOKEN, startGithub } from '../../support/github-server.ts'
+import { GITHUB_TOKEN, startGithub } from '../../support/platforms/github.ts'
 
 const signal = AbortSignal.timeout(20_000)
 const commit = 'b'.repeat(40)

@@ -95,7 +95,7 @@ async function makeTls(folder: string) {
   return { address, certificates: folder, flags }
 }
 
-export interface SshDoor {
+export interface SshServer {
   /** `ssh://root@127.0.0.1:2222` */
   address: string
   /** For `ssh -F`. */
@@ -104,7 +104,7 @@ export interface SshDoor {
 }
 
 /** An ssh server whose docker client speaks to this engine. */
-export async function startSshDoor(engine: TestEngine): Promise<SshDoor> {
+export async function startSshServer(engine: TestEngine): Promise<SshServer> {
   const { folder, remove } = await serverFolder('ssh')
   const file = (name: string) => join(folder, name)
   for (const name of ['host', 'user']) {

@@ -1,17 +1,17 @@
 import { Readable } from 'node:stream'
 import { gzipSync } from 'node:zlib'
-import { type Digest, sha256 } from '../../src/core/digest.ts'
-import type { ImageConfig } from '../../src/image/config.ts'
-import { descriptor } from '../../src/image/image.ts'
-import { padding, tarEnd, tarHeader } from '../../src/image/tar.ts'
-import { type Reference, type Repository, withDigest } from '../../src/registry/reference.ts'
+import { type Digest, sha256 } from '../../../src/core/digest.ts'
+import type { ImageConfig } from '../../../src/image/config.ts'
+import { descriptor } from '../../../src/image/image.ts'
+import { padding, tarEnd, tarHeader } from '../../../src/image/tar.ts'
+import { type Reference, type Repository, withDigest } from '../../../src/registry/reference.ts'
 import {
   type Descriptor,
   type ImageManifest,
   type Manifest,
   mediaTypes,
   type RegistryClient,
-} from '../../src/registry/types.ts'
+} from '../../../src/registry/types.ts'
 
 /** A tiny image for tests: its manifest, and its blobs by digest. */
 export interface TestImage {

@@ -5,8 +5,8 @@ import { join } from 'node:path'
 import { text } from 'node:stream/consumers'
 import type { Test } from 'tap'
 import { stringify } from 'yaml'
-import { run } from '../../src/core/process/process.ts'
-import { type Running, startCli } from './cli.ts'
+import { run } from '../../../src/core/process/process.ts'
+import { type Running, startCli } from '../cli.ts'
 import { freePort } from './ports.ts'
 import { type RunningServer, serverFolder, startServer } from './server.ts'
 
@@ -96,7 +96,7 @@ export async function startWebhookServer(
 /** Senders keep their connections. */
 const agent = new Agent({ keepAlive: true })
 
-export interface Answer {
+export interface DeliveryResponse {
   status: number
   body: Record<string, unknown>
 }
@@ -107,7 +107,7 @@ export async function deliver(
   path: string,
   headers: Record<string, string>,
   body: string | Buffer,
-): Promise<Answer> {
+): Promise<DeliveryResponse> {
   const sent = request({
     ...{ host: '127.0.0.1', port, path, method: 'POST', agent },
     headers: { 'content-type': 'application/json', ...headers },

@@ -1,6 +1,6 @@
 import { mkdir, writeFile } from 'node:fs/promises'
 import { join } from 'node:path'
-import { run } from '../../src/core/process/process.ts'
+import { run } from '../../../src/core/process/process.ts'
 
 /**
  * A folder with a certificate authority (ca.pem), a server of 127.0.0.1 and localhost (server.pem,

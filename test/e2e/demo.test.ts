@@ -3,20 +3,20 @@ import { join } from 'node:path'
 import t, { type Test } from 'tap'
 import { run } from '../../src/core/process/process.ts'
 import { startCli } from '../support/cli.ts'
-import { buildRoad, type Road } from '../support/road.ts'
+import { createDemo, type Demo } from '../support/setups/demo.ts'
 import { keepOwners } from './base-owner.ts'
 import { browseReleases } from './served-files.ts'
 
 t.setTimeout(560_000)
-const made = await buildRoad(t)
-if (typeof made === 'string') await t.test('the whole road', { skip: made }, async () => {})
+const made = await createDemo(t)
+if (typeof made === 'string') await t.test('the whole demo', { skip: made }, async () => {})
 else
-  await t.test('the whole road, on a real engine, Tomcat, Maven and registries', (t) =>
+  await t.test('the whole demo, on a real engine, Tomcat, Maven and registries', (t) =>
     travel(t, made),
   )
 
-async function travel(t: Test, road: Road) {
-  const { project, cli, json, docker } = road
+async function travel(t: Test, demo: Demo) {
+  const { project, cli, json, docker } = demo
   const released = await json('release', '--env', 'test', '--reason', 'first')
   t.match(released, { release: 'webapi@1.0.0', verified: true }, 'released, deployed and verified')
   const page = await fetch(new URL('/info', String(released.url)))
@@ -195,9 +195,9 @@ async function travel(t: Test, road: Road) {
   })
 
   await t.test('a browser fetches what changed at the same length, and no more', (t) =>
-    browseReleases(t, road),
+    browseReleases(t, demo),
   )
   await t.test('folders of a base keep their owner and mode, and its user can write there', (t) =>
-    keepOwners(t, road),
+    keepOwners(t, demo),
   )
 }

@@ -2,24 +2,24 @@ import { mkdtemp, rm } from 'node:fs/promises'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import type { Test } from 'tap'
-import { createContext } from '../../src/context.ts'
-import { describe } from '../../src/core/errors.ts'
-import { silentLog } from '../../src/core/log.ts'
-import { run } from '../../src/core/process/process.ts'
-import { createSecrets } from '../../src/core/secrets.ts'
-import { prepareBaseRootfs } from '../../src/demo/base-image.ts'
-import { pushBase } from '../../src/demo/base-push.ts'
-import { prepareMaven } from '../../src/demo/maven.ts'
-import { baseIn, writeProject } from '../../src/demo/project.ts'
-import { parseReference } from '../../src/registry/reference.ts'
-import { startRegistry } from '../../src/registry-server/server.ts'
-import { type Finished, runCli } from './cli.ts'
-import { startDockerRegistry } from './docker-registry.ts'
-import { noEngine, startEngine, type TestEngine } from './engine.ts'
-import { ROAD_FOLDER } from './folders.ts'
+import { createContext } from '../../../src/context.ts'
+import { describe } from '../../../src/core/errors.ts'
+import { silentLog } from '../../../src/core/log.ts'
+import { run } from '../../../src/core/process/process.ts'
+import { createSecrets } from '../../../src/core/secrets.ts'
+import { prepareBaseRootfs } from '../../../src/demo/base-image.ts'
+import { pushBase } from '../../../src/demo/base-push.ts'
+import { prepareMaven } from '../../../src/demo/maven.ts'
+import { baseIn, writeProject } from '../../../src/demo/project.ts'
+import { parseReference } from '../../../src/registry/reference.ts'
+import { startRegistry } from '../../../src/registry-server/server.ts'
+import { type Finished, runCli } from '../cli.ts'
+import { DEMO_FOLDER } from '../folders.ts'
+import { startDockerRegistry } from '../servers/docker-registry.ts'
+import { noEngine, startEngine, type TestEngine } from '../servers/engine.ts'
 
 /** The example application on this machine: Maven, Tomcat, an engine and two registries, all real. */
-export interface Road {
+export interface Demo {
   project: string
   engine: TestEngine
   /** Of the registries of test and of the environments after it. */
@@ -30,14 +30,14 @@ export interface Road {
 }
 
 /** Why there can be none here, as a text. */
-export async function buildRoad(t: Pick<Test, 'teardown'>): Promise<Road | string> {
+export async function createDemo(t: Pick<Test, 'teardown'>): Promise<Demo | string> {
   const missing = noEngine('docker-registry')
   if (missing) return missing
   const engine = await startEngine()
   t.teardown(() => engine.stop())
   const second = await startDockerRegistry()
   t.teardown(() => second.close())
-  const work = await mkdtemp(join(tmpdir(), 'road-'))
+  const work = await mkdtemp(join(tmpdir(), 'demo-'))
   t.teardown(() => rm(work, { recursive: true, force: true }))
   const first = await startRegistry({ folder: join(work, 'registry') })
   t.teardown(() => first.close())
@@ -45,7 +45,7 @@ export async function buildRoad(t: Pick<Test, 'teardown'>): Promise<Road | strin
   try {
     machine = {
       mavenArgs: await prepareMaven(work),
-      base: await prepareBaseRootfs(ROAD_FOLDER, silentLog),
+      base: await prepareBaseRootfs(DEMO_FOLDER, silentLog),
       engine: { socket: engine.socket, url: engine.address, own: false, stop: async () => {} },
     }
   } catch (error) {

@@ -4,10 +4,10 @@ import { dirname, join } from 'node:path'
 import { fileURLToPath } from 'node:url'
 import { execa } from 'execa'
 import type { Test } from 'tap'
-import { run } from '../../src/core/process/process.ts'
-import type { Finished } from './cli.ts'
+import { run } from '../../../src/core/process/process.ts'
+import type { Finished } from '../cli.ts'
 
-const ROOT = fileURLToPath(new URL('../../', import.meta.url))
+const ROOT = fileURLToPath(new URL('../../../', import.meta.url))
 
 export interface SourceRepository {
   folder: string

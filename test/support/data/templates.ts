@@ -1,7 +1,11 @@
-import { type Rendered, type RenderOptions, renderAll } from '../../src/config/template/render.ts'
-import { type ConfigTemplate, readTemplates } from '../../src/config/template/resources.ts'
-import { compileTemplates } from '../../src/config/template/templates.ts'
-import { isStepError, type StepError } from '../../src/core/errors.ts'
+import {
+  type Rendered,
+  type RenderOptions,
+  renderAll,
+} from '../../../src/config/template/render.ts'
+import { type ConfigTemplate, readTemplates } from '../../../src/config/template/resources.ts'
+import { compileTemplates } from '../../../src/config/template/templates.ts'
+import { isStepError, type StepError } from '../../../src/core/errors.ts'
 
 export type Files = Record<string, string>
 

@@ -1,10 +1,10 @@
 import { mkdir, readFile } from 'node:fs/promises'
 import { dirname, join } from 'node:path'
 import { parse } from 'yaml'
-import { runCli } from './cli.ts'
-import type { Road } from './road.ts'
-import { until } from './until.ts'
-import { writeWar } from './war.ts'
+import { runCli } from '../cli.ts'
+import { writeWar } from '../data/war.ts'
+import { until } from '../until.ts'
+import type { Demo } from './demo.ts'
 
 export interface RunningImage {
   /** By digest. */
@@ -15,9 +15,9 @@ export interface RunningImage {
   remove: () => Promise<void>
 }
 
-/** Bakes a WAR of these files on the road's Tomcat, and pushes it. @returns the image by digest */
+/** Bakes a WAR of these files on the demo's Tomcat, and pushes it. @returns the image by digest */
 export async function bakeFiles(
-  { project, addresses }: Pick<Road, 'project' | 'addresses'>,
+  { project, addresses }: Pick<Demo, 'project' | 'addresses'>,
   files: Readonly<Record<string, string>>,
   more: readonly string[] = [],
 ): Promise<string> {
@@ -39,12 +39,12 @@ export async function bakeFiles(
 
 /** The same in a container, once its Tomcat answers. */
 export async function runBaked(
-  road: Road,
+  demo: Demo,
   files: Readonly<Record<string, string>>,
   more: readonly string[] = [],
 ): Promise<RunningImage> {
-  const { docker } = road
-  const image = await bakeFiles(road, files, more)
+  const { docker } = demo
+  const image = await bakeFiles(demo, files, more)
   const id = await docker('run', '--detach', '--publish', '127.0.0.1::8080', image)
   const address = `http://${await docker('port', id, '8080/tcp')}/`
   const answers = await until(async () => {

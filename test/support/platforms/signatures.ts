@@ -37,12 +37,12 @@ export function githubHeaders(
 /** A payload as its sender would write it: `gitlab/push`. */
 export const fixture = (name: string): Record<string, unknown> =>
   JSON.parse(
-    readFileSync(new URL(`../server/fixtures/${name}.json`, import.meta.url), 'utf8'),
+    readFileSync(new URL(`../../server/fixtures/${name}.json`, import.meta.url), 'utf8'),
   ) as Record<string, unknown>
 
 /** What a Gitea has sent, by what it was about; bodies and signatures are its own. */
 export const gitea = JSON.parse(
-  readFileSync(new URL('../server/fixtures/gitea-deliveries.json', import.meta.url), 'utf8'),
+  readFileSync(new URL('../../server/fixtures/gitea-deliveries.json', import.meta.url), 'utf8'),
 ) as { secret: string; deliveries: GiteaDelivery[] }
 
 export interface GiteaDelivery {

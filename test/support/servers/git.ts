@@ -5,7 +5,7 @@ import type { AddressInfo } from 'node:net'
 import { dirname, join } from 'node:path'
 import { buffer } from 'node:stream/consumers'
 import type { Test } from 'tap'
-import { run } from '../../src/core/process/process.ts'
+import { run } from '../../../src/core/process/process.ts'
 
 export interface Repository {
   folder: string

@@ -1,26 +1,26 @@
 import { mkdir, writeFile } from 'node:fs/promises'
 import { dirname, join } from 'node:path'
 import type { Test } from 'tap'
-import { createLog, type Log } from '../../src/core/log.ts'
-import { bakeImage } from '../../src/steps/bake-image.ts'
-import { runStep } from '../../src/steps/inputs.ts'
-import { pushImage } from '../../src/steps/push-image.ts'
-import { testContext } from './context.ts'
+import { createLog, type Log } from '../../../src/core/log.ts'
+import { bakeImage } from '../../../src/steps/bake-image.ts'
+import { runStep } from '../../../src/steps/inputs.ts'
+import { pushImage } from '../../../src/steps/push-image.ts'
+import { testContext } from '../context.ts'
+import { writeWar } from '../data/war.ts'
+import { startDockerRegistry } from '../servers/docker-registry.ts'
+import { startEngine, type TestEngine } from '../servers/engine.ts'
+import { temporaryFolder } from '../temporary.ts'
 import { publishDemoImage } from './demo-image.ts'
-import { startDockerRegistry } from './docker-registry.ts'
-import { startEngine, type TestEngine } from './engine.ts'
-import { temporaryFolder } from './temporary.ts'
-import { writeWar } from './war.ts'
 
 /** An application with a real engine and registry, and releases to deploy there. */
-export interface Town {
+export interface Sandbox {
   folder: string
   engine: TestEngine
   repository: string
   /** Variables of the program: its home, its registry's password. */
   variables: Record<string, string>
   /** Writes crosscloud.yml. */
-  settle(ledger: string, more?: string, container?: string): Promise<void>
+  configure(ledger: string, more?: string, container?: string): Promise<void>
   /** Bakes and pushes a release, and records it. */
   release(version: string, commit?: string, bake?: object): Promise<void>
   context(options?: { log?: Log }): ReturnType<typeof testContext>
@@ -31,7 +31,7 @@ export interface Town {
 const USER = Buffer.from('alice:open-sesame').toString('base64')
 
 /** Only where `noEngine('docker-registry', 'gcc')` is false. */
-export async function buildTown(t: Test): Promise<Town> {
+export async function createSandbox(t: Test): Promise<Sandbox> {
   const folder = await temporaryFolder(t)
   const engine = await startEngine()
   t.teardown(() => engine.stop())
@@ -59,9 +59,9 @@ export async function buildTown(t: Test): Promise<Town> {
     CROSSCLOUD_CACHE: join(folder, '.cache'),
     CROSSCLOUD_STATE: join(folder, '.state'),
   }
-  const town: Town = {
+  const sandbox: Sandbox = {
     ...{ folder, engine, repository, variables },
-    settle: (ledger, more = '', container = '') =>
+    configure: (ledger, more = '', container = '') =>
       place(
         'crosscloud.yml',
         [
@@ -78,7 +78,7 @@ export async function buildTown(t: Test): Promise<Town> {
     async release(version, commit, bake = {}) {
       const war = join(folder, `${version}.war`)
       await writeWar(war, { 'index.html': `<h1>webapi ${version}</h1>`, 'WEB-INF/web.xml': '<x/>' })
-      const context = town.context()
+      const context = sandbox.context()
       const { imageFolder } = await runStep(bakeImage, { war, version, commit, ...bake }, context)
       await runStep(pushImage, { imageFolder, to: repository }, context)
       await context.close()
@@ -99,7 +99,7 @@ export async function buildTown(t: Test): Promise<Town> {
       return undefined
     },
   }
-  return town
+  return sandbox
 }
 
 /** A log whose lines can be looked at. */

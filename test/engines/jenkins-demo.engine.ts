@@ -4,7 +4,7 @@ import { fileURLToPath } from 'node:url'
 import t, { type Test } from 'tap'
 import { parseDocument } from 'yaml'
 import { run } from '../../src/core/process/process.ts'
-import { buildRoad, type Road } from '../support/road.ts'
+import { createDemo, type Demo } from '../support/setups/demo.ts'
 import { temporaryFolder } from '../support/temporary.ts'
 import { type Build, LIBRARY, noJenkins, runBuilds } from './jenkins.ts'
 
@@ -14,13 +14,13 @@ const IMAGE = 'registry.example.com/ci/crosscloud-runner:0.1.0'
 
 t.setTimeout(590_000)
 const missing = await noJenkins()
-const road = missing || (await buildRoad(t))
+const demo = missing || (await createDemo(t))
 const title = 'the Jenkinsfiles of the documents, as they stand, from a push to production'
-if (typeof road === 'string') await t.test(title, { skip: road }, async () => {})
-else await t.test(title, (t) => travel(t, road))
+if (typeof demo === 'string') await t.test(title, { skip: demo }, async () => {})
+else await t.test(title, (t) => travel(t, demo))
 
 /** A third environment; the same with a gate of crosscloud's own; a checkout; an agent. */
-async function settle(t: Test, { project, addresses, engine }: Road) {
+async function configure(t: Test, { project, addresses, engine }: Demo) {
   const settings = parseDocument(await readFile(join(project, 'crosscloud.yml'), 'utf8'))
   const values = await readFile(join(project, 'config/staging.yaml'), 'utf8')
   await writeFile(
@@ -55,9 +55,9 @@ async function settle(t: Test, { project, addresses, engine }: Road) {
   return { PATH: `${bin}:${process.env.PATH}`, HOME: home }
 }
 
-async function travel(t: Test, road: Road) {
-  const { project, json } = road
-  const agent = await settle(t, road)
+async function travel(t: Test, demo: Demo) {
+  const { project, json } = demo
+  const agent = await configure(t, demo)
   const page = await readFile(join(ROOT, 'docs/jenkins.md'), 'utf8')
   const blocks = [...page.matchAll(/^```groovy\n([\s\S]*?)^```$/gm)].map(([, text = '']) => text)
   const [whole = '', contained = '', stages = '', caught = ''] = blocks

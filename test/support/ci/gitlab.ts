@@ -2,10 +2,10 @@ import { mkdir, writeFile } from 'node:fs/promises'
 import { dirname, join } from 'node:path'
 import { fileURLToPath } from 'node:url'
 import { stringify } from 'yaml'
-import { errorCodeOf } from '../../src/core/errors.ts'
-import { run } from '../../src/core/process/process.ts'
+import { errorCodeOf } from '../../../src/core/errors.ts'
+import { run } from '../../../src/core/process/process.ts'
 
-const ROOT = fileURLToPath(new URL('../../', import.meta.url))
+const ROOT = fileURLToPath(new URL('../../../', import.meta.url))
 const LOCAL = join(ROOT, 'node_modules/gitlab-ci-local/dist/index.js')
 
 export const template = (name: string) => join(ROOT, 'pipeline-templates', `${name}.yml`)

@@ -7,10 +7,10 @@ import { join } from 'node:path'
 import { fileURLToPath } from 'node:url'
 import type { Test } from 'tap'
 import { parse, stringify } from 'yaml'
-import { freePort, reach } from './ports.ts'
-import { temporaryFolder } from './temporary.ts'
+import { freePort, reach } from '../servers/ports.ts'
+import { temporaryFolder } from '../temporary.ts'
 
-const ROOT = fileURLToPath(new URL('../../', import.meta.url))
+const ROOT = fileURLToPath(new URL('../../../', import.meta.url))
 const CONTRACT = join(ROOT, 'test/contracts/gitlab-openapi.yaml')
 const PRISM = join(ROOT, 'node_modules/@stoplight/prism-cli/dist/index.js')
 

@@ -1,12 +1,12 @@
 import { readFile, writeFile } from 'node:fs/promises'
 import { join } from 'node:path'
 import type { Test } from 'tap'
-import { runCli, startCli } from './cli.ts'
-import type { Town } from './town.ts'
+import { runCli, startCli } from '../cli.ts'
+import type { Sandbox } from './sandbox.ts'
 
-/** Deploys in a town as a job does: in a process of its own, which signals reach. */
-export async function createDeployer(town: Town) {
-  const settings = join(town.folder, 'crosscloud.yml')
+/** Deploys in a sandbox as a job does: in a process of its own, which signals reach. */
+export async function createDeployer(sandbox: Sandbox) {
+  const settings = join(sandbox.folder, 'crosscloud.yml')
   const plain = await readFile(settings, 'utf8')
   /** How the application behaves from the next deployment on; it may take 30 s to stop. */
   const behave = (env: Record<string, string>) =>
@@ -14,7 +14,7 @@ export async function createDeployer(town: Town) {
       settings,
       plain.replace('stop-timeout: 1s', `stop-timeout: 30s, env: ${JSON.stringify(env)}`),
     )
-  const options = { cwd: town.folder, env: town.variables }
+  const options = { cwd: sandbox.folder, env: sandbox.variables }
   const deploy = (version: string) => [
     ...['deploy', '--release', `webapi@${version}`, '--env', 'test', '--older'],
   ]
@@ -24,11 +24,11 @@ export async function createDeployer(town: Town) {
     return done
   }
   const container = async (name = 'webapi-test') => {
-    const { Id: id, State } = await town.engine.docker.getContainer(name).inspect()
+    const { Id: id, State } = await sandbox.engine.docker.getContainer(name).inspect()
     return { id, running: State.Running }
   }
   const ledger = async () => {
-    const context = town.context()
+    const context = sandbox.context()
     const found = await context.ledger()
     const [newest] = await found.deployments({ limit: 1 })
     const lock = await found.findLock('webapi', 'test')

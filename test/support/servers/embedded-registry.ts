@@ -1,14 +1,18 @@
 import { randomBytes } from 'node:crypto'
 import { Readable } from 'node:stream'
 import type { Test } from 'tap'
-import { sha256 } from '../../src/core/digest.ts'
-import { silentLog } from '../../src/core/log.ts'
-import { createSecrets } from '../../src/core/secrets.ts'
-import { createRegistryClient, type RegistryClientOptions } from '../../src/registry/client.ts'
-import type { Credential } from '../../src/registry/credentials.ts'
-import type { Repository } from '../../src/registry/reference.ts'
-import type { RegistryClient } from '../../src/registry/types.ts'
-import { type Fault, type RegistryAuth, startRegistry } from '../../src/registry-server/server.ts'
+import { sha256 } from '../../../src/core/digest.ts'
+import { silentLog } from '../../../src/core/log.ts'
+import { createSecrets } from '../../../src/core/secrets.ts'
+import { createRegistryClient, type RegistryClientOptions } from '../../../src/registry/client.ts'
+import type { Credential } from '../../../src/registry/credentials.ts'
+import type { Repository } from '../../../src/registry/reference.ts'
+import type { RegistryClient } from '../../../src/registry/types.ts'
+import {
+  type Fault,
+  type RegistryAuth,
+  startRegistry,
+} from '../../../src/registry-server/server.ts'
 
 type Ask = { method: string; path: string }
 
