@@ -38,7 +38,7 @@ function factsOfSystem(read: (name: string) => string | undefined): KnownFacts {
   // crosscloud's own server sets the variables of GitLab for the event it handles.
   if (read('GITLAB_CI') === 'true' || read('CROSSCLOUD_SERVER') === 'true') return ofGitlab(read)
   if (read('GITHUB_ACTIONS') === 'true') return ofGithub(read)
-  // A Jenkins that was never told its address has no JENKINS_URL.
+  // A Jenkins whose own address is not set has no JENKINS_URL.
   if (read('JENKINS_URL') || read('JENKINS_HOME')) return ofJenkins(read)
   // No system's own mark: any of their variables, which a shell or a script may pass on.
   return { ...known(ofJenkins(read)), ...known(ofGithub(read)), ...known(ofGitlab(read)) }

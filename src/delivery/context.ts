@@ -39,7 +39,7 @@ export interface Context {
   configKeys(environment: EnvironmentSettings): Promise<KeyRing | undefined>
   /** Where an environment runs; each call opens it anew. */
   target(environment: TargetSettings): Promise<Target>
-  /** Who does this, why and from where, as far as the process environment tells. */
+  /** Who does this, why and from where, as far as the process environment shows. */
   readonly actor: Actor
   /** Who does this in an environment, by a signed token where crosscloud.yml requires it. */
   identify(

@@ -183,7 +183,7 @@ async function recordRelease(
 ): Promise<void> {
   const label = labelsOf(layout)
   const { actor } = context
-  // Where the settings name an issuer, plain variables prove nobody.
+  // Where the settings name an issuer, plain variables prove no identity.
   const who = await context.identify(undefined, { required: false, strict: false })
   const commit = label[labels.revision] ?? actor.commit
   const ledger = await context.ledger()
