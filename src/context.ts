@@ -1,4 +1,4 @@
-import { access, readFile } from 'node:fs/promises'
+import { access } from 'node:fs/promises'
 import { dirname, resolve } from 'node:path'
 import type { KeyRing } from './config/rules/encryption.ts'
 import type { ConfigStore } from './config/store/store.ts'
@@ -8,6 +8,7 @@ import { homeFolder } from './core/home.ts'
 import type { Log } from './core/log.ts'
 import { run } from './core/process/process.ts'
 import type { Secrets } from './core/secrets.ts'
+import { readPemFile, readTlsFiles } from './core/tls-files.ts'
 import { actorOf } from './delivery/actor.ts'
 import type { Context, TargetSettings } from './delivery/context.ts'
 import {
@@ -202,7 +203,7 @@ async function openRegistry(
 async function readCertificates(files: Readonly<Record<string, string>>, folder: string) {
   const read = Object.entries(files).map(async ([host, path]) => [
     host,
-    await readFile(resolve(folder, path), 'utf8'),
+    await readPemFile(path, { folder, owner: `registries.ca.${host}` }),
   ])
   return Object.fromEntries(await Promise.all(read)) as Record<string, string>
 }
@@ -217,7 +218,7 @@ function proxyOf(variables: ContextOptions['variables']) {
 async function fetchIssuerKeys({ identity, folder }: Settings, signal: AbortSignal) {
   if (identity === undefined || identity === 'unverified') return { keys: [] }
   const { fetchKeys } = await import('./identity/issuer.ts')
-  const ca = identity.ca && (await readFile(resolve(folder, identity.ca), 'utf8'))
+  const { ca } = await readTlsFiles({ ca: identity.ca }, { folder, owner: 'identity' })
   return fetchKeys(identity, { signal, ca })
 }
 
@@ -245,7 +246,7 @@ async function openConfigKeys(
 ): Promise<KeyRing | undefined> {
   const text = configKey ?? variables[CONFIG_KEY]
   if (!text) return undefined
-  const { openKeyRing } = await import('./config/store/open.ts')
+  const { openKeyRing } = await import('./config/rules/key-ring.ts')
   if (!/^(?:file:|\/)/.test(text)) secrets.add(text)
   return openKeyRing(text, configKey === undefined ? CONFIG_KEY : `config-key in ${file}`, folder)
 }

@@ -7,7 +7,7 @@ export interface RetryOptions {
   attempts?: number
   /** Pause before the second try, in milliseconds; it doubles each time, with jitter. */
   firstPause?: number
-  /** Told before each pause. */
+  /** Called before each pause. */
   onRetry?: (error: StepError, attempt: number, pause: number) => void
 }
 

@@ -1,4 +1,5 @@
-import { StepError, toStepError } from '../core/errors.ts'
+import { type StepError, toStepError } from '../core/errors.ts'
+import { joinErrors } from '../core/settle-all.ts'
 
 interface Success<T> {
   host: string
@@ -52,17 +53,4 @@ export function continueWith<T, Result>(
 /** The failures of all hosts in one error. */
 export function failureOf(responses: readonly HostResponse<unknown>[]): StepError | undefined {
   return joinErrors(responses.filter(isFailure).map(({ error }) => error))
-}
-
-/** All errors in one: worth a retry only when each of them is. */
-export function joinErrors(errors: readonly StepError[]): StepError | undefined {
-  const [first, ...more] = errors
-  if (!first || more.length === 0) return first
-  // What is wrong counts for more than what could not be seen.
-  const main = errors.find(({ retryable }) => !retryable) ?? first
-  return new StepError(main.code, errors.map(({ message }) => message).join('\n'), {
-    hint: main.hint,
-    retryable: main.retryable,
-    cause: main,
-  })
 }

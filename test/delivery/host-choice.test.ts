@@ -1,9 +1,7 @@
 import t from 'tap'
-import { StepError } from '../../src/core/errors.ts'
 import { chooseHosts, chooseMissing } from '../../src/delivery/deployment/host-choice.ts'
 import type { Deployment } from '../../src/ledger/ledger.ts'
 import type { EnvironmentSettings } from '../../src/settings.ts'
-import { joinErrors } from '../../src/targets/responses.ts'
 import { outcome } from '../ledger/ledger-samples.ts'
 
 const host = (name: string) => ({ name, address: `ssh://${name}`, certificates: undefined })
@@ -44,15 +42,4 @@ t.test('missing hosts were left out or are new; the others are kept', async (t) 
     code: 'NOT_FOUND',
     message: 'no host of webapi in test is behind: d7 is on all of them',
   })
-})
-
-t.test('of joined errors a wrong state counts for more than a silent host', async (t) => {
-  const silent = new StepError('UNAVAILABLE', 'app-01 does not answer')
-  const wrong = new StepError('VERIFY_FAILED', 'app-02 was changed', { hint: 'look' })
-  t.match(joinErrors([silent, wrong]), {
-    ...{ code: 'VERIFY_FAILED', exitCode: 1, hint: 'look' },
-    message: 'app-01 does not answer\napp-02 was changed',
-  })
-  t.match(joinErrors([silent, silent]), { code: 'UNAVAILABLE', exitCode: 75 })
-  t.equal(joinErrors([]), undefined)
 })

@@ -55,7 +55,9 @@ async function speaksTls(t: Test, server: Mariadb, file: (name: string) => strin
   await t.rejects(openLedger({ url: at('localhost').replace('mysqls', 'mysql'), ca }), {
     code: 'INPUT_INVALID',
   })
-  await t.rejects(openLedger({ url: at('localhost'), ca: '/no/such' }), { message: /ledger: ca/ })
+  await t.rejects(openLedger({ url: at('localhost'), ca: '/no/such' }), {
+    message: /^reading \/no\/such of ledger: /,
+  })
 }
 
 async function givesUp(t: Test, { server, port, query }: Mariadb) {

@@ -45,7 +45,7 @@ const render = async (folder: string | undefined, files = sources) => {
   return { texts, warnings, required: requiredKeys(compiled) }
 }
 const MAKE_PIPE = 'mkfifo'
-const COMPILER = '8558fdc67528308b'
+const COMPILER = 'a6db7d7ed0cac44e'
 
 const entries = (folder: string) => readdirSync(folder).sort()
 

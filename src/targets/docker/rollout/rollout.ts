@@ -1,6 +1,6 @@
 import { throwIfCancelled, toStepError } from '../../../core/errors.ts'
 import type { Log } from '../../../core/log.ts'
-import { joinErrors } from '../../responses.ts'
+import { settleAll } from '../../../core/settle-all.ts'
 import type { InstanceResult } from '../../target.ts'
 import type { ContainerInfo, ContainerSpec, Host } from '../host.ts'
 import { refuseFilesOnVolumes } from '../placed-files.ts'
@@ -79,11 +79,7 @@ async function prepare(options: RolloutOptions): Promise<ReadonlySet<Host>> {
 
 /** Runs on all hosts at once and names every host that failed. */
 async function onAll(hosts: readonly Host[], work: (host: Host) => Promise<void>): Promise<void> {
-  const results = await Promise.allSettled(hosts.map(work))
-  const failure = joinErrors(
-    results.flatMap((result) => (result.status === 'rejected' ? [toStepError(result.reason)] : [])),
-  )
-  if (failure) throw failure
+  await settleAll(hosts.map(work))
 }
 
 async function changeHost(

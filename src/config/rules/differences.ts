@@ -1,10 +1,10 @@
-import type { OpenedSnapshot } from '../rules/encryption.ts'
-import { compareBytes } from './keys.ts'
+import { compareBytes } from '../store/keys.ts'
+import type { OpenedSnapshot } from './encryption.ts'
 
 /** A key that differs between two environments. */
 export interface Difference {
   key: string
-  /** `unknown`: in both, but one of them cannot be decrypted. */
+  /** `unknown`: it is in both, but a value cannot be decrypted. */
   kind: 'left-only' | 'right-only' | 'different' | 'unknown'
 }
 
