@@ -110,6 +110,7 @@ export interface SuccessFacts {
   kept?: readonly HostOutcome[]
 }
 
+/** One outcome for each host: the ledger's rows are unique by deployment and host. */
 export function successOf(
   results: readonly InstanceResult[],
   { bad, without = [], kept = [] }: SuccessFacts = {},

@@ -137,49 +137,65 @@ export async function verifyInstance(
   expected: Expectation,
   { signal }: Context,
 ): Promise<Proof> {
-  const placed = JSON.parse(instance.labels[instanceLabels.configFiles] ?? '{}') as Record<
-    string,
-    string
-  >
+  const placed = placedFiles(instance)
   const read = (path: string) => target.read(instance, path)
   const { changes, volumes } = await target.changes(instance)
+  const { writable, webapp } = expected
   const changed = new Set(changes.map(({ path }) => path))
-  const problems: string[] = []
-  let war = 0
-  for (const tree of expected.webapp) {
-    const found = await compareTree(read, tree, Object.keys(placed), signal)
-    war += found?.files ?? 0
-    if (found) problems.push(...treeProblems(tree.root, found, expected.writable, changed))
-  }
-  const { writable } = expected
+  const war = await compareWebapp(read, expected, { placed, changed, signal })
   const beside = filterPaths(
     expected.beside,
     (path) => !Object.hasOwn(placed, path) && placeOf(path, writable.named) === undefined,
   )
-  const foundBeside = await compareEach(read, beside, signal)
-  problems.push(
-    ...foundBeside.changed.map((path) => problemLine('changed', path)),
-    ...foundBeside.missing.map((path) => problemLine('missing', path)),
-  )
-  const changedConfig = await changedConfigFiles(read, placed, signal)
-  problems.push(...changedConfig.map((path) => `${problemLine('changed', path)} (rendered config)`))
+  const others = await compareEach(read, beside, signal)
+  const config = await changedConfigFiles(read, placed, signal)
   const isCompared = (path: string) =>
     Object.hasOwn(placed, path) ||
     beside.has(path) ||
-    expected.webapp.some(({ root }) => isBelow(path, root)) ||
+    webapp.some(({ root }) => isBelow(path, root)) ||
     // The engine makes what it mounts volumes upon.
     volumes.some((volume) => isBelow(volume, path))
-  const other = await evaluateChanges(target, instance, changes, { writable, isCompared, signal })
-  problems.push(...other.problems)
+  const rest = await evaluateChanges(target, instance, changes, { writable, isCompared, signal })
+  const problems = [
+    ...war.problems,
+    ...others.changed.map((path) => problemLine('changed', path)),
+    ...others.missing.map((path) => problemLine('missing', path)),
+    ...config.map((path) => `${problemLine('changed', path)} (rendered config)`),
+    ...rest.problems,
+  ]
   if (problems.length > 0) throw notAsBaked(instance, expected, problems)
   return {
     host: instance.host,
-    war,
+    war: war.files,
     image: beside.size,
     rendered: Object.keys(placed).length,
-    written: other.written,
+    written: rest.written,
     volumes,
   }
+}
+
+/** Path → SHA-256 of the files that a deployment placed, by the instance's label. */
+type PlacedFiles = Readonly<Record<string, string>>
+
+function placedFiles({ labels }: Instance): PlacedFiles {
+  return JSON.parse(labels[instanceLabels.configFiles] ?? '{}') as PlacedFiles
+}
+
+async function compareWebapp(
+  read: ReadPath,
+  { webapp, writable }: Expectation,
+  options: { placed: PlacedFiles; changed: ReadonlySet<string>; signal: AbortSignal },
+): Promise<{ files: number; problems: string[] }> {
+  const { placed, changed, signal } = options
+  const problems: string[] = []
+  let files = 0
+  for (const tree of webapp) {
+    const found = await compareTree(read, tree, Object.keys(placed), signal)
+    if (!found) continue
+    files += found.files
+    problems.push(...treeProblems(tree.root, found, writable, changed))
+  }
+  return { files, problems }
 }
 
 /** `412 files of the WAR, 1 of the image, 2 rendered` */
@@ -207,7 +223,7 @@ const LARGEST_CONFIG = 16 * 2 ** 20
 
 async function changedConfigFiles(
   read: ReadPath,
-  placed: Record<string, string>,
+  placed: PlacedFiles,
   signal: AbortSignal,
 ): Promise<string[]> {
   const changed: string[] = []
