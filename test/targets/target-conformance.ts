@@ -32,6 +32,7 @@ export async function targetConformance(t: Test, setting: TargetSetting): Promis
   const { signal } = new AbortController()
   const find = async (query: InstanceQuery) => valuesOf(await target.instances(query)).flat()
   const current = () => find({ roles: ['current'] })
+  const reading = (instance: Instance) => (path: string) => target.read(instance, path)
   const request = (image: string, version: string): RolloutRequest => ({
     image,
     labels: {
@@ -87,8 +88,6 @@ export async function targetConformance(t: Test, setting: TargetSetting): Promis
       t.equal(previousInstanceId, undefined)
     }
   })
-
-  const reading = (instance: Instance) => (path: string) => target.read(instance, path)
 
   await t.test('instances are found by role, by label, by name and by id', async (t) => {
     const [instance] = await current()
@@ -184,6 +183,7 @@ export async function targetConformance(t: Test, setting: TargetSetting): Promis
 
   await t.test('nothing changes without an image, a lock, or before a cancel', async (t) => {
     const before = await current()
+    t.ok(before.length > 0)
     const unknown = images[1].replace(/.{8}$/, '00000000')
     await t.rejects(target.rollOut(request(unknown, '2')), { code: 'NOT_FOUND' })
     const checkLock = async () => {
