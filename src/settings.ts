@@ -1,6 +1,6 @@
 import { dirname, resolve } from 'node:path'
 import { z } from 'zod'
-import type { StoreAddress } from './config/store/open.ts'
+import type { StoreAddress } from './config/store/address.ts'
 import { configKeySettings, storeSettings } from './config/store/settings.ts'
 import { StepError } from './core/errors.ts'
 import type { Secrets } from './core/secrets.ts'

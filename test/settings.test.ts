@@ -135,6 +135,34 @@ await t.test('everything wrong is said at once, each with its line', async (t) =
   ])
 })
 
+await t.test(
+  'the URL of a config centre is read with the settings, its password unseen',
+  async (t) => {
+    const withConfig = (config: string) =>
+      `app: a\nenvironments:\n  test:\n    image: r.io/a\n    config: ${config}\n`
+    const bad: [string, RegExp][] = [
+      ['redis://u:hidden@a b', /:5 environments\.test\.config .*not one of Redis/],
+      ['"etcd://u:hidden@h:99999"', /:5 environments\.test\.config .*not one of etcd/],
+      [
+        '{ url: "consul://u:hidden@h" }',
+        /:5 environments\.test\.config\.url .*"consul:…" is not known/,
+      ],
+    ]
+    for (const [config, expected] of bad) {
+      const found = await problems(withConfig(config))
+      t.match(found.join('\n'), expected, config)
+      t.notMatch(found.join('\n'), 'hidden')
+    }
+    const { settings } = await parse(withConfig('redis://h:${REDIS_PORT}/1'), {})
+    t.throws(() => settings.environments.test?.config, { message: /REDIS_PORT is not set/ })
+    const read = await parse(withConfig('redis://h:${REDIS_PORT}/1'), { REDIS_PORT: '7000' })
+    t.match(read.settings.environments.test?.config?.url, {
+      kind: 'redis',
+      server: { nodes: [{ host: 'h', port: 7000 }], db: 1 },
+    })
+  },
+)
+
 await t.test('files that are no settings', async (t) => {
   const bad: [string, RegExp][] = [
     ['', /app is required/],

@@ -2,6 +2,7 @@ import { readFile } from 'node:fs/promises'
 import { join } from 'node:path'
 import t, { type Test } from 'tap'
 import { type EtcdStoreOptions, openEtcdStore } from '../../../src/config/store/etcd/store.ts'
+import { parseEtcdUrl } from '../../../src/config/store/etcd/url.ts'
 import type { ConfigStore } from '../../../src/config/store/store.ts'
 import { isStepError } from '../../../src/core/errors.ts'
 import { run } from '../../../src/core/process/process.ts'
@@ -14,7 +15,7 @@ import { testStore } from './store-conformance.ts'
 const skip = missingProgram('etcd', 'etcdctl', 'openssl')
 
 function open(t: Test, url: string, options: EtcdStoreOptions = {}): ConfigStore {
-  const store = openEtcdStore(url, options)
+  const store = openEtcdStore(parseEtcdUrl(url), options)
   t.teardown(() => store.close())
   return store
 }
@@ -36,7 +37,10 @@ t.test('TLS with client certificates', { skip }, async (t) => {
     await testStore(t, {
       open: async () => {
         await etcd.ctl('del', '--prefix', '/')
-        return { first: openEtcdStore(url, { tls }), second: openEtcdStore(url, { tls }) }
+        return {
+          first: openEtcdStore(parseEtcdUrl(url), { tls }),
+          second: openEtcdStore(parseEtcdUrl(url), { tls }),
+        }
       },
     })
   })
@@ -73,7 +77,7 @@ t.test('users and rights', { skip }, async (t) => {
     await testStore(t, {
       open: async () => {
         await commands(etcd, '--user root:root-password del --prefix /')
-        return { first: openEtcdStore(url), second: openEtcdStore(url) }
+        return { first: openEtcdStore(parseEtcdUrl(url)), second: openEtcdStore(parseEtcdUrl(url)) }
       },
     })
   })

@@ -15,7 +15,7 @@ import { testStore } from './store-conformance.ts'
 const skip = missingProgram('etcd', 'etcdctl')
 
 function open(t: Test, url: string, options: EtcdStoreOptions = {}): ConfigStore {
-  const store = openEtcdStore(url, options)
+  const store = openEtcdStore(parseEtcdUrl(url), options)
   t.teardown(() => store.close())
   return store
 }
@@ -80,16 +80,23 @@ t.test('URLs', async (t) => {
     'http://a',
     'etcd://a b',
   ]) {
-    const error = await thrownBy((async () => openEtcdStore(wrong))())
+    const error = await thrownBy((async () => openEtcdStore(parseEtcdUrl(wrong)))())
     t.match(error, { code: 'INPUT_INVALID', hint: /etcd:\/\/user/ }, wrong)
     t.notMatch(String(error), /sentinel/)
   }
-  t.throws(() => openEtcdStore('etcd://a', { tls: { ca: 'x' } }), { code: 'INPUT_INVALID' })
-  t.throws(() => openEtcdStore('etcds://a', { tls: { cert: 'x' } }), { code: 'INPUT_INVALID' })
+  t.throws(() => openEtcdStore(parseEtcdUrl('etcd://a'), { tls: { ca: 'x' } }), {
+    code: 'INPUT_INVALID',
+  })
+  t.throws(() => openEtcdStore(parseEtcdUrl('etcds://a'), { tls: { cert: 'x' } }), {
+    code: 'INPUT_INVALID',
+  })
   const nonsense = open(t, 'etcds://a', { tls: { ca: 'x', cert: 'y', key: 'z' } })
   await t.rejects(nonsense.snapshot(['/']), { code: 'INPUT_INVALID', message: /PEM/ })
-  t.equal(openEtcdStore('etcd://u:secret@a/x').name, 'etcd://a/x')
-  t.equal(openEtcdStore('etcd://a', { name: 'config of test' }).name, 'config of test')
+  t.equal(openEtcdStore(parseEtcdUrl('etcd://u:secret@a/x')).name, 'etcd://a/x')
+  t.equal(
+    openEtcdStore(parseEtcdUrl('etcd://a'), { name: 'config of test' }).name,
+    'config of test',
+  )
 })
 
 t.test('one server', { skip }, async (t) => {
@@ -104,7 +111,7 @@ t.test('one server', { skip }, async (t) => {
       await testStore(t, {
         open: async () => {
           await etcd.ctl('del', '--prefix', '/')
-          return { first: openEtcdStore(at), second: openEtcdStore(at) }
+          return { first: openEtcdStore(parseEtcdUrl(at)), second: openEtcdStore(parseEtcdUrl(at)) }
         },
       })
     })
@@ -307,7 +314,8 @@ t.test('one server', { skip }, async (t) => {
   await t.test('the process ends by itself', async (t) => {
     const code = `
       import { openEtcdStore } from '${new URL('../../../src/config/store/etcd/store.ts', import.meta.url)}'
-      const store = openEtcdStore('${url}')
+      import { parseEtcdUrl } from '${new URL('../../../src/config/store/etcd/url.ts', import.meta.url)}'
+      const store = openEtcdStore(parseEtcdUrl('${url}'))
       await store.change([{ key: '/a', value: '1' }])
       console.log((await store.snapshot(['/'])).get('/a'))
       await store.close()

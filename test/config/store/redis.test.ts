@@ -4,6 +4,7 @@ import { setTimeout as sleep } from 'node:timers/promises'
 import t, { type Test } from 'tap'
 import { openRedisStore, type RedisStoreOptions } from '../../../src/config/store/redis/store.ts'
 import type { ConfigStore } from '../../../src/config/store/store.ts'
+import { parseRedisUrl } from '../../../src/redis/address.ts'
 import { REDIS_USER, startCluster, startRedis, startSentinel } from '../../support/servers/redis.ts'
 import { missingProgram } from '../../support/servers/server.ts'
 import { testStore } from './store-conformance.ts'
@@ -12,7 +13,7 @@ const skip = missingProgram('redis-server', 'redis-cli', 'openssl')
 const encode = encodeURIComponent
 
 async function open(t: Test, url: string, options: RedisStoreOptions = {}): Promise<ConfigStore> {
-  const store = await openRedisStore(url, options)
+  const store = await openRedisStore(parseRedisUrl(url), options)
   t.teardown(() => store.close())
   return store
 }
@@ -29,7 +30,10 @@ t.test('one server is a config store', { skip }, async (t) => {
     await testStore(t, {
       open: async () => {
         await empty()
-        return { first: await openRedisStore(url), second: await openRedisStore(url) }
+        return {
+          first: await openRedisStore(parseRedisUrl(url)),
+          second: await openRedisStore(parseRedisUrl(url)),
+        }
       },
     })
   })
@@ -148,8 +152,8 @@ t.test('TLS and a user with few rights', { skip }, async (t) => {
       open: async () => {
         await redis.cli('flushall')
         return {
-          first: await openRedisStore(url, { tls }),
-          second: await openRedisStore(url, { tls }),
+          first: await openRedisStore(parseRedisUrl(url), { tls }),
+          second: await openRedisStore(parseRedisUrl(url), { tls }),
         }
       },
     })
@@ -192,7 +196,10 @@ t.test('behind a Sentinel', { skip }, async (t) => {
     await testStore(t, {
       open: async () => {
         await master.cli('flushall')
-        return { first: await openRedisStore(url), second: await openRedisStore(url) }
+        return {
+          first: await openRedisStore(parseRedisUrl(url)),
+          second: await openRedisStore(parseRedisUrl(url)),
+        }
       },
     })
   })
@@ -224,7 +231,10 @@ t.test('a cluster', { skip }, async (t) => {
     await testStore(t, {
       open: async () => {
         await empty()
-        return { first: await openRedisStore(url), second: await openRedisStore(url) }
+        return {
+          first: await openRedisStore(parseRedisUrl(url)),
+          second: await openRedisStore(parseRedisUrl(url)),
+        }
       },
     })
   })

@@ -2,7 +2,7 @@ import type { ChainableCommander, Redis } from 'ioredis'
 import pLimit from 'p-limit'
 import { StepError } from '../../../core/errors.ts'
 import { wait } from '../../../core/retry.ts'
-import { parseRedisUrl } from '../../../redis/address.ts'
+import type { RedisAddress } from '../../../redis/address.ts'
 import {
   type ConnectOptions,
   connectRedis,
@@ -29,10 +29,9 @@ const MOST_TRIES = 20
  * snapshot is consistent: all values are read in one transaction, again if keys appeared or vanished.
  */
 export async function openRedisStore(
-  url: string,
+  address: RedisAddress,
   options: RedisStoreOptions = {},
 ): Promise<ConfigStore> {
-  const address = parseRedisUrl(url)
   const name = options.name ?? address.name
   if (address.kind === 'cluster') return openRedisCluster(address, name, options)
   const connection = await connectRedis(address, name, options)
