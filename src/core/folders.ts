@@ -3,7 +3,7 @@ import { toStepError } from './errors.ts'
 import { isInCheckout } from './git/checkout.ts'
 import { homeFolder, ownHome } from './home.ts'
 import type { Log } from './log.ts'
-import { ownSecret } from './own.ts'
+import { ownSecret } from './own-files.ts'
 
 type Variables = Readonly<Record<string, string | undefined>>
 

@@ -20,22 +20,13 @@ export async function findOwnRelease(name: ReleaseName, context: Context): Promi
   return findRelease(name, await context.ledger())
 }
 
-/** What runs in an environment, if anything was deployed there. */
-export async function currentDeployment(
-  app: string,
-  environment: string,
-  ledger: Ledger,
-): Promise<Deployment | undefined> {
-  return (await ledger.current(app)).find((current) => current.environment === environment)
-}
-
 /** What runs in an environment. */
 export async function findCurrent(
   app: string,
   environment: string,
   ledger: Ledger,
 ): Promise<Deployment> {
-  const current = await currentDeployment(app, environment, ledger)
+  const current = await ledger.currentDeployment(app, environment)
   if (current) return current
   throw new StepError('NOT_FOUND', `nothing of ${app} was deployed to ${environment} yet`, {
     hint: `Run \`crosscloud deploy --release ${app}@VERSION --env ${environment}\` first.`,

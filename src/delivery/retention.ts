@@ -1,8 +1,8 @@
 import type { Digest } from '../core/digest.ts'
+import { pageThrough } from '../ledger/history.ts'
 import type { Ledger, Release } from '../ledger/ledger.ts'
 import { formatRepository, type Repository } from '../registry/reference.ts'
 import type { Context } from './context.ts'
-import { readHistory } from './history.ts'
 
 /** The images that a repository keeps for its environments, and those it no longer needs. */
 export interface RetentionPlan {
@@ -82,9 +82,10 @@ async function deployedTo(environment: string, keep: number, context: Context): 
   const ledger = await context.ledger()
   const query = { app, environment, state: 'succeeded' } as const
   const digests = new Set<Digest>()
-  for await (const past of readHistory((page) => ledger.deployments({ ...query, ...page }))) {
-    digests.add(past.digest)
+  const deployed = pageThrough((page) => ledger.deployments({ ...query, ...page }))
+  for await (const { digest } of deployed) {
     if (digests.size >= keep) break
+    digests.add(digest)
   }
   return [...digests]
 }

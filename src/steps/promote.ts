@@ -4,7 +4,7 @@ import { renderRelease, withoutWarnings } from '../delivery/config/release-confi
 import type { Context } from '../delivery/context.ts'
 import { nextLines, summarizeRun } from '../delivery/deployment/outcome.ts'
 import { identifyDeployer, passGate, requireRunBefore } from '../delivery/gate/gate.ts'
-import { currentDeployment, findOwnRelease, findRelease } from '../delivery/release.ts'
+import { findOwnRelease, findRelease } from '../delivery/release.ts'
 import { formatRelease, type ReleaseName } from '../delivery/release-name.ts'
 import { warnOfOlder } from '../delivery/release-order.ts'
 import type { Release } from '../ledger/ledger.ts'
@@ -28,6 +28,7 @@ export const promote = defineStep({
   name: 'promote',
   summary: 'Bring a release, unchanged, from the environment before to the next one.',
   example: 'promote --release webapi@1.4.2 --to staging',
+  ci: { environment: 'change', identity: true },
   inputs: z.object({
     release: releaseName
       .optional()
@@ -142,7 +143,7 @@ async function resolveRelease(
   const { app } = await context.settings()
   const ledger = await context.ledger()
   if (name === undefined) {
-    const running = await currentDeployment(app, source.name, ledger)
+    const running = await ledger.currentDeployment(app, source.name)
     if (running) return findRelease(running, ledger)
     throw new StepError('NOT_FOUND', `nothing of ${app} was deployed to ${source.name} yet`, {
       hint: `Run \`crosscloud release --env ${source.name}\` first.`,

@@ -9,9 +9,9 @@ import { findCutDeployment } from '../delivery/deployment/interrupted.ts'
 import { deployedOutputs, summarize } from '../delivery/deployment/outcome.ts'
 import type { DeploymentRequest } from '../delivery/deployment/request.ts'
 import { identifyActing } from '../delivery/gate/break-glass.ts'
-import { readHistory } from '../delivery/history.ts'
 import { findCurrent, findRelease } from '../delivery/release.ts'
 import { formatRelease, type ReleaseName } from '../delivery/release-name.ts'
+import { pageThrough } from '../ledger/history.ts'
 import type { Deployment, Ledger } from '../ledger/ledger.ts'
 import type { EnvironmentSettings } from '../settings.ts'
 import { breakGlassInput, releaseName, withoutInput } from './inputs.ts'
@@ -21,6 +21,7 @@ export const rollback = defineStep({
   name: 'rollback',
   summary: 'Bring back what ran in an environment before, with its config of then or of now.',
   example: 'rollback --env production --reason "orders fail"',
+  ci: { environment: 'change', identity: true },
   inputs: z.object({
     env: z.string().describe('Environment to bring back'),
     to: releaseName
@@ -148,7 +149,8 @@ async function findTarget(
     throw new StepError('INPUT_INVALID', `${formatRelease(to)} is no release of ${app}`)
   }
   const query = { app, environment, version: to?.version, state: 'succeeded' as const }
-  for await (const past of readHistory((page) => ledger.deployments({ ...query, ...page }))) {
+  const succeeded = pageThrough((page) => ledger.deployments({ ...query, ...page }))
+  for await (const past of succeeded) {
     const isOther = past.version !== current.version
     // Of the release that runs, the config it had before is meant.
     if (to && (isOther || past.configRevision !== current.configRevision)) return past

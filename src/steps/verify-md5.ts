@@ -2,7 +2,7 @@ import { z } from 'zod'
 import { StepError } from '../core/errors.ts'
 import type { Context } from '../delivery/context.ts'
 import { openImage } from '../delivery/image/remote-image.ts'
-import { currentDeployment, findCurrent, findOwnRelease } from '../delivery/release.ts'
+import { findCurrent, findOwnRelease } from '../delivery/release.ts'
 import { formatRelease } from '../delivery/release-name.ts'
 import {
   describeFiles,
@@ -23,6 +23,7 @@ export const verifyMd5 = defineStep({
   summary:
     'Compare every file inside the running containers with the WAR and the image that were built.',
   example: 'verify-md5 --env test',
+  ci: { environment: 'verify' },
   inputs: z.object({
     env: z.string().describe('Environment to verify'),
     release: releaseName
@@ -145,7 +146,7 @@ async function environmentToVerify(
   environment: EnvironmentSettings,
   context: Context,
 ): Promise<EnvironmentSettings> {
-  const current = await currentDeployment(app, environment.name, await context.ledger())
+  const current = await (await context.ledger()).currentDeployment(app, environment.name)
   if (current?.version !== version) return environment
   const left = new Set(current.hosts.filter(({ ok }) => !ok).map(({ host }) => host))
   for (const host of left) {

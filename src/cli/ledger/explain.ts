@@ -54,13 +54,13 @@ async function identify(thing: string, context: Context): Promise<Found> {
 async function findContainer(name: string, context: Context): Promise<Found | undefined> {
   const { environments } = await context.settings()
   const ledger = await context.ledger()
-  const silent: StepError[] = []
+  const failures: StepError[] = []
   for (const environment of Object.keys(environments)) {
     const target = await context.target(await context.environment(environment))
     for (const response of await target.instances({ name })) {
       if (isFailure(response)) {
         if (response.error.code !== 'UNAVAILABLE') throw response.error
-        silent.push(response.error)
+        failures.push(response.error)
         continue
       }
       const [instance] = response.value
@@ -78,7 +78,7 @@ async function findContainer(name: string, context: Context): Promise<Found | un
       }
     }
   }
-  const failure = joinErrors(silent)
+  const failure = joinErrors(failures)
   if (failure) throw failure
   return undefined
 }
@@ -88,8 +88,8 @@ async function findAddress(address: string, context: Context): Promise<Found | u
   const running = await (await context.ledger()).current(app)
   const found = running.find(({ environment, hosts }) => {
     const url = environments[environment]?.url
-    const known = [url, ...hosts.map((host) => host.url)].filter((one) => one !== undefined)
-    return known.some((one) => isBelow(address, one))
+    const known = [url, ...hosts.map((host) => host.url)].filter((known) => known !== undefined)
+    return known.some((base) => isBelow(address, base))
   })
   return (
     found && {

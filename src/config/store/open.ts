@@ -1,7 +1,13 @@
 import { resolve } from 'node:path'
-import { readTlsFiles } from '../../core/tls-files.ts'
+import { readTlsFiles, type TlsFiles } from '../../core/tls-files.ts'
 import type { StoreAddress } from './address.ts'
 import type { ConfigStore } from './store.ts'
+
+/** The address of a config centre, and the PEM files to connect with. */
+export interface StoreSettings extends TlsFiles {
+  url: StoreAddress
+  'sentinel-password'?: string | undefined
+}
 
 export interface OpenStoreOptions {
   /** All paths start from here. */
@@ -11,23 +17,20 @@ export interface OpenStoreOptions {
 
 /** Opens the driver that the address names; it connects on first use. */
 export async function openStore(
-  address: StoreAddress,
+  settings: StoreSettings,
   { folder, signal }: OpenStoreOptions,
 ): Promise<ConfigStore> {
-  const { url, 'sentinel-password': sentinelPassword } = address
+  const { url } = settings
   if (url.kind === 'file') {
     const { openFileStore } = await import('./file/store.ts')
     return openFileStore(resolve(folder, url.path), { signal })
   }
-  const tls = await readTlsFiles(address, { folder, owner: 'the config centre' })
+  const tls = await readTlsFiles(settings, { folder, owner: 'the config centre' })
   if (url.kind === 'redis') {
     const { openRedisStore } = await import('./redis/store.ts')
-    return openRedisStore(url.server, {
-      tls,
-      signal,
-      ...(sentinelPassword && { sentinelPassword }),
-    })
+    const sentinelPassword = settings['sentinel-password']
+    return openRedisStore(url.redis, { tls, signal, ...(sentinelPassword && { sentinelPassword }) })
   }
   const { openEtcdStore } = await import('./etcd/store.ts')
-  return openEtcdStore(url.server, { tls, signal })
+  return openEtcdStore(url.etcd, { tls, signal })
 }

@@ -1,6 +1,8 @@
 import { z } from 'zod'
+import { toStepError } from '../../core/errors.ts'
 import { tlsFileFields } from '../../core/settings/schema.ts'
-import { parseStoreUrl, type StoreAddress } from './address.ts'
+import { parseStoreAddress, type StoreAddress } from './address.ts'
+import type { StoreSettings } from './open.ts'
 
 const URL_HELP = 'file:config/test.yaml, redis://…, rediss://…, etcd://…'
 
@@ -14,17 +16,24 @@ export const storeSettings = z
       'sentinel-password': z.string().optional().describe('Password of the Redis Sentinels'),
     }),
   ])
-  // After the union: a problem inside one of its members would be reported as "Invalid input".
-  .transform((written, check): StoreAddress => {
-    const { url, ...rest } = typeof written === 'string' ? { url: written } : written
-    try {
-      return { url: parseStoreUrl(url), ...rest }
-    } catch (error) {
-      const path = typeof written === 'string' ? [] : ['url']
-      check.addIssue({ code: 'custom', message: (error as Error).message, path })
-      return z.NEVER
-    }
+  .transform((given, check): StoreSettings => {
+    const [settings, path] = typeof given === 'string' ? [{ url: given }, []] : [given, ['url']]
+    const url = readAddress(settings.url, (message) => {
+      // Without the text itself: it may hold a password.
+      check.addIssue({ code: 'custom', message, path, input: 'the URL' })
+    })
+    return url === undefined ? z.NEVER : { ...settings, url }
   })
+
+function readAddress(url: string, report: (problem: string) => void): StoreAddress | undefined {
+  try {
+    return parseStoreAddress(url)
+  } catch (error) {
+    const { message, hint = '' } = toStepError(error)
+    report(`${message}. ${hint}`.trim())
+    return undefined
+  }
+}
 
 export const configKeySettings = z
   .string()

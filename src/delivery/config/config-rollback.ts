@@ -1,8 +1,7 @@
 import { keptKeys } from '../../config/rules/revision.ts'
 import { StepError } from '../../core/errors.ts'
-import type { ConfigChangeSet, KeptValue } from '../../ledger/config-change.ts'
-import type { Ledger } from '../../ledger/ledger.ts'
-import { readHistory } from '../history.ts'
+import { pageThrough } from '../../ledger/history.ts'
+import type { ConfigChangeSet, KeptValue, Ledger } from '../../ledger/ledger.ts'
 import type { PlannedChange } from './config-change.ts'
 import type { EnvironmentConfig } from './environment-config.ts'
 
@@ -90,9 +89,8 @@ async function valuesBefore(
     }
     const query = { app, environment, key, after: id }
     const all: ConfigChangeSet[] = []
-    for await (const set of readHistory((page) => ledger.configChanges({ ...query, ...page }))) {
-      all.push(set)
-    }
+    const later = pageThrough((page) => ledger.configChanges({ ...query, ...page }))
+    for await (const set of later) all.push(set)
     return all
   }
 }

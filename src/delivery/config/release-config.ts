@@ -6,7 +6,6 @@ import { withDigest } from '../../registry/reference.ts'
 import type { EnvironmentSettings } from '../../settings.ts'
 import type { Context } from '../context.ts'
 import { openImage, type RemoteImage } from '../image/remote-image.ts'
-import { currentDeployment } from '../release.ts'
 import { formatRelease } from '../release-name.ts'
 import { type Rendering, renderFor } from './rendering.ts'
 
@@ -85,7 +84,7 @@ async function changesSince(
   context: Context,
 ): Promise<SeenConfig['since']> {
   const ledger = await context.ledger()
-  const current = await currentDeployment(app, environment, ledger)
+  const current = await ledger.currentDeployment(app, environment)
   if (current === undefined) return undefined
   const then = await ledger.findConfigRevision(current.configRevision)
   if (then === undefined) return undefined

@@ -5,7 +5,7 @@ import type {
   Deployment,
   DeploymentEnd,
   DeploymentStart,
-  HostOutcome,
+  InstanceOutcome,
   Ledger,
 } from '../../ledger/ledger.ts'
 import { type InstanceResult, isRolloutFailure } from '../../targets/target.ts'
@@ -107,10 +107,9 @@ export interface SuccessFacts {
   /** Hosts it passed by: they are behind from now on. */
   without?: readonly string[]
   /** Hosts that ran the same before, and were not touched. */
-  kept?: readonly HostOutcome[]
+  kept?: readonly InstanceOutcome[]
 }
 
-/** One outcome for each host: the ledger's rows are unique by deployment and host. */
 export function successOf(
   results: readonly InstanceResult[],
   { bad, without = [], kept = [] }: SuccessFacts = {},

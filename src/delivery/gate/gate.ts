@@ -2,10 +2,10 @@ import { StepError } from '../../core/errors.ts'
 import { type BeforeFact, bringCommand, type Evaluation, evaluateGate } from '../../gate/rules.ts'
 import { APPROVED_THERE } from '../../identity/claims.ts'
 import type { Who } from '../../identity/who.ts'
+import { pageThrough } from '../../ledger/history.ts'
 import type { Approval, ApprovalStart, Deployment, Ledger, Release } from '../../ledger/ledger.ts'
 import type { EnvironmentSettings } from '../../settings.ts'
 import type { Context } from '../context.ts'
-import { readHistory } from '../history.ts'
 import { formatRelease } from '../release-name.ts'
 
 interface Passage {
@@ -190,7 +190,8 @@ async function runBefore(
   const query = { app, environment, state: 'succeeded' } as const
   const newer: Deployment[] = []
   const run: Deployment[] = []
-  for await (const past of readHistory((page) => ledger.deployments({ ...query, ...page }))) {
+  const succeeded = pageThrough((page) => ledger.deployments({ ...query, ...page }))
+  for await (const past of succeeded) {
     const isOurs = past.version === version && past.digest === digest
     if (isOurs) run.push(past)
     else if (run.length > 0) break

@@ -11,18 +11,19 @@ import { readSnapshot } from './snapshot.ts'
 import type { EtcdAddress } from './url.ts'
 
 export interface EtcdStoreOptions {
-  name?: string | undefined
   tls?: TlsTexts
   signal?: AbortSignal | undefined
 }
 
 /**
- * An etcd as config centre. A snapshot has one revision. A change is one transaction; beyond 128 keys or 1.4 MB it uses
+ * An etcd as config centre: `etcd://[user:password@]host:2379[,host:2379][/prefix]`, `etcds://` for
+ * TLS. A snapshot has one revision. A change is one transaction; beyond 128 keys or 1.4 MB it uses
  * a journal. Two stores with one prefix see each other's journals; stores whose prefixes
  * lie in each other do not.
  */
 export function openEtcdStore(address: EtcdAddress, options: EtcdStoreOptions = {}): ConfigStore {
-  const { name = address.name, tls = {}, signal } = options
+  const { tls = {}, signal } = options
+  const { name } = address
   const client = createEtcdClient(address, tls, signal)
   const layout = layoutOf(name, address.prefix)
   return {

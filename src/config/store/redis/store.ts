@@ -16,25 +16,22 @@ import { type RedisContent, toSnapshot } from './layout.ts'
 import { applyPlaces, findPlaces, placesToWatch, valuesOf } from './places.ts'
 import { addHash, scan } from './reading.ts'
 
-export interface RedisStoreOptions extends ConnectOptions {
-  name?: string | undefined
-}
-
 const CHUNK = 1000
 const MOST_READINGS = 6
 const MOST_TRIES = 20
 
 /**
- * Redis as config centre: a server by TCP, TLS or socket, a master behind Sentinels, or a Cluster. A
- * snapshot is consistent: all values are read in one transaction, again if keys appeared or vanished.
+ * Redis as config centre: a server by TCP, TLS or socket, a master behind Sentinels, or a Cluster.
+ * A snapshot is consistent: all values are read in one transaction, again if keys appeared or
+ * vanished.
  */
 export async function openRedisStore(
   address: RedisAddress,
-  options: RedisStoreOptions = {},
+  options: ConnectOptions = {},
 ): Promise<ConfigStore> {
-  const name = options.name ?? address.name
-  if (address.kind === 'cluster') return openRedisCluster(address, name, options)
-  const connection = await connectRedis(address, name, options)
+  if (address.kind === 'cluster') return openRedisCluster(address, options)
+  const connection = await connectRedis(address, options)
+  const { name } = address
   // A WATCH belongs to the connection: one operation at a time.
   const oneAtATime = pLimit(1)
   return {
