@@ -5,12 +5,15 @@ import type { ConfigStore } from './config/store/store.ts'
 import { StepError, toStepError } from './core/errors.ts'
 import { isInCheckout } from './core/git/checkout.ts'
 import { homeFolder, ownHome } from './core/home.ts'
+import type { HttpClient } from './core/http/client.ts'
+import { proxiesOf } from './core/http/proxy.ts'
 import type { Log } from './core/log.ts'
 import { ownSecret } from './core/own.ts'
 import { run } from './core/process/process.ts'
 import type { Secrets } from './core/secrets.ts'
 import { actorOf } from './delivery/actor.ts'
 import type { Context } from './delivery/context.ts'
+import type { IssuerAccess } from './identity/http.ts'
 import type { Journal } from './ledger/journal.ts'
 import type { Ledger } from './ledger/ledger.ts'
 import type { CredentialSource } from './registry/credentials.ts'
@@ -76,7 +79,20 @@ export function createContext(options: ContextOptions): OpenContext {
     await deliverJournal(await openJournalOf(found, variables), found, log)
     return found
   })
-  const issuerKeys = once(async () => fetchIssuerKeys(await settings(), signal))
+  const clients = new Map<string, Promise<HttpClient>>()
+  const http = async (ca?: string) => {
+    const authority = ca === undefined ? undefined : resolve((await settings()).folder, ca)
+    const client = clients.get(`${authority}`) ?? keep(openHttp(authority, variables))
+    clients.set(`${authority}`, client)
+    return client
+  }
+  const issuerHttp = async () => {
+    const { identity } = await settings()
+    return http(identity === 'unverified' ? undefined : identity?.ca)
+  }
+  const issuerKeys = once(async () =>
+    fetchIssuerKeys(await settings(), { http: await issuerHttp(), signal }),
+  )
   const stores = new Map<string, Promise<ConfigStore>>()
   const configStore = (environment: EnvironmentSettings) => {
     const open = async () => keep(openConfigStore(environment, await settings(), signal))
@@ -94,6 +110,7 @@ export function createContext(options: ContextOptions): OpenContext {
     hasSettings,
     environment: async (name) => resolveEnvironment(await settings(), name),
     registry,
+    http,
     ledger,
     async requireLedger() {
       const known = await settings()
@@ -118,6 +135,7 @@ export function createContext(options: ContextOptions): OpenContext {
       return identify(identity, {
         variables,
         environment,
+        http: await issuerHttp(),
         signal,
         ...how,
         by,
@@ -130,10 +148,13 @@ export function createContext(options: ContextOptions): OpenContext {
       if (identity === 'unverified') return undefined
       if (identity === undefined) return 'crosscloud.yml says of no issuer who could prove it'
       if (proof) secrets.add(proof.token)
-      const { doubtKept } = await import('./identity/kept.ts')
+      const { doubtStoredApproval } = await import('./identity/stored-approval.ts')
       const { ca: _path, ...rules } = identity
       const apart = (await ledger()).approvalsApart
-      return doubtKept({ ...approval, proof }, { ...rules, environment, keys: issuerKeys, apart })
+      return doubtStoredApproval(
+        { ...approval, proof },
+        { ...rules, environment, keys: issuerKeys, apart },
+      )
     },
     platformApprovals: async (jobId, environment) => {
       const { gitlab } = await settings()
@@ -142,7 +163,7 @@ export function createContext(options: ContextOptions): OpenContext {
       secrets.add(token)
       const { readApprovals } = await import('./gitlab/approvals.ts')
       return readApprovals(
-        { url: gitlab.url, token, signal },
+        { http: await http(gitlab.ca), url: gitlab.url, token, signal },
         { project: gitlab.project, environment, jobId },
       )
     },
@@ -199,7 +220,7 @@ async function openRegistry(
     signal,
     insecure,
     ca: await readCertificates(ca, settings?.folder ?? '.'),
-    proxy: proxyOf(variables),
+    proxies: proxiesOf(variables),
   })
 }
 
@@ -211,11 +232,13 @@ async function readCertificates(files: Readonly<Record<string, string>>, folder:
   return Object.fromEntries(await Promise.all(read)) as Record<string, string>
 }
 
-/** The usual variables, in either spelling. */
-function proxyOf(variables: ContextOptions['variables']) {
-  const find = (name: string) => variables[name] ?? variables[name.toLowerCase()]
-  const [http, https, except] = ['HTTP_PROXY', 'HTTPS_PROXY', 'NO_PROXY'].map(find)
-  return { ...(http && { http }), ...(https && { https }), ...(except && { except }) }
+async function openHttp(
+  authority: string | undefined,
+  variables: ContextOptions['variables'],
+): Promise<HttpClient> {
+  const { createHttpClient } = await import('./core/http/client.ts')
+  const ca = authority === undefined ? undefined : await readFile(authority, 'utf8')
+  return createHttpClient({ proxies: proxiesOf(variables), ca: () => ca })
 }
 
 async function openLedgerOf(
@@ -269,11 +292,10 @@ async function deliverJournal(journal: Journal, ledger: Ledger, log: Log): Promi
   }
 }
 
-async function fetchIssuerKeys({ identity, folder }: Settings, signal: AbortSignal) {
+async function fetchIssuerKeys({ identity }: Settings, access: IssuerAccess) {
   if (identity === undefined || identity === 'unverified') return { keys: [] }
   const { fetchKeys } = await import('./identity/issuer.ts')
-  const ca = identity.ca && (await readFile(resolve(folder, identity.ca), 'utf8'))
-  return fetchKeys(identity, { signal, ca })
+  return fetchKeys(identity, access)
 }
 
 async function openConfigStore(

@@ -1,5 +1,6 @@
 import type { KeyRing } from '../config/rules/encryption.ts'
 import type { ConfigStore } from '../config/store/store.ts'
+import type { HttpClient } from '../core/http/client.ts'
 import type { Log } from '../core/log.ts'
 import type { Secrets } from '../core/secrets.ts'
 import type { PlatformApproval } from '../gitlab/approvals.ts'
@@ -26,6 +27,8 @@ export interface Context {
   /** One environment of it; INPUT_INVALID, listing the known ones, when there is no such. */
   environment(name: string): Promise<EnvironmentSettings>
   registry(): Promise<RegistryClient>
+  /** For other servers; the authority in the PEM file `ca` is trusted beside the usual ones. */
+  http(ca?: string): Promise<HttpClient>
   ledger(): Promise<Ledger>
   /** INPUT_INVALID when what one job writes into the ledger would not be there for the next one. */
   requireLedger(): Promise<void>

@@ -23,6 +23,11 @@ export const gitlabSettings = z.strictObject({
     .url({ protocol: /^https?$/ })
     .default('https://gitlab.com')
     .describe('The GitLab server'),
+  ca: z
+    .string()
+    .min(1)
+    .optional()
+    .describe('PEM file of the authority that signed its certificate'),
   project: z
     .string()
     .regex(/^[\w.-]+(?:\/[\w.-]+)+$/, 'is not a project; write group/project')

@@ -1,5 +1,9 @@
+import { readFile } from 'node:fs/promises'
+import { resolve } from 'node:path'
 import type { FastifyInstance } from 'fastify'
-import { describe, errorCodeOf, StepError, toStepError } from '../core/errors.ts'
+import { describe, errorCodeOf, explain, StepError, toStepError } from '../core/errors.ts'
+import { createHttpClient, type HttpClient } from '../core/http/client.ts'
+import { proxiesOf } from '../core/http/proxy.ts'
 import type { Log } from '../core/log.ts'
 import type { Secrets } from '../core/secrets.ts'
 import { keepCatchingUp } from './backfill/backfill.ts'
@@ -87,6 +91,7 @@ type Closing = (() => Promise<unknown> | unknown)[]
 
 /** What taking deliveries and working on events have in common. */
 interface House {
+  http: HttpClient
   redis: QueueRedis
   options: QueueOptions
   intake: Intake
@@ -100,10 +105,12 @@ interface House {
 }
 
 async function openHouse(
-  { settings, log, secrets }: ServeOptions,
+  { settings, variables, log, secrets }: ServeOptions,
   closing: Closing,
 ): Promise<House> {
   const { queue, folder } = settings
+  const http = await openHttp(settings, variables)
+  closing.push(http.close)
   const redis = await openQueueRedis(queue.redis, folder, log)
   closing.push(redis.close)
   await requirePersistence(redis, queue.volatile, log)
@@ -114,7 +121,7 @@ async function openHouse(
   closing.push(tickets.close)
   const metrics = await createMetrics(records)
   const notifiers = Object.fromEntries(
-    Object.entries(settings.notify).map(([name, one]) => [name, createNotifier(name, one)]),
+    Object.entries(settings.notify).map(([name, one]) => [name, createNotifier(name, one, http)]),
   )
   const mail = { client: redis.quick, name: queue.name, notifiers, mask: secrets.mask }
   const feedback = await openFeedback(mail)
@@ -125,11 +132,25 @@ async function openHouse(
     records,
     lanes: openLanes(quick),
   }
-  return { redis, options, ...kept, tickets, metrics, mail, feedback }
+  return { http, redis, options, ...kept, tickets, metrics, mail, feedback }
+}
+
+/** For every server that is asked, and every receiver of notifications. */
+async function openHttp(
+  { ca: file, folder }: ServerSettings,
+  variables: ServeOptions['variables'],
+): Promise<HttpClient> {
+  const proxies = proxiesOf(variables)
+  if (file === undefined) return createHttpClient({ proxies })
+  const reading = readFile(resolve(folder, file), 'utf8')
+  const authority = await reading.catch((error) => {
+    throw explain('ca in crosscloud.server.yml', error)
+  })
+  return createHttpClient({ proxies, ca: () => authority })
 }
 
 async function startWork(
-  { redis, options, lanes, tickets, metrics, mail }: House,
+  { http, redis, options, lanes, tickets, metrics, mail }: House,
   { settings, program, variables, log, secrets }: ServeOptions,
   closing: Closing,
 ): Promise<void> {
@@ -146,7 +167,7 @@ async function startWork(
   const unsigned = createUnsigned(usesOf(settings), place, log)
   const work = createLaneWork({
     ...{ ...common, stopping: stopping.signal, feedback },
-    effectOf: createEffects(settings, place),
+    effectOf: createEffects(settings, place, http),
     lanes: openLanes(accessQueue(client, options)),
     findRoute: (name) => findRoute(settings, name),
     mask: secrets.mask,
@@ -158,7 +179,7 @@ async function startWork(
     ),
     startPostman({
       ...{ ...mail, ...common, client, unsigned },
-      setStatus: createStatusSetter(settings),
+      setStatus: createStatusSetter(settings, http),
     }),
     startSchedules({ ...common, client, name, schedules, place, feedback }),
   ])
@@ -185,24 +206,24 @@ function startSweeper(lanes: Lanes, tickets: Tickets, log: Log): NodeJS.Timeout 
 }
 
 function openReceiver(
-  { intake, records, tickets, metrics, feedback }: House,
+  { http, intake, records, tickets, metrics, feedback }: House,
   { settings, log }: ServeOptions,
 ): Receiver {
   return createReceiver({
     ...{ intake, tickets, metrics, log, routes: compileRoutes(settings.routes) },
     follow: createFollower(records, feedback, settings),
-    caughtUp: new Set(createFeeds(settings).map(({ source }) => source)),
+    caughtUp: new Set(createFeeds(settings, http).map(({ source }) => source)),
   })
 }
 
 async function startListening(
-  { redis, metrics }: House,
+  { http, redis, metrics }: House,
   receiver: Receiver,
   { settings, role, log }: ServeOptions,
 ): Promise<{ url: string; end(): Promise<void> }> {
   const app = await createApp({
     ...{ settings, receiver, metrics, log },
-    entrances: role === 'work' ? [] : createEntrances(settings, log),
+    entrances: role === 'work' ? [] : createEntrances(settings, http, log),
     faults: async () => (redis.quick.status === 'ready' ? [] : [`${redis.name} does not answer`]),
   })
   let ending: Promise<void> | undefined
@@ -222,12 +243,12 @@ const NO_FEED_OF_GITEA =
   'gitea: what is pushed while no server listens is not taken in later: Gitea cannot be asked for it, nor delivers it again by itself; press Redeliver on the webhook’s page'
 
 function startCatchingUp(
-  { pushes }: House,
+  { http, pushes }: House,
   { recover }: Receiver,
   { settings, log }: ServeOptions,
   closing: Closing,
 ): void {
-  const feeds = createFeeds(settings)
+  const feeds = createFeeds(settings, http)
   if (settings.gitea) log.info(NO_FEED_OF_GITEA)
   if (feeds.length === 0) return
   const stop = new AbortController()

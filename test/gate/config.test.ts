@@ -1,5 +1,5 @@
 import t from 'tap'
-import { ANY_CONFIG } from '../../src/gate/approvals.ts'
+import { ANY_CONFIG } from '../../src/gate/facts.ts'
 import { judge, OTHER, word } from './facts.ts'
 
 const LATER = '2026-11-23T08:30:00.000Z'

@@ -1,4 +1,4 @@
-import type { ApprovalFact } from '../../src/gate/approvals.ts'
+import type { ApprovalFact } from '../../src/gate/facts.ts'
 import { evaluateGate, type GateFacts } from '../../src/gate/rules.ts'
 import { gateSettings } from '../../src/gate/settings.ts'
 

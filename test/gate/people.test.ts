@@ -1,7 +1,7 @@
 import t from 'tap'
 import { SCAN, SCANNER } from '../../src/core/scanner.ts'
-import { ANY_CONFIG } from '../../src/gate/approvals.ts'
 import { signOffProblem } from '../../src/gate/break-glass.ts'
+import { ANY_CONFIG } from '../../src/gate/facts.ts'
 import { gateSettings } from '../../src/gate/settings.ts'
 import { judge, release, word } from './facts.ts'
 

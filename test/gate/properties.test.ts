@@ -1,6 +1,6 @@
 import fc from 'fast-check'
 import t from 'tap'
-import type { ApprovalFact } from '../../src/gate/approvals.ts'
+import type { ApprovalFact } from '../../src/gate/facts.ts'
 import { DIGEST, ISSUER, judge, OTHER, REVISION } from './facts.ts'
 
 const people = ['li', 'LI', 'wang', 'zhang.wei', 'zhang-wei', 'dev-baker', 'chen', 'Chen']

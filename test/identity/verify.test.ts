@@ -1,10 +1,11 @@
 import { createSecretKey } from 'node:crypto'
 import { readFile } from 'node:fs/promises'
-import { Agent, type ServerResponse } from 'node:http'
+import type { ServerResponse } from 'node:http'
 import { join } from 'node:path'
 import { exportSPKI, generateKeyPair, importJWK, SignJWT, UnsecuredJWT } from 'jose'
 import t, { type Test } from 'tap'
 import { StepError } from '../../src/core/errors.ts'
+import { createHttpClient } from '../../src/core/http/client.ts'
 import type { IssuerAccess } from '../../src/identity/http.ts'
 import { type TokenRules, verifyIdToken } from '../../src/identity/verify.ts'
 import { temporaryFolder } from '../support/temporary.ts'
@@ -12,7 +13,12 @@ import { makeCertificates } from '../support/tls.ts'
 import { type Claims, githubClaims, gitlabClaims, startIssuer } from './issuer.ts'
 
 const { signal } = new AbortController()
-const access: IssuerAccess = { signal, retry: { attempts: 2, firstPause: 5 }, timeout: 2000 }
+const access: IssuerAccess = {
+  http: createHttpClient(),
+  signal,
+  retry: { attempts: 2, firstPause: 5 },
+  timeout: 2000,
+}
 const issuer = await startIssuer(t)
 const rules: TokenRules = {
   issuer: issuer.url,
@@ -356,18 +362,6 @@ await t.test('the issuer', async (t) => {
     answerWith(keys, (response) => response.end(JSON.stringify(answer)))
     t.match(await refusal(t, token), { code: 'UNAUTHORIZED', message: /with which key/ })
   })
-  await t.test('is reached by the agent that is given', async (t) => {
-    const agent = new Agent({ keepAlive: true })
-    t.teardown(() => agent.destroy())
-    const paths: string[] = []
-    const agentFor = async ({ pathname }: URL) => {
-      paths.push(pathname)
-      return agent
-    }
-    t.match(await verifyIdToken(good, rules, { ...access, agentFor }), { login: 'ops-li' })
-    t.strictSame(paths, [configuration, keys])
-    t.equal(Object.keys(agent.freeSockets).length, 1)
-  })
   await t.test('has its keys where the settings say', async (t) => {
     const before = issuer.asked.length
     const named = { ...rules, jwks: `${issuer.url}${keys}` }
@@ -384,7 +378,8 @@ await t.test('an issuer with its own certificate authority', async (t) => {
   const token = await secure.sign(gitlabClaims(secure.url))
   const error = await refusal(t, token, { issuer: secure.url })
   t.match(error, { code: 'UNAVAILABLE', retryable: false, hint: /certificate authority/ })
-  const trusting = { ...access, ca: await read('ca.pem') }
+  const ca = await read('ca.pem')
+  const trusting = { ...access, http: createHttpClient({ ca: () => ca }) }
   const identity = await verifyIdToken(token, { ...rules, issuer: secure.url }, trusting)
   t.equal(identity.issuer, secure.url)
 })

@@ -1,4 +1,5 @@
 import t from 'tap'
+import { createHttpClient } from '../../src/core/http/client.ts'
 import { identitySettings } from '../../src/identity/settings.ts'
 import { identify } from '../../src/identity/who.ts'
 import { gitlabClaims, startIssuer, variantsOf } from './issuer.ts'
@@ -11,6 +12,7 @@ const hintOf = async (variables: Record<string, string>) => {
   const answer = identify(settingsOf('https://gitlab.example.com'), {
     ...who,
     variables,
+    http: createHttpClient(),
     signal,
     keys: async () => ({ keys: [] }),
     hide: () => {},
@@ -39,6 +41,7 @@ t.test('a token is known again, however its signature is written', async (t) => 
     const who = await identify(settingsOf(issuer.url), {
       variables: { CROSSCLOUD_ID_TOKEN: one },
       ...{ by: 'li', environment: 'production', required: true, strict: true, signal },
+      http: createHttpClient(),
       keys: async () => ({ keys: issuer.keys }),
       hide: () => {},
     })

@@ -160,10 +160,6 @@ t.test('what a registry may answer', async (t) => {
     seen('PUT').at(-1)?.path,
     `/v2/team/webapi/blobs/uploads/1?_state=a%2Bb%3D&x=1&digest=${digest}`,
   )
-  const link = '</v2/team/webapi/tags/list?n=1000&last=1>; rel="next"'
-  fail('GET', '/tags/list?n=1000&last=1', { status: 200, headers: { link } })
-  fail('GET', '/tags/list', { status: 200, headers: { link } })
-  await t.rejects(client.listTags(place), { message: /not JSON/ })
 })
 
 t.test('refusals say what to do', async (t) => {
@@ -175,7 +171,7 @@ t.test('refusals say what to do', async (t) => {
   const cases: { fault: Fault; code: string; message: RegExp; hint: RegExp }[] = [
     {
       fault: { status: 403, code: 'DENIED', message: quota },
-      code: 'UNAUTHORIZED',
+      code: 'FORBIDDEN',
       message: /adding 3\.9 KiB of storage resource, .* upper limit of 1000 B/,
       hint: /quota/,
     },

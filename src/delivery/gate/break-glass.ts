@@ -1,11 +1,11 @@
 import { StepError, toStepError } from '../../core/errors.ts'
-import { oneLine } from '../../gate/approvals.ts'
 import {
   describeSigners,
   mayBreakGlass,
   signOffCommand,
   signOffProblem,
 } from '../../gate/break-glass.ts'
+import { oneLine } from '../../gate/facts.ts'
 import { oneOf } from '../../gate/people.ts'
 import type { Who } from '../../identity/who.ts'
 import type { BreakGlass, SignOff, Unsigned } from '../../ledger/audit.ts'

@@ -1,4 +1,5 @@
 import { z } from 'zod'
+import { header } from '../../core/http/body.ts'
 import { callGithub, type GithubAccess, repositoryPath } from '../platforms/github.ts'
 import {
   commitMessage,
@@ -63,13 +64,13 @@ async function* readActivity(
         ...{ before: commitOrNone(before), after: commitOrNone(after), by: actor?.login ?? '' },
       }
     }
-    next = nextPage(answer.headers.get('link'))
+    next = nextPage(header(answer.headers, 'link'))
     if (next === undefined) return
   }
 }
 
 /** The pages have no numbers: each names the next one in its header Link. */
-function nextPage(link: string | null): string | undefined {
+function nextPage(link: string | undefined): string | undefined {
   const address = /<([^>]+)>;\s*rel="next"/.exec(link ?? '')?.[1]
   return address === undefined
     ? undefined

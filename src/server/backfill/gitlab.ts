@@ -1,6 +1,7 @@
 import { z } from 'zod'
 import { isStepError, StepError, toStepError } from '../../core/errors.ts'
-import { type CallAnswer, call } from '../platforms/http.ts'
+import type { HttpClient } from '../../core/http/client.ts'
+import { type CallResponse, call } from '../platforms/http.ts'
 import {
   commitMessage,
   commitOrNone,
@@ -14,14 +15,18 @@ import { LOOK_BACK, type PushFeed, type PushRecord, projectsOf } from './feed.ts
 
 /** The project's activity (https://docs.gitlab.com/api/events/): it does not depend on webhooks. */
 export function createGitlabFeed(
-  { url, token }: { url: string; token: string },
+  { http, url, token }: { http: HttpClient; url: string; token: string },
   patterns: readonly string[],
 ): PushFeed {
   const askAbout =
     (project: string, signal: AbortSignal): Ask =>
     (what, path, method) =>
       call({
-        ...{ what: `${what} of ${project}`, server: 'GitLab', signal, method: method ?? 'GET' },
+        http,
+        what: `${what} of ${project}`,
+        server: 'GitLab',
+        signal,
+        method: method ?? 'GET',
         url: `${url.replace(/\/$/, '')}/api/v4/projects/${encodeURIComponent(project)}/${path}`,
         headers: { 'private-token': token },
       })
@@ -34,7 +39,7 @@ export function createGitlabFeed(
 }
 
 /** Asks something about one project. */
-type Ask = (what: string, path: string, method?: 'POST') => Promise<CallAnswer>
+type Ask = (what: string, path: string, method?: 'POST') => Promise<CallResponse>
 
 const event = z.object({
   id: z.int().min(1),

@@ -1,4 +1,4 @@
-import type { StepError } from '../../core/errors.ts'
+import { StepError } from '../../core/errors.ts'
 import type { EventFacts } from '../sources/event.ts'
 
 /** One try to do what a route asks for. */
@@ -32,14 +32,17 @@ export interface Outcome {
 export type Effect = (attempt: Attempt) => Promise<Outcome>
 
 /** Of an error that concerns its event alone: those behind it need not wait. */
-const passable = Symbol('passable')
-
-export function asPassable(error: StepError): StepError {
-  return Object.assign(error, { [passable]: true })
+interface Passable {
+  passable: true
 }
 
-export const isPassable = (error: StepError): boolean =>
-  (error as { [passable]?: boolean })[passable] === true
+export function asPassable(error: StepError): StepError<Passable> {
+  const { code, message, hint, retryable, cause } = error
+  return new StepError(code, message, { hint, retryable, cause, details: { passable: true } })
+}
+
+export const isPassable = ({ details }: StepError): boolean =>
+  (details as Partial<Passable> | undefined)?.passable === true
 
 /** What was started by an event carries these, whatever started it. */
 export function eventVariables({

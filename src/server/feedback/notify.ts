@@ -1,4 +1,5 @@
 import { z } from 'zod'
+import type { HttpClient } from '../../core/http/client.ts'
 import { webhookSecret } from '../../core/settings/schema.ts'
 import { compileText, templateText } from '../effects/templates.ts'
 import { receivers } from './receivers.ts'
@@ -59,7 +60,11 @@ export interface Notifier {
   send(notice: Notice, signal: AbortSignal, unsigned?: readonly string[]): Promise<void>
 }
 
-export function createNotifier(name: string, settings: z.output<typeof noticeSettings>): Notifier {
+export function createNotifier(
+  name: string,
+  settings: z.output<typeof noticeSettings>,
+  http: HttpClient,
+): Notifier {
   const { kind, url, secret, on, template } = settings
   const render = compileText(template)
   const deliver = receivers[kind]
@@ -68,7 +73,7 @@ export function createNotifier(name: string, settings: z.output<typeof noticeSet
     async send(notice, signal, unsigned = []) {
       const { what, route, text } = notice
       const message = [...unsigned, render({ ...notice.facts, what, route, text })].join('\n')
-      await deliver({ name, url, secret, message, notice, signal })
+      await deliver({ http, name, url, secret, message, notice, signal })
     },
   }
 }

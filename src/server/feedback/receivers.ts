@@ -1,12 +1,13 @@
 import { createHmac } from 'node:crypto'
 import { StepError } from '../../core/errors.ts'
-import { retryAfter } from '../../core/retry.ts'
-import { type CallAnswer, call } from '../platforms/http.ts'
+import type { HttpClient } from '../../core/http/client.ts'
+import { type CallResponse, call } from '../platforms/http.ts'
 import { SIGNING_KEY, signingKey } from '../sources/source.ts'
 import type { Notice } from './notify.ts'
 
 /** A message on its way. `url` holds a secret: it is never shown, `name` is. */
 export interface Dispatch {
+  http: HttpClient
   name: string
   url: string
   secret: string | undefined
@@ -18,10 +19,14 @@ export interface Dispatch {
 
 type Receiver = (dispatch: Dispatch) => Promise<void>
 
-async function send({ name, signal }: Dispatch, url: string, more: object): Promise<CallAnswer> {
+async function send(
+  { http, name, signal }: Dispatch,
+  url: string,
+  more: object,
+): Promise<CallResponse> {
   const what = `telling ${name}`
   try {
-    const answer = await call({ what, server: name, url, method: 'POST', signal, ...more })
+    const answer = await call({ http, what, server: name, url, method: 'POST', signal, ...more })
     if (answer.status < 300) return answer
     throw new StepError('INPUT_INVALID', `${what}: ${name} answers ${answer.status}, a redirect`, {
       hint: 'Check its address: messages are sent to it alone.',
@@ -36,10 +41,7 @@ function withoutSecrets(url: string, error: unknown): unknown {
   if (!(error instanceof StepError)) return error
   const hidden = hide(url, error.message)
   if (hidden === error.message) return error
-  const { code, hint, retryable } = error
-  const after = (error as { [retryAfter]?: number })[retryAfter]
-  const told = new StepError(code, hidden, { hint, retryable })
-  return after === undefined ? told : Object.assign(told, { [retryAfter]: after })
+  return error.with({ message: hidden, args: undefined, cause: undefined })
 }
 
 function hide(url: string, text: string): string {
@@ -102,7 +104,7 @@ interface Robot {
 }
 
 /** Robots answer 200 whatever happened; errcode says what. */
-function judge({ name, url }: Dispatch, answer: CallAnswer, { busy, refused }: Robot): void {
+function judge({ name, url }: Dispatch, answer: CallResponse, { busy, refused }: Robot): void {
   const said = answer.json() as { errcode?: unknown; errmsg?: unknown } | null | undefined
   // A page of a proxy, or of somebody who mends it.
   if (!said) throw new StepError('UNAVAILABLE', `telling ${name}: it answers what is no JSON`)

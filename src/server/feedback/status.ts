@@ -1,4 +1,5 @@
 import { StepError } from '../../core/errors.ts'
+import type { HttpClient } from '../../core/http/client.ts'
 import { giteaAccess } from '../platforms/gitea.ts'
 import type { ServerSettings } from '../settings/settings.ts'
 import type { PostmanOptions } from './feedback.ts'
@@ -8,6 +9,7 @@ import { setGitlabStatus } from './gitlab.ts'
 /** Commit statuses, set where the commit is. */
 export function createStatusSetter(
   settings: Pick<ServerSettings, 'gitlab' | 'github' | 'gitea'>,
+  http: HttpClient,
 ): PostmanOptions['setStatus'] {
   return async (source, status, signal) => {
     const server = settings[source]
@@ -15,7 +17,7 @@ export function createStatusSetter(
       throw new StepError('INPUT_INVALID', `${source}.token is not set: there is no status`)
     }
     const { url, token } = server
-    const access = source === 'gitea' ? giteaAccess(server) : { url, token }
+    const access = source === 'gitea' ? giteaAccess(server, http) : { http, url, token }
     if (source === 'gitlab') return setGitlabStatus(access, status, signal)
     // GitHub knows no state for what runs.
     const state = status.state === 'running' ? 'pending' : status.state

@@ -1,3 +1,4 @@
+import type { HttpClient } from '../../core/http/client.ts'
 import type { Log } from '../../core/log.ts'
 import { createFollows, giteaAccess } from '../platforms/gitea.ts'
 import type { Entrance } from '../routes/receive.ts'
@@ -20,13 +21,13 @@ export function entrancePaths(settings: ServerSettings): string[] {
 }
 
 /** Every source that the settings name; none is open that has no secret. */
-export function createEntrances(settings: ServerSettings, log: Log): Entrance[] {
+export function createEntrances(settings: ServerSettings, http: HttpClient, log: Log): Entrance[] {
   const { gitlab, github, gitea, harbor, generic } = settings
   const entrance = (name: string, source: Source, projects: readonly string[]): Entrance => {
     const allows = compilePatterns(projects) ?? (() => false)
     return { name, path: pathOf(name), source, allows }
   }
-  const follows = followsOf(settings, log)
+  const follows = followsOf(settings, http, log)
   return [
     ...(gitlab ? [entrance('gitlab', createGitlabSource(gitlab), gitlab.projects)] : []),
     ...(github ? [entrance('github', createGithubSource(github), github.projects)] : []),
@@ -39,8 +40,12 @@ export function createEntrances(settings: ServerSettings, log: Log): Entrance[] 
 }
 
 /** Gitea is only asked where a route looks at files. */
-function followsOf({ gitea, routes }: ServerSettings, log: Log): Follows | undefined {
+function followsOf(
+  { gitea, routes }: ServerSettings,
+  http: HttpClient,
+  log: Log,
+): Follows | undefined {
   const asked = routes.some(({ source, paths }) => source === 'gitea' && paths !== undefined)
   if (gitea?.token === undefined || !asked) return undefined
-  return createFollows(giteaAccess(gitea), log)
+  return createFollows(giteaAccess(gitea, http), log)
 }

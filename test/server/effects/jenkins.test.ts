@@ -1,5 +1,6 @@
 import t from 'tap'
 import type { z } from 'zod'
+import { createHttpClient } from '../../../src/core/http/client.ts'
 import type { Attempt } from '../../../src/server/effects/effect.ts'
 import { createJenkinsEffect, jenkinsJobSettings } from '../../../src/server/effects/jenkins.ts'
 import { JENKINS_TOKEN, JENKINS_USER, startJenkins } from '../../support/jenkins-server.ts'
@@ -49,7 +50,7 @@ async function setUp(
   const effect = (more: Partial<z.input<typeof jenkinsJobSettings>> = {}) =>
     createJenkinsEffect(
       jenkinsJobSettings.parse({ ...settings, ...more }),
-      { url: `${jenkins.url}/`, user: JENKINS_USER, token },
+      { http: createHttpClient(), url: `${jenkins.url}/`, user: JENKINS_USER, token },
       render,
       { patience: 300 },
     )

@@ -5,6 +5,7 @@ import type { AddressInfo } from 'node:net'
 import { text } from 'node:stream/consumers'
 import fc from 'fast-check'
 import t, { type Test } from 'tap'
+import { createHttpClient } from '../../../src/core/http/client.ts'
 import { compileText, templateText } from '../../../src/server/effects/templates.ts'
 import { createNotifier, type Notice, noticeSettings } from '../../../src/server/feedback/notify.ts'
 import { cut } from '../../../src/server/feedback/receivers.ts'
@@ -43,13 +44,14 @@ async function startReceiver(t: Test) {
 type Kind = 'webhook' | 'slack' | 'dingtalk' | 'wecom'
 const SECRET = 'SEC-a-secret-of-the-test'
 const signal = new AbortController().signal
+const http = createHttpClient()
 const facts = { project: 'team/webapi', ref: 'main', by: 'li', title: 'Round prices' }
 const notice: Notice = {
   ...{ id: '0mwt7rbwpcd080f1efaec-failed', what: 'failed', route: 'webapi', facts },
   ...{ text: 'GitLab does not answer', url: 'https://gitlab.example.com/p/1' },
 }
 const settle = (kind: Kind, url: string, more: object = {}) =>
-  createNotifier('ops', noticeSettings.parse({ kind, url, secret: SECRET, ...more }))
+  createNotifier('ops', noticeSettings.parse({ kind, url, secret: SECRET, ...more }), http)
 
 t.test('a webhook is signed after Standard Webhooks', async (t) => {
   const receiver = await startReceiver(t)
