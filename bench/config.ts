@@ -5,8 +5,8 @@ import { connect } from 'node:net'
 import { join } from 'node:path'
 import { table } from '../src/cli/output.ts'
 import { StepError } from '../src/core/errors.ts'
-import { freePort, reach } from '../test/support/ports.ts'
-import { missingProgram, serverFolder, startServer } from '../test/support/server.ts'
+import { freePort, reach } from '../test/support/servers/ports.ts'
+import { missingProgram, serverFolder, startServer } from '../test/support/servers/server.ts'
 import { median, time } from './measure.ts'
 
 const ROUNDS = 5

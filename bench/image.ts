@@ -9,7 +9,7 @@ import { StepError } from '../src/core/errors.ts'
 import { silentLog } from '../src/core/log.ts'
 import { run } from '../src/core/process/process.ts'
 import { startEngine } from '../src/demo/engine.ts'
-import { startDockerRegistry } from '../test/support/docker-registry.ts'
+import { startDockerRegistry } from '../test/support/servers/docker-registry.ts'
 import { median, time } from './measure.ts'
 
 const JARS = '/usr/share/java'

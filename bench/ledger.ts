@@ -7,8 +7,8 @@ import { StepError } from '../src/core/errors.ts'
 import { run } from '../src/core/process/process.ts'
 import type { Ledger } from '../src/ledger/ledger.ts'
 import { openLedger } from '../src/ledger/open.ts'
-import { freePort } from '../test/support/ports.ts'
-import { missingProgram, serverFolder, startServer } from '../test/support/server.ts'
+import { freePort } from '../test/support/servers/ports.ts'
+import { missingProgram, serverFolder, startServer } from '../test/support/servers/server.ts'
 import { median, time } from './measure.ts'
 
 const ROUNDS = 5

@@ -2,13 +2,13 @@ import { readFile } from 'node:fs/promises'
 import autocannon from 'autocannon'
 import { table } from '../src/cli/output.ts'
 import { StepError } from '../src/core/errors.ts'
-import { missingProgram } from '../test/support/server.ts'
+import { missingProgram } from '../test/support/servers/server.ts'
 import {
   type QueueRedis,
   startQueueRedis,
   startWebhookServer,
   type WebhookServer,
-} from '../test/support/webhook-server.ts'
+} from '../test/support/servers/webhooks.ts'
 import { median } from './measure.ts'
 
 const ROUNDS = 5

@@ -40,7 +40,7 @@ try {
 
 async function addProgram(folder: string, manifest: Record<string, unknown>): Promise<void> {
   await bundleProgram(root, join(folder, 'dist', 'cli', 'main.cjs'))
-  for (const path of ['examples', 'README.md', 'README.zh-CN.md']) {
+  for (const path of ['examples', 'LICENSE', 'README.md', 'README.zh-CN.md']) {
     const filter = (file: string) => !/\/(?:target|\.crosscloud)$/.test(file)
     await cp(join(root, path), join(folder, path), { recursive: true, filter })
   }

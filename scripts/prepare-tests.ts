@@ -4,8 +4,8 @@ import { createLog } from '../src/core/log.ts'
 import { run } from '../src/core/process/process.ts'
 import { prepareBaseRootfs } from '../src/demo/base-image.ts'
 import { installPackages, missingPackages } from '../src/demo/packages.ts'
-import { NEWER_NODE_FOLDER, ROAD_FOLDER } from '../test/support/folders.ts'
-import { runtimes } from '../test/support/nodes.ts'
+import { runtimes } from '../test/support/ci/nodes.ts'
+import { DEMO_FOLDER, NEWER_NODE_FOLDER } from '../test/support/folders.ts'
 
 // The tests speak to real servers. What cannot be installed here is skipped there, visibly.
 const log = createLog({
@@ -20,7 +20,7 @@ try {
 }
 
 // Made once and before: two tests that need it would make it at the same time.
-await prepareBaseRootfs(ROAD_FOLDER, log).catch((error: unknown) => {
+await prepareBaseRootfs(DEMO_FOLDER, log).catch((error: unknown) => {
   log.warn(`${describe(toStepError(error))}. Tests that need a base image are skipped.`)
 })
 

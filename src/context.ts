@@ -1,4 +1,4 @@
-import { access, readFile } from 'node:fs/promises'
+import { access } from 'node:fs/promises'
 import { dirname, join, resolve } from 'node:path'
 import type { KeyRing } from './config/rules/encryption.ts'
 import type { ConfigStore } from './config/store/store.ts'
@@ -11,6 +11,7 @@ import type { Log } from './core/log.ts'
 import { ownSecret } from './core/own.ts'
 import { run } from './core/process/process.ts'
 import type { Secrets } from './core/secrets.ts'
+import { readPemFile } from './core/tls-files.ts'
 import { actorOf } from './delivery/actor.ts'
 import type { Context } from './delivery/context.ts'
 import type { IssuerAccess } from './identity/http.ts'
@@ -80,15 +81,15 @@ export function createContext(options: ContextOptions): OpenContext {
     return found
   })
   const clients = new Map<string, Promise<HttpClient>>()
-  const http = async (ca?: string) => {
-    const authority = ca === undefined ? undefined : resolve((await settings()).folder, ca)
-    const client = clients.get(`${authority}`) ?? keep(openHttp(authority, variables))
-    clients.set(`${authority}`, client)
+  const http = async (owner: string, ca: string | undefined) => {
+    const open = async () => openHttp(owner, ca, (await settings()).folder, variables)
+    const client = clients.get(`${ca}`) ?? keep(open())
+    clients.set(`${ca}`, client)
     return client
   }
   const issuerHttp = async () => {
     const { identity } = await settings()
-    return http(identity === 'unverified' ? undefined : identity?.ca)
+    return http('identity', identity === 'unverified' ? undefined : identity?.ca)
   }
   const issuerKeys = once(async () =>
     fetchIssuerKeys(await settings(), { http: await issuerHttp(), signal }),
@@ -163,7 +164,7 @@ export function createContext(options: ContextOptions): OpenContext {
       secrets.add(token)
       const { readApprovals } = await import('./gitlab/approvals.ts')
       return readApprovals(
-        { http: await http(gitlab.ca), url: gitlab.url, token, signal },
+        { http: await http('gitlab', gitlab.ca), url: gitlab.url, token, signal },
         { project: gitlab.project, environment, jobId },
       )
     },
@@ -227,18 +228,20 @@ async function openRegistry(
 async function readCertificates(files: Readonly<Record<string, string>>, folder: string) {
   const read = Object.entries(files).map(async ([host, path]) => [
     host,
-    await readFile(resolve(folder, path), 'utf8'),
+    await readPemFile(path, { folder, owner: `registries.ca.${host}` }),
   ])
   return Object.fromEntries(await Promise.all(read)) as Record<string, string>
 }
 
 async function openHttp(
-  authority: string | undefined,
+  owner: string,
+  ca: string | undefined,
+  folder: string,
   variables: ContextOptions['variables'],
 ): Promise<HttpClient> {
   const { createHttpClient } = await import('./core/http/client.ts')
-  const ca = authority === undefined ? undefined : await readFile(authority, 'utf8')
-  return createHttpClient({ proxies: proxiesOf(variables), ca: () => ca })
+  const authority = ca === undefined ? undefined : await readPemFile(ca, { folder, owner })
+  return createHttpClient({ proxies: proxiesOf(variables), ca: () => authority })
 }
 
 async function openLedgerOf(
@@ -322,7 +325,7 @@ async function openConfigKeys(
 ): Promise<KeyRing | undefined> {
   const text = configKey ?? variables[CONFIG_KEY]
   if (!text) return undefined
-  const { openKeyRing } = await import('./config/store/open.ts')
+  const { openKeyRing } = await import('./config/rules/key-ring.ts')
   if (!/^(?:file:|\/)/.test(text)) secrets.add(text)
   return openKeyRing(text, configKey === undefined ? CONFIG_KEY : `config-key in ${file}`, folder)
 }

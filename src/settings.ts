@@ -4,7 +4,7 @@ import type { StoreAddress } from './config/store/open.ts'
 import { configKeySettings, storeSettings } from './config/store/settings.ts'
 import { StepError } from './core/errors.ts'
 import type { Secrets } from './core/secrets.ts'
-import { objectName } from './core/settings/schema.ts'
+import { objectName, parsed } from './core/settings/schema.ts'
 import {
   type OpenedSettings,
   openYamlSettings,
@@ -20,18 +20,9 @@ import { parseRepository, type Repository } from './registry/reference.ts'
 import type { ContainerSettings } from './targets/docker/host.ts'
 import { containerSettings, hostSettings } from './targets/docker/settings.ts'
 
-const repository = z.string().transform((text, check): Repository => {
-  try {
-    return parseRepository(text)
-  } catch (error) {
-    check.addIssue({ code: 'custom', message: (error as Error).message })
-    return z.NEVER
-  }
-})
-
 const environmentSettings = z.strictObject({
   from: objectName.optional().describe('The environment a release must come from'),
-  image: repository.describe('Repository its images are kept in'),
+  image: parsed(parseRepository).describe('Repository its images are kept in'),
   config: storeSettings.optional().describe('Config centre: file:config/test.yaml, redis://…'),
   'config-key': configKeySettings.optional(),
   hosts: z.record(objectName, hostSettings).optional().describe('Docker hosts by name'),

@@ -38,6 +38,11 @@ const allowed = new Map([
   ['cli → server', '`crosscloud serve` is a command'],
 ])
 
+/** Layers inside a module, by folder: the same rule holds between them. */
+const innerLayers: Record<string, Record<string, number>> = {
+  config: { store: 1, template: 2, rules: 3 },
+}
+
 const moduleOf = (path: string) => path.split('/')[0] ?? ''
 
 /** What is wrong with an import graph: file → files it imports, paths from src. */
@@ -53,6 +58,20 @@ function violations(graph: ReadonlyMap<string, readonly string[]>): string[] {
       return [`${file} imports ${imported}: layer ${above} to layer ${below}`]
     }),
   )
+}
+
+/** What is wrong inside a module whose folders have layers. */
+function innerViolations(graph: ReadonlyMap<string, readonly string[]>): string[] {
+  return [...graph].flatMap(([file, imports]) => {
+    const inner = innerLayers[moduleOf(file)]
+    if (inner === undefined) return []
+    const layerOf = (path: string) => inner[path.split('/')[1] ?? '']
+    const layer = layerOf(file)
+    if (layer === undefined) return [`${file}: its folder has no layer`]
+    return imports
+      .filter((path) => moduleOf(path) === moduleOf(file) && (layerOf(path) ?? 0) > layer)
+      .map((path) => `${file} imports ${path}: up inside ${moduleOf(file)}`)
+  })
 }
 
 /** Files that import one another in a circle. */
@@ -142,6 +161,23 @@ await t.test('imports go down', async (t) => {
   t.ok((graph.get('context.ts') ?? []).includes('registry/client.ts'), 'dynamic imports too')
   t.strictSame(violations(graph), [])
 })
+
+await t.test(
+  'inside config, rules know templates, both know stores, and never the other way',
+  async (t) => {
+    const bad = new Map([
+      ['config/store/open.ts', ['config/rules/encryption.ts', 'core/errors.ts']],
+      ['config/template/render.ts', ['config/store/keys.ts', 'config/rules/schema.ts']],
+      ['config/other.ts', []],
+    ])
+    t.strictSame(innerViolations(bad), [
+      'config/store/open.ts imports config/rules/encryption.ts: up inside config',
+      'config/template/render.ts imports config/rules/schema.ts: up inside config',
+      'config/other.ts: its folder has no layer',
+    ])
+    t.strictSame(innerViolations(await readGraph(true)), [])
+  },
+)
 
 await t.test('no file imports itself by way of others', async (t) => {
   t.strictSame(

@@ -9,7 +9,7 @@ import { text } from 'node:stream/consumers'
 import { gzipSync } from 'node:zlib'
 import t, { type Test } from 'tap'
 import { padding, tarEnd, tarHeader } from '../src/image/tar.ts'
-import { findProgram, missingProgram } from './support/server.ts'
+import { findProgram, missingProgram } from './support/servers/server.ts'
 
 const START = await readFile(join(import.meta.dirname, '../pipeline-templates/start.sh'), 'utf8')
 

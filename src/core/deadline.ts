@@ -1,13 +1,12 @@
 export interface Deadline {
   signal: AbortSignal
-  /** Ends the waiting; the signal fires no more. */
+  /** Cancels the deadline: the signal does not fire any more. */
   end(): void
 }
 
 /**
- * A signal that fires after so many milliseconds. Until then the process stays, which it does not for
- * `AbortSignal.timeout`, nor always for the socket of a fetch: without anything else to wait for, it
- * would end in the middle.
+ * A signal that fires after so many milliseconds and keeps the process alive until then. With
+ * `AbortSignal.timeout`, whose timer is unreferenced, Node could exit in the middle of a fetch.
  */
 export function startDeadline(milliseconds: number): Deadline {
   const controller = new AbortController()

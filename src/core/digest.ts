@@ -2,7 +2,7 @@ import { createHash, type Hash } from 'node:crypto'
 import { readSync } from 'node:fs'
 import { open } from 'node:fs/promises'
 import { Transform } from 'node:stream'
-import { setImmediate as nextTurn } from 'node:timers/promises'
+import { setImmediate as yieldToEventLoop } from 'node:timers/promises'
 import { StepError, throwIfCancelled } from './errors.ts'
 
 const CHUNK = 1 << 20
@@ -27,7 +27,7 @@ export function sha256(bytes: string | Uint8Array): Digest {
   return `sha256:${createHash('sha256').update(bytes).digest('hex')}`
 }
 
-/** Digest for people: `sha256:` and twelve digits. */
+/** A digest for display: `sha256:` and twelve digits. */
 export function shortDigest(digest: string): string {
   return digest.slice(0, 'sha256:'.length + 12)
 }
@@ -41,21 +41,21 @@ export interface FileDigests {
   sha256: string
 }
 
-/** Chunks of a part of an open file, read without a trip to the thread pool for each. */
+/** Chunks of a part of an open file, read synchronously: the thread pool costs more than the read. */
 export async function* readChunks(
   fd: number,
   start: number,
   length: number,
 ): AsyncGenerator<Buffer> {
-  // One buffer serves all: a chunk is good until the next is asked for.
+  // All chunks share one buffer: a chunk is valid until the next is requested.
   const buffer = Buffer.allocUnsafe(Math.min(CHUNK, Math.max(length, 1)))
   for (let done = 0; done < length; ) {
     const size = readSync(fd, buffer, 0, Math.min(buffer.length, length - done), start + done)
     if (size === 0) return
     done += size
     yield buffer.subarray(0, size)
-    // Signals and timers get their turn.
-    if (done < length) await nextTurn()
+    // Signals and timers run in between.
+    if (done < length) await yieldToEventLoop()
   }
 }
 
@@ -75,7 +75,7 @@ export async function digestFile(path: string, signal?: AbortSignal): Promise<Fi
   }
 }
 
-/** Passes bytes through and fails at the end unless they are exactly what was promised. */
+/** Passes bytes through and fails at the end unless digest and size are the expected ones. */
 export function verifyingStream(
   what: string,
   expected: { digest: Digest; size?: number },

@@ -1,8 +1,8 @@
 import { stripVTControlCharacters } from 'node:util'
 
 /**
- * What the rest of the program may say. One line a fact; a section is a stretch of work with a
- * title; progress replaces itself on a terminal and is silent elsewhere.
+ * How the program reports to its user: a fact a line. A section is a stretch of work with a title;
+ * progress overwrites itself on a terminal and prints nothing elsewhere.
  */
 export interface Log {
   info(text: string): void
@@ -25,7 +25,7 @@ export interface LogOptions {
   /** Takes whole lines with their newline. */
   write: (text: string) => void
   mask: (text: string) => string
-  /** Puts our own texts into the words of a surface; what another program printed stays. */
+  /** Adapts our own texts to a surface; what another program printed stays. */
   word?: (text: string) => string
   verbose?: boolean
   now?: () => Date
@@ -33,8 +33,8 @@ export interface LogOptions {
 
 type Level = 'info' | 'warn' | 'error' | 'debug' | 'output'
 
-/** How one surface shows what happens. `depth` is the number of open sections. */
-interface Face {
+/** How one format prints. `depth` is the number of open sections. */
+interface Formatter {
   /** One record for a message, however many lines it has. */
   whole?: true
   line(level: Level, text: string, depth: number): string
@@ -45,7 +45,7 @@ interface Face {
 
 export function createLog(options: LogOptions): Log {
   const { write, mask, word = (text) => text, verbose = false, now = () => new Date() } = options
-  const face = faces[options.format](now)
+  const formatter = formatters[options.format](now)
   let depth = 0
   let sections = 0
   let progressShown = false
@@ -55,22 +55,23 @@ export function createLog(options: LogOptions): Log {
     progressShown = false
     write(text)
   }
-  // Masked before a face escapes or quotes anything: afterwards a secret may look different.
-  const say = (level: Level) => (text: string) => {
+  // Masked before a formatter escapes or quotes anything: afterwards a secret may look different.
+  const report = (level: Level) => (text: string) => {
     if (level === 'debug' && !verbose) return
-    const told = mask(level === 'output' ? withoutControls(text) : word(text))
-    for (const line of face.whole ? [told] : told.split('\n')) emit(face.line(level, line, depth))
+    const message = mask(level === 'output' ? withoutControls(text) : word(text))
+    for (const line of formatter.whole ? [message] : message.split('\n'))
+      emit(formatter.line(level, line, depth))
   }
 
   return {
-    info: say('info'),
-    warn: say('warn'),
-    error: say('error'),
-    debug: say('debug'),
-    output: say('output'),
+    info: report('info'),
+    warn: report('warn'),
+    error: report('error'),
+    debug: report('debug'),
+    output: report('output'),
     progress(label, done, total) {
-      if (!face.progress || total <= 0) return
-      emit(face.progress(mask(label), done, total))
+      if (!formatter.progress || total <= 0) return
+      emit(formatter.progress(mask(label), done, total))
       progressShown = true
     },
     async section(text, work) {
@@ -79,10 +80,10 @@ export function createLog(options: LogOptions): Log {
       const start = now().getTime()
       const close = (failed: boolean) => {
         depth--
-        const closing = face.close(id, title, depth, (now().getTime() - start) / 1000, failed)
+        const closing = formatter.close(id, title, depth, (now().getTime() - start) / 1000, failed)
         if (closing) emit(closing)
       }
-      emit(face.open(id, title, depth))
+      emit(formatter.open(id, title, depth))
       depth++
       try {
         const result = await work()
@@ -96,7 +97,7 @@ export function createLog(options: LogOptions): Log {
   }
 }
 
-/** What others wrote gets no colours, and cannot end our sections or move the cursor. */
+/** Removes colours and control characters: output of other programs must not end our sections. */
 export function withoutControls(text: string): string {
   // biome-ignore lint/suspicious/noControlCharactersInRegex: those are what is taken out
   return stripVTControlCharacters(text).replace(/[\x00-\x08\x0b-\x1f\x7f-\x9f]/g, '')
@@ -119,13 +120,13 @@ const colour: Record<Level, [string, string]> = {
 }
 const bold = (text: string) => `\x1b[1m${text}\x1b[0m`
 
-const plain = (): Face => ({
+const plain = (): Formatter => ({
   line: (level, text, depth) => `${indent(depth)}${prefix[level]}${text}\n`,
   open: (_id, title, depth) => `${indent(depth)}${title}\n`,
   close: () => '',
 })
 
-const terminal = (): Face => ({
+const terminal = (): Formatter => ({
   line: (level, text, depth) =>
     `${indent(depth)}${colour[level][0]}${prefix[level]}${text}${colour[level][1]}\n`,
   open: (_id, title, depth) => `${indent(depth)}${bold(title)}\n`,
@@ -139,7 +140,7 @@ const terminal = (): Face => ({
 })
 
 /** https://docs.gitlab.com/ci/jobs/job_logs/#custom-collapsible-sections */
-const gitlab = (now: () => Date): Face => {
+const gitlab = (now: () => Date): Formatter => {
   const seconds = () => Math.floor(now().getTime() / 1000)
   return {
     line: (level, text, depth) => terminal().line(level, text, depth),
@@ -153,14 +154,14 @@ const gitlab = (now: () => Date): Face => {
 const ANNOTATIONS = { warn: 10, error: 9 }
 
 /** Workflow commands of GitHub Actions; groups there do not nest, so only the outermost folds. */
-const github = (): Face => {
+const github = (): Formatter => {
   const left = { ...ANNOTATIONS }
   return {
     whole: true,
     line: (level, text, depth) => {
       if ((level === 'warn' || level === 'error') && left[level]-- > 0) {
-        const told = escapeCommand(stripVTControlCharacters(text))
-        return level === 'warn' ? `::warning::${told}\n` : `::error::${told}\n`
+        const message = escapeCommand(stripVTControlCharacters(text))
+        return level === 'warn' ? `::warning::${message}\n` : `::error::${message}\n`
       }
       const lines = withoutCommands(text).split('\n')
       return lines.map((line) => plain().line(level, line, depth)).join('')
@@ -185,7 +186,7 @@ function escapeCommand(text: string): string {
   return text.replaceAll('%', '%25').replaceAll('\r', '%0D').replaceAll('\n', '%0A')
 }
 
-const json = (now: () => Date): Face => {
+const json = (now: () => Date): Formatter => {
   const line = (fields: object) => `${JSON.stringify({ time: now().toISOString(), ...fields })}\n`
   return {
     whole: true,
@@ -205,7 +206,7 @@ const json = (now: () => Date): Face => {
   }
 }
 
-const faces: Record<LogFormat, (now: () => Date) => Face> = {
+const formatters: Record<LogFormat, (now: () => Date) => Formatter> = {
   plain,
   terminal,
   gitlab,
@@ -213,7 +214,7 @@ const faces: Record<LogFormat, (now: () => Date) => Face> = {
   json,
 }
 
-/** A log that says nothing. */
+/** A log that prints nothing. */
 export const silentLog: Log = {
   info() {},
   warn() {},

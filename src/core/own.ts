@@ -1,16 +1,17 @@
-import { randomBytes, randomUUID } from 'node:crypto'
+import { randomBytes } from 'node:crypto'
 import { constants, type Stats } from 'node:fs'
-import { link, lstat, mkdir, open, rename, rm, writeFile } from 'node:fs/promises'
+import { link, lstat, mkdir, open, rename, rm } from 'node:fs/promises'
 import { dirname } from 'node:path'
+import { stageFile } from './atomic-file.ts'
 import { errorCodeOf, StepError } from './errors.ts'
 
-/** Nobody but this user and root may have written it. */
+/** Only this user and root can have written it. */
 function isOurs({ uid, mode }: Stats): boolean {
   const me = process.geteuid?.()
   return me === undefined || ((uid === me || uid === 0) && (mode & 0o022) === 0)
 }
 
-/** Refuses a folder that others may write to, or put there. One that is missing is fine. */
+/** Refuses a folder that others own or may write to; a missing folder is accepted. */
 export async function requireOwn(folder: string): Promise<void> {
   let stats: Stats
   try {
@@ -31,7 +32,7 @@ export async function requireOwn(folder: string): Promise<void> {
   )
 }
 
-/** The text of a plain file of ours; a link or a pipe that somebody put there is not followed. */
+/** The text of a plain file of this user; links and pipes are refused. */
 export async function readOwn(file: string): Promise<string> {
   const { O_RDONLY, O_NOFOLLOW, O_NONBLOCK } = constants
   const handle = await open(file, O_RDONLY | O_NOFOLLOW | O_NONBLOCK)
@@ -46,17 +47,16 @@ export async function readOwn(file: string): Promise<string> {
   }
 }
 
-/** 32 random bytes that only this user knows, kept in a file; made when first asked for. */
+/** 32 random bytes that only this user knows, kept in a file; made on first use. */
 export async function ownSecret(file: string): Promise<Buffer> {
   await requireOwn(dirname(file))
   const known = await readSecret(file)
   if (known) return known
   await mkdir(dirname(file), { recursive: true, mode: 0o700 })
-  const staged = `${file}.${randomUUID()}`
   const secret = randomBytes(32)
+  const staged = await stageFile(file, secret.toString('hex'), { mode: 0o600 })
   try {
-    await writeFile(staged, secret.toString('hex'), { mode: 0o600, flag: 'wx' })
-    // Of two that make one at the same time, both take the first.
+    // Two processes that make it at the same time both use the first.
     const first = await link(staged, file).then(
       () => secret,
       () => readSecret(file),
@@ -69,7 +69,7 @@ export async function ownSecret(file: string): Promise<Buffer> {
   }
 }
 
-/** Undefined where there is none, or what is there was cut or seen by others. */
+/** Undefined when it is missing, truncated, or readable by others. */
 async function readSecret(file: string): Promise<Buffer | undefined> {
   const text = await readOwn(file).catch(() => '')
   const mode = await lstat(file).then(

@@ -1,7 +1,7 @@
-/** The identity of what a scan's result wrote. No token's issuer is called so. */
+/** The identity under which scan results are recorded; no token issuer has this name. */
 export const SCAN = 'webhook of Harbor'
 
-/** By this name among a gate's approvers the scanner is meant, and no account that is called so. */
+/** Among a gate's approvers this name means the scanner, never an account. */
 export const SCANNER = 'harbor-scan'
 
 export const isOfScan = ({ identity }: { identity?: string | undefined }): boolean =>

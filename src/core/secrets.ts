@@ -1,5 +1,5 @@
 const MASK = '***'
-/** Shorter values would black out ordinary words; nobody's password should be this short. */
+/** Masking shorter values would hide ordinary words; no password should be this short. */
 const SHORTEST = 4
 /**
  * Shorter values are often words of a document itself: the name of an environment, a port. GitLab
@@ -22,7 +22,7 @@ export function passwordIn(address: string): string | undefined {
   return /^[a-z][a-z0-9+.-]*:\/\/[^:@/?#]*:([^@/?#]+)@/i.exec(address)?.[1]
 }
 
-/** `onAdd` is told of those that no document has: a runner drops outputs that it masks. */
+/** `onAdd` gets the secrets that are long enough to be masked in documents. */
 export function createSecrets(onAdd?: (value: string) => void): Secrets {
   const known = new Set<string>()
   const long = new Set<string>()

@@ -27,8 +27,8 @@ export interface Context {
   /** One environment of it; INPUT_INVALID, listing the known ones, when there is no such. */
   environment(name: string): Promise<EnvironmentSettings>
   registry(): Promise<RegistryClient>
-  /** For other servers; the authority in the PEM file `ca` is trusted beside the usual ones. */
-  http(ca?: string): Promise<HttpClient>
+  /** For the server of these settings: the authority in the PEM file `ca` is trusted, too. */
+  http(owner: string, ca: string | undefined): Promise<HttpClient>
   ledger(): Promise<Ledger>
   /** INPUT_INVALID when what one job writes into the ledger would not be there for the next one. */
   requireLedger(): Promise<void>

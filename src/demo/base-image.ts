@@ -1,10 +1,11 @@
 import { createHash } from 'node:crypto'
 import { createReadStream, createWriteStream } from 'node:fs'
-import { mkdir, readdir, readFile, rename, rm, writeFile } from 'node:fs/promises'
+import { mkdir, readdir, readFile, rm, writeFile } from 'node:fs/promises'
 import { join, resolve } from 'node:path'
 import { Transform } from 'node:stream'
 import { pipeline } from 'node:stream/promises'
 import { createGzip } from 'node:zlib'
+import { replaceFile } from '../core/atomic-file.ts'
 import type { Digest } from '../core/digest.ts'
 import { explain, StepError } from '../core/errors.ts'
 import type { Log } from '../core/log.ts'
@@ -192,8 +193,7 @@ async function configureTomcat(root: string): Promise<void> {
   // Debian's welcome page would answer 200 in place of an application that is not there.
   await removeTree(join(root, BASE, 'webapps/ROOT'))
   const logging = join(root, 'etc/tomcat10/logging.properties')
-  await writeFile(`${logging}.new`, LOGGING, { mode: 0o644 })
-  await rename(`${logging}.new`, logging)
+  await replaceFile(logging, LOGGING, { mode: 0o644 })
   // conf, logs and work are links to these; the packages make them, a trimmed folder might not.
   for (const name of ['etc/tomcat10/policy.d', 'var/log/tomcat10', 'var/cache/tomcat10']) {
     await mkdir(join(root, name), { recursive: true })

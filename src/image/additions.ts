@@ -6,6 +6,7 @@ import { contentTime } from '../core/content-time.ts'
 import { digestFile } from '../core/digest.ts'
 import { explain, StepError, throwIfCancelled } from '../core/errors.ts'
 import type { LayerFile, LayerPlan } from './layers.ts'
+import { tarPath } from './paths.ts'
 
 /** A file or folder of the project that goes into the image beside the WAR. */
 export interface Addition {
@@ -16,9 +17,9 @@ export interface Addition {
 }
 
 /**
- * Additions as layers, one each, in their order. Owner is root; files that their owner may execute
- * have mode 0755, others 0644. Symbolic links and devices are refused, and names that no layer or
- * file manifest can hold.
+ * A layer for each addition, in their order. The owner is root; files that their owner may execute
+ * have mode 0755, others 0644. Symbolic links and devices are refused, and names that a layer or
+ * file manifest cannot hold.
  */
 export async function planAdditions(
   additions: readonly Addition[],
@@ -26,12 +27,12 @@ export async function planAdditions(
 ): Promise<LayerPlan[]> {
   const plans: LayerPlan[] = []
   for (const { from, to } of additions) {
-    const root = to.replace(/^\/+|\/+$/g, '')
+    const root = tarPath(to)
     const files: LayerFile[] = []
     await collect(from, root, files, signal)
     if (files.length === 0) {
       throw new StepError('INPUT_INVALID', `${from} holds no file`, {
-        hint: 'Add what shall be in the image, or take this addition out.',
+        hint: 'Add the files that belong in the image, or take this addition out.',
       })
     }
     if (to.endsWith('/') && files[0]?.path === root) {
@@ -51,9 +52,9 @@ async function collect(
   signal: AbortSignal | undefined,
 ): Promise<void> {
   throwIfCancelled(signal)
-  const fault = faultOf(inside)
-  if (fault) {
-    throw new StepError('INPUT_INVALID', `adding ${JSON.stringify(path)}: its name ${fault}`, {
+  const problem = nameProblem(inside)
+  if (problem) {
+    throw new StepError('INPUT_INVALID', `adding ${JSON.stringify(path)}: its name ${problem}`, {
       hint: 'Rename it.',
     })
   }
@@ -73,7 +74,7 @@ async function collect(
   }
 }
 
-function faultOf(inside: string): string | undefined {
+function nameProblem(inside: string): string | undefined {
   const name = basename(inside)
   // biome-ignore lint/suspicious/noControlCharactersInRegex: those are what is refused
   if (/[\x00-\x1f\x7f]/.test(name)) return 'has a control character'
@@ -104,7 +105,7 @@ async function layerFile(
   }
 }
 
-/** The layer is kept under the digest of before: other bytes must not get in under it. */
+/** The cache key uses the digest computed before: other bytes must not get into that layer. */
 async function* readUnchanged(path: string, sha256: string): AsyncGenerator<Buffer> {
   const hash = createHash('sha256')
   for await (const chunk of createReadStream(path) as AsyncIterable<Buffer>) {

@@ -1,15 +1,14 @@
 import { createHash } from 'node:crypto'
-import { open, rm } from 'node:fs/promises'
 import { crc32 } from 'node:zlib'
 import type { Digest } from '../core/digest.ts'
 import { throwIfCancelled } from '../core/errors.ts'
-import { findLayer, keepBlob, keepLayer, type LayerCache, layerKey, stagedBlob } from './cache.ts'
+import { findLayer, keepBlob, keepLayer, type LayerCache, layerKey, stageBlob } from './cache.ts'
 import { deflatedMember, isSmall, type LayerSink, requireWhole, writeMember } from './gzip.ts'
 import type { Layer, LayerContent, LayerFile, LayerPlan } from './layers.ts'
 import { padding, tarEnd, tarHeader } from './tar.ts'
 import { entriesOf } from './war/entries.ts'
 
-/** Gives the layer from the cache, or writes it there. */
+/** The layer from the cache, or written into it. */
 export async function buildLayer(
   plan: LayerPlan,
   cache: LayerCache,
@@ -28,34 +27,27 @@ async function writeLayer(
   cache: LayerCache,
   signal: AbortSignal | undefined,
 ): Promise<Layer> {
-  const staged = await stagedBlob(cache)
-  const file = await open(staged, 'wx', 0o644)
   const hashes = { blob: createHash('sha256'), tar: createHash('sha256') }
   let size = 0
-  const sink: LayerSink = {
-    async blob(bytes) {
-      throwIfCancelled(signal)
-      hashes.blob.update(bytes)
-      size += bytes.length
-      await file.appendFile(bytes)
-    },
-    tar: (bytes) => void hashes.tar.update(bytes),
-  }
-  try {
-    const files = await writeEntries(plan, sink)
-    await file.close()
-    const digest: Digest = `sha256:${hashes.blob.digest('hex')}`
-    const diffId: Digest = `sha256:${hashes.tar.digest('hex')}`
-    await keepBlob(cache, staged, digest)
-    return { name: plan.name, diffId, digest, size, files }
-  } catch (error) {
-    await file.close().catch(() => {})
-    await rm(staged, { force: true })
-    throw error
-  }
+  let files: LayerContent[] = []
+  const staged = await stageBlob(cache, async (file) => {
+    files = await writeEntries(plan, {
+      async blob(bytes) {
+        throwIfCancelled(signal)
+        hashes.blob.update(bytes)
+        size += bytes.length
+        await file.appendFile(bytes)
+      },
+      tar: (bytes) => void hashes.tar.update(bytes),
+    })
+  })
+  const digest: Digest = `sha256:${hashes.blob.digest('hex')}`
+  const diffId: Digest = `sha256:${hashes.tar.digest('hex')}`
+  await keepBlob(cache, staged, digest)
+  return { name: plan.name, diffId, digest, size, files }
 }
 
-/** Collected plain bytes are deflated together, in members of about this size. */
+/** Small plain files are deflated together, in members of about this size. */
 const BATCH = 256 * 1024
 
 async function writeEntries(plan: LayerPlan, sink: LayerSink): Promise<LayerContent[]> {

@@ -1,7 +1,8 @@
-import { createHash, createHmac, randomUUID, timingSafeEqual } from 'node:crypto'
+import { createHash, createHmac, timingSafeEqual } from 'node:crypto'
 import { constants } from 'node:fs'
 import {
   copyFile,
+  type FileHandle,
   link,
   mkdir,
   open,
@@ -10,9 +11,9 @@ import {
   rm,
   stat,
   utimes,
-  writeFile,
 } from 'node:fs/promises'
 import { join } from 'node:path'
+import { replaceFile, stageFile } from '../core/atomic-file.ts'
 import { type Digest, readChunks } from '../core/digest.ts'
 import { throwIfCancelled } from '../core/errors.ts'
 import { readOwn } from '../core/own.ts'
@@ -21,21 +22,21 @@ import { entriesOf } from './war/entries.ts'
 
 /**
  * Layers by content, kept between builds: an unchanged layer is neither compressed nor written
- * again. A key hashes what goes in, never a path or a date on this machine.
+ * again. A key hashes the content, never a path or a date on this machine.
  *
- * CI hands this folder from one branch to another, so what lies there is anybody's word. A record
- * counts only with this user's own seal on it, and a blob only while it has the record's digest;
- * all else is made anew from the WAR.
+ * CI shares this folder between branches, so its content is not trusted. A record counts only with
+ * this user's seal (an HMAC), and a blob only while it has the record's digest; everything else is
+ * built again from the WAR.
  */
 export interface LayerCache {
   folder: string
-  /** What this user seals records with. Without it none is believed, and none is written. */
+  /** The key of this user's seals. Without it no record is read or written. */
   sealKey?: Buffer | undefined
 }
 
-/** Raised whenever the bytes of a layer would come out otherwise than before. */
+/** Raise it whenever the same plan gives other bytes than before. */
 const FORMAT = 'crosscloud-layer-2'
-/** What nobody asked for in so many milliseconds is removed. */
+/** Entries that were not used for so many milliseconds are removed. */
 const KEPT = 30 * 24 * 3_600_000
 
 export function layerKey(plan: LayerPlan): string {
@@ -73,12 +74,12 @@ export async function findLayer(
   return layer
 }
 
-/** The seal binds the record to its key: another layer's record says nothing of this one. */
+/** The seal binds the record to its key: the record of another layer is not accepted. */
 function sealOf(sealKey: Buffer, key: string, text: string): string {
   return createHmac('sha256', sealKey).update(`${key}\n${text}`).digest('hex')
 }
 
-/** What a crash or another hand left there is as good as nothing. */
+/** The text of a record; undefined when it is missing, truncated, or sealed with another key. */
 export async function readSealed(
   { sealKey }: LayerCache,
   path: string,
@@ -94,8 +95,8 @@ export async function readSealed(
 }
 
 /**
- * Read each time: a layout shares the file, so a careless hand may write into it, and a date proves
- * nothing, as an archive brings its own along.
+ * Hashes the blob each time: image layouts share the file by hard link and could be written to, and
+ * a date proves nothing, as CI unpacks it from an archive.
  */
 async function isWhole(
   path: string,
@@ -119,18 +120,21 @@ async function isWhole(
   }
 }
 
-/** A path beside the blobs to write a new one to. */
-export async function stagedBlob(cache: LayerCache): Promise<string> {
-  await mkdir(blobFolder(cache), { recursive: true, mode: 0o700 })
-  return join(blobFolder(cache), `.staged-${randomUUID()}`)
+/** Writes a blob beside the others, under a name of its own until its digest is known. */
+export async function stageBlob(
+  cache: LayerCache,
+  write: (file: FileHandle) => Promise<void>,
+): Promise<string> {
+  const folder = blobFolder(cache)
+  await mkdir(folder, { recursive: true, mode: 0o700 })
+  return stageFile(join(folder, 'blob'), write, { mode: 0o644, durable: false })
 }
 
-/** Takes over a blob written to a staged path. */
 export async function keepBlob(cache: LayerCache, staged: string, digest: Digest): Promise<void> {
   await rename(staged, cachedBlob(cache, digest))
 }
 
-/** Remembers a layer under its key, and forgets those that were not used for long. */
+/** Records a layer under its key, and removes layers that were not used for long. */
 export async function keepLayer(cache: LayerCache, key: string, layer: Layer): Promise<void> {
   await mkdir(recordFolder(cache), { recursive: true, mode: 0o700 })
   await writeSealed(cache, recordPath(cache, key), key, JSON.stringify(layer))
@@ -144,12 +148,11 @@ export async function writeSealed(
   text: string,
 ): Promise<void> {
   if (sealKey === undefined) return
-  const staged = `${path}.${randomUUID()}`
-  await writeFile(staged, `${sealOf(sealKey, key, text)}\n${text}`)
-  await rename(staged, path)
+  const record = `${sealOf(sealKey, key, text)}\n${text}`
+  await replaceFile(path, record, { mode: 0o644, durable: false })
 }
 
-/** By the last use, which is the atime; leftovers of killed runs go the same way. */
+/** By last use, which is the atime; files left by killed processes are removed the same way. */
 export async function sweep(folder: string): Promise<void> {
   const oldest = Date.now() - KEPT
   for (const name of await readdir(folder)) {
@@ -159,7 +162,7 @@ export async function sweep(folder: string): Promise<void> {
   }
 }
 
-/** Puts a cached blob where a layout wants it: the same file when both are on one disk. */
+/** Puts a cached blob into a layout: a hard link when both are on one disk, otherwise a copy. */
 export async function placeBlob(cache: LayerCache, digest: Digest, target: string): Promise<void> {
   const source = cachedBlob(cache, digest)
   await link(source, target).catch(() => copyFile(source, target))

@@ -2,7 +2,7 @@ import { type Digest, isDigest } from '../core/digest.ts'
 import { StepError } from '../core/errors.ts'
 import type { ImageManifest } from '../registry/types.ts'
 
-/** OCI image-spec, config.md: what we read and write of it; the rest of the base's is kept. */
+/** OCI image-spec, config.md: the fields that are read and written; other fields of the base are kept. */
 export interface ImageConfig {
   created?: string
   architecture: string
@@ -25,9 +25,9 @@ export interface ImageConfig {
 type Fields = Record<string, unknown>
 
 /**
- * Reads an image's config, whoever wrote it. Go writes `null` for what is empty, and Docker reads a
- * text where a list of one is meant: both become what the types above say. A Helm chart, or
- * another artifact that only looks like an image, is refused.
+ * Reads an image's config. Go writes `null` for empty fields, and Docker accepts a text in place of a
+ * list: both are normalized to the types above. A Helm chart, or another artifact that only looks
+ * like an image, is refused.
  */
 export function readImageConfig(bytes: Buffer, { config: blob }: ImageManifest): ImageConfig {
   const read = parseFields(bytes)
@@ -51,7 +51,7 @@ export function readImageConfig(bytes: Buffer, { config: blob }: ImageManifest):
   } as unknown as ImageConfig
 }
 
-/** What a container is started with. */
+/** The settings a container is started with. */
 function runConfig(config: Fields): Fields {
   const fields = withoutNulls(config)
   for (const name of ['Entrypoint', 'Cmd', 'Env']) {
@@ -59,7 +59,7 @@ function runConfig(config: Fields): Fields {
   }
   if (isFields(fields.Labels)) {
     fields.Labels = Object.fromEntries(
-      Object.entries(fields.Labels).filter(([, one]) => isText(one)),
+      Object.entries(fields.Labels).filter(([, value]) => isText(value)),
     )
   } else delete fields.Labels
   return fields

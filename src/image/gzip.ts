@@ -4,14 +4,14 @@ import { deflateSync } from 'fflate'
 import { errorCodeOf, StepError } from '../core/errors.ts'
 
 /**
- * RFC 1952: a gzip file may have many members, and a member's body is a raw deflate stream. What a
- * WAR has deflated already becomes a member's body as it stands. What we must deflate ourselves
- * (tar headers, small texts) goes through fflate, whose output does not depend on the machine's zlib.
+ * RFC 1952: a gzip file may have many members, and a member's body is a raw deflate stream. A
+ * deflated entry of the WAR becomes a member's body unchanged. Tar headers and small texts are
+ * deflated by fflate, whose output does not depend on the machine's zlib.
  */
 const HEADER = Buffer.from([0x1f, 0x8b, 8, 0, 0, 0, 0, 0, 0, 0xff])
 /** RFC 1951, 3.2.4: a stored block holds at most 65,535 bytes. */
 const STORED_BLOCK = 65_535
-/** Above this size bytes that the WAR chose not to compress are not compressed by us either. */
+/** Larger entries that the WAR stores uncompressed stay uncompressed. */
 const SMALL = 64 * 1024
 
 function trailer(crc: number, size: number): Buffer {
@@ -21,7 +21,7 @@ function trailer(crc: number, size: number): Buffer {
   return bytes
 }
 
-/** A whole member around plain bytes. */
+/** A complete member for plain bytes. */
 export function deflatedMember(bytes: Uint8Array): Buffer {
   const memory = bytes.length < 4096 ? 4 : 8
   const body = deflateSync(bytes, { level: 6, mem: memory })
@@ -31,14 +31,14 @@ export function deflatedMember(bytes: Uint8Array): Buffer {
 export interface MemberSource {
   name: string
   method: 'stored' | 'deflated'
-  /** As the WAR's directory says; undefined where nobody promised one. */
+  /** From the WAR's directory; undefined when there is none. */
   crc32: number | undefined
   size: number
   storedSize: number
   read(): AsyncGenerator<Buffer>
 }
 
-/** Takes both forms of a layer as it grows: the bytes of the blob, and those of the tar inside. */
+/** Receives a layer in both forms: the bytes of the blob, and those of the tar inside it. */
 export interface LayerSink {
   blob(bytes: Buffer): Promise<void>
   tar(bytes: Buffer): void
@@ -49,8 +49,8 @@ export function isSmall(source: MemberSource): boolean {
 }
 
 /**
- * Writes one entry's content as a member of its own and gives its MD5. Inflates once, to hash the
- * tar and to compare length and CRC-32 with what the WAR's directory promised.
+ * Writes one entry as a member of its own and returns the MD5 of its content. Inflates once, to hash
+ * the tar and to compare length and CRC-32 with the WAR's directory.
  */
 export async function writeMember(source: MemberSource, sink: LayerSink): Promise<string> {
   const md5 = createHash('md5')
@@ -67,7 +67,7 @@ export async function writeMember(source: MemberSource, sink: LayerSink): Promis
     if (source.method === 'deflated') await writeDeflated(source, sink, take)
     else await writeStored(source, sink, take)
   } catch (error) {
-    // What inflating complains of is the WAR's fault; a full disk is not.
+    // Errors of zlib come from a damaged WAR; others, such as a full disk, do not.
     if (!/^(Z|ERR_STREAM)_/.test(errorCodeOf(error) ?? '')) throw error
     throw broken(source, error)
   }
@@ -76,7 +76,7 @@ export async function writeMember(source: MemberSource, sink: LayerSink): Promis
   return md5.digest('hex')
 }
 
-/** The MD5 of one entry's content, which is compared with what the WAR's directory promised. */
+/** The MD5 of one entry's content, after length and CRC-32 were compared with the WAR's directory. */
 export function contentMd5(source: MemberSource): Promise<string> {
   return writeMember(source, { blob: async () => {}, tar: () => {} })
 }
@@ -93,7 +93,7 @@ async function writeDeflated(
   const fed = (async () => {
     for await (const chunk of source.read()) {
       await sink.blob(chunk)
-      // The chunk's buffer is used again for the next, so it must be eaten up first.
+      // The next chunk reuses the buffer, so this chunk must be consumed first.
       await new Promise<void>((resolve, reject) => {
         inflate.write(chunk, (error) => (error ? reject(error) : resolve()))
       })
@@ -130,7 +130,7 @@ async function writeStored(
   }
 }
 
-/** Compares what was read with what the WAR's directory promised. */
+/** Compares length and CRC-32 with the WAR's directory. */
 export function requireWhole(source: MemberSource, size: number, crc: number): void {
   const { crc32: promised } = source
   if (size === source.size && (promised === undefined || crc >>> 0 === promised >>> 0)) return

@@ -9,7 +9,7 @@ import {
 import type { ImageConfig } from './config.ts'
 import type { Layer } from './layers.ts'
 
-/** Where the image says what it is. */
+/** The labels that describe the image. */
 export const labels = {
   application: 'org.opencontainers.image.title',
   version: 'org.opencontainers.image.version',
@@ -22,17 +22,17 @@ export const labels = {
   warSize: 'io.crosscloud.war.size',
   warLayout: 'io.crosscloud.war.layout',
   webapp: 'io.crosscloud.webapp',
-  /** JSON: paths that the application writes itself. */
+  /** JSON: paths that the application writes. */
   writable: 'io.crosscloud.writable',
 } as const
 
-/** The annotation by which one layer is found without reading the others. */
+/** The annotation that names a layer, so that it is found without reading the others. */
 export const LAYER_ANNOTATION = 'io.crosscloud.layer'
 
-/** Folder of ours inside the image, without the leading `/`. */
+/** Crosscloud's folder inside the image, without the leading `/`. */
 export const OWN_FOLDER = '.crosscloud'
 
-/** The image everything is put upon. `scratch` has no layers at all. */
+/** The image below our layers. `scratch` has no layers. */
 export interface BaseImage {
   digest: Digest | undefined
   manifest: ImageManifest
@@ -65,8 +65,8 @@ const layerTypes: Record<string, string> = {
 }
 
 /**
- * The base with our layers on top, as an OCI image. Only types are renamed in the base's
- * descriptors; its blobs are the same, so nothing of it is read or sent again.
+ * The base with our layers on top, as an OCI image. In the base's descriptors only media types
+ * change; its blobs stay the same, so none of them is read or sent again.
  */
 export function composeImage(options: {
   base: BaseImage
@@ -114,8 +114,8 @@ export function composeImage(options: {
 }
 
 /**
- * A base's own name, version, commit or WAR are not the image's (image-spec, annotations.md): of
- * these only what is written here counts.
+ * Labels that describe the base itself, such as its version or commit (image-spec, annotations.md):
+ * the image gets its own.
  */
 const OWN_LABEL = /^(?:org\.opencontainers\.image|io\.crosscloud)\./
 
@@ -124,11 +124,11 @@ function foreignLabels({ config }: ImageConfig): Record<string, string> {
   return Object.fromEntries(all.filter(([name]) => !OWN_LABEL.test(name)))
 }
 
-/** Tools count the history's layers; one that does not tell of them all is made anew. */
+/** Tools compare the history with the layers; an incomplete history is replaced. */
 function baseHistory({ config, manifest }: BaseImage): NonNullable<ImageConfig['history']> {
   const { history = [], created } = config
-  const told = history.filter(({ empty_layer: empty }) => !empty)
-  if (told.length === manifest.layers.length) return history
+  const entries = history.filter(({ empty_layer: empty }) => !empty)
+  if (entries.length === manifest.layers.length) return history
   return manifest.layers.map(({ digest }) => ({
     ...(created !== undefined && { created }),
     created_by: 'base image',
@@ -145,7 +145,7 @@ function layerDescriptor({ name, digest, size }: Layer): Descriptor {
   }
 }
 
-/** The base may have been baked, too; its templates are not the image's. */
+/** The base may be an image of crosscloud as well: the annotations of its layers are removed. */
 function asOciLayer({ annotations, ...layer }: Descriptor): Descriptor {
   const { [LAYER_ANNOTATION]: _, ...others } = annotations ?? {}
   return {
@@ -163,7 +163,7 @@ function sorted(values: Record<string, string>): Record<string, string> {
   return Object.fromEntries(Object.entries(values).sort(([a], [b]) => (a < b ? -1 : 1)))
 }
 
-/** Finds one of our layers by its annotation; the upper one, when the base was baked, too. */
+/** Finds one of our layers by its annotation; the topmost counts. */
 export function findLayer(content: ImageManifest, name: string): Descriptor | undefined {
   return content.layers.findLast((layer) => layer.annotations?.[LAYER_ANNOTATION] === name)
 }

@@ -3,6 +3,7 @@ import { contentTime } from '../core/content-time.ts'
 import type { Digest } from '../core/digest.ts'
 import type { BaseFolders } from './base/folders.ts'
 import type { MemberSource } from './gzip.ts'
+import { tarPath } from './paths.ts'
 import type { War, WarDigests, WarEntry } from './war/war.ts'
 
 export type LayerName =
@@ -20,7 +21,7 @@ export type LayerName =
 export const warLayouts = ['exploded', 'packaged'] as const
 export type WarLayout = (typeof warLayouts)[number]
 
-/** A file of a layer. `identity` changes whenever its bytes do, as they are in the layer. */
+/** A file of a layer. `identity` changes whenever its bytes in the layer change. */
 export interface LayerFile {
   /** Absolute inside the image, without the leading `/`. */
   path: string
@@ -31,13 +32,13 @@ export interface LayerFile {
   identity: string
 }
 
-/** What a layer shall hold, before any of it is written. */
+/** The content of a layer that is not written yet. */
 export interface LayerPlan {
   name: LayerName
   /** The folder, or the file, that all files are in. */
   root: string
   files: LayerFile[]
-  /** What it is put on; undefined where that cannot be known. */
+  /** The base below it; undefined when that is unknown. */
   base?: BaseFolders
 }
 
@@ -64,7 +65,7 @@ export function planWar(
   digests: WarDigests,
   options: { layout: WarLayout; webapp: string },
 ): LayerPlan[] {
-  const root = options.webapp.replace(/^\/+|\/+$/g, '')
+  const root = tarPath(options.webapp)
   if (options.layout === 'packaged') return [packaged(war, root, digests)]
   const groups = new Map<LayerName, LayerFile[]>([
     ['dependencies', []],
@@ -93,7 +94,7 @@ function warFile(war: War, entry: WarEntry, { stored }: WarDigests, root: string
   return {
     path: `${root}/${name}`,
     mode: 0o644,
-    // By the plain content: the same file, packed by another zlib, is the same to a browser.
+    // By the uncompressed content: to browsers, a file packed by another zlib is the same file.
     time: contentTime(`${size} ${crc32}`),
     identity: `${method} ${size} ${crc32} ${stored.get(name)}`,
     source: { ...entry, read: () => war.readStored(entry) },
@@ -116,7 +117,7 @@ function packaged(war: War, root: string, { sha256, size }: WarDigests): LayerPl
       {
         path: `${root}.war`,
         mode: 0o644,
-        // Tomcat unpacks it anew over an older unpacked folder when the time is another.
+        // Tomcat unpacks it again when its time differs from that of the unpacked folder.
         time: contentTime(sha256),
         identity: `file ${size} ${sha256}`,
         source: { ...whole, crc32: undefined, read: () => war.readStored(whole) },
@@ -125,7 +126,7 @@ function packaged(war: War, root: string, { sha256, size }: WarDigests): LayerPl
   }
 }
 
-/** Texts of our own (templates, manifest, start script) as a layer. */
+/** Our own texts (templates, manifest, start script) as a layer. */
 export function planTexts(
   name: LayerName,
   root: string,

@@ -1,5 +1,5 @@
 import { randomUUID } from 'node:crypto'
-import { access, mkdir, readFile, rename, rm, stat, writeFile } from 'node:fs/promises'
+import { access, mkdir, readdir, readFile, rename, rm, stat, writeFile } from 'node:fs/promises'
 import { basename, dirname, join, resolve } from 'node:path'
 import { type Digest, isDigest, sha256 } from '../core/digest.ts'
 import { errorCodeOf, explain, isStepError, StepError } from '../core/errors.ts'
@@ -16,15 +16,15 @@ import { type ImageConfig, readImageConfig } from './config.ts'
 import type { Image } from './image.ts'
 import type { Layer } from './layers.ts'
 
-/** From where a step runs. */
+/** Relative to the folder a step runs in. */
 export const DEFAULT_IMAGE_FOLDER = '.crosscloud/image'
 
-/** Written on the image's entry in index.json: where the base's blobs are to be had. */
+/** On the image's entry in index.json: the repository with the base's blobs. */
 const BASE_ANNOTATION = 'io.crosscloud.base'
 
 /**
- * Writes an OCI image layout (image-spec, image-layout.md). The base's blobs are left out: a push
- * takes them from the base's own repository. The folder appears whole or not at all.
+ * Writes an OCI image layout (image-spec, image-layout.md) without the base's blobs: a push takes
+ * them from the base's repository. The folder appears complete or not at all.
  */
 export async function writeLayout(
   folder: string,
@@ -42,7 +42,7 @@ export async function writeLayout(
     const write = (digest: Digest, bytes: Buffer) => writeFile(join(blobs, hex(digest)), bytes)
     await write(image.content.config.digest, image.configBytes)
     await write(image.manifest.digest, image.manifest.bytes)
-    for (const layer of new Map(layers.map((one) => [one.digest, one])).values()) {
+    for (const layer of new Map(layers.map((layer) => [layer.digest, layer])).values()) {
       await placeBlob(cache, layer.digest, join(blobs, hex(layer.digest)))
     }
     await writeFile(join(staged, 'oci-layout'), '{"imageLayoutVersion":"1.0.0"}')
@@ -55,7 +55,7 @@ export async function writeLayout(
   }
 }
 
-/** Only a layout, an empty folder or nothing is ever replaced. */
+/** Only a layout or an empty folder may be replaced. */
 async function refuseForeignFolder(folder: string): Promise<void> {
   const found = await stat(folder).catch(() => undefined)
   if (!found) return
@@ -63,7 +63,6 @@ async function refuseForeignFolder(folder: string): Promise<void> {
     () => true,
     () => false,
   )
-  const { readdir } = await import('node:fs/promises')
   if (isLayout || (found.isDirectory() && (await readdir(folder)).length === 0)) return
   throw new StepError('CONFLICT', `${folder} exists and is not an image layout`, {
     hint: 'Choose another folder with `--image-folder`; nothing was deleted.',
@@ -81,13 +80,13 @@ function indexJson(manifest: Manifest, base: Reference | undefined): string {
   return `${JSON.stringify(index, null, 2)}\n`
 }
 
-/** An image as it lies on disk. */
+/** An image on disk. */
 export interface Layout {
   folder: string
   manifest: Manifest
   content: ImageManifest
   config: ImageConfig
-  /** The base image, in whose repository the blobs are that this layout lacks. */
+  /** The base image; its repository has the blobs that this layout lacks. */
   base: Reference | undefined
   /** Path of a blob, or undefined when the layout lacks it. */
   blobPath(digest: Digest): Promise<string | undefined>
@@ -130,7 +129,7 @@ function parseIndex(folder: string, text: string): Descriptor {
   try {
     index = JSON.parse(text)
   } catch {
-    // said below
+    // Reported below.
   }
   const [entry, ...others] = index?.manifests ?? []
   if (entry && others.length === 0 && isDigest(entry.digest)) return entry

@@ -1,17 +1,17 @@
-import { dirname } from 'node:path'
 import { StepError } from '../core/errors.ts'
 import { OWN_FOLDER } from './image.ts'
 import type { LayerPlan, WarLayout } from './layers.ts'
+import { foldersAbove, tarPath } from './paths.ts'
 
-/** Whose the files of a plan are: `the WAR`, or the addition as it was written. */
+/** A plan and the owner of its files: `the WAR`, or the addition as written in the settings. */
 export interface OwnedPlan {
   owner: string
   plan: LayerPlan
 }
 
 /**
- * Refuses additions that meet the WAR, each other or crosscloud's own folder. Of two files at one
- * path the upper layer's would silently win, and the image would not be what its settings say.
+ * Refuses additions that overlap the WAR, each other or crosscloud's own folder. Of two files at one
+ * path the upper layer's would silently win.
  */
 export function refuseOverlaps(
   war: readonly LayerPlan[],
@@ -20,7 +20,7 @@ export function refuseOverlaps(
 ): void {
   const reserved = new Map([[OWN_FOLDER, "crosscloud's own folder"]])
   // Beside a folder of that name a server leaves the .war file packed.
-  if (layout === 'packaged') reserved.set(webapp.replace(/^\/+|\/+$/g, ''), 'where the WAR unpacks')
+  if (layout === 'packaged') reserved.set(tarPath(webapp), 'where the WAR unpacks')
   const taken: Taken = { files: new Map(), folders: new Map() }
   const problems: string[] = []
   for (const { owner, plan } of [
@@ -41,7 +41,7 @@ export function refuseOverlaps(
   })
 }
 
-/** Path → owner, of all that was seen so far. */
+/** The owners of all paths so far. */
 interface Taken {
   files: Map<string, string>
   folders: Map<string, string>
@@ -56,7 +56,7 @@ function overlapOf(
   if (file) return `is a file of ${file}`
   const folder = folders.get(path)
   if (folder) return `is a folder of ${folder}`
-  for (const place of [path, ...parents(path)]) {
+  for (const place of [path, ...foldersAbove(path).reverse()]) {
     const reason = reserved.get(place)
     if (reason) return place === path ? `is ${reason}` : `is in /${place}, ${reason}`
     const above = place === path ? undefined : files.get(place)
@@ -67,18 +67,9 @@ function overlapOf(
 
 function take(path: string, owner: string, { files, folders }: Taken): void {
   files.set(path, owner)
-  for (const folder of parents(path)) {
-    // Whoever took a folder took those above it.
+  for (const folder of foldersAbove(path).reverse()) {
+    // The owner of a folder owns the folders above it as well.
     if (folders.has(folder)) return
     folders.set(folder, owner)
   }
-}
-
-/** The folders above a path, innermost first. */
-function parents(path: string): string[] {
-  const above: string[] = []
-  for (let folder = dirname(path); folder !== '.' && folder !== '/'; folder = dirname(folder)) {
-    above.push(folder)
-  }
-  return above
 }

@@ -5,7 +5,7 @@ import { isLfsPointer, LARGEST_POINTER } from '../core/git/lfs.ts'
 import type { MemberSource } from './gzip.ts'
 import type { LayerPlan } from './layers.ts'
 
-/** Refuses what Git LFS left in place of a file: it would be served, and verified, as if it were that. */
+/** Refuses pointers of Git LFS: they would be served, and verified, in place of the files. */
 export async function refusePointers(plans: readonly LayerPlan[]): Promise<void> {
   const found: string[] = []
   for (const { source } of plans.flatMap(({ files }) => files)) {
@@ -21,7 +21,7 @@ export async function refusePointers(plans: readonly LayerPlan[]): Promise<void>
   )
 }
 
-/** What is damaged is told of when it is written. */
+/** Empty for damaged content: that is reported when the layer is written. */
 async function contentOf({ method, read }: MemberSource): Promise<Buffer> {
   const chunks: Buffer[] = []
   for await (const chunk of read()) chunks.push(Buffer.from(chunk))

@@ -4,7 +4,7 @@ import { warLayouts } from './layers.ts'
 import { nameCharsets } from './war/names.ts'
 import { fileTimes } from './war/times.ts'
 
-/** What comes of files that are in no commit. */
+/** How uncommitted files are treated. */
 export const uncommittedRules = ['marked', 'required'] as const
 
 /** `war:` in crosscloud.yml: how the WAR is made. */

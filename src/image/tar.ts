@@ -1,6 +1,6 @@
 import { StepError } from '../core/errors.ts'
 
-/** What a layer says of a file or folder. */
+/** A file or folder of a layer. */
 export interface TarEntry {
   /** Without a leading `/`; folders without a trailing one. */
   path: string
@@ -16,7 +16,7 @@ export interface TarEntry {
 }
 
 export const BLOCK = 512
-/** One second after the epoch: some tools take 0 for "unknown". Nobody is served a folder. */
+/** One second after the epoch: some tools take 0 for "unknown". Folders are never served. */
 const FOLDER_TIME = 1
 const NAME_LENGTH = 100
 const LARGEST_SIZE = 0o77777777777

@@ -1,6 +1,7 @@
 import { randomUUID } from 'node:crypto'
-import { mkdir, open, readdir, rename, rm } from 'node:fs/promises'
+import { mkdir, readdir, rename, rm } from 'node:fs/promises'
 import { join } from 'node:path'
+import { replaceFile } from '../core/atomic-file.ts'
 import { type ErrorCode, errorCodeOf, explain, toStepError } from '../core/errors.ts'
 import { readOwn, requireOwn } from '../core/own.ts'
 import type { ConfigChangeStart } from './config-change.ts'
@@ -66,7 +67,9 @@ export function openJournal(folder: string, ledgerName: string): Journal {
       try {
         await mkdir(folder, { recursive: true, mode: 0o700 })
         await requireOwn(folder)
-        return await writeWhole(folder, name, JSON.stringify(kept))
+        const file = join(folder, name)
+        await replaceFile(file, JSON.stringify(kept), { mode: 0o600 })
+        return file
       } catch (error) {
         throw explain(`keeping what the ledger must still be told, in ${folder}`, error)
       }
@@ -114,35 +117,5 @@ async function readKept(file: string): Promise<Kept | undefined> {
     return kept.version === 1 ? kept : undefined
   } catch {
     return undefined
-  }
-}
-
-/** A file that could not be written whole is removed. */
-async function writeWhole(folder: string, name: string, text: string): Promise<string> {
-  const staged = join(folder, `.${name}`)
-  const file = join(folder, name)
-  try {
-    await writeSynced(staged, text)
-    await rename(staged, file)
-  } catch (error) {
-    await rm(staged, { force: true })
-    throw error
-  }
-  const parent = await open(folder, 'r')
-  try {
-    await parent.sync()
-  } finally {
-    await parent.close()
-  }
-  return file
-}
-
-async function writeSynced(file: string, text: string): Promise<void> {
-  const handle = await open(file, 'wx', 0o600)
-  try {
-    await handle.writeFile(text)
-    await handle.sync()
-  } finally {
-    await handle.close()
   }
 }

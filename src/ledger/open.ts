@@ -1,17 +1,13 @@
-import { readFile } from 'node:fs/promises'
 import { resolve } from 'node:path'
-import { explain, StepError } from '../core/errors.ts'
-import type { TlsFiles } from './database/mysql-address.ts'
+import { StepError } from '../core/errors.ts'
+import { readTlsFiles, type TlsFiles } from '../core/tls-files.ts'
 import type { Ledger } from './ledger.ts'
 
 /** Where a ledger is; the files are PEM, and for `mysqls://` only. */
-export interface LedgerAddress {
+export interface LedgerAddress extends TlsFiles {
   url: string
   /** The same database by the approvals' account; asked for when it is needed. */
   approvals?: string | undefined
-  ca?: string | undefined
-  cert?: string | undefined
-  key?: string | undefined
 }
 
 export interface OpenLedgerOptions {
@@ -36,7 +32,7 @@ export async function openLedger(
   const scheme = /^([a-z][a-z0-9+.-]+):/i.exec(url)?.[1]?.toLowerCase()
   if (scheme === 'mysql' || scheme === 'mysqls') {
     const { openMysqlLedger } = await import('./database/mysql.ts')
-    const tls = await readFiles(place, folder)
+    const tls = await readTlsFiles(place, { folder, owner: 'ledger' })
     return await openMysqlLedger(url, { signal, tls, approvals: approvalsOf(place) })
   }
   if (approvalsOf(place) !== undefined) {
@@ -61,16 +57,4 @@ export async function openLedger(
 function approvalsOf(place: LedgerAddress): (() => string) | undefined {
   const { get, value } = Object.getOwnPropertyDescriptor(place, 'approvals') ?? {}
   return get || value !== undefined ? () => place.approvals ?? '' : undefined
-}
-
-async function readFiles(files: LedgerAddress, folder: string): Promise<TlsFiles> {
-  const texts: TlsFiles = {}
-  for (const name of ['ca', 'cert', 'key'] as const) {
-    const path = files[name]
-    if (path === undefined) continue
-    texts[name] = await readFile(resolve(folder, path), 'utf8').catch((error: unknown) => {
-      throw explain(`ledger: ${name}`, error)
-    })
-  }
-  return texts
 }

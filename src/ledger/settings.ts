@@ -1,4 +1,5 @@
 import { z } from 'zod'
+import { tlsFileFields } from '../core/settings/schema.ts'
 
 /** `ledger:` in crosscloud.yml: its URL, or that and what TLS needs. */
 export const ledgerSettings = z.union([
@@ -11,8 +12,6 @@ export const ledgerSettings = z.union([
       .describe(
         'The same database with another account, mysql://… or mysqls://…, which alone writes approvals and reads their tokens',
       ),
-    ca: z.string().optional().describe('PEM file of the authority that signed its certificate'),
-    cert: z.string().optional().describe('PEM file of our own certificate'),
-    key: z.string().optional().describe("PEM file of that certificate's key"),
+    ...tlsFileFields,
   }),
 ])

@@ -5,7 +5,7 @@ interface Node {
   port: number
 }
 
-/** Where a Redis is and as whom to speak to it. Holds the password: never print it. */
+/** A parsed Redis URL. Holds the password: never print it. */
 export interface RedisAddress {
   kind: 'single' | 'unix' | 'sentinel' | 'cluster'
   tls: boolean
@@ -14,7 +14,7 @@ export interface RedisAddress {
   /** The server, the Sentinels, or some nodes of the cluster. */
   nodes: Node[]
   socket: string | undefined
-  /** What the Sentinels call the master. */
+  /** The master's name in the Sentinels. */
   master: string | undefined
   db: number
   /** The URL without user and password. */
@@ -26,9 +26,9 @@ const SHAPE =
 
 /**
  * Reads the forms that docs/config.md lists; INPUT_INVALID, without the password, for any other.
- * `whose` is what the URL belongs to.
+ * `owner` is the setting that the URL belongs to.
  */
-export function parseRedisUrl(url: string, whose = 'the config centre'): RedisAddress {
+export function parseRedisUrl(url: string, owner = 'the config centre'): RedisAddress {
   const [, scheme = '', form, user, password, hosts = '', path = '', query] = SHAPE.exec(url) ?? []
   const kind = (form ?? 'single') as RedisAddress['kind']
   const name = `${scheme}${form ? `+${form}` : ''}://${hosts}${path}${query ? `?${query}` : ''}`
@@ -36,7 +36,7 @@ export function parseRedisUrl(url: string, whose = 'the config centre'): RedisAd
   const [first = '', second, ...more] = path.split('/').slice(1)
   const fromQuery = /^db=(\d+)$/.exec(query ?? '')?.[1]
   const db = { single: first, unix: fromQuery ?? '', sentinel: second ?? '', cluster: '' }[kind]
-  const sound =
+  const valid =
     scheme !== '' &&
     /^\d{0,4}$/.test(db) &&
     (query === undefined || (kind === 'unix' && fromQuery !== undefined)) &&
@@ -46,12 +46,12 @@ export function parseRedisUrl(url: string, whose = 'the config centre'): RedisAd
     (kind !== 'single' || (nodes.length === 1 && second === undefined)) &&
     (kind !== 'sentinel' || (first !== '' && more.length === 0)) &&
     (kind !== 'cluster' || path.length <= 1)
-  if (!sound) throw unreadable(whose)
+  if (!valid) throw unreadable(owner)
   return {
     kind,
     tls: scheme === 'rediss',
-    username: decode(user, whose) || undefined,
-    password: decode(password, whose),
+    username: decode(user, owner) || undefined,
+    password: decode(password, owner),
     nodes: kind === 'unix' ? [] : nodes.filter((node) => node !== undefined),
     socket: kind === 'unix' ? path : undefined,
     master: kind === 'sentinel' ? first : undefined,
@@ -62,24 +62,24 @@ export function parseRedisUrl(url: string, whose = 'the config centre'): RedisAd
 
 function readNode(text: string, standard: number): Node | undefined {
   const [, ipv6, host, port] = /^(?:\[([\da-f:]+)\]|([\w.-]+))(?::(\d{1,5}))?$/i.exec(text) ?? []
-  const found = ipv6 ?? host
+  const name = ipv6 ?? host
   const number = Number(port ?? standard)
-  return found === undefined || number < 1 || number > 65535
+  return name === undefined || number < 1 || number > 65535
     ? undefined
-    : { host: found, port: number }
+    : { host: name, port: number }
 }
 
-function decode(text: string | undefined, whose: string): string | undefined {
+function decode(text: string | undefined, owner: string): string | undefined {
   if (text === undefined) return undefined
   try {
     return decodeURIComponent(text)
   } catch {
-    throw unreadable(whose)
+    throw unreadable(owner)
   }
 }
 
-function unreadable(whose: string): StepError {
-  return new StepError('INPUT_INVALID', `the URL of ${whose} is not one of Redis`, {
+function unreadable(owner: string): StepError {
+  return new StepError('INPUT_INVALID', `the URL of ${owner} is not one of Redis`, {
     hint: 'Write redis://user:password@host:6379/0; percent-encode what is special in a password. docs/config.md lists all forms.',
   })
 }

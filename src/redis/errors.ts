@@ -9,14 +9,14 @@ const RIGHTS = new Set(['NOAUTH', 'WRONGPASS', 'NOPERM'])
 const BUSY =
   /^(?:LOADING|CLUSTERDOWN|READONLY|MASTERDOWN|TRYAGAIN|BUSY|OOM|MISCONF|NOREPLICAS|UNKILLABLE|EXECABORT|MOVED|ASK)$/
 
-/** Anything Redis or its connection throws, told with the store's name; never a missing key. */
+/** Anything Redis or its connection throws, as an error that begins with `name`. */
 export function redisError(name: string, thrown: unknown, earlier?: unknown): StepError {
   if (thrown instanceof StepError) return thrown
   const error = rootOf(thrown, earlier)
   const code = replyCode(error)
   if (RIGHTS.has(code)) {
-    const told = code === 'NOAUTH' ? 'it asks for a password' : describe(error)
-    return new StepError('UNAUTHORIZED', `${name}: ${told}`, {
+    const reason = code === 'NOAUTH' ? 'it asks for a password' : describe(error)
+    return new StepError('UNAUTHORIZED', `${name}: ${reason}`, {
       hint:
         code === 'NOPERM'
           ? 'The account needs +@read +scan, +@write +@transaction to change keys, and ~/* as keys.'
@@ -26,9 +26,11 @@ export function redisError(name: string, thrown: unknown, earlier?: unknown): St
   }
   const system = errorCodeOf(error)
   if (code === '' || BUSY.test(code)) {
-    const why = system && !describe(error).includes(system) ? ` (${system})` : ''
-    const told = VAGUE.test(describe(error)) ? 'it does not answer' : `${describe(error)}${why}`
-    return new StepError('UNAVAILABLE', `${name}: ${told}`, {
+    const suffix = system && !describe(error).includes(system) ? ` (${system})` : ''
+    const reason = VAGUE.test(describe(error))
+      ? 'it does not answer'
+      : `${describe(error)}${suffix}`
+    return new StepError('UNAVAILABLE', `${name}: ${reason}`, {
       hint: /CERT|SSL|TLS|EPROTO|UNABLE_TO/.test(system ?? '')
         ? 'Check its ca:, and whether the server speaks TLS (rediss://).'
         : 'Check that Redis runs and that this machine reaches it.',
@@ -41,14 +43,14 @@ export function redisError(name: string, thrown: unknown, earlier?: unknown): St
 const VAGUE =
   /^(?:Connection is closed|Stream isn't writeable|Reached the max retries|Socket closed|All sentinels)/
 
-/** ioredis tells "Connection is closed." while the reason went to its error event. */
+/** ioredis throws "Connection is closed."; the reason is in its error event before. */
 function rootOf(thrown: unknown, earlier: unknown): unknown {
   const { lastNodeError, previousErrors, cause } = thrown as {
     lastNodeError?: unknown
     previousErrors?: unknown[]
     cause?: unknown
   }
-  // EXECABORT: what was wrong was said when the command was queued.
+  // EXECABORT: Redis reported the error when the command was queued.
   if (previousErrors?.[0]) return previousErrors[0]
   if (lastNodeError) return rootOf(lastNodeError, earlier)
   if (!VAGUE.test(describe(thrown))) return thrown

@@ -1,11 +1,10 @@
-import { readFile } from 'node:fs/promises'
-import { resolve } from 'node:path'
 import type { FastifyInstance } from 'fastify'
-import { describe, errorCodeOf, explain, StepError, toStepError } from '../core/errors.ts'
+import { describe, errorCodeOf, StepError, toStepError } from '../core/errors.ts'
 import { createHttpClient, type HttpClient } from '../core/http/client.ts'
 import { proxiesOf } from '../core/http/proxy.ts'
 import type { Log } from '../core/log.ts'
 import type { Secrets } from '../core/secrets.ts'
+import { readPemFile } from '../core/tls-files.ts'
 import { keepCatchingUp } from './backfill/backfill.ts'
 import { createFeeds } from './backfill/feeds.ts'
 import { applicationFaults, usesOf } from './check.ts'
@@ -142,10 +141,7 @@ async function openHttp(
 ): Promise<HttpClient> {
   const proxies = proxiesOf(variables)
   if (file === undefined) return createHttpClient({ proxies })
-  const reading = readFile(resolve(folder, file), 'utf8')
-  const authority = await reading.catch((error) => {
-    throw explain('ca in crosscloud.server.yml', error)
-  })
+  const authority = await readPemFile(file, { folder, owner: 'ca in crosscloud.server.yml' })
   return createHttpClient({ proxies, ca: () => authority })
 }
 

@@ -15,7 +15,7 @@ import { fileManifests } from '../delivery/image/file-manifest.ts'
 import { setTimes } from '../delivery/image/image-times.ts'
 import { START_SCRIPT, TEMPLATES_FOLDER } from '../delivery/image/remote-image.ts'
 import { type Addition, planAdditions } from '../image/additions.ts'
-import { placeOnBase } from '../image/base/folders.ts'
+import { placeOnBase } from '../image/base/place.ts'
 import { buildLayer } from '../image/build.ts'
 import { type BaseImage, composeImage, labels, OWN_FOLDER } from '../image/image.ts'
 import {

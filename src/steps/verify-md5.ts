@@ -1,14 +1,9 @@
 import { z } from 'zod'
 import { StepError } from '../core/errors.ts'
+import { joinErrors } from '../core/settle-all.ts'
 import type { Context } from '../delivery/context.ts'
 import { findCurrent, findOwnRelease } from '../delivery/deployment/deployment.ts'
-import {
-  type Answer,
-  askHosts,
-  isAnswer,
-  isSilent,
-  joinErrors,
-} from '../delivery/deployment/hosts.ts'
+import { type Answer, askHosts, isAnswer, isSilent } from '../delivery/deployment/hosts.ts'
 import { openImage } from '../delivery/image/remote-image.ts'
 import { formatRelease } from '../delivery/release-name.ts'
 import {

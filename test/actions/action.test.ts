@@ -13,11 +13,11 @@ import { bakeImage } from '../../src/steps/bake-image.ts'
 import { loadSteps } from '../../src/steps/index.ts'
 import { kebab, runStep } from '../../src/steps/inputs.ts'
 import { pushImage } from '../../src/steps/push-image.ts'
-import { runAction } from '../support/action.ts'
-import { startEtcd } from '../support/etcd.ts'
-import { runtimes } from '../support/nodes.ts'
-import { missingProgram } from '../support/server.ts'
-import { writeWar } from '../support/war.ts'
+import { runAction } from '../support/ci/action.ts'
+import { runtimes } from '../support/ci/nodes.ts'
+import { writeWar } from '../support/data/war.ts'
+import { startEtcd } from '../support/servers/etcd.ts'
+import { missingProgram } from '../support/servers/server.ts'
 
 const ROOT = fileURLToPath(new URL('../../', import.meta.url))
 t.setTimeout(120_000)

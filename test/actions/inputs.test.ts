@@ -3,8 +3,8 @@ import { join } from 'node:path'
 import t from 'tap'
 import { summaryRows } from '../../src/actions/report.ts'
 import { startRegistry } from '../../src/registry-server/server.ts'
-import { runAction } from '../support/action.ts'
-import { writeWar } from '../support/war.ts'
+import { runAction } from '../support/ci/action.ts'
+import { writeWar } from '../support/data/war.ts'
 
 t.setTimeout(120_000)
 

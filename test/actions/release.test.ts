@@ -3,7 +3,7 @@ import { join } from 'node:path'
 import t from 'tap'
 import { run } from '../../src/core/process/process.ts'
 import { stepNames } from '../../src/steps/index.ts'
-import { sourceRepository } from '../support/release.ts'
+import { sourceRepository } from '../support/ci/release.ts'
 
 t.setTimeout(280_000)
 const sources = await sourceRepository(t)

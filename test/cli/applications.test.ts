@@ -1,9 +1,9 @@
 import { access, chmod, readFile, writeFile } from 'node:fs/promises'
 import { join } from 'node:path'
 import t, { type Test } from 'tap'
-import { expandPipeline } from '../support/gitlab-pipeline.ts'
+import { expandPipeline } from '../support/ci/gitlab-pipeline.ts'
+import { writeWar } from '../support/data/war.ts'
 import { runHere } from '../support/program.ts'
-import { writeWar } from '../support/war.ts'
 
 /** Stands in for Maven: the WAR of the folder it runs in. */
 const MVNW = '#!/bin/sh\nmkdir -p target && cp made.war target/app.war && touch target/app.war\n'

@@ -5,9 +5,9 @@ import type { Answer } from '../../src/cli/command.ts'
 import { addHostCommands } from '../../src/cli/environment/hosts.ts'
 import { toStepError } from '../../src/core/errors.ts'
 import { openLedger } from '../../src/ledger/open.ts'
-import { noEngine } from '../support/engine.ts'
 import { runHere } from '../support/program.ts'
-import { buildTown, listen, type Town } from '../support/town.ts'
+import { noEngine } from '../support/servers/engine.ts'
+import { createSandbox, listen, type Sandbox } from '../support/setups/sandbox.ts'
 
 t.setTimeout(180_000)
 
@@ -16,7 +16,7 @@ const REVIEW =
 
 /** The commands alone, with the real context. */
 async function hosts(
-  town: Town,
+  sandbox: Sandbox,
   args: readonly string[],
   options: { confirm?: (question: string) => Promise<boolean>; number?: string; env?: string } = {},
 ) {
@@ -26,9 +26,9 @@ async function hosts(
   const program = new Command('crosscloud').exitOverride()
   let answer: Answer | undefined
   const context = createContext({
-    cwd: town.folder,
+    cwd: sandbox.folder,
     variables: {
-      ...town.variables,
+      ...sandbox.variables,
       CROSSCLOUD_SERVER: 'true',
       GITLAB_USER_LOGIN: 'li',
       NUMBER: options.number ?? '1',
@@ -56,33 +56,33 @@ async function hosts(
   }
 }
 
-const names = async (town: Town) => {
-  const all = await town.engine.docker.listContainers({ all: true })
+const names = async (sandbox: Sandbox) => {
+  const all = await sandbox.engine.docker.listContainers({ all: true })
   return all.flatMap(({ Names }) => Names).sort()
 }
 
-async function deploy(t: Test, town: Town, env: string, number: string, release: string) {
+async function deploy(t: Test, sandbox: Sandbox, env: string, number: string, release: string) {
   const said = await runHere(['deploy', '--env', env, '--release', release], {
-    cwd: town.folder,
-    variables: { ...town.variables, NUMBER: number },
+    cwd: sandbox.folder,
+    variables: { ...sandbox.variables, NUMBER: number },
   })
   t.equal(said.code, 0, said.all)
 }
 
 const skip = noEngine('docker-registry', 'gcc')
 t.test('the hosts of an environment, and only our own containers there', { skip }, async (t) => {
-  const town = await buildTown(t)
-  const { folder, engine } = town
-  const review = REVIEW.replace('IMAGE', town.repository).replace('ENGINE', engine.address)
-  await town.settle('sqlite:ledger.db', review)
+  const sandbox = await createSandbox(t)
+  const { folder, engine } = sandbox
+  const review = REVIEW.replace('IMAGE', sandbox.repository).replace('ENGINE', engine.address)
+  await sandbox.configure('sqlite:ledger.db', review)
   // Its own variables must be there whenever crosscloud.yml is read.
-  town.variables.NUMBER = '1'
-  await town.release('1.0.0')
-  await town.release('1.0.1')
-  await deploy(t, town, 'test', '1', 'webapi@1.0.0')
-  await deploy(t, town, 'test', '1', 'webapi@1.0.1')
-  await deploy(t, town, 'review', '1', 'webapi@1.0.0')
-  await deploy(t, town, 'review', '2', 'webapi@1.0.1')
+  sandbox.variables.NUMBER = '1'
+  await sandbox.release('1.0.0')
+  await sandbox.release('1.0.1')
+  await deploy(t, sandbox, 'test', '1', 'webapi@1.0.0')
+  await deploy(t, sandbox, 'test', '1', 'webapi@1.0.1')
+  await deploy(t, sandbox, 'review', '1', 'webapi@1.0.0')
+  await deploy(t, sandbox, 'review', '2', 'webapi@1.0.1')
   // Somebody else's, with a name that begins like ours.
   const [ours] = await engine.docker.listContainers({ filters: { name: ['webapi-test'] } })
   const stranger = await engine.docker.createContainer({
@@ -90,11 +90,11 @@ t.test('the hosts of an environment, and only our own containers there', { skip 
     name: 'webapi-review-1.older',
   })
 
-  t.match(await hosts(town, ['list', '--env', 'test']), {
+  t.match(await hosts(sandbox, ['list', '--env', 'test']), {
     text: /^host +address +answers\napp-01 +unix:.* +yes$/,
     json: { hosts: [{ host: 'app-01', answers: true }] },
   })
-  t.match(await hosts(town, ['containers', '--env', 'test']), {
+  t.match(await hosts(sandbox, ['containers', '--env', 'test']), {
     json: {
       containers: [
         { host: 'app-01', name: 'webapi-test', running: true, version: '1.0.1' },
@@ -102,28 +102,31 @@ t.test('the hosts of an environment, and only our own containers there', { skip 
       ],
     },
   })
-  const both = await hosts(town, ['containers'], { env: 'review' })
+  const both = await hosts(sandbox, ['containers'], { env: 'review' })
   t.match(both.text, /webapi-review-1 +1\.0\.0 +running.*\n.*webapi-review-2 +1\.0\.1/)
-  t.match(await hosts(town, ['logs', '--env', 'test', '--lines', '5']), {
+  t.match(await hosts(sandbox, ['logs', '--env', 'test', '--lines', '5']), {
     text: /^== webapi-test on app-01/,
   })
 
   t.match(
-    await hosts(town, ['stop', '--env', 'test'], {
+    await hosts(sandbox, ['stop', '--env', 'test'], {
       confirm: async (question) => question !== 'Stop webapi-test on app-01?',
     }),
     { code: 'CANCELLED' },
   )
-  t.match(await hosts(town, ['stop', '--env', 'test']), {
+  t.match(await hosts(sandbox, ['stop', '--env', 'test']), {
     json: { stopped: [{ host: 'app-01', name: 'webapi-test' }] },
   })
-  t.match((await hosts(town, ['containers', '--env', 'test'])).text, /webapi-test +1\.0\.1 +ended/)
-  t.match(await hosts(town, ['start', '--env', 'test']), {
+  t.match(
+    (await hosts(sandbox, ['containers', '--env', 'test'])).text,
+    /webapi-test +1\.0\.1 +ended/,
+  )
+  t.match(await hosts(sandbox, ['start', '--env', 'test']), {
     text: '1 container was started.',
     log: /^(?!.*started webapi-test.*started webapi-test).*app-01: started webapi-test/s,
   })
-  t.match((await hosts(town, ['containers', '--env', 'test'])).text, /webapi-test +1\.0\.1 +run/)
-  t.match(await hosts(town, ['start', '--env', 'test']), {
+  t.match((await hosts(sandbox, ['containers', '--env', 'test'])).text, /webapi-test +1\.0\.1 +run/)
+  t.match(await hosts(sandbox, ['start', '--env', 'test']), {
     text: 'No container had to be started.',
     json: { started: [] },
   })
@@ -137,29 +140,29 @@ t.test('the hosts of an environment, and only our own containers there', { skip 
   ])
   const broken = new Libsql(`${folder}/ledger.db`)
   broken.exec('ALTER TABLE audit_events RENAME TO elsewhere')
-  t.match(await hosts(town, ['stop', '--env', 'test']), { message: /recording "hosts stop"/ })
+  t.match(await hosts(sandbox, ['stop', '--env', 'test']), { message: /recording "hosts stop"/ })
   broken.exec('ALTER TABLE elsewhere RENAME TO audit_events')
   broken.close()
-  const unchanged = await hosts(town, ['containers', '--env', 'test'])
+  const unchanged = await hosts(sandbox, ['containers', '--env', 'test'])
   t.match(unchanged.text, /webapi-test +1\.0\.1 +run/, 'what cannot be written is not done')
   const lock = await ledger.lock('webapi', 'review', 'wang', 'stocktaking', 60_000)
-  t.match(await hosts(town, ['rm', '--env', 'review', '--yes']), {
+  t.match(await hosts(sandbox, ['rm', '--env', 'review', '--yes']), {
     code: 'CONFLICT',
     message: /wang.*stocktaking/,
   })
   await ledger.unlock(lock)
-  t.match(await hosts(town, ['rm', '--yes'], { env: 'review' }), {
+  t.match(await hosts(sandbox, ['rm', '--yes'], { env: 'review' }), {
     text: '1 container was removed.',
     log: /app-01: removed webapi-review-1/,
   })
   t.strictSame(
-    await names(town),
+    await names(sandbox),
     ['/webapi-review-1.older', '/webapi-review-2', '/webapi-test', '/webapi-test.previous'],
     'neither another merge request nor a stranger is touched',
   )
-  t.match(await hosts(town, ['rm', '--env', 'review', '--yes']), { text: 'Nothing was there.' })
-  t.match(await hosts(town, ['stop', '--env', 'review']), { code: 'NOT_FOUND' })
-  t.match(await hosts(town, ['rm', '--env', 'test', '--yes']), {
+  t.match(await hosts(sandbox, ['rm', '--env', 'review', '--yes']), { text: 'Nothing was there.' })
+  t.match(await hosts(sandbox, ['stop', '--env', 'review']), { code: 'NOT_FOUND' })
+  t.match(await hosts(sandbox, ['rm', '--env', 'test', '--yes']), {
     json: { removed: [{ name: 'webapi-test' }, { name: 'webapi-test.previous' }] },
   })
   await stranger.remove()
@@ -171,10 +174,10 @@ t.test('the hosts of an environment, and only our own containers there', { skip 
     [['logs', '--env', 'test', '--lines', 'x'], /--lines "x"/],
     [['stop', '--env', 'test', '--lock-wait', 'x'], /--lock-wait/],
   ] as const) {
-    t.match(await hosts(town, wrong), { code: 'INPUT_INVALID', message }, wrong.join(' '))
+    t.match(await hosts(sandbox, wrong), { code: 'INPUT_INVALID', message }, wrong.join(' '))
   }
   await engine.stop()
-  t.match(await hosts(town, ['list', '--env', 'test']), {
+  t.match(await hosts(sandbox, ['list', '--env', 'test']), {
     json: { hosts: [{ answers: false, fault: /app-01.*does not answer/ }] },
   })
 })

@@ -9,7 +9,7 @@ import { StepError } from '../../src/core/errors.ts'
 import { run } from '../../src/core/process/process.ts'
 import { createSecrets, type Secrets } from '../../src/core/secrets.ts'
 import { runHere } from '../support/program.ts'
-import { missingProgram } from '../support/server.ts'
+import { missingProgram } from '../support/servers/server.ts'
 import { temporaryFolder } from '../support/temporary.ts'
 
 /** What a command that answers this leaves as its report. */

@@ -5,7 +5,7 @@ import { join } from 'node:path'
 import { fileURLToPath } from 'node:url'
 import t from 'tap'
 import { forgetLiving, isOver, showLiving } from '../../src/core/process/liveness.ts'
-import { freeze } from '../support/freeze.ts'
+import { freeze } from '../support/servers/freeze.ts'
 import { temporaryFolder } from '../support/temporary.ts'
 
 const MODULE = fileURLToPath(new URL('../../src/core/process/liveness.ts', import.meta.url))

@@ -93,7 +93,7 @@ t.test('what is wrong whatever the variables are is told at once', async (t) => 
       'crosscloud.yml:4 environments.t.image is required',
       'crosscloud.yml:2 typo is not a known setting',
     ].join('\n'),
-    hint: /^Mend these lines\. docs\/settings\.md/,
+    hint: /^Correct these lines\. docs\/settings\.md/,
   })
 })
 

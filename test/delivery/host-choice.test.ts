@@ -1,7 +1,7 @@
 import t from 'tap'
 import { StepError } from '../../src/core/errors.ts'
+import { joinErrors } from '../../src/core/settle-all.ts'
 import { chooseHosts, chooseMissing } from '../../src/delivery/deployment/host-choice.ts'
-import { joinErrors } from '../../src/delivery/deployment/hosts.ts'
 import type { Deployment } from '../../src/ledger/ledger.ts'
 import type { EnvironmentSettings } from '../../src/settings.ts'
 import { outcome } from '../ledger/ledger-samples.ts'

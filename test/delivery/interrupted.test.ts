@@ -9,9 +9,9 @@ import { type CutMode, type CuttingProxy, startCuttingProxy } from '../ledger/cu
 import { digestOf, release } from '../ledger/ledger-samples.ts'
 import { startMariadb } from '../ledger/mariadb.ts'
 import { testContext } from '../support/context.ts'
-import { missingProgram } from '../support/server.ts'
+import { missingProgram } from '../support/servers/server.ts'
+import { listen } from '../support/setups/sandbox.ts'
 import { temporaryFolder } from '../support/temporary.ts'
-import { listen } from '../support/town.ts'
 
 const skip = missingProgram('mariadbd')
 const result = {

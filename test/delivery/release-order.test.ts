@@ -6,8 +6,8 @@ import { refuseOlder, warnOfOlder } from '../../src/delivery/release-order.ts'
 import type { Release } from '../../src/ledger/ledger.ts'
 import { ended, release, start } from '../ledger/ledger-samples.ts'
 import { testContext } from '../support/context.ts'
+import { listen } from '../support/setups/sandbox.ts'
 import { temporaryFolder } from '../support/temporary.ts'
-import { listen } from '../support/town.ts'
 
 const NAMES = ['-c', 'user.name=li', '-c', 'user.email=li@example.com']
 const git = (cwd: string, ...args: string[]) =>

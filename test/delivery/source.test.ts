@@ -8,8 +8,8 @@ import type { EventFacts } from '../../src/server/sources/event.ts'
 import { buildWar } from '../../src/steps/build-war.ts'
 import { runStep } from '../../src/steps/inputs.ts'
 import { testContext } from '../support/context.ts'
-import { makeRepository, startGitServer } from '../support/git.ts'
-import { missingProgram } from '../support/server.ts'
+import { makeRepository, startGitServer } from '../support/servers/git.ts'
+import { missingProgram } from '../support/servers/server.ts'
 import { temporaryFolder } from '../support/temporary.ts'
 
 /** A Maven wrapper whose WAR tells what it was built from. */

@@ -7,8 +7,8 @@ import { withLock } from '../../src/delivery/deployment/lock.ts'
 import { recordFailure, recordStart } from '../../src/delivery/deployment/record.ts'
 import { digestOf, release } from '../ledger/ledger-samples.ts'
 import { testContext } from '../support/context.ts'
+import { listen } from '../support/setups/sandbox.ts'
 import { temporaryFolder } from '../support/temporary.ts'
-import { listen } from '../support/town.ts'
 import { until } from '../support/until.ts'
 
 const place = { app: 'webapi', environment: 'test', reason: 'deploy', timeout: 0 }

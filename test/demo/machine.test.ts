@@ -20,7 +20,7 @@ import {
 import { prepareMaven } from '../../src/demo/maven.ts'
 import { overlap } from '../../src/demo/network.ts'
 import { debianMirror, isRoot, missingPackages } from '../../src/demo/packages.ts'
-import { fetchText } from '../support/http.ts'
+import { fetchText } from '../support/servers/http.ts'
 
 const example = fileURLToPath(new URL('../../examples/webapi', import.meta.url))
 const log = silentLog

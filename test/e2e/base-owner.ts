@@ -1,8 +1,8 @@
 import { mkdir, writeFile } from 'node:fs/promises'
 import { dirname, join } from 'node:path'
 import type { Test } from 'tap'
-import type { Road } from '../support/road.ts'
-import { runBaked } from '../support/tomcat.ts'
+import type { Demo } from '../support/setups/demo.ts'
+import { runBaked } from '../support/setups/tomcat.ts'
 
 /** An application that stays packed. */
 export const PAGE = { 'index.html': '<h1>unpacked</h1>', 'WEB-INF/web.xml': '<web-app/>' }
@@ -15,7 +15,7 @@ export const MORE = [
 ]
 
 /** Tomcat as user 1000, who owns the folders that Tomcat writes to; its reference in the first registry. */
-export async function makeOwnedBase({ docker, project, addresses }: Road): Promise<string> {
+export async function makeOwnedBase({ docker, project, addresses }: Demo): Promise<string> {
   const base = `${addresses[0]}/library/tomcat:demo`
   const owned = `${addresses[0]}/library/tomcat:owned`
   const script = `mkdir -p /srv/logs && chmod 2770 /srv/logs && chmod 1777 /tmp
@@ -40,9 +40,9 @@ export const PROBED = `1000
 775 1000:1000 ${WEBAPPS}
 logs go here`
 
-export async function keepOwners(t: Test, road: Road): Promise<void> {
-  const base = await makeOwnedBase(road)
-  const { address, exec, remove } = await runBaked(road, PAGE, ['--base', base, ...MORE])
+export async function keepOwners(t: Test, demo: Demo): Promise<void> {
+  const base = await makeOwnedBase(demo)
+  const { address, exec, remove } = await runBaked(demo, PAGE, ['--base', base, ...MORE])
   t.equal(await exec('sh', '-ec', PROBE), PROBED)
   const page = await fetch(address)
   t.equal(await page.text(), PAGE['index.html'], 'Tomcat unpacked the WAR as user 1000')

@@ -2,33 +2,41 @@ import { join } from 'node:path'
 import type { Test } from 'tap'
 import { openSqliteLedger } from '../../src/ledger/database/sqlite.ts'
 import type { TestIssuer } from '../identity/issuer.ts'
-import { runHere, type Said } from '../support/program.ts'
-import type { Town } from '../support/town.ts'
+import { type ProgramResult, runHere } from '../support/program.ts'
+import type { Sandbox } from '../support/setups/sandbox.ts'
 
-type Run = (...args: string[]) => Promise<Said>
+type Run = (...args: string[]) => Promise<ProgramResult>
 
 /** A gate that was tried already: 1.0.1 runs in production, and 1.0.0 did before. */
 export interface TriedGate {
-  town: Town
+  sandbox: Sandbox
   issuer: TestIssuer
   /** A job of somebody, with their token. */
   job(login: string, environment: string): Promise<Run>
   /** Writes crosscloud.yml with more in the gate. */
-  settle(gate: string): Promise<void>
+  configure(gate: string): Promise<void>
 }
 
 /** What happens in the night when GitLab is down, and on the day after. */
-export async function breakGlass(t: Test, { town, issuer, job, settle }: TriedGate): Promise<void> {
+export async function breakGlass(
+  t: Test,
+  { sandbox, issuer, job, configure }: TriedGate,
+): Promise<void> {
   /** Somebody at a terminal of a machine that reaches the hosts. */
   const terminal =
     (login: string, more: Record<string, string> = {}): Run =>
     (...args) =>
       runHere(args, {
-        cwd: town.folder,
-        variables: { ...town.variables, CROSSCLOUD_SERVER: '', GITLAB_USER_LOGIN: login, ...more },
+        cwd: sandbox.folder,
+        variables: {
+          ...sandbox.variables,
+          CROSSCLOUD_SERVER: '',
+          GITLAB_USER_LOGIN: login,
+          ...more,
+        },
       })
   const li = terminal('ops-li')
-  const page = () => town.read('webapi-production', '/srv/web/index.html')
+  const page = () => sandbox.read('webapi-production', '/srv/web/index.html')
   const place = ['--env', 'production']
   const back = ['rollback', ...place, '--reason', 'orders fail', '--break-glass']
   const jsonOf = async (...args: string[]) => JSON.parse((await li(...args, '--json')).stdout)
@@ -50,7 +58,7 @@ export async function breakGlass(t: Test, { town, issuer, job, settle }: TriedGa
         nobody.stderr,
         /Nobody may: environments\.production\.gate\.break-glass in .*names who/,
       )
-      await settle('break-glass: [ops-li, ops-wang]')
+      await configure('break-glass: [ops-li, ops-wang]')
       const stranger = await terminal('tester-wu')(...back)
       t.match(stranger, { code: 1, stderr: /tester-wu may not[\s\S]*ops-li or ops-wang may\./ })
       for (const mark of ['GITLAB_CI', 'GITHUB_ACTIONS', 'CROSSCLOUD_SERVER', 'CI', 'CI_JOB_ID']) {
@@ -133,10 +141,10 @@ export async function breakGlass(t: Test, { town, issuer, job, settle }: TriedGa
       for (const args of [bad, [...bad, '--force']]) {
         t.match(await li(...args), { code: 1, stderr: /webapi@1\.0\.1 is known to be bad/ })
       }
-      const image = ['--image', `${town.repository}:1.0.2`]
-      const to = ['--to', `${town.repository}-production:1.0.2`]
+      const image = ['--image', `${sandbox.repository}:1.0.2`]
+      const to = ['--to', `${sandbox.repository}-production:1.0.2`]
       t.match(await li('retag-image', ...image, ...to), { code: 0 })
-      await settle(
+      await configure(
         'break-glass: [ops-li], soak: 30d, freeze: [{ from: 2020-01-01, to: 2099-12-31, reason: stocktaking }]',
       )
       const go = ['deploy', '--release', 'webapi@1.0.2', ...place]
@@ -172,7 +180,7 @@ export async function breakGlass(t: Test, { town, issuer, job, settle }: TriedGa
   await t.test(
     'after a day the gate is closed, but not to going back, until it is signed off',
     async (t) => {
-      await settle('break-glass: [ops-li]')
+      await configure('break-glass: [ops-li]')
       const { id } = await newest()
       const [, earlier] = (await jsonOf('history', ...place, '--limit', '2')).deployments
       const go = ['deploy', '--release', 'webapi@1.0.0', ...place]
@@ -182,7 +190,7 @@ export async function breakGlass(t: Test, { town, issuer, job, settle }: TriedGa
       t.match(open, { code: 0, all: /BREAK-GLASS/ }, 'within the day it is only told')
       const old = (await newest()).id
       const yesterday = () => Date.now() - 25 * 3_600_000
-      const ledger = await openSqliteLedger(join(town.folder, 'ledger.db'), { now: yesterday })
+      const ledger = await openSqliteLedger(join(sandbox.folder, 'ledger.db'), { now: yesterday })
       t.teardown(() => ledger.close())
       await ledger.recordEvent({
         ...{ app: 'webapi', environment: 'production', action: 'break-glass', subject: old },

@@ -8,10 +8,10 @@ import { fileURLToPath } from 'node:url'
 import t, { type Test } from 'tap'
 import { startMariadb } from '../ledger/mariadb.ts'
 import type { Running } from '../support/cli.ts'
-import { createDeployer } from '../support/deployer.ts'
-import { noEngine } from '../support/engine.ts'
-import { missingProgram } from '../support/server.ts'
-import { buildTown, type Town } from '../support/town.ts'
+import { noEngine } from '../support/servers/engine.ts'
+import { missingProgram } from '../support/servers/server.ts'
+import { createDeployer } from '../support/setups/deployer.ts'
+import { createSandbox, type Sandbox } from '../support/setups/sandbox.ts'
 import { until } from '../support/until.ts'
 
 const MAIN = fileURLToPath(new URL('../../dist/cli/main.js', import.meta.url))
@@ -23,14 +23,14 @@ const LONGEST = 5500
 const skip = noEngine('docker-registry', 'gcc')
 if (skip) t.test('deployments that a runner ends', { skip }, async () => {})
 else {
-  const town = await buildTown(t)
-  await town.settle('sqlite:ledger.db')
-  for (const version of ['1.0.0', '1.0.1']) await town.release(version)
-  await ends(town)
+  const sandbox = await createSandbox(t)
+  await sandbox.configure('sqlite:ledger.db')
+  for (const version of ['1.0.0', '1.0.1']) await sandbox.release(version)
+  await ends(sandbox)
 }
 
-async function ends(town: Town): Promise<void> {
-  const deployer = await createDeployer(town)
+async function ends(sandbox: Sandbox): Promise<void> {
+  const deployer = await createDeployer(sandbox)
   const { behave, deployed, container, ledger, startAt, options, deploy } = deployer
   /** What must be so after a cancel, long before the runner's SIGKILL. */
   const expectClosed = async (t: Test, old: { id: string }, cancelled: number) => {
@@ -141,15 +141,15 @@ async function ends(town: Town): Promise<void> {
     await mariadb.query('create database ledger')
     await mariadb.query("create user 'crosscloud'@'%' identified by 'secret'")
     await mariadb.query("grant all on ledger.* to 'crosscloud'@'%'")
-    await town.settle(
+    await sandbox.configure(
       `mysql://crosscloud:secret@127.0.0.1:${mariadb.port}/ledger`,
       '',
       'name: webapi-action',
     )
-    await town.release('1.0.1')
-    const env = { ...town.variables, INPUT_RELEASE: 'webapi@1.0.1', INPUT_ENV: 'test' }
+    await sandbox.release('1.0.1')
+    const env = { ...sandbox.variables, INPUT_RELEASE: 'webapi@1.0.1', INPUT_ENV: 'test' }
     const child = spawn(process.execPath, [ACTION], {
-      ...{ cwd: town.folder, env: { PATH: process.env.PATH, GITHUB_ACTIONS: 'true', ...env } },
+      ...{ cwd: sandbox.folder, env: { PATH: process.env.PATH, GITHUB_ACTIONS: 'true', ...env } },
       stdio: ['ignore', 'pipe', 'ignore'],
     })
     const ended = once(child, 'exit')

@@ -10,9 +10,9 @@ import { rollback } from '../../src/steps/rollback.ts'
 import { startCuttingProxy } from '../ledger/cutting-proxy.ts'
 import { startMariadb } from '../ledger/mariadb.ts'
 import { runCli, startCli } from '../support/cli.ts'
-import { noEngine, startEngine } from '../support/engine.ts'
-import { missingProgram } from '../support/server.ts'
-import { buildTown, listen, type Town } from '../support/town.ts'
+import { noEngine, startEngine } from '../support/servers/engine.ts'
+import { missingProgram } from '../support/servers/server.ts'
+import { createSandbox, listen, type Sandbox } from '../support/setups/sandbox.ts'
 import { until } from '../support/until.ts'
 import { foreignContainers } from './foreign-containers.ts'
 import { whatRuns } from './what-runs.ts'
@@ -20,18 +20,18 @@ import { whatRuns } from './what-runs.ts'
 const skip = noEngine('docker-registry', 'gcc')
 if (skip) t.test('the life of deployments', { skip }, async () => {})
 else {
-  const town = await buildTown(t)
-  await town.settle('sqlite:ledger.db')
-  for (const version of ['1.0.0', '1.0.1', '1.0.2']) await town.release(version)
-  await life(town)
-  await t.test('what is compared in a container', (t) => whatRuns(t, town))
-  await t.test('containers that are not ours', (t) => foreignContainers(t, town))
+  const sandbox = await createSandbox(t)
+  await sandbox.configure('sqlite:ledger.db')
+  for (const version of ['1.0.0', '1.0.1', '1.0.2']) await sandbox.release(version)
+  await life(sandbox)
+  await t.test('what is compared in a container', (t) => whatRuns(t, sandbox))
+  await t.test('containers that are not ours', (t) => foreignContainers(t, sandbox))
 }
 
-async function life(town: Town): Promise<void> {
+async function life(sandbox: Sandbox): Promise<void> {
   const FILE = '/tmp/app.properties'
   const put = async (version: string, more: object = {}, log = listen().log) => {
-    const context = town.context({ log })
+    const context = sandbox.context({ log })
     try {
       return await runStep(deploy, { release: `webapi@${version}`, env: 'test', ...more }, context)
     } finally {
@@ -39,7 +39,7 @@ async function life(town: Town): Promise<void> {
     }
   }
   const back = async (more: object = {}, log = listen().log) => {
-    const context = town.context({ log })
+    const context = sandbox.context({ log })
     try {
       return await runStep(rollback, { env: 'test', reason: 'orders fail', ...more }, context)
     } finally {
@@ -47,24 +47,24 @@ async function life(town: Town): Promise<void> {
     }
   }
   const greet = (text: string) =>
-    writeFile(join(town.folder, 'config/test.yaml'), `webapi:\n  greeting: ${text}\n`)
+    writeFile(join(sandbox.folder, 'config/test.yaml'), `webapi:\n  greeting: ${text}\n`)
   const asked = async <T>(question: (ledger: Ledger) => Promise<T>) => {
-    const context = town.context()
+    const context = sandbox.context()
     const found = await question(await context.ledger())
     await context.close()
     return found
   }
   const newest = (limit = 1) => asked((ledger) => ledger.deployments({ limit }))
   const markOf = (version: string) => asked((ledger) => ledger.findMark('webapi', 'test', version))
-  const cli = (...args: string[]) => runCli(args, { cwd: town.folder, env: town.variables })
+  const cli = (...args: string[]) => runCli(args, { cwd: sandbox.folder, env: sandbox.variables })
   /** As on another machine, which shares the ledger and nothing else. */
-  const elsewhere = { ...town.variables, CROSSCLOUD_STATE: join(town.folder, '.elsewhere') }
+  const elsewhere = { ...sandbox.variables, CROSSCLOUD_STATE: join(sandbox.folder, '.elsewhere') }
 
   await t.test('rollback brings back the release before, with its config of then', async (t) => {
     const first = await put('1.0.0', { reason: 'first' })
     await greet('hello again')
     await put('1.0.1')
-    t.equal(await town.read('webapi-test', FILE), 'greeting=hello again\n')
+    t.equal(await sandbox.read('webapi-test', FILE), 'greeting=hello again\n')
     const done = await back()
     t.match(done, {
       release: 'webapi@1.0.0',
@@ -73,8 +73,8 @@ async function life(town: Town): Promise<void> {
       configRevision: first.configRevision,
       digest: first.digest,
     })
-    t.equal(await town.read('webapi-test', FILE), 'greeting=hello\n')
-    t.equal(await town.read('webapi-test', '/srv/web/index.html'), '<h1>webapi 1.0.0</h1>')
+    t.equal(await sandbox.read('webapi-test', FILE), 'greeting=hello\n')
+    t.equal(await sandbox.read('webapi-test', '/srv/web/index.html'), '<h1>webapi 1.0.0</h1>')
     t.match(await newest(), [
       {
         kind: 'rollback',
@@ -95,14 +95,14 @@ async function life(town: Town): Promise<void> {
     await put('1.0.1', { force: true, reason: 'once more' })
     const done = await back({ config: 'now' })
     t.match(done, { release: 'webapi@1.0.0', left: 'webapi@1.0.1', config: 'now' })
-    t.equal(await town.read('webapi-test', FILE), 'greeting=hello again\n')
+    t.equal(await sandbox.read('webapi-test', FILE), 'greeting=hello again\n')
   })
 
   await t.test('a release left behind comes back only by force, and with a reason', async (t) => {
     const refused = { code: 'GATE_CLOSED', message: /1\.0\.1 is known to be bad in test.*orders/ }
     await t.rejects(put('1.0.1'), refused)
     await t.rejects(put('1.0.1', { force: true }), refused)
-    t.equal(await town.read('webapi-test', '/srv/web/index.html'), '<h1>webapi 1.0.0</h1>')
+    t.equal(await sandbox.read('webapi-test', '/srv/web/index.html'), '<h1>webapi 1.0.0</h1>')
     await put('1.0.1', { force: true, reason: 'it was the network' })
     t.match(await newest(), [{ version: '1.0.1', forced: true, state: 'succeeded' }])
     await t.rejects(back({ to: 'webapi@9.9.9' }), {
@@ -142,7 +142,7 @@ async function life(town: Town): Promise<void> {
     })
     t.match(await markOf('1.0.2'), { bad: true, reason: 'orders fail' })
     t.equal(await markOf('1.0.0'), undefined, 'the good one stays good')
-    t.equal(await town.read('webapi-test', '/srv/web/index.html'), '<h1>webapi 1.0.0</h1>')
+    t.equal(await sandbox.read('webapi-test', '/srv/web/index.html'), '<h1>webapi 1.0.0</h1>')
     await asked((ledger) =>
       ledger.mark({
         ...{ app: 'webapi', environment: 'test', version: '1.0.2', bad: false },
@@ -162,7 +162,7 @@ async function life(town: Town): Promise<void> {
     const said = listen()
     await put('1.0.0', { older: true }, said.log)
     t.match(said.text(), /warning: webapi@1\.0\.2 runs in test.*: this sets test back/)
-    t.equal(await town.read('webapi-test', '/srv/web/index.html'), '<h1>webapi 1.0.0</h1>')
+    t.equal(await sandbox.read('webapi-test', '/srv/web/index.html'), '<h1>webapi 1.0.0</h1>')
   })
 
   await t.test('of two deployments started together one waits, or fails', async (t) => {
@@ -187,15 +187,15 @@ async function life(town: Town): Promise<void> {
   await t.test('the next command names what a killed deployer left, and goes on', async (t) => {
     const args = ['deploy', '--release', 'webapi@1.0.1', '--env', 'test']
     const forced = [...args, '--older', '--force', '--reason', 'again']
-    const running = startCli(forced, { cwd: town.folder, env: town.variables })
+    const running = startCli(forced, { cwd: sandbox.folder, env: sandbox.variables })
     await running.until('stopped the old webapi-test')
     running.child.kill('SIGKILL')
     await running.finished
-    const db = new Libsql(join(town.folder, 'ledger.db'))
+    const db = new Libsql(join(sandbox.folder, 'ledger.db'))
     const [lock] = db.prepare('select * from locks').all()
     t.ok(lock, 'it died with the lock')
     t.match(await newest(), [{ version: '1.0.1', state: 'running' }])
-    const locked = await runCli(forced, { cwd: town.folder, env: elsewhere })
+    const locked = await runCli(forced, { cwd: sandbox.folder, env: elsewhere })
     t.equal(locked.code, 1, 'another machine cannot know that it is dead')
     t.match(locked.stderr, /webapi in test is locked by /)
     t.match(
@@ -207,7 +207,7 @@ async function life(town: Town): Promise<void> {
     db.close()
     const [left] = await newest()
     t.match(left, { state: 'abandoned', finishedAt: undefined })
-    const next = await runCli(forced, { cwd: town.folder, env: elsewhere })
+    const next = await runCli(forced, { cwd: sandbox.folder, env: elsewhere })
     t.equal(next.code, 0, next.stderr)
     t.match(next.stdout, `deployment ${left?.id} of 1.0.1`)
     t.match(next.stdout, /never told its end/)
@@ -216,11 +216,11 @@ async function life(town: Town): Promise<void> {
       { state: 'succeeded', hosts: [{ host: 'app-01', ok: true }] },
       { id: left?.id, state: 'abandoned', error: /never reported its end/ },
     ])
-    t.equal(await town.read('webapi-test', '/srv/web/index.html'), '<h1>webapi 1.0.1</h1>')
+    t.equal(await sandbox.read('webapi-test', '/srv/web/index.html'), '<h1>webapi 1.0.1</h1>')
   })
 
   await t.test('a deployer that was cut off does not change a younger deployment', async (t) => {
-    const context = town.context()
+    const context = sandbox.context()
     const ledger = await context.ledger()
     const { chooseHosts } = await import('../../src/delivery/deployment/host-choice.ts')
     const { putOn, findRelease } = await import('../../src/delivery/deployment/deployment.ts')
@@ -239,13 +239,13 @@ async function life(town: Town): Promise<void> {
     await ledger.unlock(lock)
     const stale = putOn(request, { token: 0, ledger: lock.ledger, check: async () => {} }, context)
     await t.rejects(stale, { code: 'CONFLICT', message: /under lock \d+, younger than ours, 0/ })
-    t.equal(await town.read('webapi-test', '/srv/web/index.html'), '<h1>webapi 1.0.1</h1>')
+    t.equal(await sandbox.read('webapi-test', '/srv/web/index.html'), '<h1>webapi 1.0.1</h1>')
   })
 
   await t.test('one dead host holds up neither the others nor the looking', async (t) => {
-    const settings = join(town.folder, 'crosscloud.yml')
+    const settings = join(sandbox.folder, 'crosscloud.yml')
     const alone = await readFile(settings, 'utf8')
-    const socket = join(town.folder, 'app-02.sock')
+    const socket = join(sandbox.folder, 'app-02.sock')
     const both = alone.replace(/(app-01: "[^"]*")/, `$1, app-02: "unix://${socket}"`)
     await writeFile(settings, both)
     const begun = (await newest())[0]?.id
@@ -302,7 +302,7 @@ async function life(town: Town): Promise<void> {
     const second = await startEngine()
     t.teardown(() => second.stop())
     await symlink(second.socket, socket)
-    const kept = await town.engine.docker.getContainer('webapi-test').inspect()
+    const kept = await sandbox.engine.docker.getContainer('webapi-test').inspect()
     const gate = 'gate: { approvals: 1, four-eyes: false }'
     await writeFile(
       settings,
@@ -335,7 +335,7 @@ async function life(town: Town): Promise<void> {
         ],
       },
     ])
-    const untouched = await town.engine.docker.getContainer('webapi-test').inspect()
+    const untouched = await sandbox.engine.docker.getContainer('webapi-test').inspect()
     t.equal(untouched.State.StartedAt, kept.State.StartedAt)
     const whole = await cli('status', '--check')
     t.match(whole, { code: 0, stdout: /app-01: runs, as the.*\n.*app-02: runs, as the/ })
@@ -365,22 +365,22 @@ async function life(town: Town): Promise<void> {
     await mariadb.query("create user 'crosscloud'@'%' identified by 'secret'")
     await mariadb.query("grant all on ledger.* to 'crosscloud'@'%'")
     const proxy = await startCuttingProxy(t, mariadb.port)
-    await town.settle(`mysql://crosscloud:secret@127.0.0.1:${proxy.port}/ledger`)
-    for (const version of ['2.0.0', '2.0.1']) await town.release(version)
+    await sandbox.configure(`mysql://crosscloud:secret@127.0.0.1:${proxy.port}/ledger`)
+    for (const version of ['2.0.0', '2.0.1']) await sandbox.release(version)
     await put('2.0.0', { adopt: true })
     const args = ['deploy', '--release', 'webapi@2.0.1', '--env', 'test']
     proxy.down()
     const refused = await cli(...args)
     t.match(refused, { code: 75, stderr: /does not answer/ })
-    t.equal(await town.read('webapi-test', '/srv/web/index.html'), '<h1>webapi 2.0.0</h1>')
+    t.equal(await sandbox.read('webapi-test', '/srv/web/index.html'), '<h1>webapi 2.0.0</h1>')
     proxy.up()
-    const running = startCli(args, { cwd: town.folder, env: town.variables })
+    const running = startCli(args, { cwd: sandbox.folder, env: sandbox.variables })
     await running.until('stopped the old webapi-test')
     proxy.down()
     const done = await running.finished
     t.equal(done.code, 0, done.stderr)
     t.match(done.stdout, /the ledger was not told that d2 succeeded/)
-    t.equal(await town.read('webapi-test', '/srv/web/index.html'), '<h1>webapi 2.0.1</h1>')
+    t.equal(await sandbox.read('webapi-test', '/srv/web/index.html'), '<h1>webapi 2.0.1</h1>')
     proxy.up()
     const history = await cli('history', '--json')
     t.match(history.stderr, /told the ledger now .* deployment d2 succeeded/)

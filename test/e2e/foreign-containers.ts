@@ -5,13 +5,13 @@ import { runStep } from '../../src/steps/inputs.ts'
 import { promote } from '../../src/steps/promote.ts'
 import { pushImage } from '../../src/steps/push-image.ts'
 import type { Step } from '../../src/steps/step.ts'
-import { listen, type Town } from '../support/town.ts'
+import { listen, type Sandbox } from '../support/setups/sandbox.ts'
 
 /** What a deployment does where its container's name is somebody else's. */
-export async function foreignContainers(t: Test, town: Town): Promise<void> {
-  const { docker } = town.engine
+export async function foreignContainers(t: Test, sandbox: Sandbox): Promise<void> {
+  const { docker } = sandbox.engine
   const run = async (step: Step, inputs: object, said = listen()) => {
-    const context = town.context({ log: said.log })
+    const context = sandbox.context({ log: said.log })
     try {
       await runStep(step, inputs, context)
     } finally {
@@ -33,8 +33,8 @@ export async function foreignContainers(t: Test, town: Town): Promise<void> {
     const all = await docker.listContainers({ all: true })
     return all.flatMap(({ Names }) => Names.map((name) => name.slice(1))).sort()
   }
-  await town.settle('sqlite:shared.db', '', 'name: webapi-own')
-  await town.release('4.0.0')
+  await sandbox.configure('sqlite:shared.db', '', 'name: webapi-own')
+  await sandbox.release('4.0.0')
   await put('4.0.0')
   const { Image } = await docker.getContainer('webapi-own').inspect()
   /** A running container with a volume of its own, as `docker run` makes it. */
@@ -48,7 +48,7 @@ export async function foreignContainers(t: Test, town: Town): Promise<void> {
   }
 
   await t.test('a container that is not of this application is not replaced', async (t) => {
-    await town.settle('sqlite:shared.db', '', 'name: webapi-taken')
+    await sandbox.configure('sqlite:shared.db', '', 'name: webapi-taken')
     const before = await stranger('webapi-taken')
     await t.rejects(put('4.0.0'), {
       code: 'CONFLICT',
@@ -71,8 +71,8 @@ export async function foreignContainers(t: Test, town: Town): Promise<void> {
   })
 
   await t.test('nor is one that another ledger knows', async (t) => {
-    await town.settle('sqlite:other.db', '', 'name: webapi-own')
-    await town.release('4.0.0')
+    await sandbox.configure('sqlite:other.db', '', 'name: webapi-own')
+    await sandbox.release('4.0.0')
     const before = await look('webapi-own')
     await t.rejects(put('4.0.0'), {
       code: 'CONFLICT',
@@ -82,12 +82,12 @@ export async function foreignContainers(t: Test, town: Town): Promise<void> {
   })
 
   await t.test('adopted, it comes back when the deployment fails, and is kept else', async (t) => {
-    await town.settle('sqlite:other.db', '', 'name: webapi-adopted, env: { EXIT: "3" }')
+    await sandbox.configure('sqlite:other.db', '', 'name: webapi-adopted, env: { EXIT: "3" }')
     const before = await stranger('webapi-adopted')
     await t.rejects(put('4.0.0', { adopt: true }), { message: /webapi-adopted\.next ended/ })
     t.same(await look('webapi-adopted'), before, 'it serves again')
 
-    await town.settle('sqlite:other.db', '', 'name: webapi-adopted')
+    await sandbox.configure('sqlite:other.db', '', 'name: webapi-adopted')
     const kept = `webapi-adopted.adopted-${before.id.slice(0, 12)}`
     const text = await put('4.0.0', { adopt: true })
     t.match(text, `the container that was called webapi-adopted is kept, stopped: ${kept}`)
@@ -105,7 +105,7 @@ export async function foreignContainers(t: Test, town: Town): Promise<void> {
   })
 
   await t.test('after a change of the name, what has the old one is named', async (t) => {
-    await town.settle('sqlite:other.db', '', 'name: webapi-renamed')
+    await sandbox.configure('sqlite:other.db', '', 'name: webapi-renamed')
     const said = await put('4.0.0')
     t.match(said, /warning: host app-01: webapi-adopted, of the same application and environment/)
     t.notMatch(said, 'webapi-adopted.adopted')
@@ -114,10 +114,10 @@ export async function foreignContainers(t: Test, town: Town): Promise<void> {
 
   await t.test("another application's release is refused", async (t) => {
     const more = [
-      `  staging: { from: test, image: "${town.repository}-staging" }`,
+      `  staging: { from: test, image: "${sandbox.repository}-staging" }`,
       'identity: unverified',
     ]
-    await town.settle('sqlite:other.db', more.join('\n'), 'name: webapi-renamed')
+    await sandbox.configure('sqlite:other.db', more.join('\n'), 'name: webapi-renamed')
     const refused = {
       code: 'INPUT_INVALID',
       message: /^shop@1\.0\.0 is of shop, and \S+crosscloud\.yml is of webapi$/,
@@ -131,6 +131,6 @@ export async function foreignContainers(t: Test, town: Town): Promise<void> {
     for (const [step, inputs] of table) {
       await t.rejects(run(step as Step, inputs), refused, (step as Step).name)
     }
-    await t.rejects(town.release('1.0.0', undefined, { app: 'shop' }), refused, pushImage.name)
+    await t.rejects(sandbox.release('1.0.0', undefined, { app: 'shop' }), refused, pushImage.name)
   })
 }

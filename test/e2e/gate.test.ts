@@ -3,31 +3,31 @@ import { join } from 'node:path'
 import Libsql from 'libsql'
 import t from 'tap'
 import { accountOf, gitlabClaims, startIssuer } from '../identity/issuer.ts'
-import { noEngine } from '../support/engine.ts'
-import { startGitlab, TOKEN } from '../support/gitlab-server.ts'
+import { startGitlab, TOKEN } from '../support/platforms/gitlab.ts'
 import { runHere } from '../support/program.ts'
-import { buildTown, type Town } from '../support/town.ts'
+import { noEngine } from '../support/servers/engine.ts'
+import { createSandbox, type Sandbox } from '../support/setups/sandbox.ts'
 import { breakGlass } from './break-glass.ts'
 
 const SHA = '0123456789abcdef0123456789abcdef01234567'
 
 const skip = noEngine('docker-registry', 'gcc')
 if (skip) t.test('the gate of production', { skip }, async () => {})
-else await gate(await buildTown(t))
+else await gate(await createSandbox(t))
 
-async function gate(town: Town): Promise<void> {
+async function gate(sandbox: Sandbox): Promise<void> {
   const issuer = await startIssuer(t)
   const gitlab = await startGitlab(t, { project: 'team/webapi' })
   const production = (more: string) => `  production:
     from: test
-    image: "${town.repository}-production"
+    image: "${sandbox.repository}-production"
     config: "file:config/test.yaml"
-    hosts: { app-01: "${town.engine.address}" }
+    hosts: { app-01: "${sandbox.engine.address}" }
     gate: { approvals: 1, approvers: [ops-li, dev-zhang, "group:team/ops"], platform-approvals: true, ${more} }
 identity: { issuer: "${issuer.url}", audience: crosscloud, project: team/webapi }
 gitlab: { url: "${gitlab.url}", project: team/webapi }`
-  const settle = (more = '') => town.settle('sqlite:ledger.db', production(more))
-  await settle()
+  const configure = (more = '') => sandbox.configure('sqlite:ledger.db', production(more))
+  await configure()
   const people = { author: 'dev-zhang', ci: 'gitlab-ci' }
   /** A job of somebody, with the variables and the token that GitLab gives it. */
   const job = async (login: string, environment: string, changes: object = {}) => {
@@ -39,24 +39,24 @@ gitlab: { url: "${gitlab.url}", project: team/webapi }`
       ...changes,
     })
     const variables = {
-      ...town.variables,
+      ...sandbox.variables,
       // Whatever a job may say of itself is not believed.
       GITLAB_USER_LOGIN: 'ops-li',
       GITLAB_TOKEN: TOKEN,
       CROSSCLOUD_ID_TOKEN: await issuer.sign(claims),
     }
-    return (...args: string[]) => runHere(args, { cwd: town.folder, variables })
+    return (...args: string[]) => runHere(args, { cwd: sandbox.folder, variables })
   }
-  Object.assign(town.variables, {
+  Object.assign(sandbox.variables, {
     ...{ CROSSCLOUD_SERVER: 'true', GITLAB_USER_LOGIN: people.ci },
     CI_COMMIT_AUTHOR: people.author,
   })
   const pushed = gitlabClaims(issuer.url, { ...accountOf(people.ci), environment: undefined })
-  town.variables.CROSSCLOUD_ID_TOKEN = await issuer.sign(pushed)
-  await town.release('1.0.0')
-  await town.release('1.0.1', SHA)
-  delete town.variables.CROSSCLOUD_ID_TOKEN
-  await town.release('1.0.2')
+  sandbox.variables.CROSSCLOUD_ID_TOKEN = await issuer.sign(pushed)
+  await sandbox.release('1.0.0')
+  await sandbox.release('1.0.1', SHA)
+  delete sandbox.variables.CROSSCLOUD_ID_TOKEN
+  await sandbox.release('1.0.2')
 
   const promote = ['promote', '--release', 'webapi@1.0.0', '--to', 'production']
   const approve = ['approve', '--release', 'webapi@1.0.0', '--env', 'production', '--reason', 'ok']
@@ -82,7 +82,7 @@ gitlab: { url: "${gitlab.url}", project: team/webapi }`
       /needs 1 more approval for production, by ops-li or a member of team\/ops/,
     )
     t.match(refused.stderr, /crosscloud approve --release webapi@1\.0\.0 --env production/)
-    t.equal(await town.read('webapi-production', '/srv/web/index.html'), undefined)
+    t.equal(await sandbox.read('webapi-production', '/srv/web/index.html'), undefined)
     t.notMatch((await run('history', '--env', 'production')).stdout, /webapi@1/)
   })
 
@@ -107,14 +107,14 @@ gitlab: { url: "${gitlab.url}", project: team/webapi }`
       t.match(nowhere, { code: 1, stderr: /its job names no environment/ })
       const old = await (await job('ops-li', 'production', { exp: 1 }))(...approve)
       t.match(old, { code: 1, stderr: /it has expired/ })
-      const nobody = await runHere(approve, { cwd: town.folder, variables: town.variables })
+      const nobody = await runHere(approve, { cwd: sandbox.folder, variables: sandbox.variables })
       t.match(nobody, { code: 1, stderr: /no signed ID token says who this is[\s\S]*id_tokens/ })
     },
   )
 
   /** Production's values, which are those of test here. */
   const setGreeting = (greeting: string) =>
-    writeFile(join(town.folder, 'config/test.yaml'), `webapi:\n  ${greeting}\n`)
+    writeFile(join(sandbox.folder, 'config/test.yaml'), `webapi:\n  ${greeting}\n`)
 
   await t.test('what cannot be looked at cannot be approved', async (t) => {
     await setGreeting('other: hello')
@@ -145,9 +145,9 @@ gitlab: { url: "${gitlab.url}", project: team/webapi }`
     const changed = await run(...promote)
     t.match(changed, { code: 1, stderr: /the gate of production is closed/ })
     t.match(changed.stderr, /the config has changed since ops-wang approved: .*, and approve anew/)
-    t.equal(await town.read('webapi-production', '/srv/web/index.html'), undefined)
+    t.equal(await sandbox.read('webapi-production', '/srv/web/index.html'), undefined)
     await setGreeting('greeting: hello')
-    const db = new Libsql(join(town.folder, 'ledger.db'))
+    const db = new Libsql(join(sandbox.folder, 'ledger.db'))
     const forge = async (change: string, why: RegExp) => {
       db.exec(change)
       const stderr = (await run(...promote)).stderr
@@ -171,7 +171,7 @@ gitlab: { url: "${gitlab.url}", project: team/webapi }`
     t.notMatch(shown.stdout, /eyJ|public_?key/i, 'no token is shown')
     const done = await run(...promote, '--json')
     t.match(done, { code: 0 }, done.stderr)
-    t.equal(await town.read('webapi-production', '/srv/web/index.html'), '<h1>webapi 1.0.0</h1>')
+    t.equal(await sandbox.read('webapi-production', '/srv/web/index.html'), '<h1>webapi 1.0.0</h1>')
     const { deployments } = JSON.parse(
       (await run('history', '--env', 'production', '--json')).stdout,
     )
@@ -202,7 +202,7 @@ gitlab: { url: "${gitlab.url}", project: team/webapi }`
     )
     t.notMatch(approved.stdout, 'evening')
     t.match(await run(...deploy), { code: 0 })
-    const file = await town.read('webapi-production', '/tmp/app.properties')
+    const file = await sandbox.read('webapi-production', '/tmp/app.properties')
     t.equal(file, 'greeting=good evening\n')
     await setGreeting('greeting: hello')
     const back = await run(...deploy)
@@ -229,7 +229,7 @@ gitlab: { url: "${gitlab.url}", project: team/webapi }`
     const run = await job('tester-wu', 'test')
     const turned = await run('deploy', '--release', 'webapi@1.0.0', '--env', 'production')
     t.match(turned, { code: 1, stderr: /its job is for environment "?test"?, not for production/ })
-    const nobody = await runHere(promote, { cwd: town.folder, variables: town.variables })
+    const nobody = await runHere(promote, { cwd: sandbox.folder, variables: sandbox.variables })
     t.match(nobody, { code: 1, stderr: /no signed ID token/ })
   })
 
@@ -291,5 +291,5 @@ gitlab: { url: "${gitlab.url}", project: team/webapi }`
     await setGreeting('greeting: hello')
   })
 
-  await breakGlass(t, { town, issuer, job, settle })
+  await breakGlass(t, { sandbox, issuer, job, configure })
 }

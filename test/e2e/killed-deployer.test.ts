@@ -1,26 +1,26 @@
 import t from 'tap'
 import { runCli, startCli } from '../support/cli.ts'
-import { createDeployer } from '../support/deployer.ts'
-import { noEngine } from '../support/engine.ts'
-import { freeze } from '../support/freeze.ts'
-import { buildTown, type Town } from '../support/town.ts'
+import { noEngine } from '../support/servers/engine.ts'
+import { freeze } from '../support/servers/freeze.ts'
+import { createDeployer } from '../support/setups/deployer.ts'
+import { createSandbox, type Sandbox } from '../support/setups/sandbox.ts'
 
 const skip = noEngine('docker-registry', 'gcc')
 if (skip) t.test('deployers that are killed', { skip }, async () => {})
 else {
-  const town = await buildTown(t)
-  await town.settle('sqlite:ledger.db')
-  for (const version of ['1.0.0', '1.0.1', '1.0.2', '1.0.3']) await town.release(version)
-  await killed(town)
+  const sandbox = await createSandbox(t)
+  await sandbox.configure('sqlite:ledger.db')
+  for (const version of ['1.0.0', '1.0.1', '1.0.2', '1.0.3']) await sandbox.release(version)
+  await killed(sandbox)
 }
 
-async function killed(town: Town): Promise<void> {
-  const { deployed, container, ledger, startAt, options, deploy } = await createDeployer(town)
+async function killed(sandbox: Sandbox): Promise<void> {
+  const { deployed, container, ledger, startAt, options, deploy } = await createDeployer(sandbox)
   await t.test(
     'act: SIGKILL at once, in whatever phase; the next deployment goes on',
     async (t) => {
       const phases = [
-        `pulling ${town.repository}`,
+        `pulling ${sandbox.repository}`,
         'created webapi-test.next',
         'stopped the old webapi-test',
         'webapi-test.next is healthy',
@@ -38,12 +38,12 @@ async function killed(town: Town): Promise<void> {
         const next = await deployed(t, version)
         t.match(next.stdout, /warning: .* ended without giving back the lock of webapi in test/)
         t.match(next.stdout, `deployment ${newest?.id} of ${version}`)
-        const context = town.context()
+        const context = sandbox.context()
         const found = await (await context.ledger()).findDeployment(newest?.id ?? '')
         await context.close()
         t.match(found, { state: 'abandoned', error: /never reported its end/ })
         t.equal((await container()).running, true)
-        const page = await town.read('webapi-test', '/srv/web/index.html')
+        const page = await sandbox.read('webapi-test', '/srv/web/index.html')
         t.equal(page, `<h1>webapi ${version}</h1>`)
       }
     },
@@ -78,9 +78,9 @@ async function killed(town: Town): Promise<void> {
           stdout,
           /webapi@1\.0\.1 runs in test again; the deployment of webapi@1\.0\.0 was cut off/,
         )
-        t.equal(await town.read('webapi-test', '/srv/web/index.html'), '<h1>webapi 1.0.1</h1>')
+        t.equal(await sandbox.read('webapi-test', '/srv/web/index.html'), '<h1>webapi 1.0.1</h1>')
       }
-      const context = town.context()
+      const context = sandbox.context()
       const ledger = await context.ledger()
       for (const version of ['1.0.0', '1.0.1']) {
         t.equal(
@@ -90,7 +90,7 @@ async function killed(town: Town): Promise<void> {
         )
       }
       await context.close()
-      const early = await startAt(`pulling ${town.repository}`, '1.0.0')
+      const early = await startAt(`pulling ${sandbox.repository}`, '1.0.0')
       early.child.kill('SIGKILL')
       await early.finished
       const { stdout } = await runCli(back, options)
@@ -105,7 +105,7 @@ async function killed(town: Town): Promise<void> {
     const running = await startAt('webapi-test is the new container', '1.0.3')
     running.child.kill('SIGKILL')
     await running.finished
-    const context = town.context()
+    const context = sandbox.context()
     const found = await context.ledger()
     const retry = await found.startDeployment({
       ...{ app: 'webapi', environment: 'test', version: '1.0.3', by: 'li', reason: undefined },
@@ -146,6 +146,6 @@ async function killed(town: Town): Promise<void> {
       stderr:
         /test has changed while this rollback of webapi@1\.0\.3 waited: .* put webapi@1\.0\.0/,
     })
-    t.equal(await town.read('webapi-test', '/srv/web/index.html'), '<h1>webapi 1.0.0</h1>')
+    t.equal(await sandbox.read('webapi-test', '/srv/web/index.html'), '<h1>webapi 1.0.0</h1>')
   })
 }

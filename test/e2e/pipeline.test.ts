@@ -6,10 +6,10 @@ import { parse, parseDocument } from 'yaml'
 import { run } from '../../src/core/process/process.ts'
 import { accountOf, gitlabClaims, startIssuer } from '../identity/issuer.ts'
 import { startMariadb } from '../ledger/mariadb.ts'
-import { type Include, makeRepository, runGitlab } from '../support/gitlab.ts'
-import { startRedis } from '../support/redis.ts'
-import { buildRoad, type Road } from '../support/road.ts'
-import { missingProgram } from '../support/server.ts'
+import { type Include, makeRepository, runGitlab } from '../support/ci/gitlab.ts'
+import { startRedis } from '../support/servers/redis.ts'
+import { missingProgram } from '../support/servers/server.ts'
+import { createDemo, type Demo } from '../support/setups/demo.ts'
 
 const MAIN = fileURLToPath(new URL('../../dist/cli/main.js', import.meta.url))
 const PAGE = fileURLToPath(new URL('../../docs/team.md', import.meta.url))
@@ -23,10 +23,10 @@ const VALUES: Record<string, string> = {
 
 t.setTimeout(560_000)
 const missing = missingProgram('mariadbd', 'redis-server', 'redis-cli', 'rsync')
-const road = missing || (await buildRoad(t))
+const demo = missing || (await createDemo(t))
 const title = 'a pipeline of GitLab: from a push to production and back, with people between'
-if (typeof road === 'string') await t.test(title, { skip: road }, async () => {})
-else await t.test(title, (t) => travel(t, road))
+if (typeof demo === 'string') await t.test(title, { skip: demo }, async () => {})
+else await t.test(title, (t) => travel(t, demo))
 
 /** What docs/team.md tells a team to copy: crosscloud.yml, and the includes of .gitlab-ci.yml. */
 async function readPage() {
@@ -40,7 +40,7 @@ async function readPage() {
 }
 
 /** The page's files with the servers of this machine in place of those at example.com. */
-async function settle(t: Test, { project, addresses, engine }: Road) {
+async function configure(t: Test, { project, addresses, engine }: Demo) {
   const redis = await startRedis(t)
   const mariadb = await startMariadb(t)
   await mariadb.query('create database crosscloud')
@@ -91,9 +91,9 @@ async function settle(t: Test, { project, addresses, engine }: Road) {
   return { issuer, includes, variablesOf }
 }
 
-async function travel(t: Test, road: Road) {
-  const { project, docker, json } = road
-  const { issuer, includes, variablesOf } = await settle(t, road)
+async function travel(t: Test, demo: Demo) {
+  const { project, docker, json } = demo
+  const { issuer, includes, variablesOf } = await configure(t, demo)
   // The person at the shell, who has them all.
   Object.assign(process.env, VALUES)
   const none = Object.fromEntries(Object.keys(VALUES).map((name) => [name, undefined]))
@@ -103,7 +103,7 @@ async function travel(t: Test, road: Road) {
   for (const env of ['test', 'staging']) {
     const values = join(project, `config/${env}.yaml`)
     const args = ['config', 'import', values, '--env', env, '--reason', 'first', '--yes']
-    const { code, stderr } = await road.cli(...args)
+    const { code, stderr } = await demo.cli(...args)
     t.equal(code, 0, stderr)
   }
   const [[, setup] = ['', {}], ...others] = includes
@@ -142,7 +142,7 @@ async function travel(t: Test, road: Road) {
 
   await t.test("production's values are set by a job, signed", async (t) => {
     const values = ['config', 'import', 'config/staging.yaml', '--env', 'production']
-    const unsigned = await road.cli(...values, '--reason', 'first', '--yes')
+    const unsigned = await demo.cli(...values, '--reason', 'first', '--yes')
     t.match(unsigned, { code: 1, stderr: /no signed ID token says who this is/ })
     const idle = await li.runs('production', 'operate-production')
     t.match(idle.output, /CROSSCLOUD_DO is "", which this job cannot do/)

@@ -1,13 +1,13 @@
 import type { Test } from 'tap'
-import { browser } from '../support/browser.ts'
-import type { Road } from '../support/road.ts'
-import { runBaked } from '../support/tomcat.ts'
+import { browser } from '../support/servers/browser.ts'
+import type { Demo } from '../support/setups/demo.ts'
+import { runBaked } from '../support/setups/tomcat.ts'
 
 /** Two releases of a few files, forwards and back, in a real Tomcat. */
-export async function browseReleases(t: Test, road: Road): Promise<void> {
+export async function browseReleases(t: Test, demo: Demo): Promise<void> {
   const run = (color: string) => {
     const files = { 'style.css': `h1 { color: ${color} }`, 'same.css': 'h2 { color: gray }' }
-    return runBaked(road, { ...files, 'WEB-INF/web.xml': '<web-app/>' })
+    return runBaked(demo, { ...files, 'WEB-INF/web.xml': '<web-app/>' })
   }
   const teal = await run('teal')
   const ask = browser(teal.address)

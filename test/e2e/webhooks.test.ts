@@ -4,18 +4,18 @@ import { setTimeout as sleep } from 'node:timers/promises'
 import t, { type Test } from 'tap'
 import { parseDocument } from 'yaml'
 import { run } from '../../src/core/process/process.ts'
-import { DELIVERY_TOKEN, startDeliveryGitlab } from '../support/delivery-gitlab.ts'
-import { fetchText } from '../support/http.ts'
-import { buildRoad, type Road } from '../support/road.ts'
-import { missingProgram } from '../support/server.ts'
-import { fixture } from '../support/signatures.ts'
-import { deliver, startQueueRedis, startWebhookServer } from '../support/webhook-server.ts'
+import { DELIVERY_TOKEN, startDeliveryGitlab } from '../support/platforms/delivery-gitlab.ts'
+import { fixture } from '../support/platforms/signatures.ts'
+import { fetchText } from '../support/servers/http.ts'
+import { missingProgram } from '../support/servers/server.ts'
+import { deliver, startQueueRedis, startWebhookServer } from '../support/servers/webhooks.ts'
+import { createDemo, type Demo } from '../support/setups/demo.ts'
 
 const SECRET = 'a-secret-of-the-test-1'
 const missing = missingProgram('redis-server', 'redis-cli', 'git')
-const road = missing || (await buildRoad(t))
-if (typeof road === 'string') t.test('webhooks on the road', { skip: road }, async () => {})
-else await t.test('webhooks on the road', (t) => webhooks(t, road))
+const demo = missing || (await createDemo(t))
+if (typeof demo === 'string') t.test('webhooks of the demo', { skip: demo }, async () => {})
+else await t.test('webhooks of the demo', (t) => webhooks(t, demo))
 
 async function until<T>(look: () => Promise<T | undefined>, timeout = 120_000): Promise<T> {
   for (const end = Date.now() + timeout; Date.now() < end; await sleep(200)) {
@@ -26,7 +26,7 @@ async function until<T>(look: () => Promise<T | undefined>, timeout = 120_000): 
 }
 
 /** The project as a repository; its ledger is elsewhere, as a checkout is thrown away. */
-async function makeRepository({ project }: Road): Promise<string> {
+async function makeRepository({ project }: Demo): Promise<string> {
   const file = join(project, 'crosscloud.yml')
   const settings = parseDocument(await readFile(file, 'utf8'))
   settings.set('ledger', `sqlite:${join(project, 'ledger.db')}`)
@@ -43,11 +43,11 @@ async function makeRepository({ project }: Road): Promise<string> {
   return (await git('rev-parse', 'HEAD')).stdout.trim()
 }
 
-async function webhooks(t: Test, road: Road): Promise<void> {
-  const commit = await makeRepository(road)
+async function webhooks(t: Test, demo: Demo): Promise<void> {
+  const commit = await makeRepository(demo)
   const redis = await startQueueRedis(t)
   const gitlab = await startDeliveryGitlab(t)
-  const folder = road.project
+  const folder = demo.project
   const server = await startWebhookServer(
     t,
     {
@@ -87,7 +87,7 @@ async function webhooks(t: Test, road: Road): Promise<void> {
       throw new Error(`"${words}" was not said:\n${server.running.output()}`)
     })
   const release = async () => {
-    const { stdout } = await road.cli('history', '--json')
+    const { stdout } = await demo.cli('history', '--json')
     return (JSON.parse(stdout) as { deployments: Record<string, string>[] }).deployments
   }
 
@@ -95,20 +95,20 @@ async function webhooks(t: Test, road: Road): Promise<void> {
     const push = { ...fixture('gitlab/push'), after: commit, checkout_sha: commit }
     t.match(await send('gitlab', push), { status: 202 })
     await seen('webapi@1.0.0 runs in test')
-    t.match(await road.json('status'), {
+    t.match(await demo.json('status'), {
       environments: [{ environment: 'test', version: '1.0.0', by: 'li' }],
     })
     await until(async () => gitlab.statuses.find(({ state }) => state === 'success'))
     const states = gitlab.statuses.map(({ state, name }) => `${name} ${state}`)
     t.strictSame(states, ['crosscloud/build running', 'crosscloud/build success'])
     t.match(gitlab.statuses, [{ commit, project: 'team/webapi' }, {}])
-    const shown = await road.json('show', 'webapi@1.0.0')
+    const shown = await demo.json('show', 'webapi@1.0.0')
     t.match(JSON.stringify(shown), commit)
   })
 
   await t.test('an image in Harbor is deployed where it is followed', async (t) => {
     const [{ digest = '', id: before = '' } = {}] = await release()
-    const registry = road.addresses[0]
+    const registry = demo.addresses[0]
     const push = fixture('harbor/push_artifact')
     const resources = [{ digest, tag: '1.0.0', resource_url: `${registry}/team/webapi:1.0.0` }]
     const data = { ...(push.event_data as object), resources }
@@ -139,7 +139,7 @@ async function webhooks(t: Test, road: Road): Promise<void> {
       const scan = (name: string, repository = 'team/webapi') => {
         const event = fixture(`harbor/${name}`)
         const data = event.event_data as { resources: object[] }
-        const resource_url = `${road.addresses[0]}/${repository}:1.0.0`
+        const resource_url = `${demo.addresses[0]}/${repository}:1.0.0`
         const resources = [{ ...data.resources[0], digest, resource_url }]
         const where = { repo_full_name: repository }
         return { ...event, event_data: { ...data, resources, repository: where } }
@@ -148,12 +148,12 @@ async function webhooks(t: Test, road: Road): Promise<void> {
       await seen('webapi@1.0.0 is kept out of staging: the scan found severity Critical')
       await send('harbor', scan('scanning_completed-clean', 'team/sandbox'))
       await seen('/team/sandbox: nothing was done')
-      const refused = await road.cli('promote', '--release', 'webapi@1.0.0', '--to', 'staging')
+      const refused = await demo.cli('promote', '--release', 'webapi@1.0.0', '--to', 'staging')
       t.equal(refused.code, 1)
       t.match(refused.stderr, /harbor-scan.*the scan found severity Critical/)
       await send('harbor', scan('scanning_completed-clean'))
       await seen('webapi@1.0.0 may go to staging')
-      const open = await road.cli('promote', '--release', 'webapi@1.0.0', '--to', 'staging')
+      const open = await demo.cli('promote', '--release', 'webapi@1.0.0', '--to', 'staging')
       t.equal(open.code, 0, open.stderr)
     },
   )

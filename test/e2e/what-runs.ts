@@ -5,12 +5,12 @@ import { pack } from 'tar-stream'
 import { deploy } from '../../src/steps/deploy.ts'
 import { runStep } from '../../src/steps/inputs.ts'
 import { verifyMd5 } from '../../src/steps/verify-md5.ts'
-import type { Town } from '../support/town.ts'
+import type { Sandbox } from '../support/setups/sandbox.ts'
 
 /** What verify-md5 sees of a container that somebody, or the application, has changed. */
-export async function whatRuns(t: Test, town: Town): Promise<void> {
-  const within = async <T>(work: (context: ReturnType<Town['context']>) => Promise<T>) => {
-    const context = town.context()
+export async function whatRuns(t: Test, sandbox: Sandbox): Promise<void> {
+  const within = async <T>(work: (context: ReturnType<Sandbox['context']>) => Promise<T>) => {
+    const context = sandbox.context()
     try {
       return await work(context)
     } finally {
@@ -28,13 +28,13 @@ export async function whatRuns(t: Test, town: Town): Promise<void> {
       else tar.entry({ name }, 'written later')
     }
     tar.finalize()
-    const container = town.engine.docker.getContainer('webapi-verified')
+    const container = sandbox.engine.docker.getContainer('webapi-verified')
     await container.putArchive(tar as unknown as NodeJS.ReadableStream, { path: '/' })
   }
 
   await t.test('a changed file of the base image is named, a temporary one is told', async (t) => {
-    await town.settle('sqlite:verified.db', '', 'name: webapi-verified')
-    await town.release('3.0.0')
+    await sandbox.configure('sqlite:verified.db', '', 'name: webapi-verified')
+    await sandbox.release('3.0.0')
     await put('3.0.0')
     t.match(await verify(), { warFiles: 2, imageFiles: 0, renderedFiles: 1, written: [] })
     await write('tmp/cache.bin', 'opt/', 'app/ROOT/')
@@ -53,8 +53,8 @@ export async function whatRuns(t: Test, town: Town): Promise<void> {
   })
 
   await t.test('what the application writes where image.writable says so is told', async (t) => {
-    await writeFile(join(town.folder, 'motd'), 'hello')
-    await town.release('3.0.1', undefined, {
+    await writeFile(join(sandbox.folder, 'motd'), 'hello')
+    await sandbox.release('3.0.1', undefined, {
       writable: ['/srv/web/uploads', '/srv/web/index.html', '/var/lib/webapi'],
       add: ['motd:/etc/motd'],
     })
@@ -76,7 +76,7 @@ export async function whatRuns(t: Test, town: Town): Promise<void> {
 
   await t.test('no path that holds the web application is writable', async (t) => {
     for (const path of ['/srv/web', '/srv', '/srv/web/']) {
-      await t.rejects(town.release('3.0.2', undefined, { writable: [path] }), {
+      await t.rejects(sandbox.release('3.0.2', undefined, { writable: [path] }), {
         code: 'INPUT_INVALID',
         message: /image\.writable: \S+ holds the whole web application/,
       })
@@ -84,7 +84,7 @@ export async function whatRuns(t: Test, town: Town): Promise<void> {
   })
 
   await t.test('a packaged web application is compared as its server unpacks it', async (t) => {
-    await town.release('3.0.3', undefined, { warLayout: 'packaged' })
+    await sandbox.release('3.0.3', undefined, { warLayout: 'packaged' })
     await put('3.0.3')
     t.match(await verify(), { warFiles: 1 }, 'no server unpacked it here')
     await write('srv/web/WEB-INF/web.xml', 'srv/web/META-INF/war-tracker')

@@ -5,10 +5,10 @@ import { stringify } from 'yaml'
 import { openLedger } from '../../src/ledger/open.ts'
 import { startRegistry } from '../../src/registry-server/server.ts'
 import { startMariadb } from '../ledger/mariadb.ts'
-import { releasedActions } from '../support/release.ts'
-import { missingProgram } from '../support/server.ts'
+import { releasedActions } from '../support/ci/release.ts'
+import { writeWar } from '../support/data/war.ts'
+import { missingProgram } from '../support/servers/server.ts'
 import { temporaryFolder } from '../support/temporary.ts'
-import { writeWar } from '../support/war.ts'
 import { commitProject, noAct, startRunner } from './act.ts'
 
 t.setTimeout(590_000)

@@ -5,21 +5,21 @@ import { parseDocument } from 'yaml'
 import { run } from '../../src/core/process/process.ts'
 import { actorOf, githubClaims, startIssuer, type TestIssuer } from '../identity/issuer.ts'
 import { startMariadb } from '../ledger/mariadb.ts'
-import { releasedActions } from '../support/release.ts'
-import { buildRoad, type Road } from '../support/road.ts'
-import { missingProgram } from '../support/server.ts'
-import { writtenWorkflows } from '../support/workflows.ts'
+import { releasedActions } from '../support/ci/release.ts'
+import { writtenWorkflows } from '../support/ci/workflows.ts'
+import { missingProgram } from '../support/servers/server.ts'
+import { createDemo, type Demo } from '../support/setups/demo.ts'
 import { commitProject, noAct, type Runner, startRunner } from './act.ts'
 
 t.setTimeout(590_000)
 const title = 'the workflows of README and docs, under act, from the ref that a release makes'
 const missing = noAct() || missingProgram('mariadbd')
-const road = missing || (await buildRoad(t))
-if (typeof road === 'string') await t.test(title, { skip: road }, async () => {})
-else await t.test(title, (t) => travel(t, road))
+const demo = missing || (await createDemo(t))
+if (typeof demo === 'string') await t.test(title, { skip: demo }, async () => {})
+else await t.test(title, (t) => travel(t, demo))
 
 /** MariaDB for the ledger, an issuer in GitHub's place, a gate before production. */
-async function settle(t: Test, { project, addresses, engine }: Road) {
+async function configure(t: Test, { project, addresses, engine }: Demo) {
   const mariadb = await startMariadb(t)
   await mariadb.query('create database ledger')
   await mariadb.query("create user 'crosscloud'@'%' identified by 'a-secret-word'")
@@ -57,9 +57,9 @@ function tokensFor(issuer: TestIssuer, actor: string): Record<string, string> {
   }
 }
 
-async function travel(t: Test, road: Road) {
-  const { project, json } = road
-  const issuer = await settle(t, road)
+async function travel(t: Test, demo: Demo) {
+  const { project, json } = demo
+  const issuer = await configure(t, demo)
   process.env.LEDGER_PASSWORD = 'a-secret-word'
   t.teardown(() => delete process.env.LEDGER_PASSWORD)
   const { folder, refs } = await releasedActions(t)

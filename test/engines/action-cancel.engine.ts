@@ -4,9 +4,9 @@ import { setTimeout as sleep } from 'node:timers/promises'
 import t, { type Test } from 'tap'
 import { parseDocument } from 'yaml'
 import { startMariadb } from '../ledger/mariadb.ts'
-import { runAction } from '../support/action.ts'
-import { buildRoad, type Road } from '../support/road.ts'
-import { missingProgram } from '../support/server.ts'
+import { runAction } from '../support/ci/action.ts'
+import { missingProgram } from '../support/servers/server.ts'
+import { createDemo, type Demo } from '../support/setups/demo.ts'
 import { NODE_24, noAct } from './act.ts'
 
 // act ends a cancelled job with SIGKILL at once; here the signals are GitHub's own:
@@ -16,11 +16,11 @@ t.setTimeout(590_000)
 const [INTERRUPTED, TERMINATED] = [7500, 2500]
 const title = 'a cancelled deployment puts the old container back before GitHub kills it'
 const missing = noAct() || missingProgram('mariadbd')
-const road = missing || (await buildRoad(t))
-if (typeof road === 'string') await t.test(title, { skip: road }, async () => {})
-else await t.test(title, (t) => cancel(t, road))
+const demo = missing || (await createDemo(t))
+if (typeof demo === 'string') await t.test(title, { skip: demo }, async () => {})
+else await t.test(title, (t) => cancel(t, demo))
 
-async function cancel(t: Test, { project, cli, docker }: Road) {
+async function cancel(t: Test, { project, cli, docker }: Demo) {
   const mariadb = await startMariadb(t)
   await mariadb.query('create database ledger')
   const file = join(project, 'crosscloud.yml')

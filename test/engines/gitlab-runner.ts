@@ -2,8 +2,8 @@ import { chmod, cp, mkdir, readdir, readFile, rm, stat, writeFile } from 'node:f
 import { dirname, join } from 'node:path'
 import { minimatch } from 'minimatch'
 import { run } from '../../src/core/process/process.ts'
-import type { Job } from '../support/gitlab-pipeline.ts'
-import { runScript, type Shell, shells } from '../support/gitlab-script.ts'
+import type { Job } from '../support/ci/gitlab-pipeline.ts'
+import { runScript, type Shell, shells } from '../support/ci/gitlab-script.ts'
 
 // No GitLab Runner can be had from the registries; this does what one does around a job's script.
 

@@ -4,9 +4,9 @@ import { fileURLToPath } from 'node:url'
 import t, { type Test } from 'tap'
 import { parseDocument } from 'yaml'
 import { run } from '../../src/core/process/process.ts'
-import { expandPipeline } from '../support/gitlab-pipeline.ts'
-import { buildRoad } from '../support/road.ts'
-import { missingProgram } from '../support/server.ts'
+import { expandPipeline } from '../support/ci/gitlab-pipeline.ts'
+import { missingProgram } from '../support/servers/server.ts'
+import { createDemo } from '../support/setups/demo.ts'
 import { temporaryFolder } from '../support/temporary.ts'
 import { createRunner, type JobRun, type RunnerOptions } from './gitlab-runner.ts'
 
@@ -65,14 +65,14 @@ async function machine(t: Test, more: Partial<RunnerOptions> & Pick<RunnerOption
 }
 
 const java = missingProgram('mvn', 'javac', 'git')
-const road = java || (await buildRoad(t))
-const skip = typeof road === 'string' ? road : false
+const demo = java || (await createDemo(t))
+const skip = typeof demo === 'string' ? demo : false
 
-/** The road's copy of the example, with the ledger that crosscloud chooses by itself. */
+/** The demo's copy of the example, with the ledger that crosscloud chooses by itself. */
 async function example(t: Test): Promise<string> {
-  if (typeof road === 'string') throw new Error(road)
+  if (typeof demo === 'string') throw new Error(demo)
   const folder = await temporaryFolder(t)
-  await cp(road.project, folder, { recursive: true })
+  await cp(demo.project, folder, { recursive: true })
   const settings = parseDocument(await readFile(join(folder, 'crosscloud.yml'), 'utf8'))
   settings.delete('ledger')
   await writeFile(join(folder, 'crosscloud.yml'), settings.toString())
@@ -86,7 +86,7 @@ await t.test('both READMEs show one pipeline', async (t) => {
 const readme =
   "README's pipeline with the example's settings, in an empty repository, on a shell runner"
 await t.test(readme, { skip }, async (t) => {
-  if (typeof road === 'string') return
+  if (typeof demo === 'string') return
   const repository = await push(t, await example(t), await pipelineOf('README.md'))
   const { home, runner } = await machine(t, { repository, variables: {} })
   const done: Record<string, JobRun> = {}
@@ -101,7 +101,7 @@ await t.test(readme, { skip }, async (t) => {
   t.match(done['push-image']?.outputs, { CROSSCLOUD_RELEASE: 'webapi@1.0.0' })
   t.match(done['verify-test']?.junit, '<testsuite name="verify-md5 test" tests="1" failures="0">')
   t.match(done['deploy-staging']?.output, 'webapi@1.0.0 runs in staging')
-  const file = await road.docker('exec', 'webapi-staging', 'cat', '/etc/webapi/webapi.properties')
+  const file = await demo.docker('exec', 'webapi-staging', 'cat', '/etc/webapi/webapi.properties')
   t.match(file, 'greeting = Hello from staging')
   const stopped = await runner.run('stop-staging')
   t.equal(stopped.code, 0, stopped.output)
@@ -135,8 +135,8 @@ await t.test(
     )
     await t.test('builds and bakes', { skip: reachable }, async (t) => {
       const repository = await push(t, await example(t), await pipelineOf('README.md'))
-      // Maven's local repository is in the road's folder, which is its owner's.
-      if (typeof road !== 'string') await run('chmod', ['-R', 'a+rwX', join(road.project, '..')])
+      // Maven's local repository is in the demo's folder, which is its owner's.
+      if (typeof demo !== 'string') await run('chmod', ['-R', 'a+rwX', join(demo.project, '..')])
       const { runner } = await machine(t, { repository, uid, variables: {} })
       const built = await runner.run('build-war')
       t.equal(built.code, 0, built.output)

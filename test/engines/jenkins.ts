@@ -3,7 +3,7 @@ import { join } from 'node:path'
 import { fileURLToPath } from 'node:url'
 import type { Test } from 'tap'
 import { run } from '../../src/core/process/process.ts'
-import { missingProgram } from '../support/server.ts'
+import { missingProgram } from '../support/servers/server.ts'
 import { temporaryFolder } from '../support/temporary.ts'
 import { TOOLS_FOLDER, type Tool } from './tools.ts'
 

@@ -6,12 +6,12 @@ import { text } from 'node:stream/consumers'
 import t, { type Test } from 'tap'
 import { stringify } from 'yaml'
 import { run } from '../../src/core/process/process.ts'
-import { startEtcd } from '../support/etcd.ts'
-import { ROAD_FOLDER } from '../support/folders.ts'
-import { runtimes } from '../support/nodes.ts'
-import { freePort } from '../support/ports.ts'
-import { missingProgram } from '../support/server.ts'
-import { startQueueRedis } from '../support/webhook-server.ts'
+import { runtimes } from '../support/ci/nodes.ts'
+import { DEMO_FOLDER } from '../support/folders.ts'
+import { startEtcd } from '../support/servers/etcd.ts'
+import { freePort } from '../support/servers/ports.ts'
+import { missingProgram } from '../support/servers/server.ts'
+import { startQueueRedis } from '../support/servers/webhooks.ts'
 
 t.setTimeout(590_000)
 const ROOT = join(import.meta.dirname, '../..')
@@ -96,7 +96,7 @@ for (const { name, program, skip } of runtimes) {
     if (program === process.execPath) return
     await t.test('the whole demo', { skip: missingProgram('dockerd') }, async (t) => {
       const cwd = t.testdir({})
-      const demo = [main, 'demo', '--json', '--folder', ROAD_FOLDER]
+      const demo = [main, 'demo', '--json', '--folder', DEMO_FOLDER]
       const child = spawn(program, demo, { cwd, stdio: ['ignore', 'pipe', 'ignore'] })
       const proof = JSON.parse(await text(child.stdout))
       t.match(proof, { sameDigest: true, sameMd5: true, configDiffers: true, skipped: [] })

@@ -4,19 +4,19 @@ import { join } from 'node:path'
 import t, { type Test } from 'tap'
 import { run } from '../../src/core/process/process.ts'
 import { MORE, makeOwnedBase, PAGE, PROBE, PROBED } from '../e2e/base-owner.ts'
-import { buildRoad, type Road } from '../support/road.ts'
-import { missingProgram } from '../support/server.ts'
-import { bakeFiles } from '../support/tomcat.ts'
+import { missingProgram } from '../support/servers/server.ts'
+import { createDemo, type Demo } from '../support/setups/demo.ts'
+import { bakeFiles } from '../support/setups/tomcat.ts'
 
 t.setTimeout(580_000)
-const made = missingProgram('podman', 'runc') || (await buildRoad(t))
+const made = missingProgram('podman', 'runc') || (await createDemo(t))
 if (typeof made === 'string') await t.test('podman', { skip: made }, async () => {})
 else {
   await t.test('in podman, too, folders of a base keep their owner and mode', (t) => probe(t, made))
 }
 
-async function probe(t: Test, road: Road): Promise<void> {
-  const image = await bakeFiles(road, PAGE, ['--base', await makeOwnedBase(road), ...MORE])
+async function probe(t: Test, demo: Demo): Promise<void> {
+  const image = await bakeFiles(demo, PAGE, ['--base', await makeOwnedBase(demo), ...MORE])
   const folder = await mkdtemp(join(tmpdir(), 'crosscloud-test-'))
   t.teardown(async () => {
     // podman leaves its store mounted upon itself.

@@ -3,14 +3,14 @@ import { join } from 'node:path'
 import t, { type Test } from 'tap'
 import { parse, stringify } from 'yaml'
 import { run } from '../../src/core/process/process.ts'
-import { browser } from '../support/browser.ts'
 import { runCli } from '../support/cli.ts'
-import { buildRoad, type Road } from '../support/road.ts'
+import { browser } from '../support/servers/browser.ts'
+import { createDemo, type Demo } from '../support/setups/demo.ts'
 import { temporaryFolder } from '../support/temporary.ts'
 import { bootArgs, noSpringBoot, STYLE, writeBoot } from './spring-boot.ts'
 
 t.setTimeout(580_000)
-const made = (await noSpringBoot()) || (await buildRoad(t))
+const made = (await noSpringBoot()) || (await createDemo(t))
 if (typeof made === 'string') await t.test('Spring Boot', { skip: made }, async () => {})
 else {
   await t.test("static files of Spring Boot change in browsers with the commit's time", (t) =>
@@ -18,10 +18,10 @@ else {
   )
 }
 
-async function serve(t: Test, road: Road): Promise<void> {
+async function serve(t: Test, demo: Demo): Promise<void> {
   const folder = await temporaryFolder(t)
   await writeBoot(folder, 'h1 { color: teal }')
-  await writeSettings(folder, road)
+  await writeSettings(folder, demo)
   const commit = async (date: string) => {
     const env = { GIT_COMMITTER_DATE: date, GIT_AUTHOR_DATE: date }
     const git = ['-c', 'user.name=Li', '-c', 'user.email=li@example.com']
@@ -56,7 +56,7 @@ async function serve(t: Test, road: Road): Promise<void> {
   t.match(await ask('app.css'), { status: 304 }, 'the limit that docs/image.md tells')
 }
 
-async function writeSettings(folder: string, { project, addresses, engine }: Road) {
+async function writeSettings(folder: string, { project, addresses, engine }: Demo) {
   const { image } = parse(await readFile(join(project, 'crosscloud.yml'), 'utf8'))
   const settings = {
     app: 'boot',

@@ -1,7 +1,7 @@
 import { mkdir, writeFile } from 'node:fs/promises'
 import { dirname, join } from 'node:path'
 import { run } from '../../src/core/process/process.ts'
-import { findProgram } from '../support/server.ts'
+import { findProgram } from '../support/servers/server.ts'
 import { TOOLS_FOLDER, type Tool } from './tools.ts'
 
 const POM = `<project xmlns="http://maven.apache.org/POM/4.0.0">

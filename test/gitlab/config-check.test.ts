@@ -2,7 +2,7 @@ import { readFile } from 'node:fs/promises'
 import { join } from 'node:path'
 import { fileURLToPath } from 'node:url'
 import t, { type Test } from 'tap'
-import { makeRepository, runGitlab } from '../support/gitlab.ts'
+import { makeRepository, runGitlab } from '../support/ci/gitlab.ts'
 
 t.setTimeout(280_000)
 

@@ -1,7 +1,7 @@
 import { writeFile } from 'node:fs/promises'
 import { join } from 'node:path'
 import t, { type Test } from 'tap'
-import { startGitlab, startPrism, type TestGitlab, TOKEN } from '../support/gitlab-server.ts'
+import { startGitlab, startPrism, type TestGitlab, TOKEN } from '../support/platforms/gitlab.ts'
 import { runHere } from '../support/program.ts'
 import { temporaryFolder } from '../support/temporary.ts'
 
@@ -29,15 +29,15 @@ const SECRETS = { LEDGER: 'pass-word-1', HOOK: 'hook-secret-of-the-test' }
 
 async function project(t: Test, gitlab: TestGitlab, url = gitlab.url) {
   const cwd = await temporaryFolder(t)
-  const settle = (edit: (text: string) => string = (text) => text) =>
+  const configure = (edit: (text: string) => string = (text) => text) =>
     writeFile(join(cwd, 'crosscloud.yml'), edit(SETTINGS.replace('URL', url)))
-  await settle()
+  await configure()
   const run = (args: string[], variables: object = {}) =>
     runHere(['gitlab', ...args], {
       cwd,
       variables: { GITLAB_TOKEN: TOKEN, ...SECRETS, ...variables },
     })
-  return { settle, run }
+  return { configure, run }
 }
 
 t.test('the project is set up once, behind GitLab’s own API description', async (t) => {
@@ -45,7 +45,7 @@ t.test('the project is set up once, behind GitLab’s own API description', asyn
   gitlab.tables.resource_groups?.push({ id: 1, key: 'production', process_mode: 'unordered' })
   gitlab.tables.environments?.push({ id: 3, name: 'theirs', state: 'available', tier: 'other' })
   const prism = await startPrism(t, gitlab.url)
-  const { settle, run } = await project(t, gitlab, prism.url)
+  const { configure, run } = await project(t, gitlab, prism.url)
 
   const plan = await run(['plan'])
   t.equal(plan.code, 0, `${plan.stderr}${prism.log()}`)
@@ -97,7 +97,7 @@ t.test('the project is set up once, behind GitLab’s own API description', asyn
   })
 
   await t.test('only what crosscloud made is deleted, and only when asked', async (t) => {
-    await settle((text) =>
+    await configure((text) =>
       text
         .replace(/^ {4}GREETING.*\n/m, '')
         .replace(/^ {2}test: .*\n/m, '')
@@ -175,7 +175,7 @@ t.test('without a licence for protected environments the rest is done', async (t
 
 t.test('faults are told, and what may pass is tried again', async (t) => {
   const gitlab = await startGitlab(t, { project: 'team/webapi' })
-  const { run, settle } = await project(t, gitlab)
+  const { run, configure } = await project(t, gitlab)
   gitlab.failing.push(502, 429, 500)
   t.match(await run(['plan']), { code: 0 })
   gitlab.failing.push(403)
@@ -185,11 +185,13 @@ t.test('faults are told, and what may pass is tried again', async (t) => {
     stderr: /GitLab does not know the token/,
   })
   t.match(await run(['plan'], { GITLAB_TOKEN: '' }), { code: 1, stderr: /GITLAB_TOKEN is not set/ })
-  await settle((text) => text.replace('team/webapi', 'team/nothing'))
+  await configure((text) => text.replace('team/webapi', 'team/nothing'))
   t.match(await run(['plan']), { code: 1, stderr: /opening team\/nothing: GitLab has no such/ })
-  await settle((text) => text.replace(gitlab.url, 'http://127.0.0.1:1'))
+  await configure((text) => text.replace(gitlab.url, 'http://127.0.0.1:1'))
   t.match(await run(['plan']), { code: 75, stderr: /does not answer/ })
-  await settle((text) => text.replace('production:\n      deployers', 'nowhere:\n      deployers'))
+  await configure((text) =>
+    text.replace('production:\n      deployers', 'nowhere:\n      deployers'),
+  )
   const unknown = await run(['plan'], { LEDGER: 'short' })
   t.equal(unknown.code, 2)
   t.match(unknown.stderr, /there is no environment "nowhere"; known: test, production/)

@@ -2,7 +2,7 @@ import { spawnSync } from 'node:child_process'
 import { chmod, readFile, rm, writeFile } from 'node:fs/promises'
 import { delimiter, join } from 'node:path'
 import t, { type Test } from 'tap'
-import { type Include, makeRepository, runGitlab } from '../support/gitlab.ts'
+import { type Include, makeRepository, runGitlab } from '../support/ci/gitlab.ts'
 
 t.setTimeout(280_000)
 /** gitlab-ci-local hands values and files from job to job with it. */
@@ -211,7 +211,7 @@ await t.test('what is done by hand is one click with variables', { skip }, async
 })
 
 await t.test(
-  'a job that fails stops the road; other branches do not set out',
+  'a failed job stops the pipeline; other branches start nothing',
   { skip },
   async (t) => {
     const { folder, pipeline, calls } = await sample(t, { 'job-prefix': 'webapi-' })

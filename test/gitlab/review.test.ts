@@ -2,7 +2,7 @@ import { spawnSync } from 'node:child_process'
 import { chmod, readFile } from 'node:fs/promises'
 import { delimiter, join } from 'node:path'
 import t from 'tap'
-import { makeRepository, runGitlab } from '../support/gitlab.ts'
+import { makeRepository, runGitlab } from '../support/ci/gitlab.ts'
 
 t.setTimeout(280_000)
 /** gitlab-ci-local hands values and files from job to job with it. */

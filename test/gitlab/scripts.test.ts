@@ -3,9 +3,9 @@ import { join } from 'node:path'
 import { fileURLToPath } from 'node:url'
 import t from 'tap'
 import { parseAllDocuments, stringify } from 'yaml'
-import { template } from '../support/gitlab.ts'
-import { expandPipeline, type Job } from '../support/gitlab-pipeline.ts'
-import { runScript, shells } from '../support/gitlab-script.ts'
+import { template } from '../support/ci/gitlab.ts'
+import { expandPipeline, type Job } from '../support/ci/gitlab-pipeline.ts'
+import { runScript, shells } from '../support/ci/gitlab-script.ts'
 import { temporaryFolder } from '../support/temporary.ts'
 
 t.setTimeout(240_000)

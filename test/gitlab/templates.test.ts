@@ -6,7 +6,7 @@ import addFormats from 'ajv-formats'
 import t from 'tap'
 import { parse, parseAllDocuments } from 'yaml'
 import { renderFaces } from '../../scripts/generated-files.ts'
-import { makeRepository, runGitlab, template } from '../support/gitlab.ts'
+import { makeRepository, runGitlab, template } from '../support/ci/gitlab.ts'
 
 const ROOT = fileURLToPath(new URL('../../', import.meta.url))
 const SCHEMA = join(ROOT, 'test/contracts/gitlab-ci-schema.json')

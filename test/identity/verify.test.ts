@@ -8,8 +8,8 @@ import { StepError } from '../../src/core/errors.ts'
 import { createHttpClient } from '../../src/core/http/client.ts'
 import type { IssuerAccess } from '../../src/identity/http.ts'
 import { type TokenRules, verifyIdToken } from '../../src/identity/verify.ts'
+import { makeCertificates } from '../support/servers/tls.ts'
 import { temporaryFolder } from '../support/temporary.ts'
-import { makeCertificates } from '../support/tls.ts'
 import { type Claims, githubClaims, gitlabClaims, startIssuer } from './issuer.ts'
 
 const { signal } = new AbortController()

@@ -12,9 +12,9 @@ import {
   fileBelow,
   type LayerFolders,
   mergeFolders,
-  placeOnBase,
 } from '../../src/image/base/folders.ts'
 import { readLayerFolders } from '../../src/image/base/layer-folders.ts'
+import { placeOnBase } from '../../src/image/base/place.ts'
 import { buildLayer } from '../../src/image/build.ts'
 import { cachedBlob, layerKey } from '../../src/image/cache.ts'
 import { type LayerPlan, planTexts } from '../../src/image/layers.ts'

@@ -6,7 +6,7 @@ import { run } from '../../src/core/process/process.ts'
 import { buildLayer } from '../../src/image/build.ts'
 import { cachedBlob, layerKey } from '../../src/image/cache.ts'
 import { type LayerPlan, planTexts } from '../../src/image/layers.ts'
-import { type Baked, bake, SEAL_KEY, writeSample } from '../support/layers.ts'
+import { type Baked, bake, SEAL_KEY, writeSample } from '../support/data/layers.ts'
 import { temporaryFolder } from '../support/temporary.ts'
 
 await t.test('whoever writes the layer cache puts nothing into an image', async (t) => {

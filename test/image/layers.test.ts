@@ -21,9 +21,9 @@ import {
   sameBytes,
   sample,
   writeSample,
-} from '../support/layers.ts'
+} from '../support/data/layers.ts'
+import { type RawEntry, rawZip } from '../support/data/war.ts'
 import { temporaryFolder } from '../support/temporary.ts'
-import { type RawEntry, rawZip } from '../support/war.ts'
 
 await t.test('GNU tar, gzip and tar-stream read back exactly the WAR', async (t) => {
   const folder = await temporaryFolder(t)

@@ -5,9 +5,17 @@ import { planAdditions } from '../../src/image/additions.ts'
 import { cachedBlob, layerKey } from '../../src/image/cache.ts'
 import type { LayerPlan } from '../../src/image/layers.ts'
 import { setServedTime } from '../../src/image/war/times.ts'
-import { type Baked, bake, contents, ROOT, sample, WEBAPP, writeSample } from '../support/layers.ts'
+import {
+  type Baked,
+  bake,
+  contents,
+  ROOT,
+  sample,
+  WEBAPP,
+  writeSample,
+} from '../support/data/layers.ts'
+import { writeWar } from '../support/data/war.ts'
 import { temporaryFolder } from '../support/temporary.ts'
-import { writeWar } from '../support/war.ts'
 
 /** The times of all files, as they are in the layers, by their path below the root. */
 async function timesIn(cache: string, layers: Baked['layers']): Promise<Map<string, number>> {

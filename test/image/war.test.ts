@@ -6,8 +6,8 @@ import { digestFile, sha256 } from '../../src/core/digest.ts'
 import { StepError } from '../../src/core/errors.ts'
 import type { NameCharset } from '../../src/image/war/names.ts'
 import { openWar } from '../../src/image/war/war.ts'
+import { type RawEntry, rawZip, writeWar } from '../support/data/war.ts'
 import { temporaryFolder } from '../support/temporary.ts'
-import { type RawEntry, rawZip, writeWar } from '../support/war.ts'
 
 /** The error of opening these bytes as a WAR. */
 async function refused(t: Test, bytes: Buffer | readonly RawEntry[]): Promise<StepError> {

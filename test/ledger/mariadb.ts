@@ -3,8 +3,8 @@ import { join } from 'node:path'
 import { createConnection } from 'mysql2/promise'
 import type { Test } from 'tap'
 import { run } from '../../src/core/process/process.ts'
-import { freePort } from '../support/ports.ts'
-import { type RunningServer, serverFolder, startServer } from '../support/server.ts'
+import { freePort } from '../support/servers/ports.ts'
+import { type RunningServer, serverFolder, startServer } from '../support/servers/server.ts'
 
 export interface Mariadb {
   port: number

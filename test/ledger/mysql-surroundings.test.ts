@@ -2,10 +2,10 @@ import { join } from 'node:path'
 import t, { type Test } from 'tap'
 import { openMysqlLedger } from '../../src/ledger/database/mysql.ts'
 import { openLedger } from '../../src/ledger/open.ts'
-import { freeze } from '../support/freeze.ts'
-import { missingProgram } from '../support/server.ts'
+import { freeze } from '../support/servers/freeze.ts'
+import { missingProgram } from '../support/servers/server.ts'
+import { makeCertificates } from '../support/servers/tls.ts'
 import { temporaryFolder } from '../support/temporary.ts'
-import { makeCertificates } from '../support/tls.ts'
 import { type Mariadb, startMariadb } from './mariadb.ts'
 import { keepsToItsRights } from './mysql-rights.ts'
 
@@ -55,7 +55,9 @@ async function speaksTls(t: Test, server: Mariadb, file: (name: string) => strin
   await t.rejects(openLedger({ url: at('localhost').replace('mysqls', 'mysql'), ca }), {
     code: 'INPUT_INVALID',
   })
-  await t.rejects(openLedger({ url: at('localhost'), ca: '/no/such' }), { message: /ledger: ca/ })
+  await t.rejects(openLedger({ url: at('localhost'), ca: '/no/such' }), {
+    message: /^reading \/no\/such of ledger: /,
+  })
 }
 
 async function givesUp(t: Test, { server, port, query }: Mariadb) {

@@ -12,10 +12,10 @@ import { parseChallenges } from '../../src/registry/challenge.ts'
 import { followLocation, originOf } from '../../src/registry/origin.ts'
 import { withTag } from '../../src/registry/reference.ts'
 import type { RegistryAuth } from '../../src/registry-server/server.ts'
-import { dockerRegistryUser, startDockerRegistry } from '../support/docker-registry.ts'
-import { makeImage, pushImage } from '../support/image.ts'
-import { alice, makeBlob, newClient, setUp } from '../support/registry-client.ts'
-import { missingProgram } from '../support/server.ts'
+import { makeImage, pushImage } from '../support/data/image.ts'
+import { dockerRegistryUser, startDockerRegistry } from '../support/servers/docker-registry.ts'
+import { alice, makeBlob, newClient, setUp } from '../support/servers/embedded-registry.ts'
+import { missingProgram } from '../support/servers/server.ts'
 
 t.test('tokens', async (t) => {
   const auth: RegistryAuth = { kind: 'token', ...alice }

@@ -10,8 +10,8 @@ import { type Log, silentLog } from '../../src/core/log.ts'
 import { withDigest, withTag } from '../../src/registry/reference.ts'
 import { mediaTypes } from '../../src/registry/types.ts'
 import type { Fault } from '../../src/registry-server/server.ts'
-import { makeImage, pushImage } from '../support/image.ts'
-import { makeBlob, newClient, setUp } from '../support/registry-client.ts'
+import { makeImage, pushImage } from '../support/data/image.ts'
+import { makeBlob, newClient, setUp } from '../support/servers/embedded-registry.ts'
 
 t.test('faults that pass', async (t) => {
   const said: string[] = []

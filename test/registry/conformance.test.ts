@@ -13,10 +13,10 @@ import { createRegistryClient } from '../../src/registry/client.ts'
 import { type Repository, withDigest, withTag } from '../../src/registry/reference.ts'
 import { type Manifest, mediaTypes } from '../../src/registry/types.ts'
 import { startRegistry } from '../../src/registry-server/server.ts'
-import { startDockerRegistry } from '../support/docker-registry.ts'
-import { makeImage, makeIndex, pushBlobs, pushImage, toManifest } from '../support/image.ts'
-import { hasBlob, tagsOf } from '../support/registry-client.ts'
-import { missingProgram } from '../support/server.ts'
+import { makeImage, makeIndex, pushBlobs, pushImage, toManifest } from '../support/data/image.ts'
+import { startDockerRegistry } from '../support/servers/docker-registry.ts'
+import { hasBlob, tagsOf } from '../support/servers/embedded-registry.ts'
+import { missingProgram } from '../support/servers/server.ts'
 
 const kinds = {
   async embedded() {

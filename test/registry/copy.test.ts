@@ -18,9 +18,9 @@ import {
   type Fault,
   startRegistry,
 } from '../../src/registry-server/server.ts'
-import { startDockerRegistry } from '../support/docker-registry.ts'
-import { makeImage, makeIndex, pushBlobs, pushImage, toManifest } from '../support/image.ts'
-import { missingProgram } from '../support/server.ts'
+import { makeImage, makeIndex, pushBlobs, pushImage, toManifest } from '../support/data/image.ts'
+import { startDockerRegistry } from '../support/servers/docker-registry.ts'
+import { missingProgram } from '../support/servers/server.ts'
 
 const alice = { username: 'alice', password: 'open-sesame' }
 

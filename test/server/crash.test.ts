@@ -4,16 +4,16 @@ import {
   DELIVERY_TOKEN,
   type DeliveryGitlab,
   startDeliveryGitlab,
-} from '../support/delivery-gitlab.ts'
-import { missingProgram } from '../support/server.ts'
-import { until } from '../support/until.ts'
+} from '../support/platforms/delivery-gitlab.ts'
+import { missingProgram } from '../support/servers/server.ts'
 import {
   deliver,
   type QueueRedis,
   startQueueRedis,
   startWebhookServer,
   type WebhookServer,
-} from '../support/webhook-server.ts'
+} from '../support/servers/webhooks.ts'
+import { until } from '../support/until.ts'
 
 const SECRET = 'a-secret-of-the-test-1'
 const BRANCHES = 50

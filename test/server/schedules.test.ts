@@ -12,10 +12,10 @@ import { workplaceOf } from '../../src/server/effects/environment.ts'
 import type { Notice } from '../../src/server/feedback/notify.ts'
 import type { Metrics } from '../../src/server/metrics.ts'
 import { type ScheduleSettings, startSchedules } from '../../src/server/schedules.ts'
-import { freePort } from '../support/ports.ts'
-import { missingProgram } from '../support/server.ts'
+import { freePort } from '../support/servers/ports.ts'
+import { missingProgram } from '../support/servers/server.ts'
+import { startQueueRedis } from '../support/servers/webhooks.ts'
 import { temporaryFolder } from '../support/temporary.ts'
-import { startQueueRedis } from '../support/webhook-server.ts'
 
 const PROGRAM = fileURLToPath(new URL('../../dist/cli/main.js', import.meta.url))
 const skip = missingProgram('redis-server', 'redis-cli')

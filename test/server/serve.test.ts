@@ -4,10 +4,7 @@ import { join } from 'node:path'
 import { setTimeout as sleep } from 'node:timers/promises'
 import fc from 'fast-check'
 import t from 'tap'
-import { DELIVERY_TOKEN, startDeliveryGitlab } from '../support/delivery-gitlab.ts'
-import { fetchText } from '../support/http.ts'
-import { freePort } from '../support/ports.ts'
-import { missingProgram } from '../support/server.ts'
+import { DELIVERY_TOKEN, startDeliveryGitlab } from '../support/platforms/delivery-gitlab.ts'
 import {
   fixture,
   gitea,
@@ -15,10 +12,13 @@ import {
   githubHeaders,
   SIGNING_SECRET,
   standardHeaders,
-} from '../support/signatures.ts'
+} from '../support/platforms/signatures.ts'
+import { fetchText } from '../support/servers/http.ts'
+import { freePort } from '../support/servers/ports.ts'
+import { missingProgram } from '../support/servers/server.ts'
+import { makeCertificates } from '../support/servers/tls.ts'
+import { deliver, startQueueRedis, startWebhookServer } from '../support/servers/webhooks.ts'
 import { temporaryFolder } from '../support/temporary.ts'
-import { makeCertificates } from '../support/tls.ts'
-import { deliver, startQueueRedis, startWebhookServer } from '../support/webhook-server.ts'
 
 const SECRET = 'a-secret-of-the-test-1'
 const skip = missingProgram('redis-server', 'redis-cli')

@@ -3,9 +3,9 @@ import { join } from 'node:path'
 import t from 'tap'
 import { stringify } from 'yaml'
 import { runHere } from '../support/program.ts'
-import { missingProgram } from '../support/server.ts'
+import { missingProgram } from '../support/servers/server.ts'
+import { startQueueRedis } from '../support/servers/webhooks.ts'
 import { temporaryFolder } from '../support/temporary.ts'
-import { startQueueRedis } from '../support/webhook-server.ts'
 
 const SECRET = 'a-secret-of-the-test-1'
 const skip = missingProgram('redis-server', 'redis-cli')

@@ -6,7 +6,7 @@ import { readLayout } from '../../src/image/layout.ts'
 import { bakeImage } from '../../src/steps/bake-image.ts'
 import { runStep } from '../../src/steps/inputs.ts'
 import { testContext } from '../support/context.ts'
-import { writeSample } from '../support/layers.ts'
+import { writeSample } from '../support/data/layers.ts'
 import { temporaryFolder } from '../support/temporary.ts'
 
 const APP = { app: 'webapi', war: 'webapi.war', webapp: '/srv/webapps/ROOT', base: 'scratch' }

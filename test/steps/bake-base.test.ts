@@ -16,9 +16,9 @@ import {
   rewrite,
   type TestImage,
   toManifest,
-} from '../support/image.ts'
-import { writeSample } from '../support/layers.ts'
-import { newClient, tagsOf } from '../support/registry-client.ts'
+} from '../support/data/image.ts'
+import { writeSample } from '../support/data/layers.ts'
+import { newClient, tagsOf } from '../support/servers/embedded-registry.ts'
 import { temporaryFolder } from '../support/temporary.ts'
 
 const APP = { app: 'webapi', war: 'webapi.war', webapp: '/srv/webapps/ROOT' }

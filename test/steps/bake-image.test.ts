@@ -23,11 +23,11 @@ import { bakeImage } from '../../src/steps/bake-image.ts'
 import { runStep } from '../../src/steps/inputs.ts'
 import { pushImage } from '../../src/steps/push-image.ts'
 import { testContext } from '../support/context.ts'
-import { makeImage, makeIndex, pushImage as pushTestImage } from '../support/image.ts'
-import { contents, sample, writeSample } from '../support/layers.ts'
-import { newClient } from '../support/registry-client.ts'
+import { makeImage, makeIndex, pushImage as pushTestImage } from '../support/data/image.ts'
+import { contents, sample, writeSample } from '../support/data/layers.ts'
+import { writeWar } from '../support/data/war.ts'
+import { newClient } from '../support/servers/embedded-registry.ts'
 import { temporaryFolder } from '../support/temporary.ts'
-import { writeWar } from '../support/war.ts'
 
 const APP = { app: 'webapi', war: 'webapi.war', webapp: '/srv/webapps/ROOT' }
 const templates: Record<string, string> = {

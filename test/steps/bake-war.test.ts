@@ -9,12 +9,12 @@ import { startRegistry } from '../../src/registry-server/server.ts'
 import { bakeImage } from '../../src/steps/bake-image.ts'
 import { runStep } from '../../src/steps/inputs.ts'
 import { testContext } from '../support/context.ts'
-import { makeImage, pushImage, rewrite } from '../support/image.ts'
-import { writeSample } from '../support/layers.ts'
-import { newClient } from '../support/registry-client.ts'
-import { missingProgram } from '../support/server.ts'
+import { makeImage, pushImage, rewrite } from '../support/data/image.ts'
+import { writeSample } from '../support/data/layers.ts'
+import { rawZip, writeWar } from '../support/data/war.ts'
+import { newClient } from '../support/servers/embedded-registry.ts'
+import { missingProgram } from '../support/servers/server.ts'
 import { temporaryFolder } from '../support/temporary.ts'
-import { rawZip, writeWar } from '../support/war.ts'
 
 const APP = { app: 'webapi', war: 'webapi.war', webapp: '/srv/webapps/ROOT' }
 

@@ -5,9 +5,9 @@ import { startRegistry } from '../../src/registry-server/server.ts'
 import { runStep } from '../../src/steps/inputs.ts'
 import { release } from '../../src/steps/release.ts'
 import { testContext } from '../support/context.ts'
-import { makeRepository } from '../support/git.ts'
+import { writeWar } from '../support/data/war.ts'
+import { makeRepository } from '../support/servers/git.ts'
 import { temporaryFolder } from '../support/temporary.ts'
-import { writeWar } from '../support/war.ts'
 
 const TEMPLATE = 'greeting={{getv "/webapi/greeting"}}\n'
 const files = {

@@ -4,7 +4,7 @@ import { join } from 'node:path'
 const kept = (name: string) => join(process.cwd(), '.crosscloud', name)
 
 /** The demo's folder: whoever ran the demo has the base image already. */
-export const ROAD_FOLDER = kept('demo')
+export const DEMO_FOLDER = kept('demo')
 
 /** Where a newer Node is than the one that runs the tests. */
 export const NEWER_NODE_FOLDER = kept('node')

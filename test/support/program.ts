@@ -1,6 +1,6 @@
 import { runProgram } from '../../src/cli/program.ts'
 
-export interface Said {
+export interface ProgramResult {
   code: number
   stdout: string
   stderr: string
@@ -17,7 +17,10 @@ export interface ProgramOptions {
 }
 
 /** Runs the command line in this process, in a folder, with only these variables. */
-export async function runHere(args: readonly string[], options: ProgramOptions): Promise<Said> {
+export async function runHere(
+  args: readonly string[],
+  options: ProgramOptions,
+): Promise<ProgramResult> {
   const said = { stdout: '', stderr: '', all: '' }
   const into = (name: 'stdout' | 'stderr') => (text: string) => {
     said[name] += text

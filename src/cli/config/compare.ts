@@ -1,5 +1,5 @@
+import { compareSnapshots, type Difference } from '../../config/rules/differences.ts'
 import { type Finding, lint } from '../../config/rules/lint.ts'
-import { compareSnapshots, type Difference } from '../../config/store/differences.ts'
 import { StepError } from '../../core/errors.ts'
 import { openConfig } from '../../delivery/config/config-change.ts'
 import { lintEnvironment } from '../../delivery/config/config-lint.ts'

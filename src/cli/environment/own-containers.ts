@@ -1,11 +1,11 @@
 import { StepError } from '../../core/errors.ts'
+import { joinErrors } from '../../core/settle-all.ts'
 import type { Context } from '../../delivery/context.ts'
 import {
   askHosts,
   type Answer as HostAnswer,
   isAnswer,
   isSilent,
-  joinErrors,
 } from '../../delivery/deployment/hosts.ts'
 import { containerLabels } from '../../delivery/verification/verification.ts'
 import type { EnvironmentSettings } from '../../settings.ts'

@@ -1,9 +1,7 @@
-import { once } from 'node:events'
-import { createWriteStream } from 'node:fs'
-import { type FileHandle, open, rename, rm, stat } from 'node:fs/promises'
+import { type FileHandle, open, stat } from 'node:fs/promises'
 import { resolve } from 'node:path'
-import { finished } from 'node:stream/promises'
 import type { Command } from 'commander'
+import { replaceFile } from '../../core/atomic-file.ts'
 import { explain, StepError } from '../../core/errors.ts'
 import { type Answer, addExample, type Perform } from '../command.ts'
 import { table } from '../output.ts'
@@ -59,6 +57,9 @@ function addStatus(ledger: Command, perform: Perform): void {
   })
 }
 
+/** Characters that the export writes at once. */
+const BATCH = 64 * 1024
+
 function addExport(ledger: Command, perform: Perform): void {
   const command = ledger
     .command('export')
@@ -70,22 +71,21 @@ function addExport(ledger: Command, perform: Perform): void {
       const opened = await context.ledger()
       const path = resolve(context.cwd, out)
       await requireFile(path, out)
-      const staged = `${path}.${process.pid}.new`
-      const stream = createWriteStream(staged, { mode: 0o600, flags: 'wx' })
       let lines = 0
-      try {
+      const write = async (file: FileHandle) => {
+        let pending = ''
         await opened.exportRecords(async (line) => {
           lines++
-          if (!stream.write(line)) await once(stream, 'drain')
+          pending += line
+          if (pending.length < BATCH) return
+          await file.appendFile(pending)
+          pending = ''
         })
-        stream.end()
-        await finished(stream)
-        await rename(staged, path)
-      } catch (error) {
-        stream.destroy()
-        await rm(staged, { force: true })
-        throw explain(`writing ${out}`, error)
+        await file.appendFile(pending)
       }
+      await replaceFile(path, write, { mode: 0o600 }).catch((error: unknown) => {
+        throw explain(`writing ${out}`, error)
+      })
       const records = lines - 2
       return { json: { out, records }, text: `Wrote ${records} records to ${out}.` }
     })

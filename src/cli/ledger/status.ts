@@ -1,7 +1,7 @@
 import type { Command } from 'commander'
 import { shortDigest } from '../../core/digest.ts'
 import { StepError } from '../../core/errors.ts'
-import { joinErrors } from '../../delivery/deployment/hosts.ts'
+import { joinErrors } from '../../core/settle-all.ts'
 import { unsignedLine } from '../../delivery/gate/break-glass.ts'
 import { type LiveState, lookAtHosts } from '../../delivery/verification/live-state.ts'
 import type { StatusCell } from '../../ledger/ledger.ts'

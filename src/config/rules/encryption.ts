@@ -12,17 +12,17 @@ interface SealingKey {
 /** The first key encrypts; all decrypt. To rotate, put a new one first. */
 export interface KeyRing {
   readonly active: SealingKey
-  /** The last one: what is made with it stays the same while a new key is added. */
+  /** The last key: values derived from it stay the same while a new key is added. */
   readonly oldest: SealingKey
   find(id: string): SealingKey | undefined
 }
 
-/** A snapshot whose encrypted values were opened. Holds secrets in clear: never store or print it. */
+/** A snapshot with decrypted values. Holds secrets in clear: never store or print it. */
 export interface OpenedSnapshot {
   values: ConfigSnapshot
   /** Keys that are encrypted in the store. */
   sealed: ReadonlySet<string>
-  /** Keys that are there but cannot be decrypted, and why. */
+  /** Keys whose values cannot be decrypted, and why. */
   locked: ReadonlyMap<string, string>
 }
 
@@ -33,8 +33,8 @@ const IV_LENGTH = 12
 const TAG_LENGTH = 16
 
 /**
- * Reads keys: `id:` and 32 bytes in base64, one a line or separated by commas; `#` begins a comment.
- * `source` names where they stand; no error shows any part of them.
+ * Reads keys: `id:` and 32 bytes in base64, separated by lines or commas; `#` begins a comment.
+ * `source` names their origin for errors, which show no part of a key.
  */
 export function parseKeyRing(text: string, source: string): KeyRing {
   const lines = text
@@ -75,16 +75,16 @@ export function sealedWith(stored: string): string | undefined {
 }
 
 /**
- * AES-256-GCM under the active key: `enc:v1:<key id>:<base64url of IV, ciphertext and tag>`. The
- * config key's path is authenticated too: a value moved to another key does not open.
+ * AES-256-GCM with the active key: `enc:v1:<key id>:<base64url of IV, ciphertext and tag>`. The
+ * config key's path is authenticated: a value that was moved to another key cannot be decrypted.
  */
 export function seal(ring: KeyRing, key: string, plain: string): string {
   return sealWith(randomBytes(IV_LENGTH), ring, key, plain)
 }
 
 /**
- * The same text each time, for records that are compared. The IV is a MAC of all that is encrypted,
- * under a key of its own, as in RFC 5297: it comes again only with the same text at the same path.
+ * Deterministic encryption, for records that are compared. The IV is a MAC of the path and the text
+ * under a separate key, as in RFC 5297: it repeats only for the same text at the same path.
  */
 export function sealAlike(ring: KeyRing, key: string, plain: string): string {
   const { id, bytes } = ring.active
@@ -100,7 +100,7 @@ function sealWith(iv: Buffer, { active }: KeyRing, key: string, plain: string): 
   return `${MARK}${active.id}:${Buffer.concat(parts).toString('base64url')}`
 }
 
-/** The value in clear; a value that is not encrypted is given back. The error never shows it. */
+/** The value in clear; a value that is not encrypted is returned unchanged. No error shows it. */
 export function unseal(ring: KeyRing | undefined, key: string, stored: string): string {
   if (!isSealed(stored)) return stored
   const [, id = '', encoded = ''] = SEALED.exec(stored) ?? []
@@ -134,7 +134,7 @@ function authenticated(id: string, key: string): Buffer {
   return Buffer.from(JSON.stringify(['crosscloud config value', id, key]))
 }
 
-/** Opens what can be opened; what cannot is told when somebody asks for it. */
+/** Decrypts all values it can; the others are listed as locked. */
 export function openSnapshot(stored: ConfigSnapshot, ring: KeyRing | undefined): OpenedSnapshot {
   const values = new Map(stored)
   const sealed = new Set<string>()

@@ -1,23 +1,23 @@
 import type { StructuredPatchHunk } from 'diff'
-import { speaksOfSecret } from './secrecy.ts'
+import { namesSecret } from './secrecy.ts'
 
-/** One file now and as it would be. */
+/** A file now and after the change. */
 export interface FilePair {
   path: string
-  /** Undefined where there is no such file yet. */
+  /** Undefined when the file does not exist yet. */
   before: Buffer | undefined
   after: Buffer
-  /** `after` with every secret replaced, line for line; undefined when that cannot be done. */
+  /** `after` with every secret replaced, line by line; undefined when that is impossible. */
   masked: string | undefined
-  /** Whether `after` holds a secret: then what stood there before may be one too. */
+  /** Whether `after` holds a secret: then the old lines may hold secrets as well. */
   holdsSecrets: boolean
 }
 
 const WITHHELD = '(not shown: it may hold a secret)'
 
 /**
- * The differing files as unified diffs, without any secret: lines of the new file are shown from its
- * masked form, and lines that go away are withheld where the file holds secrets.
+ * The differing files as unified diffs, without any secret: new lines are shown in their masked
+ * form, and removed lines are withheld where the file holds secrets.
  */
 export async function diffFiles(
   pairs: readonly FilePair[],
@@ -45,8 +45,8 @@ function hunkLines(
 ): string[] {
   const { oldStart, oldLines, newStart, newLines } = hunk
   const lines = [`@@ -${oldStart},${oldLines} +${newStart},${newLines} @@`]
-  // What a line that goes away held may still be a password somewhere.
-  const hidden = (line: string) => holdsSecrets || speaksOfSecret(line)
+  // A removed password may still be in use elsewhere.
+  const hidden = (line: string) => holdsSecrets || namesSecret(line)
   let at = newStart - 1
   for (const line of hunk.lines) {
     const sign = line[0] ?? ''

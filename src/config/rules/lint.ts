@@ -5,25 +5,25 @@ export interface Finding {
   level: 'error' | 'warning'
   environment: string
   key: string | undefined
-  /** `outer-space`: what to look up in docs/config.md. */
+  /** The rule's name in docs/config.md: `outer-space`. */
   rule: string
-  /** Never with a value. */
+  /** Never contains a value. */
   text: string
 }
 
-/** One environment as lint sees it. */
+/** The facts about an environment that lint checks. */
 export interface LintedEnvironment {
   name: string
-  /** In clear; those that cannot be decrypted are left out. */
+  /** In clear; values that cannot be decrypted are left out. */
   values: ConfigSnapshot
   sealed: ReadonlySet<string>
   locked: ReadonlyMap<string, string>
   isSecret(key: string): boolean
-  /** Whether there are keys to encrypt with. */
+  /** Whether there is a key ring to encrypt with. */
   canSeal: boolean
-  /** Keys that its templates look at; undefined when rendering failed. */
+  /** Keys that its templates use; undefined when rendering failed. */
   used: ReadonlySet<string> | undefined
-  /** What rendering and schema found. */
+  /** Problems found by rendering and by the schema. */
   problems: readonly string[]
 }
 
@@ -36,7 +36,7 @@ interface Rule {
 
 const INVISIBLE = /[\u200b-\u200f\u202a-\u202e\u2060-\u2069\ufeff\u00ad\u180e]/u
 
-/** What nobody sees in an editor, or takes for something else. */
+/** Characters that are invisible in an editor, or easily mistaken. */
 const rules: readonly Rule[] = [
   {
     name: 'outer-space',
@@ -68,7 +68,7 @@ const rules: readonly Rule[] = [
   { name: 'empty', level: 'warning', pattern: /^$/, text: 'is empty' },
 ]
 
-/** Everything that looks wrong in one environment, and from one to the next. */
+/** All findings within each environment and between environments. */
 export function lint(environments: readonly LintedEnvironment[]): Finding[] {
   const findings = environments.flatMap((environment) => [
     ...inValues(environment),
@@ -84,7 +84,7 @@ export function lint(environments: readonly LintedEnvironment[]): Finding[] {
   )
 }
 
-/** The findings for one value; `where` says where in it, so that a person can find it. */
+/** The findings for a value, with the position of the character. */
 export function lintValue(value: string): Pick<Finding, 'level' | 'rule' | 'text'>[] {
   return rules.flatMap(({ name, level, pattern, text }) => {
     const at = value.search(pattern)
@@ -166,7 +166,7 @@ function asWord(name: string): RegExp {
 const PLACE =
   /^[a-z][a-z0-9+.:-]*:\/\/|^jdbc:|\b\d{1,3}(?:\.\d{1,3}){3}\b|^[\w.-]+\.[a-z]{2,}(?::\d+)?$|^[\w.-]+:\d{2,5}$/i
 
-/** Values that are the same in two environments though they look as if they should not be. */
+/** Secrets and addresses that are the same in two environments. */
 function equalValues(environments: readonly LintedEnvironment[]): Finding[] {
   const found: Finding[] = []
   for (const [index, later] of environments.entries()) {

@@ -5,7 +5,7 @@ import { compareBytes } from '../store/keys.ts'
 import type { RenderedFile } from '../template/render.ts'
 import type { ConfigTemplate } from '../template/resources.ts'
 
-/** Everything a deployment's configuration was made of. Holds values: never store or print it. */
+/** The input of a deployment's configuration. Holds values: never store or print it. */
 export interface RevisionInput {
   /** The keys that were used. */
   keys: ReadonlyMap<string, RevisionKey>
@@ -18,20 +18,19 @@ export interface RevisionKey {
   /** In clear. */
   value: string
   secret: boolean
-  /** What may be kept of it: the value, or it encrypted; null for a secret without a key. */
+  /** The form that may be kept: the value, or encrypted; null for a secret without a key ring. */
   kept: string | null
 }
 
 /**
- * What the ledger keeps of a revision: enough to render it again. A secret is kept encrypted, or not
- * at all. A hash of a value, salted or not, lets anybody who reads the
- * ledger try out short passwords; whatever can tell "changed" without a secret can do that too. So
- * fingerprints are HMACs under a key that is not in the ledger. Without such a key there are none,
- * and changed values can only be told apart as "may have changed".
+ * The ledger's record of a revision: enough to render it again. A secret is kept encrypted, or not at
+ * all. A hash of a value, salted or not, would let readers of the ledger guess short passwords. So
+ * fingerprints are HMACs with a key that is not in the ledger. Without such a key there are none,
+ * and secrets are only known to have "perhaps changed".
  */
 export interface RevisionDescription {
   version: 2
-  /** Tells two fingerprint keys apart; null without one. */
+  /** Identifies the fingerprint key; null without a key. */
   keyId: string | null
   /** Sorted by key. */
   keys: Record<string, KeptKey>
@@ -46,15 +45,15 @@ export interface RevisionChanges {
   added: string[]
   removed: string[]
   changed: string[]
-  /** In both, but their fingerprints are absent or made under different keys. */
+  /** In both, but the fingerprints are absent or made with different keys. */
   unknown: string[]
 }
 
 const LEAST_SECRET = 16
 
 /**
- * The key for fingerprints, from a secret of at least 16 bytes that lives where the values live
- * (the config centre, or the key for encrypted values), never in the ledger.
+ * The key for fingerprints, from a secret of at least 16 bytes that is kept beside the values (in the
+ * config centre, or the key for encrypted values), never in the ledger.
  */
 export function fingerprintKey(secret: string | Uint8Array): Buffer {
   const bytes = typeof secret === 'string' ? Buffer.from(secret) : secret
@@ -70,7 +69,7 @@ export function fingerprintKey(secret: string | Uint8Array): Buffer {
   return Buffer.from(hkdfSync('sha256', bytes, '', 'crosscloud config fingerprint v1', 32))
 }
 
-/** What a revision is made of, from the pieces of one rendering. */
+/** The input of a revision, from one rendering. */
 export function revisionInput(
   templates: readonly ConfigTemplate[],
   files: readonly RenderedFile[],
@@ -86,10 +85,9 @@ export function revisionInput(
 }
 
 /**
- * `sha256:…` over keys, values, templates and files, whatever their order. The same input gives the
- * same revision. With a fingerprint key it is made from an HMAC, and nobody without that key can
- * test guesses against the revision. Without one, the values of secrets and the files made of them
- * are left out for the same reason.
+ * `sha256:…` over keys, values, templates and files, independent of their order. With a fingerprint
+ * key it is made from an HMAC, so that nobody without the key can test guesses against it. Without
+ * a key, secrets and the files made of them are left out for the same reason.
  */
 export function configRevision(input: RevisionInput, key?: Uint8Array): Digest {
   const isOpen = (name: string) => key !== undefined || input.keys.get(name)?.secret !== true
@@ -99,7 +97,10 @@ export function configRevision(input: RevisionInput, key?: Uint8Array): Digest {
     sortedEntries(input.keys).map(([name, { value }]) => [name, isOpen(name) ? value : null]),
     templateDigests(input),
     sortedFiles(input).map(({ path, mode, uid, gid, content, keys }) => [
-      ...[path, mode, uid, gid],
+      path,
+      mode,
+      uid,
+      gid,
       keys.every(isOpen) ? sha256(content) : null,
     ]),
   ])
@@ -110,7 +111,7 @@ function templateDigests({ templates }: RevisionInput): [path: string, digest: s
   return sortedEntries(templates).map(([path, bytes]) => [path, sha256(bytes)])
 }
 
-/** The ledger's JSON for a revision: no secret in clear, and nothing to guess one from without the key. */
+/** The ledger's JSON for a revision: no secret in clear, and no hash of a secret without a key. */
 export function describeRevision(input: RevisionInput, key?: Uint8Array): string {
   const mark = (kind: string, name: string, value: string | Uint8Array) =>
     key === undefined ? null : fingerprint(key, kind, name, value)
@@ -135,12 +136,12 @@ export function describeRevision(input: RevisionInput, key?: Uint8Array): string
   return JSON.stringify(description)
 }
 
-/** Whether two descriptions are of one revision: under another key secrets only look different. */
-export function isSameRevision(one: string, other: string): boolean {
-  if (one === other) return true
+/** Whether two descriptions are of the same revision: the encryption of secrets is ignored. */
+export function isSameRevision(left: string, right: string): boolean {
+  if (left === right) return true
   const withoutSecrets = (text: string) =>
     JSON.stringify(readDescription(text), (name, value) => (name === 'secret' ? null : value))
-  return withoutSecrets(one) === withoutSecrets(other)
+  return withoutSecrets(left) === withoutSecrets(right)
 }
 
 /** Which keys differ between two descriptions. */
@@ -160,7 +161,7 @@ export function changedKeys(before: string, after: string): RevisionChanges {
   return changes
 }
 
-/** A revision's keys as the store would hold them; `withheld` are secrets that were not kept. */
+/** A revision's keys as the store would hold them; `withheld` names secrets that were not kept. */
 export function keptKeys(content: string): { values: Map<string, string>; withheld: string[] } {
   const values = new Map<string, string>()
   const withheld: string[] = []
@@ -180,7 +181,7 @@ function readDescription(text: string): RevisionDescription {
   })
 }
 
-/** Kind and name are part of it: equal values under different keys do not look equal. */
+/** Includes kind and name: equal values of different keys have different fingerprints. */
 function fingerprint(
   key: Uint8Array,
   kind: string,

@@ -4,18 +4,18 @@ import { keyProblem } from '../store/keys.ts'
 import type { ConfigSnapshot } from '../store/store.ts'
 import type { TemplateFiles } from '../template/resources.ts'
 
-/** What keys an application's config has, and of what kind their values are. */
+/** The keys of an application's config, and the types of their values. */
 export interface ConfigSchema {
   /** `config.schema.yaml` */
   file: string
-  /** What is wrong with these values, a line each, never with a value. */
+  /** The problems of these values, a line each, never with a value. */
   check(values: ConfigSnapshot): string[]
-  /** Keys that must be there and are not, a line each. `present` includes those still encrypted. */
+  /** The required keys that are missing, a line each. `present` includes encrypted keys. */
   missing(present: ReadonlySet<string>): string[]
   secret(key: string): boolean | undefined
 }
 
-/** In the template folder; the first one found counts. */
+/** In the template folder; the first existing file counts. */
 export const SCHEMA_FILES = ['config.schema.json', 'config.schema.yaml', 'config.schema.yml']
 
 const KINDS = ['string', 'integer', 'number', 'boolean']
@@ -24,7 +24,7 @@ const FORMATS = ['uri', 'hostname', 'ipv4', 'ipv6', 'email', 'date', 'date-time'
 /**
  * Reads the schema of a template folder, if it has one: a JSON Schema of an object whose properties
  * are full keys, or the compact form, a line a key (docs/config.md). In both `secret: true` marks a
- * secret, and `*` in a compact key stands for one segment.
+ * secret, and `*` in a compact key matches one segment.
  */
 export async function readConfigSchema(files: TemplateFiles): Promise<ConfigSchema | undefined> {
   const file = SCHEMA_FILES.find((name) => files.has(name))
@@ -108,12 +108,12 @@ async function compile(
   }
   const subschemas = [
     ...Object.entries(rules.properties ?? {}).map(([key, rule]) => ({
-      matches: (one: string) => one === key,
+      matches: (name: string) => name === key,
       rule,
     })),
     ...Object.entries(rules.patternProperties ?? {}).map(([pattern, rule]) => {
       const expression = new RegExp(pattern, 'u')
-      return { matches: (one: string) => expression.test(one), rule }
+      return { matches: (name: string) => expression.test(name), rule }
     }),
   ]
   const rulesOf = (key: string) =>
@@ -123,7 +123,7 @@ async function compile(
     check(values) {
       const typed = [...values].map(([key, text]) => [key, readAs(rulesOf(key)[0]?.type, text)])
       if (validate(Object.fromEntries(typed))) return []
-      return [...new Set((validate.errors ?? []).map((error) => tell(file, error)))].sort()
+      return [...new Set((validate.errors ?? []).map((error) => problemText(file, error)))].sort()
     },
     missing: (present) =>
       required
@@ -139,7 +139,7 @@ async function compile(
   }
 }
 
-/** Values are texts; one that reads as the wanted kind, with nothing around it, is of that kind. */
+/** Values are texts; a text that has exactly the form of the wanted type gets that type. */
 function readAs(kind: unknown, text: string): unknown {
   if (kind === 'boolean' && /^(?:true|false)$/.test(text)) return text === 'true'
   if (kind === 'integer' && /^-?\d{1,15}$/.test(text)) return Number(text)
@@ -148,7 +148,10 @@ function readAs(kind: unknown, text: string): unknown {
 }
 
 /** Ajv's messages name the rule, never the value. */
-function tell(file: string, { instancePath, keyword, message, params }: ErrorObject): string {
+function problemText(
+  file: string,
+  { instancePath, keyword, message, params }: ErrorObject,
+): string {
   const key = instancePath.slice(1).replaceAll('~1', '/').replaceAll('~0', '~')
   if (keyword === 'additionalProperties') {
     const { additionalProperty } = params as { additionalProperty: string }

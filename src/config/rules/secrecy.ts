@@ -1,18 +1,18 @@
 import { createHmac, randomBytes } from 'node:crypto'
 import { isSealed, type KeyRing, seal } from './encryption.ts'
 
-/** Which keys are secret by the schema; undefined where it says nothing. */
+/** Whether a key is secret by the schema; undefined when the schema does not decide. */
 export type SecretBySchema = (key: string) => boolean | undefined
 
 const NAME =
   /(?<![a-z])pass(?![a-z])|passwo?r?d|passphrase|passcode|pwd|secret|token|credential|(?:api|private|access|signing)[-_.]?key/
 
-/** In all of the above; most keys are done with after this look. */
+/** A fast check: all of the above match it, and most keys do not. */
 const HINT = /pass|pwd|secret|token|credential|key/i
 
 /**
- * Whether a value must never be shown: it is encrypted in the store, the schema says so, or its name
- * looks like it and the schema does not deny that.
+ * Whether a value must never be shown: it is encrypted in the store, the schema marks it, or its name
+ * suggests it and the schema does not deny it.
  */
 export function isSecret(key: string, stored: string, bySchema?: SecretBySchema): boolean {
   if (isSealed(stored)) return true
@@ -20,15 +20,15 @@ export function isSecret(key: string, stored: string, bySchema?: SecretBySchema)
 }
 
 function hasSecretName(key: string): boolean {
-  return speaksOfSecret(key.slice(key.lastIndexOf('/') + 1))
+  return namesSecret(key.slice(key.lastIndexOf('/') + 1))
 }
 
-/** Whether a text has one of the words that secrets are called by. */
-export function speaksOfSecret(text: string): boolean {
+/** Whether a text contains a word that secrets are named by. */
+export function namesSecret(text: string): boolean {
   return HINT.test(text) && NAME.test(text.replace(/([a-z])([A-Z])/g, '$1-$2').toLowerCase())
 }
 
-/** One value, and what is known of it. */
+/** A value to display. */
 export interface Shown {
   secret: boolean
   /** As the store holds it. */
@@ -38,9 +38,9 @@ export interface Shown {
 }
 
 /**
- * How values are shown to people: in JSON's quotes, so that no space stays invisible. Secrets become
- * a short mark: equal values have equal marks within one output, and no two outputs can be compared,
- * so that nobody can try out passwords against them.
+ * How values are displayed: in JSON's quotes, so that every space is visible. A secret becomes a short
+ * mark: equal values have equal marks within one output, and other marks in the next, so that no
+ * password can be guessed from them.
  */
 export function createShow(): (value: Shown) => string {
   const once = randomBytes(32)
@@ -54,8 +54,8 @@ export function createShow(): (value: Shown) => string {
 }
 
 /**
- * A stored value as a record may keep it: as it is, or encrypted when it is secret. Null when it is
- * secret and there is no key: then nothing may be kept.
+ * A stored value in the form a record may keep: unchanged, or encrypted when it is secret. Null for a
+ * secret without a key ring.
  */
 export function keepable(
   key: string,

@@ -5,22 +5,22 @@ import { checkExpected } from './keys.ts'
 import type { ConfigChange } from './store.ts'
 
 /**
- * A store that changes single keys at once, but not many (a Redis Cluster; etcd beyond its limit of
- * operations). Lock and journal are two keys of its own that no reader of config ever sees.
+ * A store that changes single keys atomically, but not many (a Redis Cluster; etcd beyond its limit
+ * of operations). Lock and journal are two extra keys that readers of config never see.
  */
 export interface JournaledStore {
-  /** Takes the lock unless somebody holds it; it ends by itself after `ttl` milliseconds. */
+  /** Takes the lock unless it is held; it expires after `ttl` milliseconds. */
   lock(token: string, ttl: number): Promise<boolean>
   readJournal(): Promise<string | undefined>
   /** Writes the journal if `token` still holds the lock; false when it does not. */
   writeJournal(token: string, text: string): Promise<boolean>
   /** Removes the journal if it is this text. */
   clearJournal(text: string): Promise<void>
-  /** Gives the lock back if `token` holds it. */
+  /** Releases the lock if `token` holds it. */
   unlock(token: string): Promise<void>
   /** Values of these keys; absent ones are left out. */
   read(keys: readonly string[]): Promise<ReadonlyMap<string, string>>
-  /** In any order, and again after an interruption: what is done already changes nothing. */
+  /** In any order, and again after an interruption: it is idempotent. */
   apply(changes: readonly ConfigChange[]): Promise<void>
 }
 
@@ -33,8 +33,8 @@ interface Journal {
 }
 
 /**
- * Makes all changes or none. Writing the journal is the moment from which they count: readers lay
- * it over what they read, and the next writer completes what a dead one left.
+ * Makes all changes or none. Writing the journal commits them: readers overlay it on the values they
+ * read, and the next writer completes the journal of a writer that died.
  */
 export async function changeByJournal(
   name: string,
@@ -62,7 +62,7 @@ export async function changeByJournal(
   }
 }
 
-/** A snapshot as it is once the journal is applied. */
+/** The snapshot with the journal applied. */
 export function overlayJournal(
   values: ReadonlyMap<string, string>,
   journal: string | undefined,

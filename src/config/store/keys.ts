@@ -2,13 +2,13 @@ import { StepError } from '../../core/errors.ts'
 import type { ConfigChange } from './store.ts'
 
 const LONGEST_KEY = 1024
-/** C0 and C1 controls: invisible in a key, and no two tools show them alike. */
+/** C0 and C1 controls: invisible in a key, and shown differently by every tool. */
 const CONTROL = /\p{Cc}/u
-/** What nearly all keys look like, in one look: no control, no empty segment, none of dots alone. */
+/** A fast check that nearly all keys pass: no control, no empty segment, none of dots alone. */
 const PLAIN = /^(?:\/(?!\.{1,2}(?:\/|$))[!-.0-~]+)+$/
 const LONE_SURROGATE = /\p{Cs}/u
 
-/** What is wrong with a key, or undefined. A good one is `/a/b/c`: no empty, `.` or `..` segment. */
+/** The problem with a key, or undefined. Valid is `/a/b/c`: no empty, `.` or `..` segment. */
 export function keyProblem(key: string): string | undefined {
   if (PLAIN.test(key) && key.length <= LONGEST_KEY) return undefined
   if (!key.startsWith('/')) return 'a key begins with /'
@@ -22,7 +22,7 @@ export function keyProblem(key: string): string | undefined {
   return undefined
 }
 
-/** Refuses, all at once, changes that no store could keep as they are. Every driver calls this first. */
+/** Refuses changes that no store could keep, all in one error. Every driver calls this first. */
 export function checkChanges(
   changes: readonly ConfigChange[],
   expect: readonly ConfigChange[] = [],
@@ -83,7 +83,7 @@ export function selectBelow(
   return selected
 }
 
-/** Tells whether a key is at or below any root; as fast with thousands of roots as with one. */
+/** Whether a key is at or below any root; its time does not depend on the number of roots. */
 export function selectorOf(roots: readonly string[]): (key: string) => boolean {
   const wanted = new Set(roots.map((root) => joinKey(root)))
   if (wanted.has('/')) return () => true
@@ -95,7 +95,7 @@ export function selectorOf(roots: readonly string[]): (key: string) => boolean {
   }
 }
 
-/** Orders texts as Go does: by their UTF-8 bytes, which is by code point, not by UTF-16 unit. */
+/** Orders texts as Go does: by UTF-8 bytes, which is by code point, not by UTF-16 unit. */
 export function compareBytes(a: string, b: string): number {
   const length = Math.min(a.length, b.length)
   for (let i = 0; i < length; i++) {

@@ -1,4 +1,5 @@
 import { z } from 'zod'
+import { tlsFileFields } from '../../core/settings/schema.ts'
 
 const URL_HELP = 'file:config/test.yaml, redis://…, rediss://…, etcd://…'
 
@@ -7,9 +8,7 @@ export const storeSettings = z.union([
   z.string().transform((url) => ({ url })),
   z.strictObject({
     url: z.string().describe(URL_HELP),
-    ca: z.string().optional().describe('PEM file of the authority that signed its certificate'),
-    cert: z.string().optional().describe('PEM file of our own certificate'),
-    key: z.string().optional().describe("PEM file of that certificate's key"),
+    ...tlsFileFields,
     'sentinel-password': z.string().optional().describe('Password of the Redis Sentinels'),
   }),
 ])

@@ -1,4 +1,4 @@
-/** The keys of one environment as they were at one moment. Keys begin with `/`: `/webapi/db/url`. */
+/** The keys of an environment at a point in time. Keys begin with `/`: `/webapi/db/url`. */
 export type ConfigSnapshot = ReadonlyMap<string, string>
 
 /** One change of a key; `null` removes it. */
@@ -8,13 +8,14 @@ export interface ConfigChange {
 }
 
 /**
- * A config centre. A driver is a function that returns one of these; every driver passes
- * test/config/store/store-conformance.ts. A fault is UNAVAILABLE or UNAUTHORIZED, never a missing key.
+ * A config centre. A driver is a function that returns a ConfigStore and passes
+ * test/config/store/store-conformance.ts. An error of the store is UNAVAILABLE or UNAUTHORIZED, and
+ * never looks like a missing key.
  */
 export interface ConfigStore {
-  /** How people call it, without any secret: `redis://config-test:6379/0`. */
+  /** For display, without any secret: `redis://config-test:6379/0`. */
   readonly name: string
-  /** All keys at or below any of `roots` (`/` for all), of one moment, in few round trips. */
+  /** All keys at or below any of `roots` (`/` for all), consistent, in few round trips. */
   snapshot(roots: readonly string[]): Promise<ConfigSnapshot>
   /**
    * Makes all changes or none. With `expect`, fails with CONFLICT, changing nothing, unless each

@@ -9,7 +9,7 @@ import type { ConfigTemplate } from './resources.ts'
 const TIMEOUT = 10_000
 const PATH = '/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin'
 
-/** What the check commands of a set of templates said. */
+/** The results of the check commands of a set of templates. */
 export interface CheckResult {
   /** Destinations whose check passed. */
   passed: string[]
@@ -20,7 +20,7 @@ export interface CheckResult {
 /**
  * Runs each template's `check_cmd` on the rendered files, staged in a private folder that is removed
  * afterwards. `{{.src}}` is the staged file. No shell, a clean environment, ten seconds. What fails
- * is INPUT_INVALID, all at once; a program that is not here is skipped and told.
+ * is INPUT_INVALID, all at once; a check whose program is missing is skipped and reported.
  */
 export async function runCheckCommands(
   templates: readonly ConfigTemplate[],
@@ -54,7 +54,7 @@ export async function runCheckCommands(
   }
   if (problems.length === 0) return result
   throw new StepError('INPUT_INVALID', problems.join('\n'), {
-    hint: 'The rendered file was refused by its own check. Mend the values or the template.',
+    hint: 'The rendered file was refused by its own check. Correct the values or the template.',
   })
 }
 

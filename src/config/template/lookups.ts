@@ -2,11 +2,11 @@ import { lookup, Resolver } from 'node:dns/promises'
 import pLimit from 'p-limit'
 import { errorCodeOf, StepError, throwIfCancelled } from '../../core/errors.ts'
 import { compareBytes } from '../store/keys.ts'
-import type { LookupAnswer } from './language/helpers.ts'
+import type { LookupResult } from './language/helpers.ts'
 import type { CompiledTemplate } from './templates.ts'
 
-/** Answers by lookupKey; an error is thrown when a template wants that answer. */
-export type Lookups = ReadonlyMap<string, LookupAnswer | StepError>
+/** Results by lookupKey; an error is thrown only when a template uses that result. */
+export type Lookups = ReadonlyMap<string, LookupResult | StepError>
 
 export interface LookupOptions {
   signal?: AbortSignal | undefined
@@ -20,12 +20,12 @@ const AT_ONCE = 16
 /** Codes of getaddrinfo and c-ares for "there is no such name" and "it has no such record". */
 const ABSENT = new Set(['ENOTFOUND', 'ENODATA', 'EBADNAME'])
 
-/** How an answer is found: the helper, and all that it was given. */
+/** The key of a result: the helper and its arguments. */
 export function lookupKey(query: readonly string[]): string {
   return query.join('\0')
 }
 
-/** Asks the network for the constant names in templates' `lookupIP`, `lookupSRV` and the like. */
+/** Resolves the constant names in the templates' `lookupIP`, `lookupSRV` and the like. */
 export async function prefetchLookups(
   templates: readonly CompiledTemplate[],
   options: LookupOptions = {},
@@ -38,18 +38,18 @@ export async function prefetchLookups(
     }
   }
   const limit = pLimit(AT_ONCE)
-  const answers = [...queries].map(async ([key, query]) => {
-    return [key, await limit(() => ask(query, options))] as const
+  const resolved = [...queries].map(async ([key, query]) => {
+    return [key, await limit(() => resolve(query, options))] as const
   })
-  const found = new Map(await Promise.all(answers))
+  const found = new Map(await Promise.all(resolved))
   throwIfCancelled(options.signal)
   return found
 }
 
-async function ask(
+async function resolve(
   [helper, ...words]: readonly string[],
   { signal, timeout = 5000, servers }: LookupOptions,
-): Promise<LookupAnswer | StepError> {
+): Promise<LookupResult | StepError> {
   const name = helper === 'lookupSRV' ? srvName(words) : (words[0] ?? '')
   const resolver = new Resolver({ timeout, tries: 1 })
   if (servers) resolver.setServers(servers)
@@ -95,7 +95,7 @@ async function findAddresses(name: string): Promise<string[]> {
   return [...new Set(found.map(({ address }) => address))].sort(compareBytes)
 }
 
-async function findServices(resolver: Resolver, name: string): Promise<LookupAnswer> {
+async function findServices(resolver: Resolver, name: string): Promise<LookupResult> {
   const found = await resolver.resolveSrv(name)
   const inText = found.map(({ name: target, port, priority, weight }) => ({
     record: { target, port, priority, weight },

@@ -2,7 +2,7 @@ import { StepError, toStepError } from '../../core/errors.ts'
 import { compareBytes } from '../store/keys.ts'
 import type { ConfigSnapshot } from '../store/store.ts'
 import type { Session } from './language/runtime.ts'
-import { fault } from './language/values.ts'
+import { templateError } from './language/values.ts'
 import { type Lookups, lookupKey } from './lookups.ts'
 import type { ConfigTemplate } from './resources.ts'
 import type { CompiledTemplate, TemplateProgram } from './templates.ts'
@@ -19,7 +19,7 @@ export interface RenderedFile {
   gid: number
   /** `templates/app.properties.hbs` */
   template: string
-  /** The keys whose values were looked at, sorted. */
+  /** The keys whose values were used, sorted. */
   keys: readonly string[]
 }
 
@@ -33,33 +33,33 @@ export interface RenderOptions {
   environment: string
   /** What `getenv` reads; without it, getenv is an error rather than always empty. */
   env?: Readonly<Record<string, string | undefined>> | undefined
-  /** What `datetime` tells. */
+  /** The clock of `datetime`. */
   now?: (() => Date) | undefined
-  /** Answers `fileExists`: only the caller knows which machine is meant. */
+  /** For `fileExists`: only the caller knows which machine is meant. */
   fileExists?: ((path: string) => boolean) | undefined
-  /** What the network answered: see prefetchLookups. */
+  /** Results of name lookups, see prefetchLookups. */
   lookups?: Lookups | undefined
 }
 
 export interface Rendered {
   files: RenderedFile[]
-  /** Lines for a person, sorted: patterns written in a template that no key matches. */
+  /** Lines to show, sorted: constant patterns that no key matches. */
   warnings: string[]
 }
 
 export interface RequiredKey {
   /** Full key, as the config centre holds it. */
   key: string
-  /** The template, or the partial of it, that asks. */
+  /** The template, or its partial, with the call. */
   template: string
   line: number
-  /** Asked for inside a block that another value may switch off. */
+  /** Inside a block that another value may switch off. */
   conditional: boolean
 }
 
 const LONGEST_FILE = 8 * 1024 * 1024
 const LONGEST_ALL = 64 * 1024 * 1024
-/** Characters that one template's values and loops may make, the inner ones of nested loops counted again. */
+/** The most characters that a template's values and loops may make; nested loops count again. */
 const MOST_CHARACTERS = 4 * LONGEST_FILE
 const MOST_CALLS = 1_000_000
 /** milliseconds, for all templates together */
@@ -76,7 +76,7 @@ interface MissingKey extends Place {
   text: string
 }
 
-/** What renders keep telling of, a line each. */
+/** What rendering has found so far, a line each. */
 interface Findings {
   missing: Map<string, MissingKey>
   problems: StepError[]
@@ -84,7 +84,7 @@ interface Findings {
 }
 
 /**
- * Renders every template before it returns anything. All absent keys and all faults of all
+ * Renders every template before it returns anything. All absent keys and all errors of all
  * templates are one INPUT_INVALID (UNAVAILABLE if only the network failed): a line each, never with
  * a value.
  */
@@ -101,14 +101,14 @@ export function renderAll(options: RenderOptions): Rendered {
       if (program instanceof StepError) throw program
       const job: Job = { resource, program, view, options, deadline, findings }
       noteRequired(job)
-      const content = renderOne(job)
+      const content = renderTemplate(job)
       total += content.length
-      if (total > LONGEST_ALL) throw fault('all files together are larger than 64 MiB')
+      if (total > LONGEST_ALL) throw templateError('all files together are larger than 64 MiB')
       const { dest: path, template, mode, uid, gid } = resource
       const keys = sortKeys([...view.used])
       files.push({ path, content, mode, uid, gid, template, keys })
     } catch (thrown) {
-      findings.problems.push(asFault(resource, thrown))
+      findings.problems.push(withFile(resource, thrown))
     }
   }
   if (findings.missing.size === 0 && findings.problems.length === 0) {
@@ -117,7 +117,7 @@ export function renderAll(options: RenderOptions): Rendered {
   throw summary(findings, options.environment)
 }
 
-/** Every constant key that the templates ask for without a default, sorted by template and line. */
+/** Every constant key that the templates require, sorted by template and line. */
 export function requiredKeys(templates: readonly CompiledTemplate[]): RequiredKey[] {
   const found = new Map<string, RequiredKey>()
   for (const { resource, program } of templates) {
@@ -146,7 +146,7 @@ function inOrder<T extends Place & { key?: string; text?: string }>(items: Itera
   )
 }
 
-/** One template on its way. */
+/** The rendering of one template. */
 interface Job {
   resource: ConfigTemplate
   program: TemplateProgram
@@ -156,7 +156,7 @@ interface Job {
   findings: Findings
 }
 
-/** What is certain to be missing, even if rendering stops early at something else. */
+/** Records the keys that are certainly missing, even if rendering stops early at another error. */
 function noteRequired(job: Job): void {
   for (const { key, file, line, conditional } of job.program.requirements) {
     if (!conditional && job.view.value(key) === undefined) noteMissing(job, { key, file, line })
@@ -171,29 +171,29 @@ function noteMissing(
   const { environment, locked, snapshot } = options
   const reason = locked?.get(key)
   const place = `(${file}:${line})`
-  const told = (why: MissingKey['why'], text: string) =>
+  const record = (why: MissingKey['why'], text: string) =>
     findings.missing.set(`${key}\0${file}\0${line}`, { key, file, line, why, text })
   if (!view.seen(short) && (snapshot.has(key) || reason !== undefined)) {
     const keys = `the keys of ${resource.resource}`
-    told('hidden', `key ${key} is in ${environment}, but not below ${keys} ${place}`)
+    record('hidden', `key ${key} is in ${environment}, but not below ${keys} ${place}`)
   } else if (reason !== undefined) {
-    told('locked', `key ${key} in ${environment} cannot be decrypted: ${reason} ${place}`)
-  } else told('absent', `key ${key} is missing in ${environment} ${place}`)
+    record('locked', `key ${key} in ${environment} cannot be decrypted: ${reason} ${place}`)
+  } else record('absent', `key ${key} is missing in ${environment} ${place}`)
 }
 
-/** Only where the pattern is written as it stands, and the template does not decide on it. */
+/** Only for a constant pattern whose empty result the template does not handle. */
 function noteNothing(
   { resource, program, options, findings }: Job,
   { pattern, file, line }: { pattern: string } & Place,
 ): void {
   const written = program.needs.get(file)?.patterns ?? []
-  if (!written.some((one) => one.pattern === pattern && one.line === line)) return
+  if (!written.some((constant) => constant.pattern === pattern && constant.line === line)) return
   const full = fullKey(resource.prefix, pattern)
   const text = `no key in ${options.environment} matches ${full} (${file}:${line})`
   findings.warnings.set(text, { file, line, text })
 }
 
-function renderOne(job: Job): Buffer {
+function renderTemplate(job: Job): Buffer {
   const { program, view, options, deadline } = job
   const session: Session = {
     value: view.value,
@@ -202,7 +202,7 @@ function renderOne(job: Job): Buffer {
       view.seen(key) && (options.locked?.has(fullKey(job.resource.prefix, key)) ?? false),
     env(name) {
       if (options.env) return options.env[name]
-      throw fault(
+      throw templateError(
         'no environment variables are given to templates here',
         'Keep the value in the config centre.',
       )
@@ -210,29 +210,32 @@ function renderOne(job: Job): Buffer {
     now: options.now ?? (() => new Date()),
     fileExists(path) {
       if (options.fileExists) return options.fileExists(path)
-      throw fault('the files of the container are not known here', 'Use a key instead.')
+      throw templateError('the files of the container are not known here', 'Use a key instead.')
     },
-    lookup: (query) => answerOf(options.lookups, query),
+    lookup: (query) => lookupResult(options.lookups, query),
     limits: { characters: MOST_CHARACTERS, calls: MOST_CALLS, deadline },
     onMissing: (at) => noteMissing(job, at),
     onNothing: (found) => noteNothing(job, found),
   }
   const text = program.render(session)
-  if (text.length > LONGEST_FILE) throw fault('the file is larger than 8 MiB')
+  if (text.length > LONGEST_FILE) throw templateError('the file is larger than 8 MiB')
   return Buffer.from(text)
 }
 
-function answerOf(lookups: Lookups | undefined, query: readonly string[]) {
-  const answer = lookups?.get(lookupKey(query))
-  if (answer instanceof StepError) throw answer
-  if (answer !== undefined) return answer
+function lookupResult(lookups: Lookups | undefined, query: readonly string[]) {
+  const result = lookups?.get(lookupKey(query))
+  if (result instanceof StepError) throw result
+  if (result !== undefined) return result
   throw lookups === undefined
-    ? fault('the network is not asked here', 'Keep the address in the config centre.')
-    : fault('only a name that is written in the template can be looked up', 'Write it in quotes.')
+    ? templateError('the network is not asked here', 'Keep the address in the config centre.')
+    : templateError(
+        'only a name that is written in the template can be looked up',
+        'Write it in quotes.',
+      )
 }
 
-/** A fault names its file; what Handlebars or the engine throws gets it here. */
-function asFault({ template }: ConfigTemplate, thrown: unknown): StepError {
+/** Adds the file's name to errors of Handlebars or the engine, which lack it. */
+function withFile({ template }: ConfigTemplate, thrown: unknown): StepError {
   const error = toStepError(thrown)
   if (error.message.startsWith('templates/')) return error
   const code = error.code === 'UNAVAILABLE' ? error.code : 'INPUT_INVALID'

@@ -9,7 +9,7 @@ import { joinKey } from '../store/keys.ts'
 /** Files by path relative to the template folder, `/` between: `conf.d/app.toml`. */
 export type TemplateFiles = ReadonlyMap<string, Buffer>
 
-/** One file to render: a `[template]` of confd's, read and checked. */
+/** A file to render: a `[template]` of confd, read and checked. */
 export interface ConfigTemplate {
   /** `conf.d/app.toml` */
   resource: string
@@ -21,7 +21,7 @@ export interface ConfigTemplate {
   dest: string
   /** Stripped from keys before the template sees them: `/webapi`, or `/`. */
   prefix: string
-  /** Full keys: those at or below one of them are seen. */
+  /** Full keys: the template sees the keys at or below any of them. */
   roots: readonly string[]
   mode: number
   uid: number
@@ -67,7 +67,7 @@ export async function readTemplateFolder(
       throw refuse('', 'too many or too large files')
     files.set(path, readFileSync(real))
   }
-  // Hundreds of small files: a trip to the thread pool for each would take longest.
+  // Read synchronously: for hundreds of small files the thread pool costs more than the read.
   const readBelow = (path: string): void => {
     throwIfCancelled(signal)
     const entries = readdirSync(join(root, path), { withFileTypes: true })
@@ -85,7 +85,7 @@ export async function readTemplateFolder(
   return files
 }
 
-/** One resource being read: its problems go to the list of all. */
+/** A resource being read; `problem` adds to the list of all problems. */
 interface Reading {
   file: string
   fields: Record<string, unknown>
@@ -93,8 +93,8 @@ interface Reading {
 }
 
 /**
- * Reads confd's template resources, sorted by path. Everything wrong with them is one
- * INPUT_INVALID: a line each, with file and line. Nothing to read is an error too.
+ * Reads confd's template resources, sorted by path. All their problems are one
+ * INPUT_INVALID: a line each, with file and line. A folder without resources is an error as well.
  */
 export function readTemplates(source: TemplateFiles): ConfigTemplate[] {
   const problems: string[] = []
@@ -116,7 +116,7 @@ export function readTemplates(source: TemplateFiles): ConfigTemplate[] {
   problems.push(...collisions(read))
   if (problems.length === 0) return read
   throw new StepError('INPUT_INVALID', problems.join('\n'), {
-    hint: 'Mend these template resources; their format is confd’s.',
+    hint: 'Correct these template resources; their format is confd’s.',
   })
 }
 
@@ -150,11 +150,11 @@ function isTable(value: unknown): value is Record<string, unknown> {
 }
 
 function readResource(reading: Reading, templates: TemplateFiles): ConfigTemplate | undefined {
-  let sound = true
+  let valid = true
   const strict: Reading = {
     ...reading,
     problem(key, text) {
-      sound = false
+      valid = false
       reading.problem(key, text)
     },
   }
@@ -178,7 +178,7 @@ function readResource(reading: Reading, templates: TemplateFiles): ConfigTemplat
     checkCmd: text(strict, 'check_cmd'),
     reloadCmd: text(strict, 'reload_cmd'),
   }
-  return sound ? result : undefined
+  return valid ? result : undefined
 }
 
 function text({ fields, problem }: Reading, name: string): string | undefined {
@@ -271,7 +271,7 @@ function collisions(templates: readonly ConfigTemplate[]): string[] {
   return problems
 }
 
-/** Where a field or table begins, for the person who mends it. */
+/** The line where a field or table begins. */
 function lineOf(source: string, name: string): number | undefined {
   const at = source.split('\n').findIndex((line) => {
     const [left = ''] = line.trim().split('=')

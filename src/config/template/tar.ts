@@ -1,12 +1,13 @@
 import { buffer } from 'node:stream/consumers'
+import { replaceFile } from '../../core/atomic-file.ts'
 import { contentTime } from '../../core/content-time.ts'
 import { sha256 } from '../../core/digest.ts'
 import { explain } from '../../core/errors.ts'
-import { type FileToWrite, replaceFile } from './place.ts'
+import type { FileToWrite } from './place.ts'
 
 /**
- * Writes the files as one tar archive with owner and mode, the same for the same files. Only we may
- * read it: it holds secrets.
+ * Writes the files as a tar archive with owner and mode; the same files give the same archive. Only
+ * this user may read it: it holds secrets.
  */
 export async function writeArchive(path: string, files: readonly FileToWrite[]): Promise<void> {
   const { pack } = await import('tar-stream')
@@ -15,14 +16,13 @@ export async function writeArchive(path: string, files: readonly FileToWrite[]):
   for (const { path, content, mode, uid, gid } of files.toSorted((a, b) =>
     a.path < b.path ? -1 : 1,
   )) {
-    // It may be served: a value that changed and kept its length is another file to a browser.
+    // A web server may serve it: a change that keeps the length must change the time.
     const mtime = new Date(contentTime(sha256(content)) * 1000)
     archive.entry({ name: path.slice(1), mode, uid, gid, mtime }, content)
   }
   archive.finalize()
-  const own = { mode: 0o600, uid: process.getuid?.() ?? 0, gid: process.getgid?.() ?? 0 }
   try {
-    await replaceFile(path, { content: await whole, ...own })
+    await replaceFile(path, await whole, { mode: 0o600 })
   } catch (error) {
     throw explain(`writing ${path}`, error)
   }

@@ -15,18 +15,18 @@ type Engine = typeof Handlebars
 
 type Compiler = Pick<typeof import('./language/compile.ts'), 'compileUnit'>
 
-/** A template resource, and its template compiled, or INPUT_INVALID with a line for each fault. */
+/** A template resource and its compiled template, or INPUT_INVALID with a line for each error. */
 export interface CompiledTemplate {
   readonly resource: ConfigTemplate
   readonly program: TemplateProgram | StepError
 }
 
-/** A template that has passed every check that needs no values. */
+/** A template that has passed every check that is possible without values. */
 export interface TemplateProgram {
   readonly requirements: readonly Requirement[]
-  /** What it and its partials ask of the world, by file. */
+  /** The needs of the template and its partials, by file. */
   readonly needs: ReadonlyMap<string, Needs>
-  /** The text, or INPUT_INVALID with file and line. Absent keys are told to the session. */
+  /** The text, or INPUT_INVALID with file and line. Absent keys are reported to the session. */
   render(session: Session): string
 }
 
@@ -36,8 +36,8 @@ interface Unit extends Pick<CompiledUnit, 'needs' | 'calls'> {
 }
 
 /**
- * Compiles what the resources name, each file once. With a folder, what was compiled before is
- * found there by content (see openUnitCache); the compiler is loaded only when something is not.
+ * Compiles the templates of the resources, each file once. With a folder, compiled files are cached
+ * there by content (see openUnitCache); the compiler is loaded only for files that are not cached.
  */
 export async function compileTemplates(
   resources: readonly ConfigTemplate[],
@@ -56,20 +56,20 @@ export async function compileTemplates(
   return compiled
 }
 
-/** Handlebars without its compiler: even a string among the partials could not become code. */
+/** Handlebars without its compiler: a string among the partials cannot become code. */
 function createEngine(): Engine {
-  // Its types say nothing of the runtime, which is a CommonJS module.
+  // Its types do not cover the runtime, which is a CommonJS module.
   const { default: runtime } = handlebarsRuntime as unknown as { default: Engine }
   return runtime.create()
 }
 
-/** What the checks and the code depend on, besides the template. */
+/** Everything that checks and code depend on, besides the template. */
 function dialect({ VERSION }: Engine): string {
   const known = [...helpers].map(([name, { arity }]) => [name, arity[0], String(arity[1])])
   return JSON.stringify([VERSION, known, blocks])
 }
 
-/** Templates of one folder share their files; the sources of two folders are never mixed. */
+/** Templates of a folder share their files; the files of two folders are never mixed. */
 function shareUnits(load: (source: UnitSource) => Promise<Unit | StepError>) {
   const folders = new Map<TemplateFiles, Map<string, Promise<Unit | StepError>>>()
   return async (files: TemplateFiles, file: string, included: boolean) => {
@@ -108,7 +108,7 @@ async function loadUnit(
       return started.unit
     }
   } catch {
-    // Whatever stands there, it is none of ours.
+    // The entry is not usable: compile again.
   }
   try {
     const unit = (await compiler()).compileUnit(source)
@@ -140,12 +140,12 @@ function start(
   return { script, make, unit: { needs, calls, run: engine.template(make(optionsIn(file))) } }
 }
 
-/** A partial may have been added in the place of another one since. */
+/** Whether the names of partials still mean the same files. */
 function namesTheSame({ partials }: KeptUnit, { partial }: UnitSource): boolean {
   return Object.entries(partials).every(([name, file]) => partial(name) === file)
 }
 
-/** As Handlebars would write them into the code, see shareOptions. */
+/** The options as Handlebars would write them into the code, see shareOptions. */
 function optionsIn(source: string) {
   return (name: string, data: unknown, line: number, column: number) => ({
     name,
@@ -155,7 +155,7 @@ function optionsIn(source: string) {
   })
 }
 
-/** V8 keeps the code of a function only once it was called; without arguments they end at once. */
+/** V8 caches the code of a function only after a call; without arguments these return at once. */
 function compileAll(make: UnitCode): void {
   for (const part of Object.values(make(optionsIn('')))) {
     if (typeof part !== 'function') continue
@@ -177,7 +177,7 @@ async function linkTemplate(
   )
   const main = units.get(template)
   if (problems.length > 0 || main === undefined) {
-    throw new StepError('INPUT_INVALID', problems.join('\n'), { hint: 'Mend the template.' })
+    throw new StepError('INPUT_INVALID', problems.join('\n'), { hint: 'Correct the template.' })
   }
   const partials = Object.fromEntries([...units].map(([file, { run }]) => [file, run]))
   const calls = new Set([...units.values()].flatMap((unit) => unit.calls))

@@ -2,7 +2,7 @@ import { compareBytes } from '../store/keys.ts'
 import type { ConfigSnapshot } from '../store/store.ts'
 import type { ConfigTemplate } from './resources.ts'
 
-/** Keys as one template sees them: only those below its roots, without its prefix. */
+/** The keys that a template sees: only those below its roots, without its prefix. */
 export interface View {
   value(key: string): string | undefined
   keys(): readonly string[]
@@ -39,7 +39,7 @@ export function createView(
   }
 }
 
-/** By their bytes; without surrogates, UTF-16 has the same order and V8 sorts by itself. */
+/** Sorts by UTF-8 bytes; without surrogates, UTF-16 has the same order and the default sort is faster. */
 export function sortKeys(keys: string[]): string[] {
   return keys.some((key) => /[\ud800-\udfff]/.test(key)) ? keys.sort(compareBytes) : keys.sort()
 }
@@ -48,20 +48,20 @@ function parentOf(key: string): string {
   return key.slice(0, key.lastIndexOf('/')) || '/'
 }
 
-/** Whether a key is one of the roots or below one; neighbours share the answer of their parent. */
+/** Whether a key is at or below a root; keys of one folder share its cached result. */
 function belowAny(roots: ReadonlySet<string>): (key: string) => boolean {
   const known = new Map([['/', roots.has('/')]])
   const folder = (path: string): boolean => {
-    const told = known.get(path)
-    if (told !== undefined) return told
-    const answer = roots.has(path) || folder(parentOf(path))
-    known.set(path, answer)
-    return answer
+    const cached = known.get(path)
+    if (cached !== undefined) return cached
+    const below = roots.has(path) || folder(parentOf(path))
+    known.set(path, below)
+    return below
   }
   return (key) => roots.has(key) || folder(parentOf(key))
 }
 
-/** A key as the config centre holds it, of one as a template names it. */
+/** The full key in the config centre for a key in a template. */
 export function fullKey(prefix: string, key: string): string {
   if (prefix === '/') return key
   return key === '/' ? prefix : prefix + key
@@ -71,7 +71,7 @@ function shortKey(prefix: string, key: string): string {
   return prefix === '/' ? key : key.slice(prefix.length) || '/'
 }
 
-/** The root itself and all keys below it; below it they are neighbours. */
+/** The root itself and all keys below it, which are adjacent in the sorted list. */
 function range(sorted: readonly string[], root: string): string[] {
   if (root === '/') return [...sorted]
   const first = firstFrom(sorted, `${root}/`)

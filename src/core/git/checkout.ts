@@ -4,8 +4,8 @@ import { basename, dirname, isAbsolute, join, relative, resolve } from 'node:pat
 type Variables = Readonly<Record<string, string | undefined>>
 
 /**
- * Whether a path is in the working tree, where anybody who may push puts files: below one of the
- * folders, the repository around it, or what CI calls the checkout. Symbolic links are followed.
+ * Whether a path is in the working tree, whose content every committer controls: below one of the
+ * folders, the repository around it, or CI's checkout folder. Symbolic links are followed.
  */
 export function isInCheckout(
   path: string,
@@ -13,20 +13,20 @@ export function isInCheckout(
   variables: Variables,
 ): boolean {
   const { CI_PROJECT_DIR, GITHUB_WORKSPACE, WORKSPACE } = variables
-  const told = [CI_PROJECT_DIR, GITHUB_WORKSPACE, WORKSPACE].filter((one) => one !== undefined)
-  const trees = [...folders.map(repositoryAround), ...told.filter((one) => one !== '')]
+  const ofCi = [CI_PROJECT_DIR, GITHUB_WORKSPACE, WORKSPACE].filter((path) => path !== undefined)
+  const trees = [...folders.map(repositoryAround), ...ofCi.filter((path) => path !== '')]
   const [start = '.'] = folders
   const real = realPath(resolve(start, path))
   return trees.some((tree) => isBelow(real, realPath(resolve(start, tree))))
 }
 
-/** Whether a path is this folder, or in it; both absolute, links as they stand. */
+/** Whether a path is this folder or below it; both absolute, links are not followed. */
 export function isBelow(path: string, folder: string): boolean {
-  const way = relative(folder, path)
-  return !isAbsolute(way) && way.split(/[\\/]/)[0] !== '..'
+  const below = relative(folder, path)
+  return !isAbsolute(below) && below.split(/[\\/]/)[0] !== '..'
 }
 
-/** The outermost folder with `.git`: a submodule is part of what is around it. */
+/** The outermost folder with `.git`: a submodule is part of its parent. */
 function repositoryAround(folder: string): string {
   let outermost = folder
   for (let at = realPath(resolve(folder)); ; at = dirname(at)) {
@@ -35,7 +35,7 @@ function repositoryAround(folder: string): string {
   }
 }
 
-/** Of what does not exist yet, the part that does is followed. */
+/** Follows links in the part of a path that exists. */
 function realPath(path: string): string {
   try {
     return realpathSync(path)

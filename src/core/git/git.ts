@@ -3,27 +3,28 @@ import { resolve } from 'node:path'
 import { isStepError, StepError } from '../errors.ts'
 import type { RunResult } from '../process/process.ts'
 
-/** Runs git in one checkout; arguments, never a line for a shell. */
+/** Runs git in one checkout, without a shell. */
 export type Git = (...args: string[]) => Promise<RunResult>
 
 /**
- * For git where addresses come from outside, those in .gitmodules too: `ext::` would run commands,
- * and a repository from elsewhere must not read the ones on this machine.
+ * The environment for git with addresses from outside, those in .gitmodules included: `ext::` would
+ * run commands, and a foreign repository must not read repositories on this machine.
  */
 export function gitVariables(url: string): Record<string, string> {
   const [, scheme = /^[\w.-]+@[\w.-]+:/.test(url) ? 'ssh' : 'file'] = /^(\w+):\/\//.exec(url) ?? []
   const protocols = new Set(['https', 'http', 'ssh', scheme])
   return {
-    ...{ GIT_TERMINAL_PROMPT: '0', GIT_ALLOW_PROTOCOL: [...protocols].join(':') },
-    // While files are checked out one by one, nothing is known yet to fetch them with.
+    GIT_TERMINAL_PROMPT: '0',
+    GIT_ALLOW_PROTOCOL: [...protocols].join(':'),
+    // Large files are fetched all at once afterwards, see fetchLargeFiles.
     GIT_LFS_SKIP_SMUDGE: '1',
   }
 }
 
-/** The whole history, without the content of files that only older commits have. */
+/** The whole history, without the content of older files. */
 export const COMPLETE_HISTORY = '--filter=blob:none'
 
-/** Fetches what a checkout only refers to: its submodules, and theirs. */
+/** Fetches the submodules of a checkout, and theirs. */
 export async function fetchSubmodules(git: Git): Promise<void> {
   const paths = await submodules(git)
   if (paths.length === 0) return
@@ -39,7 +40,7 @@ export async function fetchSubmodules(git: Git): Promise<void> {
   }
 }
 
-/** Paths from the folder git runs in. */
+/** Their paths, relative to the folder git runs in. */
 async function submodules(git: Git): Promise<string[]> {
   const { stdout } = await git('ls-files', '--stage', '-z')
   // A commit in place of a file's content: git-ls-files, mode 160000.
@@ -56,19 +57,19 @@ export async function missingSubmodules(folder: string, git: Git): Promise<strin
   return missing
 }
 
-/** A file that is in no commit as it is here; a folder that is new as a whole ends with `/`. */
+/** A file that differs from every commit; the path of a new folder ends with `/`. */
 export interface Uncommitted {
   /** From the top of the repository. */
   path: string
-  /** Whether no commit has the file, in any form. */
+  /** Whether git does not track the file. */
   isNew: boolean
 }
 
-/** All that is in no commit and that git is not told to ignore. */
+/** All uncommitted files that git does not ignore. */
 export async function uncommittedFiles(git: Git): Promise<Uncommitted[]> {
   const { stdout } = await git(
     ...['--no-optional-locks', 'status', '--porcelain', '-z'],
-    // What .gitmodules says to ignore is said by whoever pushes.
+    // Any committer could write `ignore` into .gitmodules.
     ...['--no-renames', '--untracked-files=normal', '--ignore-submodules=none'],
   )
   const lines = stdout.split('\0').filter((line) => line !== '')

@@ -6,24 +6,24 @@ import { errorCodeOf } from '../errors.ts'
 import { requireOwn } from '../own.ts'
 
 /**
- * Whether a process of this machine still lives, told by its kernel: while it lives it listens on a
- * socket, and whatever ends it closes that. A process that is only stopped (SIGSTOP) still listens.
- * The path is made of a subject that nobody else has and of the kernel's boot id, so that a folder
- * which machines share, or a copy of a machine, tells nothing about processes of another one.
+ * Shows other processes of this machine that a process is alive: it listens on a Unix socket, which
+ * the kernel closes when the process ends. A process that is only stopped (SIGSTOP) still listens.
+ * The path is made of a unique subject and of the kernel's boot id, so that a folder which machines
+ * share, or a copy of a machine, says nothing about processes elsewhere.
  */
 export interface Liveness {
-  /** Ends the showing; the file goes, too, unless it is to stay and say that this process is over. */
+  /** Closes the socket. A file that is left there shows that this process has ended. */
   end(file: 'removed' | 'left'): Promise<void>
 }
 
-/** unix(7): sun_path holds 108 bytes with the closing zero; Node cuts a longer path without a word. */
+/** unix(7): sun_path holds 108 bytes with the closing zero; Node truncates longer paths silently. */
 const LONGEST_SOCKET_PATH = 107
 
-/** Shows that this process lives. Where it cannot be shown, others cannot know, and wait. */
+/** Shows that this process is alive. Where that is impossible, others have to wait. */
 export async function showLiving(folder: string, subject: string): Promise<Liveness> {
   const path = await socketPath(folder, subject)
   if (path === undefined) return { end: async () => {} }
-  // Between being made and being listened on, a socket looks like that of a process that is over.
+  // Between bind and listen, a socket looks like that of a process that has ended.
   const staged = `${path}~`
   await mkdir(folder, { recursive: true, mode: 0o700 })
   await requireOwn(folder)
@@ -47,11 +47,11 @@ async function listen(path: string): Promise<Server> {
   return server
 }
 
-/** Whether the process that showed itself is over: false also where that cannot be known from here. */
+/** Whether the process has ended; false also where this cannot be known from here. */
 export async function isOver(folder: string, subject: string): Promise<boolean> {
   const path = await socketPath(folder, subject)
   if (path === undefined) return false
-  // Where others may write, they may have put another socket there.
+  // Where others may write, they may have put a socket of their own.
   const own = await requireOwn(folder).then(
     () => true,
     () => false,
@@ -59,17 +59,17 @@ export async function isOver(folder: string, subject: string): Promise<boolean> 
   if (!own) return false
   return await new Promise((resolve) => {
     const socket = connect(path)
-    const answer = (over: boolean) => {
+    const finish = (over: boolean) => {
       socket.destroy()
       resolve(over)
     }
-    socket.once('connect', () => answer(false))
-    // connect(2): nobody listens. All else, such as no such file, leaves it open.
-    socket.once('error', (error) => answer(errorCodeOf(error) === 'ECONNREFUSED'))
+    socket.once('connect', () => finish(false))
+    // connect(2): ECONNREFUSED means that nobody listens. Other errors, such as ENOENT, prove nothing.
+    socket.once('error', (error) => finish(errorCodeOf(error) === 'ECONNREFUSED'))
   })
 }
 
-/** Removes what a process that is over left. */
+/** Removes the socket file of a process that has ended. */
 export async function forgetLiving(folder: string, subject: string): Promise<void> {
   const path = await socketPath(folder, subject)
   if (path !== undefined) await rm(path, { force: true })

@@ -7,13 +7,13 @@ export interface RunOptions {
   cwd?: string
   /** Added to this process's environment. */
   env?: Record<string, string | undefined>
-  /** Only `env`, nothing of this process's own: for programs that must not see its secrets. */
+  /** Only `env`, nothing of this process's environment: for programs that must not see its secrets. */
   cleanEnv?: boolean
   signal?: AbortSignal | undefined
   /** milliseconds */
   timeout?: number
   input?: string | Readable
-  /** Gets each line of the command's output as it comes. */
+  /** Gets each line of the command's output at once. */
   log?: Log | undefined
 }
 
@@ -22,15 +22,15 @@ export interface RunResult {
   stderr: string
 }
 
-/** Between asking a program to end and ending it, in milliseconds. */
-const TIMEOUT = 5000
-/** How many of its last lines a failure tells. */
+/** Between SIGTERM and SIGKILL, in milliseconds. */
+const KILL_DELAY = 5000
+/** How many of the last lines an error shows. */
 const LAST_LINES = 20
 
 /**
- * Runs a program with an argument array; no shell ever sees it. Cancelling and the timeout reach it
- * and all it started: SIGTERM, and SIGKILL five seconds later. A failure is COMMAND_FAILED and
- * carries the last lines printed. With `log` nothing is kept: stdout and stderr are empty.
+ * Runs a program with an argument array, without a shell. Cancelling and the timeout end it and all
+ * it started: SIGTERM, and SIGKILL five seconds later. A failure is COMMAND_FAILED with the last
+ * lines printed. With `log` the result is empty: output goes to the log only.
  */
 export async function run(
   command: string,
@@ -51,7 +51,7 @@ export async function run(
     maxBuffer: 64 * 1024 * 1024,
     all: true,
     buffer: log === undefined,
-    // A process group of its own, so that its children can be ended with it.
+    // A process group of its own, so that its children are ended with it.
     detached: true,
     cleanup: false,
   })
@@ -80,7 +80,7 @@ export async function run(
   }
 }
 
-/** Otherwise Node would say that the program is missing. */
+/** For a missing folder Node would report that the program is missing. */
 async function requireFolder(command: string, path: string): Promise<void> {
   const found = await stat(path).catch(() => undefined)
   if (found?.isDirectory()) return
@@ -103,7 +103,7 @@ function watchGroup(
     try {
       if (pid !== undefined) process.kill(-pid, name)
     } catch {
-      // it has ended
+      // It has ended.
     }
   }
   let timedOut = false
@@ -112,9 +112,9 @@ function watchGroup(
     kill('SIGTERM')
     force ??= setTimeout(() => {
       kill('SIGKILL')
-      // Whoever left the group may still hold the pipe; nobody waits for it.
+      // A process that left the group may still hold the pipe; do not wait for it.
       child.all.destroy()
-    }, TIMEOUT)
+    }, KILL_DELAY)
   }
   const limit =
     timeout === undefined

@@ -1,29 +1,29 @@
 import { errorCodeOf, StepError } from '../errors.ts'
 
 /**
- * How long a cancelled command has to put back what it began, in milliseconds. Until then another
- * signal is the next stage of the same cancellation: GitHub sends SIGINT, 7.5 s later SIGTERM and
+ * How long a cancelled command has for its clean-up, in milliseconds. Until then another signal
+ * is the next stage of the same cancellation: GitHub sends SIGINT, 7.5 s later SIGTERM and
  * 2.5 s later SIGKILL (https://docs.github.com/en/actions/reference/workflow-cancellation-reference).
  */
 const CLEAN_UP = 10_000
-/** A Ctrl-C that npm or a shell passes on arrives twice, this close together in milliseconds. */
+/** npm and shells pass on Ctrl-C, so that it arrives twice within this time, in milliseconds. */
 const SAME_KEY_PRESS = 1000
 const STOPPING = ['SIGINT', 'SIGTERM'] as const
 
 export interface StopOptions {
-  /** Whether a person sits at a terminal and may press Ctrl-C a second time. */
+  /** Whether a user at a terminal may press Ctrl-C a second time. */
   terminal: boolean
-  /** Ends the process at once, with its clean-up left undone. */
+  /** Ends the process at once, without its clean-up. */
   exit(): void
 }
 
-/** What sends the signals: the process. */
+/** The process, as the source of signals. */
 interface SignalSource {
   on(name: (typeof STOPPING)[number] | 'SIGHUP', listener: () => void): unknown
 }
 
 /**
- * The first signal cancels what runs. A second one ends the process only if it is a person's second
+ * The first signal cancels what runs. A second signal ends the process only if it is a user's second
  * Ctrl-C, or if the time for the clean-up is over.
  */
 export function stopOnSignals(
@@ -50,8 +50,8 @@ export function stopOnSignals(
 }
 
 /**
- * A terminal that was closed, or a connection that broke, is nobody's decision: what was begun goes
- * on. Only what waits for a person or serves for ever takes it for its end.
+ * A closed terminal or a broken connection is not a decision of the user: a deployment goes on. Only
+ * commands that wait for a user or serve for ever end on it.
  */
 export function onHangUp(source: SignalSource): AbortSignal {
   const hangUp = new AbortController()
@@ -62,24 +62,24 @@ export function onHangUp(source: SignalSource): AbortSignal {
 }
 
 /**
- * Who reads what is printed may be gone, or the disk full, before the work is done: that must not
- * end it. What is lost because nobody reads any more is no fault.
- * @returns what else kept a text from being written, once it did
+ * The reader of the output may close its pipe, or the disk may be full, before the work is done: the
+ * work goes on. A closed pipe is not an error.
+ * @returns the code of any other write error
  */
 export function outliveReaders(
   streams: readonly { on(event: 'error', listener: (error: Error) => void): unknown }[],
 ): () => string | undefined {
-  let fault: string | undefined
+  let failed: string | undefined
   for (const stream of streams) {
     stream.on('error', (error) => {
       const code = errorCodeOf(error) ?? error.message
-      if (code !== 'EPIPE' && code !== 'ERR_STREAM_DESTROYED') fault ??= code
+      if (code !== 'EPIPE' && code !== 'ERR_STREAM_DESTROYED') failed ??= code
     })
   }
-  return () => fault
+  return () => failed
 }
 
-/** What ends, and is told before it does: the process. */
+/** The process, as far as its end is concerned. */
 interface Ending {
   exitCode?: number | string | null | undefined
   once(event: 'exit', listener: () => void): unknown
@@ -87,8 +87,8 @@ interface Ending {
 }
 
 /**
- * Node ends, with success, when nothing is left to wait for. A work that is not done by then failed.
- * @returns what is to be called when it is done
+ * Node exits with success when its event loop is empty. Work that is not done by then has failed.
+ * @returns the function to call when the work is done
  */
 export function failUnlessDone(program: Ending): () => void {
   let done = false

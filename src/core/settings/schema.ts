@@ -1,7 +1,7 @@
 import { z } from 'zod'
 import { didYouMean } from './suggest.ts'
 
-/** Building blocks for settings and inputs. Texts a person writes become the units the code uses. */
+/** Building blocks for settings and inputs: texts become typed values. */
 
 const durationUnits: Record<string, number> = {
   ms: 1,
@@ -11,7 +11,7 @@ const durationUnits: Record<string, number> = {
   d: 24 * 3_600_000,
 }
 
-/** A duration as a person writes it, to be handed on. */
+/** A duration that stays text, to be passed on. */
 export const durationText = z
   .string()
   .regex(/^\d+(ms|s|m|h|d)$/, 'is not a duration; write 500ms, 60s, 5m, 1h or 7d')
@@ -26,6 +26,18 @@ export const byteSize = z
   .string()
   .regex(/^\d+[bkmg]$/, 'is not a size; write 512m or 1g')
   .transform((text) => unitValue(text, sizeUnits))
+
+/** A text that becomes a type where it enters; what the reader throws is the problem reported. */
+export function parsed<T>(read: (text: string) => T) {
+  return z.string().transform((text, check): T => {
+    try {
+      return read(text)
+    } catch (error) {
+      check.addIssue({ code: 'custom', message: (error as Error).message })
+      return z.NEVER
+    }
+  })
+}
 
 function unitValue(text: string, units: Record<string, number>): number {
   const unit = text.replace(/^\d+/, '')
@@ -54,21 +66,28 @@ export const containerPath = z.string().refine((path) => {
   return parts.length > 1 && parts[0] === '' && clean
 }, 'is not an absolute path without ".", ".." and empty parts')
 
-/** What webhooks are signed with, or prove themselves by: whoever guesses it starts pipelines. */
+/** The PEM files that TLS to a server needs; read them with readTlsFiles. */
+export const tlsFileFields = {
+  ca: z.string().optional().describe('PEM file of the authority that signed its certificate'),
+  cert: z.string().optional().describe('PEM file of our own certificate'),
+  key: z.string().optional().describe("PEM file of that certificate's key"),
+}
+
+/** The shared secret of a webhook: guessing it would be enough to start pipelines. */
 export const webhookSecret = z
   .string()
   .min(16, 'is shorter than 16 characters; make one with: openssl rand -hex 32')
   .refine((secret) => !/^\$\w+$/.test(secret), 'is the name of a variable; write ${NAME}')
   .refine(isKeyOrText, 'begins with whsec_ and is no key: that takes 16 bytes or more in base64')
 
-/** Base64 that is none decodes to nothing, and everybody can sign with that. */
+/** Invalid base64 decodes to an empty key, with which everybody could sign. */
 function isKeyOrText(secret: string): boolean {
   const [, key] = /^whsec_(.*)$/s.exec(secret) ?? []
   if (key === undefined) return true
   return /^[A-Za-z0-9+/]+={0,2}$/.test(key) && Buffer.from(key, 'base64').length >= 16
 }
 
-/** Zod's findings as `path: what is wrong`, one a line; with the schema, also what was meant. */
+/** Zod's issues as path and problem; with the schema, also a suggestion for a misspelt key. */
 export function issueLines(
   issues: readonly z.core.$ZodIssue[],
   schema?: z.ZodType,
@@ -93,7 +112,7 @@ interface Node {
   anyOf?: Node[]
 }
 
-/** The keys that a map at this place of a file may have. */
+/** The keys that the map at this path may have. */
 function knownKeys(schema: z.ZodType, path: readonly string[]): string[] {
   const whole = z.toJSONSchema(schema, { io: 'input', unrepresentable: 'any' }) as Node
   const inside = (node: Node, part: string) => {
@@ -111,11 +130,17 @@ function knownKeys(schema: z.ZodType, path: readonly string[]): string[] {
 const branches = (node: Node): Node[] => [node, ...(node.anyOf ?? []).flatMap(branches)]
 
 const nouns: Readonly<Record<string, string>> = {
-  ...{ string: 'a text', number: 'a number', int: 'a whole number', boolean: 'true or false' },
-  ...{ array: 'a list: [one, another]', tuple: 'a list', object: 'a map', record: 'a map' },
+  string: 'a text',
+  number: 'a number',
+  int: 'a whole number',
+  boolean: 'true or false',
+  array: 'a list: [one, another]',
+  tuple: 'a list',
+  object: 'a map',
+  record: 'a map',
 }
 
-/** Our own messages as they are; of Zod's those that people meet in plain words. */
+/** Our own messages unchanged; the frequent messages of Zod in plain words. */
 function textOf(issue: z.core.$ZodIssue): string {
   const { code, message, input } = issue
   if (!/^(?:Invalid|Too) /.test(message)) return message

@@ -9,21 +9,21 @@ import {
   isPrefix,
   putVariables,
   SET_VARIABLES,
-  type Surroundings,
   unset,
+  type VariableSource,
   type VariableUse,
 } from './settings-variables.ts'
 
-/** A settings file: what stands in it, what it is called, and the page that explains it. */
+/** A settings file: its text, its name, and the page that explains it. */
 export interface SettingsText {
   text: string
   name: string
   page: string
-  /** Only this part is read: the variables of the others need not be set. */
+  /** Read only this part: the variables of the others need not be set. */
   only?: string
-  /** Whether a setting is shown by its nature: a variable in it is no secret by itself. */
+  /** Whether a setting is public by its nature: a variable in it is not masked. */
   isShown?: (path: readonly string[]) => boolean
-  /** Told of a variable that is set to nothing, once it is used, and of the settings it stands in. */
+  /** Called with an empty variable, when it is first used, and with the settings that name it. */
   onEmpty?: (variable: string, settings: readonly string[]) => void
 }
 
@@ -37,10 +37,10 @@ export async function readSettingsText(path: string, hint: string): Promise<stri
   })
 }
 
-/** A settings file whose variables are looked up when they are used. */
+/** A settings file whose missing variables are reported when they are used. */
 export interface OpenedSettings<T> {
   data: T
-  /** Every variable that stands in it, in the order of the file, with its line. */
+  /** Every variable in it, in the order of the file, with its line. */
   variables: readonly (VariableUse & { line: number })[]
 }
 
@@ -51,35 +51,35 @@ export interface OpenedSettings<T> {
 export async function parseYamlSettings<Schema extends z.ZodType>(
   schema: Schema,
   file: SettingsText,
-  variables: Surroundings['variables'],
+  variables: VariableSource['variables'],
   secrets: Secrets,
 ): Promise<z.output<Schema>> {
   const read = await readYaml(file, { variables, secrets, isShown: file.isShown })
   const lacking = read.uses.filter(({ state }) => state === 'unset')
-  const { data, problems } = judge(schema, read, lacking)
+  const { data, problems } = evaluate(schema, read, lacking)
   const missing = missingLines(read, lacking)
   if (missing.length + problems.length === 0) return data
   const advice = [
     ...(missing.length > 0 ? [SET_VARIABLES] : []),
-    ...(problems.length > 0 ? [mendLines(file.page)] : []),
+    ...(problems.length > 0 ? [correctLines(file.page)] : []),
   ]
   throw invalid([...missing, ...problems], advice.join('\n'))
 }
 
 /**
- * The same, where a variable that is not set is told when somebody asks for the setting it stands
- * in: a job has only the variables of what it does.
+ * The same, but a variable that is not set is reported when a setting with it is used: a job has
+ * only the variables it needs.
  */
 export async function openYamlSettings<Schema extends z.ZodType>(
   schema: Schema,
   file: SettingsText,
-  variables: Surroundings['variables'],
+  variables: VariableSource['variables'],
   secrets: Secrets,
 ): Promise<OpenedSettings<z.output<Schema>>> {
   const read = await readYaml(file, { variables, secrets, isShown: file.isShown })
   const lacking = read.uses.filter(({ state }) => state === 'unset' || state === 'empty')
-  const { data, problems, unusable } = judge(schema, read, lacking)
-  if (problems.length > 0) throw invalid(problems, mendLines(file.page))
+  const { data, problems, unusable } = evaluate(schema, read, lacking)
+  if (problems.length > 0) throw invalid(problems, correctLines(file.page))
   return {
     data: guardGaps(data, gapsOf(read, lacking, unusable, file)),
     variables: read.uses.map((use) => ({ ...use, line: read.line(use.path) ?? 1 })),
@@ -95,23 +95,24 @@ interface ReadYaml {
 
 async function readYaml(
   { text, name, page, only }: SettingsText,
-  surroundings: Surroundings,
+  source: VariableSource,
 ): Promise<ReadYaml> {
   const { isNode, LineCounter, parseDocument } = await import('yaml')
   const lines = new LineCounter()
   const document = parseDocument(text, {
-    ...{ lineCounter: lines, prettyErrors: false, logLevel: 'error' },
+    lineCounter: lines,
+    prettyErrors: false,
+    logLevel: 'error',
   })
   const lineAt = (offset: number) => lines.linePos(offset).line
   const broken = document.errors.map(({ pos, message }) => `${name}:${lineAt(pos[0])} ${message}`)
-  if (broken.length > 0) throw invalid(broken, mendLines(page))
+  if (broken.length > 0) throw invalid(broken, correctLines(page))
   const all = document.toJS() ?? {}
-  const { values, uses } = putVariables(
-    only === undefined ? all : { [only]: all[only] },
-    surroundings,
-  )
+  const { values, uses } = putVariables(only === undefined ? all : { [only]: all[only] }, source)
   return {
-    ...{ name, values, uses },
+    name,
+    values,
+    uses,
     line(path) {
       let node: unknown
       for (let depth = path.length; depth > 0 && !isNode(node); depth--) {
@@ -128,7 +129,7 @@ const placed = ({ name, line }: ReadYaml, path: readonly string[]) => {
   return number === undefined ? name : `${name}:${number}`
 }
 
-/** One line a variable, at the first place it stands at. */
+/** A line for each variable, with the first place it is used at. */
 function missingLines(read: ReadYaml, lacking: readonly VariableUse[]): string[] {
   const first = new Map(lacking.toReversed().map((use) => [use.name, use]))
   const names = new Set(lacking.map(({ name }) => name))
@@ -141,8 +142,8 @@ function missingLines(read: ReadYaml, lacking: readonly VariableUse[]): string[]
 const stateText = ({ name, state }: VariableUse) =>
   `variable ${name} is ${state === 'empty' ? 'empty' : 'not set'}`
 
-/** What is wrong whatever the variables are, and the paths that are wrong for want of one. */
-function judge<Schema extends z.ZodType>(
+/** The problems that have nothing to do with variables, and the paths that lack a variable. */
+function evaluate<Schema extends z.ZodType>(
   schema: Schema,
   read: ReadYaml,
   lacking: readonly VariableUse[],
@@ -166,23 +167,23 @@ function judge<Schema extends z.ZodType>(
   return { data: partOf(schema, read.values), problems, unusable }
 }
 
-/** What a schema made of all that it understood; its public functions give all or nothing. */
+/** The valid part of the values; Zod's public functions return all or nothing. */
 function partOf<Schema extends z.ZodType>(schema: Schema, values: unknown): z.output<Schema> {
   const part = schema._zod.run({ value: values, issues: [] }, { async: false })
   return (part as z.core.ParsePayload).value as z.output<Schema>
 }
 
-/** A variable that is not set stops whoever asks; one that is empty only where it makes no sense. */
+/** A variable that is not set is an error on use; an empty variable only where the setting needs a value. */
 function gapsOf(
   read: ReadYaml,
   lacking: readonly VariableUse[],
   unusable: readonly (readonly string[])[],
   { onEmpty }: SettingsText,
 ): Gap[] {
-  const told = new Set<string>()
-  const tellOnce = (name: string) => {
-    if (told.has(name)) return
-    told.add(name)
+  const reported = new Set<string>()
+  const reportOnce = (name: string) => {
+    if (reported.has(name)) return
+    reported.add(name)
     const places = lacking.filter((use) => use.name === name).map(({ path }) => path.join('.'))
     onEmpty?.(name, [...new Set(places)])
   }
@@ -195,7 +196,7 @@ function gapsOf(
       path: whole ?? use.path,
       look() {
         if (stops) throw unset(missingLines(read, beside))
-        tellOnce(name)
+        reportOnce(name)
       },
     }
   })
@@ -205,7 +206,7 @@ function indexOrKey(part: string): string | number {
   return /^\d+$/.test(part) ? Number(part) : part
 }
 
-const mendLines = (page: string) => `Mend these lines. ${page} explains every setting.`
+const correctLines = (page: string) => `Correct these lines. ${page} explains every setting.`
 
 function invalid(problems: string[], hint: string): StepError {
   return new StepError('INPUT_INVALID', problems.join('\n'), { hint })

@@ -1,49 +1,49 @@
 import { StepError } from '../errors.ts'
 import { passwordIn, type Secrets } from '../secrets.ts'
 
-/** A variable in a text of a settings file, and what came of it. */
+/** A variable in a settings file, and whether it has a value. */
 export interface VariableUse {
   name: string
-  /** Where the text stands: `environments`, `test`, `config`. */
+  /** The path of the setting: `environments`, `test`, `config`. */
   path: readonly string[]
-  /** `default`: the text after `:-` stands for it. */
+  /** `default`: the text after `:-` is used. */
   state: 'set' | 'default' | 'empty' | 'unset'
 }
 
-export interface Surroundings {
+export interface VariableSource {
   variables: Readonly<Record<string, string | undefined>>
   secrets: Secrets
-  /** Whether a setting is shown by its nature; there only what is called like a secret is one. */
+  /** Whether a setting is public by its nature: there a variable is secret only by its name. */
   isShown?: ((path: readonly string[]) => boolean) | undefined
 }
 
-/** As in a shell: `${NAME}`, or `${NAME:-what it is without}`. */
+/** As in a shell: `${NAME}`, or `${NAME:-default}`. */
 const VARIABLE = /\$\{([A-Za-z_][A-Za-z0-9_]*)(?::-([^}]*))?\}/g
 const SECRET_NAME = /PASS|SECRET|TOKEN|KEY|CREDENTIAL/i
 
-/** Puts variables into every text; what comes from one is masked from then on, whatever its name. */
-export function putVariables(value: unknown, surroundings: Surroundings) {
+/** Expands the variables in every text; their values are masked from then on. */
+export function putVariables(value: unknown, source: VariableSource) {
   const uses: VariableUse[] = []
-  return { values: expand(value, [], surroundings, uses), uses }
+  return { values: expand(value, [], source, uses), uses }
 }
 
 function expand(
   value: unknown,
   path: readonly string[],
-  surroundings: Surroundings,
+  source: VariableSource,
   uses: VariableUse[],
 ): unknown {
   if (Array.isArray(value)) {
-    return value.map((one, index) => expand(one, [...path, String(index)], surroundings, uses))
+    return value.map((item, index) => expand(item, [...path, String(index)], source, uses))
   }
   if (value !== null && typeof value === 'object') {
     const entries = Object.entries(value)
     return Object.fromEntries(
-      entries.map(([key, one]) => [key, expand(one, [...path, key], surroundings, uses)]),
+      entries.map(([key, item]) => [key, expand(item, [...path, key], source, uses)]),
     )
   }
   if (typeof value !== 'string') return value
-  const { variables, secrets, isShown } = surroundings
+  const { variables, secrets, isShown } = source
   const text = value.replace(VARIABLE, (match, name: string, otherwise?: string) => {
     const found = variables[name]
     uses.push({ name, path, state: stateOf(found, otherwise) })
@@ -60,21 +60,21 @@ function stateOf(found: string | undefined, otherwise: string | undefined): Vari
   return found === undefined ? 'unset' : 'empty'
 }
 
-/** What is said of a place that has no value here, when somebody asks for it. */
+/** A setting without a value here; `look` throws or reports when the setting is used. */
 export interface Gap {
   path: readonly string[]
   look(): void
 }
 
 /**
- * The same data, where asking for one of the gaps, or for what one is a part of, looks first: a job
- * needs only the variables of what it uses.
+ * The same data with a getter at each gap, or at the value that contains it, which calls `look`: a
+ * job needs only the variables of the settings it uses.
  */
 export function guardGaps<T>(data: T, gaps: readonly Gap[]): T {
   for (const { path, look } of gaps) {
     let holder: unknown = data
     for (const [depth, key] of path.entries()) {
-      // Of what was wrong a schema keeps nothing.
+      // A schema drops invalid values.
       const found = Object.getOwnPropertyDescriptor(holder, key) ?? { enumerable: true }
       const inner: unknown = found.value
       const isLast = depth === path.length - 1 || typeof inner !== 'object' || inner === null
@@ -86,7 +86,7 @@ export function guardGaps<T>(data: T, gaps: readonly Gap[]): T {
   return data
 }
 
-/** Looks once more at what was guarded before: a text may lack two variables. */
+/** Keeps an earlier guard: a text may lack two variables. */
 function guarded(property: PropertyDescriptor, look: () => void): PropertyDescriptor {
   const { get, value, enumerable } = property
   return {

@@ -1,4 +1,4 @@
-/** The known word that was probably meant, or undefined when none is near. */
+/** The known word that was probably meant; undefined when none is similar. */
 export function suggest(word: string, known: Iterable<string>): string | undefined {
   let best: string | undefined
   let least = Math.max(1, Math.floor(word.length / 3)) + 1

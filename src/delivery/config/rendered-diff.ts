@@ -3,11 +3,12 @@ import { join } from 'node:path'
 import { diffFiles, type FilePair } from '../../config/rules/file-diff.ts'
 import type { RenderedFile } from '../../config/template/render.ts'
 import { errorCodeOf, isStepError, StepError } from '../../core/errors.ts'
+import { joinErrors } from '../../core/settle-all.ts'
 import type { EnvironmentSettings } from '../../settings.ts'
 import type { Host } from '../../targets/docker/host.ts'
 import { readContainerFile } from '../../targets/docker/verify.ts'
 import type { Context } from '../context.ts'
-import { askHosts, isAnswer, isSilent, joinErrors } from '../deployment/hosts.ts'
+import { askHosts, isAnswer, isSilent } from '../deployment/hosts.ts'
 import type { Rendering } from './rendering.ts'
 
 /** How what would be written differs from what is there; no secret is in it. */

@@ -1,4 +1,5 @@
 import { StepError } from '../../core/errors.ts'
+import { joinErrors } from '../../core/settle-all.ts'
 import type { Who } from '../../identity/who.ts'
 import type {
   Deployment,
@@ -30,7 +31,7 @@ import {
 } from '../verification/verification.ts'
 import { type Content, readContent } from './content.ts'
 import type { HostChoice } from './host-choice.ts'
-import { askHosts, isAnswer, isSilent, joinErrors } from './hosts.ts'
+import { askHosts, isAnswer, isSilent } from './hosts.ts'
 import { refuseBad } from './known-bad.ts'
 import { type HeldLock, type LockRequest, withLock } from './lock.ts'
 import { recordEnd, recordFailure, recordStart, type SuccessFacts, successOf } from './record.ts'

@@ -53,16 +53,3 @@ export const isAnswer = <T>(answer: Answer<T>): answer is Exclude<Answer<T>, Sil
   'value' in answer
 
 export const isSilent = (answer: Answer<unknown>): answer is Silent => 'fault' in answer
-
-/** All faults in one error: worth a retry only when each of them is. */
-export function joinErrors(faults: readonly StepError[]): StepError | undefined {
-  const [first] = faults
-  if (!first) return undefined
-  // What is wrong counts for more than what could not be seen.
-  const main = faults.find(({ retryable }) => !retryable) ?? first
-  return new StepError(main.code, faults.map(({ message }) => message).join('\n'), {
-    hint: main.hint,
-    retryable: main.retryable,
-    cause: main,
-  })
-}

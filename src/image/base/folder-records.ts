@@ -6,7 +6,7 @@ import type { Digest } from '../../core/digest.ts'
 import { type LayerCache, readSealed, sweep, writeSealed } from '../cache.ts'
 import { baseFoldersSchema, layerFoldersSchema } from './folders.ts'
 
-/** What was read of layers, kept between builds: of one layer, and of all layers of a base. */
+/** Records of layers' folders, kept between builds: of one layer, and of all layers of a base. */
 export const folderRecords = (cache: LayerCache) => ({
   layer: (diffId: Digest) => record(cache, diffId.slice('sha256:'.length), layerFoldersSchema),
   base: (diffIds: readonly Digest[]) => {
@@ -19,7 +19,7 @@ function record<Schema extends z.ZodType>(cache: LayerCache, name: string, schem
   const folder = join(cache.folder, 'folders')
   const path = join(folder, `${name}.json`)
   return {
-    /** Undefined where nothing is that we wrote ourselves. */
+    /** Undefined when there is no record with our seal. */
     async read(): Promise<z.output<Schema> | undefined> {
       const text = await readSealed(cache, path, name)
       if (text === undefined) return undefined

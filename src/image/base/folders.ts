@@ -1,7 +1,5 @@
 import { posix } from 'node:path'
 import { z } from 'zod'
-import { StepError } from '../../core/errors.ts'
-import type { LayerPlan } from '../layers.ts'
 
 /** Owner, group and mode of a folder. */
 const attributes = z.tuple([
@@ -11,38 +9,38 @@ const attributes = z.tuple([
 ])
 export type FolderAttributes = z.output<typeof attributes>
 
-/** Of a folder that the base does not have. */
+/** The attributes of a folder that the base does not have. */
 const NEW_FOLDER: FolderAttributes = [0, 0, 0o755]
 
-/** Folders and symbolic links of one layer, by their path without `/` at its ends. */
+/** Folders and symbolic links of one layer, by tar path. */
 export const layerFoldersSchema = z.strictObject({
   folders: z.record(z.string(), attributes),
   links: z.record(z.string(), z.string()),
-  /** Of each folder with files of its own, the name of one. */
+  /** For each folder that has files, the name of a file in it. */
   files: z.record(z.string(), z.string()),
-  /** Paths of the layers below that this one takes away (OCI image-spec, layer.md, "Whiteouts"). */
+  /** Paths of lower layers that this layer deletes (OCI image-spec, layer.md, "Whiteouts"). */
   removed: z.array(z.string()),
-  /** Folders whose content of the layers below is taken away. */
+  /** Folders whose content from lower layers this layer deletes (opaque whiteouts). */
   emptied: z.array(z.string()),
 })
 export type LayerFolders = z.output<typeof layerFoldersSchema>
 
 /**
- * What a layer on a base must know of it. An entry of a folder replaces the base's, and a missing
- * one is made by the engine as root's with mode 0755 (image-spec#1221): so each layer repeats the
- * folders above its files as the base has them.
+ * What a layer must know of the base below it. A folder entry replaces the base's entry, and a
+ * missing entry is made by the engine as root's with mode 0755 (image-spec#1221): so each layer
+ * repeats the folders above its files with the base's attributes.
  */
 export const baseFoldersSchema = z.strictObject({
-  /** Those unlike NEW_FOLDER. */
+  /** Folders whose attributes differ from NEW_FOLDER. */
   folders: z.record(z.string(), attributes),
-  /** Symbolic links to folders, and which folder that is. */
+  /** Symbolic links to folders, with their targets. */
   links: z.record(z.string(), z.string()),
-  /** Of each folder with files of its own, the name of one; images do not keep it. */
+  /** For each folder that has files, the name of a file in it; not part of an image's label. */
   files: z.record(z.string(), z.string()).optional(),
 })
 export type BaseFolders = z.output<typeof baseFoldersSchema>
 
-/** The layers of a base, lowest first, as one; the same for the same layers, to the order of keys. */
+/** Merges the layers of a base, lowest first. The order of keys depends on the layers only. */
 export function mergeFolders(layers: readonly LayerFolders[]): BaseFolders {
   const folders = new Map<string, FolderAttributes>()
   const links = new Map<string, string>()
@@ -81,7 +79,7 @@ export function mergeFolders(layers: readonly LayerFolders[]): BaseFolders {
   return { folders: sorted(special), links: sorted(leading), files: sorted([...files]) }
 }
 
-/** Where a path leads, from the root of the image; undefined when it goes round in a circle. */
+/** The path after all links are followed; undefined for a loop of links. */
 function follow(path: string, links: ReadonlyMap<string, string>): string | undefined {
   const waiting = path.split('/')
   let at = ''
@@ -102,40 +100,13 @@ function sorted<T>(entries: readonly (readonly [string, T])[]): Record<string, T
   return Object.fromEntries(entries.toSorted(([a], [b]) => (a < b ? -1 : 1)))
 }
 
-/** Owner and mode that a folder has on this base. */
+/** The owner and mode of a folder on this base. */
 export function folderOf(path: string, base: BaseFolders | undefined): FolderAttributes {
   return (base && Object.hasOwn(base.folders, path) && base.folders[path]) || NEW_FOLDER
 }
 
-/** A file that the base has in this folder, or below it; undefined: none is known. */
+/** A file that the base has in this folder or below it; undefined when none is known. */
 export function fileBelow(path: string, { files = {} }: BaseFolders): string | undefined {
-  const folder = Object.keys(files).find((one) => one === path || one.startsWith(`${path}/`))
+  const folder = Object.keys(files).find((name) => name === path || name.startsWith(`${path}/`))
   return folder === undefined ? undefined : `${folder}/${files[folder]}`
-}
-
-/** The folders above a file, outermost first. */
-export function foldersAbove(path: string): string[] {
-  const parts = path.split('/').slice(0, -1)
-  return parts.map((_, index) => parts.slice(0, index + 1).join('/'))
-}
-
-/** Puts the plans on a base. A path through one of its links is refused: a folder would replace that. */
-export function placeOnBase(plans: readonly LayerPlan[], base: BaseFolders): LayerPlan[] {
-  for (const { files } of plans) {
-    for (const { path } of files) {
-      const link = foldersAbove(path).find((folder) => Object.hasOwn(base.links, folder))
-      if (link !== undefined) throw throughLink(path, link, base.links[link] ?? '')
-    }
-  }
-  return plans.map((plan) => ({ ...plan, base }))
-}
-
-function throughLink(path: string, link: string, folder: string): StepError {
-  return new StepError(
-    'INPUT_INVALID',
-    `/${path} cannot be put into the image: /${link} is a symbolic link of the base image`,
-    {
-      hint: `Write /${folder} in place of /${link}; a folder there would hide what the link leads to.`,
-    },
-  )
 }

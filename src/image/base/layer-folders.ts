@@ -12,8 +12,8 @@ const GZIP = Buffer.from([0x1f, 0x8b])
 const ZSTD = Buffer.from([0x28, 0xb5, 0x2f, 0xfd])
 
 /**
- * Reads the headers of a layer's tar as the blob flows by; no content is kept. The tar must have its
- * diffID: what is remembered under that is believed in every image which has it.
+ * Reads the headers of a layer's tar from a stream; no content is kept. The tar must match its
+ * diffID, because the record is used for every image with that diffID.
  * @returns undefined when it is compressed with zstd, which Node 20 cannot read
  */
 export async function readLayerFolders(
@@ -95,7 +95,7 @@ function note(header: Header, found: LayerFolders): void {
   else found.files[folder] ??= file
 }
 
-/** Without `./` or `/` before it, nor `/` behind. */
+/** The tar path: without `./` or `/` at its start, or `/` at its end. */
 function relative(name: string): string {
   return posix.join('/', name).replace(/^\/|\/$/g, '')
 }

@@ -1,5 +1,6 @@
-import { type FolderAttributes, folderOf, foldersAbove } from '../base/folders.ts'
+import { type FolderAttributes, folderOf } from '../base/folders.ts'
 import type { LayerFile, LayerPlan } from '../layers.ts'
+import { foldersAbove } from '../paths.ts'
 
 /** A folder or a file of a layer, in the order of its tar. */
 export type LayerEntry = { path: string } & (
@@ -8,8 +9,8 @@ export type LayerEntry = { path: string } & (
 )
 
 /**
- * What a layer's tar holds: each file after the folders above it, each folder once. A folder that
- * the base has keeps its owner and mode. Of an unknown base nothing above the layer's root is told.
+ * The entries of a layer's tar: each file after the folders above it, each folder once. A folder of
+ * the base keeps its owner and mode. On an unknown base no folder above the layer's root is written.
  */
 export function* entriesOf({ root, files, base }: LayerPlan): Generator<LayerEntry> {
   const written = new Set<string>()

@@ -1,7 +1,7 @@
 import { crc32 } from 'node:zlib'
 import { getFileNameLowLevel } from 'yauzl'
 
-/** What names without a mark can be in. All but CP437 are known to TextDecoder by these labels. */
+/** Character sets for names without the UTF-8 flag; all but CP437 are labels of TextDecoder. */
 export const nameCharsets = [
   'utf-8',
   'gbk',
@@ -25,9 +25,9 @@ export interface RawName {
 }
 
 /**
- * An entry's name; undefined where its bytes are no text in the character set. Java reads every
- * name as UTF-8, marked or not, and so do servers; `zip` writes UTF-8 without the mark. APPNOTE's
- * CP437 is what a WAR's names never are, unless somebody says so.
+ * An entry's name; undefined when its bytes are invalid in the character set. Java and servers read
+ * every name as UTF-8, flagged or not, and `zip` writes UTF-8 without the flag: so UTF-8 is the
+ * default, not APPNOTE's CP437.
  */
 export function decodeName(
   { generalPurposeBitFlag: flags, fileNameRaw: raw, extraFields }: RawName,
@@ -47,7 +47,7 @@ function decode(bytes: Uint8Array, charset: NameCharset): string | undefined {
   }
 }
 
-/** The name in UTF-8 beside another, if it was made for that one. */
+/** The UTF-8 name from the extra field, if its CRC belongs to this raw name. */
 function unicodePath(raw: Buffer, extraFields: RawName['extraFields']): string | undefined {
   const data = extraFields.find(({ id }) => id === UNICODE_PATH)?.data
   if (!data || data.length < 6 || data[0] !== 1 || data.readUInt32LE(1) !== crc32(raw))
@@ -55,7 +55,7 @@ function unicodePath(raw: Buffer, extraFields: RawName['extraFields']): string |
   return decode(data.subarray(5), 'utf-8')
 }
 
-/** The bytes of a name, for people. */
+/** The bytes of a name for display. */
 export function showBytes(raw: Buffer): string {
   return raw
     .toString('latin1')

@@ -1,16 +1,17 @@
 import type { LayerFile, LayerPlan } from '../layers.ts'
+import { tarPath } from '../paths.ts'
 import type { War } from './war.ts'
 
 export const fileTimes = ['content', 'commit'] as const
 export type FileTimes = (typeof fileTimes)[number]
 
 /**
- * Gives what a web server hands out one time, in place of the time of each content: the resources
- * of the WAR, and what is added inside the web application.
+ * Sets one time for all files that a web server serves, in place of the times by content: the
+ * resources of the WAR, and additions inside the web application.
  * @param time seconds since 1970
  */
 export function setServedTime(plans: LayerPlan[], webapp: string, time: number): LayerPlan[] {
-  const inside = `${webapp.replace(/^\/+|\/+$/g, '')}/`
+  const inside = `${tarPath(webapp)}/`
   const timed = (file: LayerFile) => (file.path.startsWith(inside) ? { ...file, time } : file)
   return plans.map((plan) =>
     plan.name === 'resources' || plan.name === 'additions'
@@ -19,13 +20,13 @@ export function setServedTime(plans: LayerPlan[], webapp: string, time: number):
   )
 }
 
-/** Where Spring Boot looks for static files: the web application itself, and four of its packages. */
+/** Where Spring Boot finds static files: in the web application itself and in four packages. */
 const STATIC =
   /^(?!META-INF\/|WEB-INF\/)|^WEB-INF\/classes\/(?:META-INF\/resources|resources|static|public)\//
 
 /**
- * Whether Spring Boot serves files of this WAR. It sends no ETag: a browser asks by time only, and
- * whatever is not younger counts as unchanged.
+ * Whether Spring Boot serves files of this WAR. It sends no ETag, so browsers compare times only, and
+ * a file that is not newer counts as unchanged.
  */
 export function isServedBySpringBoot({ entries }: War): boolean {
   return (

@@ -4,9 +4,10 @@ import { type FileHandle, open } from 'node:fs/promises'
 import { type Entry, fromRandomAccessReaderPromise, RandomAccessReader, type ZipFile } from 'yauzl'
 import { type FileDigests, readChunks } from '../../core/digest.ts'
 import { describe, errorCodeOf, StepError, throwIfCancelled } from '../../core/errors.ts'
+import { foldersAbove } from '../paths.ts'
 import { decodeName, type NameCharset, showBytes } from './names.ts'
 
-/** A file inside the WAR, as the ZIP's central directory tells of it (APPNOTE.TXT 4.3.12). */
+/** A file inside the WAR, from the ZIP's central directory (APPNOTE.TXT 4.3.12). */
 export interface WarEntry {
   /** Relative, with `/`, checked: no `..`, no absolute path, no control character. */
   name: string
@@ -19,39 +20,42 @@ export interface WarEntry {
   offset: number
 }
 
-/** What the WAR is, and each of its entries by name: SHA-256, hex, over its bytes in the file. */
+/** The digests of the WAR, and by name of each entry the SHA-256 (hex) of its bytes in the file. */
 export interface WarDigests extends FileDigests {
   stored: ReadonlyMap<string, string>
 }
 
 export interface War {
   path: string
-  /** Files only, sorted bytewise by name; directories follow from the names. */
+  /** Files only, sorted bytewise by name; folders are implied by the names. */
   entries: WarEntry[]
   /** The folders at its top: `WEB-INF`, `META-INF`… */
   folders: ReadonlySet<string>
-  /** The newest date of an entry. ZIP knows no time zone, so it is taken as UTC everywhere alike. */
+  /** The newest date of an entry. ZIP has no time zone, so UTC is assumed on every machine. */
   newest: Date
-  /** The entry's bytes as they stand in the file, in chunks of at most 1 MiB, each good until the next. */
+  /** The entry's bytes as they are in the file, in chunks of at most 1 MiB, each valid until the next. */
   readStored(entry: WarEntry): AsyncGenerator<Buffer>
   /** Reads the whole file, once. */
   digest(signal?: AbortSignal): Promise<WarDigests>
   close(): Promise<void>
 }
 
-/** A ceiling against archives made to fill a disk. */
+/** A limit against archives made to fill a disk. */
 const LARGEST_CONTENT = 8 * 2 ** 30
 const METHODS: Record<number, WarEntry['method']> = { 0: 'stored', 8: 'deflated' }
 
 const NAMES_HINT = '; war.names says in what its names are, when a ZIP does not'
 
-/** Opens a WAR and checks every name in it before anything is read. */
+/** Opens a WAR and checks every name in it before any content is read. */
 export async function openWar(path: string, names: NameCharset = 'utf-8'): Promise<War> {
   const file = await openFile(path)
   try {
     const { entries, folders, newest } = await readDirectory(path, file, names)
     return {
-      ...{ path, entries, folders, newest },
+      path,
+      entries,
+      folders,
+      newest,
       readStored: (entry) => readRange(path, file, entry),
       digest: (signal) => digestAll(file, entries, signal),
       close: () => file.close(),
@@ -78,7 +82,7 @@ async function openFile(path: string): Promise<FileHandle> {
   }
 }
 
-/** A WAR has hundreds of small headers: a trip to the thread pool for each would take longest. */
+/** Headers are read synchronously: there are hundreds, and the thread pool costs more than the read. */
 async function openZip(file: FileHandle): Promise<ZipFile> {
   class SyncReader extends RandomAccessReader {
     override read(
@@ -94,7 +98,7 @@ async function openZip(file: FileHandle): Promise<ZipFile> {
   return fromRandomAccessReaderPromise(new SyncReader(), (await file.stat()).size, {
     autoClose: false,
     lazyEntries: true,
-    // Names are decoded later: yauzl would mend backslashes and stop at the first bad name.
+    // Names are decoded later: yauzl would replace backslashes and stop at the first bad name.
     decodeStrings: false,
     validateEntrySizes: true,
   })
@@ -137,7 +141,7 @@ async function readDirectory(path: string, file: FileHandle, charset: NameCharse
     throw damaged(path, describe(error), error)
   }
   for (const entry of entries) {
-    if (seen.has(`${entry.name}/`) || parents(entry.name).some((parent) => seen.has(parent))) {
+    if (seen.has(`${entry.name}/`) || foldersAbove(entry.name).some((parent) => seen.has(parent))) {
       problems.push(`${JSON.stringify(entry.name)} is a file and a folder at once`)
     }
   }
@@ -156,8 +160,8 @@ async function readDirectory(path: string, file: FileHandle, charset: NameCharse
 }
 
 /**
- * Refuses what a server would serve whole, classes and settings with it: only what is below
- * WEB-INF/ is kept from browsers (Jakarta Servlet 6.0, 10.5).
+ * Refuses an archive without WEB-INF/: a server would serve all of it, classes and settings
+ * included (Jakarta Servlet 6.0, 10.5).
  */
 export function requireWebApplication(
   { path, folders }: War,
@@ -176,11 +180,6 @@ export function requireWebApplication(
 }
 
 const firstPart = (name: string) => name.slice(0, name.indexOf('/'))
-
-function parents(name: string): string[] {
-  const parts = name.split('/').slice(0, -1)
-  return parts.map((_, index) => parts.slice(0, index + 1).join('/'))
-}
 
 function problemOf(name: string, entry: Entry): string | undefined {
   if (name.startsWith('/') || /^[A-Za-z]:/.test(name)) return 'is an absolute path'
@@ -227,7 +226,7 @@ async function* readRange(path: string, file: FileHandle, entry: WarEntry): Asyn
   if (read < entry.storedSize) throw damaged(path, `${entry.name} ends too early`)
 }
 
-/** One reading serves all three: of the file MD5 and SHA-256, of each entry SHA-256. */
+/** Computes all digests in a single pass over the file. */
 async function digestAll(
   file: FileHandle,
   entries: readonly WarEntry[],

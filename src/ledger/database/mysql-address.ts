@@ -1,14 +1,6 @@
 import { isIP } from 'node:net'
 import { StepError } from '../../core/errors.ts'
-
-/** PEM texts. */
-export interface TlsFiles {
-  /** Of the authority that signed the server's certificate. */
-  ca?: string
-  /** Our own certificate, and its key. */
-  cert?: string
-  key?: string
-}
+import type { TlsTexts } from '../../core/tls-files.ts'
 
 export interface MysqlAddress {
   /** Without user and password. */
@@ -18,11 +10,11 @@ export interface MysqlAddress {
   user: string
   password: string
   database: string
-  ssl: (TlsFiles & { rejectUnauthorized: true; verifyIdentity: true }) | undefined
+  ssl: (TlsTexts & { rejectUnauthorized: true; verifyIdentity: true }) | undefined
 }
 
 /** Messages never show what is between `mysql://` and `@`: it may be a password. */
-export function parseMysqlAddress(text: string, tls: TlsFiles | undefined): MysqlAddress {
+export function parseMysqlAddress(text: string, tls: TlsTexts | undefined): MysqlAddress {
   const url = URL.canParse(text) ? new URL(text) : undefined
   const database = decode(url?.pathname.slice(1) ?? '')
   if (!url?.hostname || !url.username || !database || database.includes('/') || url.search) {

@@ -1,14 +1,15 @@
 import type { Kysely } from 'kysely'
 import { StepError } from '../../core/errors.ts'
+import type { TlsTexts } from '../../core/tls-files.ts'
 import { ledgerError } from './access.ts'
-import { type MysqlAddress, parseMysqlAddress, type TlsFiles } from './mysql-address.ts'
+import { type MysqlAddress, parseMysqlAddress } from './mysql-address.ts'
 import { translateMysql } from './mysql-errors.ts'
 import type { Schema } from './schema.ts'
 
 interface Main {
   db: Kysely<Schema>
   address: MysqlAddress
-  tls: TlsFiles | undefined
+  tls: TlsTexts | undefined
   connect(address: MysqlAddress): Promise<Kysely<Schema>>
 }
 

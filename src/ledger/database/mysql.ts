@@ -1,10 +1,11 @@
 import { createConnection, type Socket } from 'node:net'
 import type { Kysely } from 'kysely'
 import { throwIfCancelled } from '../../core/errors.ts'
+import type { TlsTexts } from '../../core/tls-files.ts'
 import type { Ledger } from '../ledger.ts'
 import { isMigrated, migrate } from '../migrations/migrate.ts'
 import { ledgerError, patiently } from './access.ts'
-import { type MysqlAddress, parseMysqlAddress, type TlsFiles } from './mysql-address.ts'
+import { type MysqlAddress, parseMysqlAddress } from './mysql-address.ts'
 import { openApprovals } from './mysql-approvals.ts'
 import { contended, refusesChanges, translateMysql } from './mysql-errors.ts'
 import { createLedger } from './records.ts'
@@ -18,7 +19,7 @@ export interface MysqlLedgerOptions {
   /** The URL of the same database for the account that approvals are kept by; asked for on first use. */
   approvals?: (() => string) | undefined
   /** What TLS needs beside the system's own authorities; PEM texts. */
-  tls?: TlsFiles | undefined
+  tls?: TlsTexts | undefined
   /** How long the server may say nothing while it is asked, in milliseconds. */
   silence?: number
 }

@@ -1,9 +1,15 @@
-import { readFile } from 'node:fs/promises'
-import { resolve } from 'node:path'
-import type { Cluster, Redis, RedisOptions } from 'ioredis'
-import { errorCodeOf, explain, StepError } from '../../core/errors.ts'
+import type { Cluster, Redis } from 'ioredis'
+import { errorCodeOf, StepError } from '../../core/errors.ts'
 import type { Log } from '../../core/log.ts'
+import { readTlsFiles } from '../../core/tls-files.ts'
 import { parseRedisUrl, type RedisAddress } from '../../redis/address.ts'
+import {
+  CONNECT_TIMEOUT,
+  createCluster,
+  createRedis,
+  type RedisAccess,
+  type RedisBehaviour,
+} from '../../redis/client.ts'
 import { redisError } from '../../redis/errors.ts'
 import type { RedisSettings } from './settings.ts'
 
@@ -19,7 +25,6 @@ export interface QueueRedis {
 
 /** Longer than Redis takes to answer, shorter than a sender waits. */
 const COMMAND_TIMEOUT = 5000
-const CONNECT_TIMEOUT = 5000
 
 /** Connects, and connects again whenever the connection breaks. */
 export async function openQueueRedis(
@@ -28,14 +33,16 @@ export async function openQueueRedis(
   log: Log,
 ): Promise<QueueRedis> {
   const address = parseRedisUrl(redis.url, 'queue.redis')
-  const tls = address.tls ? await readTls(redis, folder) : undefined
-  const password = redis['sentinel-password']
-  const quick = await connect(address, tls, password, {
+  const access: RedisAccess = {
+    tls: address.tls ? await readTlsFiles(redis, { folder, owner: 'queue.redis' }) : undefined,
+    sentinelPassword: redis['sentinel-password'],
+  }
+  const quick = await connect(address, access, {
     commandTimeout: COMMAND_TIMEOUT,
     maxRetriesPerRequest: 0,
     enableOfflineQueue: false,
   })
-  const patient = await connect(address, tls, password, { maxRetriesPerRequest: null })
+  const patient = await connect(address, access, { maxRetriesPerRequest: null })
   for (const client of [quick, patient]) client.on('error', () => {})
   try {
     await Promise.all([ready(quick, address), ready(patient, address)])
@@ -56,58 +63,19 @@ export async function openQueueRedis(
   }
 }
 
-type Patience = Omit<RedisOptions, 'replyMapping'>
-type Tls = Partial<Record<'ca' | 'cert' | 'key', string>>
-
-async function readTls(files: RedisSettings, folder: string): Promise<Tls> {
-  const names = ['ca', 'cert', 'key'] as const
-  const read = names.map(async (name) => {
-    const path = files[name]
-    if (path === undefined) return []
-    const text = await readFile(resolve(folder, path), 'utf8').catch((error) => {
-      throw explain(`reading queue.redis.${name}`, error)
-    })
-    return [[name, text]]
-  })
-  return Object.fromEntries((await Promise.all(read)).flat())
-}
-
 async function connect(
   address: RedisAddress,
-  tls: Tls | undefined,
-  sentinelPassword: string | undefined,
-  patience: Patience,
+  access: RedisAccess,
+  behaviour: RedisBehaviour,
 ): Promise<Redis | Cluster> {
-  const { default: ioredis } = await import('ioredis')
-  const { username, password, nodes, socket, master, kind, db } = address
-  const common = {
-    ...(username !== undefined && { username }),
-    ...(password !== undefined && { password }),
-    ...(tls && { tls }),
-    connectTimeout: CONNECT_TIMEOUT,
+  const lasting = {
+    ...behaviour,
     retryStrategy: (times: number) => Math.min(50 * 2 ** times, 2000),
-    ...patience,
   }
-  if (kind === 'cluster') {
-    return new ioredis.Cluster(nodes, {
-      redisOptions: common,
-      enableOfflineQueue: patience.enableOfflineQueue ?? true,
-      // Certificates name hosts, and the slots table names addresses.
-      dnsLookup: (host, callback) => callback(null, host),
-    })
-  }
-  const [node] = nodes
-  const place =
-    kind === 'sentinel'
-      ? {
-          ...{ sentinels: nodes, name: master ?? '' },
-          ...(sentinelPassword && { sentinelPassword }),
-          ...(tls && { enableTLSForSentinelMode: true, sentinelTLS: tls }),
-        }
-      : socket === undefined
-        ? { host: node?.host ?? '', port: node?.port ?? 0 }
-        : { path: socket }
-  return new ioredis.Redis({ ...common, ...place, db })
+  if (address.kind !== 'cluster') return createRedis(address, access, lasting)
+  return createCluster(address, access, lasting, {
+    enableOfflineQueue: behaviour.enableOfflineQueue ?? true,
+  })
 }
 
 async function selectDatabase(client: Redis, { db, name }: RedisAddress): Promise<void> {

@@ -1,13 +1,11 @@
 import { z } from 'zod'
-import { duration, objectName } from '../../core/settings/schema.ts'
+import { duration, objectName, tlsFileFields } from '../../core/settings/schema.ts'
+import type { TlsFiles } from '../../core/tls-files.ts'
 import { parseRedisUrl } from '../../redis/address.ts'
 
 /** Where Redis is, and PEM files for TLS. */
-export interface RedisSettings {
+export interface RedisSettings extends TlsFiles {
   url: string
-  ca?: string | undefined
-  cert?: string | undefined
-  key?: string | undefined
   'sentinel-password'?: string | undefined
 }
 
@@ -21,9 +19,7 @@ export const queueSettings = z.strictObject({
       z.string().transform((url): RedisSettings => ({ url })),
       z.strictObject({
         url: z.string().describe('redis://…, rediss://…, as for a config centre'),
-        ca: z.string().optional().describe('PEM file of the authority that signed its certificate'),
-        cert: z.string().optional().describe('PEM file of our own certificate'),
-        key: z.string().optional().describe("PEM file of that certificate's key"),
+        ...tlsFileFields,
         'sentinel-password': z.string().optional().describe('Password of the Redis Sentinels'),
       }),
     ])

@@ -1,9 +1,8 @@
-import { readFile } from 'node:fs/promises'
 import type { Server } from 'node:https'
-import { resolve } from 'node:path'
 import { createSecureContext } from 'node:tls'
-import { describe, explain, StepError } from '../../core/errors.ts'
+import { describe, StepError } from '../../core/errors.ts'
 import type { Log } from '../../core/log.ts'
+import { readTlsFiles } from '../../core/tls-files.ts'
 import type { ServerSettings } from '../settings/settings.ts'
 
 type TlsFiles = NonNullable<ServerSettings['listen']['tls']>
@@ -15,19 +14,20 @@ export interface TlsPair {
 }
 
 /** INPUT_INVALID when they do not belong together. */
-export async function readTls({ cert, key }: TlsFiles, folder: string): Promise<TlsPair> {
-  const read = (path: string) =>
-    readFile(resolve(folder, path), 'utf8').catch((error: unknown) => {
-      throw explain(`reading ${path} of listen.tls`, error)
-    })
-  const pair: TlsPair = { cert: await read(cert), key: await read(key), minVersion: 'TLSv1.2' }
+export async function readTls(files: TlsFiles, folder: string): Promise<TlsPair> {
+  const texts = await readTlsFiles(files, { folder, owner: 'listen.tls' })
+  const pair: TlsPair = { ...texts, minVersion: 'TLSv1.2' }
   try {
     createSecureContext(pair)
   } catch (error) {
-    throw new StepError('INPUT_INVALID', `listen.tls: ${cert} and ${key}: ${describe(error)}`, {
-      hint: 'Both must be PEM files, and the key must be the one of the certificate.',
-      cause: error,
-    })
+    throw new StepError(
+      'INPUT_INVALID',
+      `listen.tls: ${files.cert} and ${files.key}: ${describe(error)}`,
+      {
+        hint: 'Both must be PEM files, and the key must be the one of the certificate.',
+        cause: error,
+      },
+    )
   }
   return pair
 }

@@ -1,9 +1,9 @@
 import { spawn } from 'node:child_process'
-import { readFile } from 'node:fs/promises'
 import { Agent } from 'node:http'
 import { Duplex } from 'node:stream'
 import type Docker from 'dockerode'
 import { describe, StepError } from '../../core/errors.ts'
+import { readTlsFiles } from '../../core/tls-files.ts'
 
 /** Files in PEM form for mutual TLS with a Docker Engine. */
 export interface TlsFiles {
@@ -88,7 +88,7 @@ export async function openEngine({ address, tls, sshConfig }: OpenOptions): Prom
         },
       )
     }
-    const files = tls ? { protocol: 'https' as const, ...(await readTls(tls)) } : {}
+    const files = tls ? { protocol: 'https' as const, ...(await readTls(tls, host)) } : {}
     const docker = new Client({ ...unset, protocol: 'http', host, port, ...files })
     return { docker, local, hostAddress: host.includes(':') ? `[${host}]` : host, close() {} }
   }
@@ -113,19 +113,13 @@ const unset = {
   pathPrefix: '/',
 }
 
-async function readTls(files: TlsFiles): Promise<Record<keyof TlsFiles, Buffer>> {
-  const read = async (path: string) => {
-    try {
-      return await readFile(path)
-    } catch (error) {
-      throw new StepError('INPUT_INVALID', `TLS file ${path}: ${describe(error)}`, {
-        hint: 'The folder needs ca.pem, cert.pem and key.pem that this user may read.',
-        cause: error,
-      })
-    }
-  }
-  const [ca, cert, key] = await Promise.all([read(files.ca), read(files.cert), read(files.key)])
-  return { ca, cert, key }
+async function readTls(files: TlsFiles, host: string): Promise<TlsFiles> {
+  return readTlsFiles(files, { owner: `host ${host}` }).catch((error: unknown) => {
+    throw new StepError('INPUT_INVALID', describe(error), {
+      hint: 'The folder needs ca.pem, cert.pem and key.pem that this user may read.',
+      cause: error,
+    })
+  })
 }
 
 /**

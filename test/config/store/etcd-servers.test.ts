@@ -5,9 +5,9 @@ import { type EtcdStoreOptions, openEtcdStore } from '../../../src/config/store/
 import type { ConfigStore } from '../../../src/config/store/store.ts'
 import { isStepError } from '../../../src/core/errors.ts'
 import { run } from '../../../src/core/process/process.ts'
-import { startEtcd, startProxy, type TestEtcd } from '../../support/etcd.ts'
-import { freeze } from '../../support/freeze.ts'
-import { missingProgram } from '../../support/server.ts'
+import { startEtcd, startProxy, type TestEtcd } from '../../support/servers/etcd.ts'
+import { freeze } from '../../support/servers/freeze.ts'
+import { missingProgram } from '../../support/servers/server.ts'
 import { temporaryFolder } from '../../support/temporary.ts'
 import { testStore } from './store-conformance.ts'
 

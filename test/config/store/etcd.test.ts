@@ -8,8 +8,8 @@ import { type EtcdStoreOptions, openEtcdStore } from '../../../src/config/store/
 import { parseEtcdUrl } from '../../../src/config/store/etcd/url.ts'
 import type { ConfigStore } from '../../../src/config/store/store.ts'
 import { run } from '../../../src/core/process/process.ts'
-import { startEtcd } from '../../support/etcd.ts'
-import { missingProgram } from '../../support/server.ts'
+import { startEtcd } from '../../support/servers/etcd.ts'
+import { missingProgram } from '../../support/servers/server.ts'
 import { testStore } from './store-conformance.ts'
 
 const skip = missingProgram('etcd', 'etcdctl')

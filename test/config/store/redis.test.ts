@@ -4,15 +4,8 @@ import { setTimeout as sleep } from 'node:timers/promises'
 import t, { type Test } from 'tap'
 import { openRedisStore, type RedisStoreOptions } from '../../../src/config/store/redis/store.ts'
 import type { ConfigStore } from '../../../src/config/store/store.ts'
-import { parseRedisUrl } from '../../../src/redis/address.ts'
-import {
-  REDIS_PASSWORD,
-  REDIS_USER,
-  startCluster,
-  startRedis,
-  startSentinel,
-} from '../../support/redis.ts'
-import { missingProgram } from '../../support/server.ts'
+import { REDIS_USER, startCluster, startRedis, startSentinel } from '../../support/servers/redis.ts'
+import { missingProgram } from '../../support/servers/server.ts'
 import { testStore } from './store-conformance.ts'
 
 const skip = missingProgram('redis-server', 'redis-cli', 'openssl')
@@ -27,61 +20,7 @@ async function open(t: Test, url: string, options: RedisStoreOptions = {}): Prom
 const set = (key: string, value: string | null) => ({ key, value })
 const sorted = (map: ReadonlyMap<string, string>) => [...map].sort(([a], [b]) => (a < b ? -1 : 1))
 
-t.test('URLs', async (t) => {
-  const table: [url: string, expected: object | undefined][] = [
-    [
-      'redis://config',
-      {
-        kind: 'single',
-        tls: false,
-        nodes: [{ host: 'config', port: 6379 }],
-        db: 0,
-        name: 'redis://config',
-      },
-    ],
-    [
-      'rediss://u:p%40ss@config:7/3',
-      {
-        tls: true,
-        username: 'u',
-        password: 'p@ss',
-        nodes: [{ port: 7 }],
-        db: 3,
-        name: 'rediss://config:7/3',
-      },
-    ],
-    [
-      'redis://:secret@[::1]:6380',
-      { username: undefined, password: 'secret', nodes: [{ host: '::1', port: 6380 }] },
-    ],
-    ['redis+unix:///run/redis.sock?db=2', { kind: 'unix', socket: '/run/redis.sock', db: 2 }],
-    [
-      'redis+sentinel://a,b:1/mymaster/4',
-      { kind: 'sentinel', nodes: [{ port: 26379 }, { port: 1 }], master: 'mymaster', db: 4 },
-    ],
-    [
-      'rediss+cluster://a:1,b:2',
-      { kind: 'cluster', tls: true, nodes: [{ host: 'a' }, { host: 'b' }] },
-    ],
-    ['redis://', undefined],
-    ['redis://a,b', undefined],
-    ['redis://a/x', undefined],
-    ['redis://a:99999', undefined],
-    ['redis://a?db=1', undefined],
-    ['redis+unix://host/x', undefined],
-    ['redis+sentinel://a', undefined],
-    ['redis+cluster://a/1', undefined],
-    ['redis://u:%zz@a', undefined],
-    ['http://a', undefined],
-  ]
-  for (const [url, expected] of table) {
-    if (expected) t.match(parseRedisUrl(url), expected, url)
-    else t.throws(() => parseRedisUrl(url), { code: 'INPUT_INVALID' }, url)
-  }
-  t.throws(() => parseRedisUrl('redis://u:sentinel@a b'), { message: /^(?!.*sentinel)/ })
-})
-
-t.test('one server', { skip }, async (t) => {
+t.test('one server is a config store', { skip }, async (t) => {
   const redis = await startRedis(t)
   const url = `redis://127.0.0.1:${redis.port}/1`
   const empty = async () => redis.cli('flushall')
@@ -244,7 +183,6 @@ t.test('TLS and a user with few rights', { skip }, async (t) => {
     t.equal((await store.snapshot(['/'])).has('/a'), false)
     t.match(store.name, /^rediss:\/\/127/)
   })
-  t.equal(parseRedisUrl(as('default', REDIS_PASSWORD)).password, REDIS_PASSWORD)
 })
 
 t.test('behind a Sentinel', { skip }, async (t) => {

@@ -21,7 +21,7 @@ import t from 'tap'
 import { renderAll, requiredKeys } from '../../../src/config/template/render.ts'
 import { compileTemplates } from '../../../src/config/template/templates.ts'
 import { run } from '../../../src/core/process/process.ts'
-import { type Files, templates } from '../../support/templates.ts'
+import { type Files, templates } from '../../support/data/templates.ts'
 import { temporaryFolder } from '../../support/temporary.ts'
 
 const sources: Files = {
@@ -45,7 +45,7 @@ const render = async (folder: string | undefined, files = sources) => {
   return { texts, warnings, required: requiredKeys(compiled) }
 }
 const MAKE_PIPE = 'mkfifo'
-const COMPILER = '8558fdc67528308b'
+const COMPILER = 'a6db7d7ed0cac44e'
 
 const entries = (folder: string) => readdirSync(folder).sort()
 

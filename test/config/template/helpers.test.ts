@@ -2,7 +2,7 @@ import t from 'tap'
 import { compilePathMatch } from '../../../src/config/template/language/path-match.ts'
 import { isStepError } from '../../../src/core/errors.ts'
 
-import { failure, keys, one, render, templates } from '../../support/templates.ts'
+import { failure, keys, one, render, templates } from '../../support/data/templates.ts'
 
 t.test('path.Match, by the table of Go’s own tests', async (t) => {
   const rows: [string, string, boolean | 'bad'][] = [

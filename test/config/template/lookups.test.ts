@@ -4,7 +4,7 @@ import t from 'tap'
 import { prefetchLookups } from '../../../src/config/template/lookups.ts'
 import { renderAll } from '../../../src/config/template/render.ts'
 import { compileTemplates } from '../../../src/config/template/templates.ts'
-import { failure, templates } from '../../support/templates.ts'
+import { failure, templates } from '../../support/data/templates.ts'
 
 /** A name server that knows two services, and answers nothing at all for a third. */
 async function startNameServer(t: { teardown(end: () => void): void }): Promise<string> {

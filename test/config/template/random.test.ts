@@ -8,7 +8,7 @@ import { renderAll } from '../../../src/config/template/render.ts'
 import { readTemplates } from '../../../src/config/template/resources.ts'
 import { type CompiledTemplate, compileTemplates } from '../../../src/config/template/templates.ts'
 import { isStepError } from '../../../src/core/errors.ts'
-import { type Files, templates } from '../../support/templates.ts'
+import { type Files, templates } from '../../support/data/templates.ts'
 
 const RUNS = Number(process.env.FC_RUNS ?? 10_000)
 

@@ -11,7 +11,7 @@ import {
   render as renderFiles,
   resource,
   templates,
-} from '../../support/templates.ts'
+} from '../../support/data/templates.ts'
 
 t.test('bytes', async (t) => {
   const raw = (bytes: Buffer) => () =>

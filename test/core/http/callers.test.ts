@@ -13,9 +13,9 @@ import { openGitlab } from '../../../src/gitlab/client.ts'
 import { fetchKeys } from '../../../src/identity/issuer.ts'
 import { createRegistryClient } from '../../../src/registry/client.ts'
 import { call } from '../../../src/server/platforms/http.ts'
-import { startProxy } from '../../support/proxy.ts'
+import { startProxy } from '../../support/servers/proxy.ts'
+import { makeCertificates } from '../../support/servers/tls.ts'
 import { temporaryFolder } from '../../support/temporary.ts'
-import { makeCertificates } from '../../support/tls.ts'
 
 interface Way {
   /** Scheme, host and port of the server. */

@@ -6,7 +6,7 @@ import { text } from 'node:stream/consumers'
 import { setTimeout as sleep } from 'node:timers/promises'
 import t, { type Test } from 'tap'
 import { createHttpClient, type HttpOptions } from '../../../src/core/http/client.ts'
-import { startProxy } from '../../support/proxy.ts'
+import { startProxy } from '../../support/servers/proxy.ts'
 
 const { signal } = new AbortController()
 const get = { signal }

@@ -1,11 +1,14 @@
 import { setTimeout as sleep } from 'node:timers/promises'
 import t from 'tap'
-import { DELIVERY_TOKEN, type Push, startDeliveryGitlab } from '../../support/delivery-gitlab.ts'
-import { GITHUB_TOKEN, startGithub } from '../../support/github-server.ts'
-import { fetchText } from '../../support/http.ts'
-import { missingProgram } from '../../support/server.ts'
-import { fixture, githubHeaders } from '../../support/signatures.ts'
-import { until } from '../../support/until.ts'
+import {
+  DELIVERY_TOKEN,
+  type Push,
+  startDeliveryGitlab,
+} from '../../support/platforms/delivery-gitlab.ts'
+import { GITHUB_TOKEN, startGithub } from '../../support/platforms/github.ts'
+import { fixture, githubHeaders } from '../../support/platforms/signatures.ts'
+import { fetchText } from '../../support/servers/http.ts'
+import { missingProgram } from '../../support/servers/server.ts'
 import {
   deliver,
   knownForAnHour,
@@ -13,7 +16,8 @@ import {
   startQueueRedis,
   startWebhookServer,
   type WebhookServer,
-} from '../../support/webhook-server.ts'
+} from '../../support/servers/webhooks.ts'
+import { until } from '../../support/until.ts'
 
 const SECRET = 'a-secret-of-the-test-1'
 const skip = missingProgram('redis-server', 'redis-cli')

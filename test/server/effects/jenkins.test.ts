@@ -3,7 +3,7 @@ import type { z } from 'zod'
 import { createHttpClient } from '../../../src/core/http/client.ts'
 import type { Attempt } from '../../../src/server/effects/effect.ts'
 import { createJenkinsEffect, jenkinsJobSettings } from '../../../src/server/effects/jenkins.ts'
-import { JENKINS_TOKEN, JENKINS_USER, startJenkins } from '../../support/jenkins-server.ts'
+import { JENKINS_TOKEN, JENKINS_USER, startJenkins } from '../../support/platforms/jenkins.ts'
 
 const ID = '77aa-build'
 const MARK = 'CROSSCLOUD_EVENT_ID'

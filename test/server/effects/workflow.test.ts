@@ -3,7 +3,7 @@ import type { z } from 'zod'
 import { createHttpClient } from '../../../src/core/http/client.ts'
 import type { Attempt } from '../../../src/server/effects/effect.ts'
 import { createWorkflowEffect, workflowSettings } from '../../../src/server/effects/workflow.ts'
-import { GITHUB_TOKEN, startGithub } from '../../support/github-server.ts'
+import { GITHUB_TOKEN, startGithub } from '../../support/platforms/github.ts'
 
 const ID = '9b2f-11-deploy'
 const MARK = 'crosscloud_event_id'

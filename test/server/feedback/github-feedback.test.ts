@@ -1,7 +1,7 @@
 import t from 'tap'
 import { createHttpClient } from '../../../src/core/http/client.ts'
 import { commentOnGithub, setGithubStatus } from '../../../src/server/feedback/github.ts'
-import { GITHUB_TOKEN, startGithub } from '../../support/github-server.ts'
+import { GITHUB_TOKEN, startGithub } from '../../support/platforms/github.ts'
 
 const signal = AbortSignal.timeout(20_000)
 const http = createHttpClient()

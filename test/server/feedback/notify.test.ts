@@ -9,7 +9,7 @@ import { createHttpClient } from '../../../src/core/http/client.ts'
 import { compileText, templateText } from '../../../src/server/effects/templates.ts'
 import { createNotifier, type Notice, noticeSettings } from '../../../src/server/feedback/notify.ts'
 import { cut } from '../../../src/server/feedback/receivers.ts'
-import { freePort } from '../../support/ports.ts'
+import { freePort } from '../../support/servers/ports.ts'
 
 interface Told {
   url: URL

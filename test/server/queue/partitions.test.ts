@@ -5,11 +5,11 @@ import {
   DELIVERY_TOKEN,
   type DeliveryGitlab,
   startDeliveryGitlab,
-} from '../../support/delivery-gitlab.ts'
-import { missingProgram } from '../../support/server.ts'
-import { fixture } from '../../support/signatures.ts'
+} from '../../support/platforms/delivery-gitlab.ts'
+import { fixture } from '../../support/platforms/signatures.ts'
+import { missingProgram } from '../../support/servers/server.ts'
+import { deliver, startQueueRedis, startWebhookServer } from '../../support/servers/webhooks.ts'
 import { until } from '../../support/until.ts'
-import { deliver, startQueueRedis, startWebhookServer } from '../../support/webhook-server.ts'
 
 const SECRET = 'a-secret-of-the-test-1'
 const skip = missingProgram('redis-server', 'redis-cli')

@@ -5,12 +5,17 @@ import {
   DELIVERY_TOKEN,
   type DeliveryGitlab,
   startDeliveryGitlab,
-} from '../../support/delivery-gitlab.ts'
-import { REDIS_PASSWORD, startCluster, startRedis, startSentinel } from '../../support/redis.ts'
-import { missingProgram } from '../../support/server.ts'
-import { fixture } from '../../support/signatures.ts'
+} from '../../support/platforms/delivery-gitlab.ts'
+import { fixture } from '../../support/platforms/signatures.ts'
+import {
+  REDIS_PASSWORD,
+  startCluster,
+  startRedis,
+  startSentinel,
+} from '../../support/servers/redis.ts'
+import { missingProgram } from '../../support/servers/server.ts'
+import { deliver, startWebhookServer, type WebhookServer } from '../../support/servers/webhooks.ts'
 import { until } from '../../support/until.ts'
-import { deliver, startWebhookServer, type WebhookServer } from '../../support/webhook-server.ts'
 
 const SECRET = 'a-secret-of-the-test-1'
 const skip = missingProgram('redis-server', 'redis-cli')

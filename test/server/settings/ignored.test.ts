@@ -3,7 +3,7 @@ import { createGithubSource } from '../../../src/server/sources/github.ts'
 import { createGitlabSource } from '../../../src/server/sources/gitlab.ts'
 import { createHarborSource } from '../../../src/server/sources/harbor.ts'
 import type { Source } from '../../../src/server/sources/source.ts'
-import { fixture } from '../../support/signatures.ts'
+import { fixture } from '../../support/platforms/signatures.ts'
 
 const secrets = ['a-secret-of-the-test-1']
 const sources: Record<string, Source> = {

@@ -10,7 +10,12 @@ import { createGiteaSource, type Follows } from '../../../src/server/sources/git
 import { createGithubSource } from '../../../src/server/sources/github.ts'
 import { createGitlabSource } from '../../../src/server/sources/gitlab.ts'
 import type { Reading } from '../../../src/server/sources/source.ts'
-import { fixture, type GiteaDelivery, gitea, giteaDelivery } from '../../support/signatures.ts'
+import {
+  fixture,
+  type GiteaDelivery,
+  gitea,
+  giteaDelivery,
+} from '../../support/platforms/signatures.ts'
 
 const github = createGithubSource({ secrets: [gitea.secret] })
 const gitlab = createGitlabSource({ secrets: [gitea.secret] })

@@ -1,15 +1,15 @@
 import t from 'tap'
-import { DELIVERY_TOKEN, startDeliveryGitlab } from '../../support/delivery-gitlab.ts'
-import { startPrism } from '../../support/gitlab-server.ts'
-import { missingProgram } from '../../support/server.ts'
-import { fixture } from '../../support/signatures.ts'
-import { until } from '../../support/until.ts'
+import { DELIVERY_TOKEN, startDeliveryGitlab } from '../../support/platforms/delivery-gitlab.ts'
+import { startPrism } from '../../support/platforms/gitlab.ts'
+import { fixture } from '../../support/platforms/signatures.ts'
+import { missingProgram } from '../../support/servers/server.ts'
 import {
   deliver,
   knownForAnHour,
   startQueueRedis,
   startWebhookServer,
-} from '../../support/webhook-server.ts'
+} from '../../support/servers/webhooks.ts'
+import { until } from '../../support/until.ts'
 
 const SECRET = 'a-secret-of-the-test-1'
 const skip = missingProgram('redis-server', 'redis-cli')

@@ -11,8 +11,8 @@ import { createRunEffect, runSettings } from '../../../src/server/effects/run.ts
 import type { EventFacts } from '../../../src/server/sources/event.ts'
 import { createHarborSource } from '../../../src/server/sources/harbor.ts'
 import { ended, release, start } from '../../ledger/ledger-samples.ts'
+import { fixture } from '../../support/platforms/signatures.ts'
 import { runHere } from '../../support/program.ts'
-import { fixture } from '../../support/signatures.ts'
 import { temporaryFolder } from '../../support/temporary.ts'
 
 const harbor = createHarborSource({ secrets: ['a-secret-of-the-test-1'] })

@@ -13,7 +13,7 @@ import {
   hex,
   SIGNING_SECRET,
   standardHeaders,
-} from '../../support/signatures.ts'
+} from '../../support/platforms/signatures.ts'
 
 const SECRET = 'a-secret-of-the-test-1'
 const OTHER = 'another-secret-of-the-test'

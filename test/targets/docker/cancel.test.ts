@@ -7,9 +7,9 @@ import {
   type RolloutOptions,
   rollOut,
 } from '../../../src/targets/docker/rollout/rollout.ts'
-import { publishDemoImage } from '../../support/demo-image.ts'
-import { startDockerRegistry } from '../../support/docker-registry.ts'
-import { noEngine, startEngine, type TestEngine } from '../../support/engine.ts'
+import { startDockerRegistry } from '../../support/servers/docker-registry.ts'
+import { noEngine, startEngine, type TestEngine } from '../../support/servers/engine.ts'
+import { publishDemoImage } from '../../support/setups/demo-image.ts'
 import { settings as base, untilText } from './host-conformance.ts'
 
 /** The docker executor kills a job's container 6.3 s after the cancel; much of it must be left. */

@@ -3,11 +3,11 @@ import type { Test } from 'tap'
 import { extract } from 'tar-stream'
 import type { ContainerSettings, ContainerSpec, Host } from '../../../src/targets/docker/host.ts'
 import { compareFiles, readContainerFile } from '../../../src/targets/docker/verify.ts'
-import { fetchText } from '../../support/http.ts'
+import { fetchText } from '../../support/servers/http.ts'
 
 export interface ConformanceSetting {
   host: Host
-  /** The demo image of test/support/demo-image.ts by digest, not pulled yet. */
+  /** The demo image of test/support/setups/demo-image.ts by digest, not pulled yet. */
   image: string
   /** What is in its /app/ROOT. */
   application: Record<string, string>

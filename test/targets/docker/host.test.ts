@@ -5,10 +5,15 @@ import t, { type Test } from 'tap'
 import { StepError } from '../../../src/core/errors.ts'
 import { connectDocker } from '../../../src/targets/docker/driver.ts'
 import type { RegistryCredential } from '../../../src/targets/docker/host.ts'
-import { demoApplication, publishDemoImage } from '../../support/demo-image.ts'
-import { dockerRegistryUser, startDockerRegistry } from '../../support/docker-registry.ts'
-import { noEngine, startEngine, startSshDoor, type TestEngine } from '../../support/engine.ts'
-import { freePort } from '../../support/ports.ts'
+import { dockerRegistryUser, startDockerRegistry } from '../../support/servers/docker-registry.ts'
+import {
+  noEngine,
+  startEngine,
+  startSshServer,
+  type TestEngine,
+} from '../../support/servers/engine.ts'
+import { freePort } from '../../support/servers/ports.ts'
+import { demoApplication, publishDemoImage } from '../../support/setups/demo-image.ts'
 import { temporaryFolder } from '../../support/temporary.ts'
 import { hostConformance, settings, untilText } from './host-conformance.ts'
 
@@ -134,11 +139,11 @@ async function dockerHosts() {
     await host.close()
   })
 
-  const door = await startSshDoor(engine)
-  t.teardown(() => door.stop())
+  const sshServer = await startSshServer(engine)
+  t.teardown(() => sshServer.stop())
   t.test('over ssh', async (t) => {
     await engine.docker.getImage(image).remove({ force: true })
-    const { address, config: sshConfig } = door
+    const { address, config: sshConfig } = sshServer
     const host = await connectDocker({ name: 'app-03', address, credentials, signal, sshConfig })
     await hostConformance(t, { host, image, application })
     await host.close()

@@ -9,10 +9,10 @@ import {
   type RolloutOptions,
   rollOut,
 } from '../../../src/targets/docker/rollout/rollout.ts'
-import { publishDemoImage } from '../../support/demo-image.ts'
-import { startDockerRegistry } from '../../support/docker-registry.ts'
-import { noEngine, startEngine, type TestEngine } from '../../support/engine.ts'
-import { freePort } from '../../support/ports.ts'
+import { startDockerRegistry } from '../../support/servers/docker-registry.ts'
+import { noEngine, startEngine, type TestEngine } from '../../support/servers/engine.ts'
+import { freePort } from '../../support/servers/ports.ts'
+import { publishDemoImage } from '../../support/setups/demo-image.ts'
 import { temporaryFolder } from '../../support/temporary.ts'
 import { filesOnVolumes } from './files-on-volumes.ts'
 import { settings as base, until, untilText } from './host-conformance.ts'

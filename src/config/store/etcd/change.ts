@@ -2,7 +2,7 @@ import { StepError } from '../../../core/errors.ts'
 import { checkExpected } from '../keys.ts'
 import type { ConfigChange } from '../store.ts'
 import type { EtcdClient } from './client.ts'
-import { faultOf } from './errors.ts'
+import { etcdErrorOf } from './errors.ts'
 import { readMarks } from './journal.ts'
 import {
   compare,
@@ -17,7 +17,7 @@ import {
   toOperation,
 } from './layout.ts'
 
-/** Whether one transaction can hold it; lock and journal are compared and read with the rest. */
+/** Whether one transaction can hold all of it; lock and journal are compared and read as well. */
 export function isSmall(
   layout: EtcdLayout,
   changes: readonly ConfigChange[],
@@ -38,7 +38,7 @@ export async function changeAtOnce(
   changes: readonly ConfigChange[],
   expect: readonly ConfigChange[],
 ): Promise<boolean> {
-  // This finds a member that answers, too: what comes next is sent once only.
+  // This also finds a member that responds: the transaction is sent only once.
   const marks = await readMarks(client, layout)
   if (marks.journal !== undefined || marks.lock !== undefined) return false
   const expected = expect.map(({ key, value }) => ({ key: etcdKey(layout, key), value }))
@@ -55,10 +55,10 @@ export async function changeAtOnce(
   const response = await client
     .once(({ kv }, options) => kv.txn(request, options))
     .catch((error: unknown) => {
-      const fault = faultOf(error)
-      // Only what was found instead can be so much: nothing was changed.
-      if (fault === 'too-large') return undefined
-      throw fault === 'transient' ? doubtful(layout.name, error) : error
+      const kind = etcdErrorOf(error)
+      // Only the `failure` branch reads that much: nothing was changed.
+      if (kind === 'too-large') return undefined
+      throw kind === 'transient' ? doubtful(layout.name, error) : error
     })
   if (response === undefined) return false
   if (response.succeeded) return true

@@ -1,45 +1,39 @@
 import type { Etcd3, IOptions } from 'etcd3'
 import { cancelled, StepError, throwIfCancelled } from '../../../core/errors.ts'
 import { wait } from '../../../core/retry.ts'
-import { faultOf } from './errors.ts'
+import type { TlsTexts } from '../../../core/tls-files.ts'
+import { etcdErrorOf } from './errors.ts'
 import type { EtcdAddress } from './url.ts'
-
-/** PEM texts. */
-export interface EtcdTls {
-  ca?: string | undefined
-  cert?: string | undefined
-  key?: string | undefined
-}
 
 export type CallOptions = NonNullable<Parameters<Etcd3['kv']['txn']>[1]>
 type Interceptor = NonNullable<CallOptions['interceptors']>[number]
 export type EtcdCall<T> = (client: Etcd3, options: CallOptions) => Promise<T>
 
-/** Speaks to one member of the cluster, and to the next when that fails. Throws what etcd3 throws. */
+/** Calls one member of the cluster, and the next when that fails. Throws the errors of etcd3. */
 export interface EtcdClient {
-  /** Makes a call that may safely reach etcd twice. `always`: also when the signal has fired. */
+  /** Makes an idempotent call, repeated on failure. `always`: also after the signal has fired. */
   repeat<T>(call: EtcdCall<T>, options?: { always?: boolean }): Promise<T>
-  /** Makes a call at most once, on the member that answered last. */
+  /** Makes a call at most once, on the member that responded last. */
   once<T>(call: EtcdCall<T>): Promise<T>
   close(): void
 }
 
 /** milliseconds */
 const CALL_TIME = 5_000
-/** No new try after so many milliseconds. */
+/** No retry after so many milliseconds. */
 const TIMEOUT = 8_000
 const ROUNDS = 3
 const CANCELLED = 1
 
 export function createEtcdClient(
   address: EtcdAddress,
-  tls: EtcdTls,
+  tls: TlsTexts,
   signal: AbortSignal | undefined,
 ): EtcdClient {
   checkTls(address, tls)
   const { hosts } = address
   const open = new Map<string, Promise<Etcd3>>()
-  let turn = 0
+  let current = 0
 
   const clientOf = (host: string) => {
     const client = open.get(host) ?? connect(host, address, tls, signal)
@@ -53,16 +47,16 @@ export function createEtcdClient(
   }
   const ask = async <T>(call: EtcdCall<T>, stop: AbortSignal | undefined): Promise<T> => {
     throwIfCancelled(stop)
-    const host = hosts[turn % hosts.length] ?? ''
+    const host = hosts[current % hosts.length] ?? ''
     const ended = new AbortController()
     try {
       return await call(await clientOf(host), callOptions(stop, ended.signal))
     } catch (error) {
       if (stop?.aborted) throw cancelled(stop)
-      const fault = faultOf(error)
-      // Rights were changed since we got our token: a new one is needed (etcd, ErrAuthOldRevision).
-      if (fault === 'stale-token') closeHost(host)
-      if (fault === 'transient' && hosts[turn % hosts.length] === host) turn++
+      const kind = etcdErrorOf(error)
+      // The rights changed after the token was issued: it must be renewed (etcd, ErrAuthOldRevision).
+      if (kind === 'stale-token') closeHost(host)
+      if (kind === 'transient' && hosts[current % hosts.length] === host) current++
       throw error
     } finally {
       ended.abort()
@@ -76,8 +70,8 @@ export function createEtcdClient(
         try {
           return await ask(call, stop)
         } catch (error) {
-          const fault = faultOf(error)
-          const again = fault === 'transient' || (fault === 'stale-token' && tries === 1)
+          const kind = etcdErrorOf(error)
+          const again = kind === 'transient' || (kind === 'stale-token' && tries === 1)
           if (!again || tries >= ROUNDS * hosts.length || Date.now() > end) throw error
         }
         if (tries % hosts.length === 0) await wait(150 * tries, stop)
@@ -93,7 +87,7 @@ export function createEtcdClient(
 async function connect(
   host: string,
   { tls: secure, auth }: EtcdAddress,
-  { ca, cert, key }: EtcdTls,
+  { ca, cert, key }: TlsTexts,
   signal: AbortSignal | undefined,
 ): Promise<Etcd3> {
   const { Etcd3 } = await import('etcd3').catch((cause: unknown) => {
@@ -105,7 +99,7 @@ async function connect(
   const never = new AbortController().signal
   const options: IOptions = {
     hosts: secure ? `https://${host}` : host,
-    // Its own retries would send a change twice.
+    // The retries of etcd3 would send a change twice.
     faultHandling: { host: () => plainly, global: plainly },
     grpcOptions: { 'grpc.use_local_subchannel_pool': 1, 'grpc.enable_retries': 0 },
     defaultCallOptions: () => callOptions(signal, never),
@@ -113,7 +107,7 @@ async function connect(
   if (auth) options.auth = auth
   if (secure) {
     options.credentials = {
-      // Without one, those that the system trusts (grpc-js, createSsl).
+      // null: the authorities that the system trusts (grpc-js, createSsl).
       rootCertificate: (ca ? Buffer.from(ca) : null) as Buffer,
       ...(key && { privateKey: Buffer.from(key) }),
       ...(cert && { certChain: Buffer.from(cert) }),
@@ -129,7 +123,7 @@ async function connect(
   }
 }
 
-/** A deadline, and an end when `stop` fires; `ended` says that there is nothing left to end. */
+/** A deadline, and cancellation by `stop`; `ended` removes the listener after the call. */
 function callOptions(stop: AbortSignal | undefined, ended: AbortSignal): CallOptions {
   return {
     deadline: Date.now() + CALL_TIME,
@@ -138,14 +132,14 @@ function callOptions(stop: AbortSignal | undefined, ended: AbortSignal): CallOpt
         const call = next(options)
         const cancel = () => call.cancelWithStatus(CANCELLED, 'cancelled')
         stop?.addEventListener('abort', cancel, { once: true, signal: ended })
-        // Its type asks for grpc's class; grpc itself asks for the interface only.
+        // The type wants grpc's class; grpc itself needs the interface only.
         return call as ReturnType<Interceptor>
       },
     ],
   }
 }
 
-function checkTls({ tls: secure }: EtcdAddress, { ca, cert, key }: EtcdTls): void {
+function checkTls({ tls: secure }: EtcdAddress, { ca, cert, key }: TlsTexts): void {
   if (!secure && (ca || cert || key)) {
     throw new StepError('INPUT_INVALID', 'an etcd:// config centre takes no certificates', {
       hint: 'Write etcds:// to speak TLS, or take ca, cert and key away.',

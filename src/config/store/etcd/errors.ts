@@ -1,7 +1,7 @@
 import { describe, StepError } from '../../../core/errors.ts'
 import type { EtcdAddress } from './url.ts'
 
-/** What a fault means to us. */
+/** What an error means for the caller. */
 export type EtcdError =
   | 'transient'
   | 'too-large'
@@ -13,8 +13,8 @@ export type EtcdError =
   | 'request-too-large'
   | 'other'
 
-/** By gRPC's status (grpc/doc/statuscodes.md); INVALID_ARGUMENT, 3, is looked at more closely. */
-const FAULTS: Record<number, EtcdError> = {
+/** By gRPC's status (grpc/doc/statuscodes.md); INVALID_ARGUMENT, 3, is distinguished by its text. */
+const BY_STATUS: Record<number, EtcdError> = {
   1: 'transient',
   2: 'transient',
   4: 'transient',
@@ -29,19 +29,19 @@ const FAULTS: Record<number, EtcdError> = {
   16: 'unauthenticated',
 }
 
-export function faultOf(error: unknown): EtcdError {
-  const said = describe(error)
+export function etcdErrorOf(error: unknown): EtcdError {
+  const message = describe(error)
   // etcd3 keeps the status nowhere else: `14 UNAVAILABLE: …`.
-  const status = Number(/^(\d+) [A-Z_]+: /.exec(said)?.[1])
-  if (status !== 3) return FAULTS[status] ?? 'other'
-  // All of these have the one status (etcd, rpctypes/error.go).
-  if (/revision of auth store is old/.test(said)) return 'stale-token'
-  if (/authentication failed|user name is empty/.test(said)) return 'unauthenticated'
-  if (/request is too large/.test(said)) return 'request-too-large'
+  const status = Number(/^(\d+) [A-Z_]+: /.exec(message)?.[1])
+  if (status !== 3) return BY_STATUS[status] ?? 'other'
+  // All of these share the status (etcd, rpctypes/error.go).
+  if (/revision of auth store is old/.test(message)) return 'stale-token'
+  if (/authentication failed|user name is empty/.test(message)) return 'unauthenticated'
+  if (/request is too large/.test(message)) return 'request-too-large'
   return 'other'
 }
 
-/** Anything etcd or its connection throws, told with the store's name; never a missing key. */
+/** Anything etcd or its connection throws, as an error that begins with `name`. */
 export function etcdError(
   name: string,
   address: EtcdAddress,
@@ -49,34 +49,37 @@ export function etcdError(
   thrown: unknown,
 ): StepError {
   if (thrown instanceof StepError) return thrown
-  const said = describe(thrown)
-  const tell = (code: 'UNAVAILABLE' | 'UNAUTHORIZED' | 'COMMAND_FAILED', hint: string) =>
-    new StepError(code, `${name}: ${said}`, { hint, cause: thrown })
-  switch (faultOf(thrown)) {
+  const message = describe(thrown)
+  const errorOf = (code: 'UNAVAILABLE' | 'UNAUTHORIZED' | 'COMMAND_FAILED', hint: string) =>
+    new StepError(code, `${name}: ${message}`, { hint, cause: thrown })
+  switch (etcdErrorOf(thrown)) {
     case 'denied':
-      return tell('UNAUTHORIZED', rightsHint(address, right))
+      return errorOf('UNAUTHORIZED', rightsHint(address, right))
     case 'unauthenticated':
     case 'stale-token':
       return address.auth
-        ? tell('UNAUTHORIZED', 'Check user and password in the URL of the config centre.')
-        : tell('UNAUTHORIZED', 'This etcd wants a user: etcd://user:password@host:2379.')
+        ? errorOf('UNAUTHORIZED', 'Check user and password in the URL of the config centre.')
+        : errorOf('UNAUTHORIZED', 'This etcd wants a user: etcd://user:password@host:2379.')
     case 'no-auth':
-      return tell(
+      return errorOf(
         'UNAUTHORIZED',
         'This etcd knows no users: take user and password out of the URL, or enable auth there.',
       )
     case 'too-large':
-      return tell('UNAVAILABLE', 'etcd is full or has too much to do: compact and defragment it.')
+      return errorOf(
+        'UNAVAILABLE',
+        'etcd is full or has too much to do: compact and defragment it.',
+      )
     case 'request-too-large':
-      return tell(
+      return errorOf(
         'COMMAND_FAILED',
         'Start `etcd --max-request-bytes 1572864`, or with a larger number.',
       )
     case 'transient':
     case 'compacted':
-      return tell('UNAVAILABLE', connectionHint(address, said))
+      return errorOf('UNAVAILABLE', connectionHint(address, message))
     default:
-      return tell('COMMAND_FAILED', 'crosscloud needs etcd 3.4 or newer, with its usual limits.')
+      return errorOf('COMMAND_FAILED', 'crosscloud needs etcd 3.4 or newer, with its usual limits.')
   }
 }
 
@@ -86,9 +89,9 @@ function rightsHint({ prefix, auth }: EtcdAddress, right: string): string {
   return `${account} needs the right ${right} on all keys below ${path}: \`etcdctl role grant-permission ROLE ${right} --prefix=true ${path}\``
 }
 
-/** gRPC tells faults of TLS in words only. */
-function connectionHint({ tls }: EtcdAddress, said: string): string {
-  if (tls && /certificate|\bca\b|ssl|tls|handshake|alert|altnames|EPROTO/i.test(said)) {
+/** gRPC reports TLS errors as text only. */
+function connectionHint({ tls }: EtcdAddress, message: string): string {
+  if (tls && /certificate|\bca\b|ssl|tls|handshake|alert|altnames|EPROTO/i.test(message)) {
     return 'Check ca:, cert: and key: of this config centre, and the name in the certificate of the server.'
   }
   return tls

@@ -4,13 +4,13 @@ import { StepError } from '../../../core/errors.ts'
 import type { ConfigChange } from '../store.ts'
 
 /**
- * Where things are in etcd. Our own keys begin with `PREFIX//crosscloud/`: no key of config has an
- * empty segment, and a role for all keys below `PREFIX/` has them too.
+ * The keys in etcd. Lock and journal begin with `PREFIX//crosscloud/`: no key of config has an empty
+ * segment, and a role for all keys below `PREFIX/` includes them.
  */
 export interface EtcdLayout {
   name: string
   prefix: string
-  /** Says that a journal is there: `DIGEST PARTS`. Its parts are at `DIGEST/NUMBER` below it. */
+  /** Announces a journal: `DIGEST PARTS`. Its parts are at `DIGEST/NUMBER` below it. */
   journal: Buffer
   lock: Buffer
 }
@@ -33,12 +33,12 @@ export function etcdKey({ prefix }: EtcdLayout, key: string): Buffer {
   return Buffer.from(prefix + key)
 }
 
-/** All keys that begin with the folder and a slash; `0` is the sign after `/`. */
+/** All keys that begin with the folder and a slash; `0` is the character after `/`. */
 export function rangeBelow(folder: string | Buffer): KeyRange {
   return { key: Buffer.from(`${folder}/`), range_end: Buffer.from(`${folder}0`) }
 }
 
-/** The key of config that this is, or undefined. */
+/** The key of config, or undefined when it is not text. */
 export function configKey({ prefix }: EtcdLayout, key: Buffer): string | undefined {
   return isUtf8(key) ? key.toString('utf8').slice(prefix.length) : undefined
 }
@@ -54,14 +54,14 @@ export function decodeValue({ name }: EtcdLayout, key: string, value: Buffer): s
 export const MOST_OPERATIONS = 128
 /** bytes; etcd's default for --max-request-bytes is 1.5 MiB. */
 export const LARGEST_REQUEST = 1_400_000
-/** bytes; what a key costs beside its text, at most */
+/** Bytes that a key costs beside its text, at most. */
 const OVERHEAD = 64
 
 export function sizeOf({ prefix }: EtcdLayout, { key, value }: ConfigChange): number {
   return OVERHEAD + Buffer.byteLength(prefix + key) + Buffer.byteLength(value ?? '')
 }
 
-/** Changes in transactions that etcd takes; INPUT_INVALID for a value that none could take. */
+/** Splits changes into transactions within etcd's limits; INPUT_INVALID for a value beyond them. */
 export function toBatches(layout: EtcdLayout, changes: readonly ConfigChange[]): ConfigChange[][] {
   const batches: ConfigChange[][] = []
   let batch: ConfigChange[] = []
@@ -93,16 +93,16 @@ export function toOperation(layout: EtcdLayout, { key, value }: ConfigChange): I
     : { request_put: { key: at, value: Buffer.from(value) } }
 }
 
-/** Holds when the key has this value; with null, when it is absent. */
+/** True when the key has this value; with null, when it is absent. */
 export function compare(key: Buffer, value: Buffer | null): ICompare {
   return value === null
     ? { key, target: 'Create', result: 'Equal', create_revision: '0' }
     : { key, target: 'Value', result: 'Equal', value }
 }
 
-/** What the range request at this place of a transaction found. */
+/** The result of the range request at this index of a transaction. */
 export function found(response: ITxnResponse, index: number): { kvs: IKeyValue[]; more: boolean } {
   const range = response.responses[index]?.response_range
   if (range) return range
-  throw new StepError('INTERNAL', 'etcd answered a transaction with fewer parts than were asked')
+  throw new StepError('INTERNAL', 'etcd returned fewer results of a transaction than requested')
 }

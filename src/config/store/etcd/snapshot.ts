@@ -5,7 +5,7 @@ import { overlayJournal } from '../journal.ts'
 import { joinKey, keyProblem, selectBelow, selectorOf } from '../keys.ts'
 import type { ConfigSnapshot } from '../store.ts'
 import type { EtcdClient } from './client.ts'
-import { faultOf } from './errors.ts'
+import { etcdErrorOf } from './errors.ts'
 import {
   configKey,
   decodeValue,
@@ -17,7 +17,7 @@ import {
   rangeBelow,
 } from './layout.ts'
 
-/** How many keys to ask for at once, so that an answer stays far below gRPC's 4 MiB. */
+/** How many keys to request at once, so that a response stays far below gRPC's 4 MiB. */
 interface Paging {
   limit: number
 }
@@ -28,7 +28,7 @@ const LARGEST_PAGE = 5_000
 const PAGE_SIZE = 1 << 20
 const TRIES = 5
 
-/** The keys at or below the roots at one revision, with a journal laid over them. */
+/** The keys at or below the roots at one revision, with the journal applied. */
 export async function readSnapshot(
   client: EtcdClient,
   layout: EtcdLayout,
@@ -71,7 +71,7 @@ export async function readSnapshot(
   })
 }
 
-/** Values of single keys as they are now, a journal disregarded; absent ones are left out. */
+/** Current values of single keys, without the journal; absent keys are left out. */
 export async function readKeys(
   client: EtcdClient,
   layout: EtcdLayout,
@@ -80,22 +80,22 @@ export async function readKeys(
   const values = new Map<string, string>()
   const paging: Paging = { limit: MOST_OPERATIONS }
   for (let at = 0; at < keys.length; ) {
-    const { asked, response } = await fitting(paging, async (limit) => {
-      const asked = keys.slice(at, at + limit)
-      const success = asked.map((key) => ({ request_range: { key: etcdKey(layout, key) } }))
+    const { requested, response } = await fitting(paging, async (limit) => {
+      const requested = keys.slice(at, at + limit)
+      const success = requested.map((key) => ({ request_range: { key: etcdKey(layout, key) } }))
       const response = await client.repeat(({ kv }, options) => kv.txn({ success }, options))
-      return { asked, response }
+      return { requested, response }
     })
-    asked.forEach((key, index) => {
+    requested.forEach((key, index) => {
       const kv = found(response, index).kvs[0]
       if (kv) values.set(key, decodeValue(layout, key, kv.value))
     })
-    at += asked.length
+    at += requested.length
   }
   return values
 }
 
-/** The text of the journal that `head` announces, as it is at this revision. */
+/** The text of the journal that `head` announces, at this revision. */
 export async function readJournalText(
   client: EtcdClient,
   layout: EtcdLayout,
@@ -115,13 +115,13 @@ export async function readJournalText(
   })
 }
 
-/** A history that was compacted while we read it is read again from now. */
+/** Reads again, at the current revision, when the history was compacted meanwhile. */
 export async function uncompacted<T>(read: () => Promise<T>): Promise<T> {
   for (let tries = 1; ; tries++) {
     try {
       return await read()
     } catch (error) {
-      if (faultOf(error) !== 'compacted' || tries >= TRIES) throw error
+      if (etcdErrorOf(error) !== 'compacted' || tries >= TRIES) throw error
     }
   }
 }
@@ -157,13 +157,13 @@ async function* pages(
   }
 }
 
-/** Asks for less while the answer is more than gRPC takes. */
-async function fitting<T>(paging: Paging, ask: (limit: number) => Promise<T>): Promise<T> {
+/** Requests less while the response is more than gRPC takes. */
+async function fitting<T>(paging: Paging, request: (limit: number) => Promise<T>): Promise<T> {
   for (;;) {
     try {
-      return await ask(paging.limit)
+      return await request(paging.limit)
     } catch (error) {
-      if (faultOf(error) !== 'too-large' || paging.limit === 1) throw error
+      if (etcdErrorOf(error) !== 'too-large' || paging.limit === 1) throw error
       paging.limit = Math.ceil(paging.limit / 4)
     }
   }
@@ -175,12 +175,12 @@ function adapt(paging: Paging, kvs: readonly IKeyValue[]): void {
   paging.limit = Math.min(Math.max(fits, 1), LARGEST_PAGE)
 }
 
-/** The first key that may come after these. */
+/** The first key after these. */
 function after(kvs: readonly IKeyValue[]): Buffer {
   return Buffer.concat([kvs.at(-1)?.key ?? Buffer.of(), Buffer.of(0)])
 }
 
-/** `/a` for `/a/b` and `/a/c`: what one range has to span. */
+/** `/a` for `/a/b` and `/a/c`: the folder that one range must cover. */
 function commonFolder(roots: readonly string[]): string {
   const [first = [], ...others] = roots.map((root) => joinKey(root).slice(1).split('/'))
   const end = first.findIndex((part, i) => others.some((other) => other[i] !== part))

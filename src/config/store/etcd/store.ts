@@ -1,8 +1,9 @@
+import type { TlsTexts } from '../../../core/tls-files.ts'
 import { changeByJournal } from '../journal.ts'
 import { checkChanges } from '../keys.ts'
 import type { ConfigStore } from '../store.ts'
 import { changeAtOnce, isSmall } from './change.ts'
-import { createEtcdClient, type EtcdTls } from './client.ts'
+import { createEtcdClient } from './client.ts'
 import { etcdError } from './errors.ts'
 import { journaledStore } from './journal.ts'
 import { layoutOf } from './layout.ts'
@@ -11,15 +12,14 @@ import { parseEtcdUrl } from './url.ts'
 
 export interface EtcdStoreOptions {
   name?: string | undefined
-  /** PEM texts */
-  tls?: EtcdTls
+  tls?: TlsTexts
   signal?: AbortSignal | undefined
 }
 
 /**
  * An etcd as config centre: `etcd://[user:password@]host:2379[,host:2379][/prefix]`, `etcds://` for
- * TLS. A snapshot is of one revision. A change is one transaction; beyond 128 keys or 1.4 MB it
- * goes by a journal. Two stores with one prefix see each other's journals; stores whose prefixes
+ * TLS. A snapshot has one revision. A change is one transaction; beyond 128 keys or 1.4 MB it uses
+ * a journal. Two stores with one prefix see each other's journals; stores whose prefixes
  * lie in each other do not.
  */
 export function openEtcdStore(url: string, options: EtcdStoreOptions = {}): ConfigStore {

@@ -1,13 +1,13 @@
 import { StepError } from '../../../core/errors.ts'
 import { keyProblem } from '../keys.ts'
 
-/** Where an etcd is and as whom to speak to it. Holds the password: never print it. */
+/** A parsed etcd URL. Holds the password: never print it. */
 export interface EtcdAddress {
   tls: boolean
   /** `host:port` of some members. */
   hosts: string[]
   auth: { username: string; password: string } | undefined
-  /** What comes before every key: `/prod`, or nothing. */
+  /** Precedes every key: `/prod`, or empty. */
   prefix: string
   /** The URL without user and password. */
   name: string

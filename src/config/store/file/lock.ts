@@ -17,8 +17,8 @@ export interface FileLockOptions {
 }
 
 /**
- * Runs `work` while `<path>.lock` is ours. Another holder is waited for, then it is CONFLICT; a lock
- * whose process on this machine is gone is taken over.
+ * Runs `work` while this process holds `<path>.lock`. Waits for another holder, then throws CONFLICT;
+ * the lock of a process of this machine that has ended is taken over.
  */
 export async function withFileLock<T>(
   path: string,
@@ -56,7 +56,7 @@ async function take(lock: string, mine: Holder): Promise<boolean> {
   }
 }
 
-/** Undefined while it is being written, or when it is already gone. */
+/** Undefined while it is written, or when it is already removed. */
 async function holderOf(lock: string): Promise<Holder | undefined> {
   try {
     return JSON.parse(await readFile(lock, 'utf8')) as Holder
@@ -75,13 +75,13 @@ function isGone({ pid, host }: Holder): boolean {
   }
 }
 
-/** Only one process at a time may break a lock, and only the one it has judged. */
-async function breakLock(lock: string, judged: Holder): Promise<void> {
+/** Only one process at a time may break a lock, and only the lock it has examined. */
+async function breakLock(lock: string, examined: Holder): Promise<void> {
   const breaking = `${lock}.break`
   const mine: Holder = { pid: process.pid, host: hostname(), id: randomUUID() }
   if (!(await take(breaking, mine))) return
   try {
-    if ((await holderOf(lock))?.id === judged.id) await rm(lock, { force: true })
+    if ((await holderOf(lock))?.id === examined.id) await rm(lock, { force: true })
   } finally {
     await rm(breaking, { force: true })
   }

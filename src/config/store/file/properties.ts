@@ -1,5 +1,4 @@
-import { fault } from '../../template/language/values.ts'
-import type { KeyDocument } from './tree.ts'
+import { documentError, type KeyDocument } from './document.ts'
 
 /** One logical line of a `.properties` file, with the text it was read from. */
 interface Line {
@@ -9,8 +8,8 @@ interface Line {
 }
 
 /**
- * Reads the format of java.util.Properties, in UTF-8. A key written `/webapi/db/url` is taken as it
- * is; `webapi.db.url` means the same key. A segment that has a dot needs the first form.
+ * Reads the format of java.util.Properties, in UTF-8. A key `/webapi/db/url` is used as it is
+ * written; `webapi.db.url` means the same key. A segment with a dot needs the first form.
  */
 export function parseProperties(text: string): KeyDocument {
   const newline = /\r\n|\r|\n/.exec(text)?.[0] ?? '\n'
@@ -21,7 +20,7 @@ export function parseProperties(text: string): KeyDocument {
   for (const line of lines) {
     if (line.entry) {
       const { key } = line.entry
-      if (byKey.has(key)) throw fault(`:${number}: key ${key} is written twice`)
+      if (byKey.has(key)) throw documentError(`key ${key} is written twice`, number)
       byKey.set(key, line)
       spellings.push(line.entry.spelling)
     }
@@ -112,7 +111,7 @@ const letters: Record<string, string> = { t: '\t', n: '\n', r: '\r', f: '\f' }
 
 function unescapeText(text: string, line: number): string {
   return text.replace(/\\(u[0-9a-fA-F]{4}|u|.|$)/gsu, (_all, code: string) => {
-    if (code === 'u') throw fault(`:${line}: \\u needs four hex digits`)
+    if (code === 'u') throw documentError('\\u needs four hex digits', line)
     if (code.length === 5) return String.fromCharCode(Number.parseInt(code.slice(1), 16))
     return letters[code] ?? code
   })

@@ -1,12 +1,13 @@
 import { readFile, realpath, stat } from 'node:fs/promises'
 import { extname } from 'node:path'
+import { replaceFile } from '../../../core/atomic-file.ts'
 import { errorCodeOf, explain, StepError, throwIfCancelled } from '../../../core/errors.ts'
-import { replaceFile } from '../../template/place.ts'
 import { checkChanges, checkExpected, keyProblem, selectBelow } from '../keys.ts'
 import type { ConfigChange, ConfigSnapshot, ConfigStore } from '../store.ts'
+import type { KeyDocument } from './document.ts'
 import { withFileLock } from './lock.ts'
 import { parseProperties } from './properties.ts'
-import { type KeyDocument, parseTree } from './tree.ts'
+import { parseTree } from './tree.ts'
 
 type Parse = (text: string) => Promise<KeyDocument>
 
@@ -25,9 +26,9 @@ export interface FileStoreOptions {
 }
 
 /**
- * A file as config centre: `.yaml`, `.yml`, `.json` or `.properties`, in UTF-8. Values are the texts
- * that are written there (007, 1.10, yes). Writers take turns by a lock file beside it; a change
- * replaces the file at once and keeps mode, owner and, in YAML and properties, comments.
+ * A file as config centre: `.yaml`, `.yml`, `.json` or `.properties`, in UTF-8. Values are texts as
+ * they are written (007, 1.10, yes). A lock file beside it admits one writer at a time; a change
+ * replaces the file atomically and keeps mode, owner and, in YAML and properties, comments.
  */
 export function openFileStore(path: string, options: FileStoreOptions = {}): ConfigStore {
   const { name = `file:${path}`, signal } = options
@@ -37,7 +38,7 @@ export function openFileStore(path: string, options: FileStoreOptions = {}): Con
       hint: 'A config file ends in .yaml, .yml, .json or .properties.',
     })
   }
-  const tell = (error: unknown) => translate(name, path, error)
+  const explained = (error: unknown) => translate(name, path, error)
   const load = async () => {
     throwIfCancelled(signal)
     return parseChecked(path, parse, await readText(path))
@@ -46,7 +47,7 @@ export function openFileStore(path: string, options: FileStoreOptions = {}): Con
     name,
     async snapshot(roots) {
       const { entries } = await load().catch((error: unknown) => {
-        throw tell(error)
+        throw explained(error)
       })
       return selectBelow(entries, roots)
     },
@@ -67,7 +68,7 @@ export function openFileStore(path: string, options: FileStoreOptions = {}): Con
           { signal },
         )
       } catch (error) {
-        throw tell(error)
+        throw explained(error)
       }
     },
     async close() {},
@@ -103,14 +104,14 @@ async function readText(path: string): Promise<string> {
   }
 }
 
-/** Parsers begin their faults with `:line:` or `:`; the path comes before. */
+/** Errors of the parsers begin with `:LINE:` or `:` (see documentError). */
 async function parseChecked(path: string, parse: Parse, text: string): Promise<KeyDocument> {
   let document: KeyDocument
   try {
     document = await parse(text)
   } catch (error) {
     if (!(error instanceof StepError)) throw error
-    throw new StepError(error.code, `${path}${error.message}`, { hint: 'Mend the file.' })
+    throw new StepError(error.code, `${path}${error.message}`, { hint: 'Correct the file.' })
   }
   const problems: string[] = []
   for (const [key, value] of document.entries) {
@@ -119,7 +120,7 @@ async function parseChecked(path: string, parse: Parse, text: string): Promise<K
     if (/\p{Cs}/u.test(value)) problems.push(`${path}: key ${key}: the value is not valid Unicode`)
   }
   if (problems.length === 0) return document
-  throw new StepError('INPUT_INVALID', problems.join('\n'), { hint: 'Mend the file.' })
+  throw new StepError('INPUT_INVALID', problems.join('\n'), { hint: 'Correct the file.' })
 }
 
 function apply(document: KeyDocument, changes: readonly ConfigChange[]): string {
@@ -135,7 +136,7 @@ function apply(document: KeyDocument, changes: readonly ConfigChange[]): string 
   return document.toString()
 }
 
-/** Reads the new text before it is written: it must say exactly what was asked for. */
+/** Parses the new text before it is written: it must have exactly the wanted values. */
 async function check(
   path: string,
   parse: Parse,
@@ -146,13 +147,13 @@ async function check(
   const same = entries.size === wanted.size && [...wanted].every(([k, v]) => entries.get(k) === v)
   if (same) return
   throw new StepError('INTERNAL', `${path}: the change cannot be written in this format`, {
-    hint: 'Change the file by hand, and tell the makers of crosscloud.',
+    hint: 'Change the file by hand, and report this as a bug of crosscloud.',
   })
 }
 
 async function replace(real: string, text: string): Promise<void> {
   const { mode, uid, gid } = await stat(real)
-  await replaceFile(real, { content: Buffer.from(text), mode: mode & 0o7777, uid, gid })
+  await replaceFile(real, text, { mode: mode & 0o7777, owner: { uid, gid } })
 }
 
 function translate(name: string, path: string, error: unknown): StepError {

@@ -1,37 +1,28 @@
 import type * as Yaml from 'yaml'
-import { fault } from '../../template/language/values.ts'
+import { documentError, type KeyDocument } from './document.ts'
 import { type Replaced, scalarOf, splice } from './yaml-text.ts'
 
 type Node = Yaml.Scalar | Yaml.YAMLMap | Yaml.YAMLSeq
 type Container = Yaml.YAMLMap | Yaml.YAMLSeq
 
-/** A file of keys that can be changed without touching what was not asked for. */
-export interface KeyDocument {
-  /** Value by full key. */
-  entries: Map<string, string>
-  set(key: string, value: string): void
-  remove(key: string): void
-  toString(): string
-}
-
-/** Where a key's value stands in the tree. */
+/** The place of a key's value in the tree. */
 interface Place {
   container: Container
-  /** The map's key as it is written, or the place in the list. */
+  /** The map's key as it is written, or the index in the list. */
   at: string | number
 }
 
 const DEEPEST = 64
 
 /**
- * Reads YAML or JSON as a tree of texts: nested maps make `/a/b/c`, lists `/a/0`; a name may itself
- * hold slashes (`/webapi/db: …`). Scalars stay as they are written: 007, 1.10, yes, 1e7. YAML keeps
- * its comments when it changes. Anchors, tags and merge keys are refused, and so is JSON's null.
+ * Reads YAML or JSON as a tree of texts: nested maps make `/a/b/c`, lists `/a/0`; a name may contain
+ * slashes (`/webapi/db: …`). Scalars stay as they are written: 007, 1.10, yes, 1e7. Changes keep the
+ * comments of YAML. Anchors, tags and merge keys are refused, and so is JSON's null.
  */
 export function parseTree(yaml: typeof Yaml, text: string, json: boolean): KeyDocument {
   const document = parseStrictly(yaml, text, json)
   let places = new Map<string, Place>()
-  /** New values of scalars that were there; while nothing else changed, only their bytes do. */
+  /** New values of existing scalars; if nothing else changes, only their bytes are replaced. */
   const replaced: Replaced[] = []
   let reshaped = false
   const index = (): Map<string, string> => {
@@ -65,7 +56,7 @@ export function parseTree(yaml: typeof Yaml, text: string, json: boolean): KeyDo
   return result
 }
 
-/** How far the first nested line stands in. */
+/** The indentation of the first nested line. */
 function indentOf(text: string): number {
   return Math.min(8, Math.max(1, /^( +)[^\s#-]/m.exec(text)?.[1]?.length ?? 2))
 }
@@ -77,7 +68,7 @@ function parseStrictly(yaml: typeof Yaml, text: string, json: boolean): Yaml.Doc
       JSON.parse(text)
     } catch (error) {
       const at = Number(/position (\d+)/.exec((error as Error).message)?.[1] ?? text.length)
-      throw fault(`:${text.slice(0, at).split('\n').length}: not JSON`)
+      throw documentError('not JSON', text.slice(0, at).split('\n').length)
     }
   }
   const lines = new yaml.LineCounter()
@@ -90,7 +81,7 @@ function parseStrictly(yaml: typeof Yaml, text: string, json: boolean): Yaml.Doc
   const [problem] = [...document.errors, ...document.warnings]
   if (problem) {
     const line = lines.linePos(problem.pos[0]).line
-    throw fault(`:${line}: ${problem.code.toLowerCase().replaceAll('_', ' ')}`)
+    throw documentError(problem.code.toLowerCase().replaceAll('_', ' '), line)
   }
   const { contents } = document
   const nothing = contents === null || (yaml.isScalar(contents) && contents.value === '')
@@ -98,7 +89,7 @@ function parseStrictly(yaml: typeof Yaml, text: string, json: boolean): Yaml.Doc
     const map = new yaml.YAMLMap()
     if (contents?.commentBefore) map.commentBefore = contents.commentBefore
     document.contents = map as never
-  } else if (!yaml.isMap(contents)) throw fault(':1: the file must hold a map of keys')
+  } else if (!yaml.isMap(contents)) throw documentError('the file must hold a map of keys', 1)
   return document as Yaml.Document
 }
 
@@ -110,14 +101,14 @@ function readTree(
 ): Map<string, string> {
   const entries = new Map<string, string>()
   const visit = (node: unknown, path: string, place: Place | undefined, depth: number): void => {
-    if (depth > DEEPEST) throw fault(`: ${path}: nested more than ${DEEPEST} deep`)
-    if (yaml.isAlias(node)) throw fault(`: ${path}: aliases are not read; write the value`)
+    if (depth > DEEPEST) throw documentError(`${path}: nested more than ${DEEPEST} deep`)
+    if (yaml.isAlias(node)) throw documentError(`${path}: aliases are not read; write the value`)
     if (yaml.isMap(node)) {
       for (const pair of node.items) {
         const name = scalarText(yaml, pair.key, path)
         const merges =
           !json && name === '<<' && yaml.isScalar(pair.key) && pair.key.type === 'PLAIN'
-        if (merges) throw fault(`: ${path || '/'}: merge keys are not read; write the values`)
+        if (merges) throw documentError(`${path || '/'}: merge keys are not read; write the values`)
         const tail = path === '' ? name.replace(/^\//, '') : name
         visit(pair.value, `${path}/${tail}`, { container: node, at: name }, depth + 1)
       }
@@ -126,9 +117,9 @@ function readTree(
         visit(item, `${path}/${i}`, { container: node, at: i }, depth + 1)
       }
     } else if (place) {
-      if (entries.has(path)) throw fault(`: key ${path} is written twice`)
+      if (entries.has(path)) throw documentError(`key ${path} is written twice`)
       const isNull = json && yaml.isScalar(node) && node.type === 'PLAIN' && node.value === 'null'
-      if (isNull) throw fault(`: key ${path} is null; write "" or leave it out`)
+      if (isNull) throw documentError(`key ${path} is null; write "" or leave it out`)
       entries.set(path, node === null ? '' : scalarText(yaml, node, path))
       places.set(path, place)
     }
@@ -141,10 +132,10 @@ function scalarText(yaml: typeof Yaml, node: unknown, path: string): string {
   if (typeof node === 'string') return node
   if (node === null) return ''
   if (yaml.isScalar(node) && typeof node.value === 'string' && !node.anchor) return node.value
-  throw fault(`: ${path || '/'}: only texts, maps and lists are read here`)
+  throw documentError(`${path || '/'}: only texts, maps and lists are read here`)
 }
 
-/** Changes a value; tells where the old one stood in the text, if it stood there on its own. */
+/** Changes a value; returns the place of the old scalar in the text, unless it is a block scalar. */
 function setScalar(
   yaml: typeof Yaml,
   { container, at }: Place,
@@ -180,8 +171,8 @@ function isNamed(yaml: typeof Yaml, item: unknown, name: string | number): boole
 }
 
 /**
- * Goes down as far as maps (or the end of a list) reach and nests the rest there. Where a value is
- * in the way, or the file writes its keys flat, the whole key becomes one name at the top.
+ * Descends as far as maps (or the end of a list) exist and nests the rest there. If a value is in the
+ * way, or the file writes its keys flat, the whole key becomes a single name at the top.
  */
 function addKey(yaml: typeof Yaml, root: Yaml.YAMLMap, key: string, value: string): Place {
   const bareName = (name: unknown) => nameOf(yaml, name).replace(/^\//, '')
@@ -225,7 +216,7 @@ function addPair(yaml: typeof Yaml, map: Yaml.YAMLMap, name: string, value: Node
   return { container: map, at: name }
 }
 
-/** Removes a key and the maps it leaves empty. Lists become maps when another item would move. */
+/** Removes a key and the maps that become empty. A list becomes a map when other items would move. */
 function removeKey(yaml: typeof Yaml, document: Yaml.Document, place: Place | undefined): void {
   if (place === undefined) return
   const { container, at } = place
@@ -274,7 +265,7 @@ function replaceNode(
   if (emptied) replaceNode(yaml, document, emptied, undefined)
 }
 
-/** JSON with what was not changed as it was written: numbers keep their digits. */
+/** Prints JSON with unchanged scalars as they were written: numbers keep their digits. */
 function printJson(yaml: typeof Yaml, node: unknown, indent: number, depth = 1): string {
   const gap = `\n${' '.repeat(indent * depth)}`
   const end = `\n${' '.repeat(indent * (depth - 1))}`

@@ -1,10 +1,10 @@
 import type * as Yaml from 'yaml'
 
-/** A value that took the place of the text from `start` to `end`. */
+/** A value that replaces the text from `start` to `end`. */
 export interface Replaced {
   start: number
   end: number
-  /** It stood in quotes, and does again. */
+  /** The old text had quotes, so the new text has quotes. */
   quoted: boolean
   value: string
 }
@@ -21,7 +21,7 @@ export function splice(yaml: typeof Yaml, text: string, replaced: readonly Repla
   return result
 }
 
-/** JSON's escapes are YAML's too; what YAML does not take as it stands is escaped as well. */
+/** JSON's escapes are valid in YAML; characters that YAML does not allow are escaped as well. */
 function doubleQuoted(value: string): string {
   return JSON.stringify(value).replace(
     /[\p{Cc}\p{Zl}\p{Zp}\ufeff\ufffe\uffff]/gu,
@@ -29,7 +29,7 @@ function doubleQuoted(value: string): string {
   )
 }
 
-/** What YAML's own schema, or an older one, would not read as this very text gets quotes. */
+/** A value that YAML 1.1 or 1.2 would not read as the same text gets quotes. */
 export function scalarOf(yaml: typeof Yaml, value: string): Yaml.Scalar {
   const scalar = new yaml.Scalar(value)
   const plain = /^[\p{L}/_][\p{L}\p{N}/_.-]*$/u.test(value)

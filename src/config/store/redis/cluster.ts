@@ -1,7 +1,7 @@
 import type { Cluster, Redis } from 'ioredis'
 import { StepError } from '../../../core/errors.ts'
 import type { RedisAddress } from '../../../redis/address.ts'
-import { connectCluster, type RedisConnection } from '../../../redis/client.ts'
+import { type ConnectOptions, connectCluster } from '../../../redis/connection.ts'
 import { changeByJournal, type JournaledStore, overlayJournal } from '../journal.ts'
 import { checkChanges, selectBelow } from '../keys.ts'
 import type { ConfigStore } from '../store.ts'
@@ -9,7 +9,7 @@ import { type RedisContent, toSnapshot } from './layout.ts'
 import { applyPlaces, findPlaces, valuesOf } from './places.ts'
 import { addHash, scan } from './reading.ts'
 
-/** One slot for both; no key of config begins like this. */
+/** The hash tag puts both into one slot; keys of config begin with a slash. */
 const LOCK = '{crosscloud}:lock'
 const JOURNAL = '{crosscloud}:journal'
 
@@ -21,26 +21,26 @@ const DELETE_IF_EQUAL =
   "if redis.call('get', KEYS[1]) == ARGV[1] then return redis.call('del', KEYS[1]) end return 0"
 
 /**
- * A Redis Cluster. Its nodes share no moment: a snapshot is what two readings in a row agree on, and
- * changes of several keys go through the journal.
+ * A Redis Cluster. It has no transactions across nodes: a snapshot is read until two readings in a row
+ * are equal, and changes of several keys go through the journal.
  */
 export async function openRedisCluster(
   address: RedisAddress,
   name: string,
-  options: RedisConnection,
+  options: ConnectOptions,
 ): Promise<ConfigStore> {
-  const connected = await connectCluster(address, name, options)
+  const connection = await connectCluster(address, name, options)
   return {
     name,
-    snapshot: (roots) => connected.use((cluster) => snapshot(name, cluster, roots)),
+    snapshot: (roots) => connection.use((cluster) => snapshot(name, cluster, roots)),
     async change(changes, expect = []) {
       checkChanges(changes, expect)
-      await connected.use((cluster) =>
+      await connection.use((cluster) =>
         changeByJournal(name, journaled(name, cluster), changes, expect, options.signal),
       )
     },
     async close() {
-      connected.close()
+      connection.close()
     },
   }
 }
@@ -62,7 +62,7 @@ async function snapshot(
     before = now
   }
   throw new StepError('UNAVAILABLE', `${name}: keys change too fast to be read`, {
-    hint: 'Try again when whoever writes there is done.',
+    hint: 'Try again when the other writer is done.',
   })
 }
 
@@ -72,7 +72,7 @@ async function readNodes(cluster: Cluster, roots: readonly string[]): Promise<Re
   return content
 }
 
-/** Replies to keys that moved to another node meanwhile are faults: the next reading finds them. */
+/** A key that moved to another node meanwhile is an error reply: the next reading finds it. */
 async function readNode(node: Redis, roots: readonly string[], content: RedisContent) {
   const keys = [...(await scan(node, roots))]
   const strings = node.pipeline()
@@ -92,7 +92,7 @@ async function readNode(node: Redis, roots: readonly string[], content: RedisCon
   }
 }
 
-/** WRONGTYPE: it is no string, or no hash. MOVED: ancestors of a root that live on another node. */
+/** WRONGTYPE: not a string, or not a hash. MOVED: an ancestor of a root on another node. */
 function isOfOtherKind({ message }: Error): boolean {
   return /^(?:WRONGTYPE|MOVED)\b/.test(message)
 }

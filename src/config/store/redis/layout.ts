@@ -4,14 +4,14 @@ import { keyProblem, selectorOf } from '../keys.ts'
 
 /**
  * confd's layout: `/webapi/db/url` is a string of that name, or the field `url` of the hash
- * `/webapi/db`; a field may itself hold slashes. Where both are there, the string counts.
+ * `/webapi/db`; a field may contain slashes. If both exist, the string counts.
  */
 export interface RedisContent {
   strings: Map<string, Buffer>
   hashes: Map<string, Map<string, Buffer>>
 }
 
-/** The keys at or below the roots; what is no key of config is left out. */
+/** The keys at or below the roots; invalid keys are left out. */
 export function toSnapshot(
   name: string,
   { strings, hashes }: RedisContent,
@@ -36,7 +36,7 @@ export function decode(name: string, key: string, value: Buffer): string {
   })
 }
 
-/** Which keys of Redis have to be read for the roots: those below them, and hashes above them. */
+/** The keys of Redis to read for these roots: those below them, and hashes above them. */
 export function relevantKeys(roots: readonly string[]): (key: string) => boolean {
   const below = selectorOf(roots)
   const above = new Set(roots.flatMap((root) => ancestors(root)))

@@ -2,14 +2,14 @@ import { StepError } from '../../../core/errors.ts'
 import type { ConfigChange } from '../store.ts'
 import { ancestors, decode } from './layout.ts'
 
-/** The commands that reading and writing single keys needs; a server and a cluster both have them. */
+/** The commands that read single keys; a server and a cluster both have them. */
 export interface KeyCommands {
   type(key: string): Promise<string>
   getBuffer(key: string): Promise<Buffer | null>
   hgetBuffer(key: string, field: string): Promise<Buffer | null>
 }
 
-/** What takes the writing commands: a transaction, or a cluster. */
+/** The receiver of the writing commands: a transaction, or a cluster. */
 export interface WriteCommands {
   set(key: string, value: string): unknown
   del(key: string): unknown
@@ -17,20 +17,20 @@ export interface WriteCommands {
   hdel(key: string, field: string): unknown
 }
 
-/** Where a key of config is now. */
+/** The places in Redis of a key of config. */
 interface Place {
   key: string
-  /** What Redis has under the key's own name. */
+  /** The type of the Redis key of that name. */
   type: string
-  /** As a string of its own. */
+  /** The value as a string. */
   own: Buffer | null
-  /** As a field of a hash above it, the nearest first. */
+  /** The values as fields of hashes above it, the nearest first. */
   fields: { hash: string; field: string; value: Buffer }[]
-  /** The folder it is in is a hash: a new key becomes a field of it. */
+  /** The folder of the key, if it is a hash: a new key becomes its field. */
   parent: string | undefined
 }
 
-/** All keys of Redis on which the places of these keys of config depend. */
+/** All keys of Redis that decide on the places of these keys of config. */
 export function placesToWatch(keys: readonly string[]): string[] {
   return [...new Set(keys.flatMap((key) => [key, ...ancestors(key)]))]
 }
@@ -71,7 +71,7 @@ export function valuesOf(name: string, places: readonly Place[]): Map<string, st
   return values
 }
 
-/** Writes each key where it is; a new one as the layout around it has it. */
+/** Writes each key where it is; a new key in the layout of its folder. */
 export function applyPlaces(
   name: string,
   redis: WriteCommands,
@@ -81,7 +81,7 @@ export function applyPlaces(
   const byKey = new Map(places.map((place) => [place.key, place]))
   return changes.flatMap(({ key, value }) => {
     const place = byKey.get(key)
-    if (place === undefined) throw new StepError('INTERNAL', `${key} was not looked for`)
+    if (place === undefined) throw new StepError('INTERNAL', `${key} was not read before`)
     if (value === null) return remove(redis, place)
     const [field] = place.fields
     if (place.own) return [redis.set(key, value)]
@@ -100,7 +100,7 @@ export function applyPlaces(
   })
 }
 
-/** From everywhere: else what was hidden behind it would come to light. */
+/** Removes it from all places: otherwise a shadowed value would become visible. */
 function remove(redis: WriteCommands, { key, own, fields }: Place): unknown[] {
   return [
     ...(own ? [redis.del(key)] : []),

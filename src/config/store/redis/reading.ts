@@ -3,7 +3,7 @@ import { type RedisContent, relevantKeys, scanPattern } from './layout.ts'
 
 const SCAN_COUNT = 5000
 
-/** SCAN may name a key twice, and names every key that is there all the time. */
+/** SCAN may return a key twice, and returns every key that exists during the whole scan. */
 export async function scan(
   redis: Pick<Redis, 'scan'>,
   roots: readonly string[],
@@ -11,7 +11,7 @@ export async function scan(
   const relevant = relevantKeys(roots)
   const found = new Set<string>()
   const pattern = scanPattern(roots)
-  // One root narrows the pattern; hashes above it would not match.
+  // A narrowed pattern does not match the hashes above the root.
   if (pattern !== '/*') for (const key of ancestorsOf(roots)) found.add(key)
   let cursor = '0'
   do {
@@ -29,7 +29,7 @@ function ancestorsOf(roots: readonly string[]): string[] {
   })
 }
 
-/** HGETALL's flat answer: field, value, field, value. */
+/** HGETALL's flat reply: field, value, field, value. */
 export function addHash({ hashes }: RedisContent, key: string, flat: readonly Buffer[]): void {
   const fields = new Map<string, Buffer>()
   for (let at = 0; at + 1 < flat.length; at += 2) {

@@ -3,7 +3,11 @@ import pLimit from 'p-limit'
 import { StepError } from '../../../core/errors.ts'
 import { wait } from '../../../core/retry.ts'
 import { parseRedisUrl } from '../../../redis/address.ts'
-import { type Connected, connectSingle, type RedisConnection } from '../../../redis/client.ts'
+import {
+  type ConnectOptions,
+  connectRedis,
+  type RedisConnection,
+} from '../../../redis/connection.ts'
 import { redisError } from '../../../redis/errors.ts'
 import { checkChanges, checkExpected } from '../keys.ts'
 import type { ConfigChange, ConfigStore } from '../store.ts'
@@ -12,7 +16,7 @@ import { type RedisContent, toSnapshot } from './layout.ts'
 import { applyPlaces, findPlaces, placesToWatch, valuesOf } from './places.ts'
 import { addHash, scan } from './reading.ts'
 
-export interface RedisStoreOptions extends RedisConnection {
+export interface RedisStoreOptions extends ConnectOptions {
   name?: string | undefined
 }
 
@@ -21,8 +25,8 @@ const MOST_READINGS = 6
 const MOST_TRIES = 20
 
 /**
- * Redis as config centre: one server, by TCP, TLS or socket, one behind Sentinels, or a Cluster. A
- * snapshot is one moment: all values are read in one transaction, again if keys came or went.
+ * Redis as config centre: a server by TCP, TLS or socket, a master behind Sentinels, or a Cluster. A
+ * snapshot is consistent: all values are read in one transaction, again if keys appeared or vanished.
  */
 export async function openRedisStore(
   url: string,
@@ -31,41 +35,41 @@ export async function openRedisStore(
   const address = parseRedisUrl(url)
   const name = options.name ?? address.name
   if (address.kind === 'cluster') return openRedisCluster(address, name, options)
-  const connected = await connectSingle(address, name, options)
-  // A WATCH is the connection's: one operation at a time.
-  const inTurn = pLimit(1)
+  const connection = await connectRedis(address, name, options)
+  // A WATCH belongs to the connection: one operation at a time.
+  const oneAtATime = pLimit(1)
   return {
     name,
-    snapshot: (roots) => inTurn(() => snapshot(name, connected, roots)),
+    snapshot: (roots) => oneAtATime(() => snapshot(name, connection, roots)),
     async change(changes, expect = []) {
       checkChanges(changes, expect)
-      await inTurn(() =>
-        connected.use((redis) => change(name, redis, changes, expect, options.signal)),
+      await oneAtATime(() =>
+        connection.use((redis) => change(name, redis, changes, expect, options.signal)),
       )
     },
     async close() {
-      connected.close()
+      connection.close()
     },
   }
 }
 
 async function snapshot(
   name: string,
-  connected: Connected<Redis>,
+  connection: RedisConnection<Redis>,
   roots: readonly string[],
 ): Promise<Map<string, string>> {
   if (roots.length === 0) return new Map()
-  return connected.use(async (redis) => {
+  return connection.use(async (redis) => {
     let keys = await scan(redis, roots)
     for (let reading = 1; reading <= MOST_READINGS; reading++) {
       const content = await readContent(redis, keys)
       const now = await scan(redis, roots)
-      // What was read is one moment; that no key was overlooked is known when none came or went.
+      // The values are consistent; the set of keys is complete if it is the same afterwards.
       if (sameKeys(keys, now)) return toSnapshot(name, content, roots)
       keys = now
     }
     throw new StepError('UNAVAILABLE', `${name}: keys come and go too fast to be read`, {
-      hint: 'Try again when whoever writes there is done.',
+      hint: 'Try again when the other writer is done.',
     })
   })
 }
@@ -74,7 +78,7 @@ function sameKeys(a: ReadonlySet<string>, b: ReadonlySet<string>): boolean {
   return a.size === b.size && [...a].every((key) => b.has(key))
 }
 
-/** Strings in one transaction; where some are none, strings and hashes in another one. */
+/** Strings in one transaction; if some keys are not strings, all again with the hashes. */
 async function readContent(redis: Redis, keys: ReadonlySet<string>): Promise<RedisContent> {
   const all = [...keys]
   const strings = await readOnce(redis, all, [])
@@ -103,7 +107,7 @@ async function readOnce(
       }
     } else {
       const key = maybeHashes[index - chunks]
-      // WRONGTYPE: a list or a set, which is no value of config.
+      // WRONGTYPE: a list or a set, which is not a value of config.
       if (key !== undefined && !error) addHash(content, key, reply as Buffer[])
     }
   }

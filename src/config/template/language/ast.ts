@@ -1,4 +1,4 @@
-/** The part of Handlebars' syntax tree that is read here; its own types leave too much open. */
+/** The part of Handlebars' syntax tree that is used here; its own types are too loose. */
 
 export interface Location {
   readonly start: { readonly line: number }
@@ -32,7 +32,7 @@ export interface HashNode extends Base {
   readonly pairs: readonly { readonly key: string; value: Expression }[]
 }
 
-/** What a helper call looks like everywhere: `{{a b}}`, `(a b)`, `{{#a b}}`. */
+/** The common form of all calls: `{{a b}}`, `(a b)`, `{{#a b}}`. */
 export interface Call extends Base {
   path: PathNode | LiteralNode
   params: Expression[]
@@ -79,14 +79,14 @@ export interface ProgramNode {
   readonly blockParams?: readonly string[]
 }
 
-/** The name of the helper that a call names, if it looks like one: `getv`, not `a.b` or `@key`. */
+/** The helper's name in a call, if it has the form of a name: `getv`, not `a.b` or `@key`. */
 export function calledName({ path }: Pick<Call, 'path'>): string | undefined {
   if (path.type !== 'PathExpression' || path.data || path.depth > 0) return undefined
   if (path.parts.length !== 1 || path.original !== path.parts[0]) return undefined
   return path.original
 }
 
-/** Where a partial is: its constant name, or undefined when it is computed. */
+/** The constant name of a partial; undefined when it is computed. */
 export function partialName({ name }: PartialNode): string | undefined {
   return name.type === 'SubExpression' ? undefined : String(name.original)
 }

@@ -10,13 +10,13 @@ export interface UnitSource {
   /** `templates/app.properties.hbs` */
   file: string
   bytes: Uint8Array
-  /** As a partial, its names may be fields of what it is given. */
+  /** Whether it is a partial: then its names may be fields of its context. */
   included: boolean
   /** The file of a partial, by the name that templates use. */
   partial(name: string): string | undefined
 }
 
-/** A file that has passed every check that needs no values; plain JSON. */
+/** A file that has passed every check that is possible without values; plain JSON. */
 export interface CompiledUnit {
   /** JavaScript: a UnitCode. */
   code: string
@@ -27,7 +27,7 @@ export interface CompiledUnit {
   partials: Record<string, string>
 }
 
-/** Gives the object that Handlebars' runtime reads. */
+/** Returns the object that Handlebars' runtime reads. */
 export type UnitCode = (at: OptionsAt) => TemplateSpecification
 
 /** The options of a call without a block, at its place in the file. */
@@ -40,7 +40,7 @@ const DEEPEST = 100
  * - noEscape: these are not HTML pages; `=` stays `=`.
  * - preventIndent: a partial's lines, and the values in them, stay as they are.
  * - ignoreStandalone is off: a line that holds only `{{#if …}}` or `{{/if}}` leaves no blank line.
- *   Go keeps such lines; confd's users ask to be rid of them.
+ *   Go keeps such lines, and users of confd dislike them.
  * - knownHelpersOnly, and syntax.ts with its allow-list: a misspelt helper is an error, not "".
  */
 const compileOptions = {
@@ -55,7 +55,7 @@ const compileOptions = {
   ),
 }
 
-/** Checks and compiles one file; what is wrong with it is one INPUT_INVALID, a line each. */
+/** Checks and compiles one file; all its problems are one INPUT_INVALID, a line each. */
 export function compileUnit({ file, bytes, included, partial }: UnitSource): CompiledUnit {
   try {
     const source = decode(bytes, file)
@@ -76,7 +76,7 @@ export function compileUnit({ file, bytes, included, partial }: UnitSource): Com
     }
     const needs = needsOf(program)
     const calls = new Set<string>()
-    finish(program, calls)
+    collectCalls(program, calls)
     const code = Handlebars.precompile(program, compileOptions) as unknown as string
     return { code: shareOptions(code), needs, calls: [...calls], partials }
   } catch (error) {
@@ -87,14 +87,14 @@ export function compileUnit({ file, bytes, included, partial }: UnitSource): Com
   }
 }
 
-/** `"` ends a string in the code, so nothing of a template's text looks like this. */
+/** `"` ends a string in the code, so a template's text cannot match this. */
 const OPTIONS =
   /\{"name":("[^"\\]*"),"hash":\{\},"data":data,"loc":\{"source":"(?:[^"\\]|\\.)*","start":\{"line":(\d+),"column":(\d+)\}\}\}/g
 
 /**
- * Handlebars writes the options of each call as a literal of four objects. V8 prepares each of
- * these for many runs, but a template runs once: one function in their place is several times
- * faster. The code becomes a function of that function.
+ * Handlebars writes the options of each call as a literal of four objects. V8 optimizes each literal
+ * for many runs, but a template runs once: a shared function in their place is several times faster.
+ * The code becomes a function of that function.
  */
 function shareOptions(code: string): string {
   return `($at)=>(${code.replaceAll(OPTIONS, '$$at($1,data,$2,$3)')})`
@@ -113,21 +113,21 @@ function decode(bytes: Uint8Array, file: string): string {
   return source
 }
 
-/** Handlebars tells the line of a syntax error in its text, or as lineNumber; nowhere else. */
+/** Handlebars reports the line of a syntax error in its text, or as lineNumber; nowhere else. */
 function parse(source: string, file: string): ProgramNode {
   try {
     return Handlebars.parse(source, { srcName: file }) as unknown as ProgramNode
   } catch (error) {
     const text = describe(error)
-    const told = (error as { lineNumber?: number }).lineNumber
-    const line = told ?? Number(/line (\d+)/.exec(text)?.[1] ?? 1)
+    const { lineNumber } = error as { lineNumber?: number }
+    const line = lineNumber ?? Number(/line (\d+)/.exec(text)?.[1] ?? 1)
     const [first = '', near] = text.split('\n')
     const what = near === undefined ? first : `syntax error near ${near.trim()}`
     throw new StepError('INPUT_INVALID', `${file}:${line}: ${what}`, { cause: error })
   }
 }
 
-/** The time Handlebars takes grows with the square of the nesting. */
+/** Handlebars' time grows with the square of the nesting. */
 function refuseDeep(source: string, file: string): void {
   const bare = source.replace(/\{\{~?!--[\s\S]*?--~?\}\}|\{\{~?![\s\S]*?\}\}/g, '')
   let depth = 0
@@ -139,16 +139,16 @@ function refuseDeep(source: string, file: string): void {
 }
 
 /**
- * Notes the names that may be calls, and cuts their places short: each call in the code carries its
- * own, and where it ends would be a sixth of all code.
+ * Collects the names that may be calls, and removes the end of each location: every call in the code
+ * carries its location, and the ends would be a sixth of all code.
  */
-function finish(node: object, calls: Set<string>): void {
+function collectCalls(node: object, calls: Set<string>): void {
   const { loc, original } = node as { loc?: { end?: unknown }; original?: unknown }
   if (typeof original === 'string' && Object.hasOwn(compileOptions.knownHelpers, original)) {
     calls.add(original)
   }
   if (loc) delete loc.end
   for (const [name, value] of Object.entries(node) as [string, unknown][]) {
-    if (name !== 'loc' && typeof value === 'object' && value !== null) finish(value, calls)
+    if (name !== 'loc' && typeof value === 'object' && value !== null) collectCalls(value, calls)
   }
 }

@@ -1,4 +1,4 @@
-import { createHash, randomUUID } from 'node:crypto'
+import { createHash } from 'node:crypto'
 import {
   chmodSync,
   closeSync,
@@ -10,15 +10,14 @@ import {
   openSync,
   readdirSync,
   readSync,
-  renameSync,
   rmSync,
   type Stats,
-  writeFileSync,
 } from 'node:fs'
 import { join } from 'node:path'
+import { replaceFileSync } from '../../../core/atomic-file.ts'
 import type { CompiledUnit, UnitSource } from './compile.ts'
 
-/** A compiled file, and V8's own form of its code. */
+/** A compiled file, with V8's code cache for it. */
 export interface KeptUnit extends CompiledUnit {
   machineCode: Buffer
 }
@@ -28,13 +27,13 @@ export interface UnitCache {
   keyOf(source: Pick<UnitSource, 'file' | 'bytes' | 'included'>): string
   find(key: string): KeptUnit | undefined
   keep(key: string, unit: KeptUnit): void
-  /** Removes what is old or too much, if anything was kept since. */
+  /** Removes old and excess entries, if entries were added since. */
   sweep(): void
 }
 
 /**
- * Raised whenever compiling gives something else than before, or checks more. A test compares the
- * sources of the compiler with this.
+ * Raise it whenever compiling gives another result than before, or checks more. A test compares the
+ * sources of the compiler with it.
  */
 const FORMAT = 'crosscloud-unit-2'
 
@@ -43,7 +42,8 @@ const MILLISECONDS_A_DAY = 24 * 3_600_000
 const KEPT = 30 * MILLISECONDS_A_DAY
 const LARGEST = 32 * 1024 * 1024
 const LARGEST_ALL = 64 * 1024 * 1024
-const NAME = /^[0-9a-f]{64}(?:\.[0-9a-f-]{36})?\.unit$/
+/** An entry, or what a killed process left of it: `.KEY.unit.RANDOM`, before that `KEY.UUID.unit`. */
+const NAME = /^(?:[0-9a-f]{64}(?:\.[0-9a-f-]{36})?\.unit|\.[0-9a-f]{64}\.unit\.[0-9a-f]{16})$/
 const DIGEST = 32
 /** The digest, and two lengths of four bytes. */
 const HEAD = DIGEST + 8
@@ -51,20 +51,20 @@ const HEAD = DIGEST + 8
 /**
  * Opens the cache in a folder; `dialect` is everything else that compiling depends on.
  *
- * What is kept here is executed. Whoever can write to this folder runs code as its owner, with all
- * secrets of the config centre at hand. So it is one person's folder on one machine (0700, files
- * 0600), never shared between people, never in a working tree (the caller sees to that) and never
- * part of a CI cache, which a merge request of anybody may fill. Files of another owner, writable by
- * others, or reached by a symbolic link count as absent, as do damaged ones: a checksum over all of
- * it, with the key inside, sees cuts and mix-ups, but protects from no one who may write. No fault of
- * the cache is ever told: it is only slow then.
+ * Entries are executed. A user who can write to this folder runs code as its owner, with access to
+ * all secrets of the config centre. So the folder belongs to a single user on a single machine
+ * (0700, files 0600); it is never in a working tree (the caller checks that) and never part of a CI
+ * cache, which any merge request can fill. Files of another owner, writable by others, or reached by
+ * a symbolic link count as absent. So do damaged files: a checksum over the entry and its key finds
+ * truncation and mix-ups, but does not protect from users who may write. Errors of the cache are not
+ * reported: without it, compiling is only slower.
  *
- * One file an entry, put there by a rename: processes at the same time see all of it or nothing.
+ * Each entry is a file that appears by a rename: concurrent processes see all of it or nothing.
  */
 export function openUnitCache(folder: string, dialect: string): UnitCache | undefined {
   const user = process.getuid?.()
   if (user === undefined) return undefined
-  const surroundings = JSON.stringify([FORMAT, process.version, process.arch, dialect])
+  const environment = JSON.stringify([FORMAT, process.version, process.arch, dialect])
   const isSafe = (status: Stats) => status.uid === user && (status.mode & 0o022) === 0
   const path = (key: string) => join(folder, `${key}.unit`)
   const readable = attempt(() => isFolder(folder) && isSafe(lstatSync(folder))) ?? false
@@ -72,22 +72,17 @@ export function openUnitCache(folder: string, dialect: string): UnitCache | unde
   let kept = false
   return {
     keyOf({ file, bytes, included }) {
-      const name = JSON.stringify([surroundings, file, included])
+      const name = JSON.stringify([environment, file, included])
       return createHash('sha256').update(`${name}\n`).update(bytes).digest('hex')
     },
     find: (key) => (readable ? attempt(() => readEntry(path(key), key, isSafe)) : undefined),
     keep(key, unit) {
       ready ??= attempt(() => makeFolder(folder, user)) ?? false
       if (!ready) return
-      const staged = join(folder, `${key}.${randomUUID()}.unit`)
-      const done = attempt(() => {
+      attempt(() => {
         const entry = packEntry(key, unit)
-        if (entry.length > LARGEST) return false
-        writeFileSync(staged, entry, { mode: 0o600, flag: 'wx' })
-        renameSync(staged, path(key))
-        return true
+        if (entry.length <= LARGEST) replaceFileSync(path(key), entry, 0o600)
       })
-      if (done === undefined) attempt(() => rmSync(staged, { force: true }))
       kept = true
     },
     sweep() {
@@ -109,7 +104,7 @@ function isFolder(path: string): boolean {
   return lstatSync(path).isDirectory()
 }
 
-/** A folder of ours that others could write to is closed first; what they left there has their uid. */
+/** If others could write to our folder, its mode is corrected first; their files have their uid. */
 function makeFolder(folder: string, user: number): boolean {
   mkdirSync(folder, { recursive: true, mode: 0o700 })
   if (!isFolder(folder) || lstatSync(folder).uid !== user) return false
@@ -152,7 +147,7 @@ function readEntry(
 }
 
 function readSafely(path: string, isSafe: (status: Stats) => boolean): Buffer | undefined {
-  // Not even a pipe may keep us waiting.
+  // O_NONBLOCK: opening a pipe must not wait.
   const { O_RDONLY, O_NOFOLLOW, O_NONBLOCK } = constants
   const fd = openSync(path, O_RDONLY | O_NOFOLLOW | O_NONBLOCK)
   try {
@@ -165,7 +160,7 @@ function readSafely(path: string, isSafe: (status: Stats) => boolean): Buffer | 
       if (read === 0) return undefined
       done += read
     }
-    // Its mtime is when it was last used, to the day.
+    // The mtime is the time of last use, to the day.
     const now = Date.now()
     if (now - status.mtimeMs > MILLISECONDS_A_DAY) futimesSync(fd, now / 1000, now / 1000)
     return entry
@@ -174,7 +169,7 @@ function readSafely(path: string, isSafe: (status: Stats) => boolean): Buffer | 
   }
 }
 
-/** The oldest go first; so do what killed processes left. */
+/** Removes the oldest entries, and files that killed processes left. */
 function sweep(folder: string): void {
   const entries = readdirSync(folder)
     .filter((name) => NAME.test(name))

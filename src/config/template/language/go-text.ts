@@ -1,5 +1,5 @@
 import { posix } from 'node:path'
-import { fault, isList, isMap, mapOf, refuseLong, type Value } from './values.ts'
+import { isList, isMap, mapOf, refuseLong, templateError, type Value } from './values.ts'
 
 /** Go's path.Clean: shortest equal path, never a trailing slash, "." for nothing. */
 export function cleanPath(path: string): string {
@@ -24,7 +24,7 @@ export function splitText(text: string, separator: string): string[] {
   return separator === '' ? Array.from(text) : text.split(separator)
 }
 
-/** Go's strings.Replace: at most `n` times, all when n < 0; an empty `old` stands before each character. */
+/** Go's strings.Replace: at most `n` times, all when n < 0; an empty `old` matches before each character. */
 export function replaceText(text: string, old: string, replacement: string, n: number): string {
   const most = n < 0 ? Number.POSITIVE_INFINITY : n
   const pieces = old === '' ? ['', ...Array.from(text)] : text.split(old)
@@ -62,38 +62,38 @@ const untruths = new Set(['0', 'f', 'F', 'FALSE', 'false', 'False'])
 export function parseBool(text: string): boolean {
   if (truths.has(text)) return true
   if (untruths.has(text)) return false
-  throw fault('the value is neither true nor false', 'Use true or false; spaces count.')
+  throw templateError('the value is neither true nor false', 'Use true or false; spaces count.')
 }
 
 /** Go's strconv.Atoi, within the numbers that JavaScript holds exactly. */
 export function atoi(text: string): number {
   const number = /^[+-]?\d+$/.test(text) ? Number(text) : Number.NaN
   if (Number.isSafeInteger(number)) return number === 0 ? 0 : number
-  throw fault('the value is not a whole number of at most 2^53', 'Spaces count.')
+  throw templateError('the value is not a whole number of at most 2^53', 'Spaces count.')
 }
 
 /** Go's base64.StdEncoding, padded; line ends inside are skipped as Go does. */
 export function decodeBase64(text: string): string {
   const bare = text.replace(/[\r\n]/g, '')
   const valid = bare.length % 4 === 0 && /^[A-Za-z0-9+/]*={0,2}$/.test(bare)
-  if (!valid) throw fault('the value is not base64')
+  if (!valid) throw templateError('the value is not base64')
   try {
     return new TextDecoder('utf-8', { fatal: true, ignoreBOM: true }).decode(
       Buffer.from(bare, 'base64'),
     )
   } catch {
-    throw fault('the decoded value is not UTF-8 text')
+    throw templateError('the decoded value is not UTF-8 text')
   }
 }
 
 const JSON_TOKEN = /"(?:[^"\\]|\\.)*"|-?\d[\d.eE+-]*/g
 
-/** JSON with numbers that print as they were written: 1e7, 1.10 and big ones become texts. */
+/** JSON with numbers that print as they were written: 1e7, 1.10 and large numbers become texts. */
 export function parseJson(text: string): Value {
   try {
     JSON.parse(text)
   } catch {
-    throw fault('the value is not JSON')
+    throw templateError('the value is not JSON')
   }
   const kept = text.replace(JSON_TOKEN, (token) =>
     token.startsWith('"') || String(Number(token)) === token ? token : `"${token}"`,
@@ -106,16 +106,17 @@ export function parseJson(text: string): Value {
 /** Go's `index`: item of a list, entry of a map, byte of a string; nested with more arguments. */
 export function indexInto(value: Value, at: Value): Value {
   if (isMap(value)) {
-    if (typeof at !== 'string') throw fault('a map is indexed by a string')
+    if (typeof at !== 'string') throw templateError('a map is indexed by a string')
     const found = value[at]
-    if (found === undefined) throw fault(`the map has no ${JSON.stringify(at)}`)
+    if (found === undefined) throw templateError(`the map has no ${JSON.stringify(at)}`)
     return found
   }
   const items = typeof value === 'string' ? [...Buffer.from(value)] : value
-  if (!isList(items)) throw fault('needs a list, a map or a string')
-  if (typeof at !== 'number') throw fault('a list is indexed by a number')
+  if (!isList(items)) throw templateError('needs a list, a map or a string')
+  if (typeof at !== 'number') throw templateError('a list is indexed by a number')
   const found = items[at]
-  if (found === undefined) throw fault(`there is no item ${at}, the length is ${items.length}`)
+  if (found === undefined)
+    throw templateError(`there is no item ${at}, the length is ${items.length}`)
   return found
 }
 

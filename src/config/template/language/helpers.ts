@@ -17,10 +17,19 @@ import {
 import { compilePathMatch } from './path-match.ts'
 import { printf } from './printf.ts'
 import * as read from './values.ts'
-import { fault, isList, isMap, isMissing, mapOf, type Reader, truth, type Value } from './values.ts'
+import {
+  isList,
+  isMap,
+  isMissing,
+  mapOf,
+  type Reader,
+  templateError,
+  truth,
+  type Value,
+} from './values.ts'
 
-/** Addresses, or SRV records; a fault is thrown when the template wants it. */
-export type LookupAnswer = readonly (string | SrvRecord)[]
+/** Addresses, or SRV records. */
+export type LookupResult = readonly (string | SrvRecord)[]
 
 export interface SrvRecord {
   /** Host name without the dot at its end. */
@@ -30,20 +39,20 @@ export interface SrvRecord {
   weight: number
 }
 
-/** What one template sees while it is rendered. */
+/** What a template may access while it is rendered. */
 export interface HelperHost {
   /** The value of a key as the template names it; undefined when there is none. */
   value(key: string): string | undefined
   /** All keys the template may see, sorted by their bytes. */
   keys(): readonly string[]
-  /** Whether the key is there, but its value cannot be decrypted. */
+  /** Whether the key exists, but its value cannot be decrypted. */
   locked(key: string): boolean
-  /** What stands for a key that is absent or locked. */
+  /** The placeholder for a key that is absent or locked. */
   missing(key: string): Value
-  /** Told of a pattern or folder that no key matches. */
+  /** Called with a pattern or folder that no key matches. */
   nothingBelow(pattern: string): void
-  /** The answer of the network to `["lookupIP", "db.example.com"]`, fetched before. */
-  lookup(query: readonly string[]): LookupAnswer
+  /** The result of `["lookupIP", "db.example.com"]`, fetched before; throws when that failed. */
+  lookup(query: readonly string[]): LookupResult
   env(name: string): string | undefined
   now(): Date
   fileExists(path: string): boolean
@@ -52,7 +61,7 @@ export interface HelperHost {
 export interface Helper {
   /** Fewest and most arguments. */
   readonly arity: readonly [number, number]
-  /** From this argument on, missing values are taken as they are; one before it is the result. */
+  /** From this argument on, missing values are accepted; a missing value before it is the result. */
   readonly lazyFrom: number
   call(host: HelperHost, args: readonly Value[]): Value
 }
@@ -60,7 +69,7 @@ export interface Helper {
 const MANY = Number.POSITIVE_INFINITY
 const LONGEST_SEQUENCE = 100_000
 
-/** A helper with one reader an argument; arguments from `least` on may be left out. */
+/** A helper with a reader for each argument; arguments from `least` on are optional. */
 function helper<A extends readonly unknown[]>(
   readers: readonly [...{ [K in keyof A]: Reader<A[K]> }],
   run: (host: HelperHost, ...args: A) => Value,
@@ -79,11 +88,11 @@ function variadic(least: number, run: (args: readonly Value[]) => Value, lazyFro
   return { arity: [least, MANY], lazyFrom, call: (_host, args) => run(args) }
 }
 
-/** A key as templates write it. In confd a key without slash is just never found. */
+/** A key as templates write it. In confd a key without a slash is never found. */
 const key: Reader<string> = (value) => {
   const name = read.text(value)
   if (name.startsWith('/')) return name
-  throw fault(`key "${name}" does not begin with /`, `Write "/${name}".`)
+  throw templateError(`key "${name}" does not begin with /`, `Write "/${name}".`)
 }
 
 const pair = (name: string, value: Value): Value =>
@@ -115,7 +124,7 @@ function children(host: HelperHost, path: string, onlyFolders: boolean): readonl
   return noted(host, path, [...names].sort(compareBytes))
 }
 
-/** A default is for a key that is absent, not for one that cannot be read. */
+/** A default applies to an absent key, not to a key that cannot be decrypted. */
 const valueOr = (host: HelperHost, name: string, otherwise?: Value): Value =>
   host.value(name) ?? (host.locked(name) ? undefined : otherwise) ?? host.missing(name)
 
@@ -160,12 +169,12 @@ const textHelpers: Record<string, Helper> = {
   json: helper([read.text], (_, text) => {
     const value = parseJson(text)
     if (isMap(value)) return value
-    throw fault('the value is not a JSON object', 'jsonArray reads an array.')
+    throw templateError('the value is not a JSON object', 'jsonArray reads an array.')
   }),
   jsonArray: helper([read.text], (_, text) => {
     const value = parseJson(text)
     if (isList(value)) return value
-    throw fault('the value is not a JSON array', 'json reads an object.')
+    throw templateError('the value is not a JSON array', 'json reads an object.')
   }),
   parseBool: helper([read.text], (_, text) => parseBool(text)),
   atoi: helper([read.text], (_, text) => atoi(text)),
@@ -174,17 +183,17 @@ const textHelpers: Record<string, Helper> = {
 /** The result of integer arithmetic; Go would wrap around silently. */
 const exact = (result: number) => {
   if (Number.isSafeInteger(result)) return result === 0 ? 0 : result
-  throw fault('the result is larger than 2^53')
+  throw templateError('the result is larger than 2^53')
 }
 const divisor: Reader<number> = (value) => {
   const number = read.integer(value)
   if (number !== 0) return number
-  throw fault('division by zero')
+  throw templateError('division by zero')
 }
 
 const listHelpers: Record<string, Helper> = {
   map: variadic(0, (args) => {
-    if (args.length % 2 === 1) throw fault('needs pairs of name and value')
+    if (args.length % 2 === 1) throw templateError('needs pairs of name and value')
     const names = args.filter((_, i) => i % 2 === 0).map(read.text)
     return mapOf(names.map((name, i) => [name, args[2 * i + 1]]))
   }),
@@ -195,7 +204,8 @@ const listHelpers: Record<string, Helper> = {
   mod: helper([read.integer, divisor], (_, a, b) => exact(a % b)),
   seq: helper([read.integer, read.integer], (_, first, last) => {
     const length = Math.max(0, last - first + 1)
-    if (length > LONGEST_SEQUENCE) throw fault(`a sequence has at most ${LONGEST_SEQUENCE} numbers`)
+    if (length > LONGEST_SEQUENCE)
+      throw templateError(`a sequence has at most ${LONGEST_SEQUENCE} numbers`)
     return Array.from({ length }, (_item, i) => first + i)
   }),
   reverse: helper([read.list], (_, items) => items.toReversed()),
@@ -213,7 +223,7 @@ const listHelpers: Record<string, Helper> = {
 function compare(a: Value, b: Value): number {
   if (typeof a === 'string' && typeof b === 'string') return compareBytes(a, b)
   if (typeof a === 'number' && typeof b === 'number') return a - b
-  throw fault(
+  throw templateError(
     `cannot order ${read.kindOf(a)} and ${read.kindOf(b)}`,
     'atoi makes a number of a string.',
   )
@@ -222,20 +232,20 @@ function compare(a: Value, b: Value): number {
 function equal(a: Value, b: Value): boolean {
   const kinds = new Set([typeof a, typeof b])
   if (kinds.size === 1 && !kinds.has('object') && a !== undefined) return a === b
-  throw fault(
+  throw templateError(
     `cannot compare ${read.kindOf(a)} with ${read.kindOf(b)}`,
     'Values are strings: compare with "1", or use atoi or parseBool.',
   )
 }
 
-/** The first argument whose truth is `wanted`, or the last; what comes after it does not matter. */
+/** The first argument whose truth is `wanted`, or the last; later arguments are ignored. */
 const firstThat = (wanted: boolean) => (args: readonly Value[]) =>
   args.find((arg) => isMissing(arg) || truth(arg) === wanted) ?? args.at(-1)
 
 const order = (holds: (difference: number) => boolean) =>
   helper([read.any, read.any], (_, a, b) => holds(compare(a, b)))
 
-/** What Go's text/template has built in. */
+/** The built-in functions of Go's text/template. */
 const logicHelpers: Record<string, Helper> = {
   eq: variadic(2, ([first, ...rest]) => rest.some((other) => equal(first, other))),
   ne: helper([read.any, read.any], (_, a, b) => !equal(a, b)),
@@ -250,18 +260,18 @@ const logicHelpers: Record<string, Helper> = {
     if (typeof value === 'string') return byteLength(value)
     if (isList(value)) return value.length
     if (isMap(value)) return Object.keys(value).length
-    throw fault(`${read.kindOf(value)} has no length`)
+    throw templateError(`${read.kindOf(value)} has no length`)
   }),
   index: variadic(1, ([value, ...path]) => path.reduce(indexInto, value)),
   printf: variadic(1, ([format, ...args]) => printf(read.text(format), args)),
 }
 
-/** Helpers cannot wait: prefetchLookups asked the network before. */
+/** Helpers are synchronous: prefetchLookups queries the network before. */
 const addresses = (wanted: (address: string) => boolean) =>
   helper([read.text], (host, name) =>
     host
       .lookup(['lookupIP', name])
-      .filter((answer) => typeof answer === 'string')
+      .filter((address) => typeof address === 'string')
       .filter(wanted),
   )
 
@@ -304,9 +314,9 @@ export const helpers: ReadonlyMap<string, Helper> = new Map(
 /** Calls a helper after checking how many arguments it got; missing values pass through. */
 export function callHelper(name: string, args: readonly Value[], host: HelperHost): Value {
   const known = helpers.get(name)
-  if (known === undefined) throw fault(`there is no helper ${name}`)
+  if (known === undefined) throw templateError(`there is no helper ${name}`)
   const problem = arityProblem(name, args.length)
-  if (problem) throw fault(problem)
+  if (problem) throw templateError(problem)
   const absent = args.slice(0, known.lazyFrom).find(isMissing)
   if (absent !== undefined) return absent
   try {

@@ -1,9 +1,9 @@
 import { StepError } from '../../../core/errors.ts'
 
-/** One place of a pattern: which code points may stand there. */
+/** A position in a pattern: which code points match there. */
 type Place = (codePoint: number) => boolean
 
-/** A stretch between stars. `star`: any text without `/` may come before it. */
+/** A part between stars. `star`: any text without `/` may come before it. */
 interface Chunk {
   star: boolean
   places: Place[]
@@ -18,7 +18,7 @@ const code = (character: string) => character.codePointAt(0) ?? 0
  */
 export function compilePathMatch(pattern: string): (name: string) => boolean {
   const chunks = parse(pattern)
-  // Most names differ before the first special character; this answers them cheaply.
+  // A fast check: most names differ before the first special character.
   const head = pattern.slice(0, Math.max(0, pattern.search(/[*?[\\]|$/)))
   return (name) => name.startsWith(head) && matches(chunks, Array.from(name, code))
 }
@@ -27,7 +27,7 @@ function matches(chunks: readonly Chunk[], name: readonly number[]): boolean {
   let at = 0
   for (const [index, { star, places }] of chunks.entries()) {
     const last = index === chunks.length - 1
-    // A star never needs to take more than the first fit, unless it must reach the end.
+    // A star takes the first fit, unless the pattern must reach the end.
     for (let start = at; ; start++) {
       const fits = places.every((place, i) => {
         const here = name[start + i]

@@ -1,4 +1,4 @@
-import { fault, kindOf, type Value } from './values.ts'
+import { kindOf, templateError, type Value } from './values.ts'
 
 const VERB = /%([-+ 0#]*)(\d+)?(?:\.(\d+))?(.)?/gsu
 const WIDEST = 1000
@@ -11,16 +11,16 @@ interface Directive {
 }
 
 /**
- * Go's fmt.Sprintf for what templates hold: strings, numbers, booleans. Go prints `%!d(string=x)`
+ * Go's fmt.Sprintf for the values of templates: strings, numbers, booleans. Go prints `%!d(string=x)`
  * into the file for a wrong verb or a missing argument; here it is an error.
  */
 export function printf(format: string, args: readonly Value[]): string {
   let next = 0
   const result = format.replace(VERB, (shown, flags: string, width, precision, verb) => {
-    if (verb === undefined) throw fault('the format ends in the middle of a verb')
+    if (verb === undefined) throw templateError('the format ends in the middle of a verb')
     if (verb === '%') return '%'
     if (next >= args.length)
-      throw fault(`the format has more verbs than there are arguments (${shown})`)
+      throw templateError(`the format has more verbs than there are arguments (${shown})`)
     const directive = {
       flags,
       width: width === undefined ? 0 : Number(width),
@@ -28,15 +28,15 @@ export function printf(format: string, args: readonly Value[]): string {
       verb,
     }
     if (directive.width > WIDEST || (directive.precision ?? 0) > WIDEST) {
-      throw fault(`${shown}: width and precision end at ${WIDEST}`)
+      throw templateError(`${shown}: width and precision end at ${WIDEST}`)
     }
-    return one(directive, args[next++])
+    return formatValue(directive, args[next++])
   })
-  if (next < args.length) throw fault('there are more arguments than the format has verbs')
+  if (next < args.length) throw templateError('there are more arguments than the format has verbs')
   return result
 }
 
-function one(directive: Directive, value: Value): string {
+function formatValue(directive: Directive, value: Value): string {
   const { verb, precision } = directive
   if (verb === 'v' || verb === 's')
     return padded(directive, cut(plain(directive, value), precision))
@@ -57,7 +57,7 @@ function one(directive: Directive, value: Value): string {
       return signed(directive, value, fixed(Math.abs(value), precision ?? 6))
     if (verb === 'g') return signed(directive, value, exponent(general(Math.abs(value), precision)))
   }
-  throw fault(`%${verb} cannot print ${kindOf(value)}`)
+  throw templateError(`%${verb} cannot print ${kindOf(value)}`)
 }
 
 function plain({ verb }: Directive, value: Value): string {
@@ -65,7 +65,7 @@ function plain({ verb }: Directive, value: Value): string {
   if (verb === 'v' && (typeof value === 'number' || typeof value === 'boolean'))
     return String(value)
   const hint = verb === 's' ? 'Use %v or %d.' : 'Use join or each for a list.'
-  throw fault(`%${verb} cannot print ${kindOf(value)}`, hint)
+  throw templateError(`%${verb} cannot print ${kindOf(value)}`, hint)
 }
 
 function cut(text: string, precision: number | undefined): string {
@@ -84,7 +84,8 @@ function integer(directive: Directive, value: number, radix: number): string {
 }
 
 function fixed(value: number, precision: number): string {
-  if (value >= 1e21 || precision > 100) throw fault('%f: the number or its precision is too large')
+  if (value >= 1e21 || precision > 100)
+    throw templateError('%f: the number or its precision is too large')
   return value.toFixed(precision)
 }
 

@@ -8,25 +8,25 @@ import {
   type Statement,
 } from './ast.ts'
 import { PRINT_CALL } from './syntax.ts'
-import { fault } from './values.ts'
+import { templateError } from './values.ts'
 
-/** A constant key that a template asks for without a default. */
+/** A constant key that a template requires: it has no default. */
 export interface Requirement {
   /** As the template writes it, without the resource's prefix. */
   key: string
-  /** The template or the partial of it that asks. */
+  /** The template, or its partial, with the call. */
   file: string
   line: number
   /** Inside a block that another value may switch off. */
   conditional: boolean
 }
 
-/** What one file alone asks of the world, as far as it is written in it: plain JSON. */
+/** The constant keys, patterns, partials and names in a file; plain JSON. */
 export interface Needs {
   keys: { key: string; line: number; conditional: boolean }[]
-  /** Partials by file; `known` are keys that exist for certain where it is included. */
+  /** Partials by file; `known` are keys that certainly exist where it is included. */
   includes: { file: string; conditional: boolean; known: string[] }[]
-  /** Of `gets`, `getvs`, `ls` and `lsdir`, where the template does not care for "none" itself. */
+  /** Of `gets`, `getvs`, `ls` and `lsdir`, unless the template handles an empty result. */
   patterns: { pattern: string; line: number }[]
   /** `["lookupIP", "db.example.com"]`; SRV records have service, protocol and name. */
   lookups: { query: string[]; line: number }[]
@@ -35,18 +35,18 @@ export interface Needs {
 interface Walk {
   needs: Needs
   conditional: boolean
-  /** Keys known to exist here, because of an `exists` around. */
+  /** Keys known to exist here, because of an enclosing `exists`. */
   known: ReadonlySet<string>
-  /** An empty list is an answer here: it is decided on, or there is an else. */
+  /** An empty list is handled here: it is a condition, or there is an else. */
   mayBeEmpty: boolean
 }
 
-/** Ways to come to a partial that are looked at; nested ones multiply. */
+/** The most ways to reach a partial that are examined; nested partials multiply them. */
 const MOST_WAYS = 10_000
 
 const listing = new Set(['gets', 'getvs', 'ls', 'lsdir'])
 
-/** Reads a tree that checkAndRewrite found good. */
+/** Reads a tree that has passed checkAndRewrite. */
 export function needsOf(program: ProgramNode): Needs {
   const needs: Needs = { keys: [], includes: [], patterns: [], lookups: [] }
   inProgram(program, { needs, conditional: false, known: new Set(), mayBeEmpty: false })
@@ -64,12 +64,13 @@ export function requirementsOf(
   const found: Requirement[] = []
   const seen = new Set<string>()
   const visit = (file: string, outer: boolean, around: readonly string[]): void => {
-    // The same file in the same surroundings asks for the same, however often it is included.
+    // The same file in the same context has the same requirements, however often it is included.
     const id = JSON.stringify([file, outer, around])
     const needs = needsOfFile(file)
     if (needs === undefined || seen.has(id)) return
     seen.add(id)
-    if (seen.size > MOST_WAYS) throw fault(`${template}: partials are included in too many ways`)
+    if (seen.size > MOST_WAYS)
+      throw templateError(`${template}: partials are included in too many ways`)
     for (const { key, line, conditional } of needs.keys) {
       if (!around.includes(key)) {
         found.push({ key, file, line, conditional: conditional || outer })
@@ -113,8 +114,8 @@ function inExpression(node: Expression, walk: Walk): void {
   const name = calledName(node)?.replace(PRINT_CALL, '')
   const key = constantKey(node.params[0])
   const { line } = node.loc.start
-  const asks = name === 'get' || (name === 'getv' && node.params.length === 1)
-  if (asks && key !== undefined && !walk.known.has(key)) {
+  const requires = name === 'get' || (name === 'getv' && node.params.length === 1)
+  if (requires && key !== undefined && !walk.known.has(key)) {
     walk.needs.keys.push({ key, line, conditional: walk.conditional })
   }
   if (name !== undefined && listing.has(name) && key !== undefined && !walk.mayBeEmpty) {
@@ -140,7 +141,7 @@ function inside(walk: Walk, condition: Expression | undefined, holds: boolean): 
   return { ...walk, known, conditional: true }
 }
 
-/** Keys that exist for certain when `node` is true (or, with `holds` false, is not). */
+/** Keys that certainly exist when `node` is true (or false, without `holds`). */
 function existing(node: Expression | undefined, holds: boolean): string[] {
   if (node?.type !== 'SubExpression') return []
   const name = calledName(node)

@@ -3,7 +3,6 @@ import { StepError } from '../../../core/errors.ts'
 import { callHelper, type HelperHost, helpers } from './helpers.ts'
 import { type blocks, HAND_OVER, PRINT, PRINT_CALL } from './syntax.ts'
 import {
-  fault,
   isList,
   isMap,
   isMissing,
@@ -11,11 +10,12 @@ import {
   type Missing,
   missing,
   refuseLong,
+  templateError,
   truth,
   type Value,
 } from './values.ts'
 
-/** What one rendering may use at most; templates are code. */
+/** Limits of one rendering, because templates are code. */
 export interface Limits {
   /** Characters that all values and loops of a template may make together. */
   characters: number
@@ -27,13 +27,13 @@ export interface Limits {
 
 export interface Session extends Omit<HelperHost, 'missing' | 'nothingBelow'> {
   limits: Limits
-  /** Told of each absent key that a template printed or decided on. */
+  /** Called with each absent key that a template prints or decides on. */
   onMissing(missing: Missing): void
-  /** Told of each pattern or folder that no key matches. */
+  /** Called with each pattern or folder that no key matches. */
   onNothing(found: { pattern: string; file: string; line: number }): void
 }
 
-/** Handlebars gives the place of a call with its options, though its types do not say so. */
+/** Handlebars passes the location of a call in its options; its types lack it. */
 interface Options extends HelperOptions {
   loc?: { source?: string; start: { line: number } }
 }
@@ -43,10 +43,10 @@ type BlockName = (typeof blocks)[number] | typeof PRINT | typeof HAND_OVER
 
 type Bound = Record<string, (this: unknown, ...args: unknown[]) => unknown>
 
-/** Counts what one rendering uses, and knows where it is. */
+/** Counts what one rendering uses, and knows the current location. */
 interface Meter {
   spend(characters?: number): void
-  /** Runs one call at its place in the template; its faults carry file and line. */
+  /** Runs a call at its location in the template; errors get file and line. */
   at<T>(options: Options, work: () => T): T
   place(): { file: string; line: number }
 }
@@ -58,9 +58,9 @@ function createMeter({ limits }: Session): Meter {
   const placed = new WeakSet<StepError>()
   const spend = (characters = 0) => {
     made += characters
-    if (++calls > limits.calls) throw fault('the template loops too often')
-    if (made > limits.characters) throw fault('the template makes too much text')
-    if (Date.now() > limits.deadline) throw fault('rendering takes too long')
+    if (++calls > limits.calls) throw templateError('the template loops too often')
+    if (made > limits.characters) throw templateError('the template makes too much text')
+    if (Date.now() > limits.deadline) throw templateError('rendering takes too long')
   }
   return {
     spend,
@@ -74,17 +74,17 @@ function createMeter({ limits }: Session): Meter {
       } catch (error) {
         if (!(error instanceof StepError) || placed.has(error)) throw error
         const message = `${place.file}:${place.line}: ${error.message}`
-        const told = new StepError(error.code, message, { hint: error.hint })
-        placed.add(told)
-        throw told
+        const located = new StepError(error.code, message, { hint: error.hint })
+        placed.add(located)
+        throw located
       }
     },
   }
 }
 
 /**
- * The helpers and blocks as Handlebars calls them, for one rendering; only those in `calls`, as
- * Handlebars wraps each of them again for each template.
+ * The helpers and blocks as Handlebars calls them, for one rendering; only those in `calls`, because
+ * Handlebars wraps each of them for each template.
  */
 export function bindHelpers(
   session: Session,
@@ -123,7 +123,7 @@ export function bindHelpers(
 
 type Present = (value: Value) => boolean
 
-/** Whether a block may look at its value; a missing one is noted and the block left out. */
+/** Whether a block has its value; a missing value is recorded and the block left out. */
 function presence(session: Session): Present {
   return (value) => {
     if (isMissing(value)) session.onMissing(value)
@@ -152,7 +152,7 @@ function bindBlocks(
       if (!present(value)) return ''
       if (isList(value) || isMap(value)) return loop(native.each, value, context, options)
       const hint = 'split makes a list of a string.'
-      throw fault(`each needs a list or a map, got ${kindOf(value)}`, hint)
+      throw templateError(`each needs a list or a map, got ${kindOf(value)}`, hint)
     },
     with(context, options, value) {
       if (!present(value)) return ''
@@ -192,5 +192,5 @@ function print(value: Value, present: Present): string {
     : isMap(value)
       ? 'Print one of its fields.'
       : 'Check the name of the field.'
-  throw fault(`{{…}} has ${kindOf(value)} to print`, hint)
+  throw templateError(`{{…}} has ${kindOf(value)} to print`, hint)
 }

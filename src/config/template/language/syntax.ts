@@ -16,14 +16,14 @@ import { arityProblem, helpers } from './helpers.ts'
 export const blocks = ['if', 'unless', 'each', 'with', 'raw'] as const
 /** Prints the value of every `{{…}}`, so that nothing unprintable is ever printed. */
 export const PRINT = '$print'
-/** With a helper's name behind it: calls the helper and prints the result, in one. */
+/** A prefix of a helper's name: calls the helper and prints the result. */
 export const PRINT_CALL = '$print '
-/** Checks the context handed to a partial. */
+/** Checks the context passed to a partial. */
 export const HAND_OVER = '$handOver'
 
 const blockNames: ReadonlySet<string> = new Set(blocks)
 const dataNames = new Set(['index', 'key', 'first', 'last'])
-/** confd's users bring these along. */
+/** Keywords of Go templates that users of confd know. */
 const goWords: Record<string, string> = {
   range: '{{#each (gets "/a/*")}} … {{/each}}',
   end: '{{/if}}, {{/each}} or {{/with}}',

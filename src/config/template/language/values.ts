@@ -1,6 +1,6 @@
 import { StepError } from '../../../core/errors.ts'
 
-/** What a helper may take and give. Objects have no prototype. */
+/** Arguments and results of helpers. Objects have no prototype. */
 export type Value = string | number | boolean | null | undefined | readonly Value[] | ValueMap
 
 export interface ValueMap {
@@ -10,9 +10,9 @@ export interface ValueMap {
 const missingMark = Symbol('missing key')
 
 /**
- * Stands for the value of a key that is absent. It passes through helpers until something wants to
- * print it or to decide on it, so that one rendering finds every key that is missing, and `and`,
- * `or` and defaults need not look at what they do not use.
+ * Represents the value of an absent key. It passes through helpers until it is printed or decided
+ * on, so that one rendering finds all missing keys, and `and`, `or` and defaults ignore the
+ * arguments they do not use.
  */
 export interface Missing {
   readonly [missingMark]: true
@@ -44,7 +44,7 @@ export function mapOf(entries: Iterable<readonly [string, Value]>): ValueMap {
   return map
 }
 
-/** Truth as Go's templates see it: "", 0, false, nothing, an empty list or map are false. */
+/** Truth as in Go's templates: "", 0, false, nothing, an empty list or map are false. */
 export function truth(value: Value): boolean {
   if (isList(value)) return value.length > 0
   if (isMap(value)) return Object.keys(value).length > 0
@@ -62,24 +62,24 @@ export function kindOf(value: Value): string {
   )
 }
 
-/** A template asked for something that cannot be done. The caller adds file and line. */
-export function fault(message: string, hint?: string): StepError {
+/** An error in a template. The caller adds file and line. */
+export function templateError(message: string, hint?: string): StepError {
   return new StepError('INPUT_INVALID', message, { hint })
 }
 
-/** Characters that a value made by a helper may have. */
+/** The most characters that a helper's result may have. */
 export const LONGEST_VALUE = 1024 * 1024
 
 /** Refuses a result before it is built. */
 export function refuseLong(characters: number): void {
-  if (characters > LONGEST_VALUE) throw fault('the value is too large')
+  if (characters > LONGEST_VALUE) throw templateError('the value is too large')
 }
 
-/** Turns an argument into what a helper needs, or throws a fault that does not show the value. */
+/** Turns an argument into the type a helper needs, or throws an error that does not show the value. */
 export type Reader<T> = (value: Value) => T
 
 const want = (what: string, value: Value, hint?: string) =>
-  fault(`needs ${what}, got ${kindOf(value)}`, hint)
+  templateError(`needs ${what}, got ${kindOf(value)}`, hint)
 
 export const any: Reader<Value> = (value) => value
 
@@ -91,7 +91,7 @@ export const text: Reader<string> = (value) => {
 export const integer: Reader<number> = (value) => {
   if (typeof value !== 'number')
     throw want('a whole number', value, 'atoi makes a number of a string.')
-  if (!Number.isSafeInteger(value)) throw fault('needs a whole number of at most 2^53')
+  if (!Number.isSafeInteger(value)) throw templateError('needs a whole number of at most 2^53')
   return value
 }
 
@@ -114,7 +114,7 @@ export const maybe =
   (value) =>
     value === undefined ? undefined : reader(value)
 
-/** The fault told with the helper's name; other errors stay as they are. */
+/** The same error with the helper's name before it; errors of other kinds are unchanged. */
 export function named(helper: string, error: unknown): unknown {
   if (!(error instanceof StepError)) return error
   return new StepError(error.code, `${helper}: ${error.message}`, { hint: error.hint })

@@ -1,5 +1,6 @@
-import { StepError, throwIfCancelled, toStepError } from '../../../core/errors.ts'
+import { throwIfCancelled, toStepError } from '../../../core/errors.ts'
 import type { Log } from '../../../core/log.ts'
+import { settleAll } from '../../../core/settle-all.ts'
 import type { ContainerInfo, ContainerSpec, Host, HostResult } from '../host.ts'
 import { refuseFilesOnVolumes } from '../placed-files.ts'
 import { parseHealth, refuseTakenPort, waitUntilHealthy } from './health.ts'
@@ -79,19 +80,7 @@ async function prepare(options: RolloutOptions): Promise<ReadonlySet<Host>> {
 
 /** Runs on all hosts at once and names every host that failed. */
 async function onAll(hosts: readonly Host[], work: (host: Host) => Promise<void>): Promise<void> {
-  const settled = await Promise.allSettled(hosts.map(work))
-  const faults = settled.flatMap((one) =>
-    one.status === 'rejected' ? [toStepError(one.reason)] : [],
-  )
-  const [first] = faults
-  if (!first) return
-  if (faults.length === 1) throw first
-  const lines = faults.map(({ message }) => message).join('\n')
-  throw new StepError(first.code, lines, {
-    hint: first.hint,
-    retryable: faults.every(({ retryable }) => retryable),
-    cause: first,
-  })
+  await settleAll(hosts.map(work))
 }
 
 async function changeHost(

@@ -1,0 +1,147 @@
+import { mkdtemp, readFile, rm, writeFile } from 'node:fs/promises'
+import { tmpdir } from 'node:os'
+import { join } from 'node:path'
+import type { Readable } from 'node:stream'
+import type Docker from 'dockerode'
+import { pack } from 'tar-stream'
+import { dockerRegistryUser } from '../servers/docker-registry.ts'
+import { exec, type TestEngine } from '../servers/engine.ts'
+
+/**
+ * Makes a small image, pushes it and removes it from the engine again.
+ * @returns its reference by digest
+ */
+export async function publishDemoImage(
+  engine: TestEngine,
+  repository: string,
+  version: string,
+): Promise<string> {
+  const { docker } = engine
+  const changes = [`ENV VERSION=${version}`, 'CMD ["/server"]', `LABEL version=${version}`]
+  const imported = await docker.importImage((await demoFiles(version)) as Readable, {
+    repo: repository,
+    tag: version,
+    changes,
+  })
+  await finished(docker, imported)
+  const image = docker.getImage(`${repository}:${version}`)
+  const authconfig = { ...dockerRegistryUser, serveraddress: repository }
+  const events = await finished(docker, await image.push({ authconfig }))
+  const digest = events.map((event) => event.aux?.Digest).find((each) => each)
+  if (!digest) throw new Error(`pushing ${repository}:${version}: ${JSON.stringify(events)}`)
+  const byDigest = `${repository}@${digest}`
+  await image.remove({ force: true })
+  await docker
+    .getImage(byDigest)
+    .remove({ force: true })
+    .catch(() => {})
+  return byDigest
+}
+
+interface EngineEvent {
+  error?: string
+  aux?: { Digest?: string }
+}
+
+function finished(docker: Docker, stream: NodeJS.ReadableStream): Promise<EngineEvent[]> {
+  return new Promise((resolve, reject) => {
+    docker.modem.followProgress(stream, (error: Error | null, events: EngineEvent[]) => {
+      const failed = events?.find((event) => event.error)
+      if (error || failed) reject(error ?? new Error(failed?.error))
+      else resolve(events)
+    })
+  })
+}
+
+/** A root file system: the server below, an application of a few files, a hard link, one to /conf. */
+async function demoFiles(version: string): Promise<unknown> {
+  const tar = pack()
+  for (const name of ['app/', 'app/ROOT/', 'app/ROOT/WEB-INF/', 'tmp/']) {
+    tar.entry({ name, type: 'directory', mode: 0o755 })
+  }
+  tar.entry({ name: 'server', mode: 0o755 }, await demoServer())
+  for (const [path, content] of Object.entries(demoApplication(version))) {
+    tar.entry({ name: `app/ROOT/${path}`, mode: 0o644 }, content)
+  }
+  tar.entry({ name: 'app/ROOT/z-hard.txt', type: 'link', linkname: 'app/ROOT/index.html' })
+  tar.entry({ name: 'linked', type: 'symlink', linkname: 'conf' })
+  tar.finalize()
+  return tar
+}
+
+/** Path below /app/ROOT and content; `z-hard.txt` is a hard link to index.html. */
+export function demoApplication(version: string): Record<string, string> {
+  return {
+    'index.html': `<h1>demo ${version}</h1>`,
+    'WEB-INF/web.xml': '<web-app/>',
+    'WEB-INF/ünïcode name.txt': 'x'.repeat(100_000),
+  }
+}
+
+let compiled: Promise<Buffer> | undefined
+
+function demoServer(): Promise<Buffer> {
+  compiled ??= compile()
+  return compiled
+}
+
+async function compile(): Promise<Buffer> {
+  const folder = await mkdtemp(join(tmpdir(), 'ccd-'))
+  try {
+    await writeFile(join(folder, 'server.c'), SERVER)
+    await exec('gcc', ['-static', '-Os', '-o', join(folder, 'server'), join(folder, 'server.c')])
+    return await readFile(join(folder, 'server'))
+  } finally {
+    await rm(folder, { recursive: true, force: true })
+  }
+}
+
+/**
+ * Answers 200 and its version on PORT. EXIT: ends at once with that code. EXIT_AFTER: seconds to
+ * live. SICK: answers 503. SLOW: seconds until it listens. FILE: prints that file first.
+ * STOPPING: seconds from SIGTERM to its end.
+ */
+const SERVER = String.raw`
+#include <arpa/inet.h>
+#include <signal.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/socket.h>
+#include <unistd.h>
+static const char *env(const char *name, const char *other) { char *v = getenv(name); return v ? v : other; }
+static void bye(int s) { int left = atoi(env("STOPPING", "0")); while (left) left = sleep(left); _exit(0); }
+static void late(int s) { _exit(atoi(env("EXIT", "9"))); }
+int main(void) {
+  setvbuf(stdout, 0, _IOLBF, 0);
+  signal(SIGTERM, bye);
+  signal(SIGPIPE, SIG_IGN);
+  printf("demo %s starts\n", env("VERSION", "?"));
+  fprintf(stderr, "a line on stderr\n");
+  if (getenv("FILE")) {
+    char text[256] = "";
+    FILE *file = fopen(getenv("FILE"), "r");
+    if (file) fgets(text, sizeof text, file);
+    printf("file: %s\n", file ? text : "none");
+  }
+  if (getenv("EXIT_AFTER")) { signal(SIGALRM, late); alarm(atoi(getenv("EXIT_AFTER"))); }
+  else if (getenv("EXIT")) { printf("ending with %s\n", getenv("EXIT")); return atoi(getenv("EXIT")); }
+  sleep(atoi(env("SLOW", "0")));
+  int listener = socket(AF_INET, SOCK_STREAM, 0), on = 1;
+  setsockopt(listener, SOL_SOCKET, SO_REUSEADDR, &on, sizeof on);
+  struct sockaddr_in at = { .sin_family = AF_INET, .sin_port = htons(atoi(env("PORT", "8080"))) };
+  if (bind(listener, (struct sockaddr *)&at, sizeof at) || listen(listener, 16)) { perror("bind"); return 7; }
+  for (;;) {
+    char request[4096], answer[512];
+    int c = accept(listener, 0, 0);
+    if (c < 0) continue;
+    if (read(c, request, sizeof request) > 0) {
+      const char *body = env("VERSION", "?");
+      int n = snprintf(answer, sizeof answer, "HTTP/1.1 %s\r\nContent-Length: %zu\r\nConnection: close\r\n\r\n%s",
+        getenv("SICK") ? "503 Sick" : "200 OK", strlen(body), body);
+      write(c, answer, n);
+    }
+    close(c);
+  }
+}
+`
