@@ -124,11 +124,6 @@ export function describe(error: unknown): string {
   return error.message || errorCodeOf(error) || error.name
 }
 
-/** The description of an error's cause, where it has one: fetch itself reports only "fetch failed". */
-export function describeCause(error: unknown): string {
-  return describe(error instanceof Error && error.cause !== undefined ? error.cause : error)
-}
-
 /** Throws CANCELLED when the signal has fired. */
 export function throwIfCancelled(signal: AbortSignal | undefined): void {
   if (signal?.aborted) throw cancelled(signal)

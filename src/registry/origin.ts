@@ -9,7 +9,7 @@ export interface OriginOptions {
   ca?: Readonly<Record<string, string>> | undefined
 }
 
-export function hostnameOf(registry: string): string {
+function hostnameOf(registry: string): string {
   return registry.replace(/:\d+$/, '')
 }
 

@@ -12,7 +12,7 @@ const least = {
   project: 'team/webapi',
 }
 
-await t.test('settings', async (t) => {
+await t.test('identity settings are checked, with a message for each mistake', async (t) => {
   t.equal(identitySettings.parse('unverified'), 'unverified')
   t.strictSame(identitySettings.parse({ ...least, issuer: 'https://gitlab.example.com/' }), {
     ...least,

@@ -56,7 +56,7 @@ async function spoken(changes: Claims = {}): Promise<{ token: string; publicKey:
 
 const { token, publicKey } = await spoken()
 
-t.test('a token that has expired since proves what was said while it was good', async (t) => {
+t.test('a token that has expired since proves an approval given while it was valid', async (t) => {
   t.equal(await doubtStoredApproval(wordOf(token, publicKey), rules), undefined)
   const later = new Date((seconds + HOUR + 600) * 1000).toISOString()
   t.match(
@@ -83,17 +83,20 @@ t.test('a signature that is written in another way is of the same token', async 
   }
 })
 
-t.test('a word without its token does not count, and says to approve anew', async (t) => {
-  const bare = wordOf(token, publicKey, { proof: undefined })
-  for (const apart of [false, true]) {
-    t.equal(
-      await doubtStoredApproval(bare, { ...rules, apart }),
-      'no signed token was kept with it: approve anew',
-    )
-  }
-})
+t.test(
+  'an approval without its token does not count, and the reason says to approve anew',
+  async (t) => {
+    const bare = wordOf(token, publicKey, { proof: undefined })
+    for (const apart of [false, true]) {
+      t.equal(
+        await doubtStoredApproval(bare, { ...rules, apart }),
+        'no signed token was kept with it: approve anew',
+      )
+    }
+  },
+)
 
-t.test('what stands in the row must be what the token tells', async (t) => {
+t.test('an approval must be equal to its token', async (t) => {
   for (const [changes, what] of [
     [{ by: 'boss' }, 'person'],
     [{ byId: '2' }, 'id'],
@@ -150,18 +153,21 @@ t.test('a key that somebody made up proves nothing', async (t) => {
   }
 })
 
-t.test('a key that the issuer has no more is believed of the account for approvals', async (t) => {
-  const rotated = { ...rules, keys: async () => ({ keys: issuer.keys.slice(1) }) }
-  t.match(await doubtStoredApproval(wordOf(token, publicKey), rotated), /has the key no more/)
-  t.equal(
-    await doubtStoredApproval(wordOf(token, publicKey), { ...rotated, apart: true }),
-    undefined,
-  )
-  const changed = wordOf(token.replace(/.{9}$/, 'AAAAAAAAA'), publicKey)
-  t.match(await doubtStoredApproval(changed, { ...rotated, apart: true }), /its signature is not/)
-})
+t.test(
+  'a key that the issuer no longer has counts when the account for approvals wrote it',
+  async (t) => {
+    const rotated = { ...rules, keys: async () => ({ keys: issuer.keys.slice(1) }) }
+    t.match(await doubtStoredApproval(wordOf(token, publicKey), rotated), /has the key no more/)
+    t.equal(
+      await doubtStoredApproval(wordOf(token, publicKey), { ...rotated, apart: true }),
+      undefined,
+    )
+    const changed = wordOf(token.replace(/.{9}$/, 'AAAAAAAAA'), publicKey)
+    t.match(await doubtStoredApproval(changed, { ...rotated, apart: true }), /its signature is not/)
+  },
+)
 
-t.test('what has no token by its nature', async (t) => {
+t.test('scans and platform approvals have no token, and are treated by their kind', async (t) => {
   const bare = { proof: undefined, tokenHash: undefined, byId: undefined }
   const scan = wordOf(token, publicKey, { ...bare, by: SCANNER, identity: SCAN })
   t.match(await doubtStoredApproval(scan, rules), /no signed token/)

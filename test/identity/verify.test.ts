@@ -110,7 +110,7 @@ await t.test("a good token of GitHub's", async (t) => {
   t.equal(identity.jobUrl, `${root}/octo-org/webapi/actions/runs/1234`)
 })
 
-await t.test('a token that is not genuine', async (t) => {
+await t.test('a token that is not genuine is refused', async (t) => {
   const good = await gitlab()
   const [head = '', body = '', signature = ''] = good.split('.')
   const claims = gitlabClaims(issuer.url)
@@ -164,7 +164,7 @@ await t.test('a token that is not genuine', async (t) => {
   t.match(await verifyIdToken(good, rules, access), { login: 'ops-li' })
 })
 
-await t.test('a genuine token that says something else', async (t) => {
+await t.test('a genuine token with other claims is refused, with the claim named', async (t) => {
   const time = seconds()
   const cases: [string, string, RegExp, Partial<TokenRules>?][] = [
     ['expired', await gitlab({ exp: time - 90 }), /it has expired at 20\d\d-.*Z/],
@@ -254,7 +254,7 @@ await t.test('a genuine token that says something else', async (t) => {
   t.ok(shown.message.length < 400)
 })
 
-await t.test('what is let through', async (t) => {
+await t.test('tokens within the rules are accepted', async (t) => {
   const time = seconds()
   const all: Partial<TokenRules> = {
     environment: 'production',
@@ -278,7 +278,7 @@ await t.test('what is let through', async (t) => {
   await t.rejects(verifyIdToken(await gitlab(), rules, late), { message: /has expired/ })
 })
 
-await t.test('the issuer', async (t) => {
+await t.test('an issuer that fails is UNAVAILABLE, and which failures pass is known', async (t) => {
   const keys = '/oauth/keys'
   const configuration = '/.well-known/openid-configuration'
   const answerWith = (path: string, answer: (response: ServerResponse) => void) =>
@@ -370,19 +370,22 @@ await t.test('the issuer', async (t) => {
   })
 })
 
-await t.test('an issuer with its own certificate authority', async (t) => {
-  const folder = await makeCertificates(join(await temporaryFolder(t), 'tls'))
-  const read = (name: string) => readFile(join(folder, name), 'utf8')
-  const tls = { key: await read('server-key.pem'), cert: await read('server.pem') }
-  const secure = await startIssuer(t, { tls })
-  const token = await secure.sign(gitlabClaims(secure.url))
-  const error = await refusal(t, token, { issuer: secure.url })
-  t.match(error, { code: 'UNAVAILABLE', retryable: false, hint: /certificate authority/ })
-  const ca = await read('ca.pem')
-  const trusting = { ...access, http: createHttpClient({ ca: () => ca }) }
-  const identity = await verifyIdToken(token, { ...rules, issuer: secure.url }, trusting)
-  t.equal(identity.issuer, secure.url)
-})
+await t.test(
+  'an issuer with a private certificate authority is reached where the authority is named',
+  async (t) => {
+    const folder = await makeCertificates(join(await temporaryFolder(t), 'tls'))
+    const read = (name: string) => readFile(join(folder, name), 'utf8')
+    const tls = { key: await read('server-key.pem'), cert: await read('server.pem') }
+    const secure = await startIssuer(t, { tls })
+    const token = await secure.sign(gitlabClaims(secure.url))
+    const error = await refusal(t, token, { issuer: secure.url })
+    t.match(error, { code: 'UNAVAILABLE', retryable: false, hint: /certificate authority/ })
+    const ca = await read('ca.pem')
+    const trusting = { ...access, http: createHttpClient({ ca: () => ca }) }
+    const identity = await verifyIdToken(token, { ...rules, issuer: secure.url }, trusting)
+    t.equal(identity.issuer, secure.url)
+  },
+)
 
 /** More than anybody wants, for as long as it is read. */
 function flood(response: ServerResponse): void {

@@ -23,7 +23,7 @@ const hintOf = async (variables: Record<string, string>) => {
   )
 }
 
-t.test('where no token says who it is, the way of this CI system is told', async (t) => {
+t.test('without a token the hint fits this CI system', async (t) => {
   const gitlab = await hintOf({ GITLAB_CI: 'true' })
   t.match(gitlab, 'id_tokens: { CROSSCLOUD_ID_TOKEN: { aud: "crosscloud" } }')
   t.notMatch(gitlab, /GitHub|id-token/)
@@ -33,7 +33,7 @@ t.test('where no token says who it is, the way of this CI system is told', async
   t.match(await hintOf({}), /In GitLab.*id_tokens.*in GitHub.*id-token/)
 })
 
-t.test('a token is known again, however its signature is written', async (t) => {
+t.test('a token has one hash, however its signature is written', async (t) => {
   const issuer = await startIssuer(t)
   const { signal } = new AbortController()
   const token = await issuer.sign(gitlabClaims(issuer.url))

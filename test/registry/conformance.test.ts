@@ -57,12 +57,12 @@ for (const [kind, start] of Object.entries(kinds)) {
     const raw = (method: string, path: string, init: RequestInit = {}) =>
       fetch(`http://${address}${path}`, { method, ...init })
 
-    await t.test('blobs', (t) => blobs(t))
-    await t.test('manifests', (t) => manifests(t))
-    await t.test('an index', (t) => index(t))
-    await t.test('tags in pages', (t) => tags(t))
-    await t.test('the protocol beneath', (t) => protocol(t))
-    await t.test('skopeo reads what we pushed', { skip: skopeo }, (t) => inspect(t))
+    await t.test('blobs are pushed, mounted, read and verified', (t) => blobs(t))
+    await t.test('manifests are pushed, read, resolved and deleted', (t) => manifests(t))
+    await t.test('an index needs its manifests first', (t) => index(t))
+    await t.test('tags are listed in pages', (t) => tags(t))
+    await t.test('the server speaks the distribution specification', (t) => protocol(t))
+    await t.test('skopeo reads what was pushed', { skip: skopeo }, (t) => inspect(t))
 
     async function blobs(t: Test) {
       const bytes = randomBytes(3 << 20)
@@ -238,7 +238,7 @@ for (const [kind, start] of Object.entries(kinds)) {
   })
 }
 
-t.test('only of the embedded registry', async (t) => {
+t.test('the embedded registry refuses what would leave its folder or be wrong', async (t) => {
   const folder = t.testdir()
   const registry = await startRegistry({ folder })
   t.teardown(() => registry.close())
