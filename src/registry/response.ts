@@ -1,13 +1,7 @@
 import { type ErrorCode, StepError } from '../core/errors.ts'
 import { parseObject, readBody } from '../core/http/body.ts'
 import type { HttpResponse } from '../core/http/client.ts'
-import {
-  codeOfStatus,
-  connectionError,
-  isRetryable,
-  type Peer,
-  retryAfterOf,
-} from '../core/http/errors.ts'
+import { codeOfStatus, connectionError, type Peer, retryAfterOf } from '../core/http/errors.ts'
 
 const NO_REGISTRY = 'Is this a registry? A proxy or a login page may stand before it.'
 
@@ -64,7 +58,7 @@ export async function failure(
     byStatus(response, registry)
   return new StepError(code, message, {
     hint,
-    retryable: isRetryable(status),
+    retryable: codeOfStatus(status, headers) === 'UNAVAILABLE',
     retryAfter: retryAfterOf(headers),
     args: { registry, status },
     details: { status },

@@ -32,7 +32,9 @@ export function identifyActing(
 function withBreakGlass(error: unknown, { gate }: EnvironmentSettings): unknown {
   const people = gate?.['break-glass'] ?? []
   const { code, message, hint = '', retryable } = toStepError(error)
-  if (people.length === 0 || !['UNAVAILABLE', 'UNAUTHORIZED'].includes(code)) return error
+  if (people.length === 0 || !['UNAVAILABLE', 'UNAUTHORIZED', 'FORBIDDEN'].includes(code)) {
+    return error
+  }
   const way = `While GitLab is down, ${oneOf(people)} may add \`--break-glass\` at a terminal (docs/gates.md).`
   return new StepError(code, message, { hint: `${hint} ${way}`.trim(), retryable, cause: error })
 }
