@@ -184,11 +184,14 @@ const environmentBody = ({ tier, url }: Resource['fields']) =>
   ({ tier, ...(url !== undefined && { externalUrl: url }) }) as never
 
 const branchBody = ({ name, fields: { push, merge } }: Resource): Fields => ({
-  ...{ name, push_access_level: push, merge_access_level: merge },
+  name,
+  push_access_level: push,
+  merge_access_level: merge,
 })
 
 const tagBody = ({ name, fields: { create } }: Resource): Fields => ({
-  ...{ name, create_access_level: create },
+  name,
+  create_access_level: create,
 })
 
 function splitVariable(name: string): [key: string, scope: string] {

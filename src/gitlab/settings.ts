@@ -14,7 +14,10 @@ const events = ['push', 'tag', 'merge-request', 'comment', 'pipeline', 'job', 'd
 
 /** Access levels of GitLab by role: https://docs.gitlab.com/api/access_requests/#valid-access-levels */
 export const accessLevels: Record<(typeof roles)[number], number> = {
-  ...{ nobody: 0, developer: 30, maintainer: 40, admin: 60 },
+  nobody: 0,
+  developer: 30,
+  maintainer: 40,
+  admin: 60,
 }
 
 /** `gitlab:` in crosscloud.yml: how the application's project on GitLab shall be set up. */

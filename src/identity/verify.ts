@@ -144,11 +144,13 @@ function withoutToken(error: unknown): Error | undefined {
   return error instanceof Error ? new Error(`${error.name}: ${error.message}`) : undefined
 }
 
+type Claims = NonNullable<ReturnType<typeof readClaims>>
+
 /** What the settings ask beyond a good signature. */
 function checkRules(claims: JWTPayload, rules: TokenRules, refuse: Refuse): Identity {
   const found = readClaims(claims)
   if (!found) throw refuse('it names no project; it is not of a CI job')
-  const { login, project, environment, ref, startedBy } = found
+  const { login, project, service } = found
   if (!rules.project.includes(project)) {
     throw refuse(
       `it is of ${quoted(project)}, not of ${rules.project.join(' or ')}`,
@@ -156,49 +158,59 @@ function checkRules(claims: JWTPayload, rules: TokenRules, refuse: Refuse): Iden
     )
   }
   if (login === undefined) {
-    throw refuse(
-      `it names no person: ${found.service === 'gitlab' ? 'user_login' : 'actor'} is missing`,
-    )
+    const name = service === 'gitlab' ? 'user_login' : 'actor'
+    throw refuse(`it names no person: ${name} is missing`)
   }
-  if (rules['protected-ref'] && !found.refProtected) {
-    throw refuse(
-      `${quoted(ref ?? 'its branch')} is not protected in ${project}`,
-      'Run the job on a protected branch or tag, or protect this one.',
-    )
-  }
+  checkRef(found, rules, refuse)
+  checkEnvironment(found, rules, refuse)
+  checkStart(found, rules, refuse)
+  return { ...found, login }
+}
+
+function checkRef({ ref, refProtected, project }: Claims, rules: TokenRules, refuse: Refuse): void {
+  if (!rules['protected-ref'] || refProtected) return
+  throw refuse(
+    `${quoted(ref ?? 'its branch')} is not protected in ${project}`,
+    'Run the job on a protected branch or tag, or protect this one.',
+  )
+}
+
+function checkEnvironment(found: Claims, rules: TokenRules, refuse: Refuse): void {
+  const { environment, environmentProtected, project } = found
+  const asked = `Write "environment: ${rules.environment ?? 'NAME'}" in the job`
   if (rules['named-environment'] && environment === undefined) {
-    throw refuse(
-      'its job names no environment',
-      `Write "environment: ${rules.environment ?? 'NAME'}" in the job.`,
-    )
+    throw refuse('its job names no environment', `${asked}.`)
   }
   if (rules.environment !== undefined && (environment ?? rules.environment) !== rules.environment) {
     throw refuse(
       `its job is for environment ${quoted(environment)}, not for ${rules.environment}`,
-      `Write "environment: ${rules.environment}" in the job.`,
+      `${asked}.`,
     )
   }
-  if (rules['protected-environment'] && !(environment && found.environmentProtected)) {
+  if (rules['protected-environment'] && !(environment && environmentProtected)) {
     throw refuse(
       environment
         ? `environment ${quoted(environment)} is not protected in ${project}`
         : 'its job names no environment',
-      `Write "environment: ${rules.environment ?? 'NAME'}" in the job, and protect it in the project.`,
+      `${asked}, and protect it in the project.`,
     )
   }
+}
+
+function checkStart(found: Claims, rules: TokenRules, refuse: Refuse): void {
+  const { startedBy, attempt } = found
   if (rules['by-person'] && !startedByPerson(found, rules)) {
     throw refuse(
       `no person started its pipeline, but ${quoted(startedBy)}`,
       `Start a pipeline by hand, or allow "${quoted(startedBy)}" under identity.pipelines in crosscloud.yml.`,
     )
   }
-  if (rules['first-attempt'] && found.attempt !== 1) {
+  if (rules['first-attempt'] && attempt !== 1) {
     throw refuse(
       'its run was started again, and the token names who started it first',
       'Start a new run of the workflow; do not run the old one again.',
     )
   }
-  return { ...found, login }
 }
 
 /**

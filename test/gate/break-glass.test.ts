@@ -4,8 +4,11 @@ import { gateSettings } from '../../src/gate/settings.ts'
 import { evaluate, vote } from './facts.ts'
 
 const unsigned = {
-  ...{ deployment: 'd12', by: 'ops-li', reason: 'the shop\nis down' },
-  ...{ at: '2026-11-22T09:00:00.000Z', due: '2026-11-23T09:00:00.000Z' },
+  deployment: 'd12',
+  by: 'ops-li',
+  reason: 'the shop\nis down',
+  at: '2026-11-22T09:00:00.000Z',
+  due: '2026-11-23T09:00:00.000Z',
 }
 const gate = (more: object) => gateSettings.parse(more)
 

@@ -28,7 +28,10 @@ const given = new Date('2026-11-23T08:00:00.000Z')
 const seconds = given.getTime() / 1000
 const claimsOf = (changes: Claims = {}) =>
   gitlabClaims(issuer.url, {
-    ...{ iat: seconds - 60, nbf: seconds - 65, exp: seconds + HOUR, ...changes },
+    iat: seconds - 60,
+    nbf: seconds - 65,
+    exp: seconds + HOUR,
+    ...changes,
   })
 
 const wordOf = (
@@ -36,8 +39,13 @@ const wordOf = (
   publicKey: string,
   more: Partial<StoredApproval> = {},
 ): StoredApproval => ({
-  ...{ by: 'ops-li', byId: '1', byMail: 'li@example.com', groups: ['team/ops', 'team'] },
-  ...{ identity: issuer.url, at: given.toISOString(), proof: { token, publicKey } },
+  by: 'ops-li',
+  byId: '1',
+  byMail: 'li@example.com',
+  groups: ['team/ops', 'team'],
+  identity: issuer.url,
+  at: given.toISOString(),
+  proof: { token, publicKey },
   tokenHash: hashOfToken(token),
   ...more,
 })

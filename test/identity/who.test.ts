@@ -40,7 +40,11 @@ t.test('a token has one hash, however its signature is written', async (t) => {
   const hashes = [token, ...variantsOf(token)].map(async (one) => {
     const who = await identify(settingsOf(issuer.url), {
       variables: { CROSSCLOUD_ID_TOKEN: one },
-      ...{ by: 'li', environment: 'production', required: true, strict: true, signal },
+      by: 'li',
+      environment: 'production',
+      required: true,
+      strict: true,
+      signal,
       http: createHttpClient(),
       keys: async () => ({ keys: issuer.keys }),
       hide: () => {},
