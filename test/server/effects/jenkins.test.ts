@@ -174,11 +174,11 @@ t.test('refusals', async (t) => {
   await t.rejects(run(attemptOf()), { code: 'CONFLICT', message: /into its queue/ })
   jenkins.vetoed = false
   jenkins.next.push('pass', 'pass', 403)
-  await t.rejects(run(attemptOf()), { code: 'UNAUTHORIZED' })
+  await t.rejects(run(attemptOf()), { code: 'FORBIDDEN' })
   // The crumb's answer is taken for "off", yet Jenkins wants one.
   jenkins.next.push('pass', 404)
   await t.rejects(run(attemptOf()), {
-    code: 'UNAUTHORIZED',
+    code: 'FORBIDDEN',
     message: /No valid crumb was included/,
   })
   for (const step of [[503], ['pass', 502], ['pass', 'pass', 500]] as const) {

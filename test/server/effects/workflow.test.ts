@@ -143,7 +143,7 @@ t.test('refusals', async (t) => {
   github.next.push('limited')
   await t.rejects(effect(attemptOf()), { code: 'UNAVAILABLE', message: /403/ })
   github.next.push(403)
-  await t.rejects(effect(attemptOf()), { code: 'UNAUTHORIZED' })
+  await t.rejects(effect(attemptOf()), { code: 'FORBIDDEN' })
   const asked = github.requests.length
   for (const project of ['acme/..', '../acme', 'acme', 'group/sub/webapi', './webapi']) {
     await t.rejects(effect(attemptOf({ project })), { code: 'INPUT_INVALID' }, project)

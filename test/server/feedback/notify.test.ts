@@ -232,7 +232,7 @@ t.test('receivers that are away, refuse, or are told to the wrong ones', async (
   for (const [status, code] of [
     [503, 'UNAVAILABLE'],
     [429, 'UNAVAILABLE'],
-    [403, 'UNAUTHORIZED'],
+    [403, 'FORBIDDEN'],
     [404, 'NOT_FOUND'],
     [400, 'INPUT_INVALID'],
   ] as const) {
