@@ -5,25 +5,26 @@ import { commentOnGitlab } from '../feedback/gitlab.ts'
 import { giteaAccess } from '../platforms/gitea.ts'
 import type { GithubAccess } from '../platforms/github.ts'
 import { workflowServer } from '../settings/consistency.ts'
-import type { RouteSettings, ServerSettings } from '../settings/settings.ts'
+import type { RouteSettings } from '../settings/route.ts'
+import type { ServerSettings } from '../settings/settings.ts'
 import type { Effect } from './effect.ts'
-import type { Workplace } from './environment.ts'
 import { createGateEffect } from './gate.ts'
 import { createJenkinsEffect } from './jenkins.ts'
 import { createPipelineEffect } from './pipeline.ts'
 import { type Commenter, createReplyEffect } from './reply.ts'
 import { createRunEffect } from './run.ts'
-import { compileText } from './templates.ts'
+import { compileTemplate } from './templates.ts'
+import type { WorkerEnvironment } from './worker-environment.ts'
 import { createWorkflowEffect } from './workflow.ts'
 
-/** What each route does; undefined for one that only tells people. */
+/** The effect of each route; undefined for a route that only sends notifications. */
 export function createEffects(
   settings: ServerSettings,
-  place: Workplace,
+  worker: WorkerEnvironment,
   http: HttpClient,
 ): (route: RouteSettings) => Effect | undefined {
   const effects = new Map(
-    settings.routes.map((route) => [route.name, createEffect(route, settings, place, http)]),
+    settings.routes.map((route) => [route.name, createEffect(route, settings, worker, http)]),
   )
   return ({ name }) => effects.get(name)
 }
@@ -31,7 +32,7 @@ export function createEffects(
 function createEffect(
   route: RouteSettings,
   settings: ServerSettings,
-  place: Workplace,
+  worker: WorkerEnvironment,
   http: HttpClient,
 ): Effect | undefined {
   const { gitlab, jenkins } = settings
@@ -46,15 +47,14 @@ function createEffect(
     const access = { ...(jenkins ?? missing('jenkins')), http }
     return createJenkinsEffect(route.jenkins, access, render)
   }
-  if (route.run) return createRunEffect(route.run, place)
-  if (route.gate) return createGateEffect(route.gate, place)
-  if (route.reply) {
-    return createReplyEffect(route.reply, place, commenterOf(route.source, settings, http))
-  }
+  if (route.run) return createRunEffect(route.run, worker)
+  if (route.gate) return createGateEffect(route.gate, worker)
+  if (route.reply)
+    return createReplyEffect(route.reply, worker, commenterOf(route.source, settings, http))
   return undefined
 }
 
-const render = (template: string, facts: Record<string, string>) => compileText(template)(facts)
+const render = (template: string, facts: Record<string, string>) => compileTemplate(template)(facts)
 
 function hubOf(source: string, settings: ServerSettings, http: HttpClient): GithubAccess {
   const name = workflowServer(source, settings)
@@ -76,7 +76,7 @@ function commenterOf(
   return (to, signal) => commentOnGithub({ http, url, token }, to, signal)
 }
 
-/** The settings' schema has refused this already. */
+/** The schema of the settings rules this out. */
 function missing(what: string): never {
   throw new StepError('INPUT_INVALID', `crosscloud.server.yml has no ${what}`)
 }

@@ -2,7 +2,7 @@ import { z } from 'zod'
 import { toStepError } from '../../core/errors.ts'
 import type { HttpClient } from '../../core/http/client.ts'
 import type { Log } from '../../core/log.ts'
-import { warnSeldom } from '../quiet.ts'
+import { throttleWarnings } from '../monitoring/throttled-warnings.ts'
 import type { Follows } from '../sources/gitea.ts'
 import { commitSha } from '../sources/source.ts'
 import { callGithub, type GithubAccess, repositoryPath } from './github.ts'
@@ -17,12 +17,12 @@ export function giteaAccess(
 }
 
 const gitCommit = z.object({ parents: z.array(z.object({ sha: commitSha })).nullish() })
-/** The sender waits, ten seconds at most. */
+/** The sender of the delivery waits, ten seconds at most. */
 const TIMEOUT = 4000
 
-/** Asks Gitea for the commits' parents; what is not known counts as no. */
+/** Asks Gitea for the parents of the commits; without a response they do not follow. */
 export function createFollows(access: GithubAccess, log: Log): Follows {
-  const warn = warnSeldom(log)
+  const warn = throttleWarnings(log)
   return async (project, commits, before) => {
     const signal = AbortSignal.timeout(TIMEOUT)
     const parentsOf = async (sha: string) => {

@@ -28,11 +28,12 @@ export async function callGithub(
     accept: 'application/vnd.github+json',
     'x-github-api-version': '2022-11-28',
   }
-  const calling = call({ ...rest, http, server, url: target, headers })
-  const response = await calling.catch(async (error) => {
-    if (server === 'Gitea' && isStepError(error, 'NOT_FOUND')) await requireToken(access, request)
-    throw error
-  })
+  const response = await call({ ...rest, http, server, url: target, headers }).catch(
+    async (error) => {
+      if (server === 'Gitea' && isStepError(error, 'NOT_FOUND')) await requireToken(access, request)
+      throw error
+    },
+  )
   if (response.status < 300 || response.status >= 400) return response
   throw new StepError(
     'NOT_FOUND',
@@ -43,22 +44,22 @@ export async function callGithub(
   )
 }
 
-/** With a token that it does not know, Gitea responds as to anybody: what is private does not exist. */
+/** Gitea treats an unknown token as anonymous: to it, private repositories do not exist. */
 async function requireToken(
   { http, url, token }: GithubAccess,
   { what, signal }: Pick<Call, 'what' | 'signal'>,
 ): Promise<void> {
   const headers = { authorization: `Bearer ${token}` }
   const target = `${url.replace(/\/+$/, '')}/user`
-  // 403: it is known, and may not ask this.
-  const request = { http, what, signal, headers, server: 'Gitea', url: target, allow: [401, 403] }
-  if ((await call(request)).status !== 401) return
+  // 403: the token is known and lacks this scope.
+  const asked = { http, what, signal, headers, server: 'Gitea', url: target, allow: [401, 403] }
+  if ((await call(asked)).status !== 401) return
   throw new StepError('UNAUTHORIZED', `${what}: Gitea does not know the token`, {
     hint: 'Renew gitea.token in crosscloud.server.yml, and start the server again.',
   })
 }
 
-/** `.` and `..` would be steps on the way, even when encoded. */
+/** `.` and `..` change the path even when they are encoded. */
 function encodePart(part: string): string {
   if (!/^\.{0,2}$/.test(part)) return encodeURIComponent(part)
   throw new StepError('INPUT_INVALID', `"${part}" is not a name on GitHub`)
