@@ -5,10 +5,12 @@ import type { ConfigStore } from './config/store/store.ts'
 import { StepError } from './core/errors.ts'
 import { cacheFolder, codeCacheFolder, openSealKey, stateFolder } from './core/folders.ts'
 import { homeFolder } from './core/home.ts'
+import type { HttpClient } from './core/http/client.ts'
+import { proxiesOf } from './core/http/proxy.ts'
 import type { Log } from './core/log.ts'
 import { run } from './core/process/process.ts'
 import type { Secrets } from './core/secrets.ts'
-import { readPemFile, readTlsFiles } from './core/tls-files.ts'
+import { readPemFile } from './core/tls-files.ts'
 import { actorOf } from './delivery/actor.ts'
 import type { Context, TargetSettings } from './delivery/context.ts'
 import {
@@ -17,6 +19,7 @@ import {
   openJournal,
   openLedger,
 } from './delivery/ledger-access.ts'
+import type { IssuerAccess } from './identity/http.ts'
 import type { CredentialSource } from './registry/credentials.ts'
 import type { RegistryClient } from './registry/types.ts'
 import {
@@ -76,7 +79,20 @@ export function createContext(options: ContextOptions): OpenContext {
     await deliverJournal(await openJournal(found, variables), found, log)
     return found
   })
-  const issuerKeys = once(async () => fetchIssuerKeys(await settings(), signal))
+  const clients = new Map<string, Promise<HttpClient>>()
+  const http = async (owner: string, ca: string | undefined) => {
+    const open = async () => openHttp(owner, ca, (await settings()).folder, variables)
+    const client = clients.get(`${ca}`) ?? keep(open())
+    clients.set(`${ca}`, client)
+    return client
+  }
+  const issuerHttp = async () => {
+    const { identity } = await settings()
+    return http('identity', identity === 'unverified' ? undefined : identity?.ca)
+  }
+  const issuerKeys = once(async () =>
+    fetchIssuerKeys(await settings(), { http: await issuerHttp(), signal }),
+  )
   const stores = new Map<string, Promise<ConfigStore>>()
   const configStore = (environment: EnvironmentSettings) => {
     const open = async () => keep(openConfigStore(environment, await settings(), signal))
@@ -94,6 +110,7 @@ export function createContext(options: ContextOptions): OpenContext {
     hasSettings,
     environment: async (name) => resolveEnvironment(await settings(), name),
     registry,
+    http,
     ledger,
     async requireLedger() {
       const known = await settings()
@@ -115,6 +132,7 @@ export function createContext(options: ContextOptions): OpenContext {
       return identify(identity, {
         variables,
         environment,
+        http: await issuerHttp(),
         signal,
         ...how,
         by,
@@ -127,10 +145,13 @@ export function createContext(options: ContextOptions): OpenContext {
       if (identity === 'unverified') return undefined
       if (identity === undefined) return 'crosscloud.yml says of no issuer who could prove it'
       if (proof) secrets.add(proof.token)
-      const { doubtKept } = await import('./identity/kept.ts')
+      const { doubtStoredApproval } = await import('./identity/stored-approval.ts')
       const { ca: _path, ...rules } = identity
       const apart = (await ledger()).approvalsApart
-      return doubtKept({ ...approval, proof }, { ...rules, environment, keys: issuerKeys, apart })
+      return doubtStoredApproval(
+        { ...approval, proof },
+        { ...rules, environment, keys: issuerKeys, apart },
+      )
     },
     platformApprovals: async (jobId, environment) => {
       const { gitlab } = await settings()
@@ -139,7 +160,7 @@ export function createContext(options: ContextOptions): OpenContext {
       secrets.add(token)
       const { readApprovals } = await import('./gitlab/approvals.ts')
       return readApprovals(
-        { url: gitlab.url, token, signal },
+        { http: await http('gitlab', gitlab.ca), url: gitlab.url, token, signal },
         { project: gitlab.project, environment, jobId },
       )
     },
@@ -196,7 +217,7 @@ async function openRegistry(
     signal,
     insecure,
     ca: await readCertificates(ca, settings?.folder ?? '.'),
-    proxy: proxyOf(variables),
+    proxies: proxiesOf(variables),
   })
 }
 
@@ -208,18 +229,21 @@ async function readCertificates(files: Readonly<Record<string, string>>, folder:
   return Object.fromEntries(await Promise.all(read)) as Record<string, string>
 }
 
-/** The usual variables, in either spelling. */
-function proxyOf(variables: ContextOptions['variables']) {
-  const find = (name: string) => variables[name] ?? variables[name.toLowerCase()]
-  const [http, https, except] = ['HTTP_PROXY', 'HTTPS_PROXY', 'NO_PROXY'].map(find)
-  return { ...(http && { http }), ...(https && { https }), ...(except && { except }) }
+async function openHttp(
+  owner: string,
+  ca: string | undefined,
+  folder: string,
+  variables: ContextOptions['variables'],
+): Promise<HttpClient> {
+  const { createHttpClient } = await import('./core/http/client.ts')
+  const authority = ca === undefined ? undefined : await readPemFile(ca, { folder, owner })
+  return createHttpClient({ proxies: proxiesOf(variables), ca: () => authority })
 }
 
-async function fetchIssuerKeys({ identity, folder }: Settings, signal: AbortSignal) {
+async function fetchIssuerKeys({ identity }: Settings, access: IssuerAccess) {
   if (identity === undefined || identity === 'unverified') return { keys: [] }
   const { fetchKeys } = await import('./identity/issuer.ts')
-  const { ca } = await readTlsFiles({ ca: identity.ca }, { folder, owner: 'identity' })
-  return fetchKeys(identity, { signal, ca })
+  return fetchKeys(identity, access)
 }
 
 async function openConfigStore(

@@ -1,5 +1,6 @@
 import type { KeyRing } from '../config/rules/encryption.ts'
 import type { ConfigStore } from '../config/store/store.ts'
+import type { HttpClient } from '../core/http/client.ts'
 import type { Log } from '../core/log.ts'
 import type { Secrets } from '../core/secrets.ts'
 import type { PlatformApproval } from '../gitlab/approvals.ts'
@@ -29,6 +30,8 @@ export interface Context {
   /** An environment of it; INPUT_INVALID, listing the known environments, for any other name. */
   environment(name: string): Promise<EnvironmentSettings>
   registry(): Promise<RegistryClient>
+  /** For the server of these settings: the authority in the PEM file `ca` is trusted, too. */
+  http(owner: string, ca: string | undefined): Promise<HttpClient>
   ledger(): Promise<Ledger>
   /** INPUT_INVALID when what a job writes into the ledger would not be there for the next job. */
   requireLedger(): Promise<void>

@@ -10,6 +10,7 @@ import { ended, release, start } from '../ledger/conformance/samples.ts'
 import { makeImage, pushImage } from '../support/data/image.ts'
 import { runHere } from '../support/program.ts'
 import { startDockerRegistry } from '../support/servers/docker-registry.ts'
+import { tagsOf } from '../support/servers/embedded-registry.ts'
 import { missingProgram } from '../support/servers/server.ts'
 import { temporaryFolder } from '../support/temporary.ts'
 
@@ -78,7 +79,7 @@ environments:
   const running = await start(ledger, old, 'review')
   await ledger.endDeployment(running.id, ended('succeeded'))
 
-  const tags = () => client.listTags(parseReference(image('webapi')))
+  const tags = () => tagsOf(parseReference(image('webapi')))
   const ask = (...args: string[]) => runHere(['retention', '--keep', '2', ...args], { cwd })
   const dry = await ask('--dry-run')
   t.match(dry, { code: 0, stdout: /webapi \(test, review\): 3 stay, 3 go\n {2}- webapi@1\.0\.3/ })

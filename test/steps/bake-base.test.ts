@@ -18,7 +18,7 @@ import {
   toManifest,
 } from '../support/data/image.ts'
 import { writeSample } from '../support/data/layers.ts'
-import { newClient } from '../support/servers/embedded-registry.ts'
+import { newClient, tagsOf } from '../support/servers/embedded-registry.ts'
 import { temporaryFolder } from '../support/temporary.ts'
 
 const APP = { app: 'webapi', war: 'webapi.war', webapp: '/srv/webapps/ROOT' }
@@ -81,7 +81,7 @@ await t.test("a base's version and commit are not the release's", async (t) => {
   const to = `${registry.address}/team/webapi`
   const pushed = await runStep(pushImage, { to }, context)
   t.equal(pushed.release, undefined)
-  t.strictSame(await client.listTags({ registry: registry.address, name: 'team/webapi' }), [])
+  t.strictSame(await tagsOf({ registry: registry.address, name: 'team/webapi' }), [])
 })
 
 await t.test('a base with files where the web application goes is refused', async (t) => {

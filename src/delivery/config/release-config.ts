@@ -1,6 +1,6 @@
 import { changedKeys } from '../../config/rules/revision.ts'
 import { explain, isStepError, StepError } from '../../core/errors.ts'
-import { oneLine } from '../../gate/approvals.ts'
+import { oneLine } from '../../gate/facts.ts'
 import type { Release } from '../../ledger/ledger.ts'
 import { withDigest } from '../../registry/reference.ts'
 import type { EnvironmentSettings } from '../../settings.ts'

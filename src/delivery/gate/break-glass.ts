@@ -1,11 +1,11 @@
 import { StepError, toStepError } from '../../core/errors.ts'
-import { oneLine } from '../../gate/approvals.ts'
 import {
   describeSigners,
   mayBreakGlass,
   signOffCommand,
   signOffProblem,
 } from '../../gate/break-glass.ts'
+import { oneLine } from '../../gate/facts.ts'
 import { oneOf } from '../../gate/people.ts'
 import type { Who } from '../../identity/who.ts'
 import type { BreakGlass, Deployment, Ledger, SignOff, Unsigned } from '../../ledger/ledger.ts'
@@ -31,7 +31,9 @@ export function identifyActing(
 function withBreakGlass(error: unknown, { gate }: EnvironmentSettings): unknown {
   const people = gate?.['break-glass'] ?? []
   const { code, message, hint = '', retryable } = toStepError(error)
-  if (people.length === 0 || !['UNAVAILABLE', 'UNAUTHORIZED'].includes(code)) return error
+  if (people.length === 0 || !['UNAVAILABLE', 'UNAUTHORIZED', 'FORBIDDEN'].includes(code)) {
+    return error
+  }
   const way = `While GitLab is down, ${oneOf(people)} may add \`--break-glass\` at a terminal (docs/gates.md).`
   return new StepError(code, message, { hint: `${hint} ${way}`.trim(), retryable, cause: error })
 }
