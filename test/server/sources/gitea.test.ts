@@ -54,8 +54,8 @@ t.test('a commit with [skip ci] starts nothing', async (t) => {
   const lab = (message: string, more: object = {}) =>
     gitlab.read({}, { ...push, commits: [{ ...commit, message }], total_commits_count: 1, ...more })
   const hub = (message: string) => {
-    const told = fixture('github/push') as { head_commit: object }
-    const payload = { ...told, head_commit: { ...told.head_commit, message } }
+    const pushed = fixture('github/push') as { head_commit: object }
+    const payload = { ...pushed, head_commit: { ...pushed.head_commit, message } }
     return github.read({ 'x-github-event': 'push' }, payload)
   }
   for (const word of ['[skip ci]', '[CI skip]', '[no ci]', '[skip actions]', '[ci-skip]']) {
@@ -86,9 +86,9 @@ t.test('a comment is ignored, as its author may be anybody', async (t) => {
   for (const name of ['comment-by-reader', 'comment-on-pull-request', 'comment-on-issue']) {
     t.strictSame(read(name), { ignored: nobody }, name)
   }
-  const told = fixture('github/issue_comment') as { comment: object }
-  const comment = { ...told.comment, author_association: undefined }
-  t.strictSame(github.read({ 'x-github-event': 'issue_comment' }, { ...told, comment }), {
+  const commented = fixture('github/issue_comment') as { comment: object }
+  const comment = { ...commented.comment, author_association: undefined }
+  t.strictSame(github.read({ 'x-github-event': 'issue_comment' }, { ...commented, comment }), {
     ignored: 'only comments of members are used',
   })
 })
