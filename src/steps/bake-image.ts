@@ -27,8 +27,8 @@ import {
   warLayouts,
 } from '../image/layers.ts'
 import { DEFAULT_IMAGE_FOLDER, writeLayout } from '../image/layout.ts'
+import { refusePointers } from '../image/lfs-pointers.ts'
 import { refuseOverlaps } from '../image/overlaps.ts'
-import { refusePointers } from '../image/pointers.ts'
 import { nameCharsets } from '../image/war/names.ts'
 import { fileTimes } from '../image/war/times.ts'
 import { openWar, requireWebApplication, type War, type WarDigests } from '../image/war/war.ts'
@@ -44,6 +44,7 @@ export const bakeImage = defineStep({
   name: 'bake-image',
   summary: 'Bake the WAR into an image that knows no environment; no daemon is needed.',
   example: 'bake-image --war target/webapi.war --version 1.4.2',
+  ci: { artifacts: ['.crosscloud/image/'] },
   inputs: z.object({
     app: objectName.describe('Name of the application'),
     war: z.string().describe('WAR to bake'),

@@ -23,7 +23,7 @@ const REASON = [
   '%0A::add-mask::webapi ${{ secrets.LEDGER_PASSWORD }} <b>价格</b>',
 ].join('\n')
 
-/** One job bakes and pushes; another one, elsewhere, takes what the first put out. */
+/** One job bakes and pushes; another, elsewhere, takes its outputs. */
 const WORKFLOW = `
 on:
   workflow_dispatch:

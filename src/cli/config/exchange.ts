@@ -2,6 +2,7 @@ import { chmod, realpath, writeFile } from 'node:fs/promises'
 import { extname, resolve } from 'node:path'
 import { Option } from 'commander'
 import { isSealed, unseal } from '../../config/rules/encryption.ts'
+import { parseStoreAddress } from '../../config/store/address.ts'
 import { formatKeys, keyFileEndings } from '../../config/store/file/store.ts'
 import { compareBytes } from '../../config/store/keys.ts'
 import { openStore } from '../../config/store/open.ts'
@@ -47,8 +48,8 @@ function addImport(group: ConfigGroup): void {
       const incoming = await readSource(source, roots, context)
       const opened = await openConfig(environmentOf(options), ['/'], context)
       const planned = planImport(incoming, opened.config, options.keep ?? false)
-      const answer = await carryOut(planned, options, context, group.terminal, opened)
-      return { ...answer, json: { ...answer.json, read: incoming.size } }
+      const result = await carryOut(planned, options, context, group.terminal, opened)
+      return { ...result, json: { ...result.json, read: incoming.size } }
     })
   })
 }
@@ -66,7 +67,7 @@ async function readSource(
   const { cwd, signal, secrets } = context
   if (isJob(context.variable)) await refuseForeignFile(source, cwd)
   secrets.add(passwordIn(source))
-  const store = await openStore({ url: source }, { folder: cwd, signal })
+  const store = await openStore({ url: parseStoreAddress(source) }, { folder: cwd, signal })
   try {
     return await store.snapshot(roots)
   } finally {
@@ -74,7 +75,7 @@ async function readSource(
   }
 }
 
-/** Whoever clicks a job means a file of the repository, not what a link in it leads to. */
+/** A job imports a file of the repository, not what a link in it leads to. */
 async function refuseForeignFile(source: string, cwd: string): Promise<void> {
   if (/^[a-z][a-z0-9+.-]+:\/\//i.test(source)) return
   const path = resolve(cwd, source.replace(/^file:/i, ''))
@@ -85,7 +86,7 @@ async function refuseForeignFile(source: string, cwd: string): Promise<void> {
   })
 }
 
-/** Everything that is wrong with what comes in is said at once. */
+/** All problems of what comes in are reported at once. */
 function planImport(
   incoming: ConfigSnapshot,
   config: EnvironmentConfig,

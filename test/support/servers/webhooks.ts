@@ -10,7 +10,7 @@ import { type Running, startCli } from '../cli.ts'
 import { freePort } from './ports.ts'
 import { type RunningServer, serverFolder, startServer } from './server.ts'
 
-/** A Redis that keeps what it was told, and may be restarted. */
+/** A Redis that keeps its data when it is restarted. */
 export interface QueueRedis {
   url: string
   stop(signal?: NodeJS.Signals): Promise<void>
@@ -31,7 +31,7 @@ export async function startQueueRedis(t: Pick<Test, 'teardown'>): Promise<QueueR
       [...flags, '--appendonly', 'yes', '--appendfsync', 'everysec'],
       {
         ready: async () => {
-          if ((await cli('ping')) !== 'PONG') throw new Error('no answer')
+          if ((await cli('ping')) !== 'PONG') throw new Error('no response')
         },
       },
     )
