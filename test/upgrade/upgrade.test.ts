@@ -116,7 +116,9 @@ async function sideBySide(
   })
 
   await t.test('each repairs what the other left when it was killed', async (t) => {
+    await project.greet('hello from the new program')
     await takesOver(t, app, before, now)
+    await project.greet('hello from the old program')
     await takesOver(t, app, now, before)
     await before.json('status', '--check')
   })
