@@ -1,6 +1,6 @@
 import { dirname, resolve } from 'node:path'
 import { z } from 'zod'
-import type { StoreAddress } from './config/store/open.ts'
+import type { StoreSettings } from './config/store/open.ts'
 import { configKeySettings, storeSettings } from './config/store/settings.ts'
 import { StepError } from './core/errors.ts'
 import type { Secrets } from './core/secrets.ts'
@@ -110,7 +110,7 @@ export interface EnvironmentSettings {
   name: string
   from: string | undefined
   image: Repository
-  config: StoreAddress | undefined
+  config: StoreSettings | undefined
   /** `file:PATH`, or the keys themselves; never print it. */
   configKey: string | undefined
   hosts: HostAddress[]

@@ -49,7 +49,10 @@ function stagedPath(final: string): string {
   return join(dirname(final), `.${basename(final).slice(0, 100)}.${unique}`)
 }
 
-/** Puts a file in its place in one step, whatever was there before: others see it whole or not at all. */
+/**
+ * Puts a file in its place in one step, whatever was there before: others see it whole or not at
+ * all.
+ */
 export async function replaceFile(
   final: string,
   content: FileContent,

@@ -6,9 +6,9 @@ const FIRST = Date.UTC(2025, 0, 1) / 1000
 const SECONDS = 2 ** 24
 
 /**
- * A modification time derived from a file's content, in seconds since 1970: the same content has the
- * same time on every machine, and changed content has another. Web servers make ETags of length and
- * time, so that browsers fetch exactly the files that changed.
+ * A modification time derived from a file's content, in seconds since 1970: the same content has
+ * the same time on every machine, and changed content has another. Web servers make ETags of length
+ * and time, so that browsers fetch exactly the files that changed.
  * @param content identifies the content, such as its digest
  */
 export function contentTime(content: string): number {

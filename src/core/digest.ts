@@ -41,7 +41,9 @@ export interface FileDigests {
   sha256: string
 }
 
-/** Chunks of a part of an open file, read synchronously: the thread pool costs more than the read. */
+/**
+ * Chunks of a part of an open file, read synchronously: the thread pool costs more than the read.
+ */
 export async function* readChunks(
   fd: number,
   start: number,

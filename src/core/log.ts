@@ -173,8 +173,8 @@ const github = (): Formatter => {
 }
 
 /**
- * The runner trims a line before it looks for `::`, and finds `##[` anywhere (ActionCommand.cs). Its
- * white space has U+0085, too.
+ * The runner trims a line before it looks for `::`, and finds `##[` anywhere (ActionCommand.cs).
+ * Its white space has U+0085, too.
  */
 export function withoutCommands(text: string): string {
   return text

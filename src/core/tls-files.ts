@@ -2,7 +2,9 @@ import { readFile } from 'node:fs/promises'
 import { resolve } from 'node:path'
 import { explain } from './errors.ts'
 
-/** PEM files as settings name them: the authority's certificate, our own certificate, and its key. */
+/**
+ * PEM files as settings name them: the authority's certificate, our own certificate, and its key.
+ */
 export interface TlsFiles {
   ca?: string | undefined
   cert?: string | undefined

@@ -1,4 +1,5 @@
 import type { Digest } from '../core/digest.ts'
+import { pageThrough } from '../ledger/history.ts'
 import type { Ledger, Release } from '../ledger/ledger.ts'
 import { formatRepository, type Repository } from '../registry/reference.ts'
 import type { Context } from './context.ts'
@@ -38,7 +39,6 @@ export function releasesToRemove({ releases, deployed, running, keep }: Retentio
 
 /** Run now and then, it leaves nothing older. */
 const MOST = 1000
-const PAGE = 200
 
 /** One plan for each repository of crosscloud.yml, or for that of one environment. */
 export async function planRetention(
@@ -80,13 +80,12 @@ async function findRunning(app: string, ledger: Ledger): Promise<Digest[]> {
 async function deployedTo(environment: string, keep: number, context: Context): Promise<Digest[]> {
   const { app } = await context.settings()
   const ledger = await context.ledger()
-  const query = { app, environment, state: 'succeeded', limit: PAGE } as const
+  const query = { app, environment, state: 'succeeded' } as const
   const digests = new Set<Digest>()
-  for (let before: string | undefined; digests.size < keep; ) {
-    const page = await ledger.deployments({ ...query, before })
-    for (const { digest } of page) digests.add(digest)
-    before = page.at(-1)?.id
-    if (page.length < PAGE || before === undefined) break
+  const deployed = pageThrough((page) => ledger.deployments({ ...query, ...page }))
+  for await (const { digest } of deployed) {
+    if (digests.size >= keep) break
+    digests.add(digest)
   }
   return [...digests]
 }

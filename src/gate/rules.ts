@@ -1,10 +1,4 @@
-import {
-  type ApprovalFact,
-  evaluateApprovals,
-  nameOf,
-  oneLine,
-  type ReleaseFact,
-} from './approvals.ts'
+import { type ApprovalFact, evaluateApprovals, nameOf, type ReleaseFact } from './approvals.ts'
 import { type UnsignedFact, unsignedProblems } from './break-glass.ts'
 import { showDuration } from './calendar.ts'
 import { describeFreeze, freezesAt } from './freeze.ts'
@@ -20,8 +14,6 @@ export interface GateFacts<A extends ApprovalFact = ApprovalFact> {
   approvals: readonly A[]
   /** The environment before this one; undefined when this one is the first. */
   before?: BeforeFact | undefined
-  /** The mark, when the release is known to be bad in this environment. */
-  knownBad?: { by: string; reason: string; at: string } | undefined
   /** Deployments there that broke the glass, and that no second person has signed off. */
   unsigned?: readonly UnsignedFact[] | undefined
   now: Date
@@ -67,21 +59,12 @@ export function evaluateGate<A extends ApprovalFact>(
   const judged = evaluateApprovals(gate, facts, allowUnverified)
   const { problems, counted, mayApprove, lacksApproval } = judged
   const all = [
-    ...markProblems(facts),
     ...unsignedProblems(facts),
     ...freezeProblems(gate, facts),
     ...beforeProblems(gate, facts),
     ...problems,
   ]
   return { open: all.length === 0, lacksApproval, problems: all, counted, mayApprove }
-}
-
-function markProblems({ knownBad, release, environment }: GateFacts): string[] {
-  if (knownBad === undefined) return []
-  const { by, at, reason } = knownBad
-  const mark = `${by} marked it at ${at} (${oneLine(reason)})`
-  const next = `deploy another version, or have the mark taken back`
-  return [`${nameOf(release)} is known to be bad in ${environment}, ${mark}: ${next}.`]
 }
 
 function freezeProblems({ freeze }: GateSettings, { environment, now }: GateFacts): string[] {

@@ -2,7 +2,10 @@ import { type Digest, isDigest } from '../core/digest.ts'
 import { StepError } from '../core/errors.ts'
 import type { ImageManifest } from '../registry/types.ts'
 
-/** OCI image-spec, config.md: the fields that are read and written; other fields of the base are kept. */
+/**
+ * OCI image-spec, config.md: the fields that are read and written; other fields of the base are
+ * kept.
+ */
 export interface ImageConfig {
   created?: string
   architecture: string
@@ -25,8 +28,8 @@ export interface ImageConfig {
 type Fields = Record<string, unknown>
 
 /**
- * Reads an image's config. Go writes `null` for empty fields, and Docker accepts a text in place of a
- * list: both are normalized to the types above. A Helm chart, or another artifact that only looks
+ * Reads an image's config. Go writes `null` for empty fields, and Docker accepts a text in place of
+ * a list: both are normalized to the types above. A Helm chart, or another artifact that only looks
  * like an image, is refused.
  */
 export function readImageConfig(bytes: Buffer, { config: blob }: ImageManifest): ImageConfig {

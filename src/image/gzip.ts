@@ -49,8 +49,8 @@ export function isSmall(source: MemberSource): boolean {
 }
 
 /**
- * Writes one entry as a member of its own and returns the MD5 of its content. Inflates once, to hash
- * the tar and to compare length and CRC-32 with the WAR's directory.
+ * Writes one entry as a member of its own and returns the MD5 of its content. Inflates once, to
+ * hash the tar and to compare length and CRC-32 with the WAR's directory.
  */
 export async function writeMember(source: MemberSource, sink: LayerSink): Promise<string> {
   const md5 = createHash('md5')
@@ -76,7 +76,9 @@ export async function writeMember(source: MemberSource, sink: LayerSink): Promis
   return md5.digest('hex')
 }
 
-/** The MD5 of one entry's content, after length and CRC-32 were compared with the WAR's directory. */
+/**
+ * The MD5 of one entry's content, after length and CRC-32 were compared with the WAR's directory.
+ */
 export function contentMd5(source: MemberSource): Promise<string> {
   return writeMember(source, { blob: async () => {}, tar: () => {} })
 }

@@ -1,4 +1,5 @@
 import { StepError } from '../core/errors.ts'
+import { indentedLines } from '../core/lists.ts'
 import { OWN_FOLDER } from './image.ts'
 import type { LayerPlan, WarLayout } from './layers.ts'
 import { foldersAbove, tarPath } from './paths.ts'
@@ -10,8 +11,8 @@ export interface OwnedPlan {
 }
 
 /**
- * Refuses additions that overlap the WAR, each other or crosscloud's own folder. Of two files at one
- * path the upper layer's would silently win.
+ * Refuses additions that overlap the WAR, each other or crosscloud's own folder. Of two files at
+ * one path the upper layer's would silently win.
  */
 export function refuseOverlaps(
   war: readonly LayerPlan[],
@@ -34,9 +35,8 @@ export function refuseOverlaps(
     }
   }
   if (problems.length === 0) return
-  const shown = problems.slice(0, 20).map((problem) => `  ${problem}`)
-  if (problems.length > shown.length) shown.push(`  … and ${problems.length - shown.length} more`)
-  throw new StepError('INPUT_INVALID', `additions that overlap:\n${shown.join('\n')}`, {
+  const lines = indentedLines(problems, 20)
+  throw new StepError('INPUT_INVALID', `additions that overlap:\n${lines}`, {
     hint: 'Change a file of the WAR where the WAR is built; give an addition another path.',
   })
 }

@@ -8,14 +8,18 @@ export interface RedisAccess {
   sentinelPassword?: string | undefined
 }
 
-/** How a client retries and how long it waits; its place and its credentials come from the address. */
+/**
+ * How a client retries and how long it waits; its place and its credentials come from the address.
+ */
 export type RedisBehaviour = Omit<RedisOptions, 'replyMapping' | 'host' | 'port' | 'path' | 'db'>
 export type ClusterBehaviour = Omit<ClusterOptions, 'redisOptions' | 'dnsLookup'>
 
 /** In milliseconds. */
 export const CONNECT_TIMEOUT = 5000
 
-/** A client of one server: reached by TCP, by a socket, or as the master that the Sentinels name. */
+/**
+ * A client of one server: reached by TCP, by a socket, or as the master that the Sentinels name.
+ */
 export async function createRedis(
   address: RedisAddress,
   access: RedisAccess,

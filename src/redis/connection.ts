@@ -37,7 +37,6 @@ const ONCE = {
 
 export async function connectRedis(
   address: RedisAddress,
-  name: string,
   { signal, ...access }: ConnectOptions,
 ): Promise<RedisConnection<Redis>> {
   const client = await createRedis(address, access, {
@@ -47,12 +46,11 @@ export async function connectRedis(
     ...(address.kind === 'sentinel' && { sentinelRetryStrategy: () => null }),
   })
   const pauses = address.kind === 'sentinel' ? PAUSES.long : PAUSES.short
-  return openWhenUsed(client, name, pauses, signal)
+  return openWhenUsed(client, address.name, pauses, signal)
 }
 
 export async function connectCluster(
   address: RedisAddress,
-  name: string,
   { signal, ...access }: ConnectOptions,
 ): Promise<RedisConnection<Cluster>> {
   const client = await createCluster(address, access, ONCE, {
@@ -62,7 +60,7 @@ export async function connectCluster(
     retryDelayOnClusterDown: 200,
     maxRedirections: 8,
   })
-  return openWhenUsed(client, name, PAUSES.short, signal)
+  return openWhenUsed(client, address.name, PAUSES.short, signal)
 }
 
 function openWhenUsed<Client extends Redis | Cluster>(

@@ -27,8 +27,8 @@ import {
   warLayouts,
 } from '../image/layers.ts'
 import { DEFAULT_IMAGE_FOLDER, writeLayout } from '../image/layout.ts'
+import { refusePointers } from '../image/lfs-pointers.ts'
 import { refuseOverlaps } from '../image/overlaps.ts'
-import { refusePointers } from '../image/pointers.ts'
 import { nameCharsets } from '../image/war/names.ts'
 import { fileTimes } from '../image/war/times.ts'
 import { openWar, requireWebApplication, type War, type WarDigests } from '../image/war/war.ts'

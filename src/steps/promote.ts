@@ -143,9 +143,7 @@ async function resolveRelease(
   const { app } = await context.settings()
   const ledger = await context.ledger()
   if (name === undefined) {
-    const running = (await ledger.current(app)).find(
-      ({ environment }) => environment === source.name,
-    )
+    const running = await ledger.currentDeployment(app, source.name)
     if (running) return findRelease(formatRelease(running), ledger)
     throw new StepError('NOT_FOUND', `nothing of ${app} was deployed to ${source.name} yet`, {
       hint: `Run \`crosscloud release --env ${source.name}\` first.`,

@@ -15,6 +15,7 @@ import { findCutDeployment } from '../delivery/deployment/interrupted.ts'
 import { deployedOutputs, summarize } from '../delivery/deployment/outcome.ts'
 import { identifyActing } from '../delivery/gate/break-glass.ts'
 import { formatRelease, parseRelease } from '../delivery/release-name.ts'
+import { pageThrough } from '../ledger/history.ts'
 import type { Deployment, Ledger } from '../ledger/ledger.ts'
 import type { EnvironmentSettings } from '../settings.ts'
 import { breakGlassInput, releaseName, withoutInput } from './inputs.ts'
@@ -137,8 +138,6 @@ function refuseOther(meant: Deployment, current: Deployment): void {
   )
 }
 
-const PAGE = 100
-
 /** The deployment to go back to: of the release that was asked for, or the newest good one before. */
 async function findTarget(
   current: Deployment,
@@ -151,19 +150,17 @@ async function findTarget(
     throw new StepError('INPUT_INVALID', `${to} is no release of ${app}`)
   }
   const query = { app, environment, version: wanted?.version, state: 'succeeded' as const }
-  for (let before: string | undefined; ; ) {
-    const page = await ledger.deployments({ ...query, before, limit: PAGE })
-    for (const one of page) {
-      // Of the release that runs, what it had before is meant.
-      const runs = one.version === current.version && one.configRevision === current.configRevision
-      if (wanted && !runs) return one
-      if (wanted || one.version === current.version) continue
-      const mark = await ledger.findMark(app, environment, one.version)
-      if (!mark?.bad) return one
-    }
-    before = page.at(-1)?.id
-    if (page.length < PAGE || before === undefined) throw await nowhereToGo(current, to, ledger)
+  const succeeded = pageThrough((page) => ledger.deployments({ ...query, ...page }))
+  for await (const deployment of succeeded) {
+    const { version, configRevision } = deployment
+    // Of the release that runs, an earlier config is meant.
+    const runs = version === current.version && configRevision === current.configRevision
+    if (wanted && !runs) return deployment
+    if (wanted || version === current.version) continue
+    const mark = await ledger.findMark(app, environment, version)
+    if (!mark?.bad) return deployment
   }
+  throw await nowhereToGo(current, to, ledger)
 }
 
 async function nowhereToGo(
@@ -179,7 +176,7 @@ async function nowhereToGo(
     return new StepError('NOT_FOUND', why, { hint: `${look} ${way}` })
   }
   if (to) return new StepError('NOT_FOUND', `${to} never ran in ${environment}`, { hint: look })
-  const query = { app, environment, version, state: 'succeeded' as const, limit: PAGE }
+  const query = { app, environment, version, state: 'succeeded' as const, limit: 100 }
   const others = (await ledger.deployments(query)).filter(
     (one) => one.configRevision !== configRevision,
   )

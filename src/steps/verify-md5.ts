@@ -142,11 +142,11 @@ async function hostsToVerify(
   { name, hosts }: EnvironmentSettings,
   context: Context,
 ): Promise<HostAddress[]> {
-  const deployments = await (await context.ledger()).current(app)
-  const current = deployments.find((one) => one.environment === name && one.version === version)
-  const left = new Set(current?.hosts.filter(({ ok }) => !ok).map(({ host }) => host))
+  const current = await (await context.ledger()).currentDeployment(app, name)
+  if (current?.version !== version) return [...hosts]
+  const left = new Set(current.hosts.filter(({ ok }) => !ok).map(({ host }) => host))
   for (const host of left) {
-    context.log.warn(`host ${host} was left out of ${current?.id}, and is not looked at`)
+    context.log.warn(`host ${host} was left out of ${current.id}, and is not looked at`)
   }
   return hosts.filter((host) => !left.has(host.name))
 }

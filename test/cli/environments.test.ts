@@ -3,7 +3,7 @@ import { join } from 'node:path'
 import t, { type Test } from 'tap'
 import { run } from '../../src/core/process/process.ts'
 import { openLedger } from '../../src/ledger/open.ts'
-import { release } from '../ledger/ledger-samples.ts'
+import { release } from '../ledger/conformance/samples.ts'
 import { runHere } from '../support/program.ts'
 import { temporaryFolder } from '../support/temporary.ts'
 

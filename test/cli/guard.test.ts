@@ -5,7 +5,7 @@ import Libsql from 'libsql'
 import t, { type Test } from 'tap'
 import { openLedger } from '../../src/ledger/open.ts'
 import { accountOf, gitlabClaims, startIssuer } from '../identity/issuer.ts'
-import { ended, release, start } from '../ledger/ledger-samples.ts'
+import { ended, release, start } from '../ledger/conformance/samples.ts'
 import { runHere } from '../support/program.ts'
 import { temporaryFolder } from '../support/temporary.ts'
 

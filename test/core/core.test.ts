@@ -35,7 +35,7 @@ import {
 } from '../../src/core/settings/schema.ts'
 import { temporaryFolder } from '../support/temporary.ts'
 
-await t.test('errors: exit codes', async (t) => {
+await t.test('errors: each code has its exit status', async (t) => {
   const expected: Record<ErrorCode, number> = {
     INPUT_INVALID: 2,
     UNAUTHORIZED: 1,
@@ -55,7 +55,7 @@ await t.test('errors: exit codes', async (t) => {
   t.equal(new StepError('UNAVAILABLE', 'x', { retryable: false }).exitCode, 1)
 })
 
-await t.test('errors: any fault as a StepError', async (t) => {
+await t.test('errors: anything thrown becomes a StepError', async (t) => {
   const own = new StepError('CONFLICT', 'mine', { hint: 'do' })
   t.equal(toStepError(own), own)
   t.match(toStepError('a text'), { code: 'INTERNAL', message: 'a text' })
@@ -67,8 +67,8 @@ await t.test('errors: any fault as a StepError', async (t) => {
     ['EDQUOT', 'COMMAND_FAILED'],
     ['ENOENT', 'NOT_FOUND'],
   ] as const) {
-    const fault = Object.assign(new Error(`${code}: /some/path`), { code })
-    const known = toStepError(new Error('wrapped', { cause: fault }))
+    const system = Object.assign(new Error(`${code}: /some/path`), { code })
+    const known = toStepError(new Error('wrapped', { cause: system }))
     t.equal(known.code, expected)
     t.ok(known.hint, `${code} says what to do`)
   }
@@ -79,16 +79,25 @@ await t.test('errors: any fault as a StepError', async (t) => {
   t.match(toStepError(new DOMException('x', 'AbortError')), { code: 'CANCELLED' })
 })
 
-await t.test('errors: told from one floor up', async (t) => {
+await t.test('errors: explain adds what was being done', async (t) => {
   const low = new StepError('UNAVAILABLE', 'no answer', { hint: 'wait', retryable: true })
-  const told = explain('pulling x', low)
-  t.match(told, { code: 'UNAVAILABLE', message: 'pulling x: no answer', hint: 'wait', cause: low })
-  t.equal(told.exitCode, 75)
-  t.ok(isStepError(told) && isStepError(told, 'UNAVAILABLE') && !isStepError(told, 'CONFLICT'))
+  const explained = explain('pulling x', low)
+  t.match(explained, {
+    code: 'UNAVAILABLE',
+    message: 'pulling x: no answer',
+    hint: 'wait',
+    cause: low,
+  })
+  t.equal(explained.exitCode, 75)
+  t.ok(
+    isStepError(explained) &&
+      isStepError(explained, 'UNAVAILABLE') &&
+      !isStepError(explained, 'CONFLICT'),
+  )
   t.notOk(isStepError(new Error('x')))
 })
 
-await t.test('errors: codes and texts of Node’s own', async (t) => {
+await t.test('errors: codes and texts of Node’s errors are found', async (t) => {
   const refused = Object.assign(new Error(''), { code: 'ECONNREFUSED' })
   t.equal(errorCodeOf(new AggregateError([refused])), 'ECONNREFUSED', 'happy eyeballs')
   t.equal(errorCodeOf(new Error('fetch failed', { cause: refused })), 'ECONNREFUSED')
@@ -99,14 +108,14 @@ await t.test('errors: codes and texts of Node’s own', async (t) => {
   t.equal(describe(7), '7')
 })
 
-await t.test('errors: cancellation', async (t) => {
+await t.test('errors: an aborted signal throws its reason', async (t) => {
   throwIfCancelled(undefined)
   throwIfCancelled(new AbortController().signal)
   t.throws(() => throwIfCancelled(AbortSignal.abort()), { code: 'CANCELLED' })
   t.ok(cancelled(AbortSignal.abort()).hint)
 })
 
-await t.test('digest: texts and files', async (t) => {
+await t.test('digest: texts and files get their MD5 and SHA-256', async (t) => {
   const empty = 'e3b0c44298fc1c149afbf4c8996fb92427ae41e4649b934ca495991b7852b855'
   t.equal(sha256(''), `sha256:${empty}`)
   t.equal(shortDigest(sha256('')), `sha256:${empty.slice(0, 12)}`)
@@ -129,7 +138,7 @@ await t.test('digest: texts and files', async (t) => {
   t.match(absent, { code: 'NOT_FOUND' })
 })
 
-await t.test('digest: a stream that proves itself', async (t) => {
+await t.test('digest: a verifying stream fails unless the content matches', async (t) => {
   const content = Buffer.from('the content')
   const digest = sha256(content)
   const through = (bytes: Buffer, size?: number) =>
@@ -146,21 +155,21 @@ await t.test('digest: a stream that proves itself', async (t) => {
   }
 })
 
-await t.test('retry: only what may pass, and not for ever', async (t) => {
+await t.test('retry: only retryable errors are retried, and not for ever', async (t) => {
   const unavailable = () => new StepError('UNAVAILABLE', 'busy')
   let calls = 0
-  const told: number[] = []
+  const pauses: number[] = []
   const result = await retry(
     async (attempt) => {
       calls++
       if (attempt < 3) throw unavailable()
       return attempt
     },
-    { firstPause: 10, onRetry: (_error, attempt, pause) => told.push(attempt, pause) },
+    { firstPause: 10, onRetry: (_error, attempt, pause) => pauses.push(attempt, pause) },
   )
-  t.strictSame([result, calls, told.length], [3, 3, 4])
-  t.ok((told[1] ?? 0) >= 5 && (told[1] ?? 0) < 15, 'jitter around the first pause')
-  t.ok((told[3] ?? 0) >= 10 && (told[3] ?? 0) < 30, 'the pause doubles')
+  t.strictSame([result, calls, pauses.length], [3, 3, 4])
+  t.ok((pauses[1] ?? 0) >= 5 && (pauses[1] ?? 0) < 15, 'jitter around the first pause')
+  t.ok((pauses[3] ?? 0) >= 10 && (pauses[3] ?? 0) < 30, 'the pause doubles')
 
   calls = 0
   const always = retry(
@@ -182,7 +191,7 @@ await t.test('retry: only what may pass, and not for ever', async (t) => {
   t.equal(calls, 1, 'what will not pass is not tried again')
 })
 
-await t.test('retry: waits as long as the server asks, and no longer than it should', async (t) => {
+await t.test('retry: Retry-After is respected up to a limit', async (t) => {
   const pauses: number[] = []
   const stop = new AbortController()
   const ask = (milliseconds: number) =>
@@ -212,7 +221,7 @@ await t.test('retry: waits as long as the server asks, and no longer than it sho
   )
 })
 
-await t.test('schema: what a person writes becomes what the code uses', async (t) => {
+await t.test('schema: texts become typed values', async (t) => {
   t.strictSame(
     ['500ms', '60s', '5m', '1h'].map((text) => duration.parse(text)),
     [500, 60_000, 300_000, 3_600_000],
@@ -237,7 +246,7 @@ await t.test('schema: what a person writes becomes what the code uses', async (t
   }
 })
 
-await t.test('schema: findings as one line each', async (t) => {
+await t.test('schema: each issue is a line', async (t) => {
   const schema = z.strictObject({ a: z.string(), b: z.object({ c: z.number() }).optional() })
   const lines = (value: unknown) =>
     issueLines(schema.safeParse(value, { reportInput: true }).error?.issues ?? []).map(
@@ -251,7 +260,7 @@ await t.test('schema: findings as one line each', async (t) => {
   t.match(lines({ a: 'x', b: { c: 'no' } })[0], /^b\.c .*number/)
 })
 
-await t.test('schema: what was probably meant, wherever it stands', async (t) => {
+await t.test('schema: a misspelt key gets a suggestion at any depth', async (t) => {
   const inner = z.strictObject({ image: z.string() })
   const schema = z
     .strictObject({
@@ -262,7 +271,10 @@ await t.test('schema: what was probably meant, wherever it stands', async (t) =>
     .superRefine(() => {})
   const wrong = { image: 'x', imag: 'y' }
   const { error } = schema.safeParse({
-    ...{ environments: { test: wrong }, routes: [{ image: 'x' }, wrong], hots: 'x', zzz: 1 },
+    environments: { test: wrong },
+    routes: [{ image: 'x' }, wrong],
+    hots: 'x',
+    zzz: 1,
   })
   const lines = issueLines(error?.issues ?? [], schema)
   t.strictSame(

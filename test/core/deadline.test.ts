@@ -17,18 +17,15 @@ const runScript = (script: string) => {
   return run(process.execPath, args, { cwd: fileURLToPath(new URL('../..', import.meta.url)) })
 }
 
-t.test(
-  'a process does not end while it waits for an answer, however it is waited for',
-  async (t) => {
-    const { stdout } = await runScript(`
+t.test('a process does not end while it waits for a response, however it waits', async (t) => {
+  const { stdout } = await runScript(`
     const { signal } = startDeadline(300)
     new Promise((_, reject) => signal.addEventListener('abort', () => reject(signal.reason)))
       .catch((error) => console.log(error.name, error.message))`)
-    t.equal(stdout.trim(), 'TimeoutError no answer within 0.3 s')
-  },
-)
+  t.equal(stdout.trim(), 'TimeoutError no answer within 0.3 s')
+})
 
-t.test('an answer in time ends the waiting', async (t) => {
+t.test('a response in time ends the waiting', async (t) => {
   const began = Date.now()
   await runScript('startDeadline(60_000).end()')
   t.ok(Date.now() - began < 50_000)

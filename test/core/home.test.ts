@@ -7,15 +7,15 @@ import { homeFolder } from '../../src/core/home.ts'
 import { temporaryFolder } from '../support/temporary.ts'
 
 const MAIN = fileURLToPath(new URL('../../dist/cli/main.js', import.meta.url))
-/** No system knows this one. */
+/** A user that is not in /etc/passwd. */
 const NOBODY = 54_321
 const skip = process.getuid?.() === 0 ? false : 'only root can be another user'
 
-t.test('the home that a variable names is taken', async (t) => {
+t.test('HOME names the home', async (t) => {
   t.equal(homeFolder({ HOME: '/home/li' }), '/home/li')
 })
 
-t.test('a user whom the system does not know, without a home, can work', { skip }, async (t) => {
+t.test('a user without a home gets a folder of its own', { skip }, async (t) => {
   const work = await temporaryFolder(t)
   await chown(work, NOBODY, NOBODY)
   // Docker says that the home of such a user is /.
@@ -37,7 +37,7 @@ t.test('a user whom the system does not know, without a home, can work', { skip 
   }
 })
 
-t.test('a folder that somebody else made is not taken for a home', { skip }, async (t) => {
+t.test('a folder of another user is not used as a home', { skip }, async (t) => {
   const work = await temporaryFolder(t)
   await mkdir(join(work, `crosscloud-${NOBODY}`), { mode: 0o777 })
   await chown(work, NOBODY, NOBODY)

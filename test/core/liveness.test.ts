@@ -25,9 +25,13 @@ async function startShown(folder: string, wrapper: string[] = []): Promise<Child
   return child
 }
 
-await t.test('a process is over once it was killed, and not before', async (t) => {
+await t.test('a process has ended once it was killed, and not before', async (t) => {
   const folder = join(await temporaryFolder(t), 'locks')
-  t.equal(await isOver(folder, 'lock 7'), false, 'of nobody nothing is known')
+  t.equal(
+    await isOver(folder, 'lock 7'),
+    false,
+    'nothing is known of a process that never showed itself',
+  )
   const child = await startShown(folder)
   const ended = once(child, 'exit')
   t.equal(await isOver(folder, 'lock 7'), false, 'it lives')
@@ -48,7 +52,7 @@ await t.test('a process is over once it was killed, and not before', async (t) =
 
 const unshared = ['unshare', '--pid', '--fork', '--kill-child']
 const noNamespace = process.getuid?.() !== 0 && 'needs root to make a PID namespace'
-await t.test('in whatever PID namespace it runs', { skip: noNamespace }, async (t) => {
+await t.test('a process in another PID namespace is seen', { skip: noNamespace }, async (t) => {
   const folder = await temporaryFolder(t)
   const child = await startShown(folder, unshared)
   const ended = once(child, 'exit')
@@ -62,18 +66,21 @@ await t.test('in whatever PID namespace it runs', { skip: noNamespace }, async (
   t.equal(await isOver(folder, 'lock 7'), true)
 })
 
-await t.test('this process says itself that it is done, and what it leaves', async (t) => {
-  const folder = await temporaryFolder(t)
-  const shown = await showLiving(folder, 'lock 1')
-  t.equal(await isOver(folder, 'lock 1'), false)
-  await shown.end('removed')
-  t.same(await readdir(folder), [])
-  const left = await showLiving(folder, 'lock 2')
-  await left.end('left')
-  t.equal(await isOver(folder, 'lock 2'), true)
-})
+await t.test(
+  'a process that ends its liveness is over, and removes or leaves the file',
+  async (t) => {
+    const folder = await temporaryFolder(t)
+    const shown = await showLiving(folder, 'lock 1')
+    t.equal(await isOver(folder, 'lock 1'), false)
+    await shown.end('removed')
+    t.same(await readdir(folder), [])
+    const left = await showLiving(folder, 'lock 2')
+    await left.end('left')
+    t.equal(await isOver(folder, 'lock 2'), true)
+  },
+)
 
-await t.test('where it cannot be shown nobody is taken for over', async (t) => {
+await t.test('where liveness cannot be shown, no process counts as ended', async (t) => {
   const folder = join(await temporaryFolder(t), 'x'.repeat(100))
   await mkdir(folder)
   await (await showLiving(folder, 'lock 1')).end('left')

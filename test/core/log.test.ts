@@ -20,7 +20,7 @@ function record(format: LogFormat, options: { verbose?: boolean; secrets?: strin
   return { log, text: () => text }
 }
 
-async function tell(format: LogFormat): Promise<string> {
+async function example(format: LogFormat): Promise<string> {
   const { log, text } = record(format)
   log.info('first\nsecond')
   await log.section('Outer', async () => {
@@ -94,19 +94,25 @@ const golden: Record<LogFormat, string[]> = {
 for (const format of logFormats) {
   if (format === 'json') continue
   await t.test(`${format}: golden text`, async (t) => {
-    t.strictSame((await tell(format)).split('\n'), golden[format])
+    t.strictSame((await example(format)).split('\n'), golden[format])
   })
 }
 
-await t.test('json: a document a line', async (t) => {
-  const lines = (await tell('json')).trim().split('\n')
+await t.test('json: each line is a document', async (t) => {
+  const lines = (await example('json')).trim().split('\n')
   t.equal(
     lines[0],
     '{"time":"2026-01-02T03:04:05.000Z","level":"info","text":"first\\nsecond","depth":0}',
   )
-  const told = lines.map((line) => JSON.parse(line) as Record<string, unknown>)
+  const documents = lines.map((line) => JSON.parse(line) as Record<string, unknown>)
   t.strictSame(
-    told.map(({ level, event, text, depth, failed }) => [level, event ?? '', text, depth, failed]),
+    documents.map(({ level, event, text, depth, failed }) => [
+      level,
+      event ?? '',
+      text,
+      depth,
+      failed,
+    ]),
     [
       ['info', '', 'first\nsecond', 0, undefined],
       ['info', 'section-start', 'Outer', 0, undefined],
@@ -122,13 +128,13 @@ await t.test('json: a document a line', async (t) => {
   )
 })
 
-await t.test('verbose shows what is for the curious', async (t) => {
+await t.test('debug lines are shown with --verbose only', async (t) => {
   const { log, text } = record('plain', { verbose: true })
   log.debug('why')
   t.equal(text(), '· why\n')
 })
 
-await t.test('sections give the result and the error of their work', async (t) => {
+await t.test('sections return the result and throw the error of their work', async (t) => {
   for (const log of [record('plain').log, silentLog]) {
     t.equal(await log.section('a', async () => 42), 42)
     await t.rejects(
@@ -183,8 +189,8 @@ await t.test('the mask holds for any secret in any text', async (t) => {
       return !masked.includes(value) || value.includes('***')
     }),
   )
-  const told: string[] = []
-  const secrets = createSecrets((value) => told.push(value))
+  const added: string[] = []
+  const secrets = createSecrets((value) => added.push(value))
   secrets.add(undefined)
   secrets.add('abc')
   t.equal(secrets.mask('abc is too short to be a secret'), 'abc is too short to be a secret')
@@ -193,15 +199,19 @@ await t.test('the mask holds for any secret in any text', async (t) => {
   secrets.add('short')
   t.equal(secrets.mask('a shorter one, a short'), 'a ***, a ***', 'the longest first')
   secrets.add('shorter one')
-  t.equal(told.filter((value) => value === 'shorter one').length, 1, 'each is told once')
-  t.notOk(told.includes('short'), 'a runner would drop every output with a short word in it')
-  t.equal(secrets.maskValue('a shorter one, a short'), 'a ***, a short', 'nor is one in documents')
+  t.equal(added.filter((value) => value === 'shorter one').length, 1, 'each is added once')
+  t.notOk(added.includes('short'), 'a runner would drop every output with a short word in it')
+  t.equal(
+    secrets.maskValue('a shorter one, a short'),
+    'a ***, a short',
+    'short secrets stay in documents',
+  )
 })
 
 const WHITE = '\t\v\f\r\u0085\u00a0\u1680\u2003\u2028\u2029\u202f\u205f\u3000\ufeff\u200b'
 const START = new RegExp(`^[${WHITE} ]+`)
 
-await t.test('what others print cannot command the runner', async (t) => {
+await t.test('output of other programs cannot command the runner', async (t) => {
   const { log, text } = record('github')
   const attacks = [
     '::set-output name=a::b',
@@ -221,14 +231,14 @@ await t.test('what others print cannot command the runner', async (t) => {
     t.notOk(trimmed.startsWith('::') || line.includes('##['), encodeURI(line))
   }
   log.warn('two\nlines %0A')
-  t.match(text(), /^::warning::two%0Alines %250A\n$/m, 'one annotation a message')
+  t.match(text(), /^::warning::two%0Alines %250A\n$/m, 'an annotation for each message')
 })
 
 await t.test('GitHub gets as many annotations as it shows; the rest are lines of the log', (t) => {
   const { log, text } = record('github')
   for (let count = 1; count <= 12; count++) {
     log.warn(`warning ${count}\nof two lines`)
-    log.error(`fault \x1b[31m${count}\x1b[0m`)
+    log.error(`problem \x1b[31m${count}\x1b[0m`)
   }
   const lines = text().split('\n')
   t.equal(lines.filter((line) => line.startsWith('::warning::')).length, 10)
@@ -239,7 +249,7 @@ await t.test('GitHub gets as many annotations as it shows; the rest are lines of
   )
   t.notMatch(lines.filter((line) => line.startsWith('::')).join(), '\x1b', 'no colours in them')
   t.match(text(), /^warning: warning 12\nwarning: of two lines$/m)
-  t.match(text(), /^error: fault .*12/m)
+  t.match(text(), /^error: problem .*12/m)
   t.end()
 })
 

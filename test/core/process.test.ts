@@ -20,7 +20,7 @@ const alive = (pid: number) => {
   }
 }
 
-/** Waits until a pid is no more; a zombie nobody reaped counts as gone. */
+/** Waits until a process has ended; a zombie counts as ended. */
 async function gone(pid: number): Promise<boolean> {
   for (const end = Date.now() + 3000; Date.now() < end; await sleep(20)) {
     if (!alive(pid)) return true
@@ -42,7 +42,7 @@ async function caught(work: Promise<unknown>): Promise<StepError> {
 
 const NODE = process.execPath
 
-await t.test('arguments reach the program as they are', async (t) => {
+await t.test('arguments reach the program unchanged', async (t) => {
   const folder = await temporaryFolder(t)
   const args = [
     '$(touch hit)',
@@ -60,17 +60,20 @@ await t.test('arguments reach the program as they are', async (t) => {
   await t.rejects(readFile(join(folder, 'hit')), { code: 'ENOENT' })
 })
 
-await t.test('environment, input, both outputs', async (t) => {
-  const script = `
+await t.test(
+  'environment and input reach the program, and both outputs are returned',
+  async (t) => {
+    const script = `
     process.stderr.write('to stderr\\n')
     process.stdin.on('data', (d) => process.stdout.write(process.env.WORD + ' ' + d))`
-  const result = await run(NODE, ['-e', script], { env: { WORD: 'hello' }, input: 'from stdin' })
-  t.strictSame(result, { stdout: 'hello from stdin', stderr: 'to stderr' })
-  const empty = await run('cat', [])
-  t.equal(empty.stdout, '', 'without input a program reads nothing and does not wait')
-})
+    const result = await run(NODE, ['-e', script], { env: { WORD: 'hello' }, input: 'from stdin' })
+    t.strictSame(result, { stdout: 'hello from stdin', stderr: 'to stderr' })
+    const empty = await run('cat', [])
+    t.equal(empty.stdout, '', 'without input a program reads nothing and does not wait')
+  },
+)
 
-await t.test('lines come while the program runs', async (t) => {
+await t.test('lines are logged while the program runs', async (t) => {
   const lines: { text: string; at: number }[] = []
   const log = recordingLog((text) => lines.push({ text, at: Date.now() }))
   await run('sh', ['-c', 'echo one; echo two >&2; sleep 0.4; printf three'], { log })
@@ -90,7 +93,7 @@ await t.test('a very talkative program is not stopped', async (t) => {
   const error = await caught(run('sh', ['-c', script], { log }))
   t.equal(bytes, 80_000_000)
   t.match(error.message, /exited with 3/)
-  t.equal(error.message.split('\n').length, 21, 'only the last lines are told again')
+  t.equal(error.message.split('\n').length, 21, 'the message has only the last lines')
 })
 
 await t.test('failures name the program and show its last lines', async (t) => {
@@ -107,7 +110,7 @@ await t.test('failures name the program and show its last lines', async (t) => {
   t.match(killed.message, /was ended by SIGKILL/)
 })
 
-await t.test('missing program, missing folder', async (t) => {
+await t.test('a missing program and a missing folder are named', async (t) => {
   const program = await caught(run('no-such-program-here', ['x']))
   t.equal(program.code, 'NOT_FOUND')
   t.equal(program.message, 'no-such-program-here: no such program')
@@ -152,28 +155,31 @@ await t.test('cancelling ends the program and what it started, within seconds', 
   }
 })
 
-await t.test('who does not listen is killed; who left the group is not waited for', async (t) => {
-  const folder = await temporaryFolder(t)
-  const script = `trap '' TERM; setsid sleep 30 & echo $$ > pid; while :; do sleep 0.2; done`
-  const cancelStubborn = async (name: string, log: Log | undefined) => {
-    const cwd = join(folder, name)
-    await mkdir(cwd)
-    const stop = new AbortController()
-    const work = caught(run('sh', ['-c', script], { cwd, signal: stop.signal, log }))
-    const pid = () => readFile(join(cwd, 'pid'), 'utf8').catch(() => '')
-    while ((await pid()) === '') await sleep(20)
-    const start = Date.now()
-    stop.abort()
-    const error = await work
-    t.equal(error.code, 'CANCELLED')
-    const took = Date.now() - start
-    t.ok(took > 4000 && took < 8000, `SIGKILL after five seconds (${took} ms)`)
-    t.ok(await gone(Number(await pid())))
-  }
-  await Promise.all([cancelStubborn('kept', undefined), cancelStubborn('told', silentLog)])
-})
+await t.test(
+  'a program that ignores SIGTERM is killed, and a child outside its group is not waited for',
+  async (t) => {
+    const folder = await temporaryFolder(t)
+    const script = `trap '' TERM; setsid sleep 30 & echo $$ > pid; while :; do sleep 0.2; done`
+    const cancelStubborn = async (name: string, log: Log | undefined) => {
+      const cwd = join(folder, name)
+      await mkdir(cwd)
+      const stop = new AbortController()
+      const work = caught(run('sh', ['-c', script], { cwd, signal: stop.signal, log }))
+      const pid = () => readFile(join(cwd, 'pid'), 'utf8').catch(() => '')
+      while ((await pid()) === '') await sleep(20)
+      const start = Date.now()
+      stop.abort()
+      const error = await work
+      t.equal(error.code, 'CANCELLED')
+      const took = Date.now() - start
+      t.ok(took > 4000 && took < 8000, `SIGKILL after five seconds (${took} ms)`)
+      t.ok(await gone(Number(await pid())))
+    }
+    await Promise.all([cancelStubborn('kept', undefined), cancelStubborn('logged', silentLog)])
+  },
+)
 
-await t.test('after the end no program is started', async (t) => {
+await t.test('after cancellation no program is started', async (t) => {
   const folder = await temporaryFolder(t)
   const error = await caught(run('touch', ['file'], { cwd: folder, signal: AbortSignal.abort() }))
   t.equal(error.code, 'CANCELLED')

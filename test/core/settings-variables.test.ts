@@ -28,7 +28,7 @@ environments:
     container: { stop-timeout: '\${STOP}' }
 `
 
-t.test('a variable is asked for when the setting it stands in is used, not before', async (t) => {
+t.test('a variable is needed only when a setting with it is used', async (t) => {
   const settings = await read(LACKING)
   const lacks = (use: () => unknown, line: number, name: string) =>
     t.throws(use, {
@@ -46,7 +46,7 @@ t.test('a variable is asked for when the setting it stands in is used, not befor
 })
 
 t.test(
-  'an environment has what is there; what is not is told before anything changes',
+  'a job needs only the variables of its environment; missing ones are reported before anything changes',
   async (t) => {
     const folder = await temporaryFolder(t)
     const file = join(folder, 'crosscloud.yml')
@@ -70,7 +70,7 @@ t.test(
   },
 )
 
-t.test('one text may lack several; they are told together', async (t) => {
+t.test('all missing variables of a text are reported together', async (t) => {
   const settings = await read('app: a\nledger: mysql://${USER}:${PW}@${DB:-db}/x\n')
   t.throws(() => settings.ledger, {
     message: 'crosscloud.yml:2 variable USER is not set\ncrosscloud.yml:2 variable PW is not set',
@@ -80,7 +80,7 @@ t.test('one text may lack several; they are told together', async (t) => {
   })
 })
 
-t.test('what is wrong whatever the variables are is told at once', async (t) => {
+t.test('a problem that has nothing to do with variables is reported at once', async (t) => {
   const wrong = [
     'app: webapi',
     'typo: ${A}',
@@ -104,13 +104,13 @@ async function place(t: Test, text: string) {
     runHere(args, { cwd, variables })
 }
 
-t.test('config check lists every variable at once, and what it is for', async (t) => {
+t.test('config check lists every missing variable, with the settings that use it', async (t) => {
   const run = await place(t, LACKING)
   const lacking = await run(['config', 'check'], { LEDGER: 'open-sesame', ISSUER: '', REDIS: 'x' })
   t.equal(lacking.code, 2)
   t.match(lacking.stderr, 'crosscloud.yml:5 variable ISSUER is empty: identity.issuer')
-  const told = [...lacking.stderr.matchAll(/variable (\w+) is not set/g)].map(([, name]) => name)
-  t.strictSame(told, [
+  const named = [...lacking.stderr.matchAll(/variable (\w+) is not set/g)].map(([, name]) => name)
+  t.strictSame(named, [
     ...['DB', 'WEBAPP', 'MEMORY', 'PORT', 'ZONE', 'HOST', 'REGISTRY', 'SOAK', 'STOP'],
   ])
   t.match(lacking.stdout, /LEDGER +is set +ledger/)
@@ -124,7 +124,7 @@ t.test('config check lists every variable at once, and what it is for', async (t
   t.match(JSON.parse(stdout).variables, [{ name: 'DB', state: 'set', settings: ['war.args.1'] }])
 })
 
-t.test('commands run without the variables of what they do not do', async (t) => {
+t.test('commands run without the variables of settings they do not use', async (t) => {
   const run = await place(t, LACKING.replace("soak: '${SOAK}'", 'soak: 1h'))
   const environments = await run(['environments'], { ISSUER: 'https://gitlab.test' })
   t.match(environments, { code: 0, stdout: /staging +test/ })
@@ -132,7 +132,7 @@ t.test('commands run without the variables of what they do not do', async (t) =>
   t.match(status, { code: 2, stderr: /crosscloud\.yml:4 variable LEDGER is not set/ })
 })
 
-t.test('a secret that arrives empty is told by its name, when it is used', async (t) => {
+t.test('a secret that is empty is reported by its name when it is used', async (t) => {
   const status = async (ledger: string, variables: Record<string, string>) => {
     const run = await place(t, `app: webapi\nledger: ${ledger}\n`)
     return run(['status'], variables)
@@ -142,10 +142,10 @@ t.test('a secret that arrives empty is told by its name, when it is used', async
   t.match(empty.stderr, /→ Set it where this runs; in CI as a variable or secret/)
   t.strictSame(empty.all.match(/variable LEDGER is empty, in ledger/g)?.length, 1, 'once before it')
   const meant = await status('sqlite:ledger.db${MORE:-}', { MORE: '' })
-  t.match(meant, { code: 0, stderr: '' }, 'one that may be empty is not')
+  t.match(meant, { code: 0, stderr: '' }, 'an optional value may be empty')
   t.notMatch(meant.all, 'is empty')
   const other = 'ledger.db\nenvironments: { t: { image: "${REGISTRY}", config: "${STORE}" } }'
   const unused = await status(`sqlite:${other}`, { REGISTRY: '', STORE: '' })
   t.match(unused, { code: 0 }, unused.all)
-  t.notMatch(unused.all, 'is empty', 'nor one that is not used')
+  t.notMatch(unused.all, 'is empty', 'an unused variable is not reported')
 })

@@ -20,7 +20,7 @@ t.test('the values keep the order of the work', async (t) => {
   t.strictSame(await settleAll([later, Promise.resolve('second')]), ['first', 'second'])
 })
 
-t.test('several errors are one: a line each, and final when one of them is', async (t) => {
+t.test('several errors become one: a line each, and final when any of them is', async (t) => {
   await t.rejects(settleAll([Promise.reject(down), Promise.reject(wrong), Promise.reject(down)]), {
     code: 'VERIFY_FAILED',
     message: 'app-01: no route\napp-02: another WAR',

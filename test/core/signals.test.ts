@@ -21,69 +21,79 @@ function outcome(terminal: boolean, sent: readonly Sent[]) {
   return { reason, ended: exits > 0 }
 }
 
-await t.test('a second signal ends the clean-up only where a person means it', async (t) => {
-  const at = (name: string, time: number): Sent => [name, time]
-  const table: [what: string, terminal: boolean, sent: Sent[], reason: string, ended: boolean][] = [
-    ['SIGTERM alone', false, [at('SIGTERM', 5)], 'stopped by SIGTERM', false],
-    [
-      'GitHub cancels a job',
-      false,
-      [at('SIGINT', 0), at('SIGTERM', 7500)],
-      'stopped by SIGINT',
-      false,
-    ],
-    [
-      'the same at a terminal',
-      true,
-      [at('SIGINT', 0), at('SIGTERM', 7500)],
-      'stopped by SIGINT',
-      false,
-    ],
-    [
-      'a runner asks twice',
-      false,
-      [at('SIGTERM', 0), at('SIGTERM', 50)],
-      'stopped by SIGTERM',
-      false,
-    ],
-    ['npm passes Ctrl-C on', true, [at('SIGINT', 0), at('SIGINT', 20)], 'stopped by SIGINT', false],
-    [
-      'a person presses again',
-      true,
-      [at('SIGINT', 0), at('SIGINT', 1500)],
-      'stopped by SIGINT',
-      true,
-    ],
-    [
-      'nobody at a terminal presses',
-      false,
-      [at('SIGINT', 0), at('SIGINT', 1500)],
-      'stopped by SIGINT',
-      false,
-    ],
-    [
-      'the terminal is closed',
-      true,
-      [at('SIGHUP', 0), at('SIGTERM', 50)],
-      'stopped by SIGTERM',
-      false,
-    ],
-    [
-      'the time is over',
-      false,
-      [at('SIGTERM', 0), at('SIGTERM', 10_000)],
-      'stopped by SIGTERM',
-      true,
-    ],
-  ]
-  for (const [what, terminal, sent, reason, ended] of table) {
-    t.same(outcome(terminal, sent), { reason, ended }, what)
-  }
-  t.same(outcome(true, []), { reason: undefined, ended: false })
-  t.same(outcome(true, [at('SIGHUP', 0)]), { reason: undefined, ended: false })
-})
+await t.test(
+  'a second signal ends the clean-up only when a user pressed Ctrl-C again',
+  async (t) => {
+    const at = (name: string, time: number): Sent => [name, time]
+    const table: [what: string, terminal: boolean, sent: Sent[], reason: string, ended: boolean][] =
+      [
+        ['SIGTERM alone', false, [at('SIGTERM', 5)], 'stopped by SIGTERM', false],
+        [
+          'GitHub cancels a job',
+          false,
+          [at('SIGINT', 0), at('SIGTERM', 7500)],
+          'stopped by SIGINT',
+          false,
+        ],
+        [
+          'the same at a terminal',
+          true,
+          [at('SIGINT', 0), at('SIGTERM', 7500)],
+          'stopped by SIGINT',
+          false,
+        ],
+        [
+          'a runner asks twice',
+          false,
+          [at('SIGTERM', 0), at('SIGTERM', 50)],
+          'stopped by SIGTERM',
+          false,
+        ],
+        [
+          'npm passes Ctrl-C on',
+          true,
+          [at('SIGINT', 0), at('SIGINT', 20)],
+          'stopped by SIGINT',
+          false,
+        ],
+        [
+          'a person presses again',
+          true,
+          [at('SIGINT', 0), at('SIGINT', 1500)],
+          'stopped by SIGINT',
+          true,
+        ],
+        [
+          'there is no terminal',
+          false,
+          [at('SIGINT', 0), at('SIGINT', 1500)],
+          'stopped by SIGINT',
+          false,
+        ],
+        [
+          'the terminal is closed',
+          true,
+          [at('SIGHUP', 0), at('SIGTERM', 50)],
+          'stopped by SIGTERM',
+          false,
+        ],
+        [
+          'the time is over',
+          false,
+          [at('SIGTERM', 0), at('SIGTERM', 10_000)],
+          'stopped by SIGTERM',
+          true,
+        ],
+      ]
+    for (const [what, terminal, sent, reason, ended] of table) {
+      t.same(outcome(terminal, sent), { reason, ended }, what)
+    }
+    t.same(outcome(true, []), { reason: undefined, ended: false })
+    t.same(outcome(true, [at('SIGHUP', 0)]), { reason: undefined, ended: false })
+  },
+)
 
-await t.test('a process whose reader is gone still comes to its end', async (t) => {
+await t.test('a process finishes its work after the reader of its output is gone', async (t) => {
   const module = fileURLToPath(new URL('../../src/core/process/signals.ts', import.meta.url))
   const loader = fileURLToPath(new URL('../../scripts/typescript.mjs', import.meta.url))
   const script = `

@@ -4,7 +4,7 @@ import { joinErrors } from '../../src/core/settle-all.ts'
 import { chooseHosts, chooseMissing } from '../../src/delivery/deployment/host-choice.ts'
 import type { Deployment } from '../../src/ledger/ledger.ts'
 import type { EnvironmentSettings } from '../../src/settings.ts'
-import { outcome } from '../ledger/ledger-samples.ts'
+import { outcome } from '../ledger/conformance/samples.ts'
 
 const host = (name: string) => ({ name, address: `ssh://${name}`, certificates: undefined })
 const environment = (...names: string[]) =>

@@ -5,10 +5,14 @@ import { toStepError } from '../../src/core/errors.ts'
 import { withLock } from '../../src/delivery/deployment/lock.ts'
 import { recordEnd, recordStart, successOf } from '../../src/delivery/deployment/record.ts'
 import { openLedger } from '../../src/ledger/open.ts'
-import { type CutMode, type CuttingProxy, startCuttingProxy } from '../ledger/cutting-proxy.ts'
-import { digestOf, release } from '../ledger/ledger-samples.ts'
-import { startMariadb } from '../ledger/mariadb.ts'
+import { digestOf, release } from '../ledger/conformance/samples.ts'
 import { testContext } from '../support/context.ts'
+import {
+  type CutMode,
+  type CuttingProxy,
+  startCuttingProxy,
+} from '../support/servers/cutting-proxy.ts'
+import { startMariadb } from '../support/servers/mariadb.ts'
 import { missingProgram } from '../support/servers/server.ts'
 import { listen } from '../support/setups/sandbox.ts'
 import { temporaryFolder } from '../support/temporary.ts'
@@ -114,7 +118,10 @@ async function cuts(t: Test): Promise<void> {
     const said = listen()
     const next = testContext(t, folder, { log: said.log })
     await next.ledger()
-    t.match(said.text(), /told the ledger now what it could not be told then: deployment d\d+/)
+    t.match(
+      said.text(),
+      /recorded in the ledger now, as it could not be reached then: deployment d\d+/,
+    )
     await next.close()
     const found = await truth.deployments({ app: name, limit: 10 })
     t.match(found, [{ state: 'succeeded', hosts: [{ host: 'app-01', containerId: 'new' }] }])

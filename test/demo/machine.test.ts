@@ -20,6 +20,7 @@ import {
 import { prepareMaven } from '../../src/demo/maven.ts'
 import { overlap } from '../../src/demo/network.ts'
 import { debianMirror, isRoot, missingPackages } from '../../src/demo/packages.ts'
+import { DEMO_FOLDER } from '../support/folders.ts'
 import { fetchText } from '../support/servers/http.ts'
 
 const example = fileURLToPath(new URL('../../examples/webapi', import.meta.url))
@@ -28,8 +29,8 @@ const log = silentLog
 // Maven, an engine and Tomcat on a busy machine.
 t.setTimeout(240_000)
 
-/** The base image takes a minute to build; a machine keeps it from one test run to the next. */
-const cache = process.env.CROSSCLOUD_DEMO_CACHE ?? join(tmpdir(), 'crosscloud-demo-cache')
+/** The base image takes a minute to build: `npm test` has built it there, or an earlier run. */
+const cache = DEMO_FOLDER
 
 const missing = await missingPackages(['engine', 'maven', 'base'])
 const skip = !isRoot()

@@ -21,11 +21,15 @@ import { type LayerPlan, planTexts } from '../../src/image/layers.ts'
 import { temporaryFolder } from '../support/temporary.ts'
 
 const layer = (some: Partial<LayerFolders>): LayerFolders => ({
-  ...{ folders: {}, links: {}, files: {}, removed: [], emptied: [] },
+  folders: {},
+  links: {},
+  files: {},
+  removed: [],
+  emptied: [],
   ...some,
 })
 
-t.test('of a base all folders are known that are not like new ones', async (t) => {
+t.test('all folders of a base that differ from a new folder are known', async (t) => {
   const lower = layer({
     folders: {
       tmp: [0, 0, 0o1777],
@@ -45,7 +49,7 @@ t.test('of a base all folders are known that are not like new ones', async (t) =
   t.strictSame(mergeFolders([lower, plain]).folders, { tmp: [0, 0, 0o1777] })
 })
 
-t.test('what a layer takes away is not there', async (t) => {
+t.test('a path that an upper layer deletes is gone', async (t) => {
   const lower = layer({
     folders: { a: [1, 1, 0o700], 'a/b': [2, 2, 0o700], ab: [3, 3, 0o700] },
     links: { 'a/link': '/ab', link: 'ab' },
@@ -87,7 +91,7 @@ t.test('files of the base in a folder, or below it, are found', async (t) => {
   t.equal(fileBelow(root, { folders: {}, links: {} }), undefined, 'where nothing is known')
 })
 
-t.test('links are followed from folder to folder, as a kernel does', async (t) => {
+t.test('links are followed from folder to folder, as by a kernel', async (t) => {
   const { links } = mergeFolders([
     layer({
       folders: { 'opt/tomcat-10/webapps': [0, 0, 0o755], etc: [0, 0, 0o755] },
@@ -170,7 +174,7 @@ const onBase = (root: string, folders: BaseFolders['folders']): LayerPlan => {
   return plan as LayerPlan
 }
 
-t.test('a layer repeats the folders above its files as the base has them', async (t) => {
+t.test('a layer repeats the folders above its files with the attributes of the base', async (t) => {
   const folder = await temporaryFolder(t)
   const list = async (plan: LayerPlan) => {
     const { digest } = await buildLayer(plan, { folder })
@@ -198,30 +202,37 @@ t.test('a layer repeats the folders above its files as the base has them', async
   t.match(await list(onBase('constructor', {})), ['drwxr-xr-x 0/0 constructor/'])
 })
 
-t.test('a layer is another one when the base has another owner, and only then', async (t) => {
-  const key = (folders: BaseFolders['folders']) => layerKey(onBase('tmp/logs', folders))
-  const one = key({ tmp: [0, 0, 0o1777] })
-  t.equal(key({ tmp: [0, 0, 0o1777], elsewhere: [1, 1, 0o700] }), one)
-  t.not(key({ tmp: [0, 0, 0o777] }), one)
-  t.not(key({ tmp: [0, 0, 0o1777], 'tmp/logs': [1000, 0, 0o755] }), one)
-})
+t.test(
+  'a layer depends on the owners of the base’s folders above its files, and on no others',
+  async (t) => {
+    const key = (folders: BaseFolders['folders']) => layerKey(onBase('tmp/logs', folders))
+    const layer = key({ tmp: [0, 0, 0o1777] })
+    t.equal(key({ tmp: [0, 0, 0o1777], elsewhere: [1, 1, 0o700] }), layer)
+    t.not(key({ tmp: [0, 0, 0o777] }), layer)
+    t.not(key({ tmp: [0, 0, 0o1777], 'tmp/logs': [1000, 0, 0o755] }), layer)
+  },
+)
 
-t.test('a path through a link of the base is refused, and told where it leads', async (t) => {
-  const base = { folders: {}, links: { bin: 'usr/bin', 'opt/tomcat': 'opt/tomcat-10' } }
-  const place = (path: string) => placeOnBase([textPlan(path)], base)
-  t.throws(() => place('bin'), {
-    code: 'INPUT_INVALID',
-    message: '/bin/x/file cannot be put into the image: /bin is a symbolic link of the base image',
-    hint: /^Write \/usr\/bin in place of \/bin/,
-  })
-  t.throws(() => place('opt/tomcat/webapps'), {
-    code: 'INPUT_INVALID',
-    hint: /\/opt\/tomcat-10 in place/,
-  })
-  t.equal(place('binary').length, 1)
-})
+t.test(
+  'a path through a link of the base is refused, and the error names its target',
+  async (t) => {
+    const base = { folders: {}, links: { bin: 'usr/bin', 'opt/tomcat': 'opt/tomcat-10' } }
+    const place = (path: string) => placeOnBase([textPlan(path)], base)
+    t.throws(() => place('bin'), {
+      code: 'INPUT_INVALID',
+      message:
+        '/bin/x/file cannot be put into the image: /bin is a symbolic link of the base image',
+      hint: /^Write \/usr\/bin in place of \/bin/,
+    })
+    t.throws(() => place('opt/tomcat/webapps'), {
+      code: 'INPUT_INVALID',
+      hint: /\/opt\/tomcat-10 in place/,
+    })
+    t.equal(place('binary').length, 1)
+  },
+)
 
-t.test('what a cache holds is believed only with our own seal', async (t) => {
+t.test('a record in the cache counts only with our own seal', async (t) => {
   const folder = await temporaryFolder(t)
   const sealKey = Buffer.alloc(32, 'ours')
   const record = folderRecords({ folder, sealKey }).layer(sha256('layer'))

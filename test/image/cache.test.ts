@@ -9,7 +9,7 @@ import { type LayerPlan, planTexts } from '../../src/image/layers.ts'
 import { type Baked, bake, SEAL_KEY, writeSample } from '../support/data/layers.ts'
 import { temporaryFolder } from '../support/temporary.ts'
 
-await t.test('whoever writes the layer cache puts nothing into an image', async (t) => {
+await t.test('a writer of the layer cache cannot put anything into an image', async (t) => {
   const folder = await temporaryFolder(t)
   const [good, evil] = [join(folder, 'good.war'), join(folder, 'evil.war')]
   await writeSample(good)
@@ -20,8 +20,8 @@ await t.test('whoever writes the layer cache puts nothing into an image', async 
   const plant = async ({ plans, layers }: Baked, from: string) => {
     await cp(from, cache, { recursive: true, preserveTimestamps: true })
     for (const [index, plan] of plans.entries()) {
-      const record = (one?: LayerPlan) =>
-        join(cache, 'layers', `${layerKey(one as LayerPlan)}.json`)
+      const record = (plan?: LayerPlan) =>
+        join(cache, 'layers', `${layerKey(plan as LayerPlan)}.json`)
       const blob = cachedBlob({ folder: cache }, layers[index]?.digest ?? sha256(''))
       await rename(record(plan), record(honest.plans[index]))
       await utimes(blob, new Date(), new Date(1000))
@@ -49,10 +49,10 @@ await t.test('whoever writes the layer cache puts nothing into an image', async 
   const record = join(cache, 'layers', `${layerKey(honest.plans[0] as LayerPlan)}.json`)
   await rm(record)
   await run('mkfifo', [record])
-  t.strictSame((await bake(good, cache)).layers, honest.layers, 'a pipe holds nobody up')
+  t.strictSame((await bake(good, cache)).layers, honest.layers, 'a pipe does not block')
 })
 
-await t.test('where no key can be kept, every layer is made anew', async (t) => {
+await t.test('without a key for seals, every layer is built again', async (t) => {
   const folder = await temporaryFolder(t)
   const text = new Map([['b', { content: Buffer.from('b'), mode: 0o644 }]])
   const plan = planTexts('templates', 'a', text)

@@ -86,7 +86,7 @@ function consistent(t: Test, { content, config, configBytes, manifest }: Image, 
   )
 }
 
-await t.test('an image is its base and ours on top', async (t) => {
+await t.test('an image is its base with our layers on top', async (t) => {
   const base = dockerBase()
   const before = JSON.stringify(base)
   const layers = [fakeLayer('dependencies'), fakeLayer('classes')]
@@ -111,7 +111,9 @@ await t.test('an image is its base and ours on top', async (t) => {
   const above = { ...fakeLayer('classes'), digest: sha256('above') }
   const onBaked = composeImage({
     base: { digest: image.manifest.digest, manifest: content, config },
-    ...{ layers: [above], labels, created: CREATED },
+    layers: [above],
+    labels,
+    created: CREATED,
   })
   t.equal(findLayer(onBaked.content, 'classes')?.digest, above.digest, 'not that of its base')
   t.equal(content.layers[0]?.annotations?.[LAYER_ANNOTATION], undefined)
@@ -126,7 +128,7 @@ await t.test('an image is its base and ours on top', async (t) => {
   t.strictSame(started.config.config?.Cmd, ['catalina.sh', 'run'])
 })
 
-await t.test('what a base says of itself is not said of the image', async (t) => {
+await t.test('labels about the base are not labels of the image', async (t) => {
   const base = dockerBase()
   base.config.config = {
     ...base.config.config,
@@ -149,7 +151,7 @@ await t.test('what a base says of itself is not said of the image', async (t) =>
   t.strictSame(content.layers[0]?.annotations, { other: 'kept' })
 })
 
-await t.test('bases of every kind', async (t) => {
+await t.test('bases of every kind are accepted', async (t) => {
   const layers = [fakeLayer('classes')]
   const compose = (base: BaseImage) => composeImage({ base, layers, labels: {}, created: CREATED })
   const scratch = scratchBase('amd64')
@@ -185,7 +187,7 @@ async function writeSample(folder: string, text = 'hello', base?: string) {
   return { target, image, layers }
 }
 
-await t.test('the layout is what skopeo takes for one', async (t) => {
+await t.test('the layout is a valid OCI image layout', async (t) => {
   const folder = await temporaryFolder(t)
   const { target, image, layers } = await writeSample(folder)
   t.strictSame((await readdir(target)).sort(), ['blobs', 'index.json', 'oci-layout'])
@@ -223,7 +225,7 @@ await t.test('the layout is what skopeo takes for one', async (t) => {
   })
 })
 
-await t.test('the base is remembered, and a new image replaces the old', async (t) => {
+await t.test('a layout names its base, and a new image replaces the old', async (t) => {
   const folder = await temporaryFolder(t)
   const base = `registry.example.com/library/tomcat@${sha256('base')}`
   const first = await writeSample(folder, 'one', base)
@@ -234,7 +236,7 @@ await t.test('the base is remembered, and a new image replaces the old', async (
   t.equal((await readdir(join(first.target, 'blobs', 'sha256'))).length, 3, 'only its own blobs')
 })
 
-await t.test('what is not ours is never replaced', async (t) => {
+await t.test('a folder that is not a layout is never replaced', async (t) => {
   const folder = await temporaryFolder(t)
   const target = join(folder, 'image')
   await mkdir(target)
@@ -281,9 +283,9 @@ await t.test('a damaged layout is named', async (t) => {
     hint: /bake-image/,
     message: new RegExp(`${folder}/none is not an image layout`),
   })
-  const one = await fresh()
-  await writeFile(one.blob(one.image.content.config.digest), '{}')
-  await t.rejects(readLayout(one.target), { code: 'VERIFY_FAILED', message: /was changed/ })
+  const damaged = await fresh()
+  await writeFile(damaged.blob(damaged.image.content.config.digest), '{}')
+  await t.rejects(readLayout(damaged.target), { code: 'VERIFY_FAILED', message: /was changed/ })
   const two = await fresh()
   await rm(two.blob(two.image.manifest.digest))
   await t.rejects(readLayout(two.target), { code: 'NOT_FOUND' })

@@ -96,7 +96,7 @@ await t.test('files go to the layer that changes as often as they do', async (t)
   t.ok(names('resources').includes('applet/Odd.class'), 'so do classes elsewhere')
 })
 
-await t.test('packaged: the one file, byte for byte', async (t) => {
+await t.test('a packaged WAR is in the layer byte for byte', async (t) => {
   const folder = await temporaryFolder(t)
   const path = join(folder, 'a.war')
   await writeSample(path)
@@ -128,18 +128,18 @@ await t.test('equal content gives equal digests; a changed class changes its lay
   await writeSample(join(other, second), {}, new Date('2031-07-08T09:10:12Z'))
   await utimes(join(other, second), new Date(0), new Date(0))
   await writeSample(join(other, third), { 'WEB-INF/classes/com/example/A.class': 'class A, new' })
-  const one = digestsOf(await bake(join(folder, first), join(folder, 'cache')))
+  const original = digestsOf(await bake(join(folder, first), join(folder, 'cache')))
   const two = digestsOf(await bake(join(other, second), join(other, 'cache')))
-  t.strictSame(one, two)
+  t.strictSame(original, two)
   const three = digestsOf(await bake(join(other, third), join(other, 'cache')))
-  t.strictSame({ ...three, classes: '' }, { ...one, classes: '' })
-  t.not(three.classes, one.classes)
+  t.strictSame({ ...three, classes: '' }, { ...original, classes: '' })
+  t.not(three.classes, original.classes)
   const elsewhere = await bake(join(folder, first), join(folder, 'cache'), { webapp: '/srv/app/' })
-  t.not(digestsOf(elsewhere).classes, one.classes, 'the place belongs to the content')
+  t.not(digestsOf(elsewhere).classes, original.classes, 'the place belongs to the content')
   t.equal(elsewhere.plans[0]?.root, 'srv/app')
 })
 
-await t.test('a layer is written once; a damaged one again', async (t) => {
+await t.test('a layer is written once, and again when it is damaged', async (t) => {
   const folder = await temporaryFolder(t)
   const path = join(folder, 'a.war')
   const cache = join(folder, 'cache')
@@ -149,7 +149,7 @@ await t.test('a layer is written once; a damaged one again', async (t) => {
   const before = await stat(blob)
   const again = await bake(path, cache)
   t.strictSame(again.layers, first.layers)
-  t.equal((await stat(blob)).ino, before.ino, 'the same file, not a new one')
+  t.equal((await stat(blob)).ino, before.ino, 'the same file, not a new file')
 
   const whole = await readFile(blob)
   await truncate(blob, 1000)
@@ -174,7 +174,7 @@ await t.test('a layer is written once; a damaged one again', async (t) => {
   }
 })
 
-await t.test('what nobody used for a month is forgotten', async (t) => {
+await t.test('layers that were not used for a month are removed', async (t) => {
   const folder = await temporaryFolder(t)
   const cache = { folder, sealKey: SEAL_KEY }
   const text = (content: string) =>
@@ -197,7 +197,7 @@ await t.test('what nobody used for a month is forgotten', async (t) => {
   t.strictSame(await buildLayer(text('old'), cache), old, 'and comes back the same')
 })
 
-await t.test('two at once do not disturb each other', async (t) => {
+await t.test('two builds at once do not disturb each other', async (t) => {
   const folder = await temporaryFolder(t)
   const path = join(folder, 'a.war')
   const cache = join(folder, 'cache')
@@ -221,10 +221,10 @@ function slowFile(read: () => AsyncGenerator<Buffer>, size: number): LayerFile {
   return { path: 'app/slow', mode: 0o644, time: 1, identity: 'slow', source }
 }
 
-await t.test('cancelled or failing in the middle, nothing is left', async (t) => {
+await t.test('a build that is cancelled or fails leaves nothing', async (t) => {
   const cache = join(await temporaryFolder(t), 'cache')
   const stop = new AbortController()
-  const faults: [string, () => void][] = [
+  const failures: [string, () => void][] = [
     ['stopped by SIGINT', () => stop.abort(new StepError('CANCELLED', 'stopped by SIGINT'))],
     [
       'disk',
@@ -233,12 +233,12 @@ await t.test('cancelled or failing in the middle, nothing is left', async (t) =>
       },
     ],
   ]
-  for (const [message, fault] of faults) {
+  for (const [message, fail] of failures) {
     async function* read() {
       yield Buffer.alloc(200_000)
       const staged = (await readdir(join(cache, 'blobs'))).filter((name) => name.startsWith('.'))
       t.equal(staged.length, 1, 'it was being written')
-      fault()
+      fail()
       yield Buffer.alloc(200_000)
     }
     const plan: LayerPlan = {
@@ -253,7 +253,7 @@ await t.test('cancelled or failing in the middle, nothing is left', async (t) =>
   }
 })
 
-await t.test('damage inside an entry is found, whatever its kind', async (t) => {
+await t.test('damage inside an entry of any kind is found', async (t) => {
   const folder = await temporaryFolder(t)
   const path = join(folder, 'bad.war')
   const big = noise(300_000, 'big')
@@ -291,7 +291,7 @@ await t.test('damage inside an entry is found, whatever its kind', async (t) => 
   }
 })
 
-await t.test('our own texts: sorted, with their modes', async (t) => {
+await t.test('our own texts are sorted and keep their modes', async (t) => {
   const folder = await temporaryFolder(t)
   const files = new Map([
     ['templates/b.hbs', { content: Buffer.from('b'), mode: 0o644 }],
@@ -315,7 +315,7 @@ await t.test('our own texts: sorted, with their modes', async (t) => {
   t.equal(again.digest, layer.digest)
 })
 
-await t.test('any set of files comes back', async (t) => {
+await t.test('any set of files is read back unchanged', async (t) => {
   const folder = await temporaryFolder(t)
   const part = fc
     .string({ minLength: 1, maxLength: 30, unit: 'grapheme' })

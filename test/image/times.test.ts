@@ -65,7 +65,7 @@ await t.test('the time does not depend on how the WAR was compressed', async (t)
   t.strictSame(times[0], times[1])
 })
 
-await t.test('what is served can have a time of its own, and nothing else has it', async (t) => {
+await t.test('served files can have one common time, and no other file has it', async (t) => {
   const folder = await temporaryFolder(t)
   const path = join(folder, 'a.war')
   await writeSample(path)

@@ -35,7 +35,7 @@ async function collect(chunks: AsyncIterable<Buffer>): Promise<Buffer> {
 
 const GOOD: RawEntry = { name: 'WEB-INF/web.xml', content: '<web-app/>' }
 
-await t.test('reads what the archive holds, sorted, directories left out', async (t) => {
+await t.test('the files of an archive are read in order, without folders', async (t) => {
   const path = join(await temporaryFolder(t), 'a.war')
   const files = {
     'index.jsp': 'hello',
@@ -80,7 +80,7 @@ await t.test('reads what the archive holds, sorted, directories left out', async
   t.equal(war.newest.toISOString(), '2026-01-02T03:04:06.000Z', 'the same in every time zone')
 })
 
-await t.test('takes archives as the tools of this world write them', async (t) => {
+await t.test('archives of common tools are accepted', async (t) => {
   const path = join(await temporaryFolder(t), 'a.war')
   // As Info-ZIP's zip writes it: no mark.
   const unmarked = Buffer.from('docs/Français 文档.txt')
@@ -116,37 +116,44 @@ function unicodePath(raw: Buffer, name: string, crc = crc32(raw)): Buffer {
   return Buffer.concat([head, text])
 }
 
-await t.test('names that are not UTF-8 are read as war.names says, or refused', async (t) => {
-  const path = join(await temporaryFolder(t), 'a.war')
-  const read = async (names: NameCharset | undefined, ...entries: RawEntry[]) => {
-    await writeFile(path, rawZip([GOOD, ...entries.map((one) => ({ flags: 0, ...one }))]))
-    const war = await openWar(path, names)
-    await war.close()
-    return war.entries.map(({ name }) => name).filter((name) => name !== GOOD.name)
-  }
-  const gbk = Buffer.from([0xce, 0xc4, 0xb5, 0xb5, 0x2e, 0x74, 0x78, 0x74])
-  const old = Buffer.from([0x81, 0x2e, 0x74, 0x78, 0x74])
-  t.strictSame(await read('gbk', { name: gbk }), ['文档.txt'])
-  t.strictSame(await read('cp437', { name: old }), ['ü.txt'])
-  t.strictSame(await read('windows-1252', { name: Buffer.from([0xe7]) }), ['ç'])
-  const marked = { name: '文档.txt', flags: 0x800 }
-  t.strictSame(await read('gbk', marked), ['文档.txt'], 'a mark counts more')
-  const extra = unicodePath(gbk, 'docs/文档.txt')
-  t.strictSame(await read(undefined, { name: gbk, extra }), ['docs/文档.txt'], 'the name beside it')
-  t.strictSame(await read('gbk', { name: gbk, extra }), ['docs/文档.txt'])
-  const stale = unicodePath(gbk, 'docs/文档.txt', 1)
-  t.strictSame(await read('gbk', { name: gbk, extra: stale }), ['文档.txt'], 'of an older name')
-  const code = 'INPUT_INVALID'
-  const shown = /"\\xce\\xc4\\xb5\\xb5\.txt" is no text in utf-8.*war\.names/
-  await t.rejects(read(undefined, { name: gbk }), { code, message: shown })
-  await t.rejects(read(undefined, { name: gbk, extra: stale }), { code, message: shown })
-  await t.rejects(read(undefined, { name: gbk, flags: 0x800 }), { code, message: shown })
-  await t.rejects(read('gbk', { name: Buffer.from([0xce]) }), { message: /"\\xce" .* gbk/ })
-  const evil = Buffer.concat([Buffer.from('../'), gbk])
-  await t.rejects(read('gbk', { name: evil }), { message: /"\.\.\/文档\.txt" leads out/ })
-})
+await t.test(
+  'names that are not UTF-8 are read in the character set of war.names, or refused',
+  async (t) => {
+    const path = join(await temporaryFolder(t), 'a.war')
+    const read = async (names: NameCharset | undefined, ...entries: RawEntry[]) => {
+      await writeFile(path, rawZip([GOOD, ...entries.map((one) => ({ flags: 0, ...one }))]))
+      const war = await openWar(path, names)
+      await war.close()
+      return war.entries.map(({ name }) => name).filter((name) => name !== GOOD.name)
+    }
+    const gbk = Buffer.from([0xce, 0xc4, 0xb5, 0xb5, 0x2e, 0x74, 0x78, 0x74])
+    const old = Buffer.from([0x81, 0x2e, 0x74, 0x78, 0x74])
+    t.strictSame(await read('gbk', { name: gbk }), ['文档.txt'])
+    t.strictSame(await read('cp437', { name: old }), ['ü.txt'])
+    t.strictSame(await read('windows-1252', { name: Buffer.from([0xe7]) }), ['ç'])
+    const marked = { name: '文档.txt', flags: 0x800 }
+    t.strictSame(await read('gbk', marked), ['文档.txt'], 'a mark counts more')
+    const extra = unicodePath(gbk, 'docs/文档.txt')
+    t.strictSame(
+      await read(undefined, { name: gbk, extra }),
+      ['docs/文档.txt'],
+      'the name beside it',
+    )
+    t.strictSame(await read('gbk', { name: gbk, extra }), ['docs/文档.txt'])
+    const stale = unicodePath(gbk, 'docs/文档.txt', 1)
+    t.strictSame(await read('gbk', { name: gbk, extra: stale }), ['文档.txt'], 'of an older name')
+    const code = 'INPUT_INVALID'
+    const shown = /"\\xce\\xc4\\xb5\\xb5\.txt" is no text in utf-8.*war\.names/
+    await t.rejects(read(undefined, { name: gbk }), { code, message: shown })
+    await t.rejects(read(undefined, { name: gbk, extra: stale }), { code, message: shown })
+    await t.rejects(read(undefined, { name: gbk, flags: 0x800 }), { code, message: shown })
+    await t.rejects(read('gbk', { name: Buffer.from([0xce]) }), { message: /"\\xce" .* gbk/ })
+    const evil = Buffer.concat([Buffer.from('../'), gbk])
+    await t.rejects(read('gbk', { name: evil }), { message: /"\.\.\/文档\.txt" leads out/ })
+  },
+)
 
-await t.test('refuses names that lead elsewhere, naming every one', async (t) => {
+await t.test('names that lead out of the archive are refused, each by name', async (t) => {
   const bad: [string, RegExp][] = [
     ['../evil', /".*\/?evil" leads out of the archive/],
     ['a/../../evil', /leads out/],
@@ -180,7 +187,7 @@ await t.test('refuses names that lead elsewhere, naming every one', async (t) =>
   t.match(many.message, /… and 10 more$/)
 })
 
-await t.test('refuses entries that cannot be what they say', async (t) => {
+await t.test('entries that contradict their headers are refused', async (t) => {
   const bad: [RawEntry[], RegExp][] = [
     [[GOOD, GOOD], /"WEB-INF\/web\.xml" is there twice/],
     [[{ name: 'a' }, { name: 'a/b' }], /"a\/b" is a file and a folder at once/],
@@ -206,7 +213,7 @@ function bombs(count: number): RawEntry[] {
   return Array.from({ length: count }, (_, index) => ({ name: `bomb${index}`, size: 0xfffffff0 }))
 }
 
-await t.test('refuses what is not a whole ZIP', async (t) => {
+await t.test('a file that is not a whole ZIP is refused', async (t) => {
   const zip = rawZip([GOOD, { name: 'b', content: Buffer.alloc(5000, 'b'), method: 0 }])
   const broken = Buffer.from(zip)
   broken.fill(0xff, zip.length - 60, zip.length - 40)
@@ -227,7 +234,7 @@ await t.test('refuses what is not a whole ZIP', async (t) => {
   }
 })
 
-await t.test('absent, a folder, unreadable', async (t) => {
+await t.test('a missing file, a folder and an unreadable file are named', async (t) => {
   const folder = await temporaryFolder(t)
   const absent = openWar(join(folder, 'no.war'))
   await t.rejects(absent, { code: 'NOT_FOUND', hint: /build-war/ })

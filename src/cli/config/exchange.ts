@@ -2,6 +2,7 @@ import { chmod, realpath, writeFile } from 'node:fs/promises'
 import { extname, resolve } from 'node:path'
 import { Option } from 'commander'
 import { isSealed, unseal } from '../../config/rules/encryption.ts'
+import { parseStoreAddress } from '../../config/store/address.ts'
 import { formatKeys, keyFileEndings } from '../../config/store/file/store.ts'
 import { compareBytes } from '../../config/store/keys.ts'
 import { openStore } from '../../config/store/open.ts'
@@ -66,7 +67,7 @@ async function readSource(
   const { cwd, signal, secrets } = context
   if (isJob(context.variable)) await refuseForeignFile(source, cwd)
   secrets.add(passwordIn(source))
-  const store = await openStore({ url: source }, { folder: cwd, signal })
+  const store = await openStore({ url: parseStoreAddress(source) }, { folder: cwd, signal })
   try {
     return await store.snapshot(roots)
   } finally {

@@ -53,7 +53,7 @@ async function identify(thing: string, context: Context): Promise<Found> {
 async function findContainer(name: string, context: Context): Promise<Found | undefined> {
   const { environments } = await context.settings()
   const ledger = await context.ledger()
-  const silent: StepError[] = []
+  const failures: StepError[] = []
   for (const environment of Object.keys(environments)) {
     const settings = await context.environment(environment)
     for (const address of settings.hosts) {
@@ -76,11 +76,11 @@ async function findContainer(name: string, context: Context): Promise<Found | un
       } catch (error) {
         const known = toStepError(error)
         if (known.code !== 'UNAVAILABLE') throw known
-        silent.push(known)
+        failures.push(known)
       }
     }
   }
-  const failure = joinErrors(silent)
+  const failure = joinErrors(failures)
   if (failure) throw failure
   return undefined
 }
@@ -90,8 +90,8 @@ async function findAddress(address: string, context: Context): Promise<Found | u
   const running = await (await context.ledger()).current(app)
   const found = running.find(({ environment, hosts }) => {
     const url = environments[environment]?.url
-    const known = [url, ...hosts.map((host) => host.url)].filter((one) => one !== undefined)
-    return known.some((one) => isBelow(address, one))
+    const known = [url, ...hosts.map((host) => host.url)].filter((known) => known !== undefined)
+    return known.some((base) => isBelow(address, base))
   })
   return (
     found && {

@@ -23,10 +23,10 @@ export interface RevisionKey {
 }
 
 /**
- * The ledger's record of a revision: enough to render it again. A secret is kept encrypted, or not at
- * all. A hash of a value, salted or not, would let readers of the ledger guess short passwords. So
- * fingerprints are HMACs with a key that is not in the ledger. Without such a key there are none,
- * and secrets are only known to have "perhaps changed".
+ * The ledger's record of a revision: enough to render it again. A secret is kept encrypted, or not
+ * at all. A hash of a value, salted or not, would let readers of the ledger guess short passwords.
+ * So fingerprints are HMACs with a key that is not in the ledger. Without such a key there are
+ * none, and secrets are only known to have "perhaps changed".
  */
 export interface RevisionDescription {
   version: 2
@@ -52,8 +52,8 @@ export interface RevisionChanges {
 const LEAST_SECRET = 16
 
 /**
- * The key for fingerprints, from a secret of at least 16 bytes that is kept beside the values (in the
- * config centre, or the key for encrypted values), never in the ledger.
+ * The key for fingerprints, from a secret of at least 16 bytes that is kept beside the values (in
+ * the config centre, or the key for encrypted values), never in the ledger.
  */
 export function fingerprintKey(secret: string | Uint8Array): Buffer {
   const bytes = typeof secret === 'string' ? Buffer.from(secret) : secret

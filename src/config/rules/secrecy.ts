@@ -11,8 +11,8 @@ const NAME =
 const HINT = /pass|pwd|secret|token|credential|key/i
 
 /**
- * Whether a value must never be shown: it is encrypted in the store, the schema marks it, or its name
- * suggests it and the schema does not deny it.
+ * Whether a value must never be shown: it is encrypted in the store, the schema marks it, or its
+ * name suggests it and the schema does not deny it.
  */
 export function isSecret(key: string, stored: string, bySchema?: SecretBySchema): boolean {
   if (isSealed(stored)) return true
@@ -38,9 +38,9 @@ export interface Shown {
 }
 
 /**
- * How values are displayed: in JSON's quotes, so that every space is visible. A secret becomes a short
- * mark: equal values have equal marks within one output, and other marks in the next, so that no
- * password can be guessed from them.
+ * How values are displayed: in JSON's quotes, so that every space is visible. A secret becomes a
+ * short mark: equal values have equal marks within one output, and other marks in the next, so that
+ * no password can be guessed from them.
  */
 export function createShow(): (value: Shown) => string {
   const once = randomBytes(32)
@@ -54,8 +54,8 @@ export function createShow(): (value: Shown) => string {
 }
 
 /**
- * A stored value in the form a record may keep: unchanged, or encrypted when it is secret. Null for a
- * secret without a key ring.
+ * A stored value in the form a record may keep: unchanged, or encrypted when it is secret. Null for
+ * a secret without a key ring.
  */
 export function keepable(
   key: string,

@@ -33,8 +33,8 @@ interface Journal {
 }
 
 /**
- * Makes all changes or none. Writing the journal commits them: readers overlay it on the values they
- * read, and the next writer completes the journal of a writer that died.
+ * Makes all changes or none. Writing the journal commits them: readers overlay it on the values
+ * they read, and the next writer completes the journal of a writer that died.
  */
 export async function changeByJournal(
   name: string,

@@ -3,8 +3,8 @@ import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { describe, errorCodeOf, isStepError, StepError } from '../../core/errors.ts'
 import { run } from '../../core/process/process.ts'
-import { type FileToWrite, writeFiles } from './place.ts'
 import type { ConfigTemplate } from './resources.ts'
+import { type FileToWrite, writeFiles } from './write-files.ts'
 
 const TIMEOUT = 10_000
 const PATH = '/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin'
@@ -18,9 +18,10 @@ export interface CheckResult {
 }
 
 /**
- * Runs each template's `check_cmd` on the rendered files, staged in a private folder that is removed
- * afterwards. `{{.src}}` is the staged file. No shell, a clean environment, ten seconds. What fails
- * is INPUT_INVALID, all at once; a check whose program is missing is skipped and reported.
+ * Runs each template's `check_cmd` on the rendered files, staged in a private folder that is
+ * removed afterwards. `{{.src}}` is the staged file. No shell, a clean environment, ten seconds.
+ * What fails is INPUT_INVALID, all at once; a check whose program is missing is skipped and
+ * reported.
  */
 export async function runCheckCommands(
   templates: readonly ConfigTemplate[],

@@ -2,7 +2,7 @@ import { lookup, Resolver } from 'node:dns/promises'
 import pLimit from 'p-limit'
 import { errorCodeOf, StepError, throwIfCancelled } from '../../core/errors.ts'
 import { compareBytes } from '../store/keys.ts'
-import type { LookupResult } from './language/helpers.ts'
+import type { LookupResult } from './language/helper.ts'
 import type { CompiledTemplate } from './templates.ts'
 
 /** Results by lookupKey; an error is thrown only when a template uses that result. */

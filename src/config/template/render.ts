@@ -47,16 +47,6 @@ export interface Rendered {
   warnings: string[]
 }
 
-export interface RequiredKey {
-  /** Full key, as the config centre holds it. */
-  key: string
-  /** The template, or its partial, with the call. */
-  template: string
-  line: number
-  /** Inside a block that another value may switch off. */
-  conditional: boolean
-}
-
 const LONGEST_FILE = 8 * 1024 * 1024
 const LONGEST_ALL = 64 * 1024 * 1024
 /** The most characters that a template's values and loops may make; nested loops count again. */
@@ -115,28 +105,6 @@ export function renderAll(options: RenderOptions): Rendered {
     return { files, warnings: inOrder(findings.warnings.values()).map(({ text }) => text) }
   }
   throw summary(findings, options.environment)
-}
-
-/** Every constant key that the templates require, sorted by template and line. */
-export function requiredKeys(templates: readonly CompiledTemplate[]): RequiredKey[] {
-  const found = new Map<string, RequiredKey>()
-  for (const { resource, program } of templates) {
-    if (program instanceof StepError) throw program
-    for (const { key, file, line, conditional } of program.requirements) {
-      const full = fullKey(resource.prefix, key)
-      const id = `${full}\0${file}\0${line}`
-      const before = found.get(id)
-      found.set(id, {
-        key: full,
-        template: file,
-        line,
-        conditional: conditional && (before?.conditional ?? true),
-      })
-    }
-  }
-  return inOrder([...found.values()].map((item) => ({ ...item, file: item.template }))).map(
-    ({ file: _, ...item }) => item,
-  )
 }
 
 function inOrder<T extends Place & { key?: string; text?: string }>(items: Iterable<T>): T[] {

@@ -39,7 +39,10 @@ export function createView(
   }
 }
 
-/** Sorts by UTF-8 bytes; without surrogates, UTF-16 has the same order and the default sort is faster. */
+/**
+ * Sorts by UTF-8 bytes; without surrogates, UTF-16 has the same order and the default sort is
+ * faster.
+ */
 export function sortKeys(keys: string[]): string[] {
   return keys.some((key) => /[\ud800-\udfff]/.test(key)) ? keys.sort(compareBytes) : keys.sort()
 }

@@ -1,6 +1,7 @@
 import { readdir } from 'node:fs/promises'
 import { resolve } from 'node:path'
 import { isStepError, StepError } from '../errors.ts'
+import { listSome } from '../lists.ts'
 import type { RunResult } from '../process/process.ts'
 
 /** Runs git in one checkout, without a shell. */
@@ -74,10 +75,4 @@ export async function uncommittedFiles(git: Git): Promise<Uncommitted[]> {
   )
   const lines = stdout.split('\0').filter((line) => line !== '')
   return lines.map((line) => ({ path: line.slice(3), isNew: line.startsWith('??') }))
-}
-
-/** `a, b, c and 4 more` */
-export function listSome(names: readonly string[]): string {
-  const shown = names.slice(0, 3).join(', ')
-  return names.length > 3 ? `${shown} and ${names.length - 3} more` : shown
 }

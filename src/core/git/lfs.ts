@@ -1,9 +1,13 @@
 import { open } from 'node:fs/promises'
 import { resolve } from 'node:path'
 import { isStepError, StepError } from '../errors.ts'
-import { type Git, listSome } from './git.ts'
+import { listSome } from '../lists.ts'
+import type { Git } from './git.ts'
 
-/** The longest pointer that git keeps in place of a file, in bytes (git-lfs, docs/spec.md, "The Pointer"). */
+/**
+ * The longest pointer that git keeps in place of a file, in bytes (git-lfs, docs/spec.md, "The
+ * Pointer").
+ */
 export const LARGEST_POINTER = 1023
 const POINTER =
   /^version https:\/\/(?:git-lfs\.github\.com|hawser\.github\.com)\/spec\/\S+\n(?:[a-z0-9.-]+ [^\n]*\n)*?oid \w+:[0-9a-f]{64}\n/
@@ -17,7 +21,9 @@ const IN_SUBMODULES = ['submodule', '--quiet', 'foreach', '--recursive']
 const INSTALL = ['lfs', 'install', '--local', '--skip-repo']
 const PULL = ['lfs', 'pull']
 
-/** Fetches the files of a checkout and its submodules from Git LFS; the error names missing files. */
+/**
+ * Fetches the files of a checkout and its submodules from Git LFS; the error names missing files.
+ */
 export async function fetchLargeFiles(folder: string, git: Git): Promise<void> {
   const pointers = await pointersIn(folder, git)
   if (pointers.length === 0) return
@@ -48,7 +54,10 @@ export async function fetchLargeFiles(folder: string, git: Git): Promise<void> {
   throw new StepError('NOT_FOUND', `fetching ${listSome(left)} from Git LFS: they did not come`)
 }
 
-/** Paths of pointer files, among those that .gitattributes gives to LFS: reading all files takes long. */
+/**
+ * Paths of pointer files, among those that .gitattributes gives to LFS: reading all files takes
+ * long.
+ */
 async function pointersIn(folder: string, git: Git): Promise<string[]> {
   const { stdout } = await git('ls-files', '--recurse-submodules', '-z', '--', ':(attr:filter=lfs)')
   const found: string[] = []

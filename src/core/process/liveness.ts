@@ -3,7 +3,7 @@ import { mkdir, readFile, rename, rm } from 'node:fs/promises'
 import { connect, createServer, type Server } from 'node:net'
 import { join } from 'node:path'
 import { errorCodeOf } from '../errors.ts'
-import { requireOwn } from '../own.ts'
+import { requireOwn } from '../own-files.ts'
 
 /**
  * Shows other processes of this machine that a process is alive: it listens on a Unix socket, which
@@ -16,7 +16,9 @@ export interface Liveness {
   end(file: 'removed' | 'left'): Promise<void>
 }
 
-/** unix(7): sun_path holds 108 bytes with the closing zero; Node truncates longer paths silently. */
+/**
+ * unix(7): sun_path holds 108 bytes with the closing zero; Node truncates longer paths silently.
+ */
 const LONGEST_SOCKET_PATH = 107
 
 /** Shows that this process is alive. Where that is impossible, others have to wait. */
@@ -64,7 +66,8 @@ export async function isOver(folder: string, subject: string): Promise<boolean> 
       resolve(over)
     }
     socket.once('connect', () => finish(false))
-    // connect(2): ECONNREFUSED means that nobody listens. Other errors, such as ENOENT, prove nothing.
+    // connect(2): ECONNREFUSED means that nobody listens. Other errors, such as ENOENT, prove
+    // nothing.
     socket.once('error', (error) => finish(errorCodeOf(error) === 'ECONNREFUSED'))
   })
 }

@@ -7,7 +7,9 @@ export interface RunOptions {
   cwd?: string
   /** Added to this process's environment. */
   env?: Record<string, string | undefined>
-  /** Only `env`, nothing of this process's environment: for programs that must not see its secrets. */
+  /**
+   * Only `env`, nothing of this process's environment: for programs that must not see its secrets.
+   */
   cleanEnv?: boolean
   signal?: AbortSignal | undefined
   /** milliseconds */

@@ -1,9 +1,9 @@
 import { errorCodeOf, StepError } from '../errors.ts'
 
 /**
- * How long a cancelled command has for its clean-up, in milliseconds. Until then another signal
- * is the next stage of the same cancellation: GitHub sends SIGINT, 7.5 s later SIGTERM and
- * 2.5 s later SIGKILL (https://docs.github.com/en/actions/reference/workflow-cancellation-reference).
+ * How long a cancelled command has for its clean-up, in milliseconds. Until then another signal is
+ * the next stage of the same cancellation: GitHub sends SIGINT, 7.5 s later SIGTERM and 2.5 s later
+ * SIGKILL (https://docs.github.com/en/actions/reference/workflow-cancellation-reference).
  */
 const CLEAN_UP = 10_000
 /** npm and shells pass on Ctrl-C, so that it arrives twice within this time, in milliseconds. */
@@ -23,8 +23,8 @@ interface SignalSource {
 }
 
 /**
- * The first signal cancels what runs. A second signal ends the process only if it is a user's second
- * Ctrl-C, or if the time for the clean-up is over.
+ * The first signal cancels what runs. A second signal ends the process only if it is a user's
+ * second Ctrl-C, or if the time for the clean-up is over.
  */
 export function stopOnSignals(
   source: SignalSource,
@@ -50,8 +50,8 @@ export function stopOnSignals(
 }
 
 /**
- * A closed terminal or a broken connection is not a decision of the user: a deployment goes on. Only
- * commands that wait for a user or serve for ever end on it.
+ * A closed terminal or a broken connection is not a decision of the user: a deployment goes on.
+ * Only commands that wait for a user or serve for ever end on it.
  */
 export function onHangUp(source: SignalSource): AbortSignal {
   const hangUp = new AbortController()
@@ -62,8 +62,8 @@ export function onHangUp(source: SignalSource): AbortSignal {
 }
 
 /**
- * The reader of the output may close its pipe, or the disk may be full, before the work is done: the
- * work goes on. A closed pipe is not an error.
+ * The reader of the output may close its pipe, or the disk may be full, before the work is done:
+ * the work goes on. A closed pipe is not an error.
  * @returns the code of any other write error
  */
 export function outliveReaders(

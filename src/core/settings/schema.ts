@@ -44,7 +44,9 @@ function unitValue(text: string, units: Record<string, number>): number {
   return Number.parseInt(text, 10) * (units[unit] ?? 1)
 }
 
-/** Names of applications, environments and hosts: safe in paths, labels, container and image names. */
+/**
+ * Names of applications, environments and hosts: safe in paths, labels, container and image names.
+ */
 export const NAME = /^[a-z0-9](?:[a-z0-9-]{0,61}[a-z0-9])?$/
 export const objectName = z
   .string()

@@ -173,7 +173,10 @@ function partOf<Schema extends z.ZodType>(schema: Schema, values: unknown): z.ou
   return (part as z.core.ParsePayload).value as z.output<Schema>
 }
 
-/** A variable that is not set is an error on use; an empty variable only where the setting needs a value. */
+/**
+ * A variable that is not set is an error on use; an empty variable only where the setting needs a
+ * value.
+ */
 function gapsOf(
   read: ReadYaml,
   lacking: readonly VariableUse[],

@@ -74,10 +74,10 @@ export function guardGaps<T>(data: T, gaps: readonly Gap[]): T {
   for (const { path, look } of gaps) {
     let holder: unknown = data
     for (const [depth, key] of path.entries()) {
-      // A schema drops invalid values.
+      // A schema drops invalid values, or leaves the frozen z.NEVER in their place.
       const found = Object.getOwnPropertyDescriptor(holder, key) ?? { enumerable: true }
       const inner: unknown = found.value
-      const isLast = depth === path.length - 1 || typeof inner !== 'object' || inner === null
+      const isLast = depth === path.length - 1 || !Object.isExtensible(inner)
       if (isLast) Object.defineProperty(holder, key, guarded(found, look))
       if (isLast) break
       holder = inner

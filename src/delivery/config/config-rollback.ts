@@ -1,7 +1,7 @@
 import { keptKeys } from '../../config/rules/revision.ts'
 import { StepError } from '../../core/errors.ts'
-import type { ConfigChangeSet, KeptValue } from '../../ledger/config-change.ts'
-import type { Ledger } from '../../ledger/ledger.ts'
+import { pageThrough } from '../../ledger/history.ts'
+import type { ConfigChangeSet, KeptValue, Ledger } from '../../ledger/ledger.ts'
 import type { PlannedChange } from './config-change.ts'
 import type { EnvironmentConfig } from './environment-config.ts'
 
@@ -14,8 +14,6 @@ export interface RollbackTarget {
   /** The id of a change, or `sha256:…` of a config revision; undefined undoes the last change. */
   to: string | undefined
 }
-
-const PAGE = 200
 
 /** The changes that bring the keys back, as the ledger remembers them. NOT_FOUND tells what is unknown. */
 export async function planRollback(
@@ -90,18 +88,9 @@ async function valuesBefore(
       })
     }
     const all: ConfigChangeSet[] = []
-    for (let before: string | undefined; ; ) {
-      const page = await ledger.configChanges({
-        app,
-        environment,
-        key,
-        after: id,
-        before,
-        limit: PAGE,
-      })
-      all.push(...page)
-      if (page.length < PAGE) return all
-      before = page.at(-1)?.id
-    }
+    const query = { app, environment, key, after: id }
+    const later = pageThrough((page) => ledger.configChanges({ ...query, ...page }))
+    for await (const set of later) all.push(set)
+    return all
   }
 }

@@ -82,7 +82,7 @@ async function changesSince(
   context: Context,
 ): Promise<SeenConfig['since']> {
   const ledger = await context.ledger()
-  const current = (await ledger.current(app)).find((one) => one.environment === environment)
+  const current = await ledger.currentDeployment(app, environment)
   if (current === undefined) return undefined
   const then = await ledger.findConfigRevision(current.configRevision)
   if (then === undefined) return undefined

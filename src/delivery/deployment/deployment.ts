@@ -158,7 +158,7 @@ export async function findCurrent(
   environment: string,
   ledger: Ledger,
 ): Promise<Deployment> {
-  const current = (await ledger.current(app)).find((one) => one.environment === environment)
+  const current = await ledger.currentDeployment(app, environment)
   if (current) return current
   throw new StepError('NOT_FOUND', `nothing of ${app} was deployed to ${environment} yet`, {
     hint: `Run \`crosscloud deploy --release ${app}@VERSION --env ${environment}\` first.`,

@@ -1,12 +1,12 @@
 import { StepError } from '../../core/errors.ts'
-import type { Deployment, HostOutcome } from '../../ledger/ledger.ts'
+import type { Deployment, InstanceOutcome } from '../../ledger/ledger.ts'
 import type { EnvironmentSettings, HostAddress } from '../../settings.ts'
 
 /** What a deployment does with each host of its environment. */
 export interface HostChoice {
   change: HostAddress[]
   /** They run the same already, and are not touched. */
-  kept: HostOutcome[]
+  kept: InstanceOutcome[]
   /** Passed by, whatever they run: they are behind from then on. */
   without: string[]
 }

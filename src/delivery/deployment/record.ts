@@ -5,7 +5,7 @@ import type {
   Deployment,
   DeploymentEnd,
   DeploymentStart,
-  HostOutcome,
+  InstanceOutcome,
   Ledger,
 } from '../../ledger/ledger.ts'
 import type { HostResult } from '../../targets/docker/host.ts'
@@ -108,7 +108,7 @@ export interface SuccessFacts {
   /** Hosts it passed by: they are behind from now on. */
   without?: readonly string[]
   /** Hosts that ran the same before, and were not touched. */
-  kept?: readonly HostOutcome[]
+  kept?: readonly InstanceOutcome[]
 }
 
 export function successOf(

@@ -2,6 +2,7 @@ import { StepError } from '../../core/errors.ts'
 import { type BeforeFact, bringCommand, type Evaluation, evaluateGate } from '../../gate/rules.ts'
 import { APPROVED_THERE } from '../../identity/claims.ts'
 import type { Who } from '../../identity/who.ts'
+import { pageThrough } from '../../ledger/history.ts'
 import type { Approval, ApprovalStart, Deployment, Ledger, Release } from '../../ledger/ledger.ts'
 import type { EnvironmentSettings } from '../../settings.ts'
 import type { Context } from '../context.ts'
@@ -175,24 +176,17 @@ async function runBefore(
 ): Promise<BeforeFact> {
   const ledger = await context.ledger()
   const { from } = await context.environment(environment)
-  const query = { app, environment, state: 'succeeded', limit: PAGE } as const
+  const query = { app, environment, state: 'succeeded' } as const
   const newer: Deployment[] = []
   const run: Deployment[] = []
-  for (let before: string | undefined; ; ) {
-    const page = await ledger.deployments({ ...query, before })
-    for (const one of page) {
-      const ours = one.version === version && one.digest === digest
-      if (ours) run.push(one)
-      else if (run.length > 0) return { ...told(environment, run, newer), from }
-      else newer.push(one)
-    }
-    before = page.at(-1)?.id
-    if (page.length < PAGE || before === undefined)
-      return { ...told(environment, run, newer), from }
+  const succeeded = pageThrough((page) => ledger.deployments({ ...query, ...page }))
+  for await (const deployment of succeeded) {
+    if (deployment.version === version && deployment.digest === digest) run.push(deployment)
+    else if (run.length > 0) break
+    else newer.push(deployment)
   }
+  return { ...told(environment, run, newer), from }
 }
-
-const PAGE = 200
 
 /** Newest first, both: deployments of the release with none of another between, and those since. */
 function told(environment: string, run: Deployment[], newer: Deployment[]): BeforeFact {

@@ -8,11 +8,11 @@ import {
   fetchSubmodules,
   type Git,
   gitVariables,
-  listSome,
   missingSubmodules,
   uncommittedFiles,
 } from '../../core/git/git.ts'
 import { fetchLargeFiles } from '../../core/git/lfs.ts'
+import { listSome } from '../../core/lists.ts'
 import { run } from '../../core/process/process.ts'
 import type { Context } from '../context.ts'
 

@@ -2,6 +2,7 @@ import { createHash } from 'node:crypto'
 import { basename } from 'node:path'
 import { StepError, throwIfCancelled } from '../../core/errors.ts'
 import { isBelow } from '../../core/git/checkout.ts'
+import { indentedLines } from '../../core/lists.ts'
 import { labels, OWN_FOLDER } from '../../image/image.ts'
 import {
   type ContainerInfo,
@@ -207,11 +208,10 @@ function notAsBaked(
   { warMd5 }: Expectation,
   problems: readonly string[],
 ): StepError {
-  const shown = problems.slice(0, 50).map((line) => `  ${line}`)
-  if (problems.length > 50) shown.push(`  … and ${problems.length - 50} more`)
+  const lines = indentedLines(problems, 50)
   return new StepError(
     'VERIFY_FAILED',
-    `${container.name} on ${host.name} is not what was baked (WAR MD5 ${warMd5}):\n${shown.join('\n')}`,
+    `${container.name} on ${host.name} is not what was baked (WAR MD5 ${warMd5}):\n${lines}`,
     {
       hint: 'Deploy the release again to put right what somebody changed. What the application writes itself belongs into `image.writable` (docs/verification.md).',
     },

@@ -3,7 +3,10 @@ import type { LayerPlan } from '../layers.ts'
 import { foldersAbove } from '../paths.ts'
 import type { BaseFolders } from './folders.ts'
 
-/** Puts the plans on a base. A path through a link of the base is refused: its folder entry would replace the link. */
+/**
+ * Puts the plans on a base. A path through a link of the base is refused: its folder entry would
+ * replace the link.
+ */
 export function placeOnBase(plans: readonly LayerPlan[], base: BaseFolders): LayerPlan[] {
   for (const { files } of plans) {
     for (const { path } of files) {

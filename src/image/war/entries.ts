@@ -10,7 +10,8 @@ export type LayerEntry = { path: string } & (
 
 /**
  * The entries of a layer's tar: each file after the folders above it, each folder once. A folder of
- * the base keeps its owner and mode. On an unknown base no folder above the layer's root is written.
+ * the base keeps its owner and mode. On an unknown base no folder above the layer's root is
+ * written.
  */
 export function* entriesOf({ root, files, base }: LayerPlan): Generator<LayerEntry> {
   const written = new Set<string>()

@@ -25,8 +25,8 @@ const STATIC =
   /^(?!META-INF\/|WEB-INF\/)|^WEB-INF\/classes\/(?:META-INF\/resources|resources|static|public)\//
 
 /**
- * Whether Spring Boot serves files of this WAR. It sends no ETag, so browsers compare times only, and
- * a file that is not newer counts as unchanged.
+ * Whether Spring Boot serves files of this WAR. It sends no ETag, so browsers compare times only,
+ * and a file that is not newer counts as unchanged.
  */
 export function isServedBySpringBoot({ entries }: War): boolean {
   return (

@@ -4,6 +4,7 @@ import { type FileHandle, open } from 'node:fs/promises'
 import { type Entry, fromRandomAccessReaderPromise, RandomAccessReader, type ZipFile } from 'yauzl'
 import { type FileDigests, readChunks } from '../../core/digest.ts'
 import { describe, errorCodeOf, StepError, throwIfCancelled } from '../../core/errors.ts'
+import { indentedLines } from '../../core/lists.ts'
 import { foldersAbove } from '../paths.ts'
 import { decodeName, type NameCharset, showBytes } from './names.ts'
 
@@ -33,7 +34,10 @@ export interface War {
   folders: ReadonlySet<string>
   /** The newest date of an entry. ZIP has no time zone, so UTC is assumed on every machine. */
   newest: Date
-  /** The entry's bytes as they are in the file, in chunks of at most 1 MiB, each valid until the next. */
+  /**
+   * The entry's bytes as they are in the file, in chunks of at most 1 MiB, each valid until the
+   * next.
+   */
   readStored(entry: WarEntry): AsyncGenerator<Buffer>
   /** Reads the whole file, once. */
   digest(signal?: AbortSignal): Promise<WarDigests>
@@ -82,7 +86,9 @@ async function openFile(path: string): Promise<FileHandle> {
   }
 }
 
-/** Headers are read synchronously: there are hundreds, and the thread pool costs more than the read. */
+/**
+ * Headers are read synchronously: there are hundreds, and the thread pool costs more than the read.
+ */
 async function openZip(file: FileHandle): Promise<ZipFile> {
   class SyncReader extends RandomAccessReader {
     override read(
@@ -203,9 +209,8 @@ function problemOf(name: string, entry: Entry): string | undefined {
 }
 
 function unsafe(path: string, problems: string[]): StepError {
-  const shown = problems.slice(0, 20).map((problem) => `  ${problem}`)
-  if (problems.length > shown.length) shown.push(`  … and ${problems.length - shown.length} more`)
-  return new StepError('INPUT_INVALID', `WAR ${path} cannot be baked:\n${shown.join('\n')}`, {
+  const lines = indentedLines(problems, 20)
+  return new StepError('INPUT_INVALID', `WAR ${path} cannot be baked:\n${lines}`, {
     hint: 'Build the WAR anew with Maven or Gradle; do not repack it by hand.',
   })
 }

@@ -14,7 +14,7 @@ import { createShow, isSecret, keepable } from '../../../src/config/rules/secrec
 const first = makeKey('first')
 const ring = parseKeyRing(first, 'test')
 
-t.test('what is sealed opens again, under its own key only', async (t) => {
+t.test('a sealed value opens under its own key only', async (t) => {
   fc.assert(
     fc.property(fc.string({ unit: 'binary' }), fc.string(), (plain, key) => {
       const sealed = seal(ring, key, plain)
@@ -45,7 +45,7 @@ t.test('what is sealed opens again, under its own key only', async (t) => {
   t.throws(() => unseal(ring, '/a', 'enc:v1:what is this'), { message: /damaged/ })
 })
 
-t.test('keys', async (t) => {
+t.test('a key ring is read from lines or commas, and no error shows a key', async (t) => {
   const second = makeKey('second')
   const both = parseKeyRing(`# newest first\n${second} # ours\n\n${first}\n`, 'keys.txt')
   t.equal(both.active.id, 'second')
@@ -65,29 +65,32 @@ t.test('keys', async (t) => {
   t.throws(() => parseKeyRing(wrong, 'VAR'), { message: /^(?!.*!)/ }, 'not shown')
 })
 
-t.test('a snapshot opens as far as it can', async (t) => {
-  const other = parseKeyRing(makeKey('other'), 'test')
-  const stored = new Map([
-    ['/plain', 'p'],
-    ['/mine', seal(ring, '/mine', 'm')],
-    ['/theirs', seal(other, '/theirs', 't')],
-  ])
-  const opened = openSnapshot(stored, ring)
-  t.same(
-    [...opened.values],
-    [
+t.test(
+  'a snapshot opens all values that the ring can decrypt, and lists the others as locked',
+  async (t) => {
+    const other = parseKeyRing(makeKey('other'), 'test')
+    const stored = new Map([
       ['/plain', 'p'],
-      ['/mine', 'm'],
-    ],
-  )
-  t.same([...opened.sealed], ['/mine', '/theirs'])
-  t.match(
-    [...opened.locked],
-    [['/theirs', 'it is encrypted with the key "other", which is not given here']],
-  )
-})
+      ['/mine', seal(ring, '/mine', 'm')],
+      ['/theirs', seal(other, '/theirs', 't')],
+    ])
+    const opened = openSnapshot(stored, ring)
+    t.same(
+      [...opened.values],
+      [
+        ['/plain', 'p'],
+        ['/mine', 'm'],
+      ],
+    )
+    t.same([...opened.sealed], ['/mine', '/theirs'])
+    t.match(
+      [...opened.locked],
+      [['/theirs', 'it is encrypted with the key "other", which is not given here']],
+    )
+  },
+)
 
-t.test('what is secret', async (t) => {
+t.test('a value is secret by its encryption, by the schema, or by its name', async (t) => {
   for (const key of [
     '/a/password',
     '/a/db.passwd',

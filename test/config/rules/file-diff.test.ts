@@ -15,7 +15,7 @@ const pair = (
 })
 const lines = async (one: FilePair) => (await diffFiles([one]))[0]?.lines ?? []
 
-t.test('what differs, as unified diffs', async (t) => {
+t.test('files that differ are shown as unified diffs', async (t) => {
   t.same(await lines(pair('a\nb\n', 'a\nb\n')), [])
   t.same(await lines(pair('a\nb\nc\n', 'a\nB\nc\n')), [
     '--- a/etc/a',
@@ -35,7 +35,7 @@ t.test('what differs, as unified diffs', async (t) => {
   )
 })
 
-t.test('no secret is in them', async (t) => {
+t.test('a diff contains no secret', async (t) => {
   const before = 'url=old\npw=sentinel-1\nend\n'
   const after = 'url=new\npw=sentinel-2\nend\n'
   const masked = 'url=new\npw=(secret)\nend\n'

@@ -19,10 +19,10 @@ function environment(
   }
 }
 
-const told = (...environments: LintedEnvironment[]) =>
+const findings = (...environments: LintedEnvironment[]) =>
   lint(environments).map((one) => `${one.environment} ${one.key} ${one.rule}`)
 
-t.test('what nobody sees in a value', async (t) => {
+t.test('a character that is invisible in an editor is found, with its place', async (t) => {
   const table: [value: string, rules: string[], where?: RegExp][] = [
     ['jdbc:mysql://db/webapi', []],
     ['a b', []],
@@ -56,7 +56,7 @@ t.test('what nobody sees in a value', async (t) => {
   t.notMatch(JSON.stringify(lint([environment('test', { '/a': 'sentinel ' })])), 'sentinel')
 })
 
-t.test('from one environment to the next', async (t) => {
+t.test('a value that names or repeats another environment is found', async (t) => {
   const test = environment('test', {
     '/url': 'https://db.test.example.com',
     '/shared': 'https://one.example.com',
@@ -73,17 +73,17 @@ t.test('from one environment to the next', async (t) => {
     '/host': '10.0.0.1',
     '/latest': 'the latest news',
   })
-  t.same(told(test, staging), [
+  t.same(findings(test, staging), [
     'staging /host equal',
     'staging /password equal',
     'staging /shared equal',
     'staging /url other-environment',
   ])
   const preTest = environment('pre-test', { '/url': 'https://db.test.example.com' })
-  t.same(told(environment('test', {}), preTest), [], 'its own name holds the other')
+  t.same(findings(environment('test', {}), preTest), [], 'its own name holds the other')
 })
 
-t.test('use, secrets and what cannot be read', async (t) => {
+t.test('unused keys, secrets in clear and locked values are found', async (t) => {
   const one = environment(
     'test',
     { '/used': 'a', '/stale': 'b', '/db/password': 'clear', '/sealed/password': 'x' },
@@ -95,11 +95,11 @@ t.test('use, secrets and what cannot be read', async (t) => {
       problems: ['key /a is missing in test (templates/x:1)'],
     },
   )
-  t.same(told(one), [
+  t.same(findings(one), [
     'test undefined incomplete',
     'test /db/password plain-secret',
     'test /locked locked',
     'test /stale unused',
   ])
-  t.same(told(environment('test', { '/db/password': 'clear' })), [], 'no key, no complaint')
+  t.same(findings(environment('test', { '/db/password': 'clear' })), [], 'no key, no complaint')
 })

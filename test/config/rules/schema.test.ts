@@ -75,7 +75,7 @@ for (const [form, name, text] of [
   })
 }
 
-t.test('no schema, and bad ones', async (t) => {
+t.test('a folder without a schema has none, and an invalid schema is refused', async (t) => {
   t.equal(await readConfigSchema(new Map()), undefined)
   t.same((await schemaOf('')).check(new Map([['/a', 'b']])), [])
   const closed = await schemaOf('{"properties":{"/a":{}},"additionalProperties":false}')

@@ -1,7 +1,11 @@
 import { readFile } from 'node:fs/promises'
 import { join } from 'node:path'
 import t, { type Test } from 'tap'
-import { type EtcdStoreOptions, openEtcdStore } from '../../../src/config/store/etcd/store.ts'
+import {
+  type EtcdStoreOptions,
+  openEtcdStore as openAddress,
+} from '../../../src/config/store/etcd/store.ts'
+import { parseEtcdUrl } from '../../../src/config/store/etcd/url.ts'
 import type { ConfigStore } from '../../../src/config/store/store.ts'
 import { isStepError } from '../../../src/core/errors.ts'
 import { run } from '../../../src/core/process/process.ts'
@@ -12,6 +16,9 @@ import { temporaryFolder } from '../../support/temporary.ts'
 import { testStore } from './store-conformance.ts'
 
 const skip = missingProgram('etcd', 'etcdctl', 'openssl')
+
+const openEtcdStore = (url: string, options?: EtcdStoreOptions) =>
+  openAddress(parseEtcdUrl(url), options)
 
 function open(t: Test, url: string, options: EtcdStoreOptions = {}): ConfigStore {
   const store = openEtcdStore(url, options)
@@ -27,12 +34,12 @@ const commands = async (etcd: TestEtcd, ...lines: string[]) => {
 }
 const thrownBy = (work: Promise<unknown>) => work.then(() => undefined).catch((e: unknown) => e)
 
-t.test('TLS with client certificates', { skip }, async (t) => {
+t.test('an etcd with client certificates is a config store', { skip }, async (t) => {
   const etcd = await startEtcd(t, { tls: true })
   const read = (name: string) => readFile(join(etcd.certificates, name), 'utf8')
   const tls = { ca: await read('ca.pem'), cert: await read('cert.pem'), key: await read('key.pem') }
   const url = `etcds://127.0.0.1:${etcd.port}`
-  await t.test('conformance', async (t) => {
+  await t.test('every behaviour of a config store holds', async (t) => {
     await testStore(t, {
       open: async () => {
         await etcd.ctl('del', '--prefix', '/')
@@ -50,7 +57,7 @@ t.test('TLS with client certificates', { skip }, async (t) => {
   }
 })
 
-t.test('users and rights', { skip }, async (t) => {
+t.test('an etcd with users and rights is a config store', { skip }, async (t) => {
   const etcd = await startEtcd(t)
   await commands(
     etcd,
@@ -69,7 +76,7 @@ t.test('users and rights', { skip }, async (t) => {
   )
   const as = (user: string, prefix = '/prod') => `etcd://${user}@127.0.0.1:${etcd.port}${prefix}`
   const url = as('webapi:sentinel%401')
-  await t.test('conformance', async (t) => {
+  await t.test('every behaviour of a config store holds', async (t) => {
     await testStore(t, {
       open: async () => {
         await commands(etcd, '--user root:root-password del --prefix /')
@@ -97,7 +104,7 @@ t.test('users and rights', { skip }, async (t) => {
   await fails(`etcd://127.0.0.1:${etcd.port}/prod`, /wants a user/, read)
 })
 
-t.test('a token from before the rights were changed', { skip }, async (t) => {
+t.test('a token is renewed after the rights were changed', { skip }, async (t) => {
   const folder = await temporaryFolder(t)
   const file = (name: string) => join(folder, name)
   await run('openssl', ['genrsa', '-out', file('key'), '2048'])
@@ -123,17 +130,17 @@ function isAnswer(bytes: Buffer): boolean {
   return false
 }
 
-t.test('servers that go away', { skip }, async (t) => {
-  const nobody = open(t, 'etcd://127.0.0.1:1')
-  await t.rejects(nobody.snapshot(['/']), { code: 'UNAVAILABLE', exitCode: 75 })
-  await t.rejects(nobody.change([set('/a', '1')]), { code: 'UNAVAILABLE', exitCode: 75 })
+t.test('an etcd that goes away is UNAVAILABLE, and never empty', { skip }, async (t) => {
+  const unreachable = open(t, 'etcd://127.0.0.1:1')
+  await t.rejects(unreachable.snapshot(['/']), { code: 'UNAVAILABLE', exitCode: 75 })
+  await t.rejects(unreachable.change([set('/a', '1')]), { code: 'UNAVAILABLE', exitCode: 75 })
   const etcd = await startEtcd(t)
   const url = `etcd://127.0.0.1:${etcd.port}`
   const store = open(t, url.replace('://', '://127.0.0.1:1,'))
   await store.change([set('/a', '1')])
   t.equal((await store.snapshot(['/'])).size, 1, 'another member answers')
 
-  await t.test('an answer to a change that is lost', async (t) => {
+  await t.test('a lost response to a change is reported as unknown', async (t) => {
     let lose = false
     let lost = false
     const proxy = await startProxy(t, etcd.port, (from, bytes, cut) => {
@@ -151,7 +158,7 @@ t.test('servers that go away', { skip }, async (t) => {
     t.equal((await store.snapshot(['/doubtful'])).size, 1, 'sent once, and made')
   })
 
-  await t.test('answers to a change by journal that are lost', async (t) => {
+  await t.test('a change by journal survives lost responses', async (t) => {
     let asked = 0
     let lost = 0
     let lose = false
@@ -175,7 +182,7 @@ t.test('servers that go away', { skip }, async (t) => {
     t.equal(left.trim(), '', 'no lock and no journal is left')
   })
 
-  await t.test('cancelled', async (t) => {
+  await t.test('a cancelled store reads and changes nothing', async (t) => {
     const stop = new AbortController()
     const stopped = open(t, url, { signal: stop.signal })
     await stopped.snapshot(['/'])

@@ -4,7 +4,10 @@ import { createEtcdClient } from '../../../src/config/store/etcd/client.ts'
 import { journaledStore } from '../../../src/config/store/etcd/journal.ts'
 import { layoutOf } from '../../../src/config/store/etcd/layout.ts'
 import { readSnapshot } from '../../../src/config/store/etcd/snapshot.ts'
-import { type EtcdStoreOptions, openEtcdStore } from '../../../src/config/store/etcd/store.ts'
+import {
+  type EtcdStoreOptions,
+  openEtcdStore as openAddress,
+} from '../../../src/config/store/etcd/store.ts'
 import { parseEtcdUrl } from '../../../src/config/store/etcd/url.ts'
 import type { ConfigStore } from '../../../src/config/store/store.ts'
 import { run } from '../../../src/core/process/process.ts'
@@ -13,6 +16,9 @@ import { missingProgram } from '../../support/servers/server.ts'
 import { testStore } from './store-conformance.ts'
 
 const skip = missingProgram('etcd', 'etcdctl')
+
+const openEtcdStore = (url: string, options?: EtcdStoreOptions) =>
+  openAddress(parseEtcdUrl(url), options)
 
 function open(t: Test, url: string, options: EtcdStoreOptions = {}): ConfigStore {
   const store = openEtcdStore(url, options)
@@ -30,7 +36,7 @@ const thrownBy = (work: Promise<unknown>) => work.then(() => undefined).catch((e
 function openParts(
   t: Test,
   url: string,
-  told: (calls: number) => Promise<unknown> = async () => {},
+  onCall: (calls: number) => Promise<unknown> = async () => {},
 ) {
   const address = parseEtcdUrl(url)
   const client = createEtcdClient(address, {}, undefined)
@@ -41,58 +47,60 @@ function openParts(
     ...client,
     async repeat(call, options) {
       const answer = await client.repeat(call, options)
-      await told(++count.calls)
+      await onCall(++count.calls)
       return answer
     },
   }
   return { client: counting, layout, count, journal: journaledStore(client, layout) }
 }
 
-t.test('URLs', async (t) => {
-  t.strictSame(parseEtcdUrl('etcd://a,b.example.com:1/prod/'), {
-    hosts: ['a:2379', 'b.example.com:1'],
-    tls: false,
-    auth: undefined,
-    prefix: '/prod',
-    name: 'etcd://a,b.example.com:1/prod/',
-  })
-  t.strictSame(parseEtcdUrl('etcds://u:p%40s%2Fs%3A@[::1]:2/'), {
-    hosts: ['[::1]:2'],
-    tls: true,
-    auth: { username: 'u', password: 'p@s/s:' },
-    prefix: '',
-    name: 'etcds://[::1]:2/',
-  })
-  for (const wrong of [
-    'etcd://',
-    'etcd:///prod',
-    'etcd://a:99999',
-    'etcd://a:0',
-    'etcd://a,,b',
-    'etcd://a//b',
-    'etcd://a/../b',
-    'etcd://a/b?c',
-    'etcd://a/b#c',
-    'etcd://u:%zz@a',
-    'etcd://u:sentinel@x@a',
-    'etcd://sentinel@a',
-    'etcd://:sentinel@a',
-    'http://a',
-    'etcd://a b',
-  ]) {
-    const error = await thrownBy((async () => openEtcdStore(wrong))())
-    t.match(error, { code: 'INPUT_INVALID', hint: /etcd:\/\/user/ }, wrong)
-    t.notMatch(String(error), /sentinel/)
-  }
-  t.throws(() => openEtcdStore('etcd://a', { tls: { ca: 'x' } }), { code: 'INPUT_INVALID' })
-  t.throws(() => openEtcdStore('etcds://a', { tls: { cert: 'x' } }), { code: 'INPUT_INVALID' })
-  const nonsense = open(t, 'etcds://a', { tls: { ca: 'x', cert: 'y', key: 'z' } })
-  await t.rejects(nonsense.snapshot(['/']), { code: 'INPUT_INVALID', message: /PEM/ })
-  t.equal(openEtcdStore('etcd://u:secret@a/x').name, 'etcd://a/x')
-  t.equal(openEtcdStore('etcd://a', { name: 'config of test' }).name, 'config of test')
-})
+t.test(
+  'a URL of etcd is read with its members, user and prefix, and any other is refused',
+  async (t) => {
+    t.strictSame(parseEtcdUrl('etcd://a,b.example.com:1/prod/'), {
+      hosts: ['a:2379', 'b.example.com:1'],
+      tls: false,
+      auth: undefined,
+      prefix: '/prod',
+      name: 'etcd://a,b.example.com:1/prod/',
+    })
+    t.strictSame(parseEtcdUrl('etcds://u:p%40s%2Fs%3A@[::1]:2/'), {
+      hosts: ['[::1]:2'],
+      tls: true,
+      auth: { username: 'u', password: 'p@s/s:' },
+      prefix: '',
+      name: 'etcds://[::1]:2/',
+    })
+    for (const wrong of [
+      'etcd://',
+      'etcd:///prod',
+      'etcd://a:99999',
+      'etcd://a:0',
+      'etcd://a,,b',
+      'etcd://a//b',
+      'etcd://a/../b',
+      'etcd://a/b?c',
+      'etcd://a/b#c',
+      'etcd://u:%zz@a',
+      'etcd://u:sentinel@x@a',
+      'etcd://sentinel@a',
+      'etcd://:sentinel@a',
+      'http://a',
+      'etcd://a b',
+    ]) {
+      const error = await thrownBy((async () => openEtcdStore(wrong))())
+      t.match(error, { code: 'INPUT_INVALID', hint: /etcd:\/\/user/ }, wrong)
+      t.notMatch(String(error), /sentinel/)
+    }
+    t.throws(() => openEtcdStore('etcd://a', { tls: { ca: 'x' } }), { code: 'INPUT_INVALID' })
+    t.throws(() => openEtcdStore('etcds://a', { tls: { cert: 'x' } }), { code: 'INPUT_INVALID' })
+    const nonsense = open(t, 'etcds://a', { tls: { ca: 'x', cert: 'y', key: 'z' } })
+    await t.rejects(nonsense.snapshot(['/']), { code: 'INPUT_INVALID', message: /PEM/ })
+    t.equal(openEtcdStore('etcd://u:secret@a/x').name, 'etcd://a/x')
+  },
+)
 
-t.test('one server', { skip }, async (t) => {
+t.test('one server is a config store', { skip }, async (t) => {
   const etcd = await startEtcd(t)
   const root = `etcd://127.0.0.1:${etcd.port}`
   const url = `${root}/prod`
@@ -153,7 +161,7 @@ t.test('one server', { skip }, async (t) => {
     t.equal((await etcd.ctl('get', '--prefix', '--keys-only', '/')).trim(), '', 'nothing is left')
   })
 
-  await t.test('large values: answers and requests stay within the limits of etcd', async (t) => {
+  await t.test('large values: responses and requests stay within the limits of etcd', async (t) => {
     const store = open(t, url)
     const large = Array.from({ length: 12 }, (_, n) => set(`/big/${n}`, `${n}`.repeat(1_000_000)))
     const hundreds = Array.from({ length: 100 }, (_, n) => set(`/b/${n}`, 'é'.repeat(25_000)))
@@ -217,7 +225,7 @@ t.test('one server', { skip }, async (t) => {
     t.equal(again.size, 3000)
   })
 
-  await t.test('a writer that dies after its journal', async (t) => {
+  await t.test('the journal of a writer that died is completed by the next writer', async (t) => {
     const store = open(t, url)
     await store.change([set('/a', '1'), set('/b', '1'), set('/gone', '1')])
     const changes = [set('/a', '2'), set('/b', '2'), set('/gone', null), set('/added', '2')]
@@ -231,7 +239,7 @@ t.test('one server', { skip }, async (t) => {
     const begin = Date.now()
     await t.rejects(store.change([set('/c', '3')], [set('/b', '1')]), { code: 'CONFLICT' })
     await store.change([set('/c', '3')], [set('/b', '2'), set('/gone', null)])
-    t.ok(Date.now() - begin < 15_000, 'nobody waits for the end of its lock')
+    t.ok(Date.now() - begin < 15_000, 'no writer waits for the end of its lock')
     t.equal(await raw('/prod/b'), '2', 'the next writer completes it')
     t.equal(await raw('/prod/gone'), '')
     await store.change([set('/b', '9')])
@@ -242,30 +250,36 @@ t.test('one server', { skip }, async (t) => {
     t.equal(left.trim(), '', 'no lock and no journal is left')
   })
 
-  await t.test('a change by journal that begins in the middle of a small one', async (t) => {
-    const store = open(t, url)
-    await store.change([set('/a', '1'), set('/b', '1')])
-    const other = openParts(t, url).journal
-    const { client, layout } = openParts(t, url, async () => {
-      await other.lock('other', 30_000)
-    })
-    t.notOk(await changeAtOnce(client, layout, [set('/a', '9')], []), 'it sees the lock')
-    const journal = JSON.stringify({ id: 'other', changes: [set('/a', '2'), set('/b', '2')] })
-    await other.unlock('other')
-    for (const expect of [[], [set('/b', '2')]]) {
+  await t.test(
+    'a change by journal that begins in the middle of a small change loses nothing',
+    async (t) => {
+      const store = open(t, url)
       await store.change([set('/a', '1'), set('/b', '1')])
-      const late = openParts(t, url, async () => {
+      const other = openParts(t, url).journal
+      const { client, layout } = openParts(t, url, async () => {
         await other.lock('other', 30_000)
-        await other.writeJournal('other', journal)
-        await other.unlock('other')
       })
-      t.notOk(await changeAtOnce(late.client, layout, [set('/a', '9')], expect), 'and the journal')
-      await store.change([set('/a', '3')], expect)
-      t.strictSame(await all(store), { '/a': '3', '/b': '2' })
-    }
-  })
+      t.notOk(await changeAtOnce(client, layout, [set('/a', '9')], []), 'it sees the lock')
+      const journal = JSON.stringify({ id: 'other', changes: [set('/a', '2'), set('/b', '2')] })
+      await other.unlock('other')
+      for (const expect of [[], [set('/b', '2')]]) {
+        await store.change([set('/a', '1'), set('/b', '1')])
+        const late = openParts(t, url, async () => {
+          await other.lock('other', 30_000)
+          await other.writeJournal('other', journal)
+          await other.unlock('other')
+        })
+        t.notOk(
+          await changeAtOnce(late.client, layout, [set('/a', '9')], expect),
+          'and the journal',
+        )
+        await store.change([set('/a', '3')], expect)
+        t.strictSame(await all(store), { '/a': '3', '/b': '2' })
+      }
+    },
+  )
 
-  await t.test('a writer that dies before its journal', async (t) => {
+  await t.test('a writer that dies before its journal changes nothing', async (t) => {
     const store = open(t, url)
     t.ok(await openParts(t, url).journal.lock('dead', 2_000))
     const begin = Date.now()
@@ -277,7 +291,7 @@ t.test('one server', { skip }, async (t) => {
     t.notOk(await journal.writeJournal('slow', '{"changes":[]}'), 'without the lock no journal')
   })
 
-  await t.test('what is wrong with keys and values is named', async (t) => {
+  await t.test('an invalid key or value is named', async (t) => {
     const store = open(t, url)
     await etcd.ctl('put', '/prod/a/b', '\xff'.repeat(3))
     t.equal((await all(store))['/a/b'], '\xff\xff\xff')
@@ -297,7 +311,7 @@ t.test('one server', { skip }, async (t) => {
     await t.rejects(store.snapshot(['/c']), { code: 'INTERNAL', hint: /etcdctl del/ })
   })
 
-  await t.test('a user where etcd knows none', async (t) => {
+  await t.test('a user in the URL of an etcd without users is an error that says so', async (t) => {
     const store = open(t, url.replace('//', '//u:sentinel@'))
     const error = await thrownBy(store.snapshot(['/']))
     t.match(error, { code: 'UNAUTHORIZED', hint: /knows no users/ })
@@ -307,7 +321,8 @@ t.test('one server', { skip }, async (t) => {
   await t.test('the process ends by itself', async (t) => {
     const code = `
       import { openEtcdStore } from '${new URL('../../../src/config/store/etcd/store.ts', import.meta.url)}'
-      const store = openEtcdStore('${url}')
+      import { parseEtcdUrl } from '${new URL('../../../src/config/store/etcd/url.ts', import.meta.url)}'
+      const store = openEtcdStore(parseEtcdUrl('${url}'))
       await store.change([{ key: '/a', value: '1' }])
       console.log((await store.snapshot(['/'])).get('/a'))
       await store.close()

@@ -149,7 +149,7 @@ t.test('YAML: comments and everything else stay when a key changes', async (t) =
   t.equal(await edit('.yaml', 'a: |\n  x\n  y\nb: 1\n', { '/b': '2' }), 'a: |\n  x\n  y\nb: "2"\n')
 })
 
-t.test('YAML: what is not read', async (t) => {
+t.test('YAML: anchors, tags, merge keys and damage are refused with their line', async (t) => {
   for (const text of [
     'a: &x 1\nb: *x\n',
     'a: {b: 1}\nc:\n  <<: {d: 1}\n',
@@ -173,7 +173,7 @@ t.test('YAML: what is not read', async (t) => {
   await t.rejects(read('.yaml', 'ok: 1\nbad: "x\n'), { message: /\.yaml:\d/ })
 })
 
-t.test('JSON', async (t) => {
+t.test('JSON: scalars and layout stay as they are written', async (t) => {
   const text =
     '{\n  "webapi": {\n    "port": 8080,\n    "ratio": 1.10,\n    "big": 12345678901234567890,\n    "on": true,\n    "hosts": [\n      "a",\n      "b\\u0041"\n    ]\n  }\n}\n'
   t.same(await read('.json', text), {
@@ -265,18 +265,18 @@ t.test('properties: as java.util.Properties reads them', async (t) => {
   await t.rejects(read('.properties', 'ok=1\n\nx=\\u12'), { message: /:3: / })
 })
 
-t.test('the file itself', async (t) => {
-  t.test('is missing', async (t) => {
-    const store = openFileStore(join(folder, 'none.yaml'), { name: 'config of staging' })
+t.test('the file of a store', async (t) => {
+  t.test('that is missing is named', async (t) => {
+    const store = openFileStore(join(folder, 'none.yaml'))
     await t.rejects(store.snapshot(['/']), {
       code: 'NOT_FOUND',
-      message: /config of staging.*none\.yaml/,
+      message: /^file:.*none\.yaml: there is no file/,
       hint: /crosscloud\.yml/,
     })
     await t.rejects(store.change([{ key: '/a', value: '1' }]), { code: 'NOT_FOUND' })
     t.notOk(existsSync(join(folder, 'none.yaml')), 'is not created')
   })
-  t.test('is of a kind not known, a folder, not UTF-8', async (t) => {
+  t.test('of an unknown kind, a folder, or not in UTF-8 is refused', async (t) => {
     t.throws(() => openFileStore('x.toml'), { code: 'INPUT_INVALID' })
     mkdirSync(join(folder, 'folder.yaml'))
     await t.rejects(openFileStore(join(folder, 'folder.yaml')).snapshot(['/']), {
@@ -289,7 +289,7 @@ t.test('the file itself', async (t) => {
       message: /UTF-8/,
     })
   })
-  t.test('keeps its mode and its link; nothing else is left', async (t) => {
+  t.test('keeps its mode and its link, and no other file is left', async (t) => {
     const inside = join(folder, 'links')
     mkdirSync(inside)
     writeFileSync(join(inside, 'real.yaml'), 'a: 1\n')
@@ -308,9 +308,9 @@ t.test('the file itself', async (t) => {
   })
 })
 
-t.test('locks', async (t) => {
+t.test('a lock', async (t) => {
   const path = put('.yaml', 'a: 1\n')
-  t.test('of a dead process are taken over, by one only', async (t) => {
+  t.test('of a dead process is taken over, by one process only', async (t) => {
     const { stdout } = await run(process.execPath, ['-p', 'process.pid'])
     const holder = { pid: Number(stdout), host: (await import('node:os')).hostname(), id: 'x' }
     writeFileSync(`${path}.lock`, JSON.stringify(holder))
@@ -326,7 +326,7 @@ t.test('locks', async (t) => {
     )
     t.notOk(existsSync(`${path}.lock`))
   })
-  t.test('of a living one are waited for, then named', async (t) => {
+  t.test('of a living process is waited for, then its holder is named', async (t) => {
     await withFileLock(path, async () => {
       await t.rejects(
         withFileLock(path, async () => {}, { timeout: 50 }),

@@ -65,7 +65,7 @@ export async function testStore(t: Test, { open }: StoreUnderTest): Promise<void
     t.match(first.name, /\S/)
   })
 
-  await t.test('keys set by one are seen by another', async (t) => {
+  await t.test('keys set by one client are seen by another', async (t) => {
     const { first, second } = await start()
     await first.change([set('/webapi/db/url', 'jdbc:x'), set('/webapi/db/user', 'app')])
     t.same(sorted(await second.snapshot(['/'])), {
@@ -76,7 +76,7 @@ export async function testStore(t: Test, { open }: StoreUnderTest): Promise<void
     t.equal((await first.snapshot(['/'])).get('/webapi/db/url'), 'jdbc:y')
   })
 
-  await t.test('values come back to the byte', async (t) => {
+  await t.test('values are read back to the byte', async (t) => {
     const { first, second } = await start()
     await first.change(Object.entries(awkwardValues).map(([key, value]) => set(key, value)))
     const found = await second.snapshot(['/'])
@@ -113,7 +113,7 @@ export async function testStore(t: Test, { open }: StoreUnderTest): Promise<void
     t.same(sorted(await second.snapshot(['/a'])), { '/a': 'root', '/a/b/c': 'child' })
   })
 
-  await t.test('removing', async (t) => {
+  await t.test('a removed key is gone, and only that key', async (t) => {
     const { first, second } = await start([set('/a/b', '1'), set('/a/c', '2')])
     await first.change([set('/a/b', null), set('/never/was', null)])
     t.same(sorted(await second.snapshot(['/'])), { '/a/c': '2' })
@@ -143,7 +143,7 @@ export async function testStore(t: Test, { open }: StoreUnderTest): Promise<void
     t.same(sorted(await second.snapshot(['/'])), { '/a': '3', '/b': '2' })
   })
 
-  await t.test('of many that expect the same, one wins', async (t) => {
+  await t.test('of many changes that expect the same value, one wins', async (t) => {
     const { first, second } = await start([set('/n', '0')])
     const tries = Array.from({ length: 10 }, (_, i) =>
       (i % 2 ? first : second).change(
@@ -169,7 +169,7 @@ export async function testStore(t: Test, { open }: StoreUnderTest): Promise<void
     t.equal((await first.snapshot(['/k'])).size, 20)
   })
 
-  await t.test('keys that no store could keep are refused, all at once', async (t) => {
+  await t.test('keys that no store could keep are refused, all in one error', async (t) => {
     const { first } = await start()
     const bad = ['a', '', '/', '/a/', '/a//b', '/a/../b', '/a/./b', '/a\nb', '/a\u0000']
     const error = await first.change(bad.map((key) => set(key, 'x'))).catch((e: unknown) => e)
@@ -180,7 +180,7 @@ export async function testStore(t: Test, { open }: StoreUnderTest): Promise<void
     t.equal((await first.snapshot(['/'])).size, 0)
   })
 
-  await t.test('keys of all scripts and signs', async (t) => {
+  await t.test('keys of all scripts are kept', async (t) => {
     const keys = [
       '/größe/中文/😀',
       '/a.b/c.d',

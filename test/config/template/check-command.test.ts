@@ -6,7 +6,7 @@ import { renderAll } from '../../../src/config/template/render.ts'
 import { readTemplates } from '../../../src/config/template/resources.ts'
 import { compileTemplates } from '../../../src/config/template/templates.ts'
 
-t.test('a command without a shell', async (t) => {
+t.test('a check command is split into words, and shell syntax is refused', async (t) => {
   const table: [text: string, words: string[]][] = [
     ['nginx -t -c {{.src}}', ['nginx', '-t', '-c', '{{.src}}']],
     ['  a   b ', ['a', 'b']],
@@ -52,21 +52,24 @@ async function check(checkCmd: string) {
   })
 }
 
-t.test('check_cmd on rendered files', async (t) => {
-  const folders = async () =>
-    (await readdir(tmpdir())).filter((name) => name.startsWith('crosscloud-check-'))
-  const before = await folders()
-  t.same(await check('grep -q "^p=sentinel$" {{.src}}'), { passed: ['/etc/a b'], skipped: [] })
-  t.same(await check('no-such-program-here {{.src}}'), {
-    passed: [],
-    skipped: ['conf.d/a.toml: no-such-program-here is not on this machine'],
-  })
-  await t.rejects(check('sh -c "cat \\"$1\\"; exit 3" sh {{.src}}'), {
-    code: 'INPUT_INVALID',
-    message: /conf\.d\/a\.toml: check_cmd: .*3[\s\S]*p=\*\*\*/,
-  })
-  process.env.CROSSCLOUD_TEST_SENTINEL = 'seen'
-  await check('sh -c "test -z \\"$CROSSCLOUD_TEST_SENTINEL\\"" sh')
-  delete process.env.CROSSCLOUD_TEST_SENTINEL
-  t.same(await folders(), before, 'nothing is left')
-})
+t.test(
+  'check_cmd runs on the rendered files, and its failures are reported together',
+  async (t) => {
+    const folders = async () =>
+      (await readdir(tmpdir())).filter((name) => name.startsWith('crosscloud-check-'))
+    const before = await folders()
+    t.same(await check('grep -q "^p=sentinel$" {{.src}}'), { passed: ['/etc/a b'], skipped: [] })
+    t.same(await check('no-such-program-here {{.src}}'), {
+      passed: [],
+      skipped: ['conf.d/a.toml: no-such-program-here is not on this machine'],
+    })
+    await t.rejects(check('sh -c "cat \\"$1\\"; exit 3" sh {{.src}}'), {
+      code: 'INPUT_INVALID',
+      message: /conf\.d\/a\.toml: check_cmd: .*3[\s\S]*p=\*\*\*/,
+    })
+    process.env.CROSSCLOUD_TEST_SENTINEL = 'seen'
+    await check('sh -c "test -z \\"$CROSSCLOUD_TEST_SENTINEL\\"" sh')
+    delete process.env.CROSSCLOUD_TEST_SENTINEL
+    t.same(await folders(), before, 'nothing is left')
+  },
+)

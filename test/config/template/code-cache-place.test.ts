@@ -79,13 +79,13 @@ t.test('code in the cache of a working tree is never executed', async (t) => {
       t.equal(await render(variables(root)), 'greeting=hello\n')
     })
   }
-  t.test('the outermost repository around it', async (t) => {
+  t.test('nor in the outermost repository around it', async (t) => {
     const { root, cwd, render } = await plant(t, (root) => join(root, '.cache'))
     mkdirSync(join(root, '.git'))
     writeFileSync(join(cwd, '.git'), 'gitdir: ../.git/modules/app\n')
     t.equal(await render({ XDG_CACHE_HOME: join(root, '.cache') }), 'greeting=hello\n')
   })
-  t.test('a link that leads there', async (t) => {
+  t.test('nor behind a link that leads there', async (t) => {
     const { base, cwd, render } = await plant(t, (root) => join(root, 'app', '.cache'))
     symlinkSync(join(cwd, '.cache'), join(base, 'home', '.cache'))
     t.equal(await render({ HOME: join(base, 'home') }), 'greeting=hello\n')

@@ -65,7 +65,7 @@ t.test('template resources are read as confd writes them', async (t) => {
   t.equal(nginx?.checkCmd, undefined)
 })
 
-t.test('all that is wrong with template resources is told at once, with lines', async (t) => {
+t.test('all problems of template resources are reported at once, with lines', async (t) => {
   const files = buffers({
     'templates/a.hbs': '',
     'conf.d/01.toml':
@@ -123,48 +123,54 @@ t.test('all that is wrong with template resources is told at once, with lines', 
   )
 })
 
-t.test('suggestions', async (t) => {
+t.test('a misspelt word gets the nearest known word as suggestion', async (t) => {
   const known = ['src', 'dest', 'keys', 'reload_cmd', 'check_cmd']
   t.equal(suggest('chekc_cmd', known), 'check_cmd')
   t.equal(suggest('Dest', known), 'dest')
   t.equal(suggest('owner', known), undefined)
 })
 
-t.test('a template folder', async (t) => {
-  const folder = t.testdir({ 'conf.d': { a: { 'x.toml': 'x' } }, templates: { 'a.hbs': 'a' } })
-  symlinkSync('a.hbs', join(folder, 'templates/link.hbs'))
-  t.same(
-    [...(await readTemplateFolder(folder))].map(([path, bytes]) => [path, String(bytes)]),
-    [
-      ['conf.d/a/x.toml', 'x'],
-      ['templates/a.hbs', 'a'],
-      ['templates/link.hbs', 'a'],
-    ],
-  )
-  const refuses = async (name: string, make: (path: string) => void, message: RegExp) => {
-    const path = join(folder, 'templates', name)
-    make(path)
-    await t.rejects(readTemplateFolder(folder), { code: 'INPUT_INVALID', message }, name)
-    rmSync(path, { recursive: true })
-  }
-  await refuses(
-    'out',
-    (path) => symlinkSync('/etc/passwd', path),
-    /templates\/out: .*out of the template folder/,
-  )
-  await refuses('folder', (path) => symlinkSync('..', path), /templates\/folder/)
-  await refuses(
-    'big',
-    (path) => writeFileSync(path, Buffer.alloc(1024 * 1024 + 1)),
-    /big: larger than 1 MiB/,
-  )
-  symlinkSync('nowhere', join(folder, 'templates/dangling'))
-  await t.rejects(readTemplateFolder(folder), { code: 'NOT_FOUND' })
-  await t.rejects(readTemplateFolder(join(folder, 'none')), { code: 'NOT_FOUND', message: /none/ })
-  await t.rejects(readTemplateFolder(folder, AbortSignal.abort()), { code: 'CANCELLED' })
-})
+t.test(
+  'a template folder is read whole, within its limits, and links must stay inside it',
+  async (t) => {
+    const folder = t.testdir({ 'conf.d': { a: { 'x.toml': 'x' } }, templates: { 'a.hbs': 'a' } })
+    symlinkSync('a.hbs', join(folder, 'templates/link.hbs'))
+    t.same(
+      [...(await readTemplateFolder(folder))].map(([path, bytes]) => [path, String(bytes)]),
+      [
+        ['conf.d/a/x.toml', 'x'],
+        ['templates/a.hbs', 'a'],
+        ['templates/link.hbs', 'a'],
+      ],
+    )
+    const refuses = async (name: string, make: (path: string) => void, message: RegExp) => {
+      const path = join(folder, 'templates', name)
+      make(path)
+      await t.rejects(readTemplateFolder(folder), { code: 'INPUT_INVALID', message }, name)
+      rmSync(path, { recursive: true })
+    }
+    await refuses(
+      'out',
+      (path) => symlinkSync('/etc/passwd', path),
+      /templates\/out: .*out of the template folder/,
+    )
+    await refuses('folder', (path) => symlinkSync('..', path), /templates\/folder/)
+    await refuses(
+      'big',
+      (path) => writeFileSync(path, Buffer.alloc(1024 * 1024 + 1)),
+      /big: larger than 1 MiB/,
+    )
+    symlinkSync('nowhere', join(folder, 'templates/dangling'))
+    await t.rejects(readTemplateFolder(folder), { code: 'NOT_FOUND' })
+    await t.rejects(readTemplateFolder(join(folder, 'none')), {
+      code: 'NOT_FOUND',
+      message: /none/,
+    })
+    await t.rejects(readTemplateFolder(folder, AbortSignal.abort()), { code: 'CANCELLED' })
+  },
+)
 
-t.test('revisions', async (t) => {
+t.test('config revisions', async (t) => {
   const templates = readTemplates(
     buffers({
       'conf.d/a.toml': '[template]\nsrc = "a"\ndest = "/etc/a"\n',
@@ -227,8 +233,8 @@ t.test('revisions', async (t) => {
     const all = [input, ...others].flatMap((one) => [configRevision(one), configRevision(one, key)])
     t.equal(new Set(all).size, all.length)
   })
-  t.test('without a key nothing of a revision tells of a secret', async (t) => {
-    const some = ['4711', '4712', 'a long one that nobody guesses'].map(async (pin) => {
+  t.test('contain nothing of a secret without a key', async (t) => {
+    const some = ['4711', '4712', 'a long one that is never guessed'].map(async (pin) => {
       const input = await of({ ...base, '/pin': pin })
       const keys = new Map(input.keys).set('/pin', { value: pin, secret: true, kept: null })
       return [configRevision({ ...input, keys }), describeRevision({ ...input, keys })]
@@ -236,7 +242,7 @@ t.test('revisions', async (t) => {
     const [first, ...others] = await Promise.all(some)
     for (const other of others) t.strictSame(other, first)
   })
-  t.test('tell which keys changed, and nothing of the values', async (t) => {
+  t.test('show which keys changed, and nothing of their values', async (t) => {
     const before = describeRevision(await of(base), key)
     const after = describeRevision(await of({ ...base, '/pin': '4712' }), key)
     t.same(changedKeys(before, after), { added: [], removed: [], changed: ['/pin'], unknown: [] })

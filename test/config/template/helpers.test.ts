@@ -4,7 +4,7 @@ import { isStepError } from '../../../src/core/errors.ts'
 
 import { failure, keys, one, render, templates } from '../../support/data/templates.ts'
 
-t.test('path.Match, by the table of Go’s own tests', async (t) => {
+t.test('patterns match as path.Match does in Go’s own tests', async (t) => {
   const rows: [string, string, boolean | 'bad'][] = [
     ['abc', 'abc', true],
     ['*', 'abc', true],
@@ -91,7 +91,7 @@ t.test('path.Match, by the table of Go’s own tests', async (t) => {
   t.ok(Date.now() - start < 1000, 'no explosion')
 })
 
-t.test('helpers, with confd’s meaning', async (t) => {
+t.test('helpers have confd’s meaning', async (t) => {
   const rows: [string, string][] = [
     ['{{getv "/db/url"}}', 'jdbc:x'],
     ['[{{getv "/db/empty" "d"}}]', '[]'],
@@ -228,7 +228,7 @@ t.test('helpers, with confd’s meaning', async (t) => {
   }
 })
 
-t.test('helpers refuse what they cannot mean, without showing values', async (t) => {
+t.test('helpers refuse arguments of the wrong kind, without showing values', async (t) => {
   const secret = { ...keys, '/secret': 'hunter2hunter2' }
   const rows: [string, RegExp][] = [
     ['{{atoi (getv "/secret")}}', /atoi: .*whole number/],
@@ -287,7 +287,7 @@ t.test('helpers refuse what they cannot mean, without showing values', async (t)
   }
 })
 
-t.test('what a template may not say is told with its line, all at once', async (t) => {
+t.test('all invalid syntax of a template is reported at once, with lines', async (t) => {
   const rows: [string, RegExp][] = [
     ['{{getvv "/n"}}', /no helper "getvv": did you mean getv/],
     ['{{foo}}', /no helper "foo"; keys are read with/],

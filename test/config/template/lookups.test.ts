@@ -46,7 +46,7 @@ const srv = (priority: number, weight: number, port: number, target: string) => 
 }
 const records = [srv(10, 5, 5061, 'b.example.test'), srv(20, 0, 5060, 'a.example.test')]
 
-t.test('what the network says is fetched before', async (t) => {
+t.test('names are looked up before rendering', async (t) => {
   const servers = [await startNameServer(t)]
   const use = async (source: string, signal?: AbortSignal) => {
     const compiled = await compileTemplates(
@@ -96,10 +96,10 @@ t.test('what the network says is fetched before', async (t) => {
     ['silent', 'ETIMEOUT'],
     ['broken', 'ESERVFAIL'],
   ]) {
-    const fault = await refused(`{{len (lookupSRV "${service}" "tcp" "example.test")}}`)
-    t.equal(fault.code, 'UNAVAILABLE')
-    t.equal(fault.exitCode, 75)
-    t.match(fault.message, new RegExp(`a\\.hbs:1: .*cannot look up .*${code}`))
+    const error = await refused(`{{len (lookupSRV "${service}" "tcp" "example.test")}}`)
+    t.equal(error.code, 'UNAVAILABLE')
+    t.equal(error.exitCode, 75)
+    t.match(error.message, new RegExp(`a\\.hbs:1: .*cannot look up .*${code}`))
     const both = await refused(`{{len (lookupSRV "${service}" "tcp" "example.test")}}{{getv "/a"}}`)
     t.equal(both.code, 'INPUT_INVALID', 'a missing key stays missing')
   }

@@ -1,7 +1,7 @@
 import t from 'tap'
-import { requiredKeys } from '../../../src/config/template/render.ts'
 import { readTemplates } from '../../../src/config/template/resources.ts'
 import { compileTemplates } from '../../../src/config/template/templates.ts'
+import { StepError } from '../../../src/core/errors.ts'
 
 import {
   type Files,
@@ -13,7 +13,7 @@ import {
   templates,
 } from '../../support/data/templates.ts'
 
-t.test('bytes', async (t) => {
+t.test('bytes of a template are printed unchanged', async (t) => {
   const raw = (bytes: Buffer) => () =>
     renderFiles({
       templates: readTemplates(
@@ -56,7 +56,7 @@ t.test(
   },
 )
 
-t.test('partials', async (t) => {
+t.test('partials get their context and their parameters', async (t) => {
   const partials = {
     '_kv.hbs': '{{name}}={{value}};',
     '_dir/_in.hbs': '{{getv "/n"}}',
@@ -89,7 +89,7 @@ t.test('partials', async (t) => {
   )
 })
 
-t.test('all missing keys of all templates, one error', async (t) => {
+t.test('all missing keys of all templates are one error', async (t) => {
   const error = await failure(() =>
     renderFiles({
       templates: templates(
@@ -161,7 +161,7 @@ t.test('a template sees only its keys, without the prefix', async (t) => {
   t.match(error.hint, /keys/)
 })
 
-t.test('the keys templates need', async (t) => {
+t.test('the keys that a template requires are known before it is rendered', async (t) => {
   const source = [
     '{{getv "/a"}}{{getv "/b" "d"}}{{get "/c"}}',
     '{{#if (exists "/d")}}{{getv "/d"}}{{else}}{{getv "/d"}}{{/if}}',
@@ -173,31 +173,28 @@ t.test('the keys templates need', async (t) => {
     '{{#if (or (exists "/m") (exists "/n"))}}{{getv "/m"}}{{/if}}{{{{raw}}}}{{getv "/raw"}}{{{{/raw}}}}',
     '{{!-- {{getv "/comment"}} --}}',
   ].join('\n')
-  const required = requiredKeys(
-    await compileTemplates(
-      templates({ 'a.hbs': source, '_p.hbs': '\n{{getv "/p"}}' }, { prefix: '"/w"' }),
-    ),
+  const [compiled] = await compileTemplates(
+    templates({ 'a.hbs': source, '_p.hbs': '\n{{getv "/p"}}' }),
   )
-  t.same(
-    required.map(
-      ({ key, template, line, conditional }) =>
-        `${key} ${template.slice(10)}:${line}${conditional ? '?' : ''}`,
-    ),
-    [
-      '/w/p _p.hbs:2',
-      '/w/a a.hbs:1',
-      '/w/c a.hbs:1',
-      '/w/d a.hbs:2?',
-      '/w/g a.hbs:4?',
-      '/w/h a.hbs:5?',
-      '/w/i a.hbs:5',
-      '/w/l a.hbs:7?',
-      '/w/m a.hbs:8?',
-    ],
+  if (compiled === undefined || compiled.program instanceof StepError) throw compiled?.program
+  const required = compiled.program.requirements.map(
+    ({ key, file, line, conditional }) =>
+      `${key} ${file.slice('templates/'.length)}:${line}${conditional ? '?' : ''}`,
   )
+  t.same(required, [
+    '/a a.hbs:1',
+    '/c a.hbs:1',
+    '/d a.hbs:2?',
+    '/g a.hbs:4?',
+    '/h a.hbs:5?',
+    '/i a.hbs:5',
+    '/l a.hbs:7?',
+    '/m a.hbs:8?',
+    '/p _p.hbs:2',
+  ])
 })
 
-t.test('keys that cannot be decrypted are told of, and are not absent', async (t) => {
+t.test('keys that cannot be decrypted are reported as such, not as absent', async (t) => {
   const locked = new Map([
     ['/w/pin', 'it is encrypted with the key "k2", which is not given here'],
     ['/w/up/b', 'no'],
@@ -240,7 +237,7 @@ t.test('keys that cannot be decrypted are told of, and are not absent', async (t
   )
 })
 
-t.test('patterns that match nothing', async (t) => {
+t.test('a constant pattern that matches no key is a warning', async (t) => {
   const warnings = async (source: string, partials: Files = {}) =>
     (
       await renderFiles({
@@ -249,15 +246,15 @@ t.test('patterns that match nothing', async (t) => {
         environment: 'test',
       })
     ).warnings
-  const told = (pattern: string, place = 'a.hbs:1') =>
+  const warning = (pattern: string, place = 'a.hbs:1') =>
     `no key in test matches /w${pattern} (templates/${place})`
-  t.same(await warnings('{{#each (gets "/db/*")}}x{{/each}}'), [told('/db/*')])
+  t.same(await warnings('{{#each (gets "/db/*")}}x{{/each}}'), [warning('/db/*')])
   t.same(await warnings('{{join (getvs "/db/*") ","}}{{join (ls "/no") ","}}'), [
-    told('/db/*'),
-    told('/no'),
+    warning('/db/*'),
+    warning('/no'),
   ])
   t.same(await warnings('\n{{> _p}}{{> _p}}', { '_p.hbs': '{{#with (lsdir "/x")}}{{/with}}' }), [
-    told('/x', '_p.hbs:1'),
+    warning('/x', '_p.hbs:1'),
   ])
   for (const source of [
     '{{#each (gets "/up/*")}}x{{/each}}{{join (ls "/up/") ","}}',
@@ -271,7 +268,7 @@ t.test('patterns that match nothing', async (t) => {
   }
 })
 
-t.test('size and time are bounded', async (t) => {
+t.test('size and time of a rendering are bounded', async (t) => {
   const start = Date.now()
   const nested = (depth: number) =>
     `${'{{#each (seq 1 1000)}}'.repeat(depth)}x${'{{/each}}'.repeat(depth)}`
@@ -287,7 +284,7 @@ t.test('size and time are bounded', async (t) => {
   t.ok(Date.now() - start < 15_000)
 })
 
-t.test('10,000 keys and 100 templates', async (t) => {
+t.test('100 templates render 10,000 keys', async (t) => {
   const snapshot = new Map(
     Array.from({ length: 10_000 }, (_, i) => [`/app/${i % 100}/k${i}`, `v${i}`]),
   )

@@ -42,7 +42,7 @@ export async function setUp(
     faults.push({ when: (ask) => ask.method === method && ask.path.includes(path), fault, times })
   }
   const seen = (method: string, path = '') =>
-    registry.requests.filter((one) => one.method === method && one.path.includes(path))
+    registry.requests.filter((request) => request.method === method && request.path.includes(path))
   return { registry, client, place, fail, seen }
 }
 

@@ -54,7 +54,8 @@ export function createEtcdClient(
     } catch (error) {
       if (stop?.aborted) throw cancelled(stop)
       const kind = etcdErrorOf(error)
-      // The rights changed after the token was issued: it must be renewed (etcd, ErrAuthOldRevision).
+      // The rights changed after the token was issued: it must be renewed (etcd,
+      // ErrAuthOldRevision).
       if (kind === 'stale-token') closeHost(host)
       if (kind === 'transient' && hosts[current % hosts.length] === host) current++
       throw error

@@ -13,7 +13,9 @@ export type EtcdError =
   | 'request-too-large'
   | 'other'
 
-/** By gRPC's status (grpc/doc/statuscodes.md); INVALID_ARGUMENT, 3, is distinguished by its text. */
+/**
+ * By gRPC's status (grpc/doc/statuscodes.md); INVALID_ARGUMENT, 3, is distinguished by its text.
+ */
 const BY_STATUS: Record<number, EtcdError> = {
   1: 'transient',
   2: 'transient',

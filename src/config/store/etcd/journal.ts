@@ -13,11 +13,11 @@ import {
 } from './layout.ts'
 import { readJournalText, readKeys, uncompacted } from './snapshot.ts'
 
-/** milliseconds; a journal that stays for so long may have lost its writer. */
+/** Milliseconds after which the writer of a journal counts as dead. */
 const TIMEOUT = 1_000
 const PART = LARGEST_REQUEST - 1_000
 
-/** Lock and journal as they are now. */
+/** The current lock and journal. */
 export interface Marks {
   journal: Buffer | undefined
   lock: Buffer | undefined
@@ -38,19 +38,19 @@ export async function readMarks(client: EtcdClient, layout: EtcdLayout): Promise
 }
 
 /**
- * etcd for one change by journal. The lock, a key with a lease, only keeps writers from trying all
- * at once: every transaction compares what it rests on, so that a writer who was too slow, or whose
- * journal another one completed, changes nothing any more. Each may safely be sent twice.
+ * etcd for one change by journal. The lock, a key with a lease, only reduces contention: every
+ * transaction compares its preconditions, so that a writer that was too slow, or whose journal was
+ * completed by another writer, changes nothing more. All transactions are idempotent.
  */
 export function journaledStore(client: EtcdClient, layout: EtcdLayout): JournaledStore {
   let lease: string | undefined
-  /** The journal that we apply. */
+  /** The journal being applied. */
   let head: Buffer | undefined
   let seen: { journal: Buffer; since: number } | undefined
 
   const transact = (conditions: ICompare[], success: IRequestOp[], failure: IRequestOp[] = []) =>
     client.repeat(({ kv }, options) => kv.txn({ compare: conditions, success, failure }, options))
-  /** All keys of config wait for a journal: after a second anybody may complete it. */
+  /** A journal blocks all writers: after a second any of them may complete it. */
   const abandoned = (journal: Buffer | undefined) => {
     if (journal === undefined) seen = undefined
     else if (!seen?.journal.equals(journal)) seen = { journal, since: Date.now() }
@@ -86,7 +86,7 @@ export function journaledStore(client: EtcdClient, layout: EtcdLayout): Journale
         await revoke(ID).catch(() => {})
         throw error
       }
-      // This takes the lock back, too, should we have got it by an answer that was lost.
+      // Also releases the lock if it was taken and the response was lost.
       await revoke(ID).catch(() => {})
       return false
     },
@@ -145,7 +145,7 @@ export function journaledStore(client: EtcdClient, layout: EtcdLayout): Journale
   }
 }
 
-/** Whether a transaction that failed found this value: it was ours, sent twice. */
+/** Whether a failed transaction found this value: then an earlier attempt had succeeded. */
 function has(response: ITxnResponse, value: Buffer): boolean {
   return found(response, 0).kvs[0]?.value.equals(value) ?? false
 }

@@ -4,8 +4,8 @@ import { StepError } from '../../../core/errors.ts'
 import type { ConfigChange } from '../store.ts'
 
 /**
- * The keys in etcd. Lock and journal begin with `PREFIX//crosscloud/`: no key of config has an empty
- * segment, and a role for all keys below `PREFIX/` includes them.
+ * The keys in etcd. Lock and journal begin with `PREFIX//crosscloud/`: no key of config has an
+ * empty segment, and a role for all keys below `PREFIX/` includes them.
  */
 export interface EtcdLayout {
   name: string

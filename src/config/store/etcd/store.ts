@@ -8,10 +8,9 @@ import { etcdError } from './errors.ts'
 import { journaledStore } from './journal.ts'
 import { layoutOf } from './layout.ts'
 import { readSnapshot } from './snapshot.ts'
-import { parseEtcdUrl } from './url.ts'
+import type { EtcdAddress } from './url.ts'
 
 export interface EtcdStoreOptions {
-  name?: string | undefined
   tls?: TlsTexts
   signal?: AbortSignal | undefined
 }
@@ -22,9 +21,9 @@ export interface EtcdStoreOptions {
  * a journal. Two stores with one prefix see each other's journals; stores whose prefixes
  * lie in each other do not.
  */
-export function openEtcdStore(url: string, options: EtcdStoreOptions = {}): ConfigStore {
-  const address = parseEtcdUrl(url)
-  const { name = address.name, tls = {}, signal } = options
+export function openEtcdStore(address: EtcdAddress, options: EtcdStoreOptions = {}): ConfigStore {
+  const { tls = {}, signal } = options
+  const { name } = address
   const client = createEtcdClient(address, tls, signal)
   const layout = layoutOf(name, address.prefix)
   return {

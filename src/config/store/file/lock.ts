@@ -17,8 +17,8 @@ export interface FileLockOptions {
 }
 
 /**
- * Runs `work` while this process holds `<path>.lock`. Waits for another holder, then throws CONFLICT;
- * the lock of a process of this machine that has ended is taken over.
+ * Runs `work` while this process holds `<path>.lock`. Waits for another holder, then throws
+ * CONFLICT; the lock of a process of this machine that has ended is taken over.
  */
 export async function withFileLock<T>(
   path: string,

@@ -21,7 +21,6 @@ const formats: Record<string, Parse> = {
 }
 
 export interface FileStoreOptions {
-  name?: string | undefined
   signal?: AbortSignal | undefined
 }
 
@@ -31,7 +30,8 @@ export interface FileStoreOptions {
  * replaces the file atomically and keeps mode, owner and, in YAML and properties, comments.
  */
 export function openFileStore(path: string, options: FileStoreOptions = {}): ConfigStore {
-  const { name = `file:${path}`, signal } = options
+  const { signal } = options
+  const name = `file:${path}`
   const parse = formats[extname(path).toLowerCase()]
   if (parse === undefined) {
     throw new StepError('INPUT_INVALID', `${path}: not a file of keys`, {

@@ -15,9 +15,9 @@ interface Place {
 const DEEPEST = 64
 
 /**
- * Reads YAML or JSON as a tree of texts: nested maps make `/a/b/c`, lists `/a/0`; a name may contain
- * slashes (`/webapi/db: …`). Scalars stay as they are written: 007, 1.10, yes, 1e7. Changes keep the
- * comments of YAML. Anchors, tags and merge keys are refused, and so is JSON's null.
+ * Reads YAML or JSON as a tree of texts: nested maps make `/a/b/c`, lists `/a/0`; a name may
+ * contain slashes (`/webapi/db: …`). Scalars stay as they are written: 007, 1.10, yes, 1e7. Changes
+ * keep the comments of YAML. Anchors, tags and merge keys are refused, and so is JSON's null.
  */
 export function parseTree(yaml: typeof Yaml, text: string, json: boolean): KeyDocument {
   const document = parseStrictly(yaml, text, json)
@@ -135,7 +135,9 @@ function scalarText(yaml: typeof Yaml, node: unknown, path: string): string {
   throw documentError(`${path || '/'}: only texts, maps and lists are read here`)
 }
 
-/** Changes a value; returns the place of the old scalar in the text, unless it is a block scalar. */
+/**
+ * Changes a value; returns the place of the old scalar in the text, unless it is a block scalar.
+ */
 function setScalar(
   yaml: typeof Yaml,
   { container, at }: Place,
@@ -171,8 +173,8 @@ function isNamed(yaml: typeof Yaml, item: unknown, name: string | number): boole
 }
 
 /**
- * Descends as far as maps (or the end of a list) exist and nests the rest there. If a value is in the
- * way, or the file writes its keys flat, the whole key becomes a single name at the top.
+ * Descends as far as maps (or the end of a list) exist and nests the rest there. If a value is in
+ * the way, or the file writes its keys flat, the whole key becomes a single name at the top.
  */
 function addKey(yaml: typeof Yaml, root: Yaml.YAMLMap, key: string, value: string): Place {
   const bareName = (name: unknown) => nameOf(yaml, name).replace(/^\//, '')
@@ -216,7 +218,9 @@ function addPair(yaml: typeof Yaml, map: Yaml.YAMLMap, name: string, value: Node
   return { container: map, at: name }
 }
 
-/** Removes a key and the maps that become empty. A list becomes a map when other items would move. */
+/**
+ * Removes a key and the maps that become empty. A list becomes a map when other items would move.
+ */
 function removeKey(yaml: typeof Yaml, document: Yaml.Document, place: Place | undefined): void {
   if (place === undefined) return
   const { container, at } = place

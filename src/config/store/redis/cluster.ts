@@ -21,15 +21,15 @@ const DELETE_IF_EQUAL =
   "if redis.call('get', KEYS[1]) == ARGV[1] then return redis.call('del', KEYS[1]) end return 0"
 
 /**
- * A Redis Cluster. It has no transactions across nodes: a snapshot is read until two readings in a row
- * are equal, and changes of several keys go through the journal.
+ * A Redis Cluster. It has no transactions across nodes: a snapshot is read until two readings in a
+ * row are equal, and changes of several keys go through the journal.
  */
 export async function openRedisCluster(
   address: RedisAddress,
-  name: string,
   options: ConnectOptions,
 ): Promise<ConfigStore> {
-  const connection = await connectCluster(address, name, options)
+  const connection = await connectCluster(address, options)
+  const { name } = address
   return {
     name,
     snapshot: (roots) => connection.use((cluster) => snapshot(name, cluster, roots)),

@@ -2,7 +2,7 @@ import type { ChainableCommander, Redis } from 'ioredis'
 import pLimit from 'p-limit'
 import { StepError } from '../../../core/errors.ts'
 import { wait } from '../../../core/retry.ts'
-import { parseRedisUrl } from '../../../redis/address.ts'
+import type { RedisAddress } from '../../../redis/address.ts'
 import {
   type ConnectOptions,
   connectRedis,
@@ -16,26 +16,22 @@ import { type RedisContent, toSnapshot } from './layout.ts'
 import { applyPlaces, findPlaces, placesToWatch, valuesOf } from './places.ts'
 import { addHash, scan } from './reading.ts'
 
-export interface RedisStoreOptions extends ConnectOptions {
-  name?: string | undefined
-}
-
 const CHUNK = 1000
 const MOST_READINGS = 6
 const MOST_TRIES = 20
 
 /**
- * Redis as config centre: a server by TCP, TLS or socket, a master behind Sentinels, or a Cluster. A
- * snapshot is consistent: all values are read in one transaction, again if keys appeared or vanished.
+ * Redis as config centre: a server by TCP, TLS or socket, a master behind Sentinels, or a Cluster.
+ * A snapshot is consistent: all values are read in one transaction, again if keys appeared or
+ * vanished.
  */
 export async function openRedisStore(
-  url: string,
-  options: RedisStoreOptions = {},
+  address: RedisAddress,
+  options: ConnectOptions = {},
 ): Promise<ConfigStore> {
-  const address = parseRedisUrl(url)
-  const name = options.name ?? address.name
-  if (address.kind === 'cluster') return openRedisCluster(address, name, options)
-  const connection = await connectRedis(address, name, options)
+  if (address.kind === 'cluster') return openRedisCluster(address, options)
+  const connection = await connectRedis(address, options)
+  const { name } = address
   // A WATCH belongs to the connection: one operation at a time.
   const oneAtATime = pLimit(1)
   return {

@@ -92,9 +92,9 @@ const OPTIONS =
   /\{"name":("[^"\\]*"),"hash":\{\},"data":data,"loc":\{"source":"(?:[^"\\]|\\.)*","start":\{"line":(\d+),"column":(\d+)\}\}\}/g
 
 /**
- * Handlebars writes the options of each call as a literal of four objects. V8 optimizes each literal
- * for many runs, but a template runs once: a shared function in their place is several times faster.
- * The code becomes a function of that function.
+ * Handlebars writes the options of each call as a literal of four objects. V8 optimizes each
+ * literal for many runs, but a template runs once: a shared function in their place is several
+ * times faster. The code becomes a function of that function.
  */
 function shareOptions(code: string): string {
   return `($at)=>(${code.replaceAll(OPTIONS, '$$at($1,data,$2,$3)')})`
@@ -139,8 +139,8 @@ function refuseDeep(source: string, file: string): void {
 }
 
 /**
- * Collects the names that may be calls, and removes the end of each location: every call in the code
- * carries its location, and the ends would be a sixth of all code.
+ * Collects the names that may be calls, and removes the end of each location: every call in the
+ * code carries its location, and the ends would be a sixth of all code.
  */
 function collectCalls(node: object, calls: Set<string>): void {
   const { loc, original } = node as { loc?: { end?: unknown }; original?: unknown }

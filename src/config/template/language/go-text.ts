@@ -24,7 +24,10 @@ export function splitText(text: string, separator: string): string[] {
   return separator === '' ? Array.from(text) : text.split(separator)
 }
 
-/** Go's strings.Replace: at most `n` times, all when n < 0; an empty `old` matches before each character. */
+/**
+ * Go's strings.Replace: at most `n` times, all when n < 0; an empty `old` matches before each
+ * character.
+ */
 export function replaceText(text: string, old: string, replacement: string, n: number): string {
   const most = n < 0 ? Number.POSITIVE_INFINITY : n
   const pieces = old === '' ? ['', ...Array.from(text)] : text.split(old)

@@ -11,8 +11,8 @@ interface Directive {
 }
 
 /**
- * Go's fmt.Sprintf for the values of templates: strings, numbers, booleans. Go prints `%!d(string=x)`
- * into the file for a wrong verb or a missing argument; here it is an error.
+ * Go's fmt.Sprintf for the values of templates: strings, numbers, booleans. Go prints
+ * `%!d(string=x)` into the file for a wrong verb or a missing argument; here it is an error.
  */
 export function printf(format: string, args: readonly Value[]): string {
   let next = 0

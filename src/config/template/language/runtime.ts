@@ -1,6 +1,7 @@
 import type { HelperDelegate, HelperOptions, TemplateDelegate } from 'handlebars'
 import { StepError } from '../../../core/errors.ts'
-import { callHelper, type HelperHost, helpers } from './helpers.ts'
+import type { HelperHost } from './helper.ts'
+import { callHelper, helpers } from './helpers.ts'
 import { type blocks, HAND_OVER, PRINT, PRINT_CALL } from './syntax.ts'
 import {
   isList,
@@ -83,8 +84,8 @@ function createMeter({ limits }: Session): Meter {
 }
 
 /**
- * The helpers and blocks as Handlebars calls them, for one rendering; only those in `calls`, because
- * Handlebars wraps each of them for each template.
+ * The helpers and blocks as Handlebars calls them, for one rendering; only those in `calls`,
+ * because Handlebars wraps each of them for each template.
  */
 export function bindHelpers(
   session: Session,

@@ -12,7 +12,9 @@ import {
 } from './ast.ts'
 import { arityProblem, helpers } from './helpers.ts'
 
-/** Blocks a template may open. `raw` prints its content as it stands: {{{{raw}}}} … {{{{/raw}}}}. */
+/**
+ * Blocks a template may open. `raw` prints its content as it stands: {{{{raw}}}} … {{{{/raw}}}}.
+ */
 export const blocks = ['if', 'unless', 'each', 'with', 'raw'] as const
 /** Prints the value of every `{{…}}`, so that nothing unprintable is ever printed. */
 export const PRINT = '$print'

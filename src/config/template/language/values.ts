@@ -75,7 +75,9 @@ export function refuseLong(characters: number): void {
   if (characters > LONGEST_VALUE) throw templateError('the value is too large')
 }
 
-/** Turns an argument into the type a helper needs, or throws an error that does not show the value. */
+/**
+ * Turns an argument into the type a helper needs, or throws an error that does not show the value.
+ */
 export type Reader<T> = (value: Value) => T
 
 const want = (what: string, value: Value, hint?: string) =>
