@@ -1,32 +1,37 @@
-import { mkdir, mkdtemp, readFile, rm, writeFile } from 'node:fs/promises'
-import { tmpdir } from 'node:os'
-import { join, resolve } from 'node:path'
-import { brotliCompressSync, constants } from 'node:zlib'
+import { createReadStream } from 'node:fs'
+import { mkdir, writeFile } from 'node:fs/promises'
+import { join } from 'node:path'
+import { buffer } from 'node:stream/consumers'
+import { brotliCompressSync, constants, createGunzip } from 'node:zlib'
+import { extract, pack } from 'tar-stream'
 
-// Keeps the program of a released version for test/upgrade, as one compressed file:
-//   npm run keep-release [CHECKOUT]
-// CHECKOUT is a clean checkout of that version with its dependencies installed; default: this one.
+// Keeps the program of a released version for test/upgrade, once for each version:
+//   npm run keep-release crosscloud-X.Y.Z-standalone.tgz
+// The tarball is the one that `npm run package` made. Its native modules are left out: the tests take
+// them from node_modules.
 
-const root = join(import.meta.dirname, '..')
-const checkout = resolve(process.argv[2] ?? root)
-const { version } = JSON.parse(await readFile(join(checkout, 'package.json'), 'utf8'))
-const { bundleProgram } = await import(join(checkout, 'scripts', 'bundle.mjs'))
-const work = await mkdtemp(join(tmpdir(), 'crosscloud-release-'))
-try {
-  const program = join(work, 'program.cjs')
-  await bundleProgram(checkout, program)
-  const folder = join(root, 'test', 'upgrade', 'released', version)
-  await mkdir(folder, { recursive: true })
-  const file = join(folder, 'program.cjs.br')
-  const content = await readFile(program)
-  const params = {
-    [constants.BROTLI_PARAM_SIZE_HINT]: content.length,
-    [constants.BROTLI_PARAM_LGWIN]: constants.BROTLI_MAX_WINDOW_BITS,
-  }
-  const compressed = brotliCompressSync(content, { params })
-  // A released version never changes.
-  await writeFile(file, compressed, { flag: 'wx' })
-  console.log(`${file}: ${compressed.length} bytes`)
-} finally {
-  await rm(work, { recursive: true, force: true })
+const RELEASED = join(import.meta.dirname, '..', 'test', 'upgrade', 'released')
+const PROGRAM = /^package\/(?:package\.json|dist\/.+)$/
+
+const [, , tarball] = process.argv
+if (tarball === undefined) throw new Error('name the tarball of the released version')
+const program = pack()
+let manifest = ''
+const entries = createReadStream(tarball).pipe(createGunzip()).pipe(extract())
+for await (const entry of entries) {
+  const { name, mode } = entry.header
+  const content = await buffer(entry)
+  if (!PROGRAM.test(name)) continue
+  if (name === 'package/package.json') manifest = content.toString()
+  program.entry({ name, mode: mode ?? 0o644, mtime: new Date(0) }, content)
 }
+program.finalize()
+const { version } = JSON.parse(manifest) as { version: string }
+const compressed = brotliCompressSync(await buffer(program), {
+  params: { [constants.BROTLI_PARAM_LGWIN]: constants.BROTLI_MAX_WINDOW_BITS },
+})
+await mkdir(join(RELEASED, version), { recursive: true })
+const file = join(RELEASED, version, 'program.tar.br')
+// A released version never changes.
+await writeFile(file, compressed, { flag: 'wx' })
+console.log(`${file}: ${compressed.length} bytes`)

@@ -75,7 +75,9 @@ function addTotals(totals: Totals, output: string): void {
 
 async function runFile(file: string, timeout: number): Promise<FileResult> {
   const started = Date.now()
-  const args = ['--import=./scripts/typescript.mjs', '--enable-source-maps', file]
+  // tap first: what is loaded after the hooks of typescript.mjs passes through their thread.
+  const hooks = ['--import=tap', '--import=./scripts/typescript.mjs']
+  const args = [...hooks, '--enable-source-maps', file]
   const child = spawn(process.execPath, args, {
     env: { ...process.env, TAP: '1', TAP_TIMEOUT: `${timeout}`, FORCE_COLOR: '0' },
     stdio: ['ignore', 'pipe', 'pipe'],

@@ -155,6 +155,12 @@ await t.test('no file imports itself by way of others', async (t) => {
   t.strictSame(circles(await readGraph(false)), [])
 })
 
+await t.test('no file of the server needs its own types by way of others', async (t) => {
+  const server = [...(await readGraph(true))].filter(([file]) => file.startsWith('server/'))
+  t.ok(server.length > 50, 'every file was read')
+  t.strictSame(circles(new Map(server)), [])
+})
+
 await t.test('only surfaces touch the process', async (t) => {
   const touch =
     /process\.(argv|env|stdin|stdout|stderr|exit\b|exitCode)|\bconsole\.|['"](node:)?process['"]/

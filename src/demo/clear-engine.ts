@@ -5,7 +5,7 @@ import type { Engine } from './engine.ts'
 
 /**
  * Takes the demo's containers off the engine and, where the engine is somebody else's, its images
- * as well. What cannot be removed is said, never hidden behind another error.
+ * as well. What cannot be removed is reported, never hidden behind another error.
  */
 export async function clearEngine(
   { socket, own }: Engine,

@@ -37,31 +37,29 @@ export async function breakGlassOf(
     ...rows.filter(isStarter).reverse(),
   ]
   return new Map(
-    ordered.flatMap((row): [string, BreakGlass][] => {
-      const { subject, done_by: by, done_by_id, identity, reason } = row
-      if (row.action !== 'break-glass' || subject === null) return []
-      const signedOff = signOffOf(row)
-      return [
-        [
-          subject,
-          {
-            by,
-            byId: done_by_id ?? undefined,
-            identity,
-            reason: reason ?? '',
-            at: row.done_at,
-            due: dueAt(row),
-            signedOff: signedOff && {
-              by: signedOff.done_by,
-              identity: signedOff.identity,
-              reason: signedOff.reason ?? undefined,
-              at: signedOff.done_at,
-            },
-          },
-        ],
-      ]
-    }),
+    ordered.flatMap((row): [string, BreakGlass][] =>
+      row.action === 'break-glass' && row.subject !== null
+        ? [[row.subject, toBreakGlass(row, signOffOf(row))]]
+        : [],
+    ),
   )
+}
+
+function toBreakGlass(row: Row, signOff: Row | undefined): BreakGlass {
+  return {
+    by: row.done_by,
+    byId: row.done_by_id ?? undefined,
+    identity: row.identity,
+    reason: row.reason ?? '',
+    at: row.done_at,
+    due: dueAt(row),
+    signedOff: signOff && {
+      by: signOff.done_by,
+      identity: signOff.identity,
+      reason: signOff.reason ?? undefined,
+      at: signOff.done_at,
+    },
+  }
 }
 
 /** What nobody has signed off, oldest first; there are few such events, and each is read. */

@@ -14,6 +14,7 @@ export const approve = defineStep({
   name: 'approve',
   summary: 'Let a release through the gate of an environment, with your name on it.',
   example: 'approve --release webapi@1.4.2 --env production --reason "tested by QA"',
+  ci: { environment: 'prepare', identity: true },
   inputs: z.object({
     release: releaseName.describe('Release, as application@version'),
     env: z.string().describe('Environment it shall be let into'),

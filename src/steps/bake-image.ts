@@ -44,6 +44,7 @@ export const bakeImage = defineStep({
   name: 'bake-image',
   summary: 'Bake the WAR into an image that knows no environment; no daemon is needed.',
   example: 'bake-image --war target/webapi.war --version 1.4.2',
+  ci: { artifacts: ['.crosscloud/image/'] },
   inputs: z.object({
     app: objectName.describe('Name of the application'),
     war: z.string().describe('WAR to bake'),

@@ -12,6 +12,7 @@ export const buildWar = defineStep({
   name: 'build-war',
   summary: 'Build the WAR with Maven, once, and say what it is.',
   example: 'build-war --war target/webapi.war --args=-Dmaven.test.skip=true',
+  ci: { artifacts: ['**/target/*.war'] },
   inputs: z.object({
     war: z.string().describe('The WAR the build leaves, from the folder it runs in'),
     repository: z.string().optional().describe('Git URL to check out; default: build in place'),

@@ -30,6 +30,7 @@ export const deploy = defineStep({
   name: 'deploy',
   summary: 'Put a release on an environment: render its config, replace the containers, verify.',
   example: 'deploy --release webapi@1.4.2 --env test',
+  ci: { environment: 'change', identity: true },
   inputs: z
     .object({
       release: releaseName

@@ -27,6 +27,7 @@ export const promote = defineStep({
   name: 'promote',
   summary: 'Bring a release, unchanged, from the environment before to the next one.',
   example: 'promote --release webapi@1.4.2 --to staging',
+  ci: { environment: 'change', identity: true },
   inputs: z.object({
     release: releaseName
       .optional()

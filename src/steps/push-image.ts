@@ -27,6 +27,7 @@ export const pushImage = defineStep({
   name: 'push-image',
   summary: 'Push the baked image, sending only what the registry lacks, and record the release.',
   example: 'push-image --to harbor.example.com/team/webapi',
+  ci: { identity: true },
   inputs: z.object({
     imageFolder: z.string().default(DEFAULT_IMAGE_FOLDER).describe('Folder that bake-image wrote'),
     to: imageRepository.describe('Repository to push to'),

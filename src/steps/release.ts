@@ -26,6 +26,7 @@ export const release = defineStep({
   name: 'release',
   summary: 'The whole road to the first environment: build, bake, push, deploy, verify.',
   example: 'release --env test --reason "new price list"',
+  ci: { runsOnce: true },
   inputs: z.object({
     env: z.string().default('test').describe('Environment to deploy to'),
     version: version

@@ -25,6 +25,7 @@ export const rollback = defineStep({
   name: 'rollback',
   summary: 'Bring back what ran in an environment before, with its config of then or of now.',
   example: 'rollback --env production --reason "orders fail"',
+  ci: { environment: 'change', identity: true },
   inputs: z.object({
     env: z.string().describe('Environment to bring back'),
     to: releaseName

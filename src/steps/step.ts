@@ -2,6 +2,18 @@ import type { z } from 'zod'
 import type { Context } from '../delivery/context.ts'
 import type { EnvironmentSettings, Settings } from '../settings.ts'
 
+/** What a job in CI has to know of the step that it runs. */
+export interface StepCi {
+  /** What it does to its environment; undefined: it belongs to none. */
+  environment?: 'change' | 'verify' | 'prepare'
+  /** It asks or records who runs it: its job needs a signed ID token. */
+  identity?: true
+  /** Files that a later job of the same pipeline needs. */
+  artifacts?: readonly string[]
+  /** Each run makes a release of its own: a job must not run it again by itself. */
+  runsOnce?: true
+}
+
 /**
  * One piece of the road. Surfaces (command line, action, template, library) look its inputs up and
  * print its outputs; everything they need to know about it is here.
@@ -20,6 +32,7 @@ export interface Step<
   outputs: Outputs
   /** The input that names its environment, where that is not `env`. */
   environmentInput?: string
+  ci?: StepCi
   /** What crosscloud.yml says about these inputs, used where neither flag nor variable does. */
   fromSettings?(
     settings: Settings,

@@ -24,6 +24,7 @@ export const verifyMd5 = defineStep({
   summary:
     'Compare every file inside the running containers with the WAR and the image that were built.',
   example: 'verify-md5 --env test',
+  ci: { environment: 'verify' },
   inputs: z.object({
     env: z.string().describe('Environment to verify'),
     release: releaseName

@@ -13,7 +13,7 @@ async function project(t: Test, settings: string) {
   return { cwd, run: (...args: string[]) => runHere(args, { cwd }) }
 }
 
-t.test('environments are told in the order in which a release goes there', async (t) => {
+t.test('environments are listed in the order in which a release goes there', async (t) => {
   const { run } = await project(
     t,
     `identity: unverified

@@ -6,7 +6,7 @@ import { release } from '../ledger/conformance/samples.ts'
 import { runHere } from '../support/program.ts'
 import { temporaryFolder } from '../support/temporary.ts'
 
-t.test('freezing an environment, and marking a release, by hand', async (t) => {
+t.test('an environment is frozen and a release is marked by hand', async (t) => {
   const cwd = await temporaryFolder(t)
   await writeFile(
     join(cwd, 'crosscloud.yml'),

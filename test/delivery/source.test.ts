@@ -172,16 +172,15 @@ await t.test('build-war --repository: with the history, tags and submodules', as
 
 const facts = (commit: string) =>
   ({ kind: 'push', ref: 'main', commit, project: 'main' }) as EventFacts
-const place = { folder: '/', program: '', environment: { PATH: process.env.PATH ?? '' } }
+const place = { folder: '/', program: '', variables: { PATH: process.env.PATH ?? '' } }
 
 await t.test("a server's checkout is complete, and its token stays with its server", async (t) => {
   const { root, main, commit, described } = await projectWithSubmodules(t)
   const elsewhere = await startGitServer(t, root)
   const server = await startGitServer(t, root)
-  const workplace = { ...place, log: silentLog, secrets: createSecrets() }
+  const worker = { ...place, log: silentLog, secrets: createSecrets() }
   const { signal } = new AbortController()
-  const out = (address: string, commit: string) =>
-    checkOut(address, facts(commit), workplace, signal)
+  const out = (address: string, commit: string) => checkOut(address, facts(commit), worker, signal)
   const own = `http://li:secret-token@127.0.0.1:${server.port}/{{project}}.git`
   const { folder, remove } = await out(own, commit)
   const built = await runStep(
@@ -236,11 +235,11 @@ await t.test(
     const inputs = { war: 'target/webapi.war', maven: './mvnw', repository: main.folder }
     await t.rejects(runStep(buildWar, inputs, context), missing)
     t.strictSame(await readdir(join(context.cwd, '.crosscloud')), [])
-    const workplace = { ...place, log: silentLog, secrets: createSecrets() }
+    const worker = { ...place, log: silentLog, secrets: createSecrets() }
     const work = checkOut(
       `file://${root}/{{project}}.git`,
       facts(commit),
-      workplace,
+      worker,
       new AbortController().signal,
     )
     await t.rejects(work, {
@@ -268,10 +267,10 @@ await t.test('files that Git LFS keeps are fetched', { skip: withoutLfs }, async
   const built = await runStep(buildWar, { ...inputs, repository: main.folder }, context)
   t.equal(await readFile(built.war, 'utf8'), 'v1\nlib\ndeep\n')
 
-  const workplace = { ...place, log: silentLog, secrets: createSecrets() }
+  const worker = { ...place, log: silentLog, secrets: createSecrets() }
   const { signal } = new AbortController()
   const address = `file://${root}/{{project}}.git`
-  const { folder, remove } = await checkOut(address, facts(commit), workplace, signal)
+  const { folder, remove } = await checkOut(address, facts(commit), worker, signal)
   t.teardown(remove)
   t.equal(await readFile(join(folder, 'large.txt'), 'utf8'), 'large')
   const clean = { ...inputs, clean: 'required' as const }

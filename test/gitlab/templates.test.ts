@@ -5,7 +5,7 @@ import { Ajv } from 'ajv'
 import addFormats from 'ajv-formats'
 import t from 'tap'
 import { parse, parseAllDocuments } from 'yaml'
-import { renderFaces } from '../../scripts/generated-files.ts'
+import { renderGeneratedFiles } from '../../scripts/generated-files.ts'
 import { makeRepository, runGitlab, template } from '../support/ci/gitlab.ts'
 
 const ROOT = fileURLToPath(new URL('../../', import.meta.url))
@@ -15,7 +15,7 @@ const REQUEST = ['--variable', 'CI_MERGE_REQUEST_IID=12', '--variable', 'CROSSCL
 t.setTimeout(280_000)
 
 await t.test('generated files are what `npm run generate` writes', async (t) => {
-  for (const [path, text] of await renderFaces(ROOT)) {
+  for (const [path, text] of await renderGeneratedFiles(ROOT)) {
     const found = await readFile(join(ROOT, path), 'utf8').catch(() => '(absent)')
     t.equal(found, text, `${path}: run \`npm run generate\``)
   }

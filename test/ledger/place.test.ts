@@ -1,7 +1,7 @@
 import { writeFile } from 'node:fs/promises'
 import { join } from 'node:path'
 import t from 'tap'
-import { defaultLedger, type Surroundings } from '../../src/ledger/place.ts'
+import { defaultLedger, type ProcessEnvironment } from '../../src/ledger/place.ts'
 import { runHere } from '../support/program.ts'
 import { temporaryFolder } from '../support/temporary.ts'
 
@@ -23,7 +23,10 @@ const jenkins = {
   WORKSPACE: '/var/jenkins/workspace/webapi',
 }
 
-const place = (variables: Surroundings['variables'], more: Partial<Surroundings> = {}) =>
+const place = (
+  variables: ProcessEnvironment['variables'],
+  more: Partial<ProcessEnvironment> = {},
+) =>
   defaultLedger({
     variables,
     folder: '/builds/team/webapi',
@@ -83,7 +86,7 @@ t.test('where nothing is kept, the hint names the two lines to write', async (t)
 })
 
 t.test('on GitHub, whose actions have no SQLite, the hint names only the database', async (t) => {
-  const hintOf = (variables: Surroundings['variables']) => {
+  const hintOf = (variables: ProcessEnvironment['variables']) => {
     try {
       return place(variables)
     } catch (error) {

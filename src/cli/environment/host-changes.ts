@@ -2,7 +2,7 @@ import type { Context } from '../../delivery/context.ts'
 import { guardChange, recordAct, withLockOf } from '../../delivery/gate/guard.ts'
 import type { ContainerInfo } from '../../targets/docker/host.ts'
 import { type Answer, readTimeout } from '../command.ts'
-import { agree, type Terminal } from '../surface.ts'
+import { agree, type Terminal } from '../terminal.ts'
 import { type Found, nothing, type Opened, own } from './own-containers.ts'
 
 export interface ChangeOptions {

@@ -6,7 +6,7 @@ import { containerLabels } from '../../delivery/verification/verification.ts'
 import { withHosts } from '../../settings.ts'
 import { type Answer, addExample, type Perform, requireText } from '../command.ts'
 import { table } from '../output.ts'
-import type { Terminal } from '../surface.ts'
+import type { ProcessEnvironment } from '../process-environment.ts'
 import { type ChangeOptions, changeHosts, hostChanges } from './host-changes.ts'
 import { labelled, nothing, type Opened, own, silenceOf, told } from './own-containers.ts'
 
@@ -16,7 +16,11 @@ interface HostOptions {
 }
 
 /** `crosscloud hosts …`: an environment's hosts, and the application's own containers on them. */
-export function addHostCommands(program: Command, perform: Perform, terminal: Terminal): void {
+export function addHostCommands(
+  program: Command,
+  perform: Perform,
+  { person: terminal }: Pick<ProcessEnvironment, 'person'>,
+): void {
   const hosts = program
     .command('hosts')
     .description("An environment's hosts and the containers of this application on them.")

@@ -1,5 +1,5 @@
 import type { Command } from 'commander'
-import { changedKeys } from '../../config/rules/revision.ts'
+import { changedKeys, type RevisionChanges } from '../../config/rules/revision.ts'
 import { shortDigest } from '../../core/digest.ts'
 import { describe } from '../../core/errors.ts'
 import { isDirty, withoutMark } from '../../core/git/commit.ts'
@@ -143,22 +143,18 @@ async function compareConfig(
       if (a === undefined || b === undefined) {
         return { environment, changes: {}, lines: [`${environment}: not kept`] }
       }
-      const changes = changedKeys(a, b)
-      const listed = Object.entries({
-        '+': changes.added,
-        '-': changes.removed,
-        '~': changes.changed,
-      })
-      const keys = listed.flatMap(([sign, names]) =>
-        names.map((key) => `${environment}: ${sign} ${key}`),
-      )
-      const unknown = changes.unknown.map((key) => `${environment}: ? ${key} (a secret)`)
-      const lines = [...keys, ...unknown]
-      return {
-        environment,
-        changes,
-        lines: lines.length > 0 ? lines : [`${environment}: the same`],
-      }
+      return describeChanges(environment, changedKeys(a, b))
     }),
   )
+}
+
+function describeChanges(environment: string, changes: RevisionChanges): ConfigChanges {
+  const { added, removed, changed, unknown } = changes
+  const lines = [
+    ...added.map((key) => `${environment}: + ${key}`),
+    ...removed.map((key) => `${environment}: - ${key}`),
+    ...changed.map((key) => `${environment}: ~ ${key}`),
+    ...unknown.map((key) => `${environment}: ? ${key} (a secret)`),
+  ]
+  return { environment, changes, lines: lines.length > 0 ? lines : [`${environment}: the same`] }
 }

@@ -3,7 +3,7 @@ import type { PushFeed } from './feed.ts'
 import { createGithubFeed } from './github.ts'
 import { createGitlabFeed } from './gitlab.ts'
 
-/** Of the servers that are to be asked for the pushes they could not deliver. */
+/** The feeds of the servers with `catch-up`. */
 export function createFeeds({
   gitlab,
   github,

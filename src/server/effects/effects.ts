@@ -4,24 +4,25 @@ import { commentOnGitlab } from '../feedback/gitlab.ts'
 import { giteaAccess } from '../platforms/gitea.ts'
 import type { GithubAccess } from '../platforms/github.ts'
 import { workflowServer } from '../settings/consistency.ts'
-import type { RouteSettings, ServerSettings } from '../settings/settings.ts'
+import type { RouteSettings } from '../settings/route.ts'
+import type { ServerSettings } from '../settings/settings.ts'
 import type { Effect } from './effect.ts'
-import type { Workplace } from './environment.ts'
 import { createGateEffect } from './gate.ts'
 import { createJenkinsEffect } from './jenkins.ts'
 import { createPipelineEffect } from './pipeline.ts'
 import { type Commenter, createReplyEffect } from './reply.ts'
 import { createRunEffect } from './run.ts'
-import { compileText } from './templates.ts'
+import { compileTemplate } from './templates.ts'
+import type { WorkerEnvironment } from './worker-environment.ts'
 import { createWorkflowEffect } from './workflow.ts'
 
-/** What each route does; undefined for one that only tells people. */
+/** The effect of each route; undefined for a route that only sends notifications. */
 export function createEffects(
   settings: ServerSettings,
-  place: Workplace,
+  worker: WorkerEnvironment,
 ): (route: RouteSettings) => Effect | undefined {
   const effects = new Map(
-    settings.routes.map((route) => [route.name, createEffect(route, settings, place)]),
+    settings.routes.map((route) => [route.name, createEffect(route, settings, worker)]),
   )
   return ({ name }) => effects.get(name)
 }
@@ -29,7 +30,7 @@ export function createEffects(
 function createEffect(
   route: RouteSettings,
   settings: ServerSettings,
-  place: Workplace,
+  worker: WorkerEnvironment,
 ): Effect | undefined {
   const { gitlab, jenkins } = settings
   if (route.pipeline) {
@@ -41,13 +42,14 @@ function createEffect(
   }
   if (route.jenkins)
     return createJenkinsEffect(route.jenkins, jenkins ?? missing('jenkins'), render)
-  if (route.run) return createRunEffect(route.run, place)
-  if (route.gate) return createGateEffect(route.gate, place)
-  if (route.reply) return createReplyEffect(route.reply, place, commenterOf(route.source, settings))
+  if (route.run) return createRunEffect(route.run, worker)
+  if (route.gate) return createGateEffect(route.gate, worker)
+  if (route.reply)
+    return createReplyEffect(route.reply, worker, commenterOf(route.source, settings))
   return undefined
 }
 
-const render = (template: string, facts: Record<string, string>) => compileText(template)(facts)
+const render = (template: string, facts: Record<string, string>) => compileTemplate(template)(facts)
 
 function hubOf(source: string, settings: ServerSettings): GithubAccess {
   const name = workflowServer(source, settings)
@@ -65,7 +67,7 @@ function commenterOf(source: string, { gitlab, github }: ServerSettings): Commen
   return (to, signal) => commentOnGithub({ url, token }, to, signal)
 }
 
-/** The settings' schema has refused this already. */
+/** The schema of the settings rules this out. */
 function missing(what: string): never {
   throw new StepError('INPUT_INVALID', `crosscloud.server.yml has no ${what}`)
 }

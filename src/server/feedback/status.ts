@@ -1,14 +1,14 @@
 import { StepError } from '../../core/errors.ts'
 import { giteaAccess } from '../platforms/gitea.ts'
 import type { ServerSettings } from '../settings/settings.ts'
-import type { PostmanOptions } from './feedback.ts'
 import { setGithubStatus } from './github.ts'
 import { setGitlabStatus } from './gitlab.ts'
+import type { SetStatus } from './notification-worker.ts'
 
-/** Commit statuses, set where the commit is. */
+/** Sets commit statuses on the server that has the commit. */
 export function createStatusSetter(
   settings: Pick<ServerSettings, 'gitlab' | 'github' | 'gitea'>,
-): PostmanOptions['setStatus'] {
+): SetStatus {
   return async (source, status, signal) => {
     const server = settings[source]
     if (server?.token === undefined) {
@@ -17,7 +17,7 @@ export function createStatusSetter(
     const { url, token } = server
     const access = source === 'gitea' ? giteaAccess(server) : { url, token }
     if (source === 'gitlab') return setGitlabStatus(access, status, signal)
-    // GitHub knows no state for what runs.
+    // GitHub has no state for a running build.
     const state = status.state === 'running' ? 'pending' : status.state
     return setGithubStatus(access, { ...status, state }, signal)
   }

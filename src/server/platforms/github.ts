@@ -26,28 +26,28 @@ export async function callGithub(
     accept: 'application/vnd.github+json',
     'x-github-api-version': '2022-11-28',
   }
-  const answer = await call({ ...rest, server, url: target, headers }).catch(async (error) => {
+  const response = await call({ ...rest, server, url: target, headers }).catch(async (error) => {
     if (server === 'Gitea' && isStepError(error, 'NOT_FOUND')) await requireToken(access, request)
     throw error
   })
-  if (answer.status < 300 || answer.status >= 400) return answer
+  if (response.status < 300 || response.status >= 400) return response
   throw new StepError(
     'NOT_FOUND',
-    `${request.what}: ${server} answers ${answer.status}: it has moved`,
+    `${request.what}: ${server} answers ${response.status}: it has moved`,
     {
       hint: 'Write the new name of the repository, or the address of the API as it is now.',
     },
   )
 }
 
-/** To a token that it does not know, Gitea answers as to anybody: what is private does not exist. */
+/** Gitea treats an unknown token as anonymous: to it, private repositories do not exist. */
 async function requireToken(
   { url, token }: GithubAccess,
   { what, signal }: Pick<Call, 'what' | 'signal'>,
 ): Promise<void> {
   const headers = { authorization: `Bearer ${token}` }
   const target = `${url.replace(/\/+$/, '')}/user`
-  // 403: it is known, and may not ask this.
+  // 403: the token is known and lacks this scope.
   const asked = { what, signal, headers, server: 'Gitea', url: target, allow: [401, 403] }
   if ((await call(asked)).status !== 401) return
   throw new StepError('UNAUTHORIZED', `${what}: Gitea does not know the token`, {
@@ -55,7 +55,7 @@ async function requireToken(
   })
 }
 
-/** `.` and `..` would be steps on the way, even when encoded. */
+/** `.` and `..` change the path even when they are encoded. */
 function encodePart(part: string): string {
   if (!/^\.{0,2}$/.test(part)) return encodeURIComponent(part)
   throw new StepError('INPUT_INVALID', `"${part}" is not a name on GitHub`)

@@ -66,7 +66,7 @@ async function pastTheGate(t: Test) {
   return { folder, line, signOff }
 }
 
-t.test('what people get', { skip }, async (t) => {
+t.test('people get statuses, comments and notifications', { skip }, async (t) => {
   const redis = await startQueueRedis(t)
   const gitlab = await startDeliveryGitlab(t)
   const chat = await startChat(t)
@@ -144,52 +144,56 @@ t.test('what people get', { skip }, async (t) => {
   t.equal(gitlab.statuses.length, 3, 'nobody else could set one')
 })
 
-t.test('what a route on GitHub and one for Jenkins start', { skip }, async (t) => {
-  const redis = await startQueueRedis(t)
-  const workflows = { 'deliver.yml': { inputs: ['commit', 'crosscloud_event_id'] } }
-  const github = await startGithub(t, { repository: 'team/webapi', workflows })
-  const jenkins = await startJenkins(t, {
-    'team/webapi': { parameters: ['COMMIT', 'CROSSCLOUD_EVENT_ID'] },
-  })
-  const server = await startWebhookServer(t, {
-    queue: { redis: redis.url },
-    github: { secrets: [SECRET], projects: ['team/*'], url: github.url, token: GITHUB_TOKEN },
-    jenkins: { url: jenkins.url, user: JENKINS_USER, token: JENKINS_TOKEN },
-    routes: [
-      {
-        ...{ name: 'hub', source: 'github', branches: ['main'], status: true },
-        workflow: { workflow: 'deliver.yml', inputs: { commit: '{{short commit}}' } },
-      },
-      {
-        ...{ name: 'butler', source: 'github', branches: ['main'] },
-        jenkins: { job: 'team/webapi', parameters: { COMMIT: '{{commit}}' } },
-      },
-    ],
-  })
-  const push = fixture('github/push')
-  const send = (event: string, payload: object, id: string) => {
-    const body = JSON.stringify(payload)
-    const headers = githubHeaders(event, SECRET, body, id)
-    return deliver(server.port, '/webhooks/github', headers, body)
-  }
-  const { body } = await send('push', push, 'd1')
-  const [hub = '', butler = ''] = body.events as string[]
-  t.ok(await until(() => github.runs.length === 1 && jenkins.items.length === 1))
-  const commit = String(push.after)
-  t.match(github.runs[0]?.inputs, { commit: commit.slice(0, 12), crosscloud_event_id: hub })
-  t.match(jenkins.items[0]?.parameters, { COMMIT: commit, CROSSCLOUD_EVENT_ID: butler })
-  t.ok(await until(() => github.statuses.length === 1))
-  t.match(github.statuses[0], { sha: commit, body: { state: 'pending' } })
+t.test(
+  'a route on GitHub dispatches a workflow, a route for Jenkins starts a job',
+  { skip },
+  async (t) => {
+    const redis = await startQueueRedis(t)
+    const workflows = { 'deliver.yml': { inputs: ['commit', 'crosscloud_event_id'] } }
+    const github = await startGithub(t, { repository: 'team/webapi', workflows })
+    const jenkins = await startJenkins(t, {
+      'team/webapi': { parameters: ['COMMIT', 'CROSSCLOUD_EVENT_ID'] },
+    })
+    const server = await startWebhookServer(t, {
+      queue: { redis: redis.url },
+      github: { secrets: [SECRET], projects: ['team/*'], url: github.url, token: GITHUB_TOKEN },
+      jenkins: { url: jenkins.url, user: JENKINS_USER, token: JENKINS_TOKEN },
+      routes: [
+        {
+          ...{ name: 'hub', source: 'github', branches: ['main'], status: true },
+          workflow: { workflow: 'deliver.yml', inputs: { commit: '{{short commit}}' } },
+        },
+        {
+          ...{ name: 'butler', source: 'github', branches: ['main'] },
+          jenkins: { job: 'team/webapi', parameters: { COMMIT: '{{commit}}' } },
+        },
+      ],
+    })
+    const push = fixture('github/push')
+    const send = (event: string, payload: object, id: string) => {
+      const body = JSON.stringify(payload)
+      const headers = githubHeaders(event, SECRET, body, id)
+      return deliver(server.port, '/webhooks/github', headers, body)
+    }
+    const { body } = await send('push', push, 'd1')
+    const [hub = '', butler = ''] = body.events as string[]
+    t.ok(await until(() => github.runs.length === 1 && jenkins.items.length === 1))
+    const commit = String(push.after)
+    t.match(github.runs[0]?.inputs, { commit: commit.slice(0, 12), crosscloud_event_id: hub })
+    t.match(jenkins.items[0]?.parameters, { COMMIT: commit, CROSSCLOUD_EVENT_ID: butler })
+    t.ok(await until(() => github.statuses.length === 1))
+    t.match(github.statuses[0], { sha: commit, body: { state: 'pending' } })
 
-  const run = fixture('github/workflow_run') as { workflow_run: object }
-  const display_title = `deliver for event ${hub}`
-  const ended = { ...run.workflow_run, display_title, conclusion: 'failure' }
-  await send('workflow_run', { ...run, workflow_run: ended }, 'd2')
-  t.ok(await until(() => github.statuses.length === 2))
-  t.match(github.statuses[1], { sha: commit, body: { state: 'failure' } })
-  const again = await send('workflow_run', { ...run, workflow_run: ended }, 'd3')
-  t.match(again, { status: 200, body: { duplicate: true } }, 'the same under another id')
-  t.match(await send('workflow_run', { ...run, workflow_run: ended }, 'd2'), { status: 200 })
-  await sleep(300)
-  t.equal(github.statuses.length, 2, 'its end is told once')
-})
+    const run = fixture('github/workflow_run') as { workflow_run: object }
+    const display_title = `deliver for event ${hub}`
+    const ended = { ...run.workflow_run, display_title, conclusion: 'failure' }
+    await send('workflow_run', { ...run, workflow_run: ended }, 'd2')
+    t.ok(await until(() => github.statuses.length === 2))
+    t.match(github.statuses[1], { sha: commit, body: { state: 'failure' } })
+    const again = await send('workflow_run', { ...run, workflow_run: ended }, 'd3')
+    t.match(again, { status: 200, body: { duplicate: true } }, 'the same under another id')
+    t.match(await send('workflow_run', { ...run, workflow_run: ended }, 'd2'), { status: 200 })
+    await sleep(300)
+    t.equal(github.statuses.length, 2, 'its end is told once')
+  },
+)

@@ -5,7 +5,7 @@ import { GITHUB_TOKEN, startGithub } from '../../support/platforms/github.ts'
 const signal = AbortSignal.timeout(20_000)
 const commit = 'b'.repeat(40)
 
-t.test('a status', async (t) => {
+t.test('a status is set with a short description', async (t) => {
   const github = await startGithub(t)
   const access = { url: github.url, token: GITHUB_TOKEN }
   const status = { project: 'acme/webapi', commit, name: 'crosscloud/deploy', url: '' } as const
@@ -43,7 +43,7 @@ t.test('a status', async (t) => {
   })
 })
 
-t.test('a comment', async (t) => {
+t.test('a comment is written once, and updated', async (t) => {
   const github = await startGithub(t)
   const access = { url: github.url, token: GITHUB_TOKEN }
   for (let id = 1; id <= 150; id++) github.comments.push({ id, issue: 7, body: `comment ${id}` })

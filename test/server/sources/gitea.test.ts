@@ -25,7 +25,7 @@ const read = (name: string) => {
   return tea.read(delivery.headers, payloadOf(delivery))
 }
 
-t.test('whoever may only read starts nothing by a pull request without a branch', async (t) => {
+t.test('a pull request without a branch, which a reader may open, starts nothing', async (t) => {
   const withoutBranch = { ignored: 'pull requests without a branch of the repository are not used' }
   t.strictSame(read('pull_request-opened-agit-by-reader'), withoutBranch)
   t.strictSame(read('pull_request-synchronized-agit-by-reader'), withoutBranch)
@@ -46,7 +46,7 @@ t.test('a test delivery, which moves nothing, starts nothing', async (t) => {
   t.strictSame(gitlab.read({}, { ...push, before: push.after }), moved)
 })
 
-t.test('what says that nothing is to be built starts nothing', async (t) => {
+t.test('a commit with [skip ci] starts nothing', async (t) => {
   const skipped = 'its commit says [skip ci]'
   const push = fixture('gitlab/push')
   const [commit] = (push.commits as object[]).slice(-1)
@@ -72,7 +72,7 @@ t.test('what says that nothing is to be built starts nothing', async (t) => {
   t.match(gitlab.read({}, { ...request, object_attributes }), { kind: 'merge-request', skipped })
 })
 
-t.test('the commit of an annotated tag is what it points to', async (t) => {
+t.test('the commit of an annotated tag is the one it points to', async (t) => {
   t.match(read('push-tag-annotated'), {
     ...{ kind: 'tag', ref: 'v1.5.0', title: 'Annotated 1.5.0' },
     commit: 'ac31ad3f11c64a10e9496abd7ba65844e2b281d7',
@@ -80,7 +80,7 @@ t.test('the commit of an annotated tag is what it points to', async (t) => {
   })
 })
 
-t.test('a comment whose author may be anybody is not a member’s', async (t) => {
+t.test('a comment is ignored, as its author may be anybody', async (t) => {
   const nobody = 'comments are not used: Gitea does not tell whether their author is a member'
   for (const name of ['comment-by-reader', 'comment-on-pull-request', 'comment-on-issue']) {
     t.strictSame(read(name), { ignored: nobody }, name)
@@ -92,7 +92,7 @@ t.test('a comment whose author may be anybody is not a member’s', async (t) =>
   })
 })
 
-t.test('each of the deliveries that a real Gitea sent', async (t) => {
+t.test('every recorded delivery of a real Gitea is read', async (t) => {
   const comment = { ignored: /^comments are not used/ }
   const fork = { ignored: 'pull requests from forks are not used' }
   const other = { ignored: /^only pull requests that are opened/ }
@@ -183,7 +183,7 @@ async function completed(name: string, follows?: Follows) {
   return source.complete(facts, payload)
 }
 
-t.test('a push that replaced commits, or may have, changed any file', async (t) => {
+t.test('a push that may have replaced commits counts as a change of every file', async (t) => {
   const asked: unknown[] = []
   const follows: Follows = async (...all) => {
     asked.push(all)
@@ -198,7 +198,7 @@ t.test('a push that replaced commits, or may have, changed any file', async (t) 
   t.equal(many.paths, undefined, 'not all of its commits are listed')
 })
 
-t.test('a branch of a mirror that got commits is told by its bare name', async (t) => {
+t.test('a branch of a mirror that got commits is read from its bare name', async (t) => {
   const { headers } = giteaDelivery('push-one-commit')
   const push = payloadOf(giteaDelivery('push-one-commit')) as { repository: object }
   const mirrored = (mirror: boolean, ref: string): Reading => {
@@ -228,7 +228,11 @@ t.test('Gitea is asked for parents, and for the token when it answers 404', asyn
   const follows = createFollows(access, silentLog)
   t.equal(await follows('team/webapi', ['b'], 'a'.repeat(40)), true)
   t.equal(await follows('team/webapi', ['b'], 'c'.repeat(40)), false)
-  t.equal(await follows('team/webapi', ['gone'], 'a'.repeat(40)), false, 'what is not told is no')
+  t.equal(
+    await follows('team/webapi', ['gone'], 'a'.repeat(40)),
+    false,
+    'without a response it does not follow',
+  )
   const what = 'setting a status'
   const path = ['repos', 'team', 'webapi', 'statuses', 'b']
   const ask = () => callGithub(access, { what, path, signal: AbortSignal.timeout(10_000) })

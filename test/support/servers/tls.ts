@@ -12,7 +12,7 @@ export async function makeCertificates(folder: string): Promise<string> {
     const given = Object.entries(options).flatMap(([name, value]) => [`-${name}`, value])
     return run('openssl', [command, ...flags, ...given], { cwd: folder })
   }
-  const fresh = ['-newkey', 'rsa:2048', '-nodes']
+  const fresh = ['-newkey', 'ec', '-pkeyopt', 'ec_paramgen_curve:prime256v1', '-nodes']
   const authority = { keyout: 'ca-key.pem', out: 'ca.pem', subj: '/CN=test ca', days: '2' }
   await make('req', authority, '-x509', ...fresh)
   for (const { name, cert, key, extension } of LEAVES) {

@@ -6,23 +6,24 @@ import { setTimeout as sleep } from 'node:timers/promises'
 import { fileURLToPath } from 'node:url'
 import { Redis } from 'ioredis'
 import t from 'tap'
-import { silentLog } from '../../src/core/log.ts'
-import { createSecrets } from '../../src/core/secrets.ts'
-import { workplaceOf } from '../../src/server/effects/environment.ts'
-import type { Notice } from '../../src/server/feedback/notify.ts'
-import type { Metrics } from '../../src/server/metrics.ts'
-import { type ScheduleSettings, startSchedules } from '../../src/server/schedules.ts'
-import { freePort } from '../support/servers/ports.ts'
-import { missingProgram } from '../support/servers/server.ts'
-import { startQueueRedis } from '../support/servers/webhooks.ts'
-import { temporaryFolder } from '../support/temporary.ts'
+import { silentLog } from '../../../src/core/log.ts'
+import { createSecrets } from '../../../src/core/secrets.ts'
+import { workerEnvironmentOf } from '../../../src/server/effects/worker-environment.ts'
+import type { Notice } from '../../../src/server/feedback/notice.ts'
+import type { Metrics } from '../../../src/server/monitoring/metrics.ts'
+import { startSchedules } from '../../../src/server/schedules/schedules.ts'
+import type { ScheduleSettings } from '../../../src/server/schedules/settings.ts'
+import { freePort } from '../../support/servers/ports.ts'
+import { missingProgram } from '../../support/servers/server.ts'
+import { startQueueRedis } from '../../support/servers/webhooks.ts'
+import { temporaryFolder } from '../../support/temporary.ts'
 
-const PROGRAM = fileURLToPath(new URL('../../dist/cli/main.js', import.meta.url))
+const PROGRAM = fileURLToPath(new URL('../../../dist/cli/main.js', import.meta.url))
 const skip = missingProgram('redis-server', 'redis-cli')
 const settings = (greeting: string) => `webapi:\n  greeting: "${greeting}"\n`
 
 t.test(
-  'what is due is done by one server of two, and told when it finds something',
+  'one server of two runs a due schedule, and notifies when it finds something',
   { skip },
   async (t) => {
     const redis = await startQueueRedis(t)
@@ -37,14 +38,21 @@ t.test(
     const start = async (schedules: ScheduleSettings[]) => {
       const client = new Redis(redis.url, { maxRetriesPerRequest: null })
       const worker = await startSchedules({
-        ...{ client, name: 'test', schedules, log: silentLog, signal: stop.signal },
-        place: workplaceOf({
-          ...{ settings: { folder }, program: PROGRAM, log: silentLog, secrets: createSecrets() },
+        client,
+        name: 'test',
+        schedules,
+        log: silentLog,
+        signal: stop.signal,
+        worker: workerEnvironmentOf({
+          settings: { folder },
+          program: PROGRAM,
+          log: silentLog,
+          secrets: createSecrets(),
           variables: process.env,
         }),
         feedback: {
           notify: async (_names, notice) => void told.push(notice),
-          tell: async () => {},
+          report: async () => {},
           close: async () => {},
         },
         metrics: {
@@ -78,7 +86,7 @@ t.test(
     })
     t.ok(ends.includes('drift done'), 'nothing runs, as the ledger says')
     const ids = told.map(({ id }) => id)
-    t.strictSame(ids, [...new Set(ids)], 'each is told once')
+    t.strictSame(ids, [...new Set(ids)], 'each is notified once')
     await writeFile(join(folder, 'test.yaml'), settings('good morning'))
     ends.length = 0
     for (let tries = 0; tries < 200 && !ends.includes('lint done'); tries++) await sleep(100)

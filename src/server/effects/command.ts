@@ -3,23 +3,23 @@ import { stat } from 'node:fs/promises'
 import { cancelled, describe, StepError } from '../../core/errors.ts'
 
 export interface Command {
-  /** The program's own file: the same that serves. */
+  /** The file of the program: the same that serves. */
   program: string
   args: readonly string[]
-  /** Where crosscloud.yml is. */
+  /** The folder with crosscloud.yml. */
   cwd: string
-  /** All that it sees of the environment. */
+  /** All environment variables of the command. */
   env: Readonly<Record<string, string>>
   signal: AbortSignal
   /** Milliseconds. */
   timeout: number
 }
 
-/** How long a command has to put back what it began, before it is killed. */
-const PATIENCE = 60_000
+/** How long a command may take to restore what it began, before it is killed. */
+const KILL_TIMEOUT = 60_000
 const MOST_KEPT = 256 * 1024
 
-interface Ended {
+interface AttemptResult {
   code: number | null
   killedBy: NodeJS.Signals | null
   stdout: string
@@ -27,8 +27,8 @@ interface Ended {
 }
 
 /**
- * Runs a command of crosscloud as a process of its own, so that building does not hold up the
- * server. It ends when this process does: it holds the other end of a channel. Gives its JSON.
+ * Runs a command of crosscloud as a process of its own, so that a build does not block the server,
+ * and gives its JSON. It ends with this process, which holds the other end of its IPC channel.
  */
 export async function runCommand(command: Command): Promise<Record<string, unknown>> {
   const found = await stat(command.cwd).catch(() => undefined)
@@ -39,15 +39,25 @@ export async function runCommand(command: Command): Promise<Record<string, unkno
   }
   if (command.signal.aborted) throw cancelled(command.signal)
   const ended = await waitFor(command)
-  const answer = readJson(ended.stdout)
-  if (ended.code === 0 && answer !== undefined) return answer
+  const output = readJson(ended.stdout)
+  if (ended.code === 0 && output !== undefined) return output
   if (command.signal.aborted) throw cancelled(command.signal)
-  throw failure(command, ended, answer)
+  throw failure(command, ended, output)
 }
 
-async function waitFor({ program, args, cwd, env, signal, timeout }: Command): Promise<Ended> {
+async function waitFor({
+  program,
+  args,
+  cwd,
+  env,
+  signal,
+  timeout,
+}: Command): Promise<AttemptResult> {
   const child = fork(program, [...args, '--json'], {
-    ...{ cwd, env: { ...env }, execArgv: [], stdio: ['ignore', 'pipe', 'pipe', 'ipc'] },
+    cwd,
+    env: { ...env },
+    execArgv: [],
+    stdio: ['ignore', 'pipe', 'pipe', 'ipc'],
   })
   const printed = { stdout: '', stderr: '' }
   for (const name of ['stdout', 'stderr'] as const) {
@@ -58,12 +68,12 @@ async function waitFor({ program, args, cwd, env, signal, timeout }: Command): P
   let force: NodeJS.Timeout | undefined
   const end = () => {
     child.kill('SIGTERM')
-    force ??= setTimeout(() => child.kill('SIGKILL'), PATIENCE)
+    force ??= setTimeout(() => child.kill('SIGKILL'), KILL_TIMEOUT)
   }
   const limit = setTimeout(end, timeout)
   signal.addEventListener('abort', end, { once: true })
   try {
-    return await new Promise<Ended>((resolve, reject) => {
+    return await new Promise<AttemptResult>((resolve, reject) => {
       child.once('error', reject)
       child.once('close', (code, killedBy) => resolve({ code, killedBy, ...printed }))
     })
@@ -89,17 +99,18 @@ const LAST_LINES = 10
 
 function failure(
   { args }: Command,
-  { code, killedBy, stderr }: Ended,
-  answer: Record<string, unknown> | undefined,
+  { code, killedBy, stderr }: AttemptResult,
+  output: Record<string, unknown> | undefined,
 ): StepError {
-  const told = answer?.error as Partial<StepError> | undefined
+  const reported = output?.error as Partial<StepError> | undefined
   const retryable = code === RETRY
-  if (typeof told?.message === 'string') {
-    const hint = typeof told.hint === 'string' ? told.hint : undefined
-    return new StepError(told.code ?? 'COMMAND_FAILED', told.message, { hint, retryable })
+  if (typeof reported?.message === 'string') {
+    const { code: reportedCode = 'COMMAND_FAILED', message } = reported
+    const hint = typeof reported.hint === 'string' ? reported.hint : undefined
+    return new StepError(reportedCode, message, { hint, retryable })
   }
-  // It did its work, and what it found is the fault: told in its last words.
-  const found = answer !== undefined && code === 1 ? lastWords(stderr) : undefined
+  // The command itself succeeded, and its finding is the error: the last lines of its output.
+  const found = output !== undefined && code === 1 ? lastWords(stderr) : undefined
   if (found !== undefined) return new StepError('VERIFY_FAILED', found)
   const last = stderr.trim().split('\n').slice(-LAST_LINES).join('\n')
   const how = killedBy ? `was ended by ${killedBy}` : `exited with ${code}`

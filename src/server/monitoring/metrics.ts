@@ -1,7 +1,7 @@
 import type { Registry } from 'prom-client'
-import type { Records } from './queue/records.ts'
+import type { Records } from '../queue/records.ts'
 
-/** What can become of a delivery. */
+/** Outcomes of a delivery. */
 export type DeliveryOutcome =
   | 'accepted'
   | 'recovered'
@@ -16,10 +16,10 @@ export type DeliveryOutcome =
   | 'too-often'
   | 'unavailable'
 
-/** What Prometheus reads. Labels are names from the settings, never texts from outside. */
+/** Metrics for Prometheus. Labels are names from the settings, never texts from outside. */
 export interface Metrics {
   delivery(source: string, outcome: DeliveryOutcome): void
-  /** An event that is over, or tried again. */
+  /** An event that ended, or is tried again. */
   event(route: string, end: 'done' | 'dead' | 'retried' | 'superseded', seconds?: number): void
   feedback(receiver: string, end: 'sent' | 'failed'): void
   schedule(name: string, end: 'done' | 'failed'): void
@@ -58,7 +58,7 @@ export async function createMetrics(records: Pick<Records, 'count' | 'oldest'>):
     registers,
     async collect() {
       this.reset()
-      // While Redis is away nothing is known, and crosscloud_redis_up says why.
+      // Without Redis nothing is known; crosscloud_redis_up shows that.
       for (const state of ['waiting', 'running', 'dead'] as const) {
         const count = await records.count(state).catch(() => undefined)
         if (count !== undefined) this.set({ state }, count)

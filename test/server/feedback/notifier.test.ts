@@ -5,8 +5,10 @@ import type { AddressInfo } from 'node:net'
 import { text } from 'node:stream/consumers'
 import fc from 'fast-check'
 import t, { type Test } from 'tap'
-import { compileText, templateText } from '../../../src/server/effects/templates.ts'
-import { createNotifier, type Notice, noticeSettings } from '../../../src/server/feedback/notify.ts'
+import { compileTemplate, templateText } from '../../../src/server/effects/templates.ts'
+import type { Notice } from '../../../src/server/feedback/notice.ts'
+import { createNotifier } from '../../../src/server/feedback/notifier.ts'
+import { receiverSettings } from '../../../src/server/feedback/receiver-settings.ts'
 import { cut } from '../../../src/server/feedback/receivers.ts'
 import { freePort } from '../../support/servers/ports.ts'
 
@@ -49,7 +51,7 @@ const notice: Notice = {
   ...{ text: 'GitLab does not answer', url: 'https://gitlab.example.com/p/1' },
 }
 const settle = (kind: Kind, url: string, more: object = {}) =>
-  createNotifier('ops', noticeSettings.parse({ kind, url, secret: SECRET, ...more }))
+  createNotifier('ops', receiverSettings.parse({ kind, url, secret: SECRET, ...more }))
 
 t.test('a webhook is signed after Standard Webhooks', async (t) => {
   const receiver = await startReceiver(t)
@@ -75,7 +77,7 @@ t.test('a webhook is signed after Standard Webhooks', async (t) => {
   t.equal(second?.headers['webhook-signature'], `v1,${expected}`, 'with the key of whsec_')
 })
 
-t.test('Slack: nothing that people wrote is markup', async (t) => {
+t.test('Slack reads no text from outside as markup', async (t) => {
   const receiver = await startReceiver(t)
   const evil = { ...facts, ref: '<!channel>', by: '<https://evil.example.com|click>' }
   await settle('slack', receiver.url).send({ ...notice, facts: evil, text: 'a & b' }, signal)
@@ -90,7 +92,7 @@ t.test('Slack: nothing that people wrote is markup', async (t) => {
   t.notMatch(receiver.told[0]?.body, '<!here>')
 })
 
-t.test('what went past a gate comes first, whatever the template is', async (t) => {
+t.test('deployments past a gate come first, whatever the template is', async (t) => {
   const receiver = await startReceiver(t)
   const lines = ['BREAK-GLASS: ops-li went past the gate of production with d12', 'and with d13']
   const hook = settle('webhook', receiver.url, { template: '{{route}} {{what}}' })
@@ -98,7 +100,7 @@ t.test('what went past a gate comes first, whatever the template is', async (t) 
   t.equal(JSON.parse(receiver.told[0]?.body ?? '').message, `${lines.join('\n')}\nwebapi failed`)
 })
 
-t.test('DingTalk: signed query, errcodes', async (t) => {
+t.test('DingTalk gets a signed query, and its errcodes become error codes', async (t) => {
   const receiver = await startReceiver(t)
   const robot = settle('dingtalk', `${receiver.url}/robot/send?access_token=tok`)
   const evil = { ...facts, ref: '](http://evil.example.com)', by: '@all' }
@@ -123,14 +125,14 @@ t.test('DingTalk: signed query, errcodes', async (t) => {
     [40035, 'INPUT_INVALID'],
   ]) {
     receiver.answer = JSON.stringify({ errcode, errmsg: 'no' })
-    const failed = { code, message: `telling ops: it answers errcode ${errcode}: no` }
+    const failed = { code, message: `notifying ops: it answers errcode ${errcode}: no` }
     await t.rejects(robot.send(notice, signal), failed)
   }
   receiver.answer = 'a page of a proxy'
   await t.rejects(robot.send(notice, signal), { code: 'UNAVAILABLE', message: /no JSON/ })
 })
 
-t.test('WeCom: at most 4096 bytes, errcodes', async (t) => {
+t.test('WeCom gets at most 4096 bytes, and its errcodes become error codes', async (t) => {
   const receiver = await startReceiver(t)
   const robot = settle('wecom', `${receiver.url}/cgi-bin/webhook/send?key=tok`)
   await robot.send({ ...notice, text: '价'.repeat(3000) }, signal)
@@ -149,7 +151,7 @@ t.test('WeCom: at most 4096 bytes, errcodes', async (t) => {
   }
 })
 
-t.test('what chats beside Slack read', async (t) => {
+t.test('Mattermost and Rocket.Chat read no text from outside as markup', async (t) => {
   const receiver = await startReceiver(t)
   const evil = { ...facts, ref: '@all @channel', by: '[click](http://evil.example.com)' }
   const more = { facts: evil, url: 'https://a.example.com/?a=1&b=2' }
@@ -159,7 +161,7 @@ t.test('what chats beside Slack read', async (t) => {
   t.ok(said.endsWith('<https://a.example.com/?a=1&amp;b=2|details>'))
 })
 
-t.test('WeCom: what does not fit', async (t) => {
+t.test('a message that does not fit WeCom is cut, and keeps its link', async (t) => {
   const receiver = await startReceiver(t)
   const robot = settle('wecom', receiver.url)
   const contentOf = (at: number) => JSON.parse(receiver.told[at]?.body ?? '').markdown.content
@@ -172,7 +174,7 @@ t.test('WeCom: what does not fit', async (t) => {
   for (const at of [1, 2]) t.match(contentOf(at), /\\_\n\n\[details\]/, 'no half escape')
 })
 
-t.test('addresses are kept to ourselves, and are the only ones told', async (t) => {
+t.test('addresses of receivers are never shown, and redirects are not followed', async (t) => {
   const receiver = await startReceiver(t)
   const secretPart = 'T0000000/B0000000/XXXXXXXXXXXX'
   const hook = settle('slack', `${receiver.url}/services/${secretPart}`)
@@ -198,12 +200,12 @@ t.test('addresses are kept to ourselves, and are the only ones told', async (t) 
     { secret: 'whsec_MDEyMw==            ' },
     { secret: 'whsec_MDEyMzQ1Njc4OQ==' },
   ]) {
-    t.notOk(noticeSettings.safeParse({ ...good, ...bad }).success, JSON.stringify(bad))
+    t.notOk(receiverSettings.safeParse({ ...good, ...bad }).success, JSON.stringify(bad))
   }
-  t.ok(noticeSettings.safeParse({ ...good, url: 'https://a.example.com/x@y' }).success)
+  t.ok(receiverSettings.safeParse({ ...good, url: 'https://a.example.com/x@y' }).success)
 })
 
-t.test('whatever the texts are', async (t) => {
+t.test('any text makes a message that the receiver can read', async (t) => {
   fc.assert(
     fc.property(fc.string({ unit: 'binary', maxLength: 300 }), fc.nat(200), (full, bytes) => {
       const short = cut(full, bytes)
@@ -223,7 +225,7 @@ t.test('whatever the texts are', async (t) => {
   t.equal(receiver.told.length, 1)
 })
 
-t.test('receivers that are away, refuse, or are told to the wrong ones', async (t) => {
+t.test('a receiver that is away is retryable, one that refuses is final', async (t) => {
   const receiver = await startReceiver(t)
   const secretPart = 'T00000000-B00000000-XXXXXXXX'
   const slack = settle('slack', `${receiver.url}/services/${secretPart}`)
@@ -236,7 +238,7 @@ t.test('receivers that are away, refuse, or are told to the wrong ones', async (
   ] as const) {
     receiver.status = status
     const error = await slack.send(notice, signal).catch((thrown: unknown) => thrown)
-    t.match(error, { code, message: /^telling ops: / })
+    t.match(error, { code, message: /^notifying ops: / })
     t.notMatch((error as Error).message, secretPart)
   }
   const away = settle('slack', `http://127.0.0.1:${await freePort()}/x`).send(notice, signal)
@@ -245,11 +247,14 @@ t.test('receivers that are away, refuse, or are told to the wrong ones', async (
   const wanted = (['started', 'succeeded', 'failed', 'drift'] as const).filter(some.wants)
   t.strictSame(wanted, ['succeeded', 'drift'])
   const settings = { kind: 'webhook', url: receiver.url }
-  t.match(noticeSettings.safeParse(settings).error?.issues[0]?.message, /is required for a webhook/)
+  t.match(
+    receiverSettings.safeParse(settings).error?.issues[0]?.message,
+    /is required for a webhook/,
+  )
 })
 
-t.test('templates', async (t) => {
-  const render = compileText(
+t.test('a template uses known facts only, and nothing in it is read twice', async (t) => {
+  const render = compileTemplate(
     '{{by}} {{short commit}} {{#if tag}}{{tag}}{{else}}none{{/if}} {{title}}',
   )
   const values = { by: 'li', commit: 'a'.repeat(40), tag: '', title: '<b> & {{by}}' }
@@ -258,7 +263,10 @@ t.test('templates', async (t) => {
     `li ${'a'.repeat(12)} none <b> & {{by}}`,
     'nothing is escaped or read twice',
   )
-  t.equal(compileText('{{short digest}}')({ digest: `sha256:${'7f'.repeat(32)}` }), '7f7f7f7f7f7f')
+  t.equal(
+    compileTemplate('{{short digest}}')({ digest: `sha256:${'7f'.repeat(32)}` }),
+    '7f7f7f7f7f7f',
+  )
   for (const bad of [
     '{{secret}}',
     '{{#each by}}{{/each}}',
@@ -298,7 +306,7 @@ t.test('templates', async (t) => {
     '{{#unless (short by)}}nobody{{/unless}}',
   ]) {
     t.ok(templateText.safeParse(good).success, good)
-    t.doesNotThrow(() => compileText(good)(values), good)
+    t.doesNotThrow(() => compileTemplate(good)(values), good)
   }
   t.match(templateText.safeParse('{{secret}}').error?.issues[0]?.message, /is no fact.*known: id/)
 })

@@ -11,7 +11,7 @@ import {
   inWords,
   jenkinsWording,
   type Wording,
-} from '../../src/steps/wording.ts'
+} from '../../src/surface/wording.ts'
 import { runHere } from '../support/program.ts'
 
 const SOURCES = fileURLToPath(new URL('../../src/', import.meta.url))
@@ -159,4 +159,15 @@ t.test('each surface says it in its own words, and leaves everything else alone'
   t.equal(inWords('`crosscloud deploy --help` explains', actionWording), 'docs/steps.md explains')
   t.equal(inWords('with `--no-record`', actionWording), 'with the input `record: false`')
   t.equal(inWords('`crosscloud promote --to staging`', gitlabWording), 'the job promote-to-staging')
+})
+
+t.test('the jobs that GitLab users are sent to are jobs of the environment template', async (t) => {
+  const template = await readFile(join(SOURCES, '../pipeline-templates/environment.yml'), 'utf8')
+  const jobs = [...template.matchAll(/^\$\[\[ inputs\.job-prefix \]\](\S+)\$\[\[/gm)]
+  const sent = (await loadSteps())
+    .filter(({ ci }) => ci?.environment)
+    .map(({ name, environmentInput = 'env' }) =>
+      inWords(`\`crosscloud ${name} --${environmentInput} test\``, gitlabWording),
+    )
+  t.strictSame(sent.sort(), jobs.map(([, job]) => `the job ${job}test`).sort())
 })

@@ -1,4 +1,4 @@
-import { stepNames } from './index.ts'
+import { stepNames } from '../steps/index.ts'
 
 /**
  * How a surface names what a person may do there. Texts of crosscloud name it as the command line
@@ -8,7 +8,7 @@ import { stepNames } from './index.ts'
 export interface Wording {
   /** An input of the step that runs; the value is empty where any will do. */
   input(name: string, value: string): string
-  /** A step with the inputs it shall get. */
+  /** A step with the inputs it should get. */
   step(name: string, inputs: readonly Given[]): string
   /** What only the command line has. */
   command(line: string): string
@@ -73,7 +73,7 @@ const gitlabJobs: Readonly<Record<string, string>> = {
 /** A job of GitLab: inputs of the template it was made from, and jobs to click. */
 export const gitlabWording: Wording = {
   input: (name, value) =>
-    // The only flag that people are told of and that no template has.
+    // The only flag in our texts that no template has.
     name === 'settings'
       ? `\`--settings ${value}\` in a job of your own`
       : `the input ${pair([name, value])}`,

@@ -9,8 +9,8 @@ import { release } from '../steps/release.ts'
 import { renderConfig } from '../steps/render-config.ts'
 import { retagImage } from '../steps/retag-image.ts'
 
-/** How far the release came in one environment. */
-export interface Reached {
+/** What the release is in one environment. */
+export interface EnvironmentResult {
   name: string
   version: string
   digest: string
@@ -23,26 +23,26 @@ export interface Reached {
 }
 
 /** Releases to the first environment and promotes to the others; without an engine, images and config only. */
-export async function runRoad(
+export async function runPipeline(
   [first = '', ...others]: string[],
   engine: boolean,
   context: OpenContext,
-): Promise<Reached[]> {
+): Promise<EnvironmentResult[]> {
   const { log } = context
   const released = await log.section(`Releasing to ${first}`, () =>
     callStep(release, { env: first, reason: 'demo', deploy: engine }, context),
   )
   const name = released.release
-  const reached = [await see(first, name, released, context)]
+  const results = [await inspect(first, name, released, context)]
   for (const to of others) {
     await log.section(`Promoting ${name} to ${to}`, async () => {
       const promoted: Outcome = engine
         ? await callStep(promote, { release: name, to, reason: 'demo' }, context)
         : await copyOnly(name, released.image, to, context)
-      reached.push(await see(to, name, promoted, context))
+      results.push(await inspect(to, name, promoted, context))
     })
   }
-  return reached
+  return results
 }
 
 interface Outcome {
@@ -64,13 +64,13 @@ async function copyOnly(
   return { digest, verified: false }
 }
 
-/** Looks at what an environment has now; nothing is carried over from the one before. */
-async function see(
+/** Looks at what an environment has now; nothing is taken over from the environment before. */
+async function inspect(
   name: string,
   releaseName: string,
   outcome: Outcome,
   context: OpenContext,
-): Promise<Reached> {
+): Promise<EnvironmentResult> {
   const { digest, verified, url } = outcome
   const { image: repository } = await context.environment(name)
   const reference = withDigest(repository, parseDigest(digest))
@@ -102,6 +102,6 @@ async function checkConfig(env: string, name: string, context: OpenContext): Pro
 
 /** What a visitor would see: the values that came from this environment's config centre. */
 async function showPage(environment: string, url: string, { log, signal }: OpenContext) {
-  const answer = await fetch(new URL('/info', url), { signal })
-  log.info(`${environment} answers at ${url}: ${(await answer.text()).trim()}`)
+  const response = await fetch(new URL('/info', url), { signal })
+  log.info(`${environment} answers at ${url}: ${(await response.text()).trim()}`)
 }

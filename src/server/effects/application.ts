@@ -1,76 +1,40 @@
 import { resolve } from 'node:path'
-import { z } from 'zod'
 import { createContext, type OpenContext } from '../../context.ts'
 import { StepError } from '../../core/errors.ts'
-import { type Log, silentLog } from '../../core/log.ts'
-import type { Secrets } from '../../core/secrets.ts'
+import { silentLog } from '../../core/log.ts'
 import type { Ledger, Release } from '../../ledger/ledger.ts'
 import { resolveEnvironment } from '../../settings.ts'
 import type { EventFacts } from '../sources/event.ts'
 import { asPassable, type Outcome } from './effect.ts'
+import type { WorkerEnvironment } from './worker-environment.ts'
 
-/** What commands on this worker need to know of it. */
-export interface Workplace {
-  /** The folder of crosscloud.server.yml, where relative paths start. */
-  folder: string
-  /** The command line's own file. */
-  program: string
-  /** What every command sees of the environment: no secret of the server's. */
-  environment: Readonly<Record<string, string>>
-  log: Log
-  secrets: Secrets
-}
-
-/** What a server was started with. */
-export interface Surroundings extends Pick<Workplace, 'program' | 'log' | 'secrets'> {
-  settings: { folder: string }
-  variables: Readonly<Record<string, string | undefined>>
-}
-
-const HARMLESS =
-  /^(?:PATH|HOME|USER|LANG|LC_\w+|TZ|TMPDIR|JAVA_HOME|MAVEN_OPTS|DOCKER_CONFIG|SSL_CERT_\w+|NODE_EXTRA_CA_CERTS|XDG_\w+|CROSSCLOUD_(?:STATE|CACHE)|(?:HTTPS?|NO|ALL)_PROXY)$/i
-
-/** Of a route or schedule: what its command, and crosscloud.yml, see of the environment. */
-export const commandVariables = z
-  .record(z.string().regex(/^[A-Za-z_]\w*$/, 'is not the name of a variable'), z.string())
-  .default({})
-  .describe('What crosscloud.yml needs of the environment, beside PATH and HOME')
-
-/** Of the server's own environment commands see only what is no secret; routes name the rest. */
-export function workplaceOf({ settings: { folder }, variables, ...rest }: Surroundings): Workplace {
-  const harmless = Object.entries(variables).filter(
-    (one): one is [string, string] => one[1] !== undefined && HARMLESS.test(one[0]),
-  )
-  return { ...rest, folder, environment: Object.fromEntries(harmless) }
-}
-
-/** An application on this worker: what its crosscloud.yml and its ledger say. */
+/** An application on this worker: its crosscloud.yml and its ledger. */
 export interface Application {
   file: string
   app: string
-  /** Environments whose image is kept in this repository, in the order of the file. */
+  /** Environments whose image repository this is, in the order of the file. */
   following(image: NonNullable<EventFacts['image']>): string[]
   /** Environments with a gate. */
   gated: string[]
   /** INPUT_INVALID when one of them is not in the file. */
   requireEnvironments(names: readonly string[]): void
-  /** Variables that are not set here and that these environments need; all, where none is named. */
+  /** Variables that these environments need and that are not set; of all, when none is named. */
   unsetFor(environments: readonly string[]): { name: string; line: number }[]
   /**
-   * Undefined where the repository is none of the application's: anybody may copy an image to his own.
-   * UNAVAILABLE while the release may still be written: an image is pushed before it is recorded.
+   * Undefined for a repository of another application: anybody may copy an image to his own. Throws
+   * UNAVAILABLE while the release may still be recorded: its image is pushed before.
    */
   releaseOf(image: NonNullable<EventFacts['image']>, since: number): Promise<Release | undefined>
   /**
-   * Why an image that is only tagged anew must not be deployed there: it ran there before, or something
-   * newer does.
+   * Why an image that only got a new tag must not be deployed: it ran there before, or a newer release
+   * was deployed there.
    */
   overtaken(release: Release, environment: string): Promise<string | undefined>
   releaseOfCommit(commit: string): Promise<Release | undefined>
   ledger(): Promise<Ledger>
 }
 
-/** What comes of an image that is another application's: nothing. */
+/** The outcome for an image of another application. */
 export function isNotOf(
   app: string,
   { registry, repository }: NonNullable<EventFacts['image']>,
@@ -79,26 +43,29 @@ export function isNotOf(
   return { text, state: 'succeeded' }
 }
 
-/** Where an application is on this worker. */
-export interface ApplicationPlace {
+/** The folder of an application on this worker, and the variables for its crosscloud.yml. */
+export interface ApplicationFolder {
   folder: string
   variables: Readonly<Record<string, string>>
 }
 
-/** How long after an image was pushed its release may be recorded. */
+/** How long after the push of an image its release may be recorded. */
 const LATE = 15 * 60_000
 const RECENT = 500
 
-/** Works with an application of this worker; what was opened for that is closed. */
+/** Opens an application of this worker, and closes it when the work is done. */
 export async function withApplication<T>(
-  { folder, variables }: ApplicationPlace,
-  place: Workplace,
+  { folder, variables }: ApplicationFolder,
+  worker: WorkerEnvironment,
   signal: AbortSignal,
   work: (application: Application) => Promise<T>,
 ): Promise<T> {
   const context = createContext({
-    ...{ cwd: resolve(place.folder, folder), secrets: place.secrets, signal, log: silentLog },
-    variables: { ...place.environment, ...variables },
+    cwd: resolve(worker.folder, folder),
+    secrets: worker.secrets,
+    signal,
+    log: silentLog,
+    variables: { ...worker.variables, ...variables },
   })
   try {
     return await work(await describeApplication(context))
@@ -116,7 +83,9 @@ async function describeApplication(context: OpenContext): Promise<Application> {
       .filter(([, { image }]) => image.registry === registry && image.name === repository)
       .map(([name]) => name)
   return {
-    ...{ file, app, following },
+    file,
+    app,
+    following,
     ledger: context.ledger,
     gated: named.filter(([, { gate }]) => gate !== undefined).map(([name]) => name),
     requireEnvironments: (names) =>
@@ -141,7 +110,7 @@ async function describeApplication(context: OpenContext): Promise<Application> {
     async releaseOfCommit(commit) {
       const ledger = await context.ledger()
       const recent = await ledger.releases(app, RECENT)
-      return commit === '' ? undefined : recent.find((one) => one.commit === commit)
+      return commit === '' ? undefined : recent.find((release) => release.commit === commit)
     },
   }
 }
