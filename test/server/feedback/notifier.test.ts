@@ -5,6 +5,7 @@ import type { AddressInfo } from 'node:net'
 import { text } from 'node:stream/consumers'
 import fc from 'fast-check'
 import t, { type Test } from 'tap'
+import { createHttpClient } from '../../../src/core/http/client.ts'
 import { compileTemplate, templateText } from '../../../src/server/effects/templates.ts'
 import type { Notice } from '../../../src/server/feedback/notice.ts'
 import { createNotifier } from '../../../src/server/feedback/notifier.ts'
@@ -45,13 +46,14 @@ async function startReceiver(t: Test) {
 type Kind = 'webhook' | 'slack' | 'dingtalk' | 'wecom'
 const SECRET = 'SEC-a-secret-of-the-test'
 const signal = new AbortController().signal
+const http = createHttpClient()
 const facts = { project: 'team/webapi', ref: 'main', by: 'li', title: 'Round prices' }
 const notice: Notice = {
   ...{ id: '0mwt7rbwpcd080f1efaec-failed', what: 'failed', route: 'webapi', facts },
   ...{ text: 'GitLab does not answer', url: 'https://gitlab.example.com/p/1' },
 }
 const settle = (kind: Kind, url: string, more: object = {}) =>
-  createNotifier('ops', receiverSettings.parse({ kind, url, secret: SECRET, ...more }))
+  createNotifier('ops', receiverSettings.parse({ kind, url, secret: SECRET, ...more }), http)
 
 t.test('a webhook is signed after Standard Webhooks', async (t) => {
   const receiver = await startReceiver(t)
@@ -235,7 +237,7 @@ t.test('a receiver that is away is retryable, one that refuses is final', async 
   for (const [status, code] of [
     [503, 'UNAVAILABLE'],
     [429, 'UNAVAILABLE'],
-    [403, 'UNAUTHORIZED'],
+    [403, 'FORBIDDEN'],
     [404, 'NOT_FOUND'],
     [400, 'INPUT_INVALID'],
   ] as const) {

@@ -2,6 +2,7 @@ import { once } from 'node:events'
 import { createServer } from 'node:http'
 import type { AddressInfo } from 'node:net'
 import t from 'tap'
+import { createHttpClient } from '../../../src/core/http/client.ts'
 import { silentLog } from '../../../src/core/log.ts'
 import { createFollows, giteaAccess } from '../../../src/server/platforms/gitea.ts'
 import { callGithub } from '../../../src/server/platforms/github.ts'
@@ -224,7 +225,7 @@ t.test('Gitea is asked for parents, and for the token when it answers 404', asyn
   await once(server, 'listening')
   t.teardown(() => server.close())
   const { port } = server.address() as AddressInfo
-  const access = giteaAccess({ url: `http://127.0.0.1:${port}/`, token: 't' })
+  const access = giteaAccess({ url: `http://127.0.0.1:${port}/`, token: 't' }, createHttpClient())
   const follows = createFollows(access, silentLog)
   t.equal(await follows('team/webapi', ['b'], 'a'.repeat(40)), true)
   t.equal(await follows('team/webapi', ['b'], 'c'.repeat(40)), false)
