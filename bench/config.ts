@@ -22,7 +22,7 @@ interface Case {
   /** `keys` of the n-th resource. */
   keys(n: number): string[]
   layout: 'strings' | 'hashes'
-  /** Each round finds what the last one wrote, and one template that is another one. */
+  /** Each round finds what the last one wrote, and one template that changed. */
   changed?: boolean
 }
 
@@ -77,7 +77,7 @@ export async function benchConfig() {
     await fill(port, 0, stringCommands())
     await fill(port, 1, hashCommands())
     const seconds = new Map<string, number[]>(cases.map(({ name }) => [name, []]))
-    for (const [index, one] of cases.entries()) await makeProject(folder, index, one, port)
+    for (const [index, size] of cases.entries()) await makeProject(folder, index, size, port)
     // The first round fills the cache and is not counted.
     for (let round = 0; round <= ROUNDS; round++) {
       for (const [index, { name, changed }] of cases.entries()) {
@@ -109,7 +109,7 @@ function* hashCommands() {
   }
 }
 
-/** RESP by hand: the bench shall not measure what it uses. */
+/** RESP by hand: the bench must not measure what it uses. */
 async function fill(port: number, database: number, commands: Iterable<string[]>): Promise<void> {
   const all = [['SELECT', `${database}`], ...commands, ['QUIT']]
   const socket = connect(port, '127.0.0.1')

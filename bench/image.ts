@@ -97,7 +97,7 @@ async function readJars(): Promise<Map<string, Buffer>> {
   const names = await readdir(JARS).catch(() => [])
   const jars = new Map<string, Buffer>()
   const seen = new Set<string>()
-  for (const name of names.filter((one) => one.endsWith('.jar')).sort()) {
+  for (const name of names.filter((name) => name.endsWith('.jar')).sort()) {
     const path = await realpath(join(JARS, name))
     if (seen.has(path)) continue
     seen.add(path)

@@ -205,11 +205,11 @@ function* fillStatements(
       baked_by, baked_at, recorded_at, committed_at)
     select ${app(`(${release})`)}, ${version(div('i', APPS))}, i + 1, '${DIGEST}', '', '', 1, 'r', 'ci',
       ${moment}, '', null from ${numbers(APPS * RELEASES)}`
-  const turn = div('i', APPS)
-  const turns = DEPLOYMENTS / APPS
-  const place = `(${turn} % ${ENVIRONMENTS.length})`
+  const round = div('i', APPS)
+  const rounds = DEPLOYMENTS / APPS
+  const place = `(${round} % ${ENVIRONMENTS.length})`
   const environment = `case ${place} ${ENVIRONMENTS.map((name, n) => `when ${n} then '${name}'`).join(' ')} end`
-  const number = `${div(turn, turns / RELEASES)}`
+  const number = `${div(round, rounds / RELEASES)}`
   const late = `(case when ${number} > ${place} then ${number} - ${place} else 0 end)`
   yield `insert into deployments (id, number, app, environment, version, digest, config_revision, started_by,
       state, started_at, finished_at, verified, lock_token)
@@ -224,14 +224,14 @@ function* fillStatements(
 function report(mariadb: Measured, sqlite: Measured) {
   const scans = [...mariadb.scans, ...sqlite.scans]
   const rows = cases.map(({ name, goals }) => {
-    const told = [mariadb, sqlite].flatMap(({ times }, index) => {
+    const measured = [mariadb, sqlite].flatMap(({ times }, index) => {
       const { middle, rows: count } = times.get(name) ?? { middle: Number.NaN, rows: 0 }
       const goal = goals[index]
       const verdict =
         goal === undefined ? '' : middle <= goal ? `≤ ${goal} met` : `≤ ${goal} NOT met`
       return index === 0 ? [`${count}`, middle.toFixed(1), verdict] : [middle.toFixed(1), verdict]
     })
-    return [name, ...told]
+    return [name, ...measured]
   })
   const lines = [
     `${DEPLOYMENTS} deployments of ${APPS} applications in ${ENVIRONMENTS.length} environments; milliseconds, median of ${ROUNDS}`,

@@ -26,7 +26,7 @@ const headers = { 'content-type': 'application/json', 'x-gitlab-token': SECRET }
 
 const BRANCHES = 100
 
-/** A push as GitLab tells it, about 1.3 KiB. */
+/** A push as GitLab sends it, about 1.3 KiB. */
 const pushTo = (branch: number) =>
   JSON.stringify({
     ...{
@@ -50,7 +50,7 @@ const pushTo = (branch: number) =>
   })
 const bodies = Array.from({ length: BRANCHES }, (_, branch) => pushTo(branch))
 
-/** A route that only tells people, of what never happens: the queue is worked off, no call is made. */
+/** A route that only notifies people, of what never happens: the queue is worked off, no call is made. */
 const settingsOf = (redis: QueueRedis) => ({
   queue: { redis: redis.url },
   gitlab: { secrets: [SECRET], projects: ['team/*'] },
@@ -89,7 +89,7 @@ export async function benchWebhooks() {
 const at = ({ port }: WebhookServer) => `http://127.0.0.1:${port}/webhooks/gitlab`
 
 let sent = 0
-/** Each delivery is another one. */
+/** Each delivery is different. */
 const newKey = () => `delivery-${++sent}`
 
 interface Shots {

@@ -1,6 +1,6 @@
-// The command line as one file, with the code that V8 makes of it: reading and compiling hundreds of
-// small modules takes longer than most commands do. The library stays as tsc wrote it.
-import { mkdtemp, readFile, rm, writeFile } from 'node:fs/promises'
+// The command line in few files, with the code that V8 makes of them. The library stays as tsc wrote
+// it.
+import { cp, mkdtemp, readFile, rm, writeFile } from 'node:fs/promises'
 import { createRequire } from 'node:module'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
@@ -9,6 +9,7 @@ import { pathToFileURL } from 'node:url'
 import { Script } from 'node:vm'
 import { build } from 'esbuild'
 import { bundleActions, englishOnly } from './bundle.mjs'
+import { bundleCommandLine } from './command-line.mjs'
 
 const root = join(import.meta.dirname, '..')
 const outdir = join(root, 'dist', 'cli')
@@ -18,80 +19,101 @@ const bundled = [
   'fflate',
   'handlebars',
   'ioredis',
+  'kysely',
   'p-limit',
   'smol-toml',
+  'tar-stream',
   'yaml',
   'yauzl',
   'zod',
 ]
 const { stepNames } = await import(join(root, 'dist', 'steps', 'index.js'))
 const { dependencies } = JSON.parse(await readFile(join(root, 'package.json'), 'utf8'))
-const common = {
-  bundle: true,
-  platform: 'node',
-  target: 'node20',
+
+await rm(outdir, { recursive: true, force: true })
+await bundleCommandLine(root, {
+  outdir,
+  commands: await describeCommands(),
   minify: !process.env.PROFILE,
   external: Object.keys(dependencies).filter((name) => !bundled.includes(name)),
   logLevel: 'error',
-}
-
-await rm(outdir, { recursive: true, force: true })
-await build({
-  ...common,
-  entryPoints: [join(root, 'src', 'cli', 'start.ts')],
-  outfile: join(outdir, 'main.js'),
-  format: 'esm',
-})
-const program = join(outdir, 'program.cjs')
-await build({
-  ...common,
-  entryPoints: [join(root, 'src', 'cli', 'main.ts')],
-  outfile: program,
-  format: 'cjs',
   plugins: [englishOnly(root)],
-  // Paths from import.meta.url stay as deep as in src.
-  define: { 'import.meta.url': 'programUrl' },
-  banner: { js: '(function (require, programUrl, importModule) {' },
-  footer: { js: '})' },
 })
-// Code that V8 kept has lost what import() needs to know.
-const text = await readFile(program, 'utf8')
-await writeFile(program, text.replace(/\bimport\((?=")/g, 'importModule('))
+const usual = ['render-config --env test --check', 'config lint test', 'status']
 await Promise.all([bundleActions(root, stepNames), writeCode()])
 
-async function writeCode() {
-  await writeFile(join(outdir, 'program.code'), await makeCode())
+/** What the sources give; tsc writes nothing anew that it wrote before. */
+async function describeCommands() {
+  const outfile = join(outdir, 'description.mjs')
+  await build({
+    entryPoints: [join(root, 'src', 'cli', 'launch', 'description.ts')],
+    outfile,
+    bundle: true,
+    platform: 'node',
+    format: 'esm',
+    packages: 'external',
+    logLevel: 'error',
+  })
+  const description = await import(outfile)
+  await rm(outfile)
+  return description.describeCommands()
 }
 
 /** V8 keeps what it has compiled when asked: a few commands make it compile what most of them use. */
-async function makeCode() {
+async function writeCode() {
+  const help = await readScript('help')
+  const program = await readScript('program')
+  await inExample(async () => {
+    await help.run().printHelp(['deploy', '--help'])
+    for (const line of usual) {
+      process.argv = [process.argv[0], 'crosscloud', ...line.split(' ')]
+      process.exitCode = undefined
+      program.run()
+      while (process.exitCode === undefined) await sleep(5)
+      // The ledger needs a native module, which not every machine has.
+      if (process.exitCode !== 0 && line !== 'status') throw new Error(`crosscloud ${line} failed`)
+    }
+  })
+  for (const { file, script } of [help, program]) {
+    await writeFile(file.replace(/\.cjs$/, '.code'), script.createCachedData())
+  }
+}
+
+/** A file of the command line, run as load.ts does. */
+async function readScript(name) {
   const url = pathToFileURL(join(outdir, 'main.js')).href
-  const script = new Script(await readFile(program, 'utf8'), { filename: program })
+  const file = join(outdir, `${name}.cjs`)
+  const script = new Script(await readFile(file, 'utf8'), { filename: file })
   const importModule = (specifier) => import(specifier)
-  const { argv, stdout } = process
-  const write = stdout.write
-  const before = process.cwd()
-  process.chdir(join(root, 'examples', 'webapi'))
-  const cache = await mkdtemp(join(tmpdir(), 'crosscloud-build-'))
-  process.env.XDG_CACHE_HOME = cache
+  const run = () => {
+    const module = { exports: {} }
+    const given = [module.exports, createRequire(url), module, file, outdir, url, importModule]
+    script.runInThisContext()(...given)
+    return module.exports
+  }
+  return { file, script, run }
+}
+
+/** Works in a copy of the example, in a process environment of its own, and prints nothing. */
+async function inExample(work) {
+  const { argv, env, stdout } = process
+  const [write, before] = [stdout.write, process.cwd()]
+  const folder = await mkdtemp(join(tmpdir(), 'crosscloud-build-'))
+  await cp(join(root, 'examples', 'webapi'), join(folder, 'webapi'), { recursive: true })
+  process.chdir(join(folder, 'webapi'))
+  process.env = { PATH: env.PATH, HOME: folder }
   stdout.write = (...given) => {
-    given.find((one) => typeof one === 'function')?.()
+    given.find((argument) => typeof argument === 'function')?.()
     return true
   }
   try {
-    for (const line of ['--help', 'render-config --env test --check', 'config lint test']) {
-      process.argv = [argv[0], 'crosscloud', ...line.split(' ')]
-      process.exitCode = undefined
-      script.runInThisContext()(createRequire(url), url, importModule)
-      while (process.exitCode === undefined) await sleep(5)
-      if (process.exitCode !== 0) throw new Error(`crosscloud ${line} failed`)
-    }
+    await work()
   } finally {
     stdout.write = write
+    process.env = env
     process.chdir(before)
     process.argv = argv
     process.exitCode = 0
-    await rm(cache, { recursive: true, force: true })
+    await rm(folder, { recursive: true, force: true })
   }
-  return script.createCachedData()
 }

@@ -1,2 +1,7 @@
-export function bundleProgram(root: string, outfile: string): Promise<void>
+export const ACTION_FILES: string
+export function bundleProgram(
+  root: string,
+  outdir: string,
+  commands: readonly object[],
+): Promise<void>
 export function bundleActions(root: string, stepNames: readonly string[]): Promise<void>

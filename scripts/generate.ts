@@ -1,9 +1,9 @@
 import { mkdir, writeFile } from 'node:fs/promises'
 import { dirname, join } from 'node:path'
-import { renderFaces } from './generated-files.ts'
+import { renderGeneratedFiles } from './generated-files.ts'
 
 const root = process.cwd()
-for (const [path, text] of await renderFaces(root)) {
+for (const [path, text] of await renderGeneratedFiles(root)) {
   await mkdir(dirname(join(root, path)), { recursive: true })
   await writeFile(join(root, path), text)
 }

@@ -9,13 +9,13 @@ import { gitlabSetup, gitlabTemplate } from './gitlab.ts'
 import { jenkinsLibrary } from './jenkins.ts'
 import {
   generatedFrom,
+  meaningOf,
   type SettingsFile,
   settingsFiles,
   settingsJson,
   settingsPage,
   stepsPage,
   stepsTable,
-  told,
   yaml,
 } from './pages.ts'
 
@@ -27,39 +27,41 @@ const WHOLE_FLOW = 'release'
 const WORKFLOW_PAGES = ['docs/github.md', 'docs/webhooks.md']
 
 /** Everything that is derived from the steps and the settings: path → text. */
-export async function renderFaces(root: string): Promise<Map<string, string>> {
+export async function renderGeneratedFiles(root: string): Promise<Map<string, string>> {
   const steps = await loadSteps()
   const { version } = JSON.parse(readFileSync(join(root, 'package.json'), 'utf8')) as {
     version: string
   }
-  const faces = new Map<string, string>()
+  const files = new Map<string, string>()
   for (const step of steps) {
-    faces.set(`actions/${step.name}/action.yml`, action(step, `../../dist/${step.name}.cjs`))
-    if (step.name === WHOLE_FLOW) faces.set('action.yml', action(step, `dist/${step.name}.cjs`))
-    else faces.set(`pipeline-templates/${step.name}.yml`, gitlabTemplate(step))
+    files.set(`actions/${step.name}/action.yml`, action(step, `../../dist/${step.name}.cjs`))
+    if (step.name === WHOLE_FLOW) files.set('action.yml', action(step, `dist/${step.name}.cjs`))
+    else files.set(`pipeline-templates/${step.name}.yml`, gitlabTemplate(step))
   }
-  faces.set('pipeline-templates/setup.yml', gitlabSetup(root))
-  for (const [path, text] of jenkinsLibrary(root, steps, version)) faces.set(path, text)
-  faces.set('docs/steps.md', stepsPage(steps))
+  files.set('pipeline-templates/setup.yml', gitlabSetup(root))
+  for (const [path, text] of jenkinsLibrary(root, steps, version)) files.set(path, text)
+  files.set('docs/steps.md', stepsPage(steps))
   const { settings, server } = settingsFiles
   const json = (file: SettingsFile) => `${JSON.stringify(settingsJson(file), null, 2)}\n`
-  faces.set('docs/settings.md', settingsPage(settings))
-  faces.set('docs/crosscloud.schema.json', json(settings))
-  faces.set('docs/server-settings.md', settingsPage(server))
-  faces.set('docs/crosscloud.server.schema.json', json(server))
+  files.set('docs/settings.md', settingsPage(settings))
+  files.set('docs/crosscloud.schema.json', json(settings))
+  files.set('docs/server-settings.md', settingsPage(server))
+  files.set('docs/crosscloud.server.schema.json', json(server))
   for (const name of ['README.md', 'README.zh-CN.md']) {
     const text = readFileSync(join(root, name), 'utf8')
-    faces.set(name, between(withRef(text, version), 'steps', stepsTable(steps)))
+    files.set(name, between(withRef(text, version), 'steps', stepsTable(steps)))
   }
   for (const page of WORKFLOW_PAGES) {
-    faces.set(page, withRef(readFileSync(join(root, page), 'utf8'), version))
+    files.set(page, withRef(readFileSync(join(root, page), 'utf8'), version))
   }
-  return faces
+  return files
 }
 
 function action(step: Step, main: string): string {
   const described = (fields: InputField[]) =>
-    Object.fromEntries(fields.map((field) => [kebab(field.name), { description: told(field) }]))
+    Object.fromEntries(
+      fields.map((field) => [kebab(field.name), { description: meaningOf(field) }]),
+    )
   const placed = Object.fromEntries(
     Object.entries(placeInputs).map(([name, description]) => [name, { description }]),
   )

@@ -3,8 +3,8 @@ import { join } from 'node:path'
 import { Scalar, YAMLSeq } from 'yaml'
 import { fieldsOf, type InputField } from '../src/steps/fields.ts'
 import { kebab, variableName } from '../src/steps/inputs.ts'
-import type { Step } from '../src/steps/step.ts'
-import { generatedFrom, told, yaml } from './pages.ts'
+import type { Step, StepCi } from '../src/steps/step.ts'
+import { generatedFrom, meaningOf, yaml } from './pages.ts'
 
 /** What every job of every template extends. */
 const SETUP = '.crosscloud'
@@ -80,21 +80,6 @@ export function gitlabSetup(root: string): string {
 /** The files that jobs hand to GitLab. */
 const reports = ['crosscloud.env', 'crosscloud-verify.xml', 'crosscloud-config-*.xml']
 
-/**
- * Steps that belong to an environment's page on GitLab, and the input that names it. Those that
- * change it run one at a time; the others make no deployment record there.
- */
-const environments: Record<string, { input: string; action?: 'verify' | 'prepare' }> = {
-  approve: { input: 'env', action: 'prepare' },
-  deploy: { input: 'env' },
-  promote: { input: 'to' },
-  rollback: { input: 'env' },
-  'verify-md5': { input: 'env', action: 'verify' },
-}
-
-/** Steps that ask, or record, who does it. */
-const signed = new Set(['approve', 'deploy', 'promote', 'push-image', 'rollback'])
-
 const tiers = ['development', 'testing', 'staging', 'production', 'other']
 
 const input = (name: string) => `$[[ inputs.${name} ]]`
@@ -102,16 +87,18 @@ const input = (name: string) => `$[[ inputs.${name} ]]`
 /** A template with one job, which runs one step. */
 export function gitlabTemplate(step: Step): string {
   const fields = fieldsOf(step.inputs)
-  const environment = environments[step.name]
+  const { environment, identity, artifacts } = step.ci ?? {}
+  const environmentInput = environment && (step.environmentInput ?? 'env')
   const own = fields.map((field): [string, object] => {
     const name = kebab(field.name)
     // What names the environment's page must be there when the pipeline is made.
     return [
       name,
-      name === environment?.input ? { description: field.description } : templateInput(field),
+      name === environmentInput ? { description: field.description } : templateInput(field),
     ]
   })
-  const changes = environment && !environment.action
+  // Steps that change an environment run one at a time; the others record no deployment on its page.
+  const changes = environment === 'change'
   const inputs = {
     ...jobInputs(step),
     ...(changes && {
@@ -121,7 +108,7 @@ export function gitlabTemplate(step: Step): string {
         description: 'Where people reach it; default: url in crosscloud.yml',
       },
     }),
-    ...(signed.has(step.name) && {
+    ...(identity && {
       audience: {
         default: 'crosscloud',
         description:
@@ -142,14 +129,14 @@ export function gitlabTemplate(step: Step): string {
     needs: input('needs'),
     rules: input('rules'),
     variables,
-    ...(signed.has(step.name) && {
+    ...(identity && {
       id_tokens: { CROSSCLOUD_ID_TOKEN: { aud: input('audience') } },
     }),
-    ...(environment && { environment: environmentOf(environment) }),
-    ...(changes && { resource_group: input(environment.input) }),
+    ...(environmentInput && { environment: environmentOf(environmentInput, environment) }),
+    ...(changes && environmentInput && { resource_group: input(environmentInput) }),
     script: [setupScript(), `crosscloud ${step.name} --dotenv crosscloud.env || exit $?`],
     artifacts: {
-      ...(artifacts[step.name] && { paths: artifacts[step.name], expire_in: '1 week' }),
+      ...(artifacts && { paths: artifacts, expire_in: '1 week' }),
       reports: { dotenv: 'crosscloud.env' },
     },
   }
@@ -158,8 +145,8 @@ export function gitlabTemplate(step: Step): string {
   return `${notice}${NEEDS_SETUP}${yaml({ spec: { inputs } })}---\n${body}`
 }
 
-function environmentOf({ input: name, action }: { input: string; action?: string }): object {
-  if (action) return { name: input(name), action }
+function environmentOf(name: string, does: StepCi['environment']): object {
+  if (does !== 'change') return { name: input(name), action: does }
   return {
     name: input(name),
     url: input('environment-url'),
@@ -171,7 +158,7 @@ function environmentOf({ input: name, action }: { input: string; action?: string
 function jobInputs(step: Step): Record<string, object> {
   return {
     stage: {
-      default: environments[step.name] ? 'deploy' : 'build',
+      default: step.ci?.environment ? 'deploy' : 'build',
       description: 'Stage of the job',
     },
     'job-prefix': { default: '', description: 'Put before the name of the job' },
@@ -192,19 +179,13 @@ function jobInputs(step: Step): Record<string, object> {
   }
 }
 
-/** What a later job of the same pipeline needs on disk. */
-const artifacts: Record<string, string[]> = {
-  'build-war': ['**/target/*.war'],
-  'bake-image': ['.crosscloud/image/'],
-}
-
 /** Always a text, since GitLab's variables are texts; empty means: as crosscloud.yml says. */
 function templateInput(field: InputField): object {
   const options = field.type === 'boolean' ? ['true', 'false'] : field.choices
   const more = field.type === 'array' ? '; one a line' : ''
   return {
     default: '',
-    description: `${told(field)}${more}`,
+    description: `${meaningOf(field)}${more}`,
     ...(options && { options: ['', ...options] }),
   }
 }

@@ -3,14 +3,12 @@ import { join } from 'node:path'
 import { fieldsOf, type InputField } from '../src/steps/fields.ts'
 import { kebab } from '../src/steps/inputs.ts'
 import type { Step } from '../src/steps/step.ts'
-import { told } from './pages.ts'
+import { meaningOf } from './pages.ts'
 
 const FOLDER = 'pipeline-templates/jenkins'
 /** Written by hand; only the library's version in them is kept up. */
 const HAND_WRITTEN = ['pipeline-templates/jenkins/Jenkinsfile', 'docs/jenkins.md']
-/** Steps that must not be tried again as a whole: each try would make a release of its own. */
-const tried = { release: 1 } as Record<string, number>
-/** How often the others are tried where something does not answer. */
+/** How often a step is tried where something does not respond. */
 const ATTEMPTS = 3
 /** What every variable of a step knows beside the step's inputs; vars/crosscloud.groovy reads them. */
 const common: readonly Pick<InputField, 'name' | 'description'>[] = [
@@ -61,7 +59,7 @@ Map call(Object... given) {
         variable: '${jenkinsName(step.name)}',
         name: '${step.name}',
         inputs: [${inputs.join(', ')}],
-        attempts: ${tried[step.name] ?? ATTEMPTS}
+        attempts: ${step.ci?.runsOnce ? 1 : ATTEMPTS}
     )
 }
 `
@@ -71,13 +69,13 @@ Map call(Object... given) {
 function help(step: Step): string {
   const line = (name: string, meaning: string) =>
     `<dt><code>${name}</code></dt><dd>${escaped(meaning)}</dd>`
-  const given = (field: InputField) => line(field.name, told(field))
+  const parameter = (field: InputField) => line(field.name, meaningOf(field))
   const outputs = fieldsOf(step.outputs, 'output')
   return [
     `<p>${escaped(step.summary)}</p>`,
     `<p>The same as <code>crosscloud ${kebab(step.name)}</code>. Parameters:</p>`,
     '<dl>',
-    ...fieldsOf(step.inputs).map(given),
+    ...fieldsOf(step.inputs).map(parameter),
     ...common.map(({ name, description }) => line(name, description)),
     '</dl>',
     '<p>Answers a map:</p>',

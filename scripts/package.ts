@@ -4,6 +4,7 @@ import { tmpdir } from 'node:os'
 import { dirname, join, resolve } from 'node:path'
 import { parseArgs } from 'node:util'
 import { gzipSync } from 'node:zlib'
+import { describeCommands } from '../src/cli/launch/description.ts'
 import { run } from '../src/core/process/process.ts'
 import { padding, tarEnd, tarHeader } from '../src/image/tar.ts'
 import { bundleProgram } from './bundle.mjs'
@@ -39,7 +40,7 @@ try {
 }
 
 async function addProgram(folder: string, manifest: Record<string, unknown>): Promise<void> {
-  await bundleProgram(root, join(folder, 'dist', 'cli', 'main.cjs'))
+  await bundleProgram(root, join(folder, 'dist', 'cli'), await describeCommands())
   for (const path of ['examples', 'LICENSE', 'README.md', 'README.zh-CN.md']) {
     const filter = (file: string) => !/\/(?:target|\.crosscloud)$/.test(file)
     await cp(join(root, path), join(folder, path), { recursive: true, filter })

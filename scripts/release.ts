@@ -5,8 +5,8 @@ import { parseArgs } from 'node:util'
 import { describe, StepError, toStepError } from '../src/core/errors.ts'
 import { run } from '../src/core/process/process.ts'
 import { stepNames } from '../src/steps/index.ts'
-import { bundleActions } from './bundle.mjs'
-import { renderFaces } from './generated-files.ts'
+import { ACTION_FILES, bundleActions } from './bundle.mjs'
+import { renderGeneratedFiles } from './generated-files.ts'
 
 // Makes what workflows name after the @: a commit on no branch, with the bundle that the sources
 // lack, tagged vX.Y.Z and vX. Run by `npm run release`, in a clean checkout.
@@ -104,7 +104,7 @@ function missingPushes({ tags }: Plan, commit: string, { origin }: Tagged): stri
 
 /** Nothing of an older bundle may get the tag. */
 async function build(): Promise<void> {
-  for (const [path, text] of await renderFaces(process.cwd())) {
+  for (const [path, text] of await renderGeneratedFiles(process.cwd())) {
     if ((await readFile(path, 'utf8').catch(() => '')) === text) continue
     throw new StepError('CONFLICT', `${path} is not what the sources say`, {
       hint: 'Run `npm run generate`, and commit what it writes.',
@@ -114,10 +114,12 @@ async function build(): Promise<void> {
   await bundleActions(process.cwd(), stepNames)
 }
 
-/** What an action loads: the bundle, a line for each step, and etcd's protocol. */
+/** What an action loads: a line for each step, and the bundle. */
 async function bundleFiles(): Promise<string[]> {
   const names = await readdir('dist').catch(() => [])
-  return [...names.filter((name) => name.endsWith('.cjs')), 'proto'].map((name) => `dist/${name}`)
+  return [...names.filter((name) => name.endsWith('.cjs')), ACTION_FILES].map(
+    (name) => `dist/${name}`,
+  )
 }
 
 const messageOf = ({ version }: Plan) => `crosscloud ${version}, with the bundle of its actions`
@@ -176,7 +178,7 @@ async function lookedAt(plan: Plan, made: string | undefined, tagged: Tagged) {
 
 const commandsOf = (pushes: string[][]) => pushes.map((words) => `git ${words.join(' ')}`)
 
-/** What is left to push is told, where one does not succeed. */
+/** Where a push fails, the error lists what is left to push. */
 async function push(pushes: string[][]): Promise<void> {
   for (const [index, words] of pushes.entries()) {
     await git(words).catch((error: unknown) => {

@@ -9,7 +9,7 @@ import { parseSettings } from '../src/settings.ts'
 import { runHere } from './support/program.ts'
 
 const ROOT = fileURLToPath(new URL('../', import.meta.url))
-const pages = ['README.md', 'README.zh-CN.md']
+const pages = ['README.md', 'README.zh-CN.md', 'CHANGELOG.md', 'CONTRIBUTING.md', 'SECURITY.md']
 for (const name of await readdir(join(ROOT, 'docs'))) {
   // These are written by `npm run generate`.
   if (name.endsWith('.md') && !['steps.md', 'settings.md', 'server-settings.md'].includes(name))
@@ -44,10 +44,10 @@ t.test('every command that the documents show is one, with these flags', async (
       const group = ['config', 'hosts', 'ledger', 'gitlab', 'events'].includes(words[0] ?? '')
         ? 2
         : 1
-      const told = await help(words.slice(0, group))
-      t.match(told, `crosscloud ${words.slice(0, group).join(' ')}`, `${page}: ${line}`)
+      const shown = await help(words.slice(0, group))
+      t.match(shown, `crosscloud ${words.slice(0, group).join(' ')}`, `${page}: ${line}`)
       for (const [flag] of rest.matchAll(/--[a-z][\w-]*/g)) {
-        t.match(told, flag, `${page}: ${line}`)
+        t.match(shown, flag, `${page}: ${line}`)
       }
     }
   }
@@ -67,7 +67,7 @@ t.test('every crosscloud.yml that the documents show can be read', async (t) => 
   t.ok(read > 0, `${read} files`)
 })
 
-t.test('so can every crosscloud.server.yml', async (t) => {
+t.test('every crosscloud.server.yml that the documents show can be read', async (t) => {
   let read = 0
   for (const page of pages) {
     for (const text of await blocks(page, 'yaml')) {
@@ -82,11 +82,11 @@ t.test('so can every crosscloud.server.yml', async (t) => {
   t.ok(read > 5, `${read} files`)
 })
 
-/** A receiver's address is told by a variable, too. */
+/** A receiver's address comes from a variable, too. */
 const exampleOf = (name: string) =>
   name.endsWith('_ROBOT') ? 'https://robot.example.com/send' : 'a-value-of-the-test'
 
-t.test('links lead somewhere', async (t) => {
+t.test('every link leads to a file that exists', async (t) => {
   const { access } = await import('node:fs/promises')
   for (const page of pages) {
     const text = await readFile(join(ROOT, page), 'utf8')

@@ -2,46 +2,9 @@ import { readdir, readFile } from 'node:fs/promises'
 import { dirname, join, relative, resolve } from 'node:path'
 import { fileURLToPath } from 'node:url'
 import t from 'tap'
+import { allowed, innerLayers, layers } from './layers.ts'
 
 const ROOT = fileURLToPath(new URL('../', import.meta.url))
-
-/** The layers of docs/architecture.md: an import goes down or stays in its module, never up. */
-const layers: Record<string, number> = {
-  core: 1,
-  image: 2,
-  registry: 2,
-  'registry-server': 2,
-  redis: 2,
-  config: 2,
-  targets: 2,
-  ledger: 2,
-  gitlab: 2,
-  identity: 2,
-  gate: 2,
-  'settings.ts': 3,
-  delivery: 4,
-  steps: 5,
-  'context.ts': 6,
-  cli: 7,
-  actions: 7,
-  server: 7,
-  demo: 7,
-  'index.ts': 7,
-}
-/** Modules of one layer that may meet, and why. */
-const allowed = new Map([
-  ['image → registry', 'an image is written with references and descriptors'],
-  ['registry-server → registry', 'both sides of one protocol share its names'],
-  ['config → redis', 'one of the stores is Redis'],
-  ['demo → cli', 'the demo runs the command line'],
-  ['cli → demo', '`crosscloud demo` is a command'],
-  ['cli → server', '`crosscloud serve` is a command'],
-])
-
-/** Layers inside a module, by folder: the same rule holds between them. */
-const innerLayers: Record<string, Record<string, number>> = {
-  config: { store: 1, template: 2, rules: 3 },
-}
 
 const moduleOf = (path: string) => path.split('/')[0] ?? ''
 
@@ -126,7 +89,7 @@ async function readGraph(types: boolean): Promise<Map<string, string[]>> {
   return graph
 }
 
-await t.test('every way to import is seen', async (t) => {
+await t.test('the reader of imports finds every way to import', async (t) => {
   const text = [
     "import { a } from './a.ts'",
     'import {',
@@ -146,7 +109,7 @@ await t.test('every way to import is seen', async (t) => {
   t.strictSame(importsOf(text, false), [...all.filter((path) => path !== './c.ts'), '../g.ts'])
 })
 
-await t.test('imports go down', async (t) => {
+await t.test('an import goes down or stays in its module', async (t) => {
   const bad = new Map([
     ['core/errors.ts', ['steps/step.ts']],
     ['ledger/ledger.ts', ['config/store.ts', 'core/errors.ts']],
@@ -192,6 +155,12 @@ await t.test('no file imports itself by way of others', async (t) => {
   t.strictSame(circles(await readGraph(false)), [])
 })
 
+await t.test('no file of the server needs its own types by way of others', async (t) => {
+  const server = [...(await readGraph(true))].filter(([file]) => file.startsWith('server/'))
+  t.ok(server.length > 50, 'every file was read')
+  t.strictSame(circles(new Map(server)), [])
+})
+
 await t.test('only surfaces touch the process', async (t) => {
   const touch =
     /process\.(argv|env|stdin|stdout|stderr|exit\b|exitCode)|\bconsole\.|['"](node:)?process['"]/
@@ -204,11 +173,24 @@ await t.test('only surfaces touch the process', async (t) => {
   }
 })
 
-await t.test('no file is over 400 lines', async (t) => {
+const MOST_LINES = 400
+const MOST_FILES = 16
+
+await t.test(`no file has more than ${MOST_LINES} lines`, async (t) => {
   for (const folder of ['src', 'scripts', 'test', 'bench']) {
     for (const file of await sources(folder)) {
       const lines = (await readFile(join(ROOT, file), 'utf8')).split('\n').length - 1
-      t.ok(lines <= 400, `${file}: ${lines} lines`)
+      t.ok(lines <= MOST_LINES, `${file}: ${lines} lines`)
     }
   }
+})
+
+await t.test(`no folder has more than ${MOST_FILES} files at one level`, async (t) => {
+  const files = [...(await sources('src')), ...(await sources('test'))]
+  const folders = new Map<string, string[]>()
+  for (const file of files)
+    folders.set(dirname(file), [...(folders.get(dirname(file)) ?? []), file])
+  t.ok(folders.size > 50, `${folders.size} folders`)
+  for (const [folder, { length }] of folders)
+    t.ok(length <= MOST_FILES, `${folder}: ${length} files`)
 })

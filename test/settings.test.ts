@@ -38,7 +38,7 @@ async function parse(text: string, given: Record<string, string> = variables) {
   return { settings: await parseSettings(text, 'crosscloud.yml', given, secrets), secrets }
 }
 
-/** The lines that are said of a bad file. */
+/** The lines of the error about a bad file. */
 async function problems(text: string, given?: Record<string, string>): Promise<string[]> {
   const error = await parse(text, given).then(
     () => new Error('accepted'),
@@ -48,12 +48,15 @@ async function problems(text: string, given?: Record<string, string>): Promise<s
   return error.message.split('\n')
 }
 
-await t.test('variables come in, secrets are known before anything is said', async (t) => {
-  const { settings, secrets } = await parse(FULL)
-  t.strictSame(settings.ledger, { url: 'mysql://crosscloud:open-sesame@db/crosscloud' })
-  t.equal(settings.container?.env?.JAVA_OPTS, '-Dzone=blue')
-  t.equal(secrets.mask('open-sesame red%20is blue'), '*** *** ***')
-})
+await t.test(
+  'variables are filled in, and secrets are masked before anything is printed',
+  async (t) => {
+    const { settings, secrets } = await parse(FULL)
+    t.strictSame(settings.ledger, { url: 'mysql://crosscloud:open-sesame@db/crosscloud' })
+    t.equal(settings.container?.env?.JAVA_OPTS, '-Dzone=blue')
+    t.equal(secrets.mask('open-sesame red%20is blue'), '*** *** ***')
+  },
+)
 
 await t.test("only what needs the approvals' account needs its variable", async (t) => {
   const folder = await temporaryFolder(t)
@@ -69,7 +72,7 @@ await t.test("only what needs the approvals' account needs its variable", async 
   t.throws(() => ledger.approvals, { message: /variable Q is not set/ })
 })
 
-await t.test('an environment with everything settled', async (t) => {
+await t.test('an environment has its own settings before the common ones', async (t) => {
   const folder = await temporaryFolder(t)
   const file = join(folder, 'crosscloud.yml')
   await writeFile(file, FULL)
@@ -104,7 +107,7 @@ await t.test('an environment with everything settled', async (t) => {
   }
 })
 
-await t.test('everything wrong is said at once, each with its line', async (t) => {
+await t.test('every problem is reported at once, each with its line', async (t) => {
   const found = await problems(
     [
       'app: Web API',
@@ -135,7 +138,7 @@ await t.test('everything wrong is said at once, each with its line', async (t) =
   ])
 })
 
-await t.test('files that are no settings', async (t) => {
+await t.test('a file that holds no settings is refused', async (t) => {
   const bad: [string, RegExp][] = [
     ['', /app is required/],
     ['just text', /crosscloud\.yml/],
@@ -173,7 +176,7 @@ await t.test('circles of environments are refused', async (t) => {
   t.equal(found.length, 2)
 })
 
-await t.test('a secret does not show in what is said of it', async (t) => {
+await t.test('an error about a secret does not show it', async (t) => {
   const secrets = createSecrets()
   const text =
     'app: a\nledger: "${LEDGER_PASSWORD}"\nenvironments: { t: { image: "${IMAGE_TOKEN}" } }'

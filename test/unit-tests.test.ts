@@ -1,14 +1,17 @@
-import { readFile } from 'node:fs/promises'
-import { join } from 'node:path'
 import t from 'tap'
-import { findTestFiles, needsMore, ROOT } from './support/unit-tests.ts'
+import { findTestFiles, needsMore } from './support/unit-tests.ts'
 
 t.test('which tests are unit tests follows from what they import', async (t) => {
   const { unit, servers } = await findTestFiles()
   for (const file of ['test/core/log.test.ts', 'test/gate/rules.test.ts', 'test/imports.test.ts']) {
     t.ok(unit.includes(file), `${file} needs nothing`)
   }
-  for (const file of ['test/ledger/mysql.test.ts', 'test/e2e/demo.test.ts', 'test/start.test.ts']) {
+  for (const file of [
+    'test/ledger/database/mysql.test.ts',
+    'test/core/process.test.ts',
+    'test/e2e/demo.test.ts',
+    'test/start.test.ts',
+  ]) {
     t.ok(servers.includes(file), `${file} starts programs`)
   }
   t.ok(unit.length > servers.length / 2, `${unit.length} unit tests, ${servers.length} others`)
@@ -36,12 +39,3 @@ t.test(
     }
   },
 )
-
-t.test('no unit test names a program that a machine may lack', async (t) => {
-  const lacking =
-    /\b(?:spawn|execFile|execFileSync|run)\(\s*'(?:docker|dockerd|java|mvn|mysqld|mariadbd|redis-server|etcd|gcc)'/
-  t.match(["spawn('", "dockerd', [])"].join(''), lacking)
-  for (const file of (await findTestFiles()).unit) {
-    t.notMatch(await readFile(join(ROOT, file), 'utf8'), lacking, file)
-  }
-})

@@ -5,7 +5,7 @@ import { failUnlessDone, onHangUp, outliveReaders, stopOnSignals } from '../core
 import { createSecrets, type Secrets } from '../core/secrets.ts'
 import { loadStep } from '../steps/index.ts'
 import { kebab, runStep } from '../steps/inputs.ts'
-import { actionWording, inWords } from '../steps/wording.ts'
+import { actionWording, inWords } from '../surface/wording.ts'
 import { readInputs, readPlace } from './inputs.ts'
 import { annotation, writeSummary } from './report.ts'
 

@@ -4,17 +4,17 @@ import type { OpenContext } from '../context.ts'
 import { StepError } from '../core/errors.ts'
 import { duration } from '../core/settings/schema.ts'
 
-/** What a command answers: one document for `--json`, the same as lines for people. */
+/** What a command found or did: one document for `--json`, the same as lines for people. */
 export interface Answer {
   json: Record<string, unknown> | unknown[]
   text: string
   /** The text is a document as well, for a program to read. */
   document?: true
-  /** The command did what it should, and what it found is an error. */
+  /** The command ran to its end, and what it found is an error. */
   failure?: StepError
 }
 
-/** What a report is told of a command besides its answer. */
+/** What a report states of a command besides its result. */
 export interface Reported {
   /** Environment that the command is about. */
   environment?: string | undefined

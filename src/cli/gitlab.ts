@@ -4,7 +4,8 @@ import type { Context } from '../delivery/context.ts'
 import type { SetUp } from '../gitlab/apply.ts'
 import { type Action, actionLines } from '../gitlab/plan.ts'
 import { addExample, type Perform } from './command.ts'
-import { agree, type Terminal } from './surface.ts'
+import type { ProcessEnvironment } from './process-environment.ts'
+import { agree, type Terminal } from './terminal.ts'
 
 interface PlanOptions {
   prune?: boolean
@@ -15,12 +16,16 @@ interface PlanOptions {
 const TOKEN = 'GITLAB_TOKEN'
 
 /** `crosscloud gitlab …`: from crosscloud.yml to the project's settings there. */
-export function addGitlabCommands(program: Command, perform: Perform, terminal: Terminal): void {
+export function addGitlabCommands(
+  program: Command,
+  perform: Perform,
+  { person }: Pick<ProcessEnvironment, 'person'>,
+): void {
   const gitlab = program
     .command('gitlab')
     .description('Set the project on GitLab up: environments, protection, variables, webhook.')
   addPlan(gitlab, perform)
-  addApply(gitlab, perform, terminal)
+  addApply(gitlab, perform, person)
 }
 
 const common = (command: Command) =>
@@ -94,7 +99,7 @@ async function readPlan({ prune, secrets }: PlanOptions, context: Context): Prom
   return await planSetUp({
     settings,
     environments: Object.entries(environments).map(([name, { url }]) => ({ name, url })),
-    access: { token, signal: context.signal },
+    access: { http: await context.http('gitlab', settings.ca), token, signal: context.signal },
     prune: prune ?? false,
     secrets: secrets ?? false,
   })
@@ -111,10 +116,10 @@ function closing(actions: readonly Action[]): string {
 }
 
 function toJson({ actions, notices }: SetUp): Record<string, unknown> {
-  const told = actions.map((action) => {
+  const planned = actions.map((action) => {
     const { kind, name } = action.do === 'delete' ? action.actual : action.resource
     const changes = action.do === 'change' ? action.changes : []
     return { do: action.do, kind, name, changes }
   })
-  return { actions: told, notices }
+  return { actions: planned, notices }
 }

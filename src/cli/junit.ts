@@ -8,7 +8,7 @@ export interface Findings {
   title: string
   /** What the command looks at, in a sentence. */
   test: string
-  /** What the command tells. */
+  /** What the command prints. */
   text: string
   failure: StepError | undefined
 }

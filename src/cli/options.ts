@@ -3,7 +3,7 @@ import { fieldsOf, type InputField, readJsonInputs, readText } from '../steps/fi
 import { kebab, variableName } from '../steps/inputs.ts'
 import type { Step } from '../steps/step.ts'
 
-/** Adds a flag for each input. Defaults are told, not set: crosscloud.yml comes before them. */
+/** Adds a flag for each input. Defaults are shown, not set: crosscloud.yml comes before them. */
 export function addInputOptions(command: Command, step: Step): void {
   const fields = fieldsOf(step.inputs)
   if (fields.some(({ name }) => name === 'release')) {
@@ -11,8 +11,8 @@ export function addInputOptions(command: Command, step: Step): void {
   }
   for (const field of fields) {
     const flag = `--${kebab(field.name)}`
-    const told = field.default === undefined ? '' : ` (default: ${shown(field.default)})`
-    const description = `${field.description}${told}`
+    const byDefault = field.default === undefined ? '' : ` (default: ${shown(field.default)})`
+    const description = `${field.description}${byDefault}`
     if (field.type === 'boolean') {
       command.addOption(new Option(flag, description))
       command.addOption(new Option(`--no-${kebab(field.name)}`).hideHelp())

@@ -7,7 +7,7 @@ import {
   withoutControls,
 } from '../core/log.ts'
 import type { Secrets } from '../core/secrets.ts'
-import { gitlabWording, inWords, jenkinsWording } from '../steps/wording.ts'
+import { gitlabWording, inWords, jenkinsWording } from '../surface/wording.ts'
 
 /** What a surface prints to: the two streams of a process, or a test's. */
 export interface Streams {
@@ -17,7 +17,7 @@ export interface Streams {
 
 type Variables = Readonly<Record<string, string | undefined>>
 
-/** Our texts as the surface says it that runs this command line: a job of GitLab, of Jenkins. */
+/** Our texts in the words of the surface that runs this command line: a job of GitLab, of Jenkins. */
 export function wordFor(variables: Variables): (text: string) => string {
   if (variables.GITLAB_CI === 'true') return (text) => inWords(text, gitlabWording)
   if (variables.JENKINS_URL) return (text) => inWords(text, jenkinsWording)
@@ -30,7 +30,8 @@ export function inSurfaceWords(failure: StepError, word: (text: string) => strin
   return new StepError(code, word(message), {
     hint: hint && word(hint),
     summary: summary && word(summary),
-    ...{ retryable, cause },
+    retryable,
+    cause,
   })
 }
 
@@ -40,10 +41,10 @@ function errorText({ message, hint }: StepError): string {
 }
 
 /**
- * An answer for people: what others wrote in it commands neither a terminal nor a runner, as in the
+ * A result for people: what others wrote in it controls neither a terminal nor a runner, as in the
  * log.
  */
-export function answerText(text: string, variables: Variables): string {
+export function resultText(text: string, variables: Variables): string {
   const plain = withoutControls(text)
   return variables.GITHUB_ACTIONS === 'true' ? withoutCommands(plain) : plain
 }
@@ -68,7 +69,7 @@ export function tellBeside(
   createLog({ format: format === 'json' ? 'json' : 'plain', write, mask }).warn(text)
 }
 
-/** What went wrong is told to people, also in a document. */
+/** A failure as a document; its texts are for people. */
 export function errorJson(
   { code, message, hint, retryable }: StepError,
   { mask }: Pick<Secrets, 'mask'>,

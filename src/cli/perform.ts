@@ -1,12 +1,11 @@
 import type { Command } from 'commander'
-import { createContext } from '../context.ts'
 import { StepError, toStepError } from '../core/errors.ts'
 import { createLog, type Log, type LogFormat } from '../core/log.ts'
 import type { Secrets } from '../core/secrets.ts'
 import type { Answer, Perform, Reported } from './command.ts'
 import { junitXml } from './junit.ts'
-import { answerText, errorJson, inSurfaceWords, jsonText, tellFailure, wordFor } from './output.ts'
-import type { Surroundings } from './program.ts'
+import { errorJson, inSurfaceWords, jsonText, resultText, tellFailure, wordFor } from './output.ts'
+import type { ProcessEnvironment } from './process-environment.ts'
 import { dotenvLines, freshReport } from './reports.ts'
 
 interface GlobalOptions {
@@ -21,19 +20,24 @@ interface GlobalOptions {
 /** What is left to do when a command has ended. */
 export interface Ends {
   with(exitCode: number): void
-  /** Told after the failure itself. */
-  beside(faults: readonly StepError[]): void
+  /** Errors that are printed after the failure itself. */
+  beside(errors: readonly StepError[]): void
 }
 
-/** How every command runs: with a context of its own, its answer printed and reported as asked. */
-export function createPerform(surroundings: Surroundings, secrets: Secrets, ends: Ends): Perform {
-  const { cwd, variables, signal, streams } = surroundings
+/** How every command runs: with a context of its own, its result printed and reported as its options ask. */
+export function createPerform(
+  processEnvironment: ProcessEnvironment,
+  secrets: Secrets,
+  ends: Ends,
+): Perform {
+  const { cwd, variables, signal, streams } = processEnvironment
   const word = wordFor(variables)
   return async (command, work, reported = {}) => {
     const options = command.optsWithGlobals<GlobalOptions>()
     const { dotenv, junit } = await openReports(command, options, reported, cwd)
-    const log = makeLog(options, surroundings, secrets.mask)
+    const log = makeLog(options, processEnvironment, secrets.mask)
     const settingsFile = options.settings ?? (variables.CROSSCLOUD_SETTINGS || undefined)
+    const { createContext } = await import('../context.ts')
     const context = createContext({ cwd, settingsFile, variables, log, secrets, signal })
     const writeJunit = async (text: string, failure: StepError | undefined) => {
       const { environment = command.opts().env } = reported
@@ -42,24 +46,24 @@ export function createPerform(surroundings: Surroundings, secrets: Secrets, ends
       await junit?.write(junitXml(findings, secrets))
     }
     try {
-      const answer = await work(context).catch(async (error: unknown) => {
+      const result = await work(context).catch(async (error: unknown) => {
         const failure = inSurfaceWords(toStepError(error), word)
-        ends.beside(await faultsOf([() => writeJunit('', failure)]))
+        ends.beside(await errorsOf([() => writeJunit('', failure)]))
         throw error
       })
-      const text = word(answer.text)
-      const found = answer.failure && inSurfaceWords(answer.failure, word)
-      const faults = await faultsOf([
+      const text = word(result.text)
+      const found = result.failure && inSurfaceWords(result.failure, word)
+      const errors = await errorsOf([
         () => writeJunit(text, found),
-        async () => dotenv?.write(dotenvLines(reported.outputs, answer.json)),
+        async () => dotenv?.write(dotenvLines(reported.outputs, result.json)),
       ])
-      if (found) ends.beside(faults)
-      const failure = found ?? notHandedOn(titleOf(command), faults)
-      if (options.log === 'json' && !options.json) log.info(answer.text)
+      if (found) ends.beside(errors)
+      const failure = found ?? notHandedOn(titleOf(command), errors)
+      if (options.log === 'json' && !options.json) log.info(result.text)
       else {
-        const told = answer.document ? secrets.maskValue(text) : secrets.mask(text)
-        const json = options.json && jsonOf(answer, failure, secrets)
-        streams.stdout(`${json || answerText(told, variables)}\n`)
+        const shown = result.document ? secrets.maskValue(text) : secrets.mask(text)
+        const json = options.json && jsonOf(result, failure, secrets)
+        streams.stdout(`${json || resultText(shown, variables)}\n`)
       }
       if (!failure) return
       tellFailure(failure, options.log, { write: streams.stderr, mask: secrets.mask })
@@ -71,19 +75,19 @@ export function createPerform(surroundings: Surroundings, secrets: Secrets, ends
 }
 
 /** Each is tried, whatever becomes of the others. */
-async function faultsOf(writes: readonly (() => Promise<unknown>)[]): Promise<StepError[]> {
-  const faults: StepError[] = []
+async function errorsOf(writes: readonly (() => Promise<unknown>)[]): Promise<StepError[]> {
+  const errors: StepError[] = []
   for (const write of writes) {
-    await write().catch((error: unknown) => faults.push(toStepError(error)))
+    await write().catch((error: unknown) => errors.push(toStepError(error)))
   }
-  return faults
+  return errors
 }
 
-/** A deed that was done stays done, whatever becomes of its reports. */
-function notHandedOn(title: string, faults: readonly StepError[]): StepError | undefined {
-  const [first] = faults
+/** What a command did stays done, whatever becomes of its reports. */
+function notHandedOn(title: string, errors: readonly StepError[]): StepError | undefined {
+  const [first] = errors
   if (!first) return undefined
-  const why = faults.map(({ message }) => message).join('; ')
+  const why = errors.map(({ message }) => message).join('; ')
   const message = `${title} was done; its outputs could not be handed on: ${why}`
   return new StepError(first.code, message, { hint: first.hint, retryable: false, cause: first })
 }
@@ -119,7 +123,7 @@ function jsonOf({ json }: Answer, failure: StepError | undefined, secrets: Secre
 
 function makeLog(
   { json, verbose, log }: GlobalOptions,
-  { streams, variables, terminal }: Surroundings,
+  { streams, variables, terminal }: ProcessEnvironment,
   mask: (text: string) => string,
 ): Log {
   return createLog({
@@ -131,7 +135,7 @@ function makeLog(
   })
 }
 
-function surfaceFormat(variables: Surroundings['variables'], terminal: boolean): LogFormat {
+function surfaceFormat(variables: ProcessEnvironment['variables'], terminal: boolean): LogFormat {
   if (variables.GITLAB_CI === 'true') return 'gitlab'
   if (variables.GITHUB_ACTIONS === 'true') return 'github'
   return terminal ? 'terminal' : 'plain'

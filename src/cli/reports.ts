@@ -22,7 +22,7 @@ export async function freshReport(cwd: string, flag: string, name: string): Prom
       hint: 'Name a file, or leave it out.',
     })
   }
-  const telling = (error: unknown) =>
+  const explained = (error: unknown) =>
     error instanceof StepError ? error : explain(`writing ${name}`, error)
   const clear = async () => {
     const path = resolve(cwd, name)
@@ -32,7 +32,7 @@ export async function freshReport(cwd: string, flag: string, name: string): Prom
     if (found) await unlink(path).catch(unlessMissing)
   }
   await clear().catch((error: unknown) => {
-    throw telling(error)
+    throw explained(error)
   })
   return {
     name,
@@ -41,7 +41,7 @@ export async function freshReport(cwd: string, flag: string, name: string): Prom
         await clear()
         await writeNew(resolve(cwd, name), text)
       } catch (error) {
-        throw telling(error)
+        throw explained(error)
       }
     },
   }
@@ -98,9 +98,9 @@ function unlessMissing(error: unknown): undefined {
  * The outputs that a step declares, as `CROSSCLOUD_…` lines of a dotenv report; the next step reads
  * them as inputs. Lists are for `--json`: GitLab allows 5 KB in all.
  */
-export function dotenvLines(schema: z.ZodObject | undefined, answer: object): string {
+export function dotenvLines(schema: z.ZodObject | undefined, result: object): string {
   if (!schema) return ''
-  const outputs = answer as Record<string, unknown>
+  const outputs = result as Record<string, unknown>
   const lines = fieldsOf(schema, 'output').flatMap((field) => {
     const [name, value] = [dotenvName(field), outputs[field.name]]
     if (name === undefined || value === undefined) return []

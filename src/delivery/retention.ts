@@ -1,12 +1,13 @@
 import type { Digest } from '../core/digest.ts'
+import { pageThrough } from '../ledger/history.ts'
 import type { Ledger, Release } from '../ledger/ledger.ts'
 import { formatRepository, type Repository } from '../registry/reference.ts'
 import type { Context } from './context.ts'
 
-/** What may go from one repository, and what stays there for whom. */
+/** The images that a repository keeps for its environments, and those it no longer needs. */
 export interface RetentionPlan {
   repository: Repository
-  /** Those that are kept there. */
+  /** Those whose images are kept there. */
   environments: string[]
   remove: Release[]
   kept: number
@@ -24,7 +25,7 @@ export interface RetentionFacts {
 }
 
 /**
- * What nobody needs any more: not among the newest, not among the last that were deployed, so that
+ * Releases that are no longer needed: not among the newest, not among the last that were deployed, so that
  * there is a way back, and running nowhere. Several releases may be one image: it stays for each.
  */
 export function releasesToRemove({ releases, deployed, running, keep }: RetentionFacts): Release[] {
@@ -38,7 +39,6 @@ export function releasesToRemove({ releases, deployed, running, keep }: Retentio
 
 /** Run now and then, it leaves nothing older. */
 const MOST = 1000
-const PAGE = 200
 
 /** One plan for each repository of crosscloud.yml, or for that of one environment. */
 export async function planRetention(
@@ -71,27 +71,26 @@ export async function planRetention(
 
 async function findRunning(app: string, ledger: Ledger): Promise<Digest[]> {
   const cells = await ledger.status({ app, environment: undefined })
-  const current = cells.flatMap(({ current: one }) => (one ? [one.digest] : []))
+  const digests = cells.flatMap(({ current }) => (current ? [current.digest] : []))
   const versions = cells.flatMap(({ underway }) => (underway ? [underway.version] : []))
   const found = await Promise.all(versions.map((version) => ledger.findRelease(app, version)))
-  return [...current, ...found.flatMap((release) => (release ? [release.digest] : []))]
+  return [...digests, ...found.flatMap((release) => (release ? [release.digest] : []))]
 }
 
 async function deployedTo(environment: string, keep: number, context: Context): Promise<Digest[]> {
   const { app } = await context.settings()
   const ledger = await context.ledger()
-  const query = { app, environment, state: 'succeeded', limit: PAGE } as const
+  const query = { app, environment, state: 'succeeded' } as const
   const digests = new Set<Digest>()
-  for (let before: string | undefined; digests.size < keep; ) {
-    const page = await ledger.deployments({ ...query, before })
-    for (const { digest } of page) digests.add(digest)
-    before = page.at(-1)?.id
-    if (page.length < PAGE || before === undefined) break
+  const deployed = pageThrough((page) => ledger.deployments({ ...query, ...page }))
+  for await (const { digest } of deployed) {
+    if (digests.size >= keep) break
+    digests.add(digest)
   }
   return [...digests]
 }
 
-/** One for each image that is there still. */
+/** A release for each image that is still there. */
 async function presentIn(
   { registry, name }: Repository,
   releases: readonly Release[],

@@ -1,11 +1,11 @@
 import { describe } from '../core/errors.ts'
 import type { Log } from '../core/log.ts'
-import { containerLabels } from '../delivery/verification/verification.ts'
+import { instanceLabels } from '../targets/labels.ts'
 import type { Engine } from './engine.ts'
 
 /**
  * Takes the demo's containers off the engine and, where the engine is somebody else's, its images
- * as well. What cannot be removed is said, never hidden behind another error.
+ * as well. What cannot be removed is reported, never hidden behind another error.
  */
 export async function clearEngine(
   { socket, own }: Engine,
@@ -20,8 +20,8 @@ export async function clearEngine(
     for (const environment of environments) {
       const filters = {
         label: [
-          `${containerLabels.application}=${app}`,
-          `${containerLabels.environment}=${environment}`,
+          `${instanceLabels.application}=${app}`,
+          `${instanceLabels.environment}=${environment}`,
         ],
       }
       for (const { Id, ImageID } of await docker.listContainers({ all: true, filters })) {

@@ -9,13 +9,13 @@ import { type EmbeddedRegistry, startRegistry } from '../registry-server/server.
 import { pushBase } from './base-push.ts'
 import { clearEngine } from './clear-engine.ts'
 import { prepareMachine } from './machine.ts'
+import { type EnvironmentResult, runPipeline } from './pipeline.ts'
 import { baseIn, ENVIRONMENTS, writeProject } from './project.ts'
-import { type Reached, runRoad } from './road.ts'
 
 /** What the demo proved, as `--json` prints it. */
 export interface DemoResult {
   release: string
-  environments: Reached[]
+  environments: EnvironmentResult[]
   sameDigest: boolean
   sameMd5: boolean
   configDiffers: boolean
@@ -60,8 +60,12 @@ export async function runDemo(folder: string, outer: OpenContext) {
           pushBase(await context.registry(), base, to, log),
         )
       }
-      const reached = await runRoad([...ENVIRONMENTS], machine.engine !== undefined, context)
-      const result = judge(reached, machine.skipped)
+      const environments = await runPipeline(
+        [...ENVIRONMENTS],
+        machine.engine !== undefined,
+        context,
+      )
+      const result = evaluate(environments, machine.skipped)
       return { json: { ...result }, text: summary(result) }
     } finally {
       await context.close()
@@ -80,7 +84,7 @@ function noMaven(skipped: string[]): StepError {
   })
 }
 
-function judge(environments: Reached[], skipped: string[]): DemoResult {
+function evaluate(environments: EnvironmentResult[], skipped: string[]): DemoResult {
   const distinct = (values: readonly unknown[]) => new Set(values).size
   const release = environments[0]?.version
   return {
@@ -94,14 +98,14 @@ function judge(environments: Reached[], skipped: string[]): DemoResult {
 }
 
 function summary(result: DemoResult): string {
-  const rows = result.environments.map((one) => [
-    one.name,
-    one.version,
-    shortDigest(one.digest),
-    one.warMd5,
-    shortDigest(one.configRevision),
-    one.containerId?.slice(0, 12) ?? '–',
-    one.verified ? 'ran, every file verified' : 'image and config ready, not deployed',
+  const rows = result.environments.map((environment) => [
+    environment.name,
+    environment.version,
+    shortDigest(environment.digest),
+    environment.warMd5,
+    shortDigest(environment.configRevision),
+    environment.containerId?.slice(0, 12) ?? '–',
+    environment.verified ? 'ran, every file verified' : 'image and config ready, not deployed',
   ])
   const headings = [
     'environment',
@@ -115,7 +119,7 @@ function summary(result: DemoResult): string {
   return ['', table(headings, rows), '', ...result.skipped, closing(result)].join('\n')
 }
 
-/** One line that says only what was seen. */
+/** One line that states only what was seen. */
 function closing(result: DemoResult): string {
   const { release, environments, sameDigest, sameMd5, configDiffers } = result
   const names = environments.map(({ name }) => name).join(' and ')

@@ -27,7 +27,7 @@ export interface Engine {
 const USUAL_SOCKET = '/var/run/docker.sock'
 
 /**
- * The engine that already answers: DOCKER_HOST's, when that is a unix socket of this machine, or
+ * The engine that already responds: DOCKER_HOST's, when that is a unix socket of this machine, or
  * the usual one. An engine elsewhere, or in a network of its own (rootless), could reach neither
  * the demo's registry on loopback nor be reached by it.
  */
@@ -53,7 +53,7 @@ function engineAt(socket: string): Engine {
   return { socket, url: `unix://${socket}`, own: false, stop: async () => {} }
 }
 
-/** Answer of the Docker Engine API, or undefined when nothing usable answers there. */
+/** Response of the Docker Engine API, or undefined when nothing usable responds there. */
 async function ask(socketPath: string, path: string): Promise<unknown> {
   return new Promise((resolve) => {
     const call = request({ socketPath, path, timeout: 3000 }, async (response) => {
@@ -203,11 +203,11 @@ async function configuration(dockerd: string, place: Place): Promise<object> {
   }
 }
 
-/** The last thing the engine said that was not a mere note; its reason to end is the last line. */
+/** The last line of the engine that was not a mere note; its reason to end is the last line. */
 async function lastWords(logFile: string): Promise<string> {
   const text = await readFile(logFile, 'utf8').catch(() => '')
   const lines = text.split('\n').filter((line) => line && !/ level=(?:info|debug) /.test(line))
-  return lines.at(-1) ?? 'it said nothing'
+  return lines.at(-1) ?? 'it printed nothing'
 }
 
 const PROGRAMS = /^(?:dockerd|containerd|containerd-shim.*)$/

@@ -107,7 +107,7 @@ export async function processesOf(
   return { own, all: running.filter(({ pid }) => all.has(pid) && pid !== process.pid) }
 }
 
-/** Sends a signal to those that still run and waits until all are gone; says whether they are. */
+/** Sends a signal to those that still run and waits until all are gone; returns whether they are. */
 export async function endProcesses(
   processes: readonly Process[],
   signal: 'SIGTERM' | 'SIGKILL',

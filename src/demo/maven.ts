@@ -30,7 +30,7 @@ const PLEXUS_UTILS_POM = `<project>
 /**
  * Makes Maven able to build the example, and returns the arguments it then needs. With Debian's
  * Maven repository that is a local repository of links, used offline; any other Maven is taken as
- * it is, and fetches from where its own settings say. NOT_FOUND when there is no Maven.
+ * it is, and fetches from where its own settings point. NOT_FOUND when there is no Maven.
  */
 export async function prepareMaven(
   folder: string,

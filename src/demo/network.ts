@@ -38,8 +38,8 @@ async function usedNetworks(): Promise<string[]> {
 }
 
 /** Whether two IPv4 networks, written `a.b.c.d/n` (or one address), share an address. */
-export function overlap(one: string, other: string): boolean {
-  const [a, b] = [parse(one), parse(other)]
+export function overlap(subnet: string, other: string): boolean {
+  const [a, b] = [parse(subnet), parse(other)]
   const bits = Math.min(a.bits, b.bits)
   return Math.floor(a.number / 2 ** (32 - bits)) === Math.floor(b.number / 2 ** (32 - bits))
 }

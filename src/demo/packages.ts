@@ -106,7 +106,7 @@ export async function isDebian(): Promise<boolean> {
 }
 
 /**
- * Installs packages of Debian's, having said which. Waits up to two minutes for another apt.
+ * Logs which packages of Debian it installs, and installs them. Waits up to two minutes for another apt.
  * UNAVAILABLE or COMMAND_FAILED, in a sentence for people, where it cannot be done.
  */
 export async function installPackages(
@@ -145,7 +145,7 @@ export async function installPackages(
 
 /**
  * apt's own lock timeout does not cover the package lists, so this waits for another apt by trying
- * again. Old lists may do: what the installation says then is what counts.
+ * again. Old lists may do: the result of the installation is what counts.
  */
 async function updateLists(options: string[], runOptions: RunOptions, log: Log): Promise<void> {
   for (let attempt = 1; ; attempt++) {
@@ -165,7 +165,7 @@ const OURS = '#!/bin/sh\n# Written by the crosscloud demo while it installs pack
 
 /**
  * Debian starts the services of packages it installs (docker.io's engine would stay behind).
- * policy-rc.d is its documented way to say no; one that exists already is left alone.
+ * policy-rc.d is its documented way to refuse that; one that exists already is left alone.
  */
 async function keepServicesStopped(): Promise<() => Promise<void>> {
   if ((await readFile(POLICY, 'utf8').catch(() => undefined)) !== OURS) {
@@ -183,7 +183,7 @@ export interface Mirror {
   url: string
   /** Keyring file the mirror's signatures are checked against, when named. */
   keyring?: string
-  /** apt was told to trust it without a signature. */
+  /** apt is configured to trust it without a signature. */
   trusted?: boolean
   suites: string[]
 }

@@ -1,6 +1,6 @@
 import type { Kysely, Selectable } from 'kysely'
-import type { BreakGlass, Unsigned } from './audit.ts'
 import type { AuditEventsTable, Schema } from './database/schema.ts'
+import type { BreakGlass, Unsigned } from './ledger.ts'
 
 /** How long a second person has to look at what was done past a gate. */
 const SIGN_OFF_WITHIN = 24 * 3_600_000
@@ -8,8 +8,8 @@ const SIGN_OFF_WITHIN = 24 * 3_600_000
 type Row = Selectable<AuditEventsTable>
 
 /**
- * What was done past a gate, by the deployment's id. The deed is the first event of whoever started
- * the deployment: another one's would let them sign off their own.
+ * What was done past a gate, by the deployment's id. The event of the person who
+ * started the deployment comes first: with another's they could sign off their own.
  */
 export async function breakGlassOf(
   db: Kysely<Schema>,
@@ -28,8 +28,8 @@ export async function breakGlassOf(
     )
     .orderBy('number')
     .execute()
-  const signatureOf = signaturesIn(rows)
-  const startedBy = new Map(deployments.map((one) => [one.id, one.started_by]))
+  const signOffOf = signOffsIn(rows)
+  const startedBy = new Map(deployments.map(({ id, started_by }) => [id, started_by]))
   const isStarter = (row: Row) => row.done_by === startedBy.get(row.subject ?? '')
   // Of a key that comes twice, a map keeps the last.
   const ordered = [
@@ -37,25 +37,29 @@ export async function breakGlassOf(
     ...rows.filter(isStarter).reverse(),
   ]
   return new Map(
-    ordered.flatMap((row): [string, BreakGlass][] => {
-      const { subject, done_by: by, done_by_id, identity, reason } = row
-      if (row.action !== 'break-glass' || subject === null) return []
-      const signedOff = signatureOf(row)
-      return [
-        [
-          subject,
-          {
-            ...{ by, byId: done_by_id ?? undefined, identity, reason: reason ?? '' },
-            ...{ at: row.done_at, due: dueAt(row) },
-            signedOff: signedOff && {
-              ...{ by: signedOff.done_by, identity: signedOff.identity },
-              ...{ reason: signedOff.reason ?? undefined, at: signedOff.done_at },
-            },
-          },
-        ],
-      ]
-    }),
+    ordered.flatMap((row): [string, BreakGlass][] =>
+      row.action === 'break-glass' && row.subject !== null
+        ? [[row.subject, toBreakGlass(row, signOffOf(row))]]
+        : [],
+    ),
   )
+}
+
+function toBreakGlass(row: Row, signOff: Row | undefined): BreakGlass {
+  return {
+    by: row.done_by,
+    byId: row.done_by_id ?? undefined,
+    identity: row.identity,
+    reason: row.reason ?? '',
+    at: row.done_at,
+    due: dueAt(row),
+    signedOff: signOff && {
+      by: signOff.done_by,
+      identity: signOff.identity,
+      reason: signOff.reason ?? undefined,
+      at: signOff.done_at,
+    },
+  }
 }
 
 /** What nobody has signed off, oldest first; there are few such events, and each is read. */
@@ -71,27 +75,32 @@ export async function selectUnsigned(
   if (app !== undefined) query = query.where('app', '=', app)
   if (environment !== undefined) query = query.where('environment', '=', environment)
   const rows = await query.execute()
-  const signatureOf = signaturesIn(rows)
+  const signOffOf = signOffsIn(rows)
   return rows
-    .filter((row) => row.action === 'break-glass' && signatureOf(row) === undefined)
+    .filter((row) => row.action === 'break-glass' && signOffOf(row) === undefined)
     .map((row) => ({
-      ...{ app: row.app, environment: row.environment, deployment: row.subject ?? '' },
-      ...{ by: row.done_by, reason: row.reason ?? '', at: row.done_at, due: dueAt(row) },
+      app: row.app,
+      environment: row.environment,
+      deployment: row.subject ?? '',
+      by: row.done_by,
+      reason: row.reason ?? '',
+      at: row.done_at,
+      due: dueAt(row),
     }))
 }
 
 /**
- * The first signature of each deed counts; `rows` are in the order of their numbers. One from before the deed does
- * not: the account of deployments could sign in advance what nobody has looked at.
+ * The first sign-off after each break-glass event; `rows` are in the order of their numbers. An earlier sign-off
+ * does not count: the account of deployments could sign in advance what nobody has looked at.
  */
-function signaturesIn(rows: readonly Row[]): (deed: Row) => Row | undefined {
+function signOffsIn(rows: readonly Row[]): (event: Row) => Row | undefined {
   const next = new Map<string, Row>()
-  const signatures = new Map<number, Row | undefined>()
+  const signOffs = new Map<number, Row | undefined>()
   for (const row of rows.toReversed()) {
     if (row.action === 'sign-off') next.set(keyOf(row), row)
-    else signatures.set(row.number, next.get(keyOf(row)))
+    else signOffs.set(row.number, next.get(keyOf(row)))
   }
-  return ({ number }) => signatures.get(number)
+  return ({ number }) => signOffs.get(number)
 }
 
 const keyOf = ({ app, environment, subject }: Row) => `${app} ${environment} ${subject}`

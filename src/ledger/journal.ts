@@ -4,10 +4,9 @@ import { join } from 'node:path'
 import { replaceFile } from '../core/atomic-file.ts'
 import { type ErrorCode, errorCodeOf, explain, toStepError } from '../core/errors.ts'
 import { readOwn, requireOwn } from '../core/own-files.ts'
-import type { ConfigChangeStart } from './config-change.ts'
-import type { DeploymentEnd, Ledger } from './ledger.ts'
+import type { ConfigChangeStart, DeploymentEnd, Ledger } from './ledger.ts'
 
-/** What was done and must still be told to the ledger. Telling it twice is telling it once. */
+/** What was done and must still be recorded in the ledger. Recording it twice is recording it once. */
 export type JournalEntry =
   | { kind: 'deployment-end'; deployment: string; end: DeploymentEnd & { finishedAt: string } }
   | { kind: 'config-change'; set: ConfigChangeStart & { request: string; at: string } }
@@ -15,16 +14,17 @@ export type JournalEntry =
 /** Where outcomes wait on this machine while their ledger cannot be reached. */
 export interface Journal {
   readonly folder: string
-  /** Keeps an entry, safe on the disk; answers with its file. */
+  /** Keeps an entry, synced to the disk; returns its file. */
   keep(entry: JournalEntry): Promise<string>
   forget(file: string): Promise<void>
-  /** Tells the ledger all that waits for it, oldest first; `onDelivered` gets a line for each. */
-  deliver(ledger: Ledger, told: Told): Promise<void>
+  /** Records all that waits for the ledger, oldest first. */
+  deliver(ledger: Ledger, report: JournalReport): Promise<void>
   /** How many entries wait for the ledger of this name. */
   waiting(ledger: string): Promise<number>
 }
 
-export interface Told {
+/** Gets a line for each entry. */
+export interface JournalReport {
   delivered(line: string): void
   refused(line: string): void
 }
@@ -36,11 +36,11 @@ interface Kept {
   entry: JournalEntry
 }
 
-/** What the ledger answers to an entry that it will never take. */
+/** Errors of an entry that the ledger will never take. */
 const FINAL: readonly ErrorCode[] = ['CONFLICT', 'NOT_FOUND', 'INPUT_INVALID']
 const NAME = /^\d{13}-[0-9a-f-]{36}\.json$/
 
-/** One file an entry (0600, the folder 0700), complete or not there, and nobody else's. */
+/** A file for each entry (0600, the folder 0700), complete or not there, and owned by this user. */
 export function openJournal(folder: string, ledgerName: string): Journal {
   const entries = async () => {
     await requireOwn(folder)
@@ -48,7 +48,7 @@ export function openJournal(folder: string, ledgerName: string): Journal {
       if (errorCodeOf(error) === 'ENOENT') return []
       throw explain(`reading the journal ${folder}`, error)
     })
-    const kept = await Promise.all(
+    const found = await Promise.all(
       names
         .filter((name) => NAME.test(name))
         .sort()
@@ -57,7 +57,7 @@ export function openJournal(folder: string, ledgerName: string): Journal {
           kept: await readKept(join(folder, name)),
         })),
     )
-    return kept.filter((one) => one.kept?.ledger === ledgerName)
+    return found.filter(({ kept }) => kept?.ledger === ledgerName)
   }
   return {
     folder,
@@ -71,22 +71,22 @@ export function openJournal(folder: string, ledgerName: string): Journal {
         await replaceFile(file, JSON.stringify(kept), { mode: 0o600 })
         return file
       } catch (error) {
-        throw explain(`keeping what the ledger must still be told, in ${folder}`, error)
+        throw explain(`keeping what must still be recorded in the ledger, in ${folder}`, error)
       }
     },
     forget: (file) => rm(file, { force: true }),
-    async deliver(ledger, told) {
+    async deliver(ledger, report) {
       for (const { file, kept } of await entries()) {
         if (!kept) continue
         const what = describeEntry(kept.entry)
         try {
-          await tell(ledger, kept.entry)
-          told.delivered(`told the ledger now what it could not be told then: ${what}`)
+          await record(ledger, kept.entry)
+          report.delivered(`recorded in the ledger now, as it could not be reached then: ${what}`)
         } catch (error) {
           // Only what the ledger will never take is put aside; all else is tried again.
           if (!FINAL.includes(toStepError(error).code)) throw error
           await rename(file, `${file}.refused`)
-          told.refused(`${what}: ${toStepError(error).message}; kept in ${file}.refused`)
+          report.refused(`${what}: ${toStepError(error).message}; kept in ${file}.refused`)
         }
         await rm(file, { force: true })
       }
@@ -95,8 +95,8 @@ export function openJournal(folder: string, ledgerName: string): Journal {
   }
 }
 
-/** The same again changes nothing, so a second process may tell it at the same time. */
-async function tell(ledger: Ledger, entry: JournalEntry): Promise<void> {
+/** The same again changes nothing, so a second process may record it at the same time. */
+async function record(ledger: Ledger, entry: JournalEntry): Promise<void> {
   if (entry.kind === 'deployment-end') await ledger.endDeployment(entry.deployment, entry.end)
   else await ledger.recordConfigChange(entry.set)
 }

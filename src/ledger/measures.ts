@@ -1,8 +1,8 @@
 import type { Delivery } from './ledger.ts'
 
 /**
- * The four measures of delivery (https://dora.dev/guides/dora-metrics-four-keys/), for one
- * application in one environment. Durations are milliseconds; undefined where nothing was measured.
+ * The four measures of delivery (https://dora.dev/guides/dora-metrics-four-keys/), for an
+ * application in an environment. Durations are milliseconds; undefined where nothing was measured.
  */
 export interface Measures {
   app: string
@@ -37,18 +37,18 @@ const DAY = 24 * 3_600_000
 export function measure(deliveries: readonly Delivery[], since: string, until: Date): Measures[] {
   const days = Math.max(1, (until.getTime() - Date.parse(since)) / DAY)
   const groups = new Map<string, Delivery[]>()
-  for (const one of deliveries) {
-    const key = `${one.app} ${one.environment}`
+  for (const delivery of deliveries) {
+    const key = `${delivery.app} ${delivery.environment}`
     const group = groups.get(key)
-    if (group) group.push(one)
-    else groups.set(key, [one])
+    if (group) group.push(delivery)
+    else groups.set(key, [delivery])
   }
   return [...groups.entries()]
     .sort(([a], [b]) => (a < b ? -1 : 1))
-    .map(([, group]) => measureOne(group, days))
+    .map(([, group]) => measureGroup(group, days))
 }
 
-function measureOne(group: readonly Delivery[], days: number): Measures {
+function measureGroup(group: readonly Delivery[], days: number): Measures {
   const [{ app, environment } = { app: '', environment: '' }] = group
   const changes = group.filter(({ kind, state }) => kind === 'deploy' && state !== 'running')
   const succeeded = changes.filter(({ state }) => state === 'succeeded')
@@ -88,11 +88,11 @@ function restoreTimes(group: readonly Delivery[], failed: readonly Delivery[]): 
   const failures = new Set(failed)
   const times: number[] = []
   let broken: number[] = []
-  for (const one of group) {
-    if (one.finishedAt === undefined) continue
-    const end = Date.parse(one.finishedAt)
-    if (failures.has(one)) broken.push(end)
-    else if (one.state === 'succeeded') {
+  for (const delivery of group) {
+    if (delivery.finishedAt === undefined) continue
+    const end = Date.parse(delivery.finishedAt)
+    if (failures.has(delivery)) broken.push(end)
+    else if (delivery.state === 'succeeded') {
       times.push(...broken.map((begin) => Math.max(0, end - begin)))
       broken = []
     }

@@ -28,7 +28,7 @@ export async function openLedger(
   const { folder = '.', signal } = options
   const place: LedgerAddress = typeof address === 'string' ? { url: address } : address
   const { url } = place
-  // One letter before the colon is a drive of Windows.
+  // A single letter before the colon is a drive of Windows.
   const scheme = /^([a-z][a-z0-9+.-]+):/i.exec(url)?.[1]?.toLowerCase()
   if (scheme === 'mysql' || scheme === 'mysqls') {
     const { openMysqlLedger } = await import('./database/mysql.ts')

@@ -3,7 +3,7 @@ import { dirname, join, resolve } from 'node:path'
 import { describe, StepError } from '../core/errors.ts'
 import { isBelow } from '../core/git/checkout.ts'
 
-export interface Surroundings {
+export interface ProcessEnvironment {
   variables: Readonly<Record<string, string | undefined>>
   /** The folder of crosscloud.yml. */
   folder: string
@@ -13,13 +13,13 @@ export interface Surroundings {
   container: boolean
 }
 
-/** A CI system's word on the project whose job this is. */
+/** What a CI system states about the project of this job. */
 interface Project {
   host: string | undefined
   id: string | undefined
   /** Whether the machine is thrown away after the job. */
   disposable: boolean
-  /** Whether it is kept, which CI itself says; a runner may well live in a container that stays. */
+  /** Whether it is kept, which CI itself states; a runner may well live in a container that stays. */
   shared?: boolean
   checkout: string | undefined
 }
@@ -29,8 +29,8 @@ interface Project {
  * checkout is emptied between jobs, so there it is the project's own file in the runner's home.
  * INPUT_INVALID where there is no home that the next job finds again.
  */
-export function defaultLedger(surroundings: Surroundings): string {
-  const { variables, folder, stateFolder, container } = surroundings
+export function defaultLedger(environment: ProcessEnvironment): string {
+  const { variables, folder, stateFolder, container } = environment
   const project = projectOf(variables)
   if (!project) return join(folder, '.crosscloud', 'ledger.db')
   const { host, id, disposable, shared = false, checkout = folder } = project
@@ -49,17 +49,17 @@ export function defaultLedger(surroundings: Surroundings): string {
 }
 
 /** The same, once a job is known to be able to write there; its folder is made. */
-export async function assureDefaultLedger(surroundings: Surroundings): Promise<string> {
-  const path = defaultLedger(surroundings)
-  if (!projectOf(surroundings.variables)) return path
+export async function assureDefaultLedger(environment: ProcessEnvironment): Promise<string> {
+  const path = defaultLedger(environment)
+  if (!projectOf(environment.variables)) return path
   await mkdir(dirname(path), { recursive: true, mode: 0o700 }).catch((error: unknown) => {
     const why = `the folder for a file of it cannot be made: ${describe(error)}`
-    throw noHome(why, surroundings.variables)
+    throw noHome(why, environment.variables)
   })
   return path
 }
 
-function projectOf(variables: Surroundings['variables']): Project | undefined {
+function projectOf(variables: ProcessEnvironment['variables']): Project | undefined {
   if (variables.GITLAB_CI === 'true') {
     return {
       host: variables.CI_SERVER_HOST,
@@ -78,7 +78,7 @@ function projectOf(variables: Surroundings['variables']): Project | undefined {
     }
   }
   if (!variables.JENKINS_URL) return undefined
-  // A multibranch job is called folder/job/branch; all branches of it are one project.
+  // A multibranch job is called folder/job/branch; all its branches are a single project.
   const names = (variables.JOB_NAME ?? '').split('/')
   return {
     host: hostOf(variables.JENKINS_URL),
@@ -92,13 +92,13 @@ function hostOf(url: string | undefined): string | undefined {
   return url !== undefined && URL.canParse(url) ? new URL(url).host : undefined
 }
 
-/** One name of a file, never a path. */
+/** A file name, never a path. */
 function fileName(text: string): string {
   return encodeURIComponent(text).replace(/^\.+/, '')
 }
 
 /** The bundles of GitHub's actions have no SQLite: there it takes a database. */
-function noHome(why: string, { GITHUB_ACTIONS }: Surroundings['variables']): StepError {
+function noHome(why: string, { GITHUB_ACTIONS }: ProcessEnvironment['variables']): StepError {
   const folder =
     'or name a folder in CROSSCLOUD_STATE that every job finds again, such as a mounted one.'
   return new StepError('INPUT_INVALID', `crosscloud.yml names no ledger, and ${why}`, {

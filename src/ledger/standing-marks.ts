@@ -5,28 +5,28 @@ import type { Mark } from './ledger.ts'
 type Facts = Pick<Mark, 'bad' | 'by' | 'identity'>
 
 /**
- * Who says at present that a release is bad in an environment, of all marks on it there, oldest first.
- * People together and each scan, by its name, speak for themselves: a scan that is clean takes back its
- * own word alone, a person answers for all.
+ * The marks that hold a release for bad in an environment, by their source, of all marks on it there,
+ * oldest first. Each scan is a source of its own, by its name; people together are another. A clean scan
+ * takes back its own mark only, a person takes back every mark.
  */
-export function standingWords<M extends Facts>(marks: readonly M[]): Map<string, M> {
-  const words = new Map<string, M>()
+export function standingMarks<M extends Facts>(marks: readonly M[]): Map<string, M> {
+  const standing = new Map<string, M>()
   for (const mark of marks) {
-    if (mark.bad) words.set(speakerOf(mark), mark)
-    else if (isOfScan(mark)) words.delete(mark.by)
-    else words.clear()
+    if (mark.bad) standing.set(sourceOf(mark), mark)
+    else if (isOfScan(mark)) standing.delete(mark.by)
+    else standing.clear()
   }
-  return words
+  return standing
 }
 
-/** The mark that counts. While a scan's word stands it comes first: nobody may force it. */
+/** The mark that counts. A scan's mark comes first while it stands: it cannot be forced. */
 export function standingMark<M extends Facts>(marks: readonly M[]): M | undefined {
-  const words = [...standingWords(marks).values()]
-  return words.findLast(isOfScan) ?? words.at(-1) ?? marks.at(-1)
+  const standing = [...standingMarks(marks).values()]
+  return standing.findLast(isOfScan) ?? standing.at(-1) ?? marks.at(-1)
 }
 
 /** Marks from before identities were kept may be a scan's. */
-function speakerOf(mark: Facts): string {
+function sourceOf(mark: Facts): string {
   return isOfScan(mark) || mark.identity === undefined ? mark.by : 'a person'
 }
 

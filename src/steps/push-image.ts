@@ -13,7 +13,6 @@ import {
   formatReference,
   formatRepository,
   imageByDigest,
-  parseRepository,
   type Reference,
   type Repository,
   withDigest,
@@ -27,6 +26,7 @@ export const pushImage = defineStep({
   name: 'push-image',
   summary: 'Push the baked image, sending only what the registry lacks, and record the release.',
   example: 'push-image --to harbor.example.com/team/webapi',
+  ci: { identity: true },
   inputs: z.object({
     imageFolder: z.string().default(DEFAULT_IMAGE_FOLDER).describe('Folder that bake-image wrote'),
     to: imageRepository.describe('Repository to push to'),
@@ -51,15 +51,14 @@ export const pushImage = defineStep({
   fromSettings: (settings, environment) => {
     const first = Object.values(settings.environments).find(({ from }) => from === undefined)
     const target = environment?.image ?? first?.image
-    return target ? { to: formatRepository(target) } : {}
+    return target ? { to: target } : {}
   },
   report: ({ image, release, present, mounted, uploaded, bytesSent }) => [
     `Pushed   ${image}`,
     `Release  ${release ?? 'none was recorded: this image can be retagged, not deployed'}`,
     `Blobs    ${present} there, ${mounted} mounted, ${uploaded} sent; ${bytesSent} bytes sent`,
   ],
-  async run({ imageFolder, to, tag, overwrite, record, reason }, context) {
-    const target = parseRepository(to)
+  async run({ imageFolder, to: target, tag, overwrite, record, reason }, context) {
     const [layout, registry] = await Promise.all([
       readLayout(resolve(context.cwd, imageFolder)),
       context.registry(),
@@ -163,7 +162,7 @@ function releaseOf(layout: Layout): { app: string; version: string } | undefined
   return app !== undefined && number !== undefined ? { app, version: number } : undefined
 }
 
-/** A version once given away keeps its digest for ever; said before anything is sent. */
+/** A version keeps its digest for ever; checked before anything is sent. */
 async function refuseOtherDigest(
   release: { app: string; version: string },
   digest: Digest,
@@ -185,7 +184,7 @@ async function recordRelease(
 ): Promise<void> {
   const label = labelsOf(layout)
   const { actor } = context
-  // Where the settings name an issuer, plain variables prove nobody.
+  // Where the settings name an issuer, plain variables prove no identity.
   const who = await context.identify(undefined, { required: false, strict: false })
   const commit = label[labels.revision] ?? actor.commit
   const ledger = await context.ledger()

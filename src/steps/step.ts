@@ -2,8 +2,20 @@ import type { z } from 'zod'
 import type { Context } from '../delivery/context.ts'
 import type { EnvironmentSettings, Settings } from '../settings.ts'
 
+/** What a job in CI has to know of the step that it runs. */
+export interface StepCi {
+  /** What it does to its environment; undefined: it belongs to none. */
+  environment?: 'change' | 'verify' | 'prepare'
+  /** It asks or records who runs it: its job needs a signed ID token. */
+  identity?: true
+  /** Files that a later job of the same pipeline needs. */
+  artifacts?: readonly string[]
+  /** Each run makes a release of its own: a job must not run it again by itself. */
+  runsOnce?: true
+}
+
 /**
- * One piece of the road. Surfaces (command line, action, template, library) look its inputs up and
+ * One stage of a pipeline. Surfaces (command line, action, template, library) look its inputs up and
  * print its outputs; everything they need to know about it is here.
  */
 export interface Step<
@@ -20,12 +32,13 @@ export interface Step<
   outputs: Outputs
   /** The input that names its environment, where that is not `env`. */
   environmentInput?: string
-  /** What crosscloud.yml says about these inputs, used where neither flag nor variable does. */
+  ci?: StepCi
+  /** The inputs' values in crosscloud.yml, used where neither flag nor variable is given. */
   fromSettings?(
     settings: Settings,
     environment: EnvironmentSettings | undefined,
   ): Partial<z.input<Inputs>>
-  /** The result as a person wants to read it: a line a fact. */
+  /** The result for people: one line for each fact. */
   report(outputs: z.output<Outputs>): string[]
   run(inputs: z.output<Inputs>, context: Context): Promise<z.output<Outputs>>
 }

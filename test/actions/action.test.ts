@@ -129,8 +129,8 @@ await t.test(
 await t.test('away from node_modules, an SQLite ledger is refused with a way out', async (t) => {
   const folder = await mkdtemp(join(tmpdir(), 'crosscloud-action-'))
   t.teardown(() => rm(folder, { recursive: true }))
-  for (const name of ['crosscloud.cjs', 'deploy.cjs', 'release.cjs']) {
-    await cp(join(ROOT, 'dist', name), join(folder, name))
+  for (const name of ['crosscloud.cjs', 'crosscloud', 'deploy.cjs', 'release.cjs']) {
+    await cp(join(ROOT, 'dist', name), join(folder, name), { recursive: true })
   }
   await writeFile(
     join(folder, 'crosscloud.yml'),
@@ -152,7 +152,7 @@ await t.test('away from node_modules, values in etcd are read', { skip: noEtcd }
   await etcd.ctl('put', '/webapi/greeting', 'Hello from etcd')
   const folder = await mkdtemp(join(tmpdir(), 'crosscloud-action-'))
   t.teardown(() => rm(folder, { recursive: true }))
-  for (const name of ['crosscloud.cjs', 'render-config.cjs', 'proto']) {
+  for (const name of ['crosscloud.cjs', 'crosscloud', 'render-config.cjs']) {
     await cp(join(ROOT, 'dist', name), join(folder, 'dist', name), { recursive: true })
   }
   await mkdir(join(folder, 'conf', 'conf.d'), { recursive: true })

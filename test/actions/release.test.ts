@@ -49,7 +49,7 @@ await t.test('the ref that workflows name has what actions need, on no branch', 
   for (const wanted of [
     'action.yml',
     'dist/crosscloud.cjs',
-    'dist/proto/rpc.proto',
+    'dist/crosscloud/proto/rpc.proto',
     'docs/steps.md',
   ]) {
     t.ok(files.includes(wanted), wanted)

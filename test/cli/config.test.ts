@@ -78,7 +78,7 @@ t.test('values are shown, set and removed; who and why is recorded', async (t) =
   t.match(one.changes[0], { by: 'li', changes: [{ key: '/webapi/db/url', after: 'absent' }] })
 })
 
-t.test('what nobody sees is refused', async (t) => {
+t.test('a value with invisible characters is refused', async (t) => {
   const { config } = await project(t)
   for (const [value, why] of [
     ['jdbc:x ', /ends with white space \(U\+0020 at character 7\)/],
@@ -93,7 +93,7 @@ t.test('what nobody sees is refused', async (t) => {
   t.match(piped, { code: 0, stdout: /→ "in"/ })
 })
 
-t.test('going back', async (t) => {
+t.test('a change is undone, and an older revision is restored', async (t) => {
   const { config } = await project(t)
   const get = async (key: string) => (await config(['get', '--env', 'test', key])).stdout.trim()
   const set = (key: string, value: string) => config(['set', '--env', 'test', key, value, '--json'])
@@ -125,7 +125,7 @@ t.test('going back', async (t) => {
   })
 })
 
-t.test('between environments', async (t) => {
+t.test('environments are compared, and keys that one lacks are copied', async (t) => {
   const { config, text } = await project(t)
   const diff = await config('diff test staging')
   t.match(diff.stdout, /\/webapi\/db\/url +"jdbc:test" +absent/)
@@ -142,7 +142,7 @@ t.test('between environments', async (t) => {
   t.match(await config('promote-keys test staging'), { stdout: /Nothing to change/ })
 })
 
-t.test('to and from files', async (t) => {
+t.test('keys are exported to files and imported from them', async (t) => {
   const { folder, config } = await project(t)
   for (const format of ['yaml', 'json', 'properties']) {
     t.match(await config(`export --env test --out out.${format}`), {
@@ -166,7 +166,7 @@ t.test('to and from files', async (t) => {
   t.match(await config('export --env test --out a.txt'), { code: 2, stderr: /no format/ })
 })
 
-t.test('lint', async (t) => {
+t.test('lint finds errors and warnings, and --strict fails for warnings', async (t) => {
   const { config } = await project(t, {
     'config/staging.yaml':
       'webapi:\n  greeting: "hello "\n  db: { url: "jdbc:db.test.example" }\n  stale: x\n',
@@ -194,7 +194,7 @@ t.test('lint', async (t) => {
   })
 })
 
-t.test('no secret gets out', async (t) => {
+t.test('no command prints a secret', async (t) => {
   const keys = { test: makeKey('t1'), staging: makeKey('s1') }
   const variables = { TEST_KEY: keys.test, STAGING_KEY: keys.staging }
   const settings = SETTINGS.replace(
@@ -271,7 +271,7 @@ t.test('no secret gets out', async (t) => {
   }
 })
 
-t.test('rotation', async (t) => {
+t.test('secrets are encrypted anew with a new key', async (t) => {
   const [old, young] = [makeKey('2025'), makeKey('2026')]
   const { config, text } = await project(t)
   const withKey = (line: string, key: string) =>

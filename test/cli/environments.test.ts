@@ -3,7 +3,7 @@ import { join } from 'node:path'
 import t, { type Test } from 'tap'
 import { run } from '../../src/core/process/process.ts'
 import { openLedger } from '../../src/ledger/open.ts'
-import { release } from '../ledger/ledger-samples.ts'
+import { release } from '../ledger/conformance/samples.ts'
 import { runHere } from '../support/program.ts'
 import { temporaryFolder } from '../support/temporary.ts'
 
@@ -13,7 +13,7 @@ async function project(t: Test, settings: string) {
   return { cwd, run: (...args: string[]) => runHere(args, { cwd }) }
 }
 
-t.test('environments are told in the order in which a release goes there', async (t) => {
+t.test('environments are listed in the order in which a release goes there', async (t) => {
   const { run } = await project(
     t,
     `identity: unverified

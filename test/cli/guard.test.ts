@@ -5,7 +5,7 @@ import Libsql from 'libsql'
 import t, { type Test } from 'tap'
 import { openLedger } from '../../src/ledger/open.ts'
 import { accountOf, gitlabClaims, startIssuer } from '../identity/issuer.ts'
-import { ended, release, start } from '../ledger/ledger-samples.ts'
+import { ended, release, start } from '../ledger/conformance/samples.ts'
 import { runHere } from '../support/program.ts'
 import { temporaryFolder } from '../support/temporary.ts'
 
@@ -69,7 +69,10 @@ const HOSTS = ['start', 'stop', 'rm'].map((verb) => ['hosts', verb, ...productio
 t.test('where a gate stands, nothing changes without a signed identity and a reason', async (t) => {
   const { ledger, as, nobody, values, cwd } = await project(t)
   await ledger.recordConfigChange({
-    ...{ app: 'webapi', environment: 'production', by: 'li', reason: 'first' },
+    app: 'webapi',
+    environment: 'production',
+    by: 'li',
+    reason: 'first',
     changes: [
       {
         key: '/webapi/greeting',
@@ -99,7 +102,7 @@ t.test('where a gate stands, nothing changes without a signed identity and a rea
   t.match(await nobody('lock', '--env', 'test', '--reason', 'x'), { code: 0 }, 'test has no gate')
 })
 
-t.test('what was done is kept with the signed identity, and told by history', async (t) => {
+t.test('what was done is kept with the signed identity, and shown by history', async (t) => {
   const { ledger, as } = await project(t)
   const signed = { identity: issuer.url, reason: 'the shop is down' }
   const [li, wang] = [as('ops-li'), as('ops-wang')]

@@ -43,7 +43,7 @@ async function hosts(
     async (_command, work) => {
       answer = await work(context)
     },
-    { confirm: options.confirm, readInput: async () => '' },
+    { person: { confirm: options.confirm, readInput: async () => '' } },
   )
   try {
     await program.parseAsync(['hosts', ...args], { from: 'user' })
@@ -70,7 +70,7 @@ async function deploy(t: Test, sandbox: Sandbox, env: string, number: string, re
 }
 
 const skip = noEngine('docker-registry', 'gcc')
-t.test('the hosts of an environment, and only our own containers there', { skip }, async (t) => {
+t.test('hosts lists and changes only our own containers of an environment', { skip }, async (t) => {
   const sandbox = await createSandbox(t)
   const { folder, engine } = sandbox
   const review = REVIEW.replace('IMAGE', sandbox.repository).replace('ENGINE', engine.address)

@@ -45,7 +45,7 @@ t.test(
   },
 )
 
-t.test('everything that is wrong in them is said, and what there is', async (t) => {
+t.test('all problems in them are reported, with the inputs there are', async (t) => {
   await t.rejects(gather('deploy', { releas: 'x', lock_wait: '1m', force: 'yes', env: ['a'] }), {
     code: 'INPUT_INVALID',
     message: [

@@ -24,7 +24,7 @@ async function reportOf(cwd: string, secrets: Secrets, answer: Answer): Promise<
   await perform(command, async () => answer)
 }
 
-t.test('what a command found, as a JUnit report', async (t) => {
+t.test('what a command found becomes a JUnit report', async (t) => {
   const cwd = await temporaryFolder(t)
   await writeFile(
     join(cwd, 'crosscloud.yml'),
@@ -33,7 +33,7 @@ environments:
   test: { image: registry.test/webapi, config: file:test.yaml }\n`,
   )
   const values = (text: string) => writeFile(join(cwd, 'test.yaml'), text)
-  await t.test('in the folder it was started from', async (t) => {
+  await t.test('it is written in the folder that the command was started from', async (t) => {
     const path = join(cwd, 'elsewhere.xml')
     await values('webapi: { greeting: hello }\n')
     const args = ['config', 'lint', 'test', '--junit', path]
@@ -51,7 +51,7 @@ environments:
   t.equal(unknown.code, 2)
   t.match(await readFile(path, 'utf8'), /classname="render-config x&lt;y" name="[^"]*x&lt;y/)
   const skip = missingProgram('xmllint')
-  await t.test('is XML', { skip }, async () => {
+  await t.test('it is XML', { skip }, async () => {
     await run('xmllint', ['--noout', path])
   })
 })

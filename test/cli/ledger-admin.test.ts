@@ -4,7 +4,7 @@ import t from 'tap'
 import { openJournal } from '../../src/ledger/journal.ts'
 import type { DeploymentEnd } from '../../src/ledger/ledger.ts'
 import { openLedger } from '../../src/ledger/open.ts'
-import { digestOf, release, start } from '../ledger/ledger-samples.ts'
+import { digestOf, release, start } from '../ledger/conformance/samples.ts'
 import { runHere } from '../support/program.ts'
 import { temporaryFolder } from '../support/temporary.ts'
 
@@ -30,12 +30,12 @@ t.test('the ledger is migrated, looked at and moved from the command line', asyn
   t.equal((await stat(journal.folder)).mode & 0o777, 0o700)
 
   const status = await run('status')
-  t.match(status.stdout, /told the ledger now .* deployment d1 succeeded at 2026-05-01/)
+  t.match(status.stdout, /recorded in the ledger now, .* deployment d1 succeeded at 2026-05-01/)
   t.match(status.stdout, /deployment d99 is not in the ledger; kept in .*\.refused/)
   t.match(status.stdout, /^Journal {2}nothing waits in /m)
   t.match(status.stdout, /^deployments +1$/m)
   t.match(await readdir(journal.folder), [/\.json\.refused$/])
-  t.notMatch((await run('status')).stdout, /told the ledger|refused/, 'said once')
+  t.notMatch((await run('status')).stdout, /recorded in the ledger now|refused/, 'reported once')
 
   const device = await run('export', '--out', '/dev/null')
   t.match(device, { code: 2, stderr: /\/dev\/null is not a file/ })

@@ -4,14 +4,17 @@ import t, { type Test } from 'tap'
 import { run } from '../../src/core/process/process.ts'
 import type { Ledger } from '../../src/ledger/ledger.ts'
 import { openLedger } from '../../src/ledger/open.ts'
-import { ended, HOSTILE, outcome, release, start } from '../ledger/ledger-samples.ts'
+import { ended, HOSTILE, outcome, release, start } from '../ledger/conformance/samples.ts'
 import { runHere } from '../support/program.ts'
 import { temporaryFolder } from '../support/temporary.ts'
 import { until } from '../support/until.ts'
 
 const REVISION = (value: string) =>
   JSON.stringify({
-    ...{ version: 2, keyId: null, templates: {}, files: [] },
+    version: 2,
+    keyId: null,
+    templates: {},
+    files: [],
     keys: { '/webapi/pool': { value }, [`/webapi/${value}`]: { value: '1' } },
   })
 
@@ -50,8 +53,14 @@ async function fill(ledger: Ledger, commits: readonly string[] = []) {
   }
   await put('1.0.0', 'production', { configRevision: 'r-a', reason: HOSTILE })
   const { id } = await ledger.recordApproval({
-    ...{ app: 'webapi', environment: 'production', version: '1.0.1', by: 'ops-li', groups: [] },
-    ...{ digest: release('1.0.1').digest, decision: 'approved', reason: 'tested' },
+    app: 'webapi',
+    environment: 'production',
+    version: '1.0.1',
+    by: 'ops-li',
+    groups: [],
+    digest: release('1.0.1').digest,
+    decision: 'approved',
+    reason: 'tested',
     identity: 'https://gitlab.example.com',
   })
   await put('1.0.1', 'production', { configRevision: 'r-b', approvals: [id], by: 'wang' })
@@ -59,7 +68,7 @@ async function fill(ledger: Ledger, commits: readonly string[] = []) {
   await put('1.0.1', 'test', {}, 'failed')
 }
 
-t.test('an empty ledger says so', async (t) => {
+t.test('status of an empty ledger states that nothing was deployed', async (t) => {
   const { run } = await project(t)
   t.match(await run('status'), { code: 0, stdout: 'Nothing was deployed yet.\n' })
   t.match(await run('history'), { code: 0, stdout: 'No such deployment is in the ledger.\n' })
@@ -69,15 +78,19 @@ t.test('an empty ledger says so', async (t) => {
   t.match(await run('explain', digest), { code: 1, stderr: new RegExp(`no release .* ${digest}`) })
 })
 
-t.test('status', async (t) => {
+t.test('status shows what runs where, and what is wrong there', async (t) => {
   const { run, ledger } = await project(t)
   await fill(ledger)
   const { stdout } = await run('status')
   t.match(stdout, /^webapi +production +1\.0\.1 +1 release +\d{4}-\d\d-\d\d \d\d:\d\d +wang /m)
   t.match(stdout, /^webapi +test +1\.0\.2 +newest /m)
   await ledger.mark({
-    ...{ app: 'webapi', environment: 'test', version: '1.0.2', bad: true },
-    ...{ by: 'li', reason: 'slow' },
+    app: 'webapi',
+    environment: 'test',
+    version: '1.0.2',
+    bad: true,
+    by: 'li',
+    reason: 'slow',
   })
   await ledger.lock('webapi', 'production', 'li', 'stocktaking', 60_000)
   const live = await run('status', '--live')
@@ -95,7 +108,7 @@ t.test('status', async (t) => {
   t.match((await run('status', '--app', 'shop')).stdout, /^shop +production +2\.0\.0/m)
 })
 
-t.test('history, page by page', async (t) => {
+t.test('history is shown page by page', async (t) => {
   const { run, ledger } = await project(t)
   await fill(ledger)
   const page = await run('history', '--limit', '3', '--app', 'webapi')
@@ -176,7 +189,7 @@ t.test('history has what else was done between the deployments, each once', asyn
   t.notMatch(told.stdout, 'secret or not')
 })
 
-t.test('the life of a release, and what a thing is', async (t) => {
+t.test('show prints the life of a release, and explain what a name stands for', async (t) => {
   const { run, ledger } = await project(t)
   await fill(ledger)
   const { stdout } = await run('show', 'webapi@1.0.1')
@@ -197,7 +210,7 @@ t.test('the life of a release, and what a thing is', async (t) => {
   t.match(unknown, { code: 75, stderr: /app-01.*ECONNREFUSED/ }, 'it may be on the silent host')
 })
 
-t.test('what changed between two releases', async (t) => {
+t.test('diff shows what changed between two releases', async (t) => {
   const { cwd, run: crosscloud, ledger } = await project(t)
   const git = (...args: string[]) =>
     run('git', ['-c', 'user.name=dev', '-c', 'user.email=d@example.com', ...args], { cwd })
@@ -222,7 +235,7 @@ t.test('what changed between two releases', async (t) => {
   t.match(back.stdout, /Commits\n {2}none from .*; it was a step back/)
 })
 
-t.test('report', async (t) => {
+t.test('report measures how releases are delivered', async (t) => {
   const { cwd, run, ledger } = await project(t)
   await fill(ledger)
   const said = await run('report', '--since', '7d', '--csv', 'r.csv', '--html', 'r.html')

@@ -2,11 +2,11 @@ import { writeFile } from 'node:fs/promises'
 import { join } from 'node:path'
 import t from 'tap'
 import { openLedger } from '../../src/ledger/open.ts'
-import { release } from '../ledger/ledger-samples.ts'
+import { release } from '../ledger/conformance/samples.ts'
 import { runHere } from '../support/program.ts'
 import { temporaryFolder } from '../support/temporary.ts'
 
-t.test('freezing an environment, and marking a release, by hand', async (t) => {
+t.test('an environment is frozen and a release is marked by hand', async (t) => {
   const cwd = await temporaryFolder(t)
   await writeFile(
     join(cwd, 'crosscloud.yml'),

@@ -1,7 +1,7 @@
 import { mkdir, readFile, stat, symlink, writeFile } from 'node:fs/promises'
 import { join, relative } from 'node:path'
 import t from 'tap'
-import { answerText } from '../../src/cli/output.ts'
+import { resultText } from '../../src/cli/output.ts'
 import { run } from '../../src/core/process/process.ts'
 import { dotenvName, fieldsOf } from '../../src/steps/fields.ts'
 import { loadSteps } from '../../src/steps/index.ts'
@@ -123,10 +123,10 @@ t.test('a report that cannot be written hides neither a success nor a failure', 
   t.match(failed.stderr, /^error: .*nowhere(?:.|\n)*\nwarning: writing none\/x.xml: /)
 })
 
-t.test('what others wrote commands no runner from an answer', (t) => {
+t.test('what others wrote controls no runner from a result', (t) => {
   const text = 'x\n::add-mask::abc\n\x1b[0Ksection_end:1:a\r\x1b[0K\ty'
-  t.equal(answerText(text, {}), 'x\n::add-mask::abc\nsection_end:1:a\ty')
-  const github = answerText(text, { GITHUB_ACTIONS: 'true' })
+  t.equal(resultText(text, {}), 'x\n::add-mask::abc\nsection_end:1:a\ty')
+  const github = resultText(text, { GITHUB_ACTIONS: 'true' })
   t.equal(github, 'x\n: :add-mask::abc\nsection_end:1:a\ty')
   t.end()
 })

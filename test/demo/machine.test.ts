@@ -20,6 +20,7 @@ import {
 import { prepareMaven } from '../../src/demo/maven.ts'
 import { overlap } from '../../src/demo/network.ts'
 import { debianMirror, isRoot, missingPackages } from '../../src/demo/packages.ts'
+import { DEMO_FOLDER } from '../support/folders.ts'
 import { fetchText } from '../support/servers/http.ts'
 
 const example = fileURLToPath(new URL('../../examples/webapi', import.meta.url))
@@ -28,8 +29,8 @@ const log = silentLog
 // Maven, an engine and Tomcat on a busy machine.
 t.setTimeout(240_000)
 
-/** The base image takes a minute to build; a machine keeps it from one test run to the next. */
-const cache = process.env.CROSSCLOUD_DEMO_CACHE ?? join(tmpdir(), 'crosscloud-demo-cache')
+/** The base image takes a minute to build: `npm test` has built it there, or an earlier run. */
+const cache = DEMO_FOLDER
 
 const missing = await missingPackages(['engine', 'maven', 'base'])
 const skip = !isRoot()
@@ -47,7 +48,7 @@ async function temporaryFolder(test: Test): Promise<string> {
   return folder
 }
 
-t.test('subnets', async (t) => {
+t.test('two subnets overlap where they share an address', async (t) => {
   t.ok(overlap('10.213.5.0/24', '10.0.0.0/8'))
   t.ok(overlap('10.213.5.0/24', '10.213.5.77'))
   t.ok(overlap('0.0.0.0/0', '10.213.5.0/24'))
@@ -55,7 +56,7 @@ t.test('subnets', async (t) => {
   t.notOk(overlap('10.213.5.0/24', '192.168.0.0/16'))
 })
 
-t.test("the mirror of the machine's own apt", async (t) => {
+t.test("packages come from the mirror of the machine's own apt", async (t) => {
   const apt = t.testdir({
     'sources.list': [
       '# deb http://old.example/debian bookworm main',
@@ -165,7 +166,7 @@ t.test('Tomcat serves the example on an engine of our own', { skip }, async (t) 
   const start = async (withProperties: boolean) =>
     startTomcat(docker, image, folder, war, base.webapp, withProperties ? properties : undefined)
 
-  await t.test('healthy with its properties', async (t) => {
+  await t.test('it is healthy with its properties', async (t) => {
     const url = await start(true)
     const health = await fetchText(`${url}/healthz`)
     t.match(health, { status: 200, body: /^ok webapi 1\.0\.0\n$/ })
@@ -180,7 +181,7 @@ t.test('Tomcat serves the example on an engine of our own', { skip }, async (t) 
     t.match(page.body, /id="db-url">jdbc:x</)
   })
 
-  await t.test('not ready without them, and says why', async (t) => {
+  await t.test('it is not ready without them, and reports why', async (t) => {
     const url = await start(false)
     t.match(await fetchText(`${url}/healthz`), {
       status: 503,
@@ -192,7 +193,7 @@ t.test('Tomcat serves the example on an engine of our own', { skip }, async (t) 
     t.match(logs.toString(), /cannot read the settings/, "the reason is in the container's log")
   })
 
-  await t.test('Tomcat is process 1 and hears SIGTERM', async (t) => {
+  await t.test('Tomcat is process 1 and receives SIGTERM', async (t) => {
     const [info] = await docker.listContainers({ limit: 1 })
     const container = docker.getContainer(info?.Id ?? '')
     const before = Date.now()
@@ -215,7 +216,7 @@ t.test('Tomcat serves the example on an engine of our own', { skip }, async (t) 
   })
 })
 
-t.test('cancelled while the engine starts', { skip }, async (t) => {
+t.test('an engine whose start is cancelled leaves nothing behind', { skip }, async (t) => {
   const folder = await temporaryFolder(t)
   const starting = startEngine(folder, { log, signal: AbortSignal.timeout(150) })
   t.teardown(() => starting.then((engine) => engine.stop()).catch(() => {}))

@@ -11,7 +11,7 @@ type Run = (...args: string[]) => Promise<ProgramResult>
 export interface TriedGate {
   sandbox: Sandbox
   issuer: TestIssuer
-  /** A job of somebody, with their token. */
+  /** A job of this login, with a token of theirs. */
   job(login: string, environment: string): Promise<Run>
   /** Writes crosscloud.yml with more in the gate. */
   configure(gate: string): Promise<void>
@@ -22,7 +22,7 @@ export async function breakGlass(
   t: Test,
   { sandbox, issuer, job, configure }: TriedGate,
 ): Promise<void> {
-  /** Somebody at a terminal of a machine that reaches the hosts. */
+  /** A person at a terminal of a machine that reaches the hosts. */
   const terminal =
     (login: string, more: Record<string, string> = {}): Run =>
     (...args) =>
@@ -49,7 +49,7 @@ export async function breakGlass(
   const day = () => issuer.answers.clear()
 
   await t.test(
-    'nobody goes past a gate whom the settings do not name, nor from a job',
+    'only a person whom the settings name may bypass a gate, and not from a job',
     async (t) => {
       const before = await newest()
       const nobody = await li(...back)
@@ -63,8 +63,8 @@ export async function breakGlass(
       t.match(stranger, { code: 1, stderr: /tester-wu may not[\s\S]*ops-li or ops-wang may\./ })
       for (const mark of ['GITLAB_CI', 'GITHUB_ACTIONS', 'CROSSCLOUD_SERVER', 'CI', 'CI_JOB_ID']) {
         const variables = { [mark]: mark === 'CI' ? 'false' : 'true', GITHUB_ACTOR: 'ops-li' }
-        const said = await terminal('ops-li', variables)(...back)
-        t.match(said, { code: 1, stderr: /no signed ID token says who goes past the gate/ }, mark)
+        const result = await terminal('ops-li', variables)(...back)
+        t.match(result, { code: 1, stderr: /no signed ID token says who goes past the gate/ }, mark)
       }
       const plain = await li('rollback', ...place, '--reason', 'orders fail')
       t.match(plain, { code: 1, stderr: /no signed ID token says who this is/ })
@@ -76,28 +76,33 @@ export async function breakGlass(
     },
   )
 
-  await t.test('with GitLab down somebody named goes back, and everybody is told', async (t) => {
-    night()
-    const done = await li(...back)
-    t.match(done, { code: 0 }, done.stderr)
-    t.equal(await page(), '<h1>webapi 1.0.0</h1>')
-    const { id, ...told } = await newest()
-    const line = new RegExp(
-      `BREAK-GLASS: ops-li went past the gate of production with ${id} of webapi \\(orders fail\\); a second person must sign it off until .*Z: .crosscloud sign-off ${id} --env production`,
-    )
-    t.match(done.all, line)
-    const broke = { by: 'ops-li', identity: 'unverified', reason: 'orders fail' }
-    t.match(told, { by: 'ops-li', kind: 'rollback', breakGlass: broke })
-    t.match((await li('status')).stdout, line)
-    const { environments } = await jsonOf('status', ...place)
-    t.match(environments, [{ unsigned: [{ deployment: id, by: 'ops-li', reason: 'orders fail' }] }])
-    t.match((await li('history', ...place)).stdout, line)
-    t.match((await li('show', 'webapi@1.0.0')).stdout, line)
-    t.match((await li('explain', 'webapi-production')).stdout, line, 'who let it in')
-    day()
-  })
+  await t.test(
+    'while GitLab is down a named person rolls back, and every view of it reports the bypass',
+    async (t) => {
+      night()
+      const done = await li(...back)
+      t.match(done, { code: 0 }, done.stderr)
+      t.equal(await page(), '<h1>webapi 1.0.0</h1>')
+      const { id, ...deployment } = await newest()
+      const line = new RegExp(
+        `BREAK-GLASS: ops-li went past the gate of production with ${id} of webapi \\(orders fail\\); a second person must sign it off until .*Z: .crosscloud sign-off ${id} --env production`,
+      )
+      t.match(done.all, line)
+      const broke = { by: 'ops-li', identity: 'unverified', reason: 'orders fail' }
+      t.match(deployment, { by: 'ops-li', kind: 'rollback', breakGlass: broke })
+      t.match((await li('status')).stdout, line)
+      const { environments } = await jsonOf('status', ...place)
+      t.match(environments, [
+        { unsigned: [{ deployment: id, by: 'ops-li', reason: 'orders fail' }] },
+      ])
+      t.match((await li('history', ...place)).stdout, line)
+      t.match((await li('show', 'webapi@1.0.0')).stdout, line)
+      t.match((await li('explain', 'webapi-production')).stdout, line, 'who let it in')
+      day()
+    },
+  )
 
-  await t.test('a second person signs it off, with a token of their own, once', async (t) => {
+  await t.test('a second person signs a bypass off once, with a token of their own', async (t) => {
     const { id } = await newest()
     const nobody = await terminal('ops-wang')(...sign(id))
     t.match(nobody, { code: 1, stderr: /no signed ID token says who this is/ })
@@ -127,7 +132,7 @@ export async function breakGlass(
   })
 
   await t.test(
-    'it goes past approvals, from, soak and freeze, and never past a mark',
+    'a bypass ignores approvals, from, soak and freeze, but no mark and no lock',
     async (t) => {
       const bad = [
         'deploy',
@@ -169,7 +174,7 @@ export async function breakGlass(
     },
   )
 
-  await t.test('signed by a token it may be done from a job', async (t) => {
+  await t.test('a job may bypass a gate when a token signs it', async (t) => {
     const wang = await (await job('ops-wang', 'production'))(...back)
     t.match(wang, { code: 1, stderr: /ops-wang may not[\s\S]*ops-li may\./ })
     const done = await (await job('ops-li', 'production'))(...back)
@@ -178,7 +183,7 @@ export async function breakGlass(
   })
 
   await t.test(
-    'after a day the gate is closed, but not to going back, until it is signed off',
+    'a bypass that is not signed off within a day closes the gate for all but rollbacks',
     async (t) => {
       await configure('break-glass: [ops-li]')
       const { id } = await newest()
@@ -187,7 +192,7 @@ export async function breakGlass(
       const approve = ['approve', '--release', 'webapi@1.0.0', ...place]
       t.match(await (await job('ops-li', 'production'))(...approve), { code: 0 })
       const open = await (await job('tester-wu', 'production'))(...go)
-      t.match(open, { code: 0, all: /BREAK-GLASS/ }, 'within the day it is only told')
+      t.match(open, { code: 0, all: /BREAK-GLASS/ }, 'within the day it is only reported')
       const old = (await newest()).id
       const yesterday = () => Date.now() - 25 * 3_600_000
       const ledger = await openSqliteLedger(join(sandbox.folder, 'ledger.db'), { now: yesterday })
@@ -208,8 +213,8 @@ export async function breakGlass(
       t.match(await (await job('tester-wu', 'production'))(...rollback), { code: 0 })
       t.match(await li(...go, '--reason', 'still down', '--break-glass'), { code: 0 })
       const third = await newest()
-      for (const one of [earlier.id, id, old, third.id]) {
-        t.match(await (await job('ops-wang', 'production'))(...sign(one)), { code: 0 })
+      for (const bypass of [earlier.id, id, old, third.id]) {
+        t.match(await (await job('ops-wang', 'production'))(...sign(bypass)), { code: 0 })
       }
       const reopened = await (await job('tester-wu', 'production'))(...go)
       t.match(reopened, { code: 0 }, reopened.stderr)

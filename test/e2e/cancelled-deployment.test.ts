@@ -6,9 +6,9 @@ import { text } from 'node:stream/consumers'
 import { setTimeout as sleep } from 'node:timers/promises'
 import { fileURLToPath } from 'node:url'
 import t, { type Test } from 'tap'
-import { startMariadb } from '../ledger/mariadb.ts'
 import type { Running } from '../support/cli.ts'
 import { noEngine } from '../support/servers/engine.ts'
+import { startMariadb } from '../support/servers/mariadb.ts'
 import { missingProgram } from '../support/servers/server.ts'
 import { createDeployer } from '../support/setups/deployer.ts'
 import { createSandbox, type Sandbox } from '../support/setups/sandbox.ts'
@@ -38,7 +38,7 @@ async function ends(sandbox: Sandbox): Promise<void> {
       const { newest, lock } = await ledger()
       return newest?.state === 'failed' && !lock
     }
-    t.ok(await until(isClosed, LONGEST), 'the ledger is told, and the lock is free')
+    t.ok(await until(isClosed, LONGEST), 'the ledger records the failure, and the lock is free')
     t.comment(`closed ${Date.now() - cancelled} ms after the cancel`)
     t.same(await container(), { id: old.id, running: true }, 'the old container runs')
     const { newest } = await ledger()
@@ -53,45 +53,54 @@ async function ends(sandbox: Sandbox): Promise<void> {
     }
   }
 
-  await t.test('GitHub: SIGINT, SIGTERM after 7.5 s, SIGKILL after 10 s', async (t) => {
-    // The old container listens 9 s after its start: its health cannot be seen in time.
-    await behave({ STOPPING: '5', SLOW: '9' })
-    await deployed(t, '1.0.0')
-    const running = await startAt('stopped the old webapi-test')
-    const cancelled = Date.now()
-    const ending = stages(running, [
-      ['SIGINT', 0],
-      ['SIGTERM', 7500],
-      ['SIGKILL', 10_000],
-    ])
-    await expectClosed(t, running.old, cancelled)
-    await Promise.all([ending, running.finished])
-    t.equal(running.child.signalCode, 'SIGKILL', 'SIGTERM did not end the look at its health')
-    t.match(running.output(), /the ledger is told that d\d+ failed[\s\S]*the lock is free/)
-    await behave({})
-    await deployed(t, '1.0.1')
-  })
+  await t.test(
+    'a cancel by GitHub (SIGINT, SIGTERM after 7.5 s, SIGKILL after 10 s) leaves the old container running and the ledger closed',
+    async (t) => {
+      // The old container listens 9 s after its start: its health cannot be seen in time.
+      await behave({ STOPPING: '5', SLOW: '9' })
+      await deployed(t, '1.0.0')
+      const running = await startAt('stopped the old webapi-test')
+      const cancelled = Date.now()
+      const ending = stages(running, [
+        ['SIGINT', 0],
+        ['SIGTERM', 7500],
+        ['SIGKILL', 10_000],
+      ])
+      await expectClosed(t, running.old, cancelled)
+      await Promise.all([ending, running.finished])
+      t.equal(running.child.signalCode, 'SIGKILL', 'SIGTERM did not end the look at its health')
+      t.match(running.output(), /the ledger has recorded that d\d+ failed[\s\S]*the lock is free/)
+      await behave({})
+      await deployed(t, '1.0.1')
+    },
+  )
 
-  await t.test("GitLab's docker executor: SIGTERM, SIGKILL after 6 s", async (t) => {
-    await behave({ STOPPING: '5' })
-    await deployed(t, '1.0.0')
-    const running = await startAt('created webapi-test.next')
-    // The engine has asked the old container to stop, which takes its time.
-    await sleep(500)
-    const cancelled = Date.now()
-    const ending = stages(running, [
-      ['SIGTERM', 0],
-      ['SIGKILL', 6000],
-    ])
-    await expectClosed(t, running.old, cancelled)
-    await Promise.all([ending, running.finished])
-    await behave({})
-    await deployed(t, '1.0.1')
-  })
+  await t.test(
+    "a cancel by GitLab's docker executor (SIGTERM, SIGKILL after 6 s) leaves the old container running and the ledger closed",
+    async (t) => {
+      await behave({ STOPPING: '5' })
+      await deployed(t, '1.0.0')
+      const running = await startAt('created webapi-test.next')
+      // The engine has asked the old container to stop, which takes its time.
+      await sleep(500)
+      const cancelled = Date.now()
+      const ending = stages(running, [
+        ['SIGTERM', 0],
+        ['SIGKILL', 6000],
+      ])
+      await expectClosed(t, running.old, cancelled)
+      await Promise.all([ending, running.finished])
+      await behave({})
+      await deployed(t, '1.0.1')
+    },
+  )
 
-  await t.test('a reader that goes away, or a terminal, ends no deployment', async (t) => {
+  await t.test('a closed pipe or terminal does not end a deployment', async (t) => {
     const table: [what: string, gone: (running: Running) => void][] = [
-      ['EPIPE', ({ child }) => void [child.stdout, child.stderr].map((one) => one?.destroy())],
+      [
+        'EPIPE',
+        ({ child }) => void [child.stdout, child.stderr].map((stream) => stream?.destroy()),
+      ],
       ['SIGHUP', ({ child }) => void child.kill('SIGHUP')],
     ]
     for (const [what, gone] of table) {
@@ -106,25 +115,28 @@ async function ends(sandbox: Sandbox): Promise<void> {
     }
   })
 
-  await t.test('nor does a full disk under what it prints, which is told', async (t) => {
-    await deployed(t, '1.0.0')
-    const full = await open('/dev/full', 'w')
-    t.teardown(() => full.close())
-    const env = { ...process.env, GITLAB_CI: '', GITHUB_ACTIONS: '', ...options.env }
-    // A deployment prints in between; what is printed at the very end is lost no less.
-    for (const command of [deploy('1.0.1'), ['status', '--json']]) {
-      const child = spawn(process.execPath, [MAIN, ...command], {
-        ...{ cwd: options.cwd, env },
-        stdio: ['ignore', full.fd, 'pipe'],
-      })
-      const told = text(child.stderr as Readable)
-      t.same(await once(child, 'exit'), [1, null], command.join(' '))
-      t.match(await told, 'what was done is done, but not all of it could be printed: ENOSPC')
-    }
-    t.match(await ledger(), { newest: { version: '1.0.1', state: 'succeeded' }, lock: undefined })
-  })
+  await t.test(
+    'a full disk under the output does not end a deployment, and the loss is reported',
+    async (t) => {
+      await deployed(t, '1.0.0')
+      const full = await open('/dev/full', 'w')
+      t.teardown(() => full.close())
+      const env = { ...process.env, GITLAB_CI: '', GITHUB_ACTIONS: '', ...options.env }
+      // A deployment prints in between; what is printed at the very end is lost no less.
+      for (const command of [deploy('1.0.1'), ['status', '--json']]) {
+        const child = spawn(process.execPath, [MAIN, ...command], {
+          ...{ cwd: options.cwd, env },
+          stdio: ['ignore', full.fd, 'pipe'],
+        })
+        const errors = text(child.stderr as Readable)
+        t.same(await once(child, 'exit'), [1, null], command.join(' '))
+        t.match(await errors, 'what was done is done, but not all of it could be printed: ENOSPC')
+      }
+      t.match(await ledger(), { newest: { version: '1.0.1', state: 'succeeded' }, lock: undefined })
+    },
+  )
 
-  await t.test('a runner that is gone with its pipes cuts no clean-up', async (t) => {
+  await t.test('a cancel whose runner is gone still cleans up', async (t) => {
     const running = await startAt('stopped the old webapi-test')
     const ended = once(running.child, 'exit')
     running.child.stdout?.destroy()
@@ -136,32 +148,36 @@ async function ends(sandbox: Sandbox): Promise<void> {
   })
 
   const noDatabase = missingProgram('mariadbd')
-  await t.test('nor in an action', { skip: noDatabase }, async (t) => {
-    const mariadb = await startMariadb(t)
-    await mariadb.query('create database ledger')
-    await mariadb.query("create user 'crosscloud'@'%' identified by 'secret'")
-    await mariadb.query("grant all on ledger.* to 'crosscloud'@'%'")
-    await sandbox.configure(
-      `mysql://crosscloud:secret@127.0.0.1:${mariadb.port}/ledger`,
-      '',
-      'name: webapi-action',
-    )
-    await sandbox.release('1.0.1')
-    const env = { ...sandbox.variables, INPUT_RELEASE: 'webapi@1.0.1', INPUT_ENV: 'test' }
-    const child = spawn(process.execPath, [ACTION], {
-      ...{ cwd: sandbox.folder, env: { PATH: process.env.PATH, GITHUB_ACTIONS: 'true', ...env } },
-      stdio: ['ignore', 'pipe', 'ignore'],
-    })
-    const ended = once(child, 'exit')
-    await new Promise<void>((resolve) => {
-      child.stdout.on('data', (printed) => {
-        if (String(printed).includes('created webapi-action.next')) resolve()
+  await t.test(
+    'a closed pipe or terminal does not end a deployment in an action',
+    { skip: noDatabase },
+    async (t) => {
+      const mariadb = await startMariadb(t)
+      await mariadb.query('create database ledger')
+      await mariadb.query("create user 'crosscloud'@'%' identified by 'secret'")
+      await mariadb.query("grant all on ledger.* to 'crosscloud'@'%'")
+      await sandbox.configure(
+        `mysql://crosscloud:secret@127.0.0.1:${mariadb.port}/ledger`,
+        '',
+        'name: webapi-action',
+      )
+      await sandbox.release('1.0.1')
+      const env = { ...sandbox.variables, INPUT_RELEASE: 'webapi@1.0.1', INPUT_ENV: 'test' }
+      const child = spawn(process.execPath, [ACTION], {
+        ...{ cwd: sandbox.folder, env: { PATH: process.env.PATH, GITHUB_ACTIONS: 'true', ...env } },
+        stdio: ['ignore', 'pipe', 'ignore'],
       })
-    })
-    child.kill('SIGHUP')
-    child.stdout.destroy()
-    t.same(await ended, [0, null])
-    t.match(await ledger(), { newest: { version: '1.0.1', state: 'succeeded' }, lock: undefined })
-    t.match(await container('webapi-action'), { running: true })
-  })
+      const ended = once(child, 'exit')
+      await new Promise<void>((resolve) => {
+        child.stdout.on('data', (printed) => {
+          if (String(printed).includes('created webapi-action.next')) resolve()
+        })
+      })
+      child.kill('SIGHUP')
+      child.stdout.destroy()
+      t.same(await ended, [0, null])
+      t.match(await ledger(), { newest: { version: '1.0.1', state: 'succeeded' }, lock: undefined })
+      t.match(await container('webapi-action'), { running: true })
+    },
+  )
 }

@@ -12,33 +12,36 @@ const made = await createDemo(t)
 if (typeof made === 'string') await t.test('the whole demo', { skip: made }, async () => {})
 else
   await t.test('the whole demo, on a real engine, Tomcat, Maven and registries', (t) =>
-    travel(t, made),
+    deliver(t, made),
   )
 
-async function travel(t: Test, demo: Demo) {
+async function deliver(t: Test, demo: Demo) {
   const { project, cli, json, docker } = demo
   const released = await json('release', '--env', 'test', '--reason', 'first')
   t.match(released, { release: 'webapi@1.0.0', verified: true }, 'released, deployed and verified')
   const page = await fetch(new URL('/info', String(released.url)))
   t.match(await page.json(), { values: { greeting: 'Hello from test' } }, 'the values of test')
 
-  await t.test('promoted by digest, with other values', async (t) => {
-    const promoted = await json('promote', 'webapi@1.0.0', '--to', 'staging')
-    t.equal(promoted.digest, released.digest, 'the same digest')
-    t.equal(promoted.warMd5, released.warMd5, 'the same WAR')
-    t.not(promoted.configRevision, released.configRevision, 'another config revision')
-    const properties = await Promise.all(
-      ['test', 'staging'].map((env) =>
-        docker('exec', `webapi-${env}`, 'cat', '/etc/webapi/webapi.properties'),
-      ),
-    )
-    t.match(properties[0], /greeting = Hello from test/)
-    t.match(properties[1], /greeting = Hello from staging/)
-    const { environments } = (await json('status')) as { environments: { environment: string }[] }
-    t.strictSame(environments.map((one) => one.environment).sort(), ['staging', 'test'])
-  })
+  await t.test(
+    'a promotion keeps the digest and renders the values of the new environment',
+    async (t) => {
+      const promoted = await json('promote', 'webapi@1.0.0', '--to', 'staging')
+      t.equal(promoted.digest, released.digest, 'the same digest')
+      t.equal(promoted.warMd5, released.warMd5, 'the same WAR')
+      t.not(promoted.configRevision, released.configRevision, 'another config revision')
+      const properties = await Promise.all(
+        ['test', 'staging'].map((env) =>
+          docker('exec', `webapi-${env}`, 'cat', '/etc/webapi/webapi.properties'),
+        ),
+      )
+      t.match(properties[0], /greeting = Hello from test/)
+      t.match(properties[1], /greeting = Hello from staging/)
+      const { environments } = (await json('status')) as { environments: { environment: string }[] }
+      t.strictSame(environments.map(({ environment }) => environment).sort(), ['staging', 'test'])
+    },
+  )
 
-  await t.test('the image in the registries is accepted by others', async (t) => {
+  await t.test('skopeo and docker accept the pushed image', async (t) => {
     const image = String(released.image)
     const inspected = await run('skopeo', ['inspect', '--tls-verify=false', `docker://${image}`])
     t.match(JSON.parse(inspected.stdout), {
@@ -49,23 +52,23 @@ async function travel(t: Test, demo: Demo) {
     t.match(
       await docker('logs', 'webapi-test'),
       `WAR MD5 ${String(released.warMd5)}`,
-      'the start script tells',
+      'the start script prints it',
     )
   })
 
-  await t.test('one changed file in the container is named', async (t) => {
+  await t.test('verify-md5 names each file that was changed in the container', async (t) => {
     const webapp = '/var/lib/tomcat10/webapps/ROOT'
     const good = await cli('verify-md5', '--env', 'test')
     t.equal(good.code, 0, good.stderr)
     t.match(good.stdout, /Compared \d+ files of the WAR, 0 of the image, 1 rendered on /)
     const tomcat = '/usr/share/tomcat10'
-    const deeds = [
+    const changes = [
       `printf x >> ${webapp}/index.jsp; touch ${webapp}/new; rm ${webapp}/WEB-INF/web.xml`,
       'printf x >> /etc/webapi/webapi.properties',
       `printf x >> ${tomcat}/bin/catalina.sh; printf x > ${tomcat}/lib/agent.jar`,
       `mkdir -p ${webapp}/../second/empty; printf x > ${webapp}/../second/index.html`,
     ]
-    await docker('exec', 'webapi-test', 'sh', '-c', deeds.join('; '))
+    await docker('exec', 'webapi-test', 'sh', '-c', changes.join('; '))
     const { code, stderr } = await cli('verify-md5', '--env', 'test')
     t.equal(code, 1)
     t.match(stderr, `changed  ${webapp}/index.jsp`)
@@ -84,7 +87,7 @@ async function travel(t: Test, demo: Demo) {
     t.equal((await cli('verify-md5', '--env', 'test')).code, 0)
   })
 
-  await t.test('of a packaged WAR, what Tomcat made of it is compared', async (t) => {
+  await t.test('verify-md5 compares what Tomcat unpacked from a packaged WAR', async (t) => {
     const webapp = '/var/lib/tomcat10/webapps/ROOT'
     const packaged = ['--war-layout', 'packaged', '--version', '0.1.0']
     t.match(await cli('bake-image', ...packaged), { code: 0 })
@@ -92,15 +95,15 @@ async function travel(t: Test, demo: Demo) {
     const deployed = await cli('deploy', 'webapi@0.1.0', '--env', 'test')
     const [, files] = /compared (\d+) files of the WAR/.exec(deployed.stdout) ?? []
     t.ok(Number(files) > 5, `${files} files, the .war file and what is in it`)
-    const deeds = `printf x >> ${webapp}/index.jsp; printf x > ${webapp}/shell.jsp`
-    await docker('exec', 'webapi-test', 'sh', '-c', deeds)
+    const changes = `printf x >> ${webapp}/index.jsp; printf x > ${webapp}/shell.jsp`
+    await docker('exec', 'webapi-test', 'sh', '-c', changes)
     const { code, stderr } = await cli('verify-md5', '--env', 'test')
     t.equal(code, 1)
     t.match(stderr, `changed  ${webapp}/index.jsp\n  extra    ${webapp}/shell.jsp`)
     t.notMatch(stderr, 'war-tracker')
   })
 
-  await t.test('what a deployment would change in what runs', async (t) => {
+  await t.test('render-config --diff running shows what a deployment would change', async (t) => {
     const diff = () => cli('render-config', '--env', 'test', '--diff', 'running')
     t.match(await diff(), { code: 0, stdout: /Nothing differs\.$/m })
     const set = ['config', 'set', '--env', 'test', '/webapi/db/pool']
@@ -115,7 +118,7 @@ async function travel(t: Test, demo: Demo) {
     t.match(await diff(), { stdout: /Nothing differs\.$/m })
   })
 
-  await t.test('missing keys are all named before anything is touched', async (t) => {
+  await t.test('all missing keys are named before anything is touched', async (t) => {
     const before = await docker('inspect', '-f', '{{.Id}}', 'webapi-test')
     const path = join(project, 'config/test.yaml')
     const kept = await readFile(path, 'utf8')
@@ -129,7 +132,7 @@ async function travel(t: Test, demo: Demo) {
     await writeFile(path, kept)
   })
 
-  await t.test('bad input says what to do', async (t) => {
+  await t.test('an error of bad input names the next step', async (t) => {
     const unknown = await cli('deploy', 'webapi@1.0.0', '--env', 'prod')
     t.equal(unknown.code, 2)
     t.match(unknown.stderr, 'Known environments: test, staging.')
@@ -151,50 +154,53 @@ async function travel(t: Test, demo: Demo) {
     t.match(war.stderr, 'broken.war is not a readable ZIP file')
   })
 
-  await t.test('a version that is never healthy: the old container serves again', async (t) => {
-    const health = join(project, 'src/main/java/com/example/webapi/HealthServlet.java')
-    const good = await readFile(health, 'utf8')
-    const broken = good.replace(
-      'boolean healthy = ',
-      'System.out.println("the price list is empty"); boolean healthy = false && ',
-    )
-    t.not(broken, good)
-    await writeFile(health, broken)
-    await writeFile(
-      join(project, 'crosscloud.yml'),
-      (await readFile(join(project, 'crosscloud.yml'), 'utf8')).replace(
-        'timeout: 60s',
-        'timeout: 12s',
-      ),
-    )
-    const before = await docker('inspect', '-f', '{{.Id}}', 'webapi-test')
-    const { code, stdout, stderr } = await cli('release', '--env', 'test')
-    t.equal(code, 1, stderr)
-    t.match(stdout, 'the price list is empty', "the container's last lines are shown")
-    t.equal(await docker('inspect', '-f', '{{.Id}}', 'webapi-test'), before, 'the old container')
-    t.equal(await docker('inspect', '-f', '{{.State.Running}}', 'webapi-test'), 'true', 'serves')
-    t.equal(await docker('ps', '-aq', '--filter', 'name=webapi-test.next'), '', 'nothing is left')
-    const { deployments } = (await json('history', '--env', 'test', '--limit', '1')) as {
-      deployments: { state: string; version: string }[]
-    }
-    t.match(deployments, [{ state: 'failed', version: '1.0.1' }], 'the ledger tells')
+  await t.test(
+    'after a version that is never healthy the old container serves again',
+    async (t) => {
+      const health = join(project, 'src/main/java/com/example/webapi/HealthServlet.java')
+      const good = await readFile(health, 'utf8')
+      const broken = good.replace(
+        'boolean healthy = ',
+        'System.out.println("the price list is empty"); boolean healthy = false && ',
+      )
+      t.not(broken, good)
+      await writeFile(health, broken)
+      await writeFile(
+        join(project, 'crosscloud.yml'),
+        (await readFile(join(project, 'crosscloud.yml'), 'utf8')).replace(
+          'timeout: 60s',
+          'timeout: 12s',
+        ),
+      )
+      const before = await docker('inspect', '-f', '{{.Id}}', 'webapi-test')
+      const { code, stdout, stderr } = await cli('release', '--env', 'test')
+      t.equal(code, 1, stderr)
+      t.match(stdout, 'the price list is empty', "the container's last lines are shown")
+      t.equal(await docker('inspect', '-f', '{{.Id}}', 'webapi-test'), before, 'the old container')
+      t.equal(await docker('inspect', '-f', '{{.State.Running}}', 'webapi-test'), 'true', 'serves')
+      t.equal(await docker('ps', '-aq', '--filter', 'name=webapi-test.next'), '', 'nothing is left')
+      const { deployments } = (await json('history', '--env', 'test', '--limit', '1')) as {
+        deployments: { state: string; version: string }[]
+      }
+      t.match(deployments, [{ state: 'failed', version: '1.0.1' }], 'the ledger records it')
 
-    const early = await cli('promote', 'webapi@1.0.1', '--to', 'staging')
-    t.equal(early.code, 1, 'what failed in test goes no further')
-    t.match(early.stderr, 'webapi@1.0.1 has not run, verified, in test')
+      const early = await cli('promote', 'webapi@1.0.1', '--to', 'staging')
+      t.equal(early.code, 1, 'what failed in test goes no further')
+      t.match(early.stderr, 'webapi@1.0.1 has not run, verified, in test')
 
-    const hurried = startCli(['deploy', 'webapi@1.0.1', '--env', 'test'], { cwd: project })
-    await hurried.until('created webapi-test.next')
-    hurried.child.kill('SIGINT')
-    const stopped = await hurried.finished
-    t.equal(stopped.code, 1, 'Ctrl-C in the middle')
-    t.match(stopped.stderr, 'stopped by SIGINT')
-    t.equal(await docker('inspect', '-f', '{{.Id}}', 'webapi-test'), before, 'still the old one')
-    t.equal(await docker('inspect', '-f', '{{.State.Running}}', 'webapi-test'), 'true', 'serves')
-    await writeFile(health, good)
-  })
+      const hurried = startCli(['deploy', 'webapi@1.0.1', '--env', 'test'], { cwd: project })
+      await hurried.until('created webapi-test.next')
+      hurried.child.kill('SIGINT')
+      const stopped = await hurried.finished
+      t.equal(stopped.code, 1, 'Ctrl-C in the middle')
+      t.match(stopped.stderr, 'stopped by SIGINT')
+      t.equal(await docker('inspect', '-f', '{{.Id}}', 'webapi-test'), before, 'still the old one')
+      t.equal(await docker('inspect', '-f', '{{.State.Running}}', 'webapi-test'), 'true', 'serves')
+      await writeFile(health, good)
+    },
+  )
 
-  await t.test('a browser fetches what changed at the same length, and no more', (t) =>
+  await t.test('a browser fetches a file that changed at the same length, and no other', (t) =>
     browseReleases(t, demo),
   )
   await t.test('folders of a base keep their owner and mode, and its user can write there', (t) =>

@@ -7,17 +7,17 @@ import { pushImage } from '../../src/steps/push-image.ts'
 import type { Step } from '../../src/steps/step.ts'
 import { listen, type Sandbox } from '../support/setups/sandbox.ts'
 
-/** What a deployment does where its container's name is somebody else's. */
+/** What a deployment does where its container's name belongs to another application. */
 export async function foreignContainers(t: Test, sandbox: Sandbox): Promise<void> {
   const { docker } = sandbox.engine
-  const run = async (step: Step, inputs: object, said = listen()) => {
-    const context = sandbox.context({ log: said.log })
+  const run = async (step: Step, inputs: object, captured = listen()) => {
+    const context = sandbox.context({ log: captured.log })
     try {
       await runStep(step, inputs, context)
     } finally {
       await context.close()
     }
-    return said.text()
+    return captured.text()
   }
   const put = (version: string, more: object = {}) =>
     run(deploy as unknown as Step, { release: `webapi@${version}`, env: 'test', ...more })
@@ -47,7 +47,7 @@ export async function foreignContainers(t: Test, sandbox: Sandbox): Promise<void
     return look(name)
   }
 
-  await t.test('a container that is not of this application is not replaced', async (t) => {
+  await t.test('a container of another application is not replaced', async (t) => {
     await sandbox.configure('sqlite:shared.db', '', 'name: webapi-taken')
     const before = await stranger('webapi-taken')
     await t.rejects(put('4.0.0'), {
@@ -70,7 +70,7 @@ export async function foreignContainers(t: Test, sandbox: Sandbox): Promise<void
     await docker.getContainer(shop.id).remove({ force: true })
   })
 
-  await t.test('nor is one that another ledger knows', async (t) => {
+  await t.test('a container that another ledger records is not replaced', async (t) => {
     await sandbox.configure('sqlite:other.db', '', 'name: webapi-own')
     await sandbox.release('4.0.0')
     const before = await look('webapi-own')
@@ -81,38 +81,41 @@ export async function foreignContainers(t: Test, sandbox: Sandbox): Promise<void
     t.same(await look('webapi-own'), before)
   })
 
-  await t.test('adopted, it comes back when the deployment fails, and is kept else', async (t) => {
-    await sandbox.configure('sqlite:other.db', '', 'name: webapi-adopted, env: { EXIT: "3" }')
-    const before = await stranger('webapi-adopted')
-    await t.rejects(put('4.0.0', { adopt: true }), { message: /webapi-adopted\.next ended/ })
-    t.same(await look('webapi-adopted'), before, 'it serves again')
+  await t.test(
+    'an adopted container is restored when the deployment fails, and kept stopped otherwise',
+    async (t) => {
+      await sandbox.configure('sqlite:other.db', '', 'name: webapi-adopted, env: { EXIT: "3" }')
+      const before = await stranger('webapi-adopted')
+      await t.rejects(put('4.0.0', { adopt: true }), { message: /webapi-adopted\.next ended/ })
+      t.same(await look('webapi-adopted'), before, 'it serves again')
 
-    await sandbox.configure('sqlite:other.db', '', 'name: webapi-adopted')
-    const kept = `webapi-adopted.adopted-${before.id.slice(0, 12)}`
-    const text = await put('4.0.0', { adopt: true })
-    t.match(text, `the container that was called webapi-adopted is kept, stopped: ${kept}`)
-    for (const round of [1, 2]) {
-      t.same(await look(kept), { ...before, running: false }, `after ${round} deployments`)
-      await put('4.0.0')
-    }
-    const { Volumes } = await docker.listVolumes()
-    t.ok(
-      Volumes.some(({ Name }) => Name === before.volume),
-      'with its volume',
-    )
-    const ours = (await names()).filter((name) => name.startsWith('webapi-adopted'))
-    t.same(ours, ['webapi-adopted', kept, 'webapi-adopted.previous'].sort())
-  })
+      await sandbox.configure('sqlite:other.db', '', 'name: webapi-adopted')
+      const kept = `webapi-adopted.adopted-${before.id.slice(0, 12)}`
+      const text = await put('4.0.0', { adopt: true })
+      t.match(text, `the container that was called webapi-adopted is kept, stopped: ${kept}`)
+      for (const round of [1, 2]) {
+        t.same(await look(kept), { ...before, running: false }, `after ${round} deployments`)
+        await put('4.0.0')
+      }
+      const { Volumes } = await docker.listVolumes()
+      t.ok(
+        Volumes.some(({ Name }) => Name === before.volume),
+        'with its volume',
+      )
+      const ours = (await names()).filter((name) => name.startsWith('webapi-adopted'))
+      t.same(ours, ['webapi-adopted', kept, 'webapi-adopted.previous'].sort())
+    },
+  )
 
-  await t.test('after a change of the name, what has the old one is named', async (t) => {
+  await t.test('after a change of the container name the old container is named', async (t) => {
     await sandbox.configure('sqlite:other.db', '', 'name: webapi-renamed')
-    const said = await put('4.0.0')
-    t.match(said, /warning: host app-01: webapi-adopted, of the same application and environment/)
-    t.notMatch(said, 'webapi-adopted.adopted')
+    const log = await put('4.0.0')
+    t.match(log, /warning: host app-01: webapi-adopted, of the same application and environment/)
+    t.notMatch(log, 'webapi-adopted.adopted')
     t.notMatch(await put('4.0.0'), 'of the same application', 'once')
   })
 
-  await t.test("another application's release is refused", async (t) => {
+  await t.test('a release of another application is refused', async (t) => {
     const more = [
       `  staging: { from: test, image: "${sandbox.repository}-staging" }`,
       'identity: unverified',

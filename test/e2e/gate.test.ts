@@ -29,7 +29,7 @@ gitlab: { url: "${gitlab.url}", project: team/webapi }`
   const configure = (more = '') => sandbox.configure('sqlite:ledger.db', production(more))
   await configure()
   const people = { author: 'dev-zhang', ci: 'gitlab-ci' }
-  /** A job of somebody, with the variables and the token that GitLab gives it. */
+  /** A job of this login, with the variables and the token that GitLab gives it. */
   const job = async (login: string, environment: string, changes: object = {}) => {
     const claims = gitlabClaims(issuer.url, {
       ...accountOf(login),
@@ -40,7 +40,7 @@ gitlab: { url: "${gitlab.url}", project: team/webapi }`
     })
     const variables = {
       ...sandbox.variables,
-      // Whatever a job may say of itself is not believed.
+      // Variables that a job sets itself are not trusted.
       GITLAB_USER_LOGIN: 'ops-li',
       GITLAB_TOKEN: TOKEN,
       CROSSCLOUD_ID_TOKEN: await issuer.sign(claims),
@@ -72,7 +72,7 @@ gitlab: { url: "${gitlab.url}", project: team/webapi }`
     t.match(await forged(...go), { code: 1, stderr: /the ID token is not accepted/ })
   })
 
-  await t.test('production is closed, and the job says who may open it', async (t) => {
+  await t.test('a closed gate names who may open it', async (t) => {
     const run = await job('tester-wu', 'production')
     const refused = await run(...promote)
     t.equal(refused.code, 1)
@@ -87,7 +87,7 @@ gitlab: { url: "${gitlab.url}", project: team/webapi }`
   })
 
   await t.test(
-    'neither the author nor a stranger may open it, nor a job of another kind',
+    'neither the author nor a stranger nor a job of another kind may open the gate',
     async (t) => {
       const author = await (await job('dev-zhang', 'production'))(...approve)
       t.match(author, { code: 1, stderr: /dev-zhang cannot approve webapi@1\.0\.0 for production/ })
@@ -116,7 +116,7 @@ gitlab: { url: "${gitlab.url}", project: team/webapi }`
   const setGreeting = (greeting: string) =>
     writeFile(join(sandbox.folder, 'config/test.yaml'), `webapi:\n  ${greeting}\n`)
 
-  await t.test('what cannot be looked at cannot be approved', async (t) => {
+  await t.test('a release whose config cannot be shown cannot be approved', async (t) => {
     await setGreeting('other: hello')
     const wang = await job('ops-wang', 'production')
     const { code, stderr } = await wang(...approve)
@@ -131,7 +131,7 @@ gitlab: { url: "${gitlab.url}", project: team/webapi }`
     await setGreeting('greeting: hello')
   })
 
-  await t.test('a second person opens it, and is named in the ledger', async (t) => {
+  await t.test('a second person opens the gate and is recorded in the ledger', async (t) => {
     const wang = await job('ops-wang', 'production')
     const approved = await wang(...approve)
     t.match(approved, { code: 0 }, approved.stderr)
@@ -153,7 +153,7 @@ gitlab: { url: "${gitlab.url}", project: team/webapi }`
       const stderr = (await run(...promote)).stderr
       t.match(stderr, /the gate of production is closed/, change)
       t.match(stderr, why, change)
-      t.notMatch(stderr, /eyJ/, 'no token is told')
+      t.notMatch(stderr, /eyJ/, 'no token is printed')
     }
     await forge(
       "update approvals set member_of = '[]', decided_by = 'ops-li'",
@@ -180,52 +180,61 @@ gitlab: { url: "${gitlab.url}", project: team/webapi }`
     ])
   })
 
-  await t.test('neither promote nor deploy brings what has not run in test', async (t) => {
-    const run = await job('tester-wu', 'production')
-    const refused = { code: 1, stderr: /webapi@1\.0\.1 has not run, verified, in test/ }
-    const release = ['--release', 'webapi@1.0.1']
-    t.match(await run('promote', ...release, '--to', 'production'), refused)
-    t.match(await run('deploy', ...release, '--env', 'production'), refused)
-  })
+  await t.test(
+    'neither promote nor deploy accepts a release that has not run in test',
+    async (t) => {
+      const run = await job('tester-wu', 'production')
+      const refused = { code: 1, stderr: /webapi@1\.0\.1 has not run, verified, in test/ }
+      const release = ['--release', 'webapi@1.0.1']
+      t.match(await run('promote', ...release, '--to', 'production'), refused)
+      t.match(await run('deploy', ...release, '--env', 'production'), refused)
+    },
+  )
 
-  await t.test('each config is approved, by somebody who is shown what changed', async (t) => {
-    const deploy = ['deploy', '--release', 'webapi@1.0.0', '--env', 'production']
-    const run = await job('tester-wu', 'production')
-    await setGreeting('greeting: good evening')
-    const closed = await run(...deploy)
-    t.match(closed, { code: 1, stderr: /the config has changed since ops-wang approved/ })
-    const approved = await (await job('ops-wang', 'production'))(...approve)
-    t.match(approved, { code: 0 }, approved.stderr)
-    t.match(
-      approved.stdout,
-      /Config {3}sha256:\w{64}, other than that of webapi@1\.0\.0, which runs there:\n.*changed \/webapi\/greeting/,
-    )
-    t.notMatch(approved.stdout, 'evening')
-    t.match(await run(...deploy), { code: 0 })
-    const file = await sandbox.read('webapi-production', '/tmp/app.properties')
-    t.equal(file, 'greeting=good evening\n')
-    await setGreeting('greeting: hello')
-    const back = await run(...deploy)
-    t.match(back, { code: 0 }, 'the config that was approved first', { stderr: back.stderr })
-  })
+  await t.test(
+    'each config needs an approval, and the approver is shown what changed',
+    async (t) => {
+      const deploy = ['deploy', '--release', 'webapi@1.0.0', '--env', 'production']
+      const run = await job('tester-wu', 'production')
+      await setGreeting('greeting: good evening')
+      const closed = await run(...deploy)
+      t.match(closed, { code: 1, stderr: /the config has changed since ops-wang approved/ })
+      const approved = await (await job('ops-wang', 'production'))(...approve)
+      t.match(approved, { code: 0 }, approved.stderr)
+      t.match(
+        approved.stdout,
+        /Config {3}sha256:\w{64}, other than that of webapi@1\.0\.0, which runs there:\n.*changed \/webapi\/greeting/,
+      )
+      t.notMatch(approved.stdout, 'evening')
+      t.match(await run(...deploy), { code: 0 })
+      const file = await sandbox.read('webapi-production', '/tmp/app.properties')
+      t.equal(file, 'greeting=good evening\n')
+      await setGreeting('greeting: hello')
+      const back = await run(...deploy)
+      t.match(back, { code: 0 }, 'the config that was approved first', { stderr: back.stderr })
+    },
+  )
 
-  await t.test('who baked must be signed for, or four eyes stay closed', async (t) => {
-    const li = await job('ops-li', 'production')
-    const said = await li('approve', '--release', 'webapi@1.0.2', '--env', 'production')
-    t.match(said, { code: 0, stdout: /still closed/ }, said.stderr)
-    t.match(said.stdout, /no signed ID token says who baked webapi@1\.0\.2/)
-    const signed = await job('dev-zhang', 'test')
-    t.match((await signed('show', 'webapi@1.0.0')).stdout, `by ${people.ci}`)
-  })
+  await t.test(
+    'the four-eyes rule stays closed unless a signed token names who baked',
+    async (t) => {
+      const li = await job('ops-li', 'production')
+      const approved = await li('approve', '--release', 'webapi@1.0.2', '--env', 'production')
+      t.match(approved, { code: 0, stdout: /still closed/ }, approved.stderr)
+      t.match(approved.stdout, /no signed ID token says who baked webapi@1\.0\.2/)
+      const signed = await job('dev-zhang', 'test')
+      t.match((await signed('show', 'webapi@1.0.0')).stdout, `by ${people.ci}`)
+    },
+  )
 
-  await t.test('a rejection closes it again', async (t) => {
+  await t.test('a rejection closes the gate again', async (t) => {
     const li = await job('ops-li', 'production')
     t.match(await li(...approve, '--reject'), { code: 0, stdout: /ops-li rejected/ })
     const run = await job('tester-wu', 'production')
     t.match(await run(...promote), { code: 1, stderr: /ops-li rejected webapi@1\.0\.0/ })
   })
 
-  await t.test('a job for another environment cannot be turned on production', async (t) => {
+  await t.test('a job of another environment cannot deploy to production', async (t) => {
     const run = await job('tester-wu', 'test')
     const turned = await run('deploy', '--release', 'webapi@1.0.0', '--env', 'production')
     t.match(turned, { code: 1, stderr: /its job is for environment "?test"?, not for production/ })
@@ -234,19 +243,19 @@ gitlab: { url: "${gitlab.url}", project: team/webapi }`
   })
 
   await t.test(
-    "GitLab's own approval of the job counts, for the release of its commit",
+    "GitLab's own approval of the job counts for the release of its commit",
     async (t) => {
       const test = await job('dev-zhang', 'test')
       t.match(await test('deploy', '--release', 'webapi@1.0.1', '--env', 'test'), { code: 0 })
       const go = ['promote', '--release', 'webapi@1.0.1', '--to', 'production']
       const run = await job('tester-wu', 'production', { job_id: '1212', sha: SHA })
       t.match(await run(...go), { code: 1, stderr: /needs 1 more approval/ })
-      const said = { user: { username: 'ops-li' }, status: 'approved', comment: 'fine' }
+      const approval = { user: { username: 'ops-li' }, status: 'approved', comment: 'fine' }
       gitlab.tables.deployments?.push(
         { id: 4, deployable: { id: 1211 }, approvals: [] },
         {
           ...{ id: 5, deployable: { id: 1212 } },
-          approvals: [{ ...said, created_at: new Date().toISOString() }],
+          approvals: [{ ...approval, created_at: new Date().toISOString() }],
         },
       )
       const other = await job('tester-wu', 'production', { job_id: '1212', sha: 'f'.repeat(40) })
@@ -258,7 +267,7 @@ gitlab: { url: "${gitlab.url}", project: team/webapi }`
         shown.stdout,
         /ops-li approved it for production \(signed by .*, approved there\): fine/,
       )
-      t.match(await run(...go), { code: 0 }, 'asked again')
+      t.match(await run(...go), { code: 0 }, 'a second time')
       const again = await run('show', 'webapi@1.0.1')
       t.equal(again.stdout.match(/ops-li approved it/g)?.length, 1, 'and written once')
       gitlab.tables.deployments?.splice(0)
@@ -268,7 +277,7 @@ gitlab: { url: "${gitlab.url}", project: team/webapi }`
     },
   )
 
-  await t.test('a config that never ran there is no way back', async (t) => {
+  await t.test('a rollback to a config that never ran there is refused', async (t) => {
     const zhang = await job('dev-zhang', 'production')
     const back = (version: string, ...more: string[]) =>
       zhang(

@@ -86,7 +86,7 @@ await t.test('the settings of an image', { skip }, async (t) => {
   }
   for (const path of ['vendor/confd', 'deploy/start.sh']) await chmod(join(folder, path), 0o755)
 
-  await t.test('an image that renders its config when it starts', async (t) => {
+  await t.test('an image with an entrypoint of its own renders its config at start', async (t) => {
     const context = testContext(t, folder)
     const { warMd5 } = await runStep(
       bakeImage,
@@ -111,10 +111,10 @@ await t.test('the settings of an image', { skip }, async (t) => {
     const empty = await start().catch((error: Error) => error.message)
     t.match(empty, /key does not exist: \/webapi\/greeting/)
     await redisCli('set', '/webapi/greeting', 'good morning')
-    const told = `webapi (no version), WAR MD5 ${warMd5}`
-    t.equal(await start(), `${told}\ngreeting=good morning`)
+    const banner = `webapi (no version), WAR MD5 ${warMd5}`
+    t.equal(await start(), `${banner}\ngreeting=good morning`)
     await redisCli('set', '/webapi/greeting', 'good night')
-    t.equal(await start(), `${told}\ngreeting=good night`, 'the same image, the value of now')
+    t.equal(await start(), `${banner}\ngreeting=good night`, 'the same image, the value of now')
   })
 
   const serve = ['/bin/busybox', 'httpd', '-f', '-p', String(await freePort()), '-h', '/']
@@ -153,7 +153,7 @@ await t.test('the settings of an image', { skip }, async (t) => {
     }
   let version = 0
   /** From crosscloud.yml to a container that was compared. */
-  const travel = async (t: Test, image: object) => {
+  const deliver = async (t: Test, image: object) => {
     const container = {
       ...{ network: 'host', 'stop-timeout': '1s', health: { http: `:${serve[4]}/bin/busybox` } },
       env: { CONFIG_NODE: `127.0.0.1:${port}` },
@@ -182,7 +182,7 @@ await t.test('the settings of an image', { skip }, async (t) => {
     for (const [what, row] of Object.entries(table)) {
       await t.test(`${layout}, ${what}: baked, pushed, deployed and verified`, async (t) => {
         const more = layout === 'exploded' ? row.exploded : {}
-        const { verify } = await travel(t, { ...row.image, ...more, layout })
+        const { verify } = await deliver(t, { ...row.image, ...more, layout })
         await verify()
         for (const [path, content] of Object.entries(row.reads)) {
           t.equal(`${await docker('exec', 'webapi-test', 'cat', path)}\n`, content, path)
@@ -192,7 +192,7 @@ await t.test('the settings of an image', { skip }, async (t) => {
     await t.test(`${layout}: a file beside the WAR that was changed is found`, async (t) => {
       const writable = ['/etc/webapi.properties']
       const more = { add, layout, writable, entrypoint: START_COMMAND }
-      const { verify } = await travel(t, { ...image, ...more })
+      const { verify } = await deliver(t, { ...image, ...more })
       const sh = (script: string) => docker('exec', 'webapi-test', 'sh', '-c', script)
       await sh('echo "# more" >> /usr/local/bin/confd; rm /etc/confd/conf.d/webapi.sh')
       await t.rejects(verify(), {

@@ -16,40 +16,37 @@ else {
 
 async function killed(sandbox: Sandbox): Promise<void> {
   const { deployed, container, ledger, startAt, options, deploy } = await createDeployer(sandbox)
-  await t.test(
-    'act: SIGKILL at once, in whatever phase; the next deployment goes on',
-    async (t) => {
-      const phases = [
-        `pulling ${sandbox.repository}`,
-        'created webapi-test.next',
-        'stopped the old webapi-test',
-        'webapi-test.next is healthy',
-        'webapi-test is the new container',
-      ]
-      await deployed(t, '1.0.1')
-      for (const [at, phase] of phases.entries()) {
-        const version = `1.0.${at % 2}`
-        const running = await startAt(phase, version)
-        running.child.kill('SIGKILL')
-        await running.finished
-        const { newest, lock } = await ledger()
-        t.match(newest, { state: 'running', version }, `killed after: ${phase}`)
-        t.ok(lock, 'it died with the lock')
-        const next = await deployed(t, version)
-        t.match(next.stdout, /warning: .* ended without giving back the lock of webapi in test/)
-        t.match(next.stdout, `deployment ${newest?.id} of ${version}`)
-        const context = sandbox.context()
-        const found = await (await context.ledger()).findDeployment(newest?.id ?? '')
-        await context.close()
-        t.match(found, { state: 'abandoned', error: /never reported its end/ })
-        t.equal((await container()).running, true)
-        const page = await sandbox.read('webapi-test', '/srv/web/index.html')
-        t.equal(page, `<h1>webapi ${version}</h1>`)
-      }
-    },
-  )
+  await t.test('after a SIGKILL in any phase the next deployment continues', async (t) => {
+    const phases = [
+      `pulling ${sandbox.repository}`,
+      'created webapi-test.next',
+      'stopped the old webapi-test',
+      'webapi-test.next is healthy',
+      'webapi-test is the new container',
+    ]
+    await deployed(t, '1.0.1')
+    for (const [at, phase] of phases.entries()) {
+      const version = `1.0.${at % 2}`
+      const running = await startAt(phase, version)
+      running.child.kill('SIGKILL')
+      await running.finished
+      const { newest, lock } = await ledger()
+      t.match(newest, { state: 'running', version }, `killed after: ${phase}`)
+      t.ok(lock, 'it died with the lock')
+      const next = await deployed(t, version)
+      t.match(next.stdout, /warning: .* ended without giving back the lock of webapi in test/)
+      t.match(next.stdout, `deployment ${newest?.id} of ${version}`)
+      const context = sandbox.context()
+      const found = await (await context.ledger()).findDeployment(newest?.id ?? '')
+      await context.close()
+      t.match(found, { state: 'abandoned', error: /never reported its end/ })
+      t.equal((await container()).running, true)
+      const page = await sandbox.read('webapi-test', '/srv/web/index.html')
+      t.equal(page, `<h1>webapi ${version}</h1>`)
+    }
+  })
 
-  await t.test('a deployer that only stands still keeps its lock', async (t) => {
+  await t.test('a suspended deployer keeps its lock', async (t) => {
     const running = await startAt('stopped the old webapi-test')
     await freeze(running.child)
     const other = await runCli(deploy('1.0.0'), options)
@@ -63,7 +60,7 @@ async function killed(sandbox: Sandbox): Promise<void> {
   })
 
   await t.test(
-    'a rollback brings back what it was about to replace, and marks nothing',
+    'a rollback after a killed deployer restores the release it was about to replace, and marks nothing',
     async (t) => {
       await deployed(t, '1.0.0')
       const back = ['rollback', '--env', 'test', '--reason', 'orders fail']
@@ -99,7 +96,7 @@ async function killed(sandbox: Sandbox): Promise<void> {
   )
 
   const back = ['rollback', '--env', 'test', '--reason', 'orders fail']
-  await t.test('a failed retry hides nothing of it', async (t) => {
+  await t.test('a failed retry does not hide the deployment that was cut off', async (t) => {
     await deployed(t, '1.0.0')
     await deployed(t, '1.0.2')
     const running = await startAt('webapi-test is the new container', '1.0.3')
@@ -122,7 +119,7 @@ async function killed(sandbox: Sandbox): Promise<void> {
     )
   })
 
-  await t.test('one that was cut off itself goes the same way again', async (t) => {
+  await t.test('a rollback that was cut off is repeated with the same target', async (t) => {
     const rolling = startCli(back, options)
     await rolling.until('webapi-test is the new container')
     rolling.child.kill('SIGKILL')
@@ -131,7 +128,7 @@ async function killed(sandbox: Sandbox): Promise<void> {
     t.match(stdout, /webapi@1\.0\.0 runs in test again; webapi@1\.0\.2 is marked bad there/, stderr)
   })
 
-  await t.test('what a living deployer brings meanwhile stays', async (t) => {
+  await t.test('a release that a running deployer deploys meanwhile stays', async (t) => {
     await deployed(t, '1.0.3')
     const running = await startAt('stopped the old webapi-test', '1.0.0')
     t.teardown(() => running.child.kill('SIGKILL'))

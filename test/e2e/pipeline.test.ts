@@ -5,8 +5,8 @@ import t, { type Test } from 'tap'
 import { parse, parseDocument } from 'yaml'
 import { run } from '../../src/core/process/process.ts'
 import { accountOf, gitlabClaims, startIssuer } from '../identity/issuer.ts'
-import { startMariadb } from '../ledger/mariadb.ts'
 import { type Include, makeRepository, runGitlab } from '../support/ci/gitlab.ts'
+import { startMariadb } from '../support/servers/mariadb.ts'
 import { startRedis } from '../support/servers/redis.ts'
 import { missingProgram } from '../support/servers/server.ts'
 import { createDemo, type Demo } from '../support/setups/demo.ts'
@@ -26,9 +26,9 @@ const missing = missingProgram('mariadbd', 'redis-server', 'redis-cli', 'rsync')
 const demo = missing || (await createDemo(t))
 const title = 'a pipeline of GitLab: from a push to production and back, with people between'
 if (typeof demo === 'string') await t.test(title, { skip: demo }, async () => {})
-else await t.test(title, (t) => travel(t, demo))
+else await t.test(title, (t) => runPipelines(t, demo))
 
-/** What docs/team.md tells a team to copy: crosscloud.yml, and the includes of .gitlab-ci.yml. */
+/** What a team copies from docs/team.md: crosscloud.yml, and the includes of .gitlab-ci.yml. */
 async function readPage() {
   const blocks = (await readFile(PAGE, 'utf8')).matchAll(/^```yaml\n([\s\S]*?)^```$/gm)
   const [settings = '', pipeline = ''] = [...blocks].map(([, block]) => block)
@@ -86,12 +86,12 @@ async function configure(t: Test, { project, addresses, engine }: Demo) {
   /** What GitLab gives to a job of this environment, and nothing else. */
   const variablesOf = (environment: string) =>
     Object.entries(variables)
-      .filter(([, one]) => [undefined, '*', environment].includes(one.environment))
+      .filter(([, { environment: scope }]) => [undefined, '*', environment].includes(scope))
       .map(([name]) => [name, VALUES[name] ?? ''] as const)
   return { issuer, includes, variablesOf }
 }
 
-async function travel(t: Test, demo: Demo) {
+async function runPipelines(t: Test, demo: Demo) {
   const { project, docker, json } = demo
   const { issuer, includes, variablesOf } = await configure(t, demo)
   // The person at the shell, who has them all.
@@ -111,7 +111,7 @@ async function travel(t: Test, demo: Demo) {
     setup: { ...setup, command: `${process.execPath} ${MAIN}` },
     includes: others,
   })
-  /** What GitLab does when somebody pushes or clicks. */
+  /** What GitLab does when this person pushes or clicks. */
   const as = (login: string) => ({
     async runs(environment: string, ...args: string[]) {
       const claims = { ...accountOf(login), aud: 'crosscloud', environment, groups_direct: [] }
@@ -130,7 +130,7 @@ async function travel(t: Test, demo: Demo) {
     const { environments } = (await json('status')) as {
       environments: { environment: string; version: string; digest: string }[]
     }
-    return Object.fromEntries(environments.map((one) => [one.environment, one]))
+    return Object.fromEntries(environments.map((cell) => [cell.environment, cell]))
   }
 
   const toStaging = async (t: Test) => {
@@ -140,7 +140,7 @@ async function travel(t: Test, demo: Demo) {
     }
   }
 
-  await t.test("production's values are set by a job, signed", async (t) => {
+  await t.test('a signed job imports the values of production', async (t) => {
     const values = ['config', 'import', 'config/staging.yaml', '--env', 'production']
     const unsigned = await demo.cli(...values, '--reason', 'first', '--yes')
     t.match(unsigned, { code: 1, stderr: /no signed ID token says who this is/ })
@@ -161,40 +161,43 @@ async function travel(t: Test, demo: Demo) {
     t.match(events, [{ ...signed, action: 'config' }])
   })
 
-  await t.test('a push, a click, and a gate that two must pass', async (t) => {
-    const pushed = await zhang.runs('test', '--needs', 'verify-test')
-    t.ok(pushed.ok, 'the push reached test', { output: pushed.output })
-    t.match(pushed.output, 'webapi@1.0.0 runs in test')
-    t.match(pushed.output, 'webapi@1.0.0 in test is what was built')
-    await toStaging(t)
-    const ready = await wu.runs('production', 'promote-to-production')
-    t.match(ready.output, 'webapi@1.0.0 is ready for production, unchanged')
-    const closed = await wu.runs('production', 'deploy-production')
-    t.notOk(closed.ok)
-    t.match(closed.output, 'the gate of production is closed for webapi@1.0.0')
-    t.match(closed.output, 'needs 1 more approval for production, by ops-li')
-    const author = await zhang.runs('production', 'gate-production')
-    t.notOk(author.ok, 'the author may not')
-    t.match(author.output, 'dev-zhang cannot approve webapi@1.0.0 for production')
-    t.notMatch(Object.keys(await running()), ['production'])
-    const opened = await li.runs('production', 'gate-production')
-    t.ok(opened.ok, 'a second person may', { output: opened.output })
-    t.match(opened.output, 'ops-li approved webapi@1.0.0 for production')
-    for (const job of ['deploy-production', 'verify-production']) {
-      const done = await wu.runs('production', job)
-      t.ok(done.ok, `${job} ran`, { output: done.output })
-    }
-    const now = await running()
-    t.match(now, { production: { version: '1.0.0', digest: String(now.test?.digest) } })
-    const { deployments } = (await json('history', '--env', 'production')) as {
-      deployments: unknown[]
-    }
-    t.match(deployments, [{ approvals: ['a1'], identity: issuer.url, state: 'succeeded' }])
-    const file = await docker('exec', 'webapi-production', 'cat', '/etc/webapi/webapi.properties')
-    t.match(file, 'greeting = Hello from staging')
-  })
+  await t.test(
+    'a push and a few clicks deploy to production once a second person approves',
+    async (t) => {
+      const pushed = await zhang.runs('test', '--needs', 'verify-test')
+      t.ok(pushed.ok, 'the push reached test', { output: pushed.output })
+      t.match(pushed.output, 'webapi@1.0.0 runs in test')
+      t.match(pushed.output, 'webapi@1.0.0 in test is what was built')
+      await toStaging(t)
+      const ready = await wu.runs('production', 'promote-to-production')
+      t.match(ready.output, 'webapi@1.0.0 is ready for production, unchanged')
+      const closed = await wu.runs('production', 'deploy-production')
+      t.notOk(closed.ok)
+      t.match(closed.output, 'the gate of production is closed for webapi@1.0.0')
+      t.match(closed.output, 'needs 1 more approval for production, by ops-li')
+      const author = await zhang.runs('production', 'gate-production')
+      t.notOk(author.ok, 'the author may not')
+      t.match(author.output, 'dev-zhang cannot approve webapi@1.0.0 for production')
+      t.notMatch(Object.keys(await running()), ['production'])
+      const opened = await li.runs('production', 'gate-production')
+      t.ok(opened.ok, 'a second person may', { output: opened.output })
+      t.match(opened.output, 'ops-li approved webapi@1.0.0 for production')
+      for (const job of ['deploy-production', 'verify-production']) {
+        const done = await wu.runs('production', job)
+        t.ok(done.ok, `${job} ran`, { output: done.output })
+      }
+      const now = await running()
+      t.match(now, { production: { version: '1.0.0', digest: String(now.test?.digest) } })
+      const { deployments } = (await json('history', '--env', 'production')) as {
+        deployments: unknown[]
+      }
+      t.match(deployments, [{ approvals: ['a1'], identity: issuer.url, state: 'succeeded' }])
+      const file = await docker('exec', 'webapi-production', 'cat', '/etc/webapi/webapi.properties')
+      t.match(file, 'greeting = Hello from staging')
+    },
+  )
 
-  await t.test('the next release goes there, and is brought back by a click', async (t) => {
+  await t.test('the next release reaches production, and a click rolls it back', async (t) => {
     await writeFile(join(project, 'src/main/webapp/news.txt'), 'something new\n')
     const git = (...args: string[]) =>
       run('git', ['-c', 'user.name=dev', '-c', 'user.email=dev@example.com', ...args], {

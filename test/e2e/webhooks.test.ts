@@ -4,8 +4,8 @@ import { setTimeout as sleep } from 'node:timers/promises'
 import t, { type Test } from 'tap'
 import { parseDocument } from 'yaml'
 import { run } from '../../src/core/process/process.ts'
+import { fixture } from '../support/data/signatures.ts'
 import { DELIVERY_TOKEN, startDeliveryGitlab } from '../support/platforms/delivery-gitlab.ts'
-import { fixture } from '../support/platforms/signatures.ts'
 import { fetchText } from '../support/servers/http.ts'
 import { missingProgram } from '../support/servers/server.ts'
 import { deliver, startQueueRedis, startWebhookServer } from '../support/servers/webhooks.ts'
@@ -82,19 +82,19 @@ async function webhooks(t: Test, demo: Demo): Promise<void> {
     const headers = { ...token, 'idempotency-key': `k${++key}` }
     return deliver(server.port, `/webhooks/${path}`, headers, JSON.stringify(body))
   }
-  const seen = (words: string) =>
+  const logged = (words: string) =>
     until(async () => (server.running.output().includes(words) ? true : undefined)).catch(() => {
-      throw new Error(`"${words}" was not said:\n${server.running.output()}`)
+      throw new Error(`"${words}" was not logged:\n${server.running.output()}`)
     })
   const release = async () => {
     const { stdout } = await demo.cli('history', '--json')
     return (JSON.parse(stdout) as { deployments: Record<string, string>[] }).deployments
   }
 
-  await t.test('a push is released to test, by the name of who pushed', async (t) => {
+  await t.test('a push is released to test in the name of its author', async (t) => {
     const push = { ...fixture('gitlab/push'), after: commit, checkout_sha: commit }
     t.match(await send('gitlab', push), { status: 202 })
-    await seen('webapi@1.0.0 runs in test')
+    await logged('webapi@1.0.0 runs in test')
     t.match(await demo.json('status'), {
       environments: [{ environment: 'test', version: '1.0.0', by: 'li' }],
     })
@@ -106,7 +106,7 @@ async function webhooks(t: Test, demo: Demo): Promise<void> {
     t.match(JSON.stringify(shown), commit)
   })
 
-  await t.test('an image in Harbor is deployed where it is followed', async (t) => {
+  await t.test('an image pushed to Harbor is deployed by the route that follows it', async (t) => {
     const [{ digest = '', id: before = '' } = {}] = await release()
     const registry = demo.addresses[0]
     const push = fixture('harbor/push_artifact')
@@ -122,8 +122,8 @@ async function webhooks(t: Test, demo: Demo): Promise<void> {
       { digest: `sha256:${'0'.repeat(64)}`, tag: 'x', resource_url: `${registry}/team/webapi:x` },
     ]
     await send('harbor', { ...push, occur_at: 1, event_data: { ...data, resources: unknown } })
-    await seen('no release of webapi in the ledger has the image sha256:0000')
-    await seen('tried again at')
+    await logged('no release of webapi in the ledger has the image sha256:0000')
+    await logged('tried again at')
     await send('harbor', { ...push, occur_at: 2, event_data: data })
     const next = await until(async () => {
       const [newest] = await release()
@@ -132,33 +132,30 @@ async function webhooks(t: Test, demo: Demo): Promise<void> {
     t.match(next, { version: '1.0.0' }, 'what nobody knows holds nothing up')
   })
 
-  await t.test(
-    'a bad scan closes the way to where a gate stands, a good one opens it',
-    async (t) => {
-      const [{ digest = '' } = {}] = await release()
-      const scan = (name: string, repository = 'team/webapi') => {
-        const event = fixture(`harbor/${name}`)
-        const data = event.event_data as { resources: object[] }
-        const resource_url = `${demo.addresses[0]}/${repository}:1.0.0`
-        const resources = [{ ...data.resources[0], digest, resource_url }]
-        const where = { repo_full_name: repository }
-        return { ...event, event_data: { ...data, resources, repository: where } }
-      }
-      await send('harbor', scan('scanning_completed'))
-      await seen('webapi@1.0.0 is kept out of staging: the scan found severity Critical')
-      await send('harbor', scan('scanning_completed-clean', 'team/sandbox'))
-      await seen('/team/sandbox: nothing was done')
-      const refused = await demo.cli('promote', '--release', 'webapi@1.0.0', '--to', 'staging')
-      t.equal(refused.code, 1)
-      t.match(refused.stderr, /harbor-scan.*the scan found severity Critical/)
-      await send('harbor', scan('scanning_completed-clean'))
-      await seen('webapi@1.0.0 may go to staging')
-      const open = await demo.cli('promote', '--release', 'webapi@1.0.0', '--to', 'staging')
-      t.equal(open.code, 0, open.stderr)
-    },
-  )
+  await t.test('a bad scan closes the gate and a good scan opens it', async (t) => {
+    const [{ digest = '' } = {}] = await release()
+    const scan = (name: string, repository = 'team/webapi') => {
+      const event = fixture(`harbor/${name}`)
+      const data = event.event_data as { resources: object[] }
+      const resource_url = `${demo.addresses[0]}/${repository}:1.0.0`
+      const resources = [{ ...data.resources[0], digest, resource_url }]
+      const where = { repo_full_name: repository }
+      return { ...event, event_data: { ...data, resources, repository: where } }
+    }
+    await send('harbor', scan('scanning_completed'))
+    await logged('webapi@1.0.0 is kept out of staging: the scan found severity Critical')
+    await send('harbor', scan('scanning_completed-clean', 'team/sandbox'))
+    await logged('/team/sandbox: nothing was done')
+    const refused = await demo.cli('promote', '--release', 'webapi@1.0.0', '--to', 'staging')
+    t.equal(refused.code, 1)
+    t.match(refused.stderr, /harbor-scan.*the scan found severity Critical/)
+    await send('harbor', scan('scanning_completed-clean'))
+    await logged('webapi@1.0.0 may go to staging')
+    const open = await demo.cli('promote', '--release', 'webapi@1.0.0', '--to', 'staging')
+    t.equal(open.code, 0, open.stderr)
+  })
 
-  await t.test('a comment is answered with the table, once', async (t) => {
+  await t.test('a comment gets one reply with the status table', async (t) => {
     t.match(await send('gitlab', fixture('gitlab/note-merge_request')), { status: 202 })
     const note = await until(async () => gitlab.notes[0])
     t.match(note, { project: 'team/webapi', number: 16 })
@@ -171,7 +168,7 @@ async function webhooks(t: Test, demo: Demo): Promise<void> {
     })
   })
 
-  await t.test('metrics tell of it', async (t) => {
+  await t.test('the metrics count effects and replies', async (t) => {
     const { body } = await fetchText(`http://127.0.0.1:${server.port}/metrics`)
     t.match(body, /crosscloud_effect_seconds_count\{route="build"\} 1/)
     t.match(body, /crosscloud_feedback_total\{receiver="gitlab",end="sent"\} 2/)

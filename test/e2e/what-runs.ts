@@ -7,7 +7,7 @@ import { runStep } from '../../src/steps/inputs.ts'
 import { verifyMd5 } from '../../src/steps/verify-md5.ts'
 import type { Sandbox } from '../support/setups/sandbox.ts'
 
-/** What verify-md5 sees of a container that somebody, or the application, has changed. */
+/** What verify-md5 sees of a container that a person or the application has changed. */
 export async function whatRuns(t: Test, sandbox: Sandbox): Promise<void> {
   const within = async <T>(work: (context: ReturnType<Sandbox['context']>) => Promise<T>) => {
     const context = sandbox.context()
@@ -20,7 +20,7 @@ export async function whatRuns(t: Test, sandbox: Sandbox): Promise<void> {
   const put = (version: string) =>
     within((context) => runStep(deploy, { release: `webapi@${version}`, env: 'test' }, context))
   const verify = () => within((context) => runStep(verifyMd5, { env: 'test' }, context))
-  /** As somebody does who may speak to the engine: files, and folders by a slash at their end. */
+  /** Writes through the engine: files, and folders where the path ends in a slash. */
   const write = async (...paths: string[]) => {
     const tar = pack()
     for (const name of paths) {
@@ -32,27 +32,30 @@ export async function whatRuns(t: Test, sandbox: Sandbox): Promise<void> {
     await container.putArchive(tar as unknown as NodeJS.ReadableStream, { path: '/' })
   }
 
-  await t.test('a changed file of the base image is named, a temporary one is told', async (t) => {
-    await sandbox.configure('sqlite:verified.db', '', 'name: webapi-verified')
-    await sandbox.release('3.0.0')
-    await put('3.0.0')
-    t.match(await verify(), { warFiles: 2, imageFiles: 0, renderedFiles: 1, written: [] })
-    await write('tmp/cache.bin', 'opt/', 'app/ROOT/')
-    t.match(
-      await verify(),
-      { files: 3, written: [{ host: 'app-01', path: '/tmp', count: 1 }], volumes: [] },
-      'an empty folder counts for nothing',
-    )
-    await write('app/ROOT/index.html', 'lib/', 'lib/agent.jar', 'other/index.html')
-    await t.rejects(verify(), {
-      code: 'VERIFY_FAILED',
-      message:
-        /is not what was baked .*\n {2}changed {2}\/app\/ROOT\/index\.html\n {2}added {4}\/lib\/agent\.jar\n {2}added {4}\/other\/index\.html$/,
-      hint: /image\.writable/,
-    })
-  })
+  await t.test(
+    'verify-md5 names a changed file of the base image and counts temporary files',
+    async (t) => {
+      await sandbox.configure('sqlite:verified.db', '', 'name: webapi-verified')
+      await sandbox.release('3.0.0')
+      await put('3.0.0')
+      t.match(await verify(), { warFiles: 2, imageFiles: 0, renderedFiles: 1, written: [] })
+      await write('tmp/cache.bin', 'opt/', 'app/ROOT/')
+      t.match(
+        await verify(),
+        { files: 3, written: [{ host: 'app-01', path: '/tmp', count: 1 }], volumes: [] },
+        'an empty folder counts for nothing',
+      )
+      await write('app/ROOT/index.html', 'lib/', 'lib/agent.jar', 'other/index.html')
+      await t.rejects(verify(), {
+        code: 'VERIFY_FAILED',
+        message:
+          /is not what was baked .*\n {2}changed {2}\/app\/ROOT\/index\.html\n {2}added {4}\/lib\/agent\.jar\n {2}added {4}\/other\/index\.html$/,
+        hint: /image\.writable/,
+      })
+    },
+  )
 
-  await t.test('what the application writes where image.writable says so is told', async (t) => {
+  await t.test('verify-md5 counts what the application writes below image.writable', async (t) => {
     await writeFile(join(sandbox.folder, 'motd'), 'hello')
     await sandbox.release('3.0.1', undefined, {
       writable: ['/srv/web/uploads', '/srv/web/index.html', '/var/lib/webapi'],
@@ -74,7 +77,7 @@ export async function whatRuns(t: Test, sandbox: Sandbox): Promise<void> {
     })
   })
 
-  await t.test('no path that holds the web application is writable', async (t) => {
+  await t.test('a path that holds the web application cannot be writable', async (t) => {
     for (const path of ['/srv/web', '/srv', '/srv/web/']) {
       await t.rejects(sandbox.release('3.0.2', undefined, { writable: [path] }), {
         code: 'INPUT_INVALID',

@@ -4,9 +4,9 @@ import t from 'tap'
 import { stringify } from 'yaml'
 import { openLedger } from '../../src/ledger/open.ts'
 import { startRegistry } from '../../src/registry-server/server.ts'
-import { startMariadb } from '../ledger/mariadb.ts'
 import { releasedActions } from '../support/ci/release.ts'
 import { writeWar } from '../support/data/war.ts'
+import { startMariadb } from '../support/servers/mariadb.ts'
 import { missingProgram } from '../support/servers/server.ts'
 import { temporaryFolder } from '../support/temporary.ts'
 import { commitProject, noAct, startRunner } from './act.ts'
@@ -23,7 +23,7 @@ const REASON = [
   '%0A::add-mask::webapi ${{ secrets.LEDGER_PASSWORD }} <b>价格</b>',
 ].join('\n')
 
-/** One job bakes and pushes; another one, elsewhere, takes what the first put out. */
+/** One job bakes and pushes; another, elsewhere, takes its outputs. */
 const WORKFLOW = `
 on:
   workflow_dispatch:

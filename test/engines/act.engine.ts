@@ -4,9 +4,9 @@ import t, { type Test } from 'tap'
 import { parseDocument } from 'yaml'
 import { run } from '../../src/core/process/process.ts'
 import { actorOf, githubClaims, startIssuer, type TestIssuer } from '../identity/issuer.ts'
-import { startMariadb } from '../ledger/mariadb.ts'
 import { releasedActions } from '../support/ci/release.ts'
 import { writtenWorkflows } from '../support/ci/workflows.ts'
+import { startMariadb } from '../support/servers/mariadb.ts'
 import { missingProgram } from '../support/servers/server.ts'
 import { createDemo, type Demo } from '../support/setups/demo.ts'
 import { commitProject, noAct, type Runner, startRunner } from './act.ts'
@@ -41,7 +41,7 @@ async function configure(t: Test, { project, addresses, engine }: Demo) {
   return issuer
 }
 
-/** What GitHub gives a job that may have an ID token, and what it answers there. */
+/** What GitHub gives a job that may have an ID token, and what it responds there. */
 function tokensFor(issuer: TestIssuer, actor: string): Record<string, string> {
   issuer.answers.set('/token', (request, response) => {
     const audience = new URL(request.url ?? '', issuer.url).searchParams.get('audience')
@@ -69,7 +69,7 @@ async function travel(t: Test, demo: Demo) {
   const secrets = { LEDGER_PASSWORD: 'a-secret-word', DOCKER_AUTH_CONFIG: '{}' }
   /** One of a page's workflows, literally. */
   const runs = (page: string, file: string, how: Omit<Parameters<Runner['run']>[1], 'text'>) => {
-    const found = written.find((one) => one.page === page && one.file === file)
+    const found = written.find((workflow) => workflow.page === page && workflow.file === file)
     if (!found) throw new Error(`${page} has no ${file}`)
     ran.add(found.text)
     return runner.run(project, { secrets, ...how, text: found.text })
@@ -78,7 +78,9 @@ async function travel(t: Test, demo: Demo) {
     const { environments } = (await json('status')) as {
       environments: { environment: string; version: string }[]
     }
-    return Object.fromEntries(environments.map((one) => [one.environment, one.version]))
+    return Object.fromEntries(
+      environments.map(({ environment, version }) => [environment, version]),
+    )
   }
   const change = async (text: string) => {
     await writeFile(join(project, 'src/main/webapp/news.txt'), text)
@@ -120,7 +122,7 @@ async function travel(t: Test, demo: Demo) {
     t.notMatch(Object.keys(await running()), ['production'])
   })
 
-  await t.test('who may opens it, by the token of the run', async (t) => {
+  await t.test('an approver opens the gate with the token of the run', async (t) => {
     const wrong = { ...dispatch, inputs, env: tokensFor(issuer, 'dev-zhang') }
     const refused = await runs('docs/github.md', 'production.yml', wrong)
     t.notOk(refused.ok)
@@ -131,17 +133,20 @@ async function travel(t: Test, demo: Demo) {
     t.match(await running(), { production: '1.0.0' })
   })
 
-  await t.test("README's workflow, and the server's", async (t) => {
-    await change('something new')
-    const short = await runs('README.md', 'release.yml', { event: 'push' })
-    t.ok(short.ok, 'the workflow ran', { output: short.output })
-    t.match(await running(), { test: '1.0.1', staging: '1.0.1' })
-    const commit = (await run('git', ['rev-parse', 'HEAD'], { cwd: project })).stdout.trim()
-    const started = { commit, crosscloud_event_id: 'e1' }
-    const asked = await runs('docs/webhooks.md', 'deliver.yml', { ...dispatch, inputs: started })
-    t.ok(asked.ok, 'the workflow ran', { output: asked.output })
-    t.match(await running(), { test: '1.0.2' })
-  })
+  await t.test(
+    'the workflows of the README and of docs/webhooks.md run as they stand',
+    async (t) => {
+      await change('something new')
+      const short = await runs('README.md', 'release.yml', { event: 'push' })
+      t.ok(short.ok, 'the workflow ran', { output: short.output })
+      t.match(await running(), { test: '1.0.1', staging: '1.0.1' })
+      const commit = (await run('git', ['rev-parse', 'HEAD'], { cwd: project })).stdout.trim()
+      const started = { commit, crosscloud_event_id: 'e1' }
+      const asked = await runs('docs/webhooks.md', 'deliver.yml', { ...dispatch, inputs: started })
+      t.ok(asked.ok, 'the workflow ran', { output: asked.output })
+      t.match(await running(), { test: '1.0.2' })
+    },
+  )
 
   await t.test('a second release is rolled back', async (t) => {
     await change('something newer')

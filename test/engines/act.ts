@@ -105,7 +105,7 @@ export async function startRunner(
         Object.entries(pairs).flatMap(([name, value]) => [flag, `${name}=${value}`])
       const args = [
         ...[event, '--workflows', file, '--platform', 'ubuntu-latest=-self-hosted'],
-        ...local.flatMap((one) => ['--local-repository', one]),
+        ...local.flatMap((repository) => ['--local-repository', repository]),
         ...['--actor', actor, '--no-cache-server'],
         ...each('--secret', secrets),
         ...each('--input', inputs),

@@ -3,8 +3,8 @@ import { join } from 'node:path'
 import { setTimeout as sleep } from 'node:timers/promises'
 import t, { type Test } from 'tap'
 import { parseDocument } from 'yaml'
-import { startMariadb } from '../ledger/mariadb.ts'
 import { runAction } from '../support/ci/action.ts'
+import { startMariadb } from '../support/servers/mariadb.ts'
 import { missingProgram } from '../support/servers/server.ts'
 import { createDemo, type Demo } from '../support/setups/demo.ts'
 import { NODE_24, noAct } from './act.ts'
@@ -58,7 +58,7 @@ async function cancel(t: Test, { project, cli, docker }: Demo) {
   t.ok(began, 'it was stopped', { printed: stopped.printed })
   // A slow machine may still look at the old container's health when GitHub ends it for good.
   if (!killed) t.equal(stopped.code, 1, 'it failed', { printed: stopped.printed })
-  t.match(stopped.printed, /the ledger is told that \S+ failed\nthe lock is free/)
+  t.match(stopped.printed, /the ledger has recorded that \S+ failed\nthe lock is free/)
   t.match(stopped.printed, 'stopped by SIGINT')
   t.equal(await docker('inspect', '-f', '{{.Id}}', 'webapi-test'), before, 'the old container')
   t.equal(await docker('inspect', '-f', '{{.State.Running}}', 'webapi-test'), 'true', 'runs')

@@ -5,7 +5,7 @@ import { run } from '../../src/core/process/process.ts'
 import type { Job } from '../support/ci/gitlab-pipeline.ts'
 import { runScript, type Shell, shells } from '../support/ci/gitlab-script.ts'
 
-// No GitLab Runner can be had from the registries; this does what one does around a job's script.
+// No GitLab Runner can be had from the registries; this does what a runner does around a job's script.
 
 export interface RunnerOptions {
   /** The repository that is fetched, and everything the runner keeps. */
@@ -46,13 +46,13 @@ export function createRunner(options: RunnerOptions): Runner {
       const commit = await fetchSources(options.repository, checkout, uid)
       const { cache, artifacts = {} } = job
       if (cache) await take(kept('cache', cache.key), checkout)
-      const needs = (job.needs ?? []).map((one) => (typeof one === 'string' ? one : one.job))
-      for (const one of needs) await take(kept('artifacts', one), checkout)
+      const needs = (job.needs ?? []).map((need) => (typeof need === 'string' ? need : need.job))
+      for (const need of needs) await take(kept('artifacts', need), checkout)
       if (uid !== undefined) await run('chmod', ['-R', 'a+rwX', checkout])
       const env = {
         ...predefined(name, checkout, commit),
         ...ownVariables(job, { CI_PROJECT_DIR: checkout, CI_JOB_URL: 'https://gitlab/jobs/1' }),
-        ...Object.assign({}, ...needs.map((one) => outputs.get(one) ?? {})),
+        ...Object.assign({}, ...needs.map((need) => outputs.get(need) ?? {})),
         ...{ ...variables, ...clicked },
       }
       const lines = [...(job.before_script ?? []), ...job.script]
@@ -130,7 +130,10 @@ async function hand(checkout: string, to: string, patterns: readonly string[]): 
   if (patterns.length === 0) return
   const wanted = patterns.map((pattern) => (pattern.endsWith('/') ? `${pattern}**` : pattern))
   for (const path of await readdir(checkout, { recursive: true })) {
-    if (path.startsWith('.git/') || !wanted.some((one) => minimatch(path, one, { dot: true }))) {
+    if (
+      path.startsWith('.git/') ||
+      !wanted.some((pattern) => minimatch(path, pattern, { dot: true }))
+    ) {
       continue
     }
     if (!(await stat(join(checkout, path))).isFile()) continue
@@ -139,7 +142,7 @@ async function hand(checkout: string, to: string, patterns: readonly string[]): 
   }
 }
 
-/** As GitLab's server does; 20 is what a server of one's own allows until somebody changes it. */
+/** As GitLab's server does; 20 is what a server allows by itself until somebody changes it. */
 export function readDotenv(text: string): Record<string, string> {
   if (Buffer.byteLength(text) > 5 * 1024) throw new Error('the dotenv report is over 5 KB')
   const lines = text.split('\n').filter((line) => line.trim())

@@ -107,8 +107,8 @@ await t.test(readme, { skip }, async (t) => {
   t.equal(stopped.code, 0, stopped.output)
   t.equal(stopped.outputs, undefined)
   t.notMatch(stopped.output, /no matching files/)
-  const told = stopped.output.match(/stopped webapi-staging/g)
-  t.equal(told?.length, 1, stopped.output)
+  const stops = stopped.output.match(/stopped webapi-staging/g)
+  t.equal(stops?.length, 1, stopped.output)
 })
 
 await t.test('in a container the first job asks for a ledger, with code 2', { skip }, async (t) => {
@@ -123,7 +123,7 @@ await t.test('in a container the first job asks for a ledger, with code 2', { sk
 })
 
 await t.test(
-  'under umask 0, as another user than the owner of the checkout',
+  'a job under umask 0 runs as another user than the owner of the checkout',
   { skip },
   async (t) => {
     const uid = 4711
@@ -133,7 +133,7 @@ await t.test(
       () => false,
       () => 'another user cannot read this checkout',
     )
-    await t.test('builds and bakes', { skip: reachable }, async (t) => {
+    await t.test('the WAR is built and baked', { skip: reachable }, async (t) => {
       const repository = await push(t, await example(t), await pipelineOf('README.md'))
       // Maven's local repository is in the demo's folder, which is its owner's.
       if (typeof demo !== 'string') await run('chmod', ['-R', 'a+rwX', join(demo.project, '..')])

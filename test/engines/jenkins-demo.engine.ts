@@ -94,7 +94,7 @@ async function travel(t: Test, demo: Demo) {
     const result = results.get(name)
     if (!result) throw new Error(`no build ${name}`)
     const steps = (step: string) =>
-      result.calls.flatMap(([one, what]) => (one === step ? [what] : []))
+      result.calls.flatMap(([name, what]) => (name === step ? [what] : []))
     return { ...result, steps }
   }
   const { deployments } = (await json('history', '--limit', '50')) as {
@@ -102,7 +102,7 @@ async function travel(t: Test, demo: Demo) {
   }
   const deployed = (version: string) =>
     deployments
-      .filter((one) => one.version === version)
+      .filter((row) => row.version === version)
       .map(({ environment, by, reason }) => ({ environment, by, reason }))
       .reverse()
 
@@ -123,13 +123,16 @@ async function travel(t: Test, demo: Demo) {
     t.match(JSON.stringify(result.steps('properties')), 'numToKeepStr')
   })
 
-  await t.test('so do stages of one’s own; in a plain job they fail at once', async (t) => {
-    t.equal(of('stages').error, undefined, 'it went through', { console: of('stages').console })
-    t.match(deployed('1.0.1'), [{ environment: 'test' }, { environment: 'staging', by: 'li' }])
-    t.match(of('plain job').error, /needs a multibranch Pipeline/)
-    t.strictSame(of('plain job').steps('sh'), [])
-    t.equal(of('caught').error, undefined, 'it went through', { console: of('caught').console })
-  })
+  await t.test(
+    'stages of a project’s own do the same; in a plain job they fail at once',
+    async (t) => {
+      t.equal(of('stages').error, undefined, 'it went through', { console: of('stages').console })
+      t.match(deployed('1.0.1'), [{ environment: 'test' }, { environment: 'staging', by: 'li' }])
+      t.match(of('plain job').error, /needs a multibranch Pipeline/)
+      t.strictSame(of('plain job').steps('sh'), [])
+      t.equal(of('caught').error, undefined, 'it went through', { console: of('caught').console })
+    },
+  )
 
   await t.test(
     'an older build that is let through late does not set an environment back',

@@ -48,7 +48,7 @@ environments:
 }
 
 t.test(
-  'the steps of the library, restarted at every step',
+  'the steps of the library survive a restart at every step',
   { skip: await noJenkins() },
   async (t) => {
     const { workspace, program, agent } = await makeAgent(t)
@@ -186,7 +186,7 @@ return found`
     const results = await runBuilds(t, builds)
     const of = (name: string) => results.get(name) as Result
     const steps = (name: string, step: string) =>
-      of(name).calls.flatMap(([one, what]) => (one === step ? [what] : []))
+      of(name).calls.flatMap(([name, what]) => (name === step ? [what] : []))
 
     t.test('inputs arrive unchanged, whatever the shell and the locale', async (t) => {
       for (const name of ['text', 'text on ASCII']) {
@@ -200,7 +200,7 @@ return found`
       t.notMatch(stdout, /pwned|^x$/m)
     })
 
-    t.test('what went wrong is told, with the code as a field', async (t) => {
+    t.test('an error is reported, with its code as a field', async (t) => {
       const wanted = {
         exitCode: 2,
         code: 'INPUT_INVALID',
@@ -217,7 +217,7 @@ return found`
       t.match(of('image').error, 'there is no environment "x"')
     })
 
-    t.test('what does not answer is tried again, but never a whole release', async (t) => {
+    t.test('what does not respond is tried again, but never a whole release', async (t) => {
       t.match(of('busy').error, 'crosscloud deploy ended with exit code 75')
       t.strictSame(steps('busy', 'sleep'), ['10 SECONDS', '20 SECONDS'])
       t.equal(steps('busy', 'sh').length, 3)
@@ -242,7 +242,7 @@ return found`
       t.match(of('GString key').error, 'there is no environment "x"')
     })
 
-    t.test('reports and status', async (t) => {
+    t.test('reports and the status are results of the step', async (t) => {
       t.match(of('junit').answer, { exitCode: 2 })
       t.equal(of('status').error, undefined, 'a status never fails a build')
       t.equal(of('status').answer, '')

@@ -15,7 +15,7 @@ import { startQueueRedis } from '../support/servers/webhooks.ts'
 
 t.setTimeout(590_000)
 const ROOT = join(import.meta.dirname, '../..')
-/** Nobody answers there: whatever asks a registry fails. */
+/** Nothing listens there: whatever asks a registry fails. */
 const NO_REGISTRY = { npm_config_registry: 'http://127.0.0.1:9/', npm_config_fetch_retries: '0' }
 
 const folder = t.testdir({ prefix: {} })
@@ -23,7 +23,7 @@ const script = ['--import=./scripts/typescript.mjs', 'scripts/package.ts', '--ou
 const { stdout } = await run(process.execPath, script, { cwd: ROOT })
 const [, file = '', sha512 = ''] = /^package: (.*)\nsha512: ([0-9a-f]{128})$/.exec(stdout) ?? []
 
-await t.test('the package tells its path and its SHA-512', async (t) => {
+await t.test('npm run package prints the path and the SHA-512 of the tarball', async (t) => {
   t.equal((await run('sha512sum', [file])).stdout.slice(0, 128), sha512)
 })
 
@@ -41,23 +41,27 @@ for (const { name, program, skip } of runtimes) {
   await t.test(`unpacked, it needs nothing beside ${name}`, { skip }, async (t) => {
     const cli = async (cwd: string, ...args: string[]) =>
       (await run(program, [main, ...args], { cwd })).stdout
-    await t.test('SQLite and the file store', async (t) => {
+    await t.test('SQLite and the file store work', async (t) => {
       const project = await makeProject(t, {})
       t.match(await cli(project, 'status'), 'Nothing was deployed yet.')
       t.ok((await readdir(join(project, '.crosscloud'))).includes('ledger.db'))
       t.match(await cli(project, 'config', 'lint'), /^0 errors/)
     })
 
-    await t.test('etcd', { skip: missingProgram('etcd', 'etcdctl') }, async (t) => {
-      const etcd = await startEtcd(t)
-      const project = await makeProject(t, { config: `etcd://127.0.0.1:${etcd.port}` })
-      const values = ['config', 'import', 'config/test.yaml', '--env', 'test', '--yes']
-      await cli(project, ...values, '--reason', 'first values')
-      t.match(await cli(project, 'render-config', '--env', 'test', '--check'), /complete|1 file/)
-    })
+    await t.test(
+      'a config centre in etcd can be read',
+      { skip: missingProgram('etcd', 'etcdctl') },
+      async (t) => {
+        const etcd = await startEtcd(t)
+        const project = await makeProject(t, { config: `etcd://127.0.0.1:${etcd.port}` })
+        const values = ['config', 'import', 'config/test.yaml', '--env', 'test', '--yes']
+        await cli(project, ...values, '--reason', 'first values')
+        t.match(await cli(project, 'render-config', '--env', 'test', '--check'), /complete|1 file/)
+      },
+    )
 
     const noRedis = missingProgram('redis-server', 'redis-cli')
-    await t.test('the webhook server', { skip: noRedis }, async (t) => {
+    await t.test('the webhook server starts', { skip: noRedis }, async (t) => {
       const redis = await startQueueRedis(t)
       const cwd = t.testdir({})
       const port = await freePort()
@@ -76,15 +80,15 @@ for (const { name, program, skip } of runtimes) {
       t.teardown(() => server.kill('SIGKILL'))
       const listening = `listening on http://127.0.0.1:${port}`
       await new Promise<void>((resolve, reject) => {
-        let said = ''
+        let printed = ''
         server.stdout.setEncoding('utf8').on('data', (chunk: string) => {
-          said += chunk
-          if (said.includes(listening)) resolve()
+          printed += chunk
+          if (printed.includes(listening)) resolve()
         })
         server.stderr.on('data', (chunk: Buffer) => {
-          said += chunk
+          printed += chunk
         })
-        server.once('exit', () => reject(new Error(`it ended: ${said}`)))
+        server.once('exit', () => reject(new Error(`it ended: ${printed}`)))
       })
       const unsigned = await fetch(`http://127.0.0.1:${port}/webhooks/github`, { method: 'POST' })
       t.equal(unsigned.status, 401)
@@ -94,7 +98,7 @@ for (const { name, program, skip } of runtimes) {
 
     // On the Node that runs this, `npm run demo` does the same.
     if (program === process.execPath) return
-    await t.test('the whole demo', { skip: missingProgram('dockerd') }, async (t) => {
+    await t.test('the demo runs to its end', { skip: missingProgram('dockerd') }, async (t) => {
       const cwd = t.testdir({})
       const demo = [main, 'demo', '--json', '--folder', DEMO_FOLDER]
       const child = spawn(program, demo, { cwd, stdio: ['ignore', 'pipe', 'ignore'] })

@@ -36,12 +36,12 @@ async function serve(t: Test, demo: Demo): Promise<void> {
     const env = { CROSSCLOUD_CACHE: join(folder, '.cache') }
     const { code, stdout, stderr } = await runCli([...args, '--json'], { cwd: folder, env })
     if (code !== 0) throw new Error(`${args.join(' ')} ended with ${code}:\n${stderr}`)
-    return { ...(JSON.parse(stdout) as { url: string }), said: stderr }
+    return { ...(JSON.parse(stdout) as { url: string }), warnings: stderr }
   }
 
   await commit('2024-05-06T07:08:09Z')
   const first = await json('release', '--env', 'test')
-  t.match(first.said, /Spring Boot serves static files without ETags/)
+  t.match(first.warnings, /Spring Boot serves static files without ETags/)
   const ask = browser(first.url)
   t.match(await ask('app.css'), { status: 200, text: 'h1 { color: teal }', etag: null })
   t.match(await ask('app.css'), { status: 304 })
@@ -53,7 +53,7 @@ async function serve(t: Test, demo: Demo): Promise<void> {
   t.match(await ask('app.css'), { status: 304 })
 
   ask.goTo((await json('rollback', '--env', 'test', '--reason', 'too pink')).url)
-  t.match(await ask('app.css'), { status: 304 }, 'the limit that docs/image.md tells')
+  t.match(await ask('app.css'), { status: 304 }, 'the limit that docs/image.md names')
 }
 
 async function writeSettings(folder: string, { project, addresses, engine }: Demo) {

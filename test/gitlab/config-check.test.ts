@@ -48,7 +48,7 @@ t.test('each environment is checked, and all of them together', async (t) => {
   t.match(JSON.parse(push.stdout), [{ when: 'never' }], 'not for a push without a merge request')
 })
 
-t.test('what is wrong is told in the report, and the others are still checked', async (t) => {
+t.test('what is wrong is in the report, and the others are still checked', async (t) => {
   const { ok, report } = await check(t, { environments: 'test production' }, 'db: x')
   t.notOk(ok)
   t.match(await report('test'), /<failure message="[^"]*\/webapi\/greeting is missing in test/)

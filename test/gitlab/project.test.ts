@@ -83,12 +83,12 @@ t.test('the project is set up once, behind GitLab’s own API description', asyn
     Object.assign(main ?? {}, { push_access_levels: [{ access_level: 30 }] })
     const [production] = gitlab.tables.protected_environments ?? []
     Object.assign(production ?? {}, { approval_rules: [] })
-    const mended = await run(['apply'])
-    t.equal(mended.code, 0, `${mended.stderr}${prism.log()}`)
-    t.match(mended.stdout, '~ environment test: url: https://other → https://test.example.com')
-    t.match(mended.stdout, '~ variable LEDGER_PASSWORD for production: value: another one')
-    t.match(mended.stdout, '~ protected branch main: push: 30 → 0')
-    t.match(mended.stdout, /~ protected environment production: approvals: \[\] → /)
+    const repaired = await run(['apply'])
+    t.equal(repaired.code, 0, `${repaired.stderr}${prism.log()}`)
+    t.match(repaired.stdout, '~ environment test: url: https://other → https://test.example.com')
+    t.match(repaired.stdout, '~ variable LEDGER_PASSWORD for production: value: another one')
+    t.match(repaired.stdout, '~ protected branch main: push: 30 → 0')
+    t.match(repaired.stdout, /~ protected environment production: approvals: \[\] → /)
     t.match(await run(['plan']), { stdout: 'Nothing to change.\n' })
     t.match(password && gitlab.tables.variables?.find(({ key }) => key === 'LEDGER_PASSWORD'), {
       value: SECRETS.LEDGER,
@@ -118,16 +118,16 @@ t.test('the project is set up once, behind GitLab’s own API description', asyn
   })
 
   await t.test('secrets are set again when asked, and never shown', async (t) => {
-    const said = await run(['apply', '--secrets', '--json'])
-    t.match(JSON.parse(said.stdout), {
+    const withSecrets = await run(['apply', '--secrets', '--json'])
+    t.match(JSON.parse(withSecrets.stdout), {
       actions: [{ do: 'change', kind: 'webhook', changes: ['token: set again'] }],
     })
-    t.notMatch(`${plan.all}${applied.all}${said.all}`, /pass-word-1|hook-secret-1|glpat/)
+    t.notMatch(`${plan.all}${applied.all}${withSecrets.all}`, /pass-word-1|hook-secret-1|glpat/)
   })
-  t.notMatch(prism.log(), /Violation/, 'every request and answer fits the description')
+  t.notMatch(prism.log(), /Violation/, 'every request and response fits the description')
 })
 
-t.test('cut off in the middle, it goes on the next time', async (t) => {
+t.test('a run that was cut off is finished by the next run', async (t) => {
   const gitlab = await startGitlab(t, { project: 'team/webapi' })
   const { run } = await project(t, gitlab)
   gitlab.dieAfter(4)
@@ -141,12 +141,12 @@ t.test('cut off in the middle, it goes on the next time', async (t) => {
   t.equal(JSON.parse(String(own?.value)).length, 8, 'all of it is known as ours')
 })
 
-t.test('what GitLab tells otherwise, or not at all, is left as it is', async (t) => {
+t.test('what GitLab returns in another form, or not at all, is left as it is', async (t) => {
   const gitlab = await startGitlab(t, { project: 'team/webapi' })
   const { run } = await project(t, gitlab)
   t.match(await run(['apply']), { code: 0 })
   const [, production] = gitlab.tables.environments ?? []
-  Object.assign(production ?? {}, { external_url: 'https://told-by-a-job.example.com' })
+  Object.assign(production ?? {}, { external_url: 'https://set-by-a-job.example.com' })
   const secret = gitlab.tables.variables?.find(({ key }) => key === 'LEDGER_PASSWORD')
   Object.assign(secret ?? {}, { value: null, hidden: true })
   t.match(await run(['plan']), { stdout: 'Nothing to change.\n' })
@@ -173,7 +173,7 @@ t.test('without a licence for protected environments the rest is done', async (t
   t.match(applied.stdout, /7 changes done/)
 })
 
-t.test('faults are told, and what may pass is tried again', async (t) => {
+t.test('errors are reported, and what may pass is tried again', async (t) => {
   const gitlab = await startGitlab(t, { project: 'team/webapi' })
   const { run, configure } = await project(t, gitlab)
   gitlab.failing.push(502, 429, 500)

@@ -163,7 +163,7 @@ await t.test('each job gets what it needs, and nothing else decides', { skip }, 
   ])
 })
 
-await t.test('rollback and stop are clicks of their own', { skip }, async (t) => {
+await t.test('rollback and stop are jobs that a person starts', { skip }, async (t) => {
   const { pipeline, calls } = await sample(t)
   const back = await pipeline('rollback-production')
   t.ok(back.ok, back.output)
@@ -181,7 +181,7 @@ await t.test('rollback and stop are clicks of their own', { skip }, async (t) =>
   ])
 })
 
-await t.test('what is done by hand is one click with variables', { skip }, async (t) => {
+await t.test('one manual job does what a person names in its variables', { skip }, async (t) => {
   const { pipeline, calls } = await sample(t)
   const operate = (given: Record<string, string>) => {
     const variables = { CROSSCLOUD_REASON: 'a "reason" $(touch pwned)', ...given }

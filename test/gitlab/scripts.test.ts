@@ -87,7 +87,7 @@ await t.test('the job that signs off works as docs/gates.md prints it', async (t
   }
 })
 
-await t.test('without `|| exit $?` that wrapper loses the code', async (t) => {
+await t.test('a script without `|| exit $?` loses the exit code in that wrapper', async (t) => {
   const env = { PATH: process.env.PATH ?? '' }
   const codes = shells.map(async (shell) => {
     return (await runScript(shell, ['sh -c "exit 75"'], { cwd: '/', env })).code
@@ -137,7 +137,7 @@ await t.test('neither a checkout nor a variable chooses the program', async (t) 
       const env = { ...variables, HOME: cwd, PATH: path }
       const { code, output } = await runScript(shell, script, { cwd, env })
       t.notMatch(output, 'EVIL', `${shell.name} with ${path}`)
-      t.match(output, /error: .*crosscloud\.yml/, 'the real one has read the inputs')
+      t.match(output, /error: .*crosscloud\.yml/, 'crosscloud itself has read the inputs')
       t.equal(code, 2)
     }
   }
@@ -151,7 +151,7 @@ await t.test('neither a checkout nor a variable chooses the program', async (t) 
   }
 })
 
-await t.test('what an include gives goes before the PATH', async (t) => {
+await t.test('what an include names is used before the PATH', async (t) => {
   const { bin, PATH } = await programs(t, {
     crosscloud: '#!/bin/sh\necho the PATH\n',
     given: '#!/bin/sh\necho the include: "$@"\n',
@@ -167,7 +167,7 @@ await t.test('what an include gives goes before the PATH', async (t) => {
   await t.rejects(jobsOf('approve', { sha512: 'abc' }), /does not match/)
 })
 
-await t.test('a report of before is gone before the program starts', async (t) => {
+await t.test('an old report is removed before the program starts', async (t) => {
   const { PATH } = await programs(t, { crosscloud: '#!/bin/sh\nls -a\nexit 1\n' })
   for (const name of names) {
     for (const [job, { before_script: before = [], script, artifacts }] of await jobsOf(name, {})) {

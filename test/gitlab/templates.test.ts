@@ -5,7 +5,7 @@ import { Ajv } from 'ajv'
 import addFormats from 'ajv-formats'
 import t from 'tap'
 import { parse, parseAllDocuments } from 'yaml'
-import { renderFaces } from '../../scripts/generated-files.ts'
+import { renderGeneratedFiles } from '../../scripts/generated-files.ts'
 import { makeRepository, runGitlab, template } from '../support/ci/gitlab.ts'
 
 const ROOT = fileURLToPath(new URL('../../', import.meta.url))
@@ -15,7 +15,7 @@ const REQUEST = ['--variable', 'CI_MERGE_REQUEST_IID=12', '--variable', 'CROSSCL
 t.setTimeout(280_000)
 
 await t.test('generated files are what `npm run generate` writes', async (t) => {
-  for (const [path, text] of await renderFaces(ROOT)) {
+  for (const [path, text] of await renderGeneratedFiles(ROOT)) {
     const found = await readFile(join(ROOT, path), 'utf8').catch(() => '(absent)')
     t.equal(found, text, `${path}: run \`npm run generate\``)
   }
@@ -28,8 +28,8 @@ const names = (await readdir(join(ROOT, 'pipeline-templates')))
 await t.test('inputs are described, and reach variables, never scripts', async (t) => {
   const quote = `x'; touch pwned; '`
   for (const name of names) {
-    const [header, body] = parseAllDocuments(await readFile(template(name), 'utf8')).map((one) =>
-      one.toJS(),
+    const [header, body] = parseAllDocuments(await readFile(template(name), 'utf8')).map(
+      (document) => document.toJS(),
     )
     for (const [input, { description }] of Object.entries<{ description?: string }>(
       header.spec.inputs,
@@ -55,11 +55,11 @@ await t.test("headers and bodies pass GitLab's own schema", async (t) => {
   const ajv = new Ajv({ strict: false, allErrors: true })
   addFormats.default(ajv)
   const valid = ajv.compile(JSON.parse(await readFile(SCHEMA, 'utf8')))
-  const told = () => JSON.stringify(valid.errors?.slice(0, 5), null, 1)
+  const errors = () => JSON.stringify(valid.errors?.slice(0, 5), null, 1)
   t.notOk(valid({ job: { script: 1, retry: 'x' } }), 'the schema refuses what is wrong')
   for (const name of names) {
     const [header] = parseAllDocuments(await readFile(template(name), 'utf8'))
-    t.ok(valid(header?.toJS()), `${name}: header ${told()}`)
+    t.ok(valid(header?.toJS()), `${name}: header ${errors()}`)
     const folder = t.testdir({})
     const inputs = Object.entries<{ default?: unknown }>(header?.toJS().spec.inputs)
     const required = inputs.filter(([, input]) => input.default === undefined)
@@ -71,13 +71,13 @@ await t.test("headers and bodies pass GitLab's own schema", async (t) => {
     }
     await makeRepository(folder, {
       includes: name === 'setup' ? [] : [[name, given]],
-      // The job that this one comes after.
+      // The job before it.
       files: { 'before.yml': 'staging: { script: ["true"] }\n' },
     })
     const { ok, output, stdout } = await runGitlab(folder, [...REQUEST, '--preview'])
     t.ok(ok, output)
     const preview = parse(stdout)
-    t.ok(valid(preview), `${name}: body ${told()}`)
+    t.ok(valid(preview), `${name}: body ${errors()}`)
     const jobs = Object.entries<{ script?: unknown }>(preview).filter(([, job]) => job?.script)
     jobsOf.set(
       name,

@@ -26,7 +26,7 @@ function delivery(hour: number, version: string, more: Partial<Delivery> = {}): 
   }
 }
 
-t.test('the four measures of delivery', async (t) => {
+t.test('the four measures are taken over the time asked for', async (t) => {
   const first = delivery(24, '1.0.0')
   const bad = delivery(48, '1.0.1', { bad: true, replaced: first.id })
   const group = [
@@ -70,7 +70,7 @@ t.test('a rollback blames what it left, and only if it arrived', async (t) => {
   t.match(measure([one, two, back], time(0), at(24)), [{ failures: 1, failureRate: 0.5 }])
 })
 
-t.test('median', async (t) => {
+t.test('the median of an even number is between the middle two', async (t) => {
   t.equal(median([]), undefined)
   t.equal(median([3, 1, 2]), 2)
   t.equal(median([4, 1, 2, 3]), 2.5)

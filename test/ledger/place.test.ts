@@ -1,7 +1,7 @@
 import { writeFile } from 'node:fs/promises'
 import { join } from 'node:path'
 import t from 'tap'
-import { defaultLedger, type Surroundings } from '../../src/ledger/place.ts'
+import { defaultLedger, type ProcessEnvironment } from '../../src/ledger/place.ts'
 import { runHere } from '../support/program.ts'
 import { temporaryFolder } from '../support/temporary.ts'
 
@@ -23,10 +23,16 @@ const jenkins = {
   WORKSPACE: '/var/jenkins/workspace/webapi',
 }
 
-const place = (variables: Surroundings['variables'], more: Partial<Surroundings> = {}) =>
+const place = (
+  variables: ProcessEnvironment['variables'],
+  more: Partial<ProcessEnvironment> = {},
+) =>
   defaultLedger({
-    ...{ variables, folder: '/builds/team/webapi', container: false },
-    ...{ stateFolder: '/home/ci/.local/state/crosscloud', ...more },
+    variables,
+    folder: '/builds/team/webapi',
+    container: false,
+    stateFolder: '/home/ci/.local/state/crosscloud',
+    ...more,
   })
 const kept = (path: string) => `/home/ci/.local/state/crosscloud/ledgers/${path}`
 
@@ -60,7 +66,7 @@ t.test('a project cannot be named into another folder', async (t) => {
   t.equal(path, kept('%2F../%2F..%2Fx.db'), 'each is one name')
 })
 
-t.test('where nothing is kept, the two lines to write are told', async (t) => {
+t.test('where nothing is kept, the hint names the two lines to write', async (t) => {
   for (const [why, variables, more] of [
     ['thrown away', { ...gitlab, CI_DISPOSABLE_ENVIRONMENT: 'true' }, {}],
     ['thrown away', { ...github, RUNNER_ENVIRONMENT: 'github-hosted' }, {}],
@@ -79,8 +85,8 @@ t.test('where nothing is kept, the two lines to write are told', async (t) => {
   }
 })
 
-t.test('on GitHub, whose actions have no SQLite, only the database is told', async (t) => {
-  const hintOf = (variables: Surroundings['variables']) => {
+t.test('on GitHub, whose actions have no SQLite, the hint names only the database', async (t) => {
+  const hintOf = (variables: ProcessEnvironment['variables']) => {
     try {
       return place(variables)
     } catch (error) {
@@ -125,7 +131,7 @@ t.test('the first job of a pipeline says it, before Maven is asked for anything'
   t.match((await build(disposable)).stderr, 'no such program', 'and where nothing is deployed')
 })
 
-t.test('whoever looks into a new ledger of their own is told that it is one', async (t) => {
+t.test('a new ledger in this folder is reported as new', async (t) => {
   const cwd = await temporaryFolder(t)
   const image = 'environments: { test: { image: registry.test/webapi } }'
   await writeFile(join(cwd, 'crosscloud.yml'), `app: webapi\n${image}\n`)

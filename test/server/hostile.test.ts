@@ -2,8 +2,8 @@ import { once } from 'node:events'
 import { connect } from 'node:net'
 import t from 'tap'
 import { runCli } from '../support/cli.ts'
+import { fixture } from '../support/data/signatures.ts'
 import { DELIVERY_TOKEN, startDeliveryGitlab } from '../support/platforms/delivery-gitlab.ts'
-import { fixture } from '../support/platforms/signatures.ts'
 import { fetchText } from '../support/servers/http.ts'
 import { missingProgram } from '../support/servers/server.ts'
 import { deliver, startQueueRedis, startWebhookServer } from '../support/servers/webhooks.ts'
@@ -13,7 +13,7 @@ const SECRET = 'a-secret-of-the-test-1'
 const GIT_TOKEN = 'ghp-a-token-without-user'
 const skip = missingProgram('redis-server', 'redis-cli', 'git')
 
-t.test('what strangers and pushers may try', { skip }, async (t) => {
+t.test('strangers and pushers get no secret and no shell', { skip }, async (t) => {
   const redis = await startQueueRedis(t)
   const gitlab = await startDeliveryGitlab(t)
   const server = await startWebhookServer(
@@ -44,7 +44,7 @@ t.test('what strangers and pushers may try', { skip }, async (t) => {
     return deliver(server.port, '/webhooks/gitlab', headers, JSON.stringify(body))
   }
 
-  await t.test('no variable of the project can be asked for by name', async (t) => {
+  await t.test('a branch name reveals no variable of the project', async (t) => {
     const title = 'fix $PROD_PASSWORD and ${OTHER}'
     const commits = (push.commits as object[]).map((one) => ({ ...one, title }))
     const ref = 'refs/heads/x$PROD_PASSWORD'
@@ -59,7 +59,7 @@ t.test('what strangers and pushers may try', { skip }, async (t) => {
     })
   })
 
-  await t.test('a secret in what another program says is kept nowhere', async (t) => {
+  await t.test('a secret in the error of another program is stored nowhere', async (t) => {
     const other = { ...(push.project as object), path_with_namespace: 'team/other' }
     const { body } = await send({ ...push, project: other })
     const [id = ''] = body.events as string[]
@@ -70,7 +70,7 @@ t.test('what strangers and pushers may try', { skip }, async (t) => {
     t.notMatch(server.running.output(), GIT_TOKEN)
   })
 
-  await t.test('who does not know the token is refused before the body', async (t) => {
+  await t.test('a sender without the token is refused before its body is read', async (t) => {
     const socket = connect(server.port, '127.0.0.1').setEncoding('utf8')
     const head = ['POST /webhooks/gitlab HTTP/1.1', 'host: x', 'content-length: 5000000']
     socket.write(`${[...head, 'x-gitlab-token: a-wrong-one'].join('\r\n')}\r\n\r\n[`)
@@ -79,7 +79,7 @@ t.test('what strangers and pushers may try', { skip }, async (t) => {
     t.match(answer, /^HTTP\/1.1 401 /)
   })
 
-  await t.test('strangers do not fill the log', async (t) => {
+  await t.test('refused deliveries do not fill the log', async (t) => {
     for (let n = 0; n < 20; n++) await send(push, 'a-wrong-one')
     for (let n = 0; n < 20; n++) {
       t.match(await fetchText(`http://127.0.0.1:${server.port}/:a(x`), { status: 404 })

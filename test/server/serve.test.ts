@@ -4,7 +4,6 @@ import { join } from 'node:path'
 import { setTimeout as sleep } from 'node:timers/promises'
 import fc from 'fast-check'
 import t from 'tap'
-import { DELIVERY_TOKEN, startDeliveryGitlab } from '../support/platforms/delivery-gitlab.ts'
 import {
   fixture,
   gitea,
@@ -12,7 +11,8 @@ import {
   githubHeaders,
   SIGNING_SECRET,
   standardHeaders,
-} from '../support/platforms/signatures.ts'
+} from '../support/data/signatures.ts'
+import { DELIVERY_TOKEN, startDeliveryGitlab } from '../support/platforms/delivery-gitlab.ts'
 import { fetchText } from '../support/servers/http.ts'
 import { freePort } from '../support/servers/ports.ts'
 import { missingProgram } from '../support/servers/server.ts'
@@ -25,7 +25,7 @@ const skip = missingProgram('redis-server', 'redis-cli')
 const text = (value: unknown) => JSON.stringify(value)
 const push = text(fixture('gitlab/push'))
 
-t.test('one server, as its senders and its operators see it', { skip }, async (t) => {
+t.test('a server responds to senders and operators as documented', { skip }, async (t) => {
   const redis = await startQueueRedis(t)
   const gitlab = await startDeliveryGitlab(t)
   const source = { secrets: [SECRET, SIGNING_SECRET], projects: ['team/*'] }
@@ -67,7 +67,7 @@ t.test('one server, as its senders and its operators see it', { skip }, async (t
   const outcome = (name: string, what: string) =>
     metric(`crosscloud_deliveries_total{source="${name}",outcome="${what}"}`)
 
-  await t.test('who is refused gets 401, and is counted', async (t) => {
+  await t.test('a sender without the secret gets 401, and is counted', async (t) => {
     const seconds = Math.floor(Date.now() / 1000)
     const refusals: [string, Record<string, string>, string][] = [
       ['gitlab', {}, 'missing'],
@@ -102,7 +102,7 @@ t.test('one server, as its senders and its operators see it', { skip }, async (t
     t.equal(gitlab.pipelines.length, 0, 'and nothing was started')
   })
 
-  await t.test('the same content does nothing twice, whatever id it comes under', async (t) => {
+  await t.test('the same content under another id does nothing twice', async (t) => {
     const body = text(fixture('github/push'))
     const before = await outcome('github', 'accepted')
     t.strictSame(
@@ -113,14 +113,14 @@ t.test('one server, as its senders and its operators see it', { skip }, async (t
     t.equal(await outcome('github', 'accepted'), before)
   })
 
-  await t.test('each source is answered by what it says', async (t) => {
+  await t.test('each source gets the response that its payload calls for', async (t) => {
     const token = { 'x-gitlab-token': SECRET }
     const key = (name: string) => ({ ...token, 'idempotency-key': name })
     t.match(await send('gitlab', key('a')), { status: 202, body: { events: [/^[0-9a-z]{21}$/] } })
     t.strictSame(await send('gitlab', key('a')), { status: 200, body: { duplicate: true } })
     const signed = await send('gitlab', standardHeaders(push, { id: 'm1' }))
     t.match(signed, { status: 202 }, 'signed')
-    const asked: [string, Record<string, string>, unknown, object][] = [
+    const requests: [string, Record<string, string>, unknown, object][] = [
       [
         'gitlab',
         key('b'),
@@ -147,7 +147,7 @@ t.test('one server, as its senders and its operators see it', { skip }, async (t
         { status: 202 },
       ],
     ]
-    for (const [path, headers, payload, expected] of asked) {
+    for (const [path, headers, payload, expected] of requests) {
       t.match(await send(path, headers, text(payload)), expected, path)
     }
     t.match(await send('gitlab', key('e'), '{'), { status: 400, body: { error: /no JSON/ } })
@@ -172,29 +172,32 @@ t.test('one server, as its senders and its operators see it', { skip }, async (t
     t.match(gitlab.pipelines, [{ ref: 'main' }, { ref: 'main' }])
   })
 
-  await t.test('what Gitea sends, and sends again, is answered by what it says', async (t) => {
-    t.match(server.running.output(), 'gitea: what is pushed while no server listens')
-    const answers: [string, object][] = [
-      ['push-first', { status: 202 }],
-      ['redelivery-of-push-first', { status: 200, body: { duplicate: true } }],
-      ['test-delivery', { status: 200, body: { ignored: /test delivery/ } }],
-      ['test-delivery-again', { status: 200, body: { ignored: /test delivery/ } }],
-      ['redelivery-of-one-that-failed', { status: 202 }],
-      ['push-tag-annotated', { status: 202 }],
-      ['content-type-form', { status: 200, body: { ignored: /test delivery/ } }],
-      ['no-secret', { status: 401, body: { error: /missing/ } }],
-      ['wrong-secret', { status: 401, body: { error: /wrong/ } }],
-      ['type-slack', { status: 400, body: { error: /the payload: repository is required/ } }],
-      ['push-after-transfer', { status: 403 }],
-    ]
-    for (const [name, expected] of answers) {
-      const { headers, body } = giteaDelivery(name)
-      t.match(await send('gitea', headers, body), expected, name)
-    }
-    const { headers, body } = giteaDelivery('push-one-commit')
-    const elsewhere = { status: 400, body: { error: /its address is \/webhooks\/gitea/ } }
-    t.match(await send('github', headers, body), elsewhere)
-  })
+  await t.test(
+    'a delivery of Gitea and its redelivery get the response that the payload calls for',
+    async (t) => {
+      t.match(server.running.output(), 'gitea: what is pushed while no server listens')
+      const answers: [string, object][] = [
+        ['push-first', { status: 202 }],
+        ['redelivery-of-push-first', { status: 200, body: { duplicate: true } }],
+        ['test-delivery', { status: 200, body: { ignored: /test delivery/ } }],
+        ['test-delivery-again', { status: 200, body: { ignored: /test delivery/ } }],
+        ['redelivery-of-one-that-failed', { status: 202 }],
+        ['push-tag-annotated', { status: 202 }],
+        ['content-type-form', { status: 200, body: { ignored: /test delivery/ } }],
+        ['no-secret', { status: 401, body: { error: /missing/ } }],
+        ['wrong-secret', { status: 401, body: { error: /wrong/ } }],
+        ['type-slack', { status: 400, body: { error: /the payload: repository is required/ } }],
+        ['push-after-transfer', { status: 403 }],
+      ]
+      for (const [name, expected] of answers) {
+        const { headers, body } = giteaDelivery(name)
+        t.match(await send('gitea', headers, body), expected, name)
+      }
+      const { headers, body } = giteaDelivery('push-one-commit')
+      const elsewhere = { status: 400, body: { error: /its address is \/webhooks\/gitea/ } }
+      t.match(await send('github', headers, body), elsewhere)
+    },
+  )
 
   await t.test('10,000 duplicates at once make one job', async (t) => {
     const before = await outcome('gitlab', 'accepted')
@@ -208,7 +211,7 @@ t.test('one server, as its senders and its operators see it', { skip }, async (t
     t.equal(gitlab.pipelines.length, 3, 'one more')
   })
 
-  await t.test('10,000 mutated bodies: never a fault of the server', async (t) => {
+  await t.test('10,000 mutated bodies never cause an error of the server', async (t) => {
     const bodies = [
       'gitlab/push',
       'gitlab/pipeline',
@@ -261,7 +264,7 @@ t.test('one server, as its senders and its operators see it', { skip }, async (t
     t.equal(server.running.child.exitCode, null, 'it lives')
   })
 
-  await t.test('what an operator asks', async (t) => {
+  await t.test('an operator reads health, readiness and metrics', async (t) => {
     t.match(await fetchText(`http://127.0.0.1:${port}/healthz`), { status: 200, body: /alive/ })
     t.match(await fetchText(`http://127.0.0.1:${port}/readyz`), { status: 200, body: /true/ })
     const { body } = await fetchText(`http://127.0.0.1:${port}/metrics`)
@@ -290,7 +293,7 @@ t.test('one server, as its senders and its operators see it', { skip }, async (t
   })
 })
 
-t.test('limits: a token for the metrics, and a rate', { skip }, async (t) => {
+t.test('metrics need their token, and deliveries over the rate get 429', { skip }, async (t) => {
   const redis = await startQueueRedis(t)
   const settings = {
     queue: { redis: redis.url },
@@ -302,11 +305,11 @@ t.test('limits: a token for the metrics, and a rate', { skip }, async (t) => {
   const url = /listening on (\S+)/.exec(server.running.output())?.[1] ?? ''
   const port = Number(new URL(url).port)
   t.match(await fetchText(`${url}/metrics`), { status: 401 })
-  const asked = await fetch(`${url}/metrics`, {
+  const response = await fetch(`${url}/metrics`, {
     headers: { authorization: 'Bearer a-token-for-prometheus' },
   })
-  t.equal(asked.status, 200)
-  t.match(await asked.text(), 'crosscloud_deliveries_total')
+  t.equal(response.status, 200)
+  t.match(await response.text(), 'crosscloud_deliveries_total')
   const answers = await Promise.all(
     Array.from({ length: 60 }, () => deliver(port, '/webhooks/gitlab', {}, '{}')),
   )
@@ -314,7 +317,7 @@ t.test('limits: a token for the metrics, and a rate', { skip }, async (t) => {
   t.notOk(answers.some(({ status }) => status >= 500))
 })
 
-t.test('TLS, and what a proxy says of the client', { skip }, async (t) => {
+t.test('TLS is served, and a trusted proxy names the client', { skip }, async (t) => {
   const redis = await startQueueRedis(t)
   const folder = join(await temporaryFolder(t), 'tls')
   await makeCertificates(folder)

@@ -19,13 +19,18 @@ export interface Running {
   finished: Promise<Finished>
 }
 
-/** Starts the program as its users do: a process of its own, built by `npm run build`. */
-export function startCli(
-  args: readonly string[],
-  options: { cwd: string; env?: Record<string, string> },
-): Running {
+export interface CliOptions {
+  cwd: string
+  env?: Record<string, string>
+  /** The program's file; default: the one that `npm run build` made. */
+  program?: string
+}
+
+/** Starts the program as its users do, in a process of its own. */
+export function startCli(args: readonly string[], options: CliOptions): Running {
   const env = { ...process.env, GITLAB_CI: '', GITHUB_ACTIONS: '', ...options.env }
-  const child = spawn(process.execPath, [MAIN, ...args], { cwd: options.cwd, env })
+  const program = options.program ?? MAIN
+  const child = spawn(process.execPath, [program, ...args], { cwd: options.cwd, env })
   const printed = { all: '', stdout: '', stderr: '' }
   const waiting = new Set<() => void>()
   for (const name of ['stdout', 'stderr'] as const) {
@@ -58,9 +63,6 @@ export function startCli(
   }
 }
 
-export async function runCli(
-  args: readonly string[],
-  options: { cwd: string; env?: Record<string, string> },
-): Promise<Finished> {
+export async function runCli(args: readonly string[], options: CliOptions): Promise<Finished> {
   return startCli(args, options).finished
 }

@@ -11,7 +11,7 @@ export interface ProgramResult {
 export interface ProgramOptions {
   cwd: string
   variables?: Record<string, string>
-  /** What the person at the terminal answers; without it nobody is there. */
+  /** What the person at the terminal types; without it nobody is there. */
   confirm?: (question: string) => boolean
   input?: string
 }
@@ -21,10 +21,10 @@ export async function runHere(
   args: readonly string[],
   options: ProgramOptions,
 ): Promise<ProgramResult> {
-  const said = { stdout: '', stderr: '', all: '' }
+  const printed = { stdout: '', stderr: '', all: '' }
   const into = (name: 'stdout' | 'stderr') => (text: string) => {
-    said[name] += text
-    said.all += text
+    printed[name] += text
+    printed.all += text
   }
   const { confirm } = options
   const code = await runProgram({
@@ -42,5 +42,5 @@ export async function runHere(
     },
     streams: { stdout: into('stdout'), stderr: into('stderr') },
   })
-  return { code, ...said }
+  return { code, ...printed }
 }

@@ -5,14 +5,14 @@ import { fileURLToPath } from 'node:url'
 
 export const ROOT = fileURLToPath(new URL('../../', import.meta.url))
 
-/** What starts programs that a machine may lack: servers, gitlab-ci-local, an engine and Maven. */
-const STARTERS = ['test/support/servers/server.ts', 'test/support/ci/gitlab.ts', 'src/demo/']
-/** A path to what `npm run build` makes. */
-const BUILT = /['"`](?:\.\.\/)+dist\b/
+/** Support that listens on a socket or starts a server, and the demo, which starts an engine. */
+const SERVERS = /^(?:test\/support\/(?:servers|platforms|setups|ci)|src\/demo)\//
+/** What starts processes, and a path to what `npm run build` makes. */
+const STARTS = /from 'node:child_[p]rocess'|\/core\/process\/process\.ts'|['"`](?:\.\.\/)+dist\b/
 const IMPORT = /(?:import\(|import |from )\s*['"](\.[^'"]+)['"]/g
 
 export interface TestFiles {
-  /** They need Node and git: no server, no container, no JVM, nothing built. */
+  /** They need Node alone: no server, not even of our own, no other process, nothing built. */
   unit: string[]
   /** All others. */
   servers: string[]
@@ -30,15 +30,15 @@ export async function findTestFiles(): Promise<TestFiles> {
   return found
 }
 
-/** Whether a file, or what it imports of the tests and scripts, starts a program or needs `dist/`. */
+/** Whether a file, or what it imports of the tests and scripts, needs more than Node. */
 export async function needsMore(file: string, seen: Set<string>): Promise<boolean> {
-  if (STARTERS.some((starter) => file.startsWith(starter))) return true
+  if (SERVERS.test(file)) return true
   if (seen.has(file) || file.startsWith('src/')) return false
   seen.add(file)
   const path = join(ROOT, file)
   if (!existsSync(path)) return false
   const text = await readFile(path, 'utf8')
-  if (BUILT.test(text)) return true
+  if (STARTS.test(text)) return true
   for (const [, imported = ''] of text.matchAll(IMPORT)) {
     if (await needsMore(relative(ROOT, resolve(path, '..', imported)), seen)) return true
   }

@@ -25,8 +25,8 @@ export function addCheckCommand(group: ConfigGroup): void {
       const { file, variables } = await context.settings()
       const needed = collect(variables)
       const lacking = needed.filter(({ state }) => state === 'unset' || state === 'empty')
-      const answer = { json: { file, variables: needed }, text: describe(needed) }
-      return lacking.length === 0 ? answer : { ...answer, failure: failureOf(lacking, file) }
+      const result = { json: { file, variables: needed }, text: describe(needed) }
+      return lacking.length === 0 ? result : { ...result, failure: failureOf(lacking, file) }
     })
   })
 }

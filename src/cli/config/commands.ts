@@ -1,6 +1,6 @@
 import type { Command } from 'commander'
 import type { Perform } from '../command.ts'
-import type { Terminal } from '../surface.ts'
+import type { ProcessEnvironment } from '../process-environment.ts'
 import { addCheckCommand } from './check.ts'
 import { addCompareCommands } from './compare.ts'
 import { addExchangeCommands } from './exchange.ts'
@@ -10,7 +10,11 @@ import { addSealCommands } from './seal.ts'
 import { addValueCommands } from './values.ts'
 
 /** `crosscloud config …`: an environment's keys and values. */
-export function addConfigCommands(program: Command, perform: Perform, terminal: Terminal): void {
+export function addConfigCommands(
+  program: Command,
+  perform: Perform,
+  { person: terminal }: Pick<ProcessEnvironment, 'person'>,
+): void {
   const config = program.command('config').description("Read and change an environment's values.")
   const group: ConfigGroup = { config, perform, terminal }
   addValueCommands(group)

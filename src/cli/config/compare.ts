@@ -20,7 +20,7 @@ export function addCompareCommands(group: ConfigGroup): void {
       const { config: left } = await openConfig(leftName, ['/'], context)
       const { config: right } = await openConfig(rightName, ['/'], context)
       const differences = compareSnapshots(left, right)
-      const shown = differences.map((one) => showDifference(one, left, right))
+      const shown = differences.map((difference) => showDifference(difference, left, right))
       return {
         json: { left: leftName, right: rightName, differences: shown },
         text:
@@ -28,7 +28,7 @@ export function addCompareCommands(group: ConfigGroup): void {
             ? `${leftName} and ${rightName} are the same.`
             : table(
                 ['key', leftName, rightName],
-                shown.map((one) => [one.key, one.left ?? 'absent', one.right ?? 'absent']),
+                shown.map(({ key, left, right }) => [key, left ?? 'absent', right ?? 'absent']),
               ),
       }
     })

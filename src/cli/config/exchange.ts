@@ -48,8 +48,8 @@ function addImport(group: ConfigGroup): void {
       const incoming = await readSource(source, roots, context)
       const opened = await openConfig(environmentOf(options), ['/'], context)
       const planned = planImport(incoming, opened.config, options.keep ?? false)
-      const answer = await carryOut(planned, options, context, group.terminal, opened)
-      return { ...answer, json: { ...answer.json, read: incoming.size } }
+      const result = await carryOut(planned, options, context, group.terminal, opened)
+      return { ...result, json: { ...result.json, read: incoming.size } }
     })
   })
 }
@@ -75,7 +75,7 @@ async function readSource(
   }
 }
 
-/** Whoever clicks a job means a file of the repository, not what a link in it leads to. */
+/** A job imports a file of the repository, not what a link in it leads to. */
 async function refuseForeignFile(source: string, cwd: string): Promise<void> {
   if (/^[a-z][a-z0-9+.-]+:\/\//i.test(source)) return
   const path = resolve(cwd, source.replace(/^file:/i, ''))
@@ -86,7 +86,7 @@ async function refuseForeignFile(source: string, cwd: string): Promise<void> {
   })
 }
 
-/** Everything that is wrong with what comes in is said at once. */
+/** All problems of what comes in are reported at once. */
 function planImport(
   incoming: ConfigSnapshot,
   config: EnvironmentConfig,

@@ -10,7 +10,7 @@ import type { EnvironmentConfig } from '../../delivery/config/environment-config
 import type { Context } from '../../delivery/context.ts'
 import { guardChange } from '../../delivery/gate/guard.ts'
 import { type Answer, addExample, type Perform, readTimeout, requireText } from '../command.ts'
-import { agree, type Terminal } from '../surface.ts'
+import { agree, type Terminal } from '../terminal.ts'
 
 /** What the commands of `crosscloud config` are made with. */
 export interface ConfigGroup {
@@ -68,7 +68,7 @@ export function absent(key: string, store: string): StepError {
   })
 }
 
-/** Shows what will change, asks, changes it, and tells what was recorded. */
+/** Shows what will change, asks, changes it, and reports what was recorded. */
 export async function carryOut(
   planned: readonly PlannedChange[],
   options: ChangeOptions,
@@ -115,8 +115,8 @@ export function changeLine(
   { key, before, after }: PlannedChange,
   config: EnvironmentConfig,
 ): string {
-  const secret = [before, after].some((one) => one !== null && config.isSecret(key, one))
-  const tell = (stored: string | null) =>
+  const secret = [before, after].some((value) => value !== null && config.isSecret(key, value))
+  const show = (stored: string | null) =>
     stored === null ? 'absent' : config.show(key, stored, secret)
-  return `${key}: ${tell(before)} → ${tell(after)}`
+  return `${key}: ${show(before)} → ${show(after)}`
 }

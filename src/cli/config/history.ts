@@ -2,7 +2,7 @@ import { StepError } from '../../core/errors.ts'
 import { openConfig } from '../../delivery/config/config-change.ts'
 import { planRollback } from '../../delivery/config/config-rollback.ts'
 import type { EnvironmentConfig } from '../../delivery/config/environment-config.ts'
-import type { ConfigChangeSet, KeptValue } from '../../ledger/config-change.ts'
+import type { ConfigChangeSet, KeptValue } from '../../ledger/ledger.ts'
 import {
   addChangeOptions,
   addCommand,

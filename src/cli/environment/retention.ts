@@ -7,7 +7,8 @@ import { formatRelease } from '../../delivery/release-name.ts'
 import { applyRetention, planRetention, type RetentionPlan } from '../../delivery/retention.ts'
 import { formatRepository } from '../../registry/reference.ts'
 import { addExample, type Perform } from '../command.ts'
-import { agree, type Terminal } from '../surface.ts'
+import type { ProcessEnvironment } from '../process-environment.ts'
+import { agree } from '../terminal.ts'
 
 interface RetentionOptions {
   env?: string
@@ -18,7 +19,11 @@ interface RetentionOptions {
 }
 
 /** `crosscloud retention`: images that nobody needs any more. */
-export function addRetention(program: Command, perform: Perform, terminal: Terminal): void {
+export function addRetention(
+  program: Command,
+  perform: Perform,
+  { person }: Pick<ProcessEnvironment, 'person'>,
+): void {
   const command = program
     .command('retention')
     .description('Remove images that run nowhere and that nobody would go back to.')
@@ -46,7 +51,7 @@ export function addRetention(program: Command, perform: Perform, terminal: Termi
       }
       for (const line of lines) context.log.info(line)
       const acts = await guardRepositories(plans, reason, context)
-      await agree(terminal, `Remove ${count} ${count === 1 ? 'image' : 'images'} for good?`, yes)
+      await agree(person, `Remove ${count} ${count === 1 ? 'image' : 'images'} for good?`, yes)
       for (const record of acts) await record()
       let removed = 0
       for (const plan of plans) removed += await applyRetention(plan, context)
@@ -88,11 +93,14 @@ function planLines({ repository, environments, remove, kept }: RetentionPlan): s
   const where = `${formatRepository(repository)} (${environments.join(', ')})`
   return [
     `${where}: ${kept} stay, ${remove.length} go`,
-    ...remove.map((one) => `  - ${formatRelease(one)} ${shortDigest(one.digest)}`),
+    ...remove.map((release) => `  - ${formatRelease(release)} ${shortDigest(release.digest)}`),
   ]
 }
 
 function toJson({ repository, environments, remove, kept }: RetentionPlan) {
-  const gone = remove.map((one) => ({ release: formatRelease(one), digest: one.digest }))
+  const gone = remove.map((release) => ({
+    release: formatRelease(release),
+    digest: release.digest,
+  }))
   return { repository: formatRepository(repository), environments, kept, remove: gone }
 }

@@ -8,7 +8,7 @@ interface SignOffOptions {
   reason?: string
 }
 
-/** A second person looks at what was done past a gate, and says so. */
+/** A second person looks at what was done past a gate, and signs it. */
 export function addSignOff(program: Command, perform: Perform): void {
   const command = program
     .command('sign-off')

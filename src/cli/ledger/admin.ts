@@ -35,7 +35,7 @@ function addMigrate(ledger: Command, perform: Perform): void {
 function addStatus(ledger: Command, perform: Perform): void {
   const command = ledger
     .command('status')
-    .description('Where the ledger is, what it holds, and what it must still be told.')
+    .description('Where the ledger is, what it holds, and what waits to be recorded.')
   addExample(command, 'ledger status')
   command.action(async () => {
     await perform(command, async (context): Promise<Answer> => {

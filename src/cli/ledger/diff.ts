@@ -1,13 +1,13 @@
 import type { Command } from 'commander'
-import { changedKeys } from '../../config/rules/revision.ts'
+import { changedKeys, type RevisionChanges } from '../../config/rules/revision.ts'
 import { shortDigest } from '../../core/digest.ts'
 import { describe } from '../../core/errors.ts'
 import { isDirty, withoutMark } from '../../core/git/commit.ts'
 import { run } from '../../core/process/process.ts'
 import type { Context } from '../../delivery/context.ts'
-import { findRelease } from '../../delivery/deployment/deployment.ts'
 import { openImage } from '../../delivery/image/remote-image.ts'
-import { formatRelease } from '../../delivery/release-name.ts'
+import { findRelease } from '../../delivery/release.ts'
+import { formatRelease, parseRelease } from '../../delivery/release-name.ts'
 import type { Deployment, Release } from '../../ledger/ledger.ts'
 import { parseRepository, withDigest } from '../../registry/reference.ts'
 import { type Answer, addExample, type Perform } from '../command.ts'
@@ -22,7 +22,8 @@ export function addDiff(program: Command, perform: Perform): void {
   command.action(async (from: string, to: string) => {
     await perform(command, async (context) => {
       const ledger = await context.ledger()
-      const [before, after] = [await findRelease(from, ledger), await findRelease(to, ledger)]
+      const before = await findRelease(parseRelease(from), ledger)
+      const after = await findRelease(parseRelease(to), ledger)
       return compare(before, after, context)
     })
   })
@@ -41,7 +42,8 @@ async function compare(before: Release, after: Release, context: Context): Promi
   const text = sections.flatMap(([name, lines]) => ['', name, ...lines.map((line) => `  ${line}`)])
   return {
     json: {
-      ...{ from: formatRelease(before), to: formatRelease(after) },
+      from: formatRelease(before),
+      to: formatRelease(after),
       commits: commits.list,
       layers: layers.list,
       config: config.map(({ environment, changes }) => ({ environment, ...changes })),
@@ -96,12 +98,12 @@ async function compareLayers(before: Release, after: Release, context: Context) 
     const kept = new Set(now.map(({ digest }) => digest))
     const added = now.filter(({ digest }) => !known.has(digest))
     const gone = old.filter(({ digest }) => !kept.has(digest))
-    const tell = (sign: string) => (layer: { digest: string; size: number }) =>
+    const lineOf = (sign: string) => (layer: { digest: string; size: number }) =>
       `${sign} ${shortDigest(layer.digest)} ${layer.size} bytes`
     const same = `${now.length - added.length} of ${now.length} are the same`
     return {
       list: { same: now.length - added.length, added, removed: gone },
-      lines: [same, ...gone.map(tell('-')), ...added.map(tell('+'))],
+      lines: [same, ...gone.map(lineOf('-')), ...added.map(lineOf('+'))],
     }
   } catch (error) {
     return { list: null, lines: [`not compared: ${describe(error)}`] }
@@ -124,7 +126,7 @@ async function compareConfig(
   const newest = async ({ app, version }: Release) => {
     const all = await ledger.deployments({ app, version, state: 'succeeded', limit: 200 })
     const byEnvironment = new Map<string, Deployment>()
-    for (const one of all.toReversed()) byEnvironment.set(one.environment, one)
+    for (const deployment of all.toReversed()) byEnvironment.set(deployment.environment, deployment)
     return byEnvironment
   }
   const [old, now] = [await newest(before), await newest(after)]
@@ -135,27 +137,25 @@ async function compareConfig(
   }
   return Promise.all(
     shared.map(async (environment) => {
-      const revisions = [old, now].map((one) => one.get(environment)?.configRevision ?? '')
-      const [a, b] = await Promise.all(revisions.map((one) => ledger.findConfigRevision(one)))
+      const revisions = [old, now].map((ran) => ran.get(environment)?.configRevision ?? '')
+      const [a, b] = await Promise.all(
+        revisions.map((revision) => ledger.findConfigRevision(revision)),
+      )
       if (a === undefined || b === undefined) {
         return { environment, changes: {}, lines: [`${environment}: not kept`] }
       }
-      const changes = changedKeys(a, b)
-      const told = Object.entries({
-        '+': changes.added,
-        '-': changes.removed,
-        '~': changes.changed,
-      })
-      const keys = told.flatMap(([sign, names]) =>
-        names.map((key) => `${environment}: ${sign} ${key}`),
-      )
-      const unknown = changes.unknown.map((key) => `${environment}: ? ${key} (a secret)`)
-      const lines = [...keys, ...unknown]
-      return {
-        environment,
-        changes,
-        lines: lines.length > 0 ? lines : [`${environment}: the same`],
-      }
+      return describeChanges(environment, changedKeys(a, b))
     }),
   )
+}
+
+function describeChanges(environment: string, changes: RevisionChanges): ConfigChanges {
+  const { added, removed, changed, unknown } = changes
+  const lines = [
+    ...added.map((key) => `${environment}: + ${key}`),
+    ...removed.map((key) => `${environment}: - ${key}`),
+    ...changed.map((key) => `${environment}: ~ ${key}`),
+    ...unknown.map((key) => `${environment}: ? ${key} (a secret)`),
+  ]
+  return { environment, changes, lines: lines.length > 0 ? lines : [`${environment}: the same`] }
 }

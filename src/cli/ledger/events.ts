@@ -1,7 +1,5 @@
 import { formatRelease } from '../../delivery/release-name.ts'
-import type { AuditEvent } from '../../ledger/audit.ts'
-import type { ConfigChangeSet } from '../../ledger/config-change.ts'
-import type { Ledger, Mark } from '../../ledger/ledger.ts'
+import type { AuditEvent, ConfigChangeSet, Ledger, Mark } from '../../ledger/ledger.ts'
 
 /** Something that was done to an environment beside deploying to it. */
 export interface HistoryEvent {
@@ -47,33 +45,44 @@ export async function readEvents(
   const found = [...audit.map(ofAudit), ...changes.map(ofChange), ...marks.map(ofMark)]
   return {
     events: found
-      .filter((one) => by === undefined || one.by === by)
+      .filter((event) => by === undefined || event.by === by)
       .sort((a, b) => (a.at < b.at ? 1 : a.at > b.at ? -1 : 0)),
     complete: [marks, audit, changes].every((some) => some.length < MOST),
   }
 }
 
-type Told = Pick<HistoryEvent, 'at' | 'app' | 'environment' | 'by'> & {
+type Recorded = Pick<HistoryEvent, 'at' | 'app' | 'environment' | 'by'> & {
   identity?: string | undefined
   reason?: string | undefined
 }
 
-const common = ({ at, app, environment, by, identity, reason }: Told) => ({
-  ...{ at, app, environment, by, identity: identity ?? null, reason: reason ?? null },
+const common = ({ at, app, environment, by, identity, reason }: Recorded) => ({
+  at,
+  app,
+  environment,
+  by,
+  identity: identity ?? null,
+  reason: reason ?? null,
 })
 
 const ofAudit = (event: AuditEvent): HistoryEvent => ({
-  ...{ id: event.id, ...common(event) },
-  ...{ action: event.action, subject: event.subject ?? null },
+  id: event.id,
+  ...common(event),
+  action: event.action,
+  subject: event.subject ?? null,
 })
 
 /** Keys alone: values may be secret. */
 const ofChange = (set: ConfigChangeSet): HistoryEvent => ({
-  ...{ id: set.id, ...common(set) },
-  ...{ action: 'config', subject: set.changes.map(({ key }) => key).join(', ') },
+  id: set.id,
+  ...common(set),
+  action: 'config',
+  subject: set.changes.map(({ key }) => key).join(', '),
 })
 
 const ofMark = (mark: Mark): HistoryEvent => ({
-  ...{ id: null, ...common(mark) },
-  ...{ action: mark.bad ? 'marked bad' : 'marked good', subject: formatRelease(mark) },
+  id: null,
+  ...common(mark),
+  action: mark.bad ? 'marked bad' : 'marked good',
+  subject: formatRelease(mark),
 })

@@ -2,7 +2,7 @@ import type { Command } from 'commander'
 import { StepError } from '../../core/errors.ts'
 import { unsignedLine } from '../../delivery/gate/break-glass.ts'
 import { formatRelease, parseRelease } from '../../delivery/release-name.ts'
-import { oneLine } from '../../gate/approvals.ts'
+import { oneLine } from '../../gate/facts.ts'
 import {
   type Deployment,
   type DeploymentState,
@@ -50,7 +50,9 @@ export function addHistory(program: Command, perform: Perform): void {
     const { env: environment, by, before } = options
     const release = options.release === undefined ? undefined : parseRelease(options.release)
     const query = {
-      ...{ environment, by, before },
+      environment,
+      by,
+      before,
       app: release?.app ?? options.app,
       version: release?.version,
       state: readState(options.state),
@@ -84,7 +86,7 @@ async function readPage(
   only: Kind | undefined,
   ledger: Ledger,
 ): Promise<Page> {
-  // One more than is shown tells whether there is another page.
+  // Another record than is shown means that there is another page.
   const wanted = only === 'events' ? 0 : query.limit + 1
   const found = wanted === 0 ? [] : await ledger.deployments({ ...query, limit: wanted })
   const deployments = found.slice(0, query.limit)
@@ -132,24 +134,24 @@ function nextPage(options: Options, before: string): string {
 function historyText({ deployments, events, complete }: Page, next: string | undefined): string {
   if (deployments.length + events.length === 0) return 'No such deployment is in the ledger.'
   const more = [
-    ...(complete ? [] : ['There are more events than are shown: --since and --env tell which.']),
+    ...(complete ? [] : ['There are more events than are shown: --since and --env select them.']),
     ...(next === undefined ? [] : [`Older ones: ${next}`]),
   ]
-  const rows = byTime(deployments, events).map((one) =>
-    'action' in one ? eventRow(one) : deploymentRow(one),
+  const rows = byTime(deployments, events).map((record) =>
+    'action' in record ? eventRow(record) : deploymentRow(record),
   )
   const notes = breakGlassNotes(deployments)
   return [table(HEADERS, rows), ...notes, ...(more.length > 0 ? ['', ...more] : [])].join('\n')
 }
 
-/** Deployments keep their order, whatever the clocks of the machines that wrote them said. */
+/** Deployments keep their order, whatever the clocks of the machines that wrote them. */
 function byTime(deployments: readonly Deployment[], events: readonly HistoryEvent[]) {
   const rest = [...events]
   const before = ({ startedAt }: Deployment) => {
     const older = rest.findIndex(({ at }) => at < startedAt)
     return rest.splice(0, older < 0 ? rest.length : older)
   }
-  const upTo = deployments.flatMap((one) => [...before(one), one])
+  const upTo = deployments.flatMap((deployment) => [...before(deployment), deployment])
   return [...upTo, ...rest]
 }
 
@@ -177,21 +179,21 @@ const HEADERS = ['id', 'when (UTC)', 'environment', 'release', 'state', 'verifie
 export const deploymentTable = (deployments: readonly Deployment[]): string =>
   table(HEADERS, deployments.map(deploymentRow))
 
-function deploymentRow(one: Deployment): string[] {
+function deploymentRow(deployment: Deployment): string[] {
   return [
-    one.id,
-    minute(one.startedAt),
-    one.environment,
-    formatRelease(one),
-    stateOf(one),
-    one.verified ? 'yes' : 'no',
-    signed(one.by, one.identity),
-    one.error?.split('\n')[0] ?? one.reason ?? '',
+    deployment.id,
+    minute(deployment.startedAt),
+    deployment.environment,
+    formatRelease(deployment),
+    stateOf(deployment),
+    deployment.verified ? 'yes' : 'no',
+    signed(deployment.by, deployment.identity),
+    deployment.error?.split('\n')[0] ?? deployment.reason ?? '',
   ]
 }
 
-function eventRow({ id, at, environment, app, action, by, identity, ...one }: HistoryEvent) {
-  const { reason, subject } = one
+function eventRow({ id, at, environment, app, action, by, identity, ...rest }: HistoryEvent) {
+  const { reason, subject } = rest
   const what = action.startsWith('marked') ? (subject ?? app) : app
   const detail = what === subject || subject === null ? [] : [`(${shorten(subject)})`]
   const why = [...(reason === null ? [] : [reason]), ...detail].join(' ')

@@ -29,7 +29,7 @@ export function addReleases(program: Command, perform: Perform): void {
       const name = app ?? (await context.settings()).app
       const ledger = await context.ledger()
       const found = await ledger.releases(name, readCount(limit, '--limit'), wanted)
-      const releases = found.map((one) => ({ release: formatRelease(one), ...one }))
+      const releases = found.map((release) => ({ release: formatRelease(release), ...release }))
       return { json: { releases }, text: releasesText(found) }
     })
   })
@@ -47,9 +47,9 @@ function releasesText(releases: readonly Release[]): string {
   if (releases.length === 0) return 'No such release is in the ledger.'
   return table(
     ['release', 'when (UTC)', 'commit', 'branch', 'by'],
-    releases.map((one) => [
-      ...[formatRelease(one), minute(one.bakedAt)],
-      ...[shortCommit(one.commit ?? ''), one.branch ?? '', one.bakedBy],
+    releases.map((release) => [
+      ...[formatRelease(release), minute(release.bakedAt)],
+      ...[shortCommit(release.commit ?? ''), release.branch ?? '', release.bakedBy],
     ]),
   )
 }

@@ -12,7 +12,7 @@ export interface Report {
 
 const DAY = 24 * 3_600_000
 
-/** One page that needs nothing else: no script, no font, no address but its own. */
+/** A page that needs nothing else: no script, no font, no address but its own. */
 export function reportPage({ since, until, measures, deliveries }: Report): string {
   return `<!doctype html>
 <html lang="en">
@@ -52,8 +52,8 @@ function section(
   since: string,
   until: string,
 ): string {
-  const ours = measures.filter((one) => one.environment === environment)
-  const theirs = deliveries.filter((one) => one.environment === environment)
+  const ours = measures.filter((group) => group.environment === environment)
+  const theirs = deliveries.filter((delivery) => delivery.environment === environment)
   return `<section>
 <h2>${escapeHtml(environment)}</h2>
 ${chart(theirs, since, until)}
@@ -68,12 +68,12 @@ ${ours.map(row).join('\n')}
 </section>`
 }
 
-function row(one: Measures): string {
-  const share = Math.round((one.failureRate ?? 0) * 100)
-  return `<tr><th scope="row">${escapeHtml(one.app)}</th><td>${one.deployments}</td>
-<td>${perWeek(one.frequency)}</td><td>${span(one.leadTime)}</td>
-<td><span class="bar"><span style="width:${share}%"></span></span> <span class="share">${percent(one.failureRate)}</span></td>
-<td>${span(one.restoreTime)}</td><td>${one.rollbacks}</td></tr>`
+function row(measured: Measures): string {
+  const share = Math.round((measured.failureRate ?? 0) * 100)
+  return `<tr><th scope="row">${escapeHtml(measured.app)}</th><td>${measured.deployments}</td>
+<td>${perWeek(measured.frequency)}</td><td>${span(measured.leadTime)}</td>
+<td><span class="bar"><span style="width:${share}%"></span></span> <span class="share">${percent(measured.failureRate)}</span></td>
+<td>${span(measured.restoreTime)}</td><td>${measured.rollbacks}</td></tr>`
 }
 
 interface Bar {
@@ -123,7 +123,9 @@ function barsOf(deliveries: readonly Delivery[], begin: number, end: number): Ba
   const days = Math.max(1, Math.ceil((end - begin) / DAY))
   const each = Math.ceil(days / MOST_BARS) * DAY
   const bars = Array.from({ length: Math.ceil((days * DAY) / each) }, (_, index) => ({
-    ...{ from: begin + index * each, succeeded: 0, failed: 0 },
+    from: begin + index * each,
+    succeeded: 0,
+    failed: 0,
   }))
   for (const { startedAt, state } of deliveries) {
     const bar = bars[Math.floor((Date.parse(startedAt) - begin) / each)]

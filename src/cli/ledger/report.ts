@@ -37,7 +37,7 @@ export function addReport(program: Command, perform: Perform): void {
       if (csv !== undefined) await write(resolve(context.cwd, csv), toCsv(measures))
       if (html !== undefined) await write(resolve(context.cwd, html), reportPage(report))
       const written = [csv, html].filter((file) => file !== undefined)
-      return tell(report, written)
+      return describeReport(report, written)
     })
   })
 }
@@ -48,15 +48,21 @@ async function write(path: string, text: string): Promise<void> {
   })
 }
 
-function tell({ since, until, measures, deliveries }: Report, written: string[]): Answer {
+function describeReport({ since, until, measures, deliveries }: Report, written: string[]): Answer {
   const json = { since, until, deployments: deliveries.length, definitions, measures }
   const files = written.map((file) => `Wrote ${file}`)
   if (measures.length === 0) {
     return { json, text: ['Nothing was deployed in that time.', ...files].join('\n') }
   }
-  const rows = measures.map((one) => [
-    ...[one.app, one.environment, `${one.deployments}`, perWeek(one.frequency), span(one.leadTime)],
-    ...[percent(one.failureRate), span(one.restoreTime), `${one.rollbacks}`],
+  const rows = measures.map((measured) => [
+    ...[
+      measured.app,
+      measured.environment,
+      `${measured.deployments}`,
+      perWeek(measured.frequency),
+      span(measured.leadTime),
+    ],
+    ...[percent(measured.failureRate), span(measured.restoreTime), `${measured.rollbacks}`],
   ])
   const lines = [
     `From ${minute(since)} to ${minute(until)} UTC`,
@@ -81,16 +87,27 @@ function tell({ since, until, measures, deliveries }: Report, written: string[])
   return { json, text: lines.join('\n') }
 }
 
-/** RFC 4180; a text that a spreadsheet would take for a formula is told as text. */
+/** RFC 4180; a text that a spreadsheet would take for a formula is written as text. */
 function toCsv(measures: readonly Measures[]): string {
   const head = [
     ...['application', 'environment', 'deployments', 'deployments_per_day', 'lead_time_seconds'],
     ...['change_failure_rate', 'failures', 'time_to_restore_seconds', 'rollbacks'],
   ]
   const seconds = (time: number | undefined) => (time === undefined ? '' : Math.round(time / 1000))
-  const rows = measures.map((one) => [
-    ...[one.app, one.environment, one.deployments, one.frequency.toFixed(4), seconds(one.leadTime)],
-    ...[one.failureRate?.toFixed(4) ?? '', one.failures, seconds(one.restoreTime), one.rollbacks],
+  const rows = measures.map((measured) => [
+    ...[
+      measured.app,
+      measured.environment,
+      measured.deployments,
+      measured.frequency.toFixed(4),
+      seconds(measured.leadTime),
+    ],
+    ...[
+      measured.failureRate?.toFixed(4) ?? '',
+      measured.failures,
+      seconds(measured.restoreTime),
+      measured.rollbacks,
+    ],
   ])
   return [head, ...rows].map((row) => `${row.map(cell).join(',')}\r\n`).join('')
 }

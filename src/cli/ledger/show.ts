@@ -1,6 +1,6 @@
 import type { Command } from 'commander'
 import type { Context } from '../../delivery/context.ts'
-import { findRelease } from '../../delivery/deployment/deployment.ts'
+import { findRelease } from '../../delivery/release.ts'
 import { formatRelease, parseRelease } from '../../delivery/release-name.ts'
 import type { Approval, Deployment, Mark, Release } from '../../ledger/ledger.ts'
 import { type Answer, addExample, type Perform } from '../command.ts'
@@ -14,7 +14,7 @@ export function addShow(program: Command, perform: Perform): void {
     .description('The whole life of a release: how it was made, who judged it, where it went.')
   addExample(command, 'show webapi@1.4.2')
   command.action(async (name: string) => {
-    await perform(command, async (context) => tellLife(await readLife(name, context)))
+    await perform(command, async (context) => describeLife(await readLife(name, context)))
   })
 }
 
@@ -29,7 +29,7 @@ export interface Life {
 export async function readLife(name: string, context: Context): Promise<Life> {
   const { app, version } = parseRelease(name)
   const ledger = await context.ledger()
-  const release = await findRelease(name, ledger)
+  const release = await findRelease({ app, version }, ledger)
   const [approvals, marks, deployments] = await Promise.all([
     ledger.approvals(app, undefined, version),
     ledger.marks(app, version),
@@ -38,7 +38,7 @@ export async function readLife(name: string, context: Context): Promise<Life> {
   return { release, approvals, marks, deployments }
 }
 
-function tellLife({ release, approvals, marks, deployments }: Life): Answer {
+function describeLife({ release, approvals, marks, deployments }: Life): Answer {
   const lines = [
     formatRelease(release),
     ...releaseFacts(release),
@@ -92,7 +92,7 @@ function hostLines(deployments: readonly Deployment[]): string[] {
 }
 
 export function evaluations(approvals: readonly Approval[], marks: readonly Mark[]): string[] {
-  const said = approvals.map(({ id, by, decision, environment, at, reason, identity }) => {
+  const decisions = approvals.map(({ id, by, decision, environment, at, reason, identity }) => {
     const proof = identity === 'unverified' ? 'unverified' : `signed by ${identity}`
     const why = reason ? `: ${reason}` : ''
     return `${id} ${minute(at)} ${by} ${decision} it for ${environment} (${proof})${why}`
@@ -101,5 +101,5 @@ export function evaluations(approvals: readonly Approval[], marks: readonly Mark
     ({ at, by, bad, environment, reason }) =>
       `${minute(at)} ${by} marked it ${bad ? 'bad' : 'good again'} in ${environment}: ${reason}`,
   )
-  return said.length + marked.length === 0 ? [] : ['', ...said, ...marked]
+  return decisions.length + marked.length === 0 ? [] : ['', ...decisions, ...marked]
 }

@@ -29,7 +29,7 @@ export function addStatus(program: Command, perform: Perform): void {
     await perform(command, async (context) => {
       const cells = await (await context.ledger()).status({ app, environment })
       const states = live || check ? await lookAtHosts(cells, context) : []
-      const failure = (check ? driftOf(states) : undefined) ?? silenceOf(states)
+      const failure = (check ? driftOf(states) : undefined) ?? errorsOf(states)
       return {
         json: { environments: cells.map((cell) => toJson(cell, states)) },
         text: statusText(cells, states),
@@ -40,7 +40,7 @@ export function addStatus(program: Command, perform: Perform): void {
 }
 
 function driftOf(states: readonly LiveState[]): StepError | undefined {
-  const other = states.filter(({ healthy, fault }) => !healthy && !fault).map(stateText)
+  const other = states.filter(({ healthy, error }) => !healthy && !error).map(stateText)
   if (other.length === 0) return undefined
   return new StepError('VERIFY_FAILED', other.join('\n'), {
     hint: 'Deploy again to put it right, or look at the host first.',
@@ -48,8 +48,8 @@ function driftOf(states: readonly LiveState[]): StepError | undefined {
 }
 
 /** What could be seen is shown all the same. */
-const silenceOf = (states: readonly LiveState[]): StepError | undefined =>
-  joinErrors(states.flatMap(({ fault }) => fault ?? []))
+const errorsOf = (states: readonly LiveState[]): StepError | undefined =>
+  joinErrors(states.flatMap(({ error }) => error ?? []))
 
 const stateText = ({ app, environment, host, state }: LiveState) =>
   `${app} in ${environment}, ${host}: ${state}`
@@ -57,12 +57,12 @@ const stateText = ({ app, environment, host, state }: LiveState) =>
 function toJson(cell: StatusCell, states: readonly LiveState[]): object {
   const { current, ...rest } = cell
   const live = liveOf(cell, states)
-  const told = live.map(({ fault: _fault, ...state }) => state)
-  return { ...rest, ...current, ...(live.length > 0 && { live: told }) }
+  const reported = live.map(({ error: _error, ...state }) => state)
+  return { ...rest, ...current, ...(live.length > 0 && { live: reported }) }
 }
 
 const liveOf = ({ app, environment }: StatusCell, states: readonly LiveState[]) =>
-  states.filter((one) => one.app === app && one.environment === environment)
+  states.filter((state) => state.app === app && state.environment === environment)
 
 function statusText(cells: readonly StatusCell[], states: readonly LiveState[]): string {
   if (cells.length === 0) return 'Nothing was deployed yet.'
@@ -73,7 +73,7 @@ function statusText(cells: readonly StatusCell[], states: readonly LiveState[]):
   return [main, ...more, ...(notes.length > 0 ? ['', ...notes] : [])].join('\n')
 }
 
-/** One application: a row an environment, with all that is known. */
+/** An application: a row for each environment, with all that is known. */
 function details(cells: readonly StatusCell[]): string {
   return table(
     ['application', 'environment', 'version', 'behind', 'since (UTC)', 'by', 'image', 'config'],

@@ -51,7 +51,7 @@ export function readCount(text: string, flag: string): number {
   throw new StepError('INPUT_INVALID', `${flag} "${text}" is not a number from 1 to 9999`)
 }
 
-/** A rate a day, told a week. */
+/** A rate a day, as a rate a week. */
 export function perWeek(aDay: number): string {
   const aWeek = aDay * 7
   return aWeek >= 10 ? `${Math.round(aWeek)}` : aWeek.toFixed(1)

@@ -3,55 +3,55 @@ import { StepError } from '../../core/errors.ts'
 import type { Context } from '../../delivery/context.ts'
 import { type EventRecord, type EventState, states } from '../../server/queue/event-record.ts'
 import { type Records, unknownEvent } from '../../server/queue/records.ts'
-import type { Tickets } from '../../server/queue/wake-ups.ts'
+import type { WakeUps } from '../../server/queue/wake-ups.ts'
 import { type Answer, addExample, type Perform } from '../command.ts'
 import { table } from '../output.ts'
-import type { Surroundings } from '../program.ts'
+import type { ProcessEnvironment } from '../process-environment.ts'
 import { addServerOption, readQueue, type ServerOption } from './settings.ts'
 
 interface Group {
   events: Command
   perform: Perform
-  surroundings: Surroundings
+  processEnvironment: ProcessEnvironment
 }
 
-/** `crosscloud events …`: what the webhook server was told, and what became of it. */
+/** `crosscloud events …`: the events of the webhook server. */
 export function addEventCommands(
   program: Command,
   perform: Perform,
-  surroundings: Surroundings,
+  processEnvironment: ProcessEnvironment,
 ): void {
   const events = program
     .command('events')
-    .description('What the webhook server was told, and what became of it.')
-  const group = { events, perform, surroundings }
+    .description('Events of the webhook server, and what became of them.')
+  const group = { events, perform, processEnvironment }
   addList(group)
   addShow(group)
   addRetry(group)
   addDrop(group)
 }
 
-type EventWork = (records: Records, tickets: Tickets) => Promise<Answer>
+type EventWork = (records: Records, wakeUps: WakeUps) => Promise<Answer>
 
 async function withEvents(
   options: ServerOption,
   context: Context,
-  { surroundings }: Group,
+  { processEnvironment }: Group,
   work: EventWork,
 ): Promise<Answer> {
-  const { queue, folder } = await readQueue(options, context, surroundings)
+  const { queue, folder } = await readQueue(options, context, processEnvironment)
   const { openQueueRedis } = await import('../../server/queue/connection.ts')
-  const { accessQueue } = await import('../../server/queue/access.ts')
+  const { accessQueue, queueOptions } = await import('../../server/queue/access.ts')
   const { openRecords } = await import('../../server/queue/records.ts')
-  const { openTickets } = await import('../../server/queue/wake-ups.ts')
+  const { openWakeUps } = await import('../../server/queue/wake-ups.ts')
   const redis = await openQueueRedis(queue.redis, folder, context.log)
   try {
-    const access = accessQueue(redis.quick, { server: redis.name, ...queue })
-    const tickets = await openTickets(redis.quick, queue.name)
+    const access = accessQueue(redis.failFast, queueOptions(redis.name, queue))
+    const wakeUps = await openWakeUps(redis.failFast, queue.name)
     try {
-      return await work(openRecords(access), tickets)
+      return await work(openRecords(access), wakeUps)
     } finally {
-      await tickets.close()
+      await wakeUps.close()
     }
   } finally {
     await redis.close()
@@ -117,14 +117,14 @@ function addRetry(group: Group): void {
   addExample(command, 'events retry --dead')
   command.action(async (ids: string[], options: RetryOptions) => {
     await group.perform(command, (context) =>
-      withEvents(options, context, group, async (records, tickets) => {
+      withEvents(options, context, group, async (records, wakeUps) => {
         const dead = options.dead ? await records.list('dead', MOST) : []
         const wanted = [...ids.map(readId), ...dead.map(({ id }) => id).reverse()]
         if (wanted.length === 0 && !options.dead) throw namesNone('retry')
         await requireAll(records, ids)
         for (const id of wanted) {
-          const lane = await records.revive(id)
-          await tickets.add([{ ...lane, id: `${id}-${Date.now()}` }])
+          const { partition, queue } = await records.revive(id)
+          await wakeUps.add([{ id: `${id}-${Date.now()}`, partition, queue }])
         }
         return {
           json: { events: wanted },
@@ -153,9 +153,9 @@ function addDrop(group: Group): void {
   command.action(async (ids: string[], options: DropOptions) => {
     await group.perform(command, (context) =>
       withEvents(options, context, group, async (records) => {
-        const why = `${context.actor.by} dropped it: ${options.reason}`
+        const reason = `${context.actor.by} dropped it: ${options.reason}`
         await requireAll(records, ids)
-        for (const id of ids) await records.drop(id, why)
+        for (const id of ids) await records.drop(id, reason)
         return { json: { events: ids }, text: `${count(ids.length)} given up.` }
       }),
     )
@@ -177,7 +177,7 @@ function readId(id: string): string {
   })
 }
 
-/** All or none: whoever misspells one is not to wonder about the others. */
+/** All or none: a misspelled id must not leave the others half done. */
 async function requireAll(records: Records, ids: readonly string[]): Promise<void> {
   for (const id of ids) if (!(await records.find(readId(id)))) throw unknownEvent(id)
 }
@@ -231,7 +231,7 @@ function showText(event: EventRecord): string {
     ['Begun', utc(begun)],
     ['Failed', attempts === 0 ? undefined : attempts === 1 ? 'once' : `${attempts} times`],
     ['Next try', utc(next)],
-    ['Ended', utc(ended)],
+    ['AttemptResult', utc(ended)],
     ['Result', [event.text, event.url].filter(Boolean).join(': ')],
     ['Error', event.error?.replaceAll('\n', '\n            ')],
   ]
@@ -239,7 +239,7 @@ function showText(event: EventRecord): string {
 }
 
 function toJson(event: EventRecord): Record<string, unknown> {
-  const { received, begun, next, ended, lane: _lane, ...rest } = event
+  const { received, begun, next, ended, partition: _partition, ...rest } = event
   const iso = (value: number | undefined) => value && new Date(value).toISOString()
   return { ...rest, received: iso(received), begun: iso(begun), next: iso(next), ended: iso(ended) }
 }

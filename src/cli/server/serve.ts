@@ -3,7 +3,7 @@ import { type Command, Option } from 'commander'
 import { type Role, roles } from '../../server/settings/roles.ts'
 import type { ServerSettings } from '../../server/settings/settings.ts'
 import { addExample, type Perform } from '../command.ts'
-import type { Surroundings } from '../program.ts'
+import type { ProcessEnvironment } from '../process-environment.ts'
 import { addServerOption, readServer, type ServerOption } from './settings.ts'
 
 interface ServeOptions extends ServerOption {
@@ -11,10 +11,14 @@ interface ServeOptions extends ServerOption {
   check?: boolean
 }
 
-/** The file that this process was started with: what it starts itself is the same program. */
+/** The file that this process was started with: the server runs commands with the same program. */
 const program = () => process.argv[1] ?? ''
 
-export function addServe(parent: Command, perform: Perform, surroundings: Surroundings): void {
+export function addServe(
+  parent: Command,
+  perform: Perform,
+  processEnvironment: ProcessEnvironment,
+): void {
   const command = addServerOption(
     parent
       .command('serve')
@@ -29,24 +33,24 @@ export function addServe(parent: Command, perform: Perform, surroundings: Surrou
   addExample(command, 'serve --server crosscloud.server.yml')
   command.action(async (options: ServeOptions) => {
     await perform(command, async (context) => {
-      const settings = await readServer(options, context, surroundings)
-      const { entrancePaths } = await import('../../server/sources/endpoints.ts')
-      const lines = describeServer(settings, entrancePaths(settings))
+      const settings = await readServer(options, context, processEnvironment)
+      const { endpointPaths } = await import('../../server/sources/endpoints.ts')
+      const lines = describeServer(settings, endpointPaths(settings))
       const { log, secrets } = context
-      const { variables, hangUp } = surroundings
+      const { variables, hangUp } = processEnvironment
       const signal = hangUp ? AbortSignal.any([context.signal, hangUp]) : context.signal
       const { role } = options
-      const place = { settings, variables, log, secrets, program: program() }
+      const environment = { settings, variables, log, secrets, program: program() }
       if (options.check) {
         const { checkFiles } = await import('../../server/check.ts')
-        await checkFiles(role, place)
+        await checkFiles(role, environment)
         const text = [`${settings.file} is sound.`, ...lines].join('\n')
         return { json: { file: settings.file, asksFor: lines }, text }
       }
       const { startServer } = await import('../../server/serve.ts')
-      const server = await startServer({ ...place, role })
+      const server = await startServer({ ...environment, role })
       log.info(`listening on ${server.url}`)
-      // Who only works is not to look as if it took deliveries.
+      // The role `work` accepts no deliveries, so its log lists no addresses.
       const shown = role === 'work' ? lines.filter((line) => !line.startsWith('/')) : lines
       for (const line of shown) log.info(line)
       if (!signal.aborted) await once(signal, 'abort')
@@ -61,7 +65,7 @@ function describeServer(settings: ServerSettings, paths: readonly string[]): str
   const { routes, schedules } = settings
   return [
     ...paths,
-    ...routes.map((one) => `route ${one.name}: ${one.on.join(', ')} of ${one.source}`),
+    ...routes.map(({ name, on, source }) => `route ${name}: ${on.join(', ')} of ${source}`),
     ...schedules.map(({ name, cron, zone, run }) => `schedule ${name}: ${run} at ${cron} ${zone}`),
   ]
 }

@@ -3,7 +3,7 @@ import type { Command } from 'commander'
 import type { Context } from '../../delivery/context.ts'
 import { SERVER_FILE } from '../../server/settings/roles.ts'
 import type { ServerSettings } from '../../server/settings/settings.ts'
-import type { Surroundings } from '../program.ts'
+import type { ProcessEnvironment } from '../process-environment.ts'
 
 export interface ServerOption {
   server?: string
@@ -16,7 +16,7 @@ export function addServerOption(command: Command): Command {
 export async function readQueue(
   { server = SERVER_FILE }: ServerOption,
   { cwd, secrets }: Context,
-  { variables }: Surroundings,
+  { variables }: ProcessEnvironment,
 ): Promise<Pick<ServerSettings, 'queue' | 'folder'>> {
   const { readQueueSettings } = await import('../../server/settings/settings.ts')
   return readQueueSettings(resolve(cwd, server), variables, secrets)
@@ -25,7 +25,7 @@ export async function readQueue(
 export async function readServer(
   { server = SERVER_FILE }: ServerOption,
   { cwd, secrets }: Context,
-  { variables }: Surroundings,
+  { variables }: ProcessEnvironment,
 ): Promise<ServerSettings> {
   const { readServerSettings } = await import('../../server/settings/settings.ts')
   return readServerSettings(resolve(cwd, server), variables, secrets)

@@ -1,7 +1,7 @@
 import { keptKeys } from '../../config/rules/revision.ts'
 import { StepError } from '../../core/errors.ts'
-import type { ConfigChangeSet, KeptValue } from '../../ledger/config-change.ts'
-import type { Ledger } from '../../ledger/ledger.ts'
+import { pageThrough } from '../../ledger/history.ts'
+import type { ConfigChangeSet, KeptValue, Ledger } from '../../ledger/ledger.ts'
 import type { PlannedChange } from './config-change.ts'
 import type { EnvironmentConfig } from './environment-config.ts'
 
@@ -15,9 +15,7 @@ export interface RollbackTarget {
   to: string | undefined
 }
 
-const PAGE = 200
-
-/** The changes that bring the keys back, as the ledger remembers them. NOT_FOUND tells what is unknown. */
+/** The changes that restore the keys, by the ledger. NOT_FOUND names what is unknown. */
 export async function planRollback(
   target: RollbackTarget,
   config: EnvironmentConfig,
@@ -40,7 +38,7 @@ export async function planRollback(
   }))
 }
 
-/** Keys that the revision did not use are left alone: it says nothing of them. */
+/** Keys that the revision did not use are left alone: it has no values of them. */
 async function valuesOfRevision(
   revision: string,
   only: string | undefined,
@@ -89,19 +87,10 @@ async function valuesBefore(
         hint: `\`crosscloud config history --env ${environment}\` lists them.`,
       })
     }
+    const query = { app, environment, key, after: id }
     const all: ConfigChangeSet[] = []
-    for (let before: string | undefined; ; ) {
-      const page = await ledger.configChanges({
-        app,
-        environment,
-        key,
-        after: id,
-        before,
-        limit: PAGE,
-      })
-      all.push(...page)
-      if (page.length < PAGE) return all
-      before = page.at(-1)?.id
-    }
+    const later = pageThrough((page) => ledger.configChanges({ ...query, ...page }))
+    for await (const set of later) all.push(set)
+    return all
   }
 }

@@ -1,9 +1,10 @@
 import type { Kysely, Transaction } from 'kysely'
 import { explain, type StepError, toStepError } from '../../core/errors.ts'
 import { wait } from '../../core/retry.ts'
-import type { Dialect } from './guards.ts'
 import { invalid } from './names.ts'
 import type { Counter, Schema } from './schema.ts'
+
+export type Dialect = 'mysql' | 'sqlite'
 
 /** What differs between the databases a ledger can live in. */
 export interface Database {
@@ -11,20 +12,20 @@ export interface Database {
   dialect: Dialect
   /** How people call it, without any secret: `sqlite:/srv/crosscloud/ledger.db`. */
   name: string
-  /** Somebody else was in the way; nothing was written and the same may be tried again. */
+  /** Another process held the rows or the file; nothing was written, and the same may be tried again. */
   contended(error: unknown): boolean
-  /** A library's error as ours; undefined when it is none of the known faults. */
+  /** A library's error as a StepError; undefined when it is not a known error. */
   translate(error: unknown): StepError | undefined
   /** The same database by the approvals' account, opened when it is first asked for. */
   approvals?: (() => Promise<Kysely<Schema>>) | undefined
   close(): Promise<void>
   /** Milliseconds since 1970. */
   now(): number
-  /** How long to try while others are in the way, in milliseconds. */
+  /** How long contended work is tried, in milliseconds. */
   timeout: number
 }
 
-/** How the rooms' queries reach the database: translated errors, and contention waited out. */
+/** How queries reach the database: errors are translated, contended work is tried again. */
 export interface Access {
   /** All queries of one call see one moment. `what` begins the message of a failure. */
   read<T>(what: string, query: (db: Kysely<Schema>) => Promise<T>): Promise<T>
@@ -41,7 +42,7 @@ export function accessTo(
   const run = async <T>(what: string, work: () => Promise<T>): Promise<T> => {
     if (isClosed()) throw invalid(`${what}: ledger ${database.name} is closed`)
     try {
-      return await patiently(database, work)
+      return await retryContended(database, work)
     } catch (error) {
       throw ledgerError(database, what, error)
     }
@@ -63,10 +64,10 @@ export function accessTo(
 type Contended = Pick<Database, 'contended' | 'timeout'>
 
 /**
- * Runs `work` again while others are in the way. The pauses are ours and not the database's: its
- * own waiting would stop the whole process, and with it another ledger that holds the file.
+ * Runs `work` again while it is contended. The pauses are made here and not by the database: its
+ * own waiting would block the whole process, and with it another ledger that holds the file.
  */
-export async function patiently<T>(
+export async function retryContended<T>(
   { contended, timeout }: Contended,
   work: () => Promise<T>,
   signal?: AbortSignal,
@@ -82,7 +83,7 @@ export async function patiently<T>(
   }
 }
 
-/** Keeps our own errors as they are; others are translated and told with what was being done. */
+/** Keeps a StepError as it is; other errors are translated, with what was being done. */
 export function ledgerError(
   { translate }: Pick<Database, 'translate'>,
   what: string,
@@ -111,7 +112,7 @@ export async function nextNumber(trx: Transaction<Schema>, counter: Counter): Pr
   return row.value
 }
 
-/** Holds an application's row until the transaction ends, and tells its highest version. */
+/** Locks an application's row until the transaction ends; returns its highest version. */
 export async function holdApplication(
   trx: Transaction<Schema>,
   app: string,
@@ -124,7 +125,7 @@ export async function holdApplication(
     .executeTakeFirst()
   if (held.numUpdatedRows === 0n) {
     const created_at = timestamp(now)
-    // Loses against another process that does the same: then the database says so, contended.
+    // When another process inserts it first, this fails as contended, and is tried again.
     await trx
       .insertInto('applications')
       .values({ name: app, last_version: null, created_at })

@@ -82,7 +82,7 @@ export function createExchange({ read, write }: Access): Exchange {
   }
 }
 
-/** What was handed out or taken in cannot be so again when somebody else was in the way. */
+/** An export that was handed out, or an import that was read, cannot be tried again when it is contended. */
 function onlyOnce(): () => void {
   let begun = false
   return () => {
@@ -96,7 +96,7 @@ const open = (db: Kysely<Schema>) => db as unknown as Kysely<Tables>
 async function count(db: Kysely<Tables>, table: string): Promise<number> {
   const row = await db
     .selectFrom(table)
-    .select((one) => one.fn.countAll<number | string>().as('rows'))
+    .select((row) => row.fn.countAll<number | string>().as('rows'))
     .executeTakeFirstOrThrow()
   return Number(row.rows)
 }
@@ -192,7 +192,7 @@ function parseLine(text: string, number: number): Record<string, unknown> {
     const value: unknown = JSON.parse(text)
     if (typeof value === 'object' && value !== null) return value as Record<string, unknown>
   } catch {
-    // Told below.
+    // Refused below.
   }
   throw unreadable(number, 'is not JSON')
 }
@@ -262,14 +262,14 @@ async function insert(db: Kysely<Tables>, table: string, rows: Row[]): Promise<v
 }
 
 function endOf({ state }: Row, number: number): DeploymentState {
-  const known = deploymentStates.find((one) => one === state)
+  const known = deploymentStates.find((name) => name === state)
   if (known === undefined) throw unreadable(number, 'is no row of deployments')
   return known
 }
 
-/** Only one that runs takes hosts and approvals (guards.ts), so each ends when it has them. */
+/** Only a running deployment takes hosts and approvals (guards.ts), so each ends when it has them. */
 async function endDeployments(db: Kysely<Tables>, ends: DeploymentEnds): Promise<void> {
-  for (const state of deploymentStates.filter((one) => one !== 'running')) {
+  for (const state of deploymentStates.filter((name) => name !== 'running')) {
     const ids = ends.filter(([, end]) => end === state).map(([id]) => id)
     for (let at = 0; at < ids.length; at += PAGE) {
       await db
@@ -288,7 +288,7 @@ async function deriveCurrent(db: Kysely<Tables>): Promise<void> {
     where state = 'succeeded' group by app, environment`.execute(db)
 }
 
-/** Whether a trigger (guards.ts) refused a row, as one with a number above its counter's. */
+/** Whether a trigger (guards.ts) refused a row, such as a number above its counter's. */
 function isGuarded(error: unknown): boolean {
   return ['SQLITE_CONSTRAINT_TRIGGER', 'ER_SIGNAL_EXCEPTION'].includes(errorCodeOf(error) ?? '')
 }

@@ -1,10 +1,8 @@
 import type { Kysely } from 'kysely'
 import { errorCodeOf, StepError } from '../../core/errors.ts'
 import type { Ledger } from '../ledger.ts'
-import type { Access } from './access.ts'
+import type { Access, Dialect } from './access.ts'
 import type { Counter, Schema } from './schema.ts'
-
-export type Dialect = 'mysql' | 'sqlite'
 
 /**
  * What no account may do to a row, whatever it is granted: a trigger stops it. What an account may
@@ -15,7 +13,8 @@ interface Guard {
   on: 'insert' | 'update'
   /** SQL of `old` and `new` that is true for what is refused. */
   refuses(differ: (columns: readonly string[]) => string): string
-  says: string
+  /** The trigger's message; part of the released schema. */
+  message: string
 }
 
 const FACTS = [
@@ -31,55 +30,66 @@ const RUNS_THERE = `exists (select 1 from deployments where number = new.number
 
 /** What is in the order of its numbers, and the counter that each has them from. */
 const COUNTED = {
-  ...{ releases: 'release', deployments: 'deployment', config_changes: 'config-change' },
-  ...{ approvals: 'approval', marks: 'mark', audit_events: 'audit-event' },
+  releases: 'release',
+  deployments: 'deployment',
+  config_changes: 'config-change',
+  approvals: 'approval',
+  marks: 'mark',
+  audit_events: 'audit-event',
 } as const satisfies Partial<Record<keyof Schema, Counter>>
 
 /** A row with a number of the future would come after all that is recorded honestly from now on. */
 const counted = Object.entries(COUNTED).map(([table, counter]): [string, Guard] => [
   `${table}_counted`,
   {
-    ...{ table, on: 'insert' },
+    table,
+    on: 'insert',
     refuses: () =>
       `new.number > coalesce((select value from counters where name = '${counter}'), 0)`,
-    says: 'a number is taken from its counter',
+    message: 'a number is taken from its counter',
   },
 ])
 
 const guards: Readonly<Record<string, Guard>> = {
   ...Object.fromEntries(counted),
   deployments_forward: {
-    ...{ table: 'deployments', on: 'update' },
+    table: 'deployments',
+    on: 'update',
     refuses: (differ) => `${differ(FACTS)} or not (
       old.state = 'running' and new.state in ('succeeded', 'failed', 'abandoned')
       or old.state = 'abandoned' and new.state in ('succeeded', 'failed'))`,
-    says: 'a deployment ends once, and what it was does not change',
+    message: 'a deployment ends once, and what it was does not change',
   },
   deployment_hosts_open: {
-    ...{ table: 'deployment_hosts', on: 'insert' },
+    table: 'deployment_hosts',
+    on: 'insert',
     refuses: () => `coalesce(${STATE}, '') not in ('running', 'abandoned')`,
-    says: 'a deployment that has ended gets no more hosts',
+    message: 'a deployment that has ended gets no more hosts',
   },
   deployment_approvals_open: {
-    ...{ table: 'deployment_approvals', on: 'insert' },
+    table: 'deployment_approvals',
+    on: 'insert',
     refuses: () => `coalesce(${STATE}, '') <> 'running'`,
-    says: 'a deployment that has ended gets no more approvals',
+    message: 'a deployment that has ended gets no more approvals',
   },
   current_deployments_true: {
-    ...{ table: 'current_deployments', on: 'insert' },
+    table: 'current_deployments',
+    on: 'insert',
     refuses: () => `not ${RUNS_THERE}`,
-    says: 'only a deployment that succeeded there runs there',
+    message: 'only a deployment that succeeded there runs there',
   },
   current_deployments_forward: {
-    ...{ table: 'current_deployments', on: 'update' },
+    table: 'current_deployments',
+    on: 'update',
     refuses: (differ) => `${differ(['app', 'environment'])} or new.number < old.number
       or not ${RUNS_THERE}`,
-    says: 'only a newer deployment that succeeded there takes the place of one',
+    message: 'only a newer deployment that succeeded there takes the place of one',
   },
   counters_forward: {
-    ...{ table: 'counters', on: 'update' },
+    table: 'counters',
+    on: 'update',
     refuses: (differ) => `${differ(['name'])} or new.value < old.value`,
-    says: 'a counter only grows',
+    message: 'a counter only grows',
   },
 }
 
@@ -96,14 +106,14 @@ export async function createGuards(db: Kysely<unknown>, dialect: Dialect): Promi
 }
 
 const trigger: Record<Dialect, (name: string, guard: Guard) => string> = {
-  mysql: (name, { table, on, refuses, says }) =>
+  mysql: (name, { table, on, refuses, message }) =>
     `create trigger ${name} before ${on} on ${table} for each row begin
       if ${refuses((columns) => differing(columns, (a, b) => `not (${a} <=> ${b})`))}
-      then signal sqlstate '45000' set message_text = '${says}'; end if; end`,
-  sqlite: (name, { table, on, refuses, says }) =>
+      then signal sqlstate '45000' set message_text = '${message}'; end if; end`,
+  sqlite: (name, { table, on, refuses, message }) =>
     `create trigger if not exists ${name} before ${on} on ${table}
       when ${refuses((columns) => differing(columns, (a, b) => `${a} is not ${b}`))}
-      begin select raise(abort, '${says}'); end`,
+      begin select raise(abort, '${message}'); end`,
 }
 
 function differing(columns: readonly string[], differs: (a: string, b: string) => string) {

@@ -51,7 +51,7 @@ async function connectApproved(url: string, { db, address, tls, connect }: Main)
     )
   } catch (error) {
     await found.destroy()
-    const translate = (fault: unknown) => translateMysql(`${apart.name} (approvals)`, fault)
+    const translate = (error: unknown) => translateMysql(`${apart.name} (approvals)`, error)
     throw ledgerError({ translate }, 'opening the ledger for approvals', error)
   }
 }

@@ -4,11 +4,11 @@ import { throwIfCancelled } from '../../core/errors.ts'
 import type { TlsTexts } from '../../core/tls-files.ts'
 import type { Ledger } from '../ledger.ts'
 import { isMigrated, migrate } from '../migrations/migrate.ts'
-import { ledgerError, patiently } from './access.ts'
+import { ledgerError, retryContended } from './access.ts'
+import { createLedger } from './ledger.ts'
 import { type MysqlAddress, parseMysqlAddress } from './mysql-address.ts'
 import { openApprovals } from './mysql-approvals.ts'
 import { contended, refusesChanges, translateMysql } from './mysql-errors.ts'
-import { createLedger } from './records.ts'
 import type { Schema } from './schema.ts'
 
 export interface MysqlLedgerOptions {
@@ -20,12 +20,12 @@ export interface MysqlLedgerOptions {
   approvals?: (() => string) | undefined
   /** What TLS needs beside the system's own authorities; PEM texts. */
   tls?: TlsTexts | undefined
-  /** How long the server may say nothing while it is asked, in milliseconds. */
-  silence?: number
+  /** How long a response may take, in milliseconds. */
+  timeout?: number
 }
 
 const TIMEOUT = 15_000
-const SILENCE = 30_000
+const RESPONSE_TIMEOUT = 30_000
 const MIGRATING = 6 * 3_600_000
 
 /**
@@ -35,29 +35,37 @@ const MIGRATING = 6 * 3_600_000
  */
 export async function openMysqlLedger(
   url: string,
-  { signal, now, tls, silence = SILENCE, approvals }: MysqlLedgerOptions = {},
+  {
+    signal,
+    now,
+    tls,
+    timeout: responseTimeout = RESPONSE_TIMEOUT,
+    approvals,
+  }: MysqlLedgerOptions = {},
 ): Promise<Ledger> {
   const address = parseMysqlAddress(url, tls)
   const { name } = address
   const translate = (error: unknown) => translateMysql(name, error)
   throwIfCancelled(signal)
-  const db = await connect(address, silence)
+  const db = await connect(address, responseTimeout)
   try {
     const { sql } = await import('kysely')
     const tableOptions = sql`engine = InnoDB default charset = utf8mb4 collate = utf8mb4_bin`
     const timeout = TIMEOUT
     const schema = { name, dialect: 'mysql', tableOptions, refusesChanges } as const
     if (!(await isMigrated(db, name))) {
-      // An index on a large table takes its time, and the server says nothing meanwhile.
+      // An index on a large table takes long, and the server sends nothing meanwhile.
       const patient = await connect(address, MIGRATING)
-      await patiently({ contended, timeout }, () => migrate(patient, schema), signal).finally(() =>
-        patient.destroy(),
+      await retryContended({ contended, timeout }, () => migrate(patient, schema), signal).finally(
+        () => patient.destroy(),
       )
     }
-    const main = { db, address, tls, connect: (to: MysqlAddress) => connect(to, silence) }
+    const main = { db, address, tls, connect: (to: MysqlAddress) => connect(to, responseTimeout) }
     const apart = approvals && openApprovals(approvals, main)
     return createLedger({
-      ...{ db, dialect: 'mysql', approvals: apart?.open },
+      db,
+      dialect: 'mysql',
+      approvals: apart?.open,
       name,
       contended,
       translate,
@@ -73,18 +81,22 @@ export async function openMysqlLedger(
   }
 }
 
-async function connect(address: MysqlAddress, silence: number): Promise<Kysely<Schema>> {
+async function connect(address: MysqlAddress, responseTimeout: number): Promise<Kysely<Schema>> {
   const { createPool } = await import('mysql2')
   const { CompiledQuery, Kysely, MysqlDialect } = await import('kysely')
   const { host, port, user, password, database, ssl } = address
   const pool = createPool({
-    ...{ host, port, user, password, database },
+    host,
+    port,
+    user,
+    password,
+    database,
     ...(ssl && { ssl }),
     charset: 'utf8mb4',
     connectionLimit: 4,
     connectTimeout: 10_000,
     supportBigNumbers: true,
-    stream: () => openSocket(address, silence),
+    stream: () => openSocket(address, responseTimeout),
   })
   const dialect = new MysqlDialect({
     pool,
@@ -103,7 +115,7 @@ async function connect(address: MysqlAddress, silence: number): Promise<Kysely<S
   const createDriver = () => {
     const driver = dialect.createDriver()
     const { rollbackTransaction } = driver
-    // It fails when the connection broke; then the server rolls back, and the first fault counts.
+    // It fails when the connection broke; then the server rolls back, and the first error counts.
     driver.rollbackTransaction = (connection) =>
       rollbackTransaction.call(driver, connection).catch(() => {})
     return driver
@@ -119,10 +131,10 @@ async function connect(address: MysqlAddress, silence: number): Promise<Kysely<S
 }
 
 /** A server that is frozen, or behind a network that drops all, must not keep a deployment waiting. */
-function openSocket({ host, port }: MysqlAddress, silence: number): Socket {
+function openSocket({ host, port }: MysqlAddress, responseTimeout: number): Socket {
   const socket = createConnection({ host, port, noDelay: true, keepAlive: true })
-  return socket.setTimeout(silence, () => {
-    const error = new Error(`it has said nothing for ${silence / 1000} s`)
+  return socket.setTimeout(responseTimeout, () => {
+    const error = new Error(`no response for ${responseTimeout / 1000} s`)
     socket.destroy(Object.assign(error, { code: 'ETIMEDOUT' }))
   })
 }

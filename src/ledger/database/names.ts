@@ -39,7 +39,7 @@ export function checkText(what: string, text: string | undefined, longest = Infi
   if (problem) throw invalid(`${what} ${problem}`)
 }
 
-/** As `checkText`; an empty one is refused too. */
+/** As `checkText`; an empty text is refused too. */
 export function checkFilled(what: string, text: string, longest = Infinity): void {
   checkText(what, text, longest)
   if (!text) throw invalid(`${what} is empty`)

@@ -1,6 +1,10 @@
-import type { AuditAction } from '../audit.ts'
-import type { KeptValue } from '../config-change.ts'
-import type { ApprovalDecision, DeploymentKind, DeploymentState } from '../ledger.ts'
+import type {
+  ApprovalDecision,
+  AuditAction,
+  DeploymentKind,
+  DeploymentState,
+  KeptValue,
+} from '../ledger.ts'
 
 /**
  * The tables as the newest migration leaves them. Flags are 0 or 1, times ISO 8601 in UTC with
@@ -27,7 +31,7 @@ export interface Schema {
   facts: FactsTable
 }
 
-/** One row an application; whoever changes an application's records holds this row first. */
+/** A row for each application; a change of an application's records locks its row first. */
 export interface ApplicationsTable {
   name: string
   /** The highest x.y.z handed out or recorded; the next version comes after it. */
@@ -126,7 +130,7 @@ export interface CurrentDeploymentsTable {
   number: number
 }
 
-/** Rows are only ever added: whoever thinks again adds another. */
+/** Rows are only ever added: a change of mind is another row. */
 export interface ApprovalsTable {
   number: number
   app: string
@@ -142,7 +146,7 @@ export interface ApprovalsTable {
   decided_at: string
   decided_by_id: string | null
   decided_by_mail: string | null
-  /** The signed token's hash (core/token-hash.ts): each token speaks once. */
+  /** The signed token's hash (core/token-hash.ts): each token is used once. */
   token_hash: string | null
   /** The config that was looked at. */
   config_revision: string | null
@@ -207,7 +211,7 @@ export interface ConfigChangesTable {
   changed_by: string
   reason: string | null
   changed_at: string
-  /** Chosen by whoever records it: the same again is the same change set. */
+  /** Chosen by the caller: the same again is the same change set. */
   request: string | null
   /** How it is known who changed it; see Approval. */
   identity: string | null
@@ -216,7 +220,7 @@ export interface ConfigChangesTable {
 /** `json`: the text is kept as a JSON string, because it has characters that SQLite would cut at. */
 export type KeptState = KeptValue['state'] | 'json'
 
-/** One key of the change set with this number; the texts are null unless something was kept. */
+/** A key of the change set with this number; the texts are null unless a value was kept. */
 export interface ConfigChangeKeysTable {
   number: number
   position: number
@@ -229,7 +233,7 @@ export interface ConfigChangeKeysTable {
   after_text: string | null
 }
 
-/** A row is a lock somebody took and did not give back; it may have expired. */
+/** A lock that was taken and not released; it may have expired. */
 export interface LocksTable {
   app: string
   environment: string

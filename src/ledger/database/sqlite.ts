@@ -5,8 +5,8 @@ import type { Dialect, Kysely } from 'kysely'
 import { describe, errorCodeOf, explain, StepError, throwIfCancelled } from '../../core/errors.ts'
 import type { Ledger } from '../ledger.ts'
 import { checkedMigrations, migrate } from '../migrations/migrate.ts'
-import { ledgerError, patiently } from './access.ts'
-import { createLedger } from './records.ts'
+import { ledgerError, retryContended } from './access.ts'
+import { createLedger } from './ledger.ts'
 import type { Schema } from './schema.ts'
 
 export interface SqliteLedgerOptions {
@@ -42,7 +42,7 @@ export async function openSqliteLedger(
     const { db } = connection
     const close = () => disconnect(connection)
     try {
-      await patiently({ contended, timeout }, () => prepare(connection, name), signal)
+      await retryContended({ contended, timeout }, () => prepare(connection, name), signal)
     } catch (error) {
       await close()
       throw error
@@ -54,7 +54,7 @@ export async function openSqliteLedger(
 }
 
 /**
- * Makes the ledger if there is none. One that is there is not opened to try it: closing a file
+ * Makes the ledger if there is none. An existing ledger is not opened to try it: closing a file
  * drops all locks this process has on it, another ledger's too (https://sqlite.org/howtocorrupt.html).
  */
 async function assureFile(file: string, name: string): Promise<void> {
@@ -72,7 +72,7 @@ async function assureFile(file: string, name: string): Promise<void> {
 
 /**
  * A new ledger is made in memory and appears at its path whole or not at all: a failure leaves no
- * file, and nobody opens a half-made one. Of two that make it at once, the first one's stays.
+ * file, and nobody opens a half-made one. Of two processes that make it at once, the first one's file stays.
  * SQLite gives its -wal and -shm files the mode of the database.
  */
 async function createFile(file: string, name: string): Promise<void> {
@@ -145,7 +145,7 @@ async function connect(file: string): Promise<Connection> {
  * Takes the write lock first. A plain `begin` that reads before it writes fails when another
  * process wrote between (SQLITE_BUSY_SNAPSHOT, https://www.sqlite.org/isolation.html). It does not
  * wait for the lock: SQLite would sleep with the whole process, and with it another ledger that
- * has the lock; `patiently` waits instead.
+ * has the lock; `retryContended` waits instead.
  *
  * It is run by `exec`, as everything that may find the file busy: a prepared statement that fails
  * so stays open in libsql 0.5 and spoils the transactions after it
@@ -170,12 +170,12 @@ function beginReading(handle: Handle): void {
   }
 }
 
-/** SQLite itself has rolled back after some faults, such as a full disk. */
+/** SQLite itself has rolled back after some errors, such as a full disk. */
 function rollback(handle: Handle): void {
   if (handle.inTransaction) handle.exec('rollback')
 }
 
-/** SQLite can roll back its DDL, so one transaction is all the lock that migrations need. */
+/** SQLite can roll back its DDL, so a transaction is all the lock that migrations need. */
 async function prepare({ handle, db }: Connection, name: string): Promise<void> {
   await db.connection().execute(async (connection) => {
     // Another program's file is not changed, and the journal's mode is written into it.
@@ -205,13 +205,13 @@ async function disconnect({ handle, db }: Connection): Promise<void> {
   try {
     handle.exec('pragma busy_timeout = 0; pragma wal_checkpoint(truncate)')
   } catch {
-    // Another process reads or writes; the last one to close does it.
+    // Another process reads or writes; the last process to close does it.
   }
   await db.destroy()
   if (handle.open) handle.close()
 }
 
-/** The part of SQLite's code that names the fault: `SQLITE_BUSY` of `SQLITE_BUSY_SNAPSHOT`. */
+/** The part of SQLite's code that names the error: `SQLITE_BUSY` of `SQLITE_BUSY_SNAPSHOT`. */
 function primaryCode(error: unknown): string {
   return /^SQLITE_[A-Z]+/.exec(errorCodeOf(error) ?? '')?.[0] ?? ''
 }
@@ -222,26 +222,26 @@ function contended(error: unknown): boolean {
 
 /** https://www.sqlite.org/rescode.html */
 function translateSqlite(name: string, error: unknown): StepError | undefined {
-  const fault = (code: StepError['code'], message: string, hint: string) =>
+  const problem = (code: StepError['code'], message: string, hint: string) =>
     new StepError(code, `${name} ${message}`, { hint, cause: error })
   const access = 'Check the owner and the mode of the file and of its folder.'
   const backup = 'Move the file away and put a copy of it back.'
   switch (primaryCode(error)) {
     case 'SQLITE_BUSY':
     case 'SQLITE_LOCKED':
-      return fault('UNAVAILABLE', 'is busy: another process writes to it', 'Run it again.')
+      return problem('UNAVAILABLE', 'is busy: another process writes to it', 'Run it again.')
     case 'SQLITE_FULL':
-      return fault('COMMAND_FAILED', 'cannot grow: the disk is full', 'Free some space.')
+      return problem('COMMAND_FAILED', 'cannot grow: the disk is full', 'Free some space.')
     case 'SQLITE_NOTADB':
-      return fault('INPUT_INVALID', 'is not an SQLite database', 'Name another file as ledger.')
+      return problem('INPUT_INVALID', 'is not an SQLite database', 'Name another file as ledger.')
     case 'SQLITE_CORRUPT':
-      return fault('COMMAND_FAILED', 'is damaged', backup)
+      return problem('COMMAND_FAILED', 'is damaged', backup)
     case 'SQLITE_IOERR':
-      return fault('COMMAND_FAILED', `cannot be read or written: ${describe(error)}`, access)
+      return problem('COMMAND_FAILED', `cannot be read or written: ${describe(error)}`, access)
     case 'SQLITE_READONLY':
     case 'SQLITE_CANTOPEN':
     case 'SQLITE_PERM':
-      return fault('COMMAND_FAILED', `cannot be written: ${describe(error)}`, access)
+      return problem('COMMAND_FAILED', `cannot be written: ${describe(error)}`, access)
     default:
       return undefined
   }

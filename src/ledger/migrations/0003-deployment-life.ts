@@ -4,7 +4,7 @@ import type { Schema } from '../database/schema.ts'
 import { addCounter, type CreateTable, createIndexes, unlessThere } from './tables.ts'
 
 /**
- * What a deployment went through: its lock, the one it replaced, approvals, hosts, marks of bad
+ * What a deployment went through: its lock, the deployment it replaced, approvals, hosts, marks of bad
  * releases, and what runs now.
  */
 export async function deploymentLife(
@@ -144,7 +144,7 @@ async function createCurrent(db: Kysely<unknown>, table: CreateTable) {
     where state = 'succeeded' group by app, environment`.execute(db)
 }
 
-/** The id tells ledgers apart: a lock's token means nothing in another one. */
+/** The id distinguishes ledgers: a lock's token means nothing in another ledger. */
 async function createFacts(db: Kysely<unknown>, table: CreateTable) {
   await table('facts')
     .addColumn('name', 'varchar(32)', (column) => column.primaryKey().notNull())

@@ -1,6 +1,6 @@
 import type { Kysely, Migration, RawBuilder } from 'kysely'
 import { StepError } from '../../core/errors.ts'
-import type { Dialect } from '../database/guards.ts'
+import type { Dialect } from '../database/access.ts'
 import type { Schema } from '../database/schema.ts'
 import { first } from './0001-first.ts'
 import { configChanges } from './0002-config-changes.ts'
@@ -14,7 +14,7 @@ export interface MigrationOptions {
   dialect: Dialect
   /** Put after each `create table (…)`: MySQL's engine and character set. */
   tableOptions?: RawBuilder<unknown>
-  /** Whether an error says that this account may not change tables. */
+  /** Whether an error means that this account may not change tables. */
   refusesChanges?: (error: unknown) => boolean
 }
 
@@ -47,7 +47,7 @@ export async function isMigrated(db: Kysely<Schema>, name: string): Promise<bool
   return done.length === Object.keys(MIGRATIONS).length
 }
 
-/** The migrations a database has had. Refuses, by reading alone, what is no ledger or a newer one. */
+/** The migrations a database has had. Refuses, by reading alone, another application's database and a newer ledger. */
 export async function checkedMigrations(db: Kysely<Schema>, name: string): Promise<string[]> {
   const known = Object.keys(MIGRATIONS)
   const done = await doneMigrations(db, name)
@@ -78,7 +78,7 @@ async function doneMigrations(db: Kysely<Schema>, name: string): Promise<string[
   return rows.map((row) => row.name)
 }
 
-/** Names sort in the order of running. One that was released is never edited; a new one is added below. */
+/** Names sort in the order of running. A released migration is never edited; a new migration is added below. */
 const MIGRATIONS: Readonly<Record<string, Migrate>> = {
   '0001-first': first,
   '0002-config-changes': configChanges,

@@ -1,6 +1,6 @@
 import type { CreateTableBuilder, Kysely, RawBuilder } from 'kysely'
 import { errorCodeOf } from '../../core/errors.ts'
-import type { Dialect } from '../database/guards.ts'
+import type { Dialect } from '../database/access.ts'
 import type { Counter, Schema } from '../database/schema.ts'
 
 export type CreateTable = (name: string) => CreateTableBuilder<string>

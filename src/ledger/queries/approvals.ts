@@ -20,30 +20,29 @@ import {
   type Ledger,
 } from '../ledger.ts'
 import { approvalId } from './deployment-rows.ts'
+import { digestOf } from './releases.ts'
 
 type Approvals = Pick<Ledger, 'recordApproval' | 'approvals' | 'provenApprovals'>
 
-/** What people have said about a release. Only `apart` writes approvals and reads their proofs. */
+/** Decisions about a release. Only `apart` writes approvals and reads their proofs. */
 export function createApprovals({ read, now }: Access, apart: Access): Approvals {
   return {
     async recordApproval(approval, proof) {
       checkApproval(approval, proof)
       const { app, environment, version, digest } = approval
-      const what = `recording what ${approval.by} says of ${app}@${version}`
+      const what = `recording the decision of ${approval.by} on ${app}@${version}`
       return await apart.write(what, async (trx) => {
         await holdApplication(trx, app, now())
-        const release = await trx
-          .selectFrom('releases')
-          .select('digest')
-          .where('app', '=', app)
-          .where('version', '=', version)
-          .executeTakeFirst()
-        if (release?.digest !== digest) throw isNotThat(approval, release?.digest)
-        const said = await saidWith(trx, approval)
-        if (said) return said
+        const known = await digestOf(trx, approval)
+        if (known !== digest) throw isNotThat(approval, known)
+        const recorded = await recordedWith(trx, approval)
+        if (recorded) return recorded
         const row = {
           number: await nextNumber(trx, 'approval'),
-          ...{ app, environment, version, digest },
+          app,
+          environment,
+          version,
+          digest,
           decision: approval.decision,
           decided_by: approval.by,
           member_of: JSON.stringify(approval.groups),
@@ -110,8 +109,8 @@ async function keepProof(
   await trx.insertInto('approval_tokens').values(row).execute()
 }
 
-/** What was said with this token: the same again is the same; another word is refused. */
-async function saidWith(
+/** The decision recorded with this token: the same again is the same; another decision is refused. */
+async function recordedWith(
   trx: Transaction<Schema>,
   approval: ApprovalStart,
 ): Promise<Approval | undefined> {
@@ -131,7 +130,7 @@ async function saidWith(
   throw new StepError(
     'CONFLICT',
     `the token of this job has been used: ${by} ${decision} ${app}@${version} for ${environment} with it`,
-    { hint: 'Each job speaks once. Start another one.' },
+    { hint: 'Each job decides once. Start another one.' },
   )
 }
 

@@ -1,5 +1,4 @@
 import type { Selectable, Transaction } from 'kysely'
-import { type AuditEvent, type AuditEventStart, type AuditQuery, auditActions } from '../audit.ts'
 import { type Access, holdApplication, nextNumber, timestamp } from '../database/access.ts'
 import {
   checkFilled,
@@ -11,6 +10,7 @@ import {
 } from '../database/names.ts'
 import type { AuditEventsTable, Schema } from '../database/schema.ts'
 import type { Ledger } from '../ledger.ts'
+import { type AuditEvent, type AuditEventStart, type AuditQuery, auditActions } from '../ledger.ts'
 
 type AuditEvents = Pick<Ledger, 'recordEvent' | 'events'>
 
@@ -49,7 +49,11 @@ export async function insertEvent(
   const { app, environment, action, by, identity } = event
   const row = {
     number: await nextNumber(trx, 'audit-event'),
-    ...{ app, environment, action, identity, done_at },
+    app,
+    environment,
+    action,
+    identity,
+    done_at,
     subject: event.subject ?? null,
     done_by: by,
     done_by_id: event.byId ?? null,

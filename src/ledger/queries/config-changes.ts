@@ -1,13 +1,6 @@
 import { createHash } from 'node:crypto'
 import type { Kysely, Selectable } from 'kysely'
 import { StepError } from '../../core/errors.ts'
-import type {
-  ConfigChangeQuery,
-  ConfigChangeSet,
-  ConfigChangeStart,
-  KeptValue,
-  KeyChange,
-} from '../config-change.ts'
 import { type Access, holdApplication, nextNumber, timestamp } from '../database/access.ts'
 import {
   checkFilled,
@@ -23,15 +16,22 @@ import type {
   KeptState,
   Schema,
 } from '../database/schema.ts'
-import type { Ledger } from '../ledger.ts'
+import type {
+  ConfigChangeQuery,
+  ConfigChangeSet,
+  ConfigChangeStart,
+  KeptValue,
+  KeyChange,
+  Ledger,
+} from '../ledger.ts'
 
 type ConfigChanges = Pick<Ledger, 'recordConfigChange' | 'configChanges' | 'findConfigChange'>
 
 const ID = /^c([1-9]\d*)$/
 const LONGEST_KEY = 1024
-/** Of one insert; eight values a row, and SQLite takes 32,766. */
+/** Rows of an insert; eight values a row, and SQLite takes 32,766. */
 const MOST_ROWS = 1000
-/** Characters of one insert, unless one row alone has more: MySQL's packets have a limit. */
+/** Characters of an insert, unless a single row has more: MySQL's packets have a limit. */
 const MOST_TEXT = 1 << 20
 
 export function createConfigChanges({ read, write, now }: Access): ConfigChanges {
@@ -130,8 +130,8 @@ async function withKeys(
   let query = db.selectFrom('config_change_keys').selectAll().where('number', 'in', numbers)
   if (key !== undefined) query = query.where('key_hash', '=', hashOf(key))
   const byNumber = new Map(numbers.map((number) => [number, [] as ConfigChangeKeysTable[]]))
-  for (const one of await query.orderBy('number').orderBy('position').execute()) {
-    byNumber.get(one.number)?.push(one)
+  for (const row of await query.orderBy('number').orderBy('position').execute()) {
+    byNumber.get(row.number)?.push(row)
   }
   return rows.map((row) => fromRow(row, byNumber.get(row.number) ?? []))
 }
@@ -157,7 +157,7 @@ function checkStart(start: ConfigChangeStart): void {
   }
 }
 
-/** No message tells the text: only the caller knows what may be shown. */
+/** No message contains the text: only the caller knows what may be shown. */
 function checkKept(what: string, value: KeptValue): void {
   if (value.state === 'kept' && typeof value.text !== 'string') {
     throw invalid(`${what} is not a text`)
@@ -259,10 +259,10 @@ function fromRow(
     identity: row.identity ?? undefined,
     reason: row.reason ?? undefined,
     at: row.changed_at,
-    changes: keys.map((one) => ({
-      key: one.key_name,
-      before: fromColumns({ state: one.before_state, text: one.before_text }),
-      after: fromColumns({ state: one.after_state, text: one.after_text }),
+    changes: keys.map((change) => ({
+      key: change.key_name,
+      before: fromColumns({ state: change.before_state, text: change.before_text }),
+      after: fromColumns({ state: change.after_state, text: change.after_text }),
     })),
   }
 }

@@ -48,7 +48,7 @@ export function createDeliveries({ read, now }: Access): Deliveries {
             })
           }
         }
-        await tellFirst(db, found, since)
+        await markFirst(db, found, since)
         return found
       })
     },
@@ -92,17 +92,18 @@ async function rowsOf(db: Kysely<Schema>, { since, app, environment }: Window, f
 }
 
 /**
- * Marks the first success of each release in each environment. One that was baked before the time
- * that was asked for may have succeeded before it, too.
+ * Marks the first success of each release in each environment. A release that was baked before
+ * `since` may have succeeded before it, too.
  */
-async function tellFirst(db: Kysely<Schema>, found: Delivery[], since: string): Promise<void> {
+async function markFirst(db: Kysely<Schema>, found: Delivery[], since: string): Promise<void> {
   const seen = new Set<string>()
   const older = new Map<string, Delivery>()
-  for (const one of found) {
-    if (seen.has(keyOf(one))) continue
-    one.isFirst = true
-    if (one.bakedAt < since) older.set(keyOf(one), one)
-    if (one.state === 'succeeded') seen.add(keyOf(one))
+  for (const delivery of found) {
+    const key = keyOf(delivery)
+    if (seen.has(key)) continue
+    delivery.isFirst = true
+    if (delivery.bakedAt < since) older.set(key, delivery)
+    if (delivery.state === 'succeeded') seen.add(key)
   }
   const versions = new Map<string, Set<string>>()
   for (const { app, version } of older.values()) {
@@ -121,5 +122,5 @@ async function tellFirst(db: Kysely<Schema>, found: Delivery[], since: string): 
       .execute()
     for (const row of rows) before.add(keyOf(row))
   }
-  for (const one of found) if (before.has(keyOf(one))) one.isFirst = false
+  for (const delivery of found) if (before.has(keyOf(delivery))) delivery.isFirst = false
 }

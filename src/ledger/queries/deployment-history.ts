@@ -36,7 +36,7 @@ export function checkQuery({
   checkLimit(limit)
 }
 
-/** Which running deployments are still somebody's: those whose lock lives. */
+/** The lock of a running deployment, while its deployer lives. */
 const livingLock = (row: ExpressionBuilder<Schema, 'deployments'>, moment: string) =>
   row
     .selectFrom('locks')

@@ -1,6 +1,5 @@
 import type { Selectable } from 'kysely'
 import { type Digest, parseDigest } from '../../core/digest.ts'
-import type { BreakGlass } from '../audit.ts'
 import {
   checkAmount,
   checkFilled,
@@ -11,13 +10,14 @@ import {
   invalid,
 } from '../database/names.ts'
 import type { DeploymentHostsTable, DeploymentsTable } from '../database/schema.ts'
+import type { BreakGlass } from '../ledger.ts'
 import {
   type Deployment,
   type DeploymentEnd,
   type DeploymentStart,
   type DeploymentState,
   deploymentKinds,
-  type HostOutcome,
+  type InstanceOutcome,
 } from '../ledger.ts'
 
 export function checkStart(start: DeploymentStart): void {
@@ -60,9 +60,18 @@ export function checkEnd(id: string, end: DeploymentEnd): void {
     checkText(`${what}: URL of ${host.host}`, host.url)
     checkAmount(`${what}: duration on ${host.host}`, host.duration)
   }
-  const names = end.hosts.map((host) => host.host)
-  const twice = names.find((name, position) => names.indexOf(name) !== position)
-  if (twice !== undefined) throw invalid(`${what}: host ${twice} is named twice`)
+  requireDistinct(end.hosts, what)
+}
+
+/** A host may have several instances, and each of them has one outcome; so has a host without any. */
+function requireDistinct(outcomes: readonly InstanceOutcome[], what: string): void {
+  const seen = new Set<string>()
+  for (const { host, containerId } of outcomes) {
+    const key = JSON.stringify([host, containerId])
+    if (seen.has(key))
+      throw invalid(`${what}: ${containerId ?? 'nothing'} on ${host} is named twice`)
+    seen.add(key)
+  }
 }
 
 export const approvalId = (number: number): string => `a${number}`
@@ -103,12 +112,12 @@ export function toRow(
   }
 }
 
-/** What else a deployment is told with. */
-export interface Beside {
+/** What belongs to a deployment beside its row. */
+export interface DeploymentDetails {
   hosts: readonly Selectable<DeploymentHostsTable>[]
   approvals: readonly number[]
   breakGlass: BreakGlass | undefined
-  /** A running one whose deployer is gone, by its lock. */
+  /** Whether it is running and its deployer is gone, by its lock. */
   lost: boolean
 }
 
@@ -116,7 +125,7 @@ const LOST = 'its deployer has not been heard of since its lock expired'
 
 export function fromRow(
   row: Selectable<DeploymentsTable>,
-  { hosts, approvals, breakGlass, lost }: Beside,
+  { hosts, approvals, breakGlass, lost }: DeploymentDetails,
 ): Deployment {
   const state: DeploymentState = lost ? 'abandoned' : row.state
   return {
@@ -147,7 +156,7 @@ export function fromRow(
 
 export function toHostRow(
   deployment: string,
-  outcome: HostOutcome,
+  outcome: InstanceOutcome,
   position: number,
 ): DeploymentHostsTable {
   return {
@@ -162,7 +171,7 @@ export function toHostRow(
   }
 }
 
-function fromHostRow(row: Selectable<DeploymentHostsTable>): HostOutcome {
+function fromHostRow(row: Selectable<DeploymentHostsTable>): InstanceOutcome {
   return {
     host: row.host,
     containerId: row.container_id ?? undefined,

@@ -4,15 +4,28 @@ import { breakGlassOf } from '../break-glass.ts'
 import { type Access, holdApplication, nextNumber, timestamp } from '../database/access.ts'
 import { checkFilled, checkName } from '../database/names.ts'
 import type { DeploymentsTable, Schema } from '../database/schema.ts'
-import type { DeploymentEnd, DeploymentStart, HistoryQuery, Ledger } from '../ledger.ts'
+import type {
+  DeploymentEnd,
+  DeploymentStart,
+  HistoryQuery,
+  Ledger,
+  StatusQuery,
+} from '../ledger.ts'
 import { insertEvent } from './audit-events.ts'
 import { checkQuery, complete, findRow, selectPage } from './deployment-history.ts'
 import { checkEnd, checkStart, fromRow, numberIn, toHostRow, toRow } from './deployment-rows.ts'
 import { checkMark, insertMark } from './marks.ts'
+import { digestOf } from './releases.ts'
 
 type Deployments = Pick<
   Ledger,
-  'startDeployment' | 'endDeployment' | 'deployments' | 'findDeployment' | 'hosts' | 'current'
+  | 'startDeployment'
+  | 'endDeployment'
+  | 'deployments'
+  | 'findDeployment'
+  | 'hosts'
+  | 'current'
+  | 'currentDeployment'
 >
 
 export function createDeployments({ read, write, now }: Access): Deployments {
@@ -48,8 +61,7 @@ export function createDeployments({ read, write, now }: Access): Deployments {
         if (!row) throw new StepError('NOT_FOUND', `deployment ${id} is not in the ledger`)
         if (end.bad) checkMark(badRelease(row, end.bad))
         await holdApplication(trx, row.app, now())
-        const before = await settle(trx, row, end)
-        if (before === 'settled') return
+        if (await isRecorded(trx, row, end)) return
         const finished_at = end.finishedAt ?? timestamp(now())
         // Before it ends: afterwards it takes no more (guards.ts).
         const rows = end.hosts.map((host, position) => toHostRow(id, host, position))
@@ -92,18 +104,33 @@ export function createDeployments({ read, write, now }: Access): Deployments {
 
     async current(app) {
       if (app !== undefined) checkName('application', app)
-      return await read('reading what runs', async (db) => {
-        let query = db
-          .selectFrom('current_deployments')
-          .innerJoin('deployments', 'deployments.number', 'current_deployments.number')
-          .selectAll('deployments')
-          .orderBy('current_deployments.app')
-          .orderBy('current_deployments.environment')
-        if (app !== undefined) query = query.where('current_deployments.app', '=', app)
-        return await complete(db, await query.execute(), timestamp(now()))
-      })
+      return await read('reading what runs', async (db) =>
+        complete(db, await selectCurrent(db, { app }), timestamp(now())),
+      )
+    },
+
+    async currentDeployment(app, environment) {
+      checkName('application', app)
+      checkName('environment', environment)
+      const [found] = await read(`reading what runs in ${environment}`, async (db) =>
+        complete(db, await selectCurrent(db, { app, environment }), timestamp(now())),
+      )
+      return found
     },
   }
+}
+
+/** The rows of the deployments that run. */
+async function selectCurrent(db: Kysely<Schema>, { app, environment }: StatusQuery) {
+  let query = db
+    .selectFrom('current_deployments as now')
+    .innerJoin('deployments', 'deployments.number', 'now.number')
+    .selectAll('deployments')
+    .orderBy('now.app')
+    .orderBy('now.environment')
+  if (app !== undefined) query = query.where('now.app', '=', app)
+  if (environment !== undefined) query = query.where('now.environment', '=', environment)
+  return await query.execute()
 }
 
 /** A connection may break after the database has done it: then the same start comes once more. */
@@ -127,26 +154,21 @@ async function findByLock(trx: Transaction<Schema>, start: DeploymentStart) {
 /** A deployment is of a release that is known, and unchanged. */
 async function assertReleased(trx: Transaction<Schema>, start: DeploymentStart): Promise<void> {
   const { app, version, digest } = start
-  const release = await trx
-    .selectFrom('releases')
-    .select('digest')
-    .where('app', '=', app)
-    .where('version', '=', version)
-    .executeTakeFirst()
-  if (!release) {
+  const known = await digestOf(trx, start)
+  if (known === undefined) {
     throw new StepError('NOT_FOUND', `${app}@${version} is not in the ledger`, {
       hint: 'Record the release first; push-image does so.',
     })
   }
-  if (release.digest === digest) return
+  if (known === digest) return
   throw new StepError(
     'CONFLICT',
-    `${app}@${version} is recorded with ${release.digest}, not with ${digest}`,
+    `${app}@${version} is recorded with ${known}, not with ${digest}`,
     { hint: 'Deploy the image of the release, by the digest it was recorded with.' },
   )
 }
 
-/** The caller holds the lock, so whoever started an older one and did not end it is gone. */
+/** The caller holds the lock, so the deployer of an older deployment that did not end is gone. */
 async function abandonOlder(
   trx: Transaction<Schema>,
   { app, environment }: DeploymentStart,
@@ -223,10 +245,14 @@ async function rememberHosts(
   if (hosts.length === 0) return
   const known = await knownHosts(trx, app, environment)
   const fresh = hosts.filter(
-    ({ name, address }) => !known.some((one) => one.name === name && one.address === address),
+    ({ name, address }) => !known.some((host) => host.name === name && host.address === address),
   )
   const rows = fresh.map(({ name, address }) => ({
-    ...{ app, environment, name, address, first_deployment },
+    app,
+    environment,
+    name,
+    address,
+    first_deployment,
   }))
   if (rows.length > 0) await trx.insertInto('hosts').values(rows).execute()
 }
@@ -240,27 +266,27 @@ async function knownHosts(db: Kysely<Schema>, app: string, environment: string) 
     .execute()
 }
 
-/** Whether the deployment may end so: `settled` when it has, by the same report. */
-async function settle(
+/** Whether the deployment has ended in this way already; CONFLICT when it ended in another way. */
+async function isRecorded(
   trx: Transaction<Schema>,
   row: Selectable<DeploymentsTable>,
   end: DeploymentEnd,
-): Promise<'open' | 'settled'> {
-  if (row.state === 'running') return 'open'
+): Promise<boolean> {
+  if (row.state === 'running') return false
   const hosts = await trx
     .selectFrom('deployment_hosts')
     .selectAll()
     .where('deployment', '=', row.id)
     .orderBy('position')
     .execute()
-  const told = end.hosts.map((host, position) => toHostRow(row.id, host, position))
+  const reported = end.hosts.map((host, position) => toHostRow(row.id, host, position))
   const same =
     row.state === end.state &&
     (row.error ?? undefined) === end.error &&
     (row.verified === 1) === end.verified &&
-    JSON.stringify(hosts.map(sorted)) === JSON.stringify(told.map(sorted))
-  if (same) return 'settled'
-  if (row.state === 'abandoned' && end.state !== 'abandoned' && hosts.length === 0) return 'open'
+    JSON.stringify(hosts.map(sorted)) === JSON.stringify(reported.map(sorted))
+  if (same) return true
+  if (row.state === 'abandoned' && end.state !== 'abandoned' && hosts.length === 0) return false
   const what = `deployment ${row.id} (${row.app}@${row.version} in ${row.environment})`
   const why = row.state === 'abandoned' && row.error ? `: ${row.error}` : ''
   throw new StepError('CONFLICT', `${what} is already ${row.state}${why}`, {

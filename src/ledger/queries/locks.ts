@@ -8,8 +8,8 @@ import type { Ledger, Lock } from '../ledger.ts'
 type Locks = Pick<Ledger, 'lock' | 'leaveQueue' | 'findLock' | 'heartbeat' | 'unlock'>
 
 /**
- * A lock is a row. Whoever changes one takes the `lock` counter first and so waits for all others;
- * a holder is told by the token, never by the owner's name: one person may run two pipelines.
+ * A lock is a row. Every change takes the `lock` counter first and so waits for all others;
+ * a holder is identified by the token, never by the owner's name: a person may run two pipelines.
  */
 export function createLocks({ read, write, now }: Access): Locks {
   let id: string | undefined
@@ -24,7 +24,7 @@ export function createLocks({ read, write, now }: Access): Locks {
       checkFilled("the lock's owner", owner, 255)
       checkFilled("the lock's reason", reason)
       checkTtl(ttl)
-      const answer = await write(`locking ${app} in ${environment}`, async (trx) => {
+      const result = await write(`locking ${app} in ${environment}`, async (trx) => {
         const token = await nextNumber(trx, 'lock')
         const row = { app, environment, owner, reason, token, expires_at: timestamp(now() + ttl) }
         const held = await select(trx, app, environment)
@@ -40,8 +40,8 @@ export function createLocks({ read, write, now }: Access): Locks {
         await trx.insertInto('locks').values(row).execute()
         return await fromRow(trx, row)
       })
-      if (answer instanceof StepError) throw answer
-      return answer
+      if (result instanceof StepError) throw result
+      return result
     },
 
     async leaveQueue(app, environment, owner) {
@@ -97,16 +97,16 @@ async function holdLocks(trx: Transaction<Schema>): Promise<void> {
     .execute()
 }
 
-/** Why it cannot be had now: somebody holds it, or was there first. */
+/** Why the lock cannot be taken now: it is held, or another owner asked earlier. */
 async function refuse(
   trx: Transaction<Schema>,
   wanted: Selectable<LocksTable>,
   held: Selectable<LocksTable> | undefined,
-  inTurn: boolean,
+  queued: boolean,
   moment: string,
 ): Promise<StepError | undefined> {
   if (held && held.expires_at > moment) return isLocked(held)
-  if (!inTurn) return undefined
+  if (!queued) return undefined
   const first = await trx
     .selectFrom('lock_queue')
     .selectAll()
@@ -119,7 +119,7 @@ async function refuse(
   return first && first.owner !== wanted.owner ? comesFirst(first) : undefined
 }
 
-/** A place that is kept alive stays where it is; one that has ended is lost, and begins anew. */
+/** A place that is kept alive stays where it is; an expired place is lost, and begins anew. */
 async function keepPlace(
   trx: Transaction<Schema>,
   { token: number, ...wanted }: Selectable<LocksTable>,

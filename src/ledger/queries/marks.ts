@@ -1,5 +1,4 @@
 import type { Selectable, Transaction } from 'kysely'
-import type { MarkQuery } from '../audit.ts'
 import { type Access, holdApplication, nextNumber, timestamp } from '../database/access.ts'
 import {
   checkFilled,
@@ -11,7 +10,7 @@ import {
   checkVersion,
 } from '../database/names.ts'
 import type { MarksTable, Schema } from '../database/schema.ts'
-import type { Ledger, Mark } from '../ledger.ts'
+import type { Ledger, Mark, MarkQuery } from '../ledger.ts'
 import { standingMark } from '../standing-marks.ts'
 
 type Marks = Pick<Ledger, 'mark' | 'marks' | 'markHistory' | 'findMark'>

@@ -37,13 +37,8 @@ export function createReleases({ read, write, now }: Access): Releases {
       const { app, version, digest } = release
       await write(`recording ${app}@${version}`, async (trx) => {
         const last = await holdApplication(trx, app, now())
-        const known = await trx
-          .selectFrom('releases')
-          .select('digest')
-          .where('app', '=', app)
-          .where('version', '=', version)
-          .executeTakeFirst()
-        if (known) return assertSame(release, known.digest)
+        const known = await digestOf(trx, release)
+        if (known !== undefined) return assertSame(release, known)
         const number = await nextNumber(trx, 'release')
         const recorded_at = timestamp(now())
         await trx
@@ -116,6 +111,20 @@ export function createReleases({ read, write, now }: Access): Releases {
       return rows.map(fromRow)
     },
   }
+}
+
+/** The digest that a release is recorded with. */
+export async function digestOf(
+  trx: Transaction<Schema>,
+  { app, version }: Pick<Release, 'app' | 'version'>,
+): Promise<Digest | undefined> {
+  const row = await trx
+    .selectFrom('releases')
+    .select('digest')
+    .where('app', '=', app)
+    .where('version', '=', version)
+    .executeTakeFirst()
+  return row?.digest as Digest | undefined
 }
 
 /** The next version allotted comes after this one. */

@@ -26,7 +26,9 @@ export function createStatus({ read, now }: Access): Status {
         await addBehind(db, query, cells)
         await addMarks(db, cells)
         await addMissing(db, query, cells)
-        for (const one of await selectUnsigned(db, query)) cellOf(one, cells).unsigned.push(one)
+        for (const deployment of await selectUnsigned(db, query)) {
+          cellOf(deployment, cells).unsigned.push(deployment)
+        }
         return [...cells.values()].sort(
           (a, b) => compare(a.app, b.app) || compare(a.environment, b.environment),
         )
@@ -50,12 +52,21 @@ interface Place {
 }
 const keyOf = ({ app, environment }: Place) => `${app} ${environment}`
 
+const emptyCell = ({ app, environment }: Place): StatusCell => ({
+  app,
+  environment,
+  current: undefined,
+  missing: [],
+  behind: 0,
+  unsigned: [],
+  bad: undefined,
+  lock: undefined,
+  underway: undefined,
+})
+
 function cellOf({ app, environment }: Place, cells: Cells): StatusCell {
   const key = keyOf({ app, environment })
-  const found = cells.get(key) ?? {
-    ...{ app, environment, current: undefined, behind: 0, missing: [], unsigned: [] },
-    ...{ bad: undefined, lock: undefined, underway: undefined },
-  }
+  const found = cells.get(key) ?? emptyCell({ app, environment })
   cells.set(key, found)
   return found
 }
@@ -80,8 +91,7 @@ async function currentCells(db: Kysely<Schema>, asked: StatusQuery): Promise<Cel
     rows.map((row) => [
       keyOf(row),
       {
-        app: row.app,
-        environment: row.environment,
+        ...emptyCell(row),
         current: {
           deployment: row.id,
           version: row.version,
@@ -92,8 +102,6 @@ async function currentCells(db: Kysely<Schema>, asked: StatusQuery): Promise<Cel
           since: row.finished_at ?? row.started_at,
           verified: row.verified === 1,
         },
-        ...{ missing: [], unsigned: [], behind: 0 },
-        ...{ bad: undefined, lock: undefined, underway: undefined },
       },
     ]),
   )

@@ -1,12 +1,12 @@
 import { setTimeout as sleep } from 'node:timers/promises'
 import { isStepError, toStepError } from '../../core/errors.ts'
 import type { Log } from '../../core/log.ts'
-import type { Asked, AskedFor, Pushes } from '../queue/pushes.ts'
-import { pushOf, type Receiver } from '../routes/receive.ts'
+import type { FeedPosition, FeedProject, Pushes } from '../queue/pushes.ts'
+import { pushOf, type Receiver } from '../routes/receiver.ts'
 import type { EventFacts } from '../sources/event.ts'
 import type { PushFeed, PushRecord } from './feed.ts'
 
-export interface CatchUpOptions {
+export interface BackfillOptions {
   feeds: readonly PushFeed[]
   pushes: Pushes
   recover: Receiver['recover']
@@ -14,38 +14,39 @@ export interface CatchUpOptions {
   signal: AbortSignal
 }
 
-const EVERY = 60_000
-/** Projects that are asked about in one round; those left over are the next round's. */
-const AT_ONCE = 100
-/** So long a delivery may be on its way. */
-const ON_ITS_WAY = 2 * 60_000
+const INTERVAL = 60_000
+/** Projects in one round; the next round goes on with the others. */
+const ROUND_SIZE = 100
+/** Longest time that a delivery takes. */
+const DELIVERY_TIME = 2 * 60_000
 
 /**
- * Asks now and every minute what was pushed, and takes in what was never delivered: while all
- * servers are down, senders give up after one try. Of several servers one asks. Ends on the signal.
+ * Reads the pushes of all feeds now and every minute, and accepts those that were never delivered:
+ * while all servers are down, senders give up after one attempt. Of several servers one reads. Ends
+ * when the signal fires.
  */
-export async function keepCatchingUp(options: CatchUpOptions): Promise<void> {
+export async function runBackfill(options: BackfillOptions): Promise<void> {
   const { pushes, log, signal } = options
   const round = createRound(options)
   while (!signal.aborted) {
     try {
-      if (await pushes.takeTurn(EVERY * 0.9)) await round()
+      if (await pushes.acquire(INTERVAL * 0.9)) await round()
     } catch (error) {
-      // Redis is away; that is told of elsewhere.
-      log.debug(`catching up: ${messageOf(error)}`)
+      // Redis does not respond, which its connection logs.
+      log.debug(`backfill: ${messageOf(error)}`)
     }
-    await sleep(EVERY, undefined, { signal }).catch(() => {})
+    await sleep(INTERVAL, undefined, { signal }).catch(() => {})
   }
 }
 
-/** What is wrong with one project is told once, and does not stop the others. */
-function createRound(options: CatchUpOptions): () => Promise<void> {
+/** An error of one project is logged once, and does not stop the others. */
+function createRound(options: BackfillOptions): () => Promise<void> {
   const { feeds, pushes, log, signal } = options
-  const told = new Map<string, string>()
+  const lastErrors = new Map<string, string>()
   const awake = new Set<string>()
-  const look = async (feed: PushFeed, asked: Asked) => {
-    const { project } = asked
-    const found = await catchUp(feed, asked, options)
+  const read = async (feed: PushFeed, feedProject: FeedProject) => {
+    const { project } = feedProject
+    const found = await backfillProject(feed, feedProject, options)
     if (found > 0) log.info(`${project}: ${found} of its pushes had not been delivered`)
     if (found === 0 && awake.has(project)) return
     const stopped = (await feed.wake?.(project, signal)) ?? 0
@@ -54,21 +55,22 @@ function createRound(options: CatchUpOptions): () => Promise<void> {
   }
   let next = 0
   return async () => {
-    const all = await Promise.all(
+    const perFeed = await Promise.all(
       feeds.map(async (feed) =>
         (await pushes.projects(feed.source, feed.named))
           .filter(({ project }) => feed.allows(project))
-          .map((asked) => ({ feed, asked })),
+          .map((feedProject) => ({ feed, feedProject })),
       ),
     )
-    const everyone = all.flat()
-    const turn = [...everyone.slice(next), ...everyone.slice(0, next)].slice(0, AT_ONCE)
-    next = everyone.length > AT_ONCE ? (next + AT_ONCE) % everyone.length : 0
-    for (const { feed, asked } of turn) {
-      const fault = await look(feed, asked).then(() => '', messageOf)
+    const all = perFeed.flat()
+    const round = [...all.slice(next), ...all.slice(0, next)].slice(0, ROUND_SIZE)
+    next = all.length > ROUND_SIZE ? (next + ROUND_SIZE) % all.length : 0
+    for (const { feed, feedProject } of round) {
+      const { project } = feedProject
+      const error = await read(feed, feedProject).then(() => '', messageOf)
       if (signal.aborted) return
-      if (fault !== '' && fault !== told.get(asked.project)) log.warn(`catching up: ${fault}`)
-      told.set(asked.project, fault)
+      if (error !== '' && error !== lastErrors.get(project)) log.warn(`backfill: ${error}`)
+      lastErrors.set(project, error)
     }
   }
 }
@@ -78,68 +80,72 @@ function messageOf(thrown: unknown): string {
   return hint === undefined ? message : `${message}\n${hint}`
 }
 
-/** Takes in what is missing since the last look. */
-async function catchUp(feed: PushFeed, asked: Asked, options: CatchUpOptions): Promise<number> {
-  const { project, since, last } = asked
+/** Accepts the missing pushes of a project since the last read. */
+async function backfillProject(
+  feed: PushFeed,
+  { project, since, last }: FeedProject,
+  options: BackfillOptions,
+): Promise<number> {
   const { pushes, signal } = options
-  const look: Look = { feed, project, delivered: await pushes.delivered() }
+  const reading: Reading = { feed, project, delivered: await pushes.deliveredCount() }
   const news: PushRecord[] = []
   for await (const record of feed.read(project, signal)) {
     if (record.id <= last || record.at < since) break
     news.push(record)
   }
-  const settled = Date.now() - ON_ITS_WAY
+  const complete = Date.now() - DELIVERY_TIME
   let found = 0
-  for (const record of await missing(news, look, options)) {
-    if (record.at > settled) continue
-    const answer = await takeIn(record, look, options)
-    // What was asked for is old by now; it is asked for again.
-    if (answer === 'overtaken') return found
-    if (answer === 'new') found++
+  for (const record of await missing(news, reading, options)) {
+    if (record.at > complete) continue
+    const status = await recoverPush(record, reading, options)
+    // A newer push was delivered meanwhile: the next round reads again.
+    if (status === 'overtaken') return found
+    if (status === 'new') found++
   }
-  const newest = news.find(({ at }) => at <= settled)
-  if (newest) await pushes.lookedAt(feed.source, project, newest.id)
+  const newest = news.find(({ at }) => at <= complete)
+  if (newest) await pushes.markRead(feed.source, project, newest.id)
   return found
 }
 
-interface Look {
+/** One read of a project's pushes. */
+interface Reading {
   feed: PushFeed
   project: string
-  /** How many pushes had been delivered when it began. */
+  /** The count of delivered pushes when it began. */
   delivered: number
 }
 
 /**
- * Of each ref what is newer than the last push that was heard of, the oldest first: an old commit must
- * not be delivered over a newer one, and nothing of a branch that is gone.
+ * The pushes of each ref that are newer than its last recorded push, the oldest first: an old commit
+ * must not be accepted after a newer one, and nothing of a deleted branch.
  */
 async function missing(
   newestFirst: readonly PushRecord[],
-  look: Look,
-  { pushes }: CatchUpOptions,
+  reading: Reading,
+  { pushes }: BackfillOptions,
 ): Promise<PushRecord[]> {
   const passed = new Set<string>()
   const found: PushRecord[] = []
   for (const record of newestFirst) {
     const ref = `${record.kind} ${record.ref}`
     if (passed.has(ref)) continue
-    const push = pushOf(factsOf(record, look), askedFor(record, look))
-    if (record.after === '' || (push && (await pushes.heard(push)))) passed.add(ref)
+    const push = pushOf(factsOf(record, reading), positionOf(record, reading))
+    if (record.after === '' || (push && (await pushes.isRecorded(push)))) passed.add(ref)
     else found.push(record)
   }
   return found.reverse()
 }
 
-async function takeIn(
+async function recoverPush(
   record: PushRecord,
-  look: Look,
-  { recover, log, signal }: CatchUpOptions,
+  reading: Reading,
+  { recover, log, signal }: BackfillOptions,
 ): ReturnType<Receiver['recover']> {
   const { ref, after } = record
-  const { feed, project } = look
+  const { feed, project } = reading
   try {
     const commit = await feed.describe(project, after, signal)
-    return await recover({ ...factsOf(record, look), ...commit }, askedFor(record, look))
+    return await recover({ ...factsOf(record, reading), ...commit }, positionOf(record, reading))
   } catch (error) {
     if (!isStepError(error, 'NOT_FOUND')) throw error
     log.warn(`${project}: ${after}, pushed to ${ref} and never delivered, is gone`)
@@ -147,12 +153,22 @@ async function takeIn(
   }
 }
 
-const askedFor = ({ at }: PushRecord, { delivered }: Look): AskedFor => ({ at, delivered })
+const positionOf = ({ at }: PushRecord, { delivered }: Reading): FeedPosition => ({ at, delivered })
 
 function factsOf(
   { kind, ref, by, before, after }: PushRecord,
-  { feed: { source }, project }: Look,
+  { feed: { source }, project }: Reading,
 ): EventFacts {
-  const who = { source, via: source, kind, project, ref, by }
-  return { ...who, commit: after, title: '', url: '', push: { before, after } }
+  return {
+    source,
+    via: source,
+    kind,
+    project,
+    ref,
+    by,
+    commit: after,
+    title: '',
+    url: '',
+    push: { before, after },
+  }
 }

@@ -1,22 +1,22 @@
-import { compilePatterns } from '../routes/routes.ts'
+import { compilePatterns } from '../settings/patterns.ts'
 
-/** One push as the server it came to remembers it, whether it could be delivered or not. */
+/** A push in the history of its server, delivered or not. */
 export interface PushRecord {
-  /** Later ones have greater ones. */
+  /** Increases with each push. */
   id: number
-  /** When; milliseconds since 1970. */
+  /** Milliseconds since 1970. */
   at: number
   kind: 'push' | 'tag'
   ref: string
-  /** What the ref pointed to before; empty when it was made. */
+  /** The commit of the ref before; empty when the push created it. */
   before: string
-  /** What it points to now; empty when it was deleted. */
+  /** The commit of the ref now; empty when the push deleted it. */
   after: string
-  /** Login of who did it. */
+  /** Login of the author of the push. */
   by: string
 }
 
-/** What an event needs beyond that. */
+/** Facts of an event that are read from its commit. */
 export interface CommitFacts {
   /** SHA of the commit, also where the ref points to a tag object. */
   commit: string
@@ -25,28 +25,28 @@ export interface CommitFacts {
   url: string
 }
 
-/** Where a server tells what was pushed to its projects. */
+/** The history of pushes on a server. */
 export interface PushFeed {
   source: 'gitlab' | 'github'
-  /** Those to be asked about whether or not they delivered something before. */
+  /** Projects that are read even when they never delivered a push. */
   named: readonly string[]
-  /** Whether the settings allow this one. */
+  /** Whether the settings allow this project. */
   allows(project: string): boolean
   /** Newest first. */
   read(project: string, signal: AbortSignal): AsyncIterable<PushRecord>
   /** NOT_FOUND when the commit is gone. */
   describe(project: string, sha: string, signal: AbortSignal): Promise<CommitFacts>
-  /** Has webhooks deliver again that the server has stopped; how many it were. */
+  /** Enables webhooks that the server has stopped, and gives their number. */
   wake?(project: string, signal: AbortSignal): Promise<number>
 }
 
 /** How far back a feed is read. */
 export const LOOK_BACK = 8 * 24 * 3_600_000
 
-/** What `projects` of a source says, for a feed. */
+/** The setting `projects` of a source, for a feed. */
 export function projectsOf(patterns: readonly string[]): Pick<PushFeed, 'named' | 'allows'> {
   return {
-    named: patterns.filter((one) => /^[\w./-]+$/.test(one)),
+    named: patterns.filter((text) => /^[\w./-]+$/.test(text)),
     allows: compilePatterns(patterns) ?? (() => false),
   }
 }

@@ -1,6 +1,7 @@
 import { z } from 'zod'
 import { isStepError, StepError, toStepError } from '../../core/errors.ts'
-import { type CallAnswer, call } from '../platforms/http.ts'
+import type { HttpClient } from '../../core/http/client.ts'
+import { type CallResponse, call } from '../platforms/http.ts'
 import {
   commitMessage,
   commitOrNone,
@@ -12,35 +13,40 @@ import {
 } from '../sources/source.ts'
 import { LOOK_BACK, type PushFeed, type PushRecord, projectsOf } from './feed.ts'
 
-/** The project's activity (https://docs.gitlab.com/api/events/): it does not depend on webhooks. */
+/** The activity of a project (https://docs.gitlab.com/api/events/), independent of webhooks. */
 export function createGitlabFeed(
-  { url, token }: { url: string; token: string },
+  { http, url, token }: { http: HttpClient; url: string; token: string },
   patterns: readonly string[],
 ): PushFeed {
   const askAbout =
     (project: string, signal: AbortSignal): Ask =>
     (what, path, method) =>
       call({
-        ...{ what: `${what} of ${project}`, server: 'GitLab', signal, method: method ?? 'GET' },
+        http,
+        what: `${what} of ${project}`,
+        server: 'GitLab',
+        signal,
+        method: method ?? 'GET',
         url: `${url.replace(/\/$/, '')}/api/v4/projects/${encodeURIComponent(project)}/${path}`,
         headers: { 'private-token': token },
       })
   return {
-    ...{ source: 'gitlab', ...projectsOf(patterns) },
+    source: 'gitlab',
+    ...projectsOf(patterns),
     read: (project, signal) => readPushes(askAbout(project, signal)),
     describe: (project, sha, signal) => readCommit(askAbout(project, signal), sha),
     wake: (project, signal) => wakeHooks(askAbout(project, signal)),
   }
 }
 
-/** Asks something about one project. */
-type Ask = (what: string, path: string, method?: 'POST') => Promise<CallAnswer>
+/** One request about a project. */
+type Ask = (what: string, path: string, method?: 'POST') => Promise<CallResponse>
 
 const event = z.object({
   id: z.int().min(1),
   created_at: z.iso.datetime({ offset: true }),
   author_username: payloadText(255).nullish(),
-  // Many refs pushed at once have a count and no names; GitLab sends no webhook for these, either.
+  // A push of many refs has a count and no names; GitLab sends no webhook for it, either.
   push_data: z
     .object({
       ref_type: z.enum(['branch', 'tag']),
@@ -62,9 +68,13 @@ async function* readPushes(ask: Ask): AsyncIterable<PushRecord> {
     for (const { id, created_at, author_username: by, push_data: push } of events) {
       if (!push) continue
       yield {
-        ...{ id, at: Date.parse(created_at), ref: push.ref, by: by ?? '' },
+        id,
+        at: Date.parse(created_at),
+        ref: push.ref,
+        by: by ?? '',
         kind: push.ref_type === 'tag' ? 'tag' : 'push',
-        ...{ before: commitOrNone(push.commit_from), after: commitOrNone(push.commit_to) },
+        before: commitOrNone(push.commit_from),
+        after: commitOrNone(push.commit_to),
       }
     }
     if (events.length < PAGE) return
@@ -79,8 +89,8 @@ const commit = z.object({
 })
 
 async function readCommit(ask: Ask, sha: string) {
-  const answer = await ask(`reading commit ${sha}`, `repository/commits/${sha}?stats=false`)
-  const { id, title, message, web_url: url } = answer.read(commit)
+  const response = await ask(`reading commit ${sha}`, `repository/commits/${sha}?stats=false`)
+  const { id, title, message, web_url: url } = response.read(commit)
   return { commit: id, title, skipped: message?.skipped, url }
 }
 
@@ -89,8 +99,8 @@ const hooks = z.array(
 )
 
 /**
- * After four failures GitLab delivers nothing for a minute, and at last for a day; what is pushed
- * meanwhile it does not even log. A test that succeeds ends that; this one starts nothing here.
+ * After four failures GitLab delivers nothing for a minute, and at last for a day; it does not even
+ * log what is pushed meanwhile. A successful test ends that; this test event starts nothing here.
  * https://docs.gitlab.com/user/project/integrations/webhooks/#auto-disabled-webhooks
  */
 async function wakeHooks(ask: Ask): Promise<number> {

@@ -7,9 +7,9 @@ import { COMPLETE_HISTORY, fetchSubmodules, gitVariables } from '../../core/git/
 import { fetchLargeFiles } from '../../core/git/lfs.ts'
 import { run } from '../../core/process/process.ts'
 import type { EventFacts } from '../sources/event.ts'
-import type { Workplace } from './environment.ts'
+import type { WorkerEnvironment } from './worker-environment.ts'
 
-/** Where a repository is fetched from; `{{project}}` stands for the event's project. */
+/** Address of a repository; `{{project}}` stands for the event's project. */
 export const gitAddress = z
   .string()
   .regex(
@@ -25,13 +25,13 @@ export interface Checkout {
 const TIMEOUT = 10 * 60_000
 
 /**
- * One commit with its history, tags, submodules and large files, in a new folder. git gets arguments,
- * never a line for a shell.
+ * Checks out one commit with its history, tags, submodules and large files into a new folder. git
+ * gets arguments, never a line for a shell.
  */
 export async function checkOut(
   address: string,
   facts: EventFacts,
-  { environment, secrets }: Workplace,
+  { variables: environment, secrets }: WorkerEnvironment,
   signal: AbortSignal,
 ): Promise<Checkout> {
   const { kind, ref, commit, project } = facts
@@ -44,10 +44,10 @@ export async function checkOut(
     run('git', args, { cwd: folder, env, cleanEnv: true, signal, timeout: TIMEOUT })
   try {
     await git('init', '--quiet', '--template=', '.')
-    // Submodules with relative addresses start at this one.
+    // Relative addresses of submodules start at this remote.
     await git('remote', 'add', 'origin', url)
     const wanted = kind === 'tag' ? [`+refs/tags/${ref}:refs/tags/${ref}`] : []
-    // With a name for it here, git brings the tags along: versions and `git describe` need them.
+    // git fetches the tags only for a named ref; versions and `git describe` need them.
     const named = `+${commit}:refs/crosscloud/commit`
     await git('fetch', '--quiet', COMPLETE_HISTORY, 'origin', named, ...wanted)
     await git('-c', 'core.hooksPath=/dev/null', 'checkout', '--quiet', '--detach', commit)
@@ -64,14 +64,14 @@ export async function checkOut(
   }
 }
 
-/** A password in the address would be seen in the list of processes, and kept in the folder. */
-function withoutCredentials(address: string, secrets: Workplace['secrets']) {
+/** A password in the address would show in the list of processes and stay in the folder. */
+function withoutCredentials(address: string, secrets: WorkerEnvironment['secrets']) {
   const url = new URL(address)
   if (!/^https?:$/.test(url.protocol) || `${url.username}${url.password}` === '')
     return { url: address, variables: {} }
   const [user, password] = [url.username, url.password].map(decodeURIComponent)
   const basic = Buffer.from(`${user}:${password}`).toString('base64')
-  // A token may stand alone, in the place of the user.
+  // A token may stand alone, in place of the user.
   secrets.add(password || user)
   secrets.add(basic)
   url.username = ''
@@ -79,8 +79,9 @@ function withoutCredentials(address: string, secrets: Workplace['secrets']) {
   return {
     url: url.href,
     variables: {
-      // For this server alone: a submodule may be anywhere.
-      ...{ GIT_CONFIG_COUNT: '1', GIT_CONFIG_KEY_0: `http.${url.origin}/.extraHeader` },
+      GIT_CONFIG_COUNT: '1',
+      // For this server only: a submodule may be on any other.
+      GIT_CONFIG_KEY_0: `http.${url.origin}/.extraHeader`,
       GIT_CONFIG_VALUE_0: `Authorization: Basic ${basic}`,
     },
   }

@@ -1,47 +1,50 @@
-import type { StepError } from '../../core/errors.ts'
+import { StepError } from '../../core/errors.ts'
 import type { EventFacts } from '../sources/event.ts'
 
-/** One try to do what a route asks for. */
+/** One attempt to run the effect of a route. */
 export interface Attempt {
-  /** The event's identifier: what is started carries it, so that it is found again. */
+  /** The id of the event; what is started carries it, so that it is found again. */
   id: string
   facts: EventFacts
   /**
-   * Whether it was begun before: by a process that died, or with an answer that never came. Then
-   * what was started is to be looked for before it is started again.
+   * Whether an earlier attempt was begun, whose process died or whose response was lost. What it
+   * started must be looked for before it is started again.
    */
   again: boolean
-  /** When it came in, and when it was first begun; milliseconds since 1970. */
+  /** When the event was received, and when it was first begun; milliseconds since 1970. */
   receivedAt: number
   begunAt: number
   signal: AbortSignal
 }
 
-/** What came of it: a line for people, and the page that shows it. */
+/** Result of an effect: a line for people, and the page that shows it. */
 export interface Outcome {
   text: string
   url?: string | undefined
-  /** Whether it is over, and how; else what was started goes on elsewhere, and an event tells its end. */
+  /** `started`: it goes on elsewhere, and another event reports its end. */
   state: 'started' | 'succeeded' | 'failed'
 }
 
 /**
- * What a route does. Throws a StepError: a retryable one is tried again later, any other one makes
- * the event a dead letter.
+ * What a route does. Throws a StepError: a retryable error is tried again later, any other error
+ * makes the event a dead letter.
  */
 export type Effect = (attempt: Attempt) => Promise<Outcome>
 
-/** Of an error that concerns its event alone: those behind it need not wait. */
-const passable = Symbol('passable')
-
-export function asPassable(error: StepError): StepError {
-  return Object.assign(error, { [passable]: true })
+/** The details of an error that concerns its event alone: the events behind it need not wait. */
+interface Passable {
+  passable: true
 }
 
-export const isPassable = (error: StepError): boolean =>
-  (error as { [passable]?: boolean })[passable] === true
+export function asPassable(error: StepError): StepError<Passable> {
+  const { code, message, hint, retryable, cause } = error
+  return new StepError(code, message, { hint, retryable, cause, details: { passable: true } })
+}
 
-/** What was started by an event carries these, whatever started it. */
+export const isPassable = ({ details }: StepError): boolean =>
+  (details as Partial<Passable> | undefined)?.passable === true
+
+/** Variables for everything that an event starts. */
 export function eventVariables({
   id,
   facts,

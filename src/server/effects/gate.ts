@@ -3,14 +3,15 @@ import { StepError } from '../../core/errors.ts'
 import { isOfScan, SCAN, SCANNER } from '../../core/scanner.ts'
 import { objectName } from '../../core/settings/schema.ts'
 import { formatRelease } from '../../delivery/release-name.ts'
-import { ANY_CONFIG } from '../../gate/approvals.ts'
+import { ANY_CONFIG } from '../../gate/facts.ts'
 import type { Ledger, Release } from '../../ledger/ledger.ts'
-import { standingWords } from '../../ledger/standing-marks.ts'
+import { standingMarks } from '../../ledger/standing-marks.ts'
 import { severities } from '../sources/event.ts'
+import { isNotOf, withApplication } from './application.ts'
 import type { Effect } from './effect.ts'
-import { commandVariables, isNotOf, type Workplace, withApplication } from './environment.ts'
+import { commandVariables, type WorkerEnvironment } from './worker-environment.ts'
 
-/** `gate:` of a route: what a scan's result does to a release. */
+/** `gate:` of a route: how the result of a scan marks a release. */
 const settings = z.strictObject({
   folder: z.string().min(1).describe('Folder with crosscloud.yml'),
   environments: z
@@ -34,7 +35,7 @@ const settings = z.strictObject({
   variables: commandVariables,
 })
 
-/** A gate takes no other name for the scanner's: the account for approvals could make up any. */
+/** A gate accepts the scanner under this name only: the account for approvals could invent others. */
 export const gateSettings = settings.refine(({ approve, as }) => !approve || as === SCANNER, {
   path: ['as'],
   message: `is not ${SCANNER}, by which alone a clean scan approves; leave it out, or approve`,
@@ -42,20 +43,20 @@ export const gateSettings = settings.refine(({ approve, as }) => !approve || as 
 
 type GateOfScan = z.output<typeof gateSettings>
 
-/** A bad scan marks the release bad where it matters; a good one takes back what a scan said. */
-export function createGateEffect(settings: GateOfScan, place: Workplace): Effect {
+/** A bad scan marks the release bad; a good scan removes the mark of an earlier scan. */
+export function createGateEffect(settings: GateOfScan, worker: WorkerEnvironment): Effect {
   return async ({ facts, receivedAt, signal }) => {
     const { image, scan } = facts
     if (!image || !scan) throw new StepError('INPUT_INVALID', 'the event is about no scan')
-    return withApplication(settings, place, signal, async (application) => {
+    return withApplication(settings, worker, signal, async (application) => {
       const release = await application.releaseOf(image, receivedAt)
       if (release === undefined) return isNotOf(application.app, image)
       const ledger = await application.ledger()
       const environments = settings.environments ?? application.gated
       if (environments.length === 0) throw hasNoGate(application.file)
-      const verdict = judge(scan, settings.severity)
+      const verdict = evaluate(scan, settings.severity)
       for (const environment of environments) {
-        await tell(ledger, release, environment, verdict, settings)
+        await recordScan(ledger, release, environment, verdict, settings)
       }
       const where = environments.join(', ')
       const what = verdict.bad ? `is kept out of ${where}` : `may go to ${where}`
@@ -69,8 +70,8 @@ interface Verdict {
   reason: string
 }
 
-/** What is not known to be harmless is not: a scan that failed, a severity that is new. */
-function judge(
+/** A failed scan and an unknown severity count as bad. */
+function evaluate(
   { state, severity }: { state: string; severity: string },
   limit: GateOfScan['severity'],
 ): Verdict {
@@ -80,7 +81,7 @@ function judge(
   return { bad, reason: `the scan found severity ${severity || 'none'}` }
 }
 
-async function tell(
+async function recordScan(
   ledger: Ledger,
   release: Release,
   environment: string,
@@ -91,8 +92,8 @@ async function tell(
   const marks = (await ledger.marks(app, version)).filter(
     (mark) => mark.environment === environment,
   )
-  // What a person said stays: a scan takes back its own word alone.
-  const own = standingWords(marks).get(by)
+  // The mark of a person stays: a scan removes only its own.
+  const own = standingMarks(marks).get(by)
   if (bad ? !own || !isOfScan(own) : own) {
     await ledger.mark({ app, version, environment, bad, by, reason, identity: SCAN })
   }
@@ -104,7 +105,14 @@ async function tell(
     .at(-1)
   if (last?.decision === decision && last.configRevision === ANY_CONFIG) return
   await ledger.recordApproval({
-    ...{ app, environment, version, digest, decision, by, groups: [], reason },
+    app,
+    environment,
+    version,
+    digest,
+    decision,
+    by,
+    groups: [],
+    reason,
     configRevision: ANY_CONFIG,
     identity: SCAN,
   })

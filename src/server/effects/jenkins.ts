@@ -1,7 +1,9 @@
 import { z } from 'zod'
 import { StepError } from '../../core/errors.ts'
+import { header } from '../../core/http/body.ts'
+import type { HttpClient } from '../../core/http/client.ts'
 import { wait } from '../../core/retry.ts'
-import { type Call, type CallAnswer, call } from '../platforms/http.ts'
+import { type Call, type CallResponse, call } from '../platforms/http.ts'
 import { templateFacts } from '../sources/event.ts'
 import { type Attempt, type Effect, eventVariables } from './effect.ts'
 import { templateText } from './templates.ts'
@@ -21,11 +23,12 @@ export const jenkinsJobSettings = z.strictObject({
     .record(z.string().regex(/^[A-Za-z_][\w.-]*$/, 'is not the name of a parameter'), templateText)
     .default({})
     .describe(
-      `Parameters it gets, which it must declare, beside CROSSCLOUD_EVENT_…: templates, such as {{commit}}. Let it declare ${MARK}: without, a try whose answer was lost may start a second build`,
+      `Parameters it gets, which it must declare, beside CROSSCLOUD_EVENT_…: templates, such as {{commit}}. Let it declare ${MARK}: without, an attempt whose response was lost may start a second build`,
     ),
 })
 
 export interface JenkinsAccess {
+  http: HttpClient
   url: string
   user: string
   /** The user's API token. */
@@ -33,22 +36,22 @@ export interface JenkinsAccess {
 }
 
 export interface JenkinsOptions {
-  /** How long a build may take to leave the queue, so that its page is told; milliseconds. */
-  patience?: number
+  /** How long to wait for the build to leave Jenkins' queue, to report its page; milliseconds. */
+  queueTimeout?: number
 }
 
-/** Asks this Jenkins; `path` is encoded already. */
-type Ask = (path: string, more?: Partial<Call>) => Promise<CallAnswer>
+/** One request to this Jenkins; `path` is already encoded. */
+type Ask = (path: string, more?: Partial<Call>) => Promise<CallResponse>
 
 /** Only these properties of an object; Tomcat refuses brackets that are not encoded. */
 const reading = (path: string, tree: string) => `${path}/api/json?tree=${encodeURIComponent(tree)}`
 
-/** Starts a job once for each event, also when an earlier try's answer got lost. */
+/** Starts a job once for each event, even when the response to an earlier attempt was lost. */
 export function createJenkinsEffect(
   settings: z.output<typeof jenkinsJobSettings>,
   access: JenkinsAccess,
   render: (template: string, facts: Record<string, string>) => string,
-  { patience = 2000 }: JenkinsOptions = {},
+  { queueTimeout = 2000 }: JenkinsOptions = {},
 ): Effect {
   const { job } = settings
   const base = access.url.replace(/\/+$/, '')
@@ -73,9 +76,9 @@ export function createJenkinsEffect(
     }
     const target = declared ? `${path}/buildWithParameters` : `${path}/build`
     const headers = await readCrumb(ask)
-    const answer = await ask(target, { method: 'POST', headers, form: declared ? form : {} })
-    const item = queueItemOf(answer, base)
-    const url = item && (await buildOf(ask, base, item, patience, signal))
+    const response = await ask(target, { method: 'POST', headers, form: declared ? form : {} })
+    const item = queueItemOf(response, base)
+    const url = item && (await buildOf(ask, base, item, queueTimeout, signal))
     return { text: `job ${job} was started`, url, state: 'started' }
   }
 }
@@ -85,19 +88,20 @@ function asker(what: string, base: string, access: JenkinsAccess, signal: AbortS
   return async (path, more = {}) => {
     const url = `${base}${path}`
     const headers = { authorization: `Basic ${basic}`, ...more.headers }
-    const answer = await call({ what, server: 'Jenkins', url, signal, ...more, headers })
-    if (answer.status >= 300 && answer.status < 400) throw redirected(what, url, answer)
-    return answer
+    const { http } = access
+    const response = await call({ http, what, server: 'Jenkins', url, signal, ...more, headers })
+    if (response.status >= 300 && response.status < 400) throw redirected(what, url, response)
+    return response
   }
 }
 
 const LOGIN = /\/(?:login|securityRealm|oauth2?|saml2?|sso)(?:\/|$)|\/loginError$/i
 
-/** Jenkins, or a proxy in front, sends elsewhere. */
-function redirected(what: string, url: string, answer: CallAnswer): StepError {
+/** The error for a redirect of Jenkins or of a proxy in front. */
+function redirected(what: string, url: string, response: CallResponse): StepError {
   const from = new URL(url)
-  const to = resolveLocation(answer, url)
-  const message = `${what}: Jenkins answers ${answer.status}`
+  const to = resolveLocation(response, url)
+  const message = `${what}: Jenkins answers ${response.status}`
   if (to && LOGIN.test(to.pathname)) {
     return new StepError('UNAUTHORIZED', `${message}: one must log in at ${to.origin}`, {
       hint: 'Check jenkins.user and jenkins.token: an API token of that user, not a password.',
@@ -113,13 +117,15 @@ function redirected(what: string, url: string, answer: CallAnswer): StepError {
   })
 }
 
-function resolveLocation({ headers }: CallAnswer, base: string): URL | undefined {
-  const location = headers.get('location')
-  return location !== null && URL.canParse(location, base) ? new URL(location, base) : undefined
+function resolveLocation({ headers }: CallResponse, base: string): URL | undefined {
+  const location = header(headers, 'location')
+  return location !== undefined && URL.canParse(location, base)
+    ? new URL(location, base)
+    : undefined
 }
 
-function readJson(answer: CallAnswer, what: string): Record<string, unknown> {
-  const value = answer.json()
+function readJson(response: CallResponse, what: string): Record<string, unknown> {
+  const value = response.json()
   if (typeof value === 'object' && value !== null) return value as Record<string, unknown>
   throw new StepError('INPUT_INVALID', `${what}: the answer is not Jenkins' JSON`, {
     hint: 'Check jenkins.url: is it a Jenkins, and is its whole path there?',
@@ -127,8 +133,8 @@ function readJson(answer: CallAnswer, what: string): Record<string, unknown> {
 }
 
 /**
- * The names of the job's parameters; undefined: it has none. Jenkins drops what a job does not
- * declare without a word, so that is checked here.
+ * The names of the job's parameters; undefined when it has none. Jenkins silently drops parameters
+ * that a job does not declare, so they are checked here.
  */
 async function readParameters(
   ask: Ask,
@@ -137,8 +143,8 @@ async function readParameters(
   wanted: readonly string[],
 ): Promise<string[] | undefined> {
   const tree = 'buildable,property[parameterDefinitions[name]]'
-  const answer = readJson(await ask(reading(path, tree)), `reading job ${job}`)
-  const { buildable, property } = answer as {
+  const response = readJson(await ask(reading(path, tree)), `reading job ${job}`)
+  const { buildable, property } = response as {
     buildable?: unknown
     property?: { parameterDefinitions?: { name: string }[] }[]
   }
@@ -152,7 +158,9 @@ async function readParameters(
       hint: 'Enable it in Jenkins, then retry the event.',
     })
   }
-  const declared = property?.find((one) => one.parameterDefinitions)?.parameterDefinitions
+  const declared = property?.find(
+    ({ parameterDefinitions }) => parameterDefinitions,
+  )?.parameterDefinitions
   const names = declared?.map(({ name }) => name)
   const missing = wanted.filter((name) => !names?.includes(name))
   if (missing.length === 0) return names
@@ -162,42 +170,44 @@ async function readParameters(
   })
 }
 
-/** The crumb's header and the session it is bound to; none where Jenkins has them switched off. */
+/** The header of the crumb and its session; none where Jenkins has crumbs switched off. */
 async function readCrumb(ask: Ask): Promise<Record<string, string>> {
-  const answer = await ask('/crumbIssuer/api/json', { allow: [404] })
-  if (answer.status === 404) return {}
-  const { crumb, crumbRequestField: field } = readJson(answer, 'reading the crumb')
+  const response = await ask('/crumbIssuer/api/json', { allow: [404] })
+  if (response.status === 404) return {}
+  const { crumb, crumbRequestField: field } = readJson(response, 'reading the crumb')
   if (typeof crumb !== 'string' || typeof field !== 'string') return {}
-  const cookies = answer.headers.getSetCookie().map((cookie) => cookie.split(';', 1)[0] ?? '')
+  const cookies = (response.headers['set-cookie'] ?? []).map(
+    (cookie) => cookie.split(';', 1)[0] ?? '',
+  )
   return { [field]: crumb, ...(cookies.length > 0 && { cookie: cookies.join('; ') }) }
 }
 
-/** Only the number is taken from it: where requests go is for jenkins.url to say. */
-function queueItemOf(answer: CallAnswer, base: string): string | undefined {
-  const path = resolveLocation(answer, base)?.pathname ?? ''
+/** Takes only the number: requests go to jenkins.url, whatever the response names. */
+function queueItemOf(response: CallResponse, base: string): string | undefined {
+  const path = resolveLocation(response, base)?.pathname ?? ''
   return /\/queue\/item\/(\d+)\/?$/.exec(path)?.[1]
 }
 
 const PAUSE = 250
 
 /**
- * The page of the build, if it leaves the queue soon; else that of the queue's item. It is started:
- * nothing that goes wrong from here on may make it seem otherwise.
+ * The page of the build when it leaves the queue soon, else of the queue item. The job is started:
+ * an error from here on must not fail the effect.
  */
 async function buildOf(
   ask: Ask,
   base: string,
   item: string,
-  patience: number,
+  queueTimeout: number,
   signal: AbortSignal,
 ): Promise<string> {
   const path = `/queue/item/${item}`
-  const until = Date.now() + patience
+  const until = Date.now() + queueTimeout
   try {
     for (;;) {
       const timeout = Math.max(until - Date.now(), 1)
-      const answer = await ask(reading(path, 'executable[url]'), { timeout })
-      const { executable } = readJson(answer, path) as { executable?: { url?: unknown } | null }
+      const response = await ask(reading(path, 'executable[url]'), { timeout })
+      const { executable } = readJson(response, path) as { executable?: { url?: unknown } | null }
       const url = pageOf(executable?.url)
       if (url) return url
       if (Date.now() + PAUSE >= until) break
@@ -231,8 +241,8 @@ const PAGE = 100
 const MOST_PAGES = 10
 
 /**
- * The page of what an earlier try started. The queue is read first: what leaves it meanwhile is
- * among the builds, and read a second time there, for it is in neither for a moment.
+ * The page of what an earlier attempt started. The queue is read first: an item that leaves it is
+ * among the builds, which are read twice, because for a moment it is in neither.
  */
 async function findStarted(
   ask: Ask,
@@ -243,7 +253,7 @@ async function findStarted(
 ): Promise<string | undefined> {
   const queue = readJson(await ask(reading('/queue', `items[id,url,task[url],${MARKS}]`)), 'queue')
   const items = Array.isArray(queue.items) ? (queue.items as Started[]) : []
-  const item = items.find((one) => carries(one, id) && jobOf(one.task?.url) === job)
+  const item = items.find((queued) => carries(queued, id) && jobOf(queued.task?.url) === job)
   if (item?.id !== undefined) return `${base}/queue/item/${item.id}/`
   for (let look = 1; look <= 2; look++) {
     if (look > 1) await wait(PAUSE, signal)
@@ -258,9 +268,9 @@ async function findBuild(ask: Ask, path: string, id: string, since: number) {
   for (let page = 0; page < MOST_PAGES; page++) {
     const range = `{${page * PAGE},${(page + 1) * PAGE}}`
     const tree = `allBuilds[number,url,timestamp,${MARKS}]${range}`
-    const answer = readJson(await ask(reading(path, tree)), 'builds')
-    const builds = Array.isArray(answer.allBuilds) ? (answer.allBuilds as Started[]) : []
-    const found = builds.find((one) => carries(one, id))
+    const response = readJson(await ask(reading(path, tree)), 'builds')
+    const builds = Array.isArray(response.allBuilds) ? (response.allBuilds as Started[]) : []
+    const found = builds.find((build) => carries(build, id))
     if (found) return found
     if (builds.length < PAGE || (builds.at(-1)?.timestamp ?? 0) < since) return undefined
   }

@@ -1,10 +1,11 @@
 import { z } from 'zod'
 import { StepError } from '../../core/errors.ts'
+import type { HttpClient } from '../../core/http/client.ts'
 import { type GitlabClient, openGitlab } from '../../gitlab/client.ts'
 import { call } from '../platforms/http.ts'
 import { templateFacts } from '../sources/event.ts'
 import { type Attempt, type Effect, eventVariables, type Outcome } from './effect.ts'
-import { compileText, templateText } from './templates.ts'
+import { compileTemplate, templateText } from './templates.ts'
 
 /** `pipeline:` of a route: the GitLab pipeline it starts. */
 export const pipelineSettings = z.strictObject({
@@ -26,24 +27,25 @@ export const pipelineSettings = z.strictObject({
 })
 
 interface GitlabServer {
+  http: HttpClient
   url: string
   token: string | undefined
 }
 
-/** What one start asks for. */
+/** One pipeline to start. */
 interface Start {
   project: string
   ref: string
   variables: Record<string, string>
 }
 
-/** Starts a pipeline once for each event, also when an earlier try's answer got lost. */
+/** Starts a pipeline once for each event, even when the response to an earlier attempt was lost. */
 export function createPipelineEffect(
   settings: z.output<typeof pipelineSettings>,
   server: GitlabServer,
 ): Effect {
   const templates = Object.entries(settings.variables).map(
-    ([name, text]) => [name, compileText(text)] as const,
+    ([name, text]) => [name, compileTemplate(text)] as const,
   )
   const trigger = settings['trigger-token']
   return async (attempt) => {
@@ -58,21 +60,22 @@ export function createPipelineEffect(
       },
     }
     if (start.ref === '') throw hasNoRef(facts.kind)
-    const { url, token } = server
+    const { http, url, token } = server
     const gitlab =
       token === undefined
         ? undefined
-        : await openGitlab({ url, token, signal, attempts: 1, place: 'server' })
+        : await openGitlab({ http, url, token, signal, attempts: 1, place: 'server' })
     const known = attempt.again && gitlab ? await findStarted(start, attempt, gitlab) : undefined
-    if (known) return told(known)
-    if (trigger !== undefined) return told(await pullTrigger(start, url, trigger, signal))
+    if (known) return startedOutcome(known)
+    if (trigger !== undefined)
+      return startedOutcome(await pullTrigger(start, server, trigger, signal))
     if (gitlab === undefined) throw new StepError('INPUT_INVALID', 'gitlab.token is not set')
-    return told(await create(start, gitlab))
+    return startedOutcome(await create(start, gitlab))
   }
 }
 
 /**
- * GitLab puts variables into the values of variables: who names a branch `$TOKEN` would be told it.
+ * GitLab expands variables in the values of variables: a branch named `$TOKEN` would reveal it.
  * https://docs.gitlab.com/ci/variables/#use-variables-in-other-variables
  */
 const literally = (text: string): string => text.replaceAll('$', '$$$$')
@@ -85,9 +88,11 @@ interface Pipeline {
   web_url?: string
 }
 
-const told = ({ id, web_url: url }: Pipeline): Outcome => {
-  return { text: `pipeline ${id} was started`, url, state: 'started' }
-}
+const startedOutcome = ({ id, web_url: url }: Pipeline): Outcome => ({
+  text: `pipeline ${id} was started`,
+  url,
+  state: 'started',
+})
 
 async function create({ project, ref, variables }: Start, { api, ask }: GitlabClient) {
   const list = Object.entries(variables).map(([key, value]) => ({ key, value }))
@@ -97,7 +102,7 @@ async function create({ project, ref, variables }: Start, { api, ask }: GitlabCl
   return startedPipeline(made, project)
 }
 
-/** A page of a proxy, or of who mends GitLab, comes with 200 as well: then nothing was started. */
+/** A page of a proxy, or about maintenance, also has status 200: then nothing was started. */
 function startedPipeline(made: unknown, project: string): Pipeline {
   const { id, web_url } = (made ?? {}) as Partial<Pipeline>
   if (typeof id === 'number') return { id, ...(typeof web_url === 'string' && { web_url }) }
@@ -110,20 +115,21 @@ function noGitlab(what: string): StepError {
   })
 }
 
-/** gitbeaker would write the token into the URL, and so into every proxy's log. */
+/** gitbeaker would write the token into the URL, and so into the log of every proxy. */
 async function pullTrigger(
   { project, ref, variables }: Start,
-  server: string,
+  { http, url }: GitlabServer,
   token: string,
   signal: AbortSignal,
 ): Promise<Pipeline> {
-  const answer = await call({
+  const response = await call({
+    http,
     ...{ what: `starting a pipeline of ${project} on ${ref}`, server: 'GitLab', signal },
-    url: `${server.replace(/\/$/, '')}/api/v4/projects/${encodeURIComponent(project)}/trigger/pipeline`,
+    url: `${url.replace(/\/$/, '')}/api/v4/projects/${encodeURIComponent(project)}/trigger/pipeline`,
     method: 'POST',
     json: { token, ref, variables },
   })
-  return startedPipeline(answer.json(), project)
+  return startedPipeline(response.json(), project)
 }
 
 /** Clocks differ; and the list is sorted by id anyway. */
@@ -131,7 +137,7 @@ const SLACK = 10 * 60_000
 const PAGE = 100
 const MOST_PAGES = 5
 
-/** The pipeline of this event, if an earlier try started one: it carries the event's id. */
+/** The pipeline that an earlier attempt started for this event: it carries the event's id. */
 async function findStarted(
   { project, ref }: Start,
   { id, begunAt }: Attempt,
@@ -145,11 +151,11 @@ async function findStarted(
       api.Pipelines.all(project, { ...query, page, maxPages: 1 } as never),
     )) as unknown as Pipeline[]
     if (!Array.isArray(some)) throw noGitlab(what)
-    for (const one of some) {
-      const variables = await ask(what, () => api.Pipelines.allVariables(project, one.id))
+    for (const pipeline of some) {
+      const variables = await ask(what, () => api.Pipelines.allVariables(project, pipeline.id))
       if (!Array.isArray(variables)) throw noGitlab(what)
       const mark = variables.find(({ key }) => key === 'CROSSCLOUD_EVENT_ID')
-      if (mark?.value === id) return one
+      if (mark?.value === id) return pipeline
     }
     if (some.length < PAGE) return undefined
   }

@@ -2,10 +2,11 @@ import { z } from 'zod'
 import { shortDigest } from '../../core/digest.ts'
 import { StepError } from '../../core/errors.ts'
 import type { StatusCell } from '../../ledger/ledger.ts'
+import { withApplication } from './application.ts'
 import type { Attempt, Effect } from './effect.ts'
-import { commandVariables, type Workplace, withApplication } from './environment.ts'
+import { commandVariables, type WorkerEnvironment } from './worker-environment.ts'
 
-/** `reply:` of a route: the table of releases, where a comment asks for it. */
+/** `reply:` of a route: a comment gets the table of releases. */
 export const replySettings = z.strictObject({
   folder: z.string().min(1).describe('Folder with crosscloud.yml'),
   variables: commandVariables,
@@ -19,13 +20,13 @@ export type Commenter = (
 
 export function createReplyEffect(
   settings: z.output<typeof replySettings>,
-  place: Workplace,
+  worker: WorkerEnvironment,
   comment: Commenter,
 ): Effect {
   return async ({ id, facts, signal }: Attempt) => {
     const { project, request } = facts
     if (!request) throw new StepError('INPUT_INVALID', 'the event is about no merge request')
-    return withApplication(settings, place, signal, async ({ app, ledger }) => {
+    return withApplication(settings, worker, signal, async ({ app, ledger }) => {
       const cells = await (await ledger()).status({ app, environment: undefined })
       const text = releaseTable(app, cells)
       await comment({ project, number: request.number, marker: id, text }, signal)
@@ -55,7 +56,7 @@ export function releaseTable(app: string, cells: readonly StatusCell[]): string 
   return `**${app}**\n\n${head}\n${rows.join('\n')}`
 }
 
-/** Texts that people wrote must not make links or call somebody. */
+/** Texts from outside must not make links or mention anybody. */
 const cellText = (text: string) =>
   text.replace(/[|\\`*_[\]<>@!#~&\n]/g, (found) => {
     return found === '\n' ? ' ' : `&#${found.charCodeAt(0)};`

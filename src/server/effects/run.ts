@@ -4,19 +4,14 @@ import { StepError } from '../../core/errors.ts'
 import { duration, durationText, objectName } from '../../core/settings/schema.ts'
 import { formatRelease } from '../../delivery/release-name.ts'
 import { type EventFacts, templateFacts } from '../sources/event.ts'
+import { type Application, isNotOf, withApplication } from './application.ts'
 import { type Checkout, checkOut, gitAddress } from './checkout.ts'
-import { runCommand } from './child.ts'
+import { runCommand } from './command.ts'
 import type { Attempt, Effect } from './effect.ts'
-import {
-  type Application,
-  commandVariables,
-  isNotOf,
-  type Workplace,
-  withApplication,
-} from './environment.ts'
-import { compileText, templateText } from './templates.ts'
+import { compileTemplate, templateText } from './templates.ts'
+import { commandVariables, type WorkerEnvironment } from './worker-environment.ts'
 
-/** `run:` of a route: a step that a worker runs itself. */
+/** `run:` of a route: a step that runs on this worker. */
 export const runSettings = z
   .strictObject({
     step: z.enum(['release', 'promote', 'deploy']).describe('What is run'),
@@ -39,38 +34,41 @@ export const runSettings = z
     timeout: duration.prefault('1h').describe('How long it may run'),
   })
   .superRefine(({ step, env, folder, repository }, check) => {
-    const fault = (message: string) => check.addIssue({ code: 'custom', message, input: step })
-    if ((folder === undefined) === (repository === undefined)) fault('needs folder, or repository')
-    if (step !== 'release' && repository !== undefined) fault(`of ${step} needs folder`)
-    if (step === 'promote' && env === undefined) fault('of promote needs env')
+    const report = (message: string) => check.addIssue({ code: 'custom', message, input: step })
+    if ((folder === undefined) === (repository === undefined)) report('needs folder, or repository')
+    if (step !== 'release' && repository !== undefined) report(`of ${step} needs folder`)
+    if (step === 'promote' && env === undefined) report('of promote needs env')
   })
 
 export type RunSettings = z.output<typeof runSettings>
 
-/** Runs a step. It is safe to run again: what was released of a commit is not released twice. */
-export function createRunEffect(settings: RunSettings, place: Workplace): Effect {
-  const reason = compileText(settings.reason)
+/** Runs a step. It may run again: a commit is not released twice. */
+export function createRunEffect(settings: RunSettings, worker: WorkerEnvironment): Effect {
+  const reason = compileTemplate(settings.reason)
   return async (attempt) => {
     const { facts, id, signal } = attempt
-    const checkout = await openFolder(settings, attempt, place)
+    const checkout = await openFolder(settings, attempt, worker)
     try {
       const cwd = checkout.folder
       const why = reason(templateFacts(facts, id)).slice(0, 500)
       return await withApplication(
         { ...settings, folder: cwd },
-        place,
+        worker,
         signal,
         async (application) => {
           const done: string[] = []
-          const { lines, left } = await commandsOf(settings, attempt, application)
-          done.push(...left)
+          const { lines, omitted } = await commandsOf(settings, attempt, application)
+          done.push(...omitted)
           for (const line of lines) {
-            const answer = await runCommand({
-              ...{ program: place.program, cwd, signal, timeout: settings.timeout },
+            const output = await runCommand({
+              program: worker.program,
+              cwd,
+              signal,
+              timeout: settings.timeout,
               args: [...line, '--reason', why, '--lock-wait', settings['lock-wait']],
-              env: { ...place.environment, ...settings.variables, ...actorOf(facts) },
+              env: { ...worker.variables, ...settings.variables, ...actorOf(facts) },
             })
-            done.push(`${answer.release} runs in ${answer.environment}`)
+            done.push(`${output.release} runs in ${output.environment}`)
           }
           return { text: done.join('; '), state: 'succeeded' }
         },
@@ -84,45 +82,45 @@ export function createRunEffect(settings: RunSettings, place: Workplace): Effect
 async function openFolder(
   { folder, repository }: RunSettings,
   { facts, signal }: Attempt,
-  place: Workplace,
+  worker: WorkerEnvironment,
 ): Promise<Checkout> {
-  if (repository !== undefined) return checkOut(repository, facts, place, signal)
-  return { folder: resolve(place.folder, folder ?? '.'), remove: async () => {} }
+  if (repository !== undefined) return checkOut(repository, facts, worker, signal)
+  return { folder: resolve(worker.folder, folder ?? '.'), remove: async () => {} }
 }
 
 interface Commands {
   lines: string[][]
-  /** What is not done, and why: for people. */
-  left: string[]
+  /** What is left out and why, for people. */
+  omitted: string[]
 }
 
-/** The commands for an event; each is an array of arguments, and none sees a shell. */
+/** The commands for an event, as arrays of arguments: no shell is involved. */
 async function commandsOf(
   settings: RunSettings,
   attempt: Attempt,
   application: Application,
 ): Promise<Commands> {
   const { step, env } = settings
-  if (step === 'promote') return { lines: [['promote', '--to', env ?? '']], left: [] }
+  if (step === 'promote') return { lines: [['promote', '--to', env ?? '']], omitted: [] }
   if (step === 'release') {
-    return { lines: [await releaseLine(env, attempt, application)], left: [] }
+    return { lines: [await releaseLine(env, attempt, application)], omitted: [] }
   }
   const { image } = attempt.facts
   if (image === undefined) throw isAboutNoImage(attempt.facts)
   const release = await application.releaseOf(image, attempt.receivedAt)
-  if (release === undefined) return { lines: [], left: [isNotOf(application.app, image).text] }
+  if (release === undefined) return { lines: [], omitted: [isNotOf(application.app, image).text] }
   const following = env === undefined ? application.following(image) : [env]
-  const found: Commands = { lines: [], left: [] }
+  const found: Commands = { lines: [], omitted: [] }
   for (const name of following) {
     const why = await application.overtaken(release, name)
     if (why === undefined) {
       found.lines.push(['deploy', '--release', formatRelease(release), '--env', name])
-    } else found.left.push(`${formatRelease(release)} was not deployed: ${why}`)
+    } else found.omitted.push(`${formatRelease(release)} was not deployed: ${why}`)
   }
   return found
 }
 
-/** A commit that an earlier try released is deployed, not released a second time. */
+/** A commit that an earlier attempt released is deployed, not released a second time. */
 async function releaseLine(
   env: string | undefined,
   { facts, again }: Attempt,
@@ -140,11 +138,11 @@ function isAboutNoImage({ kind }: EventFacts): StepError {
   })
 }
 
-/** As CI would tell it; whoever it was is written into the ledger. */
+/** Who caused the event, in the variables of a CI job; the ledger records it. */
 function actorOf({ by, ref, commit, kind }: EventFacts): Record<string, string> {
   const who = { CROSSCLOUD_SERVER: 'true', GITLAB_USER_LOGIN: by || 'webhook' }
   const known = { CI_COMMIT_SHA: commit, CI_COMMIT_REF_NAME: ref }
   if (kind === 'artifact' || kind === 'scan') return who
-  const told = Object.entries(known).filter(([, value]) => value !== '')
-  return { ...who, ...Object.fromEntries(told) }
+  const present = Object.entries(known).filter(([, value]) => value !== '')
+  return { ...who, ...Object.fromEntries(present) }
 }

@@ -19,25 +19,27 @@ const helpers = {
 }
 
 /** Small texts in crosscloud.server.yml: `{{by}} pushed {{short commit}}`. No value is escaped. */
-export function compileText(template: string): (facts: Facts) => string {
+export function compileTemplate(template: string): (facts: Facts) => string {
   const engine = Handlebars.create()
   engine.registerHelper('short', helpers.short)
   const render = engine.compile(template, {
-    ...{ noEscape: true, knownHelpers: { short: true }, knownHelpersOnly: true },
+    noEscape: true,
+    knownHelpers: { short: true },
+    knownHelpersOnly: true,
   })
-  // Values of no fact are empty; what is no fact at all was refused when the file was read.
+  // A fact without a value is empty; unknown names were rejected when the file was read.
   return (facts) => render(facts, { allowProtoPropertiesByDefault: false })
 }
 
-/** A template in a settings file; one that does not compile, or asks for no fact, is refused. */
+/** A template in a settings file: it must compile, and use known facts only. */
 export const templateText = z.string().superRefine((template, check) => {
-  const fault = faultOf(template)
-  if (fault !== undefined) check.addIssue({ code: 'custom', message: fault, input: template })
+  const problem = problemOf(template)
+  if (problem !== undefined) check.addIssue({ code: 'custom', message: problem, input: template })
 })
 
-function faultOf(template: string): string | undefined {
+function problemOf(template: string): string | undefined {
   try {
-    return faultOfAll(Handlebars.parse(template))
+    return problemOfAll(Handlebars.parse(template))
   } catch (error) {
     const [first, near] = (error as Error).message.split('\n')
     return `is no template: ${near === undefined ? first : `syntax error near ${near.trim()}`}`
@@ -46,19 +48,19 @@ function faultOf(template: string): string | undefined {
 
 const nameOf = ({ original }: hbs.AST.PathExpression): string => original
 
-function faultOfAll(program: hbs.AST.Program | undefined): string | undefined {
+function problemOfAll(program: hbs.AST.Program | undefined): string | undefined {
   for (const statement of program?.body ?? []) {
-    const fault = faultOfStatement(statement)
-    if (fault !== undefined) return fault
+    const problem = problemOfStatement(statement)
+    if (problem !== undefined) return problem
   }
   return undefined
 }
 
-/** Only what is listed here is taken: the rest of Handlebars fails when it is too late to tell. */
-function faultOfStatement(statement: hbs.AST.Statement): string | undefined {
+/** Accepts only these parts of Handlebars: the others would fail when the event is worked on. */
+function problemOfStatement(statement: hbs.AST.Statement): string | undefined {
   if (statement.type === 'ContentStatement' || statement.type === 'CommentStatement') return
   if (statement.type === 'MustacheStatement') {
-    return faultOfValue(statement as hbs.AST.MustacheStatement)
+    return problemOfValue(statement as hbs.AST.MustacheStatement)
   }
   if (statement.type !== 'BlockStatement') return 'has {{> …}} or {{* …}}, which are not for here'
   const { path, params, hash, program, inverse } = statement as hbs.AST.BlockStatement
@@ -68,11 +70,11 @@ function faultOfStatement(statement: hbs.AST.Statement): string | undefined {
   if (condition === undefined || params.length > 1 || hash || program?.blockParams) {
     return `has {{#${name}}} without exactly one fact: {{#${name} tag}} … {{/${name}}}`
   }
-  return faultOfValue(condition) ?? faultOfAll(program) ?? faultOfAll(inverse)
+  return problemOfValue(condition) ?? problemOfAll(program) ?? problemOfAll(inverse)
 }
 
 /** A fact, `short` of one, or a `(…)` of these. */
-function faultOfValue(value: hbs.AST.Node): string | undefined {
+function problemOfValue(value: hbs.AST.Node): string | undefined {
   const calls = value.type === 'MustacheStatement' || value.type === 'SubExpression'
   const { path, params, hash } = calls
     ? (value as hbs.AST.SubExpression)
@@ -80,7 +82,7 @@ function faultOfValue(value: hbs.AST.Node): string | undefined {
   const name = nameOf(path)
   if (name === 'short') {
     const [of] = params
-    if (of && params.length === 1 && !hash) return faultOfValue(of)
+    if (of && params.length === 1 && !hash) return problemOfValue(of)
     return 'has {{short}} without exactly one fact: {{short commit}}'
   }
   if (path.type !== 'PathExpression' || !known.has(name)) {

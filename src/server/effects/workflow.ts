@@ -2,7 +2,7 @@ import { z } from 'zod'
 import { isStepError, StepError } from '../../core/errors.ts'
 import { wait } from '../../core/retry.ts'
 import { callGithub, type GithubAccess, repositoryPath } from '../platforms/github.ts'
-import type { CallAnswer } from '../platforms/http.ts'
+import type { CallResponse } from '../platforms/http.ts'
 import { type EventFacts, templateFacts } from '../sources/event.ts'
 import type { Attempt, Effect, Outcome } from './effect.ts'
 import { templateText } from './templates.ts'
@@ -31,16 +31,16 @@ export const workflowSettings = z.strictObject({
     .boolean()
     .default(true)
     .describe(
-      `Whether it gets the input ${MARK}. It must declare that, and should have it in its run-name: run-name: Deploy \${{ inputs.${MARK} }}. Without, a try whose answer was lost may start a second run`,
+      `Whether it gets the input ${MARK}. It must declare that, and should have it in its run-name: run-name: Deploy \${{ inputs.${MARK} }}. Without, an attempt whose response was lost may start a second run`,
     ),
 })
 
 export interface WorkflowOptions {
-  /** Before looking a second time for what an earlier try started; milliseconds. */
+  /** Pause before looking a second time for what an earlier attempt started; milliseconds. */
   pause?: number
 }
 
-/** What one start asks for. */
+/** One workflow run to start. */
 interface Start {
   /** For messages: `deploy.yml of acme/webapi`. */
   name: string
@@ -50,7 +50,7 @@ interface Start {
   inputs: Record<string, string>
 }
 
-/** Dispatches a workflow once for each event, also when an earlier try's answer got lost. */
+/** Dispatches a workflow once for each event, even when the response to an earlier attempt was lost. */
 export function createWorkflowEffect(
   settings: z.output<typeof workflowSettings>,
   access: GithubAccess,
@@ -77,13 +77,13 @@ export function createWorkflowEffect(
     }
     if (attempt.again && settings.mark) {
       const known = await findTwice(start, attempt, access, pause)
-      if (known) return told(start, known.id, known.html_url)
+      if (known) return startedOutcome(start, known.id, known.html_url)
     }
     return dispatch(start, access, signal)
   }
 }
 
-/** Bare names are branches to Gitea, so a tag is named in full; GitHub takes both. */
+/** Gitea takes a bare name for a branch, so a tag is named in full; GitHub accepts both. */
 function refOf({ kind, ref }: EventFacts): string {
   if (ref !== '') return kind === 'tag' ? `refs/tags/${ref}` : ref
   throw new StepError('INPUT_INVALID', `an event of kind ${kind} has no branch to start on`, {
@@ -91,7 +91,7 @@ function refOf({ kind, ref }: EventFacts): string {
   })
 }
 
-const told = ({ name }: Start, run?: unknown, url?: unknown): Outcome => ({
+const startedOutcome = ({ name }: Start, run?: unknown, url?: unknown): Outcome => ({
   text: typeof run === 'number' ? `run ${run} of ${name} was started` : `${name} was dispatched`,
   url: typeof url === 'string' && /^https?:\/\//i.test(url) ? url : undefined,
   state: 'started',
@@ -99,7 +99,7 @@ const told = ({ name }: Start, run?: unknown, url?: unknown): Outcome => ({
 
 /**
  * https://docs.github.com/en/rest/actions/workflows#create-a-workflow-dispatch-event. Since 2026 it
- * tells which run it started, when asked to: GitHub reads that from the body, Gitea from the query.
+ * returns the run it started, when asked to: GitHub reads that from the body, Gitea from the query.
  */
 async function dispatch(start: Start, access: GithubAccess, signal: AbortSignal): Promise<Outcome> {
   const { path, ref, inputs } = start
@@ -113,29 +113,30 @@ async function dispatch(start: Start, access: GithubAccess, signal: AbortSignal)
       allow: [422],
       signal,
     })
-  let answer = await send(true)
-  // GitHub Enterprise of an older version does not know the word, and has started nothing.
-  if (answer.status === 422 && /return_run_details/.test(answer.text)) answer = await send(false)
-  if (answer.status === 422) throw refused(start, access, answer)
-  const run = answer.json() as Record<string, unknown> | undefined
+  let response = await send(true)
+  // An older GitHub Enterprise does not know the field, and has started nothing.
+  if (response.status === 422 && /return_run_details/.test(response.text))
+    response = await send(false)
+  if (response.status === 422) throw refused(start, access, response)
+  const run = response.json() as Record<string, unknown> | undefined
   // A page of a proxy, or of a login, comes with 200 as well: then nothing was dispatched.
-  if (answer.status !== 204 && (typeof run !== 'object' || run === null)) {
-    const what = `dispatching ${start.name} on ${ref}: the answer (${answer.status})`
+  if (response.status !== 204 && (typeof run !== 'object' || run === null)) {
+    const what = `dispatching ${start.name} on ${ref}: the answer (${response.status})`
     const { server = 'GitHub' } = access
     throw new StepError('UNAVAILABLE', `${what} is not one of ${server}`, {
       hint: `Check ${server.toLowerCase()}.url, and what stands between: a proxy, a login, a page about maintenance.`,
     })
   }
-  return told(start, run?.workflow_run_id, run?.html_url)
+  return startedOutcome(start, run?.workflow_run_id, run?.html_url)
 }
 
 function refused(
   { name, ref, inputs }: Start,
   { server = 'GitHub' }: GithubAccess,
-  answer: CallAnswer,
+  response: CallResponse,
 ): StepError {
-  const { message } = (answer.json() ?? {}) as { message?: unknown }
-  const why = (typeof message === 'string' ? message : answer.text).slice(0, 300)
+  const { message } = (response.json() ?? {}) as { message?: unknown }
+  const why = (typeof message === 'string' ? message : response.text).slice(0, 300)
   const marked = MARK in inputs ? `, ${MARK} as well (or set mark: false)` : ''
   return new StepError(
     'INPUT_INVALID',
@@ -190,21 +191,21 @@ async function findStarted(
   let seen = 0
   for (let page = 1; page <= MOST_PAGES; page++) {
     // Older Gitea has only the list of all workflows' runs.
-    const answer = await ask(path, page).catch((error: unknown) => {
+    const response = await ask(path, page).catch((error: unknown) => {
       if (isStepError(error, 'NOT_FOUND')) return ask(repository, page)
       throw error
     })
-    const list = (answer.json() ?? {}) as { total_count?: number; workflow_runs?: Run[] }
+    const list = (response.json() ?? {}) as { total_count?: number; workflow_runs?: Run[] }
     const runs = Array.isArray(list.workflow_runs) ? list.workflow_runs : []
-    const run = runs.find((one) => [one.name, one.display_title].some((text) => names(text, id)))
-    if (run) return run
+    const found = runs.find((run) => [run.name, run.display_title].some((text) => names(text, id)))
+    if (found) return found
     seen += runs.length
     if (runs.length === 0 || seen >= (list.total_count ?? 0)) return undefined
   }
   return undefined
 }
 
-/** Whether the text has this id, and not only a longer one that it is a part of. */
+/** Whether the text contains this id, and not only a longer id around it. */
 function names(text: string | null | undefined, id: string): boolean {
   const parts = (text ?? '').split(id)
   return parts.slice(1).some((after, index) => {

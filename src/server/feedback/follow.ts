@@ -1,21 +1,21 @@
 import type { Records } from '../queue/records.ts'
-import type { RouteSettings, ServerSettings } from '../settings/settings.ts'
+import type { RouteSettings } from '../settings/route.ts'
 import type { EventFacts } from '../sources/event.ts'
 import type { Feedback } from './feedback.ts'
 
-/** Tells what became of a pipeline or workflow that an event started: at its end comes an event. */
+/** Reports the end of a pipeline or workflow that an event started, when its source sends it. */
 export function createFollower(
   records: Pick<Records, 'find'>,
   feedback: Feedback,
-  settings: ServerSettings,
+  routes: readonly RouteSettings[],
 ): (facts: EventFacts) => Promise<void> {
   return async ({ pipeline, via, project, title, url }) => {
     if (!pipeline) return
     const event = await records.find(pipeline.event)
-    const route = settings.routes.find(({ name }) => name === event?.route)
-    // Only of the project it was started in; anybody may write a variable of this name.
+    const route = routes.find(({ name }) => name === event?.route)
+    // Anybody may write a variable of this name: only the project it was started in counts.
     if (!event || !route || startedIn(route, via, event.facts) !== project) return
-    await feedback.tell(event, route, pipeline.end, title, url)
+    await feedback.report(event, route, pipeline.end, title, url)
   }
 }
 

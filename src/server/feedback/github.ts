@@ -3,7 +3,7 @@ import { callGithub, type GithubAccess, repositoryPath } from '../platforms/gith
 export interface GithubStatus {
   project: string
   commit: string
-  /** The status of one name takes the place of an earlier one. */
+  /** A status replaces an earlier status of the same name. */
   name: string
   state: 'pending' | 'success' | 'failure'
   text: string
@@ -32,7 +32,7 @@ export async function setGithubStatus(
   })
 }
 
-/** Cut before half a surrogate pair, which would not be UTF-8. */
+/** Cuts before half a surrogate pair, which is not valid UTF-8. */
 function shorten(text: string): string {
   if (text.length <= LONGEST_DESCRIPTION) return text
   return `${text.slice(0, LONGEST_DESCRIPTION - 1).replace(/[\uD800-\uDBFF]$/, '')}…`
@@ -47,8 +47,8 @@ const PAGE = 100
 const MOST_PAGES = 20
 
 /**
- * A comment on an issue or a pull request. The hidden marker finds what an earlier try wrote: that
- * comment is then brought up to date, and no second one is made.
+ * Comments on an issue or a pull request. The hidden marker finds the comment of an earlier attempt,
+ * which is then updated.
  */
 export async function commentOnGithub(
   access: GithubAccess,
@@ -65,12 +65,15 @@ export async function commentOnGithub(
   if (known?.body === body) return
   const where = known ? [...issues, 'comments', String(known.id)] : path
   await callGithub(access, {
-    ...{ what, path: where, signal, json: { body } },
+    what,
+    path: where,
+    signal,
+    json: { body },
     method: known ? 'PATCH' : 'POST',
   })
 }
 
-/** Only a comment that begins with the marker is ours: others may quote it. */
+/** Only a comment that begins with the marker is ours: other comments may quote it. */
 async function findComment(
   access: GithubAccess,
   request: { what: string; path: string[]; signal: AbortSignal },
@@ -79,10 +82,10 @@ async function findComment(
   let first: number | undefined
   for (let page = 1; page <= MOST_PAGES; page++) {
     const query = { per_page: String(PAGE), page: String(page) }
-    const answer = (await callGithub(access, { ...request, query })).json()
-    const comments = Array.isArray(answer) ? (answer as IssueComment[]) : []
+    const response = (await callGithub(access, { ...request, query })).json()
+    const comments = Array.isArray(response) ? (response as IssueComment[]) : []
     const found = comments.find(({ body }) => body?.startsWith(sign))
-    // Gitea gives all comments on every page.
+    // Gitea sends all comments on every page.
     if (found || comments.length === 0 || comments[0]?.id === first) return found
     if (comments.length !== PAGE) return undefined
     first ??= comments[0]?.id

@@ -1,18 +1,20 @@
 import { isStepError, StepError } from '../../core/errors.ts'
+import type { HttpClient } from '../../core/http/client.ts'
 import { openGitlab } from '../../gitlab/client.ts'
 
 export interface GitlabAccess {
+  http: HttpClient
   url: string
   token: string
 }
 
-/** As GitHub calls them, too, but for `running`. */
+/** The names of GitHub, and `running`. */
 export type StatusState = 'running' | 'success' | 'failure'
 
 export interface CommitStatus {
   project: string
   commit: string
-  /** The status of one name takes the place of an earlier one. */
+  /** A status replaces an earlier status of the same name. */
   name: string
   state: StatusState
   text: string
@@ -34,7 +36,7 @@ export async function setGitlabStatus(
       api.Commits.editStatus(project, commit, gitlabStates[state], more),
     )
   } catch (error) {
-    // The one way GitLab has to say that it is so already.
+    // GitLab rejects a status that is set already only by this message.
     if (isStepError(error, 'INPUT_INVALID') && /cannot transition status/i.test(error.message))
       return
     throw error
@@ -43,7 +45,7 @@ export async function setGitlabStatus(
 
 const MOST_PAGES = 5
 
-/** A comment on a merge request; the hidden marker keeps it from being written twice. */
+/** Comments on a merge request, once: the hidden marker finds an earlier comment. */
 export async function commentOnGitlab(
   access: GitlabAccess,
   to: { project: string; number: number; marker: string; text: string },
@@ -60,5 +62,5 @@ export async function commentOnGitlab(
   const made = await ask(what, () =>
     api.MergeRequestNotes.create(project, number, `${sign}\n${text}`),
   )
-  if (!made) throw new StepError('UNAVAILABLE', `${what}: GitLab tells nothing of it`)
+  if (!made) throw new StepError('UNAVAILABLE', `${what}: GitLab answers nothing`)
 }

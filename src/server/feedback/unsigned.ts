@@ -1,31 +1,34 @@
 import { toStepError } from '../../core/errors.ts'
 import type { Log } from '../../core/log.ts'
 import { unsignedLine } from '../../delivery/gate/break-glass.ts'
-import { type ApplicationPlace, type Workplace, withApplication } from '../effects/environment.ts'
+import { type ApplicationFolder, withApplication } from '../effects/application.ts'
+import type { WorkerEnvironment } from '../effects/worker-environment.ts'
 
-/** A ledger that does not answer must not hold up what people are told. */
-const PATIENCE = 10_000
+/** A ledger that does not respond must not delay notifications. */
+const TIMEOUT = 10_000
 
-/** What went past a gate, one line each, for every message until somebody has signed it off. */
+/** Deployments past a gate, one line each: every message has them until they are signed off. */
 export type ReadUnsigned = (signal: AbortSignal) => Promise<string[]>
 
-/** Of all applications that this server has a folder of. */
+/** Reads the deployments past a gate of all applications that the settings name. */
 export function createUnsigned(
-  applications: readonly ApplicationPlace[],
-  place: Workplace,
+  applications: readonly ApplicationFolder[],
+  worker: WorkerEnvironment,
   log: Log,
 ): ReadUnsigned {
-  const keyOf = ({ folder, variables }: ApplicationPlace) => JSON.stringify([folder, variables])
-  const places = [...new Map(applications.map((one) => [keyOf(one), one])).values()]
+  const keyOf = ({ folder, variables }: ApplicationFolder) => JSON.stringify([folder, variables])
+  const distinct = [
+    ...new Map(applications.map((application) => [keyOf(application), application])).values(),
+  ]
   return async (stopped) => {
-    const signal = AbortSignal.any([stopped, AbortSignal.timeout(PATIENCE)])
+    const signal = AbortSignal.any([stopped, AbortSignal.timeout(TIMEOUT)])
     const found = await Promise.all(
-      places.map((one) =>
-        withApplication(one, place, signal, async ({ app, ledger }) =>
+      distinct.map((application) =>
+        withApplication(application, worker, signal, async ({ app, ledger }) =>
           (await (await ledger()).unsigned({ app })).map(unsignedLine),
         ).catch((error: unknown) => {
           const { message } = toStepError(error)
-          log.warn(`what went past a gate of ${one.folder} is not told: ${message}`)
+          log.warn(`deployments past a gate of ${application.folder} are unknown: ${message}`)
           return []
         }),
       ),

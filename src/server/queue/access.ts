@@ -1,59 +1,54 @@
 import type { Cluster, Redis } from 'ioredis'
 import { redisError } from '../../redis/errors.ts'
-import { type ScriptName, scripts, scriptText } from './scripts.ts'
+import { defineScripts, type Scripts } from './script-calls.ts'
+import type { QueueSettings } from './settings.ts'
 
-/** All keys of one name share a slot of a cluster. */
+/** All keys of one queue name share a slot of a cluster. */
 export const keyPrefix = (name: string): string => `{crosscloud:${name}}`
 
 export interface QueueOptions {
-  /** Of the server's Redis, for messages. */
+  /** Name of the Redis server in messages. */
   server: string
-  /** Servers with the same name share the events. */
+  /** Servers with the same queue name share the events. */
   name: string
-  /** How long a delivery is known; milliseconds. */
-  remember: number
-  /** How many events are kept after they are over. */
-  keep: number
+  /** How long a delivery is remembered, in milliseconds. */
+  dedupeWindow: number
+  /** How many finished events are kept. */
+  retention: number
 }
 
-/** The way to what is kept in Redis. */
-export interface QueueAccess extends Pick<QueueOptions, 'remember' | 'keep'> {
+export function queueOptions(server: string, settings: QueueSettings): QueueOptions {
+  const { name, 'dedupe-window': dedupeWindow, retention } = settings
+  return { server, name, dedupeWindow, retention }
+}
+
+/** The events in Redis: commands, scripts and the prefix of all keys. */
+export interface QueueAccess extends Pick<QueueOptions, 'dedupeWindow' | 'retention'> {
   redis: Redis
-  /** What all keys begin with. */
   base: string
-  run: Record<ScriptName, (...given: (string | number)[]) => Promise<unknown>>
-  /** UNAVAILABLE, which names the server, when Redis is away. */
-  ask<T>(work: () => Promise<T>): Promise<T>
+  scripts: Scripts
+  /** Throws UNAVAILABLE, which names the server, when Redis does not respond. */
+  request<T>(work: () => Promise<T>): Promise<T>
 }
 
 export function accessQueue(
   client: Redis | Cluster,
-  { name, server, remember, keep }: QueueOptions,
+  { name, server, dedupeWindow, retention }: QueueOptions,
 ): QueueAccess {
   const base = `${keyPrefix(name)}:`
+  const request: QueueAccess['request'] = async (work) => {
+    try {
+      return await work()
+    } catch (error) {
+      throw redisError(server, error)
+    }
+  }
   return {
-    ...{ redis: client as Redis, base, run: scriptsOf(client, base), remember, keep },
-    async ask(work) {
-      try {
-        return await work()
-      } catch (error) {
-        throw redisError(server, error)
-      }
-    },
+    redis: client as Redis,
+    base,
+    scripts: defineScripts(client, base, request),
+    dedupeWindow,
+    retention,
+    request,
   }
-}
-
-/** ioredis sends a script's hash, and its text only when Redis does not know it. */
-function scriptsOf(client: Redis | Cluster, base: string): QueueAccess['run'] {
-  const names = Object.keys(scripts) as ScriptName[]
-  for (const name of names) {
-    client.defineCommand(`crosscloud_${name}`, { numberOfKeys: 1, lua: scriptText(name) })
-  }
-  const commands = client as unknown as Record<string, (...given: unknown[]) => Promise<unknown>>
-  return Object.fromEntries(
-    names.map((name) => [
-      name,
-      (...given: (string | number)[]) => commands[`crosscloud_${name}`]?.(base, ...given),
-    ]),
-  ) as QueueAccess['run']
 }

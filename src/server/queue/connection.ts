@@ -16,17 +16,17 @@ import type { RedisSettings } from './settings.ts'
 export interface QueueRedis {
   /** The URL without user and password. */
   name: string
-  /** Fails at once while Redis is away: a sender must not wait for it. */
-  quick: Redis | Cluster
-  /** Waits for Redis as long as it takes; workers block on it. */
-  patient: Redis | Cluster
+  /** Fails at once while Redis does not respond: the sender of a delivery must not wait. */
+  failFast: Redis | Cluster
+  /** Waits until Redis responds; workers block on it. */
+  blocking: Redis | Cluster
   close(): Promise<void>
 }
 
-/** Longer than Redis takes to answer, shorter than a sender waits. */
+/** Longer than Redis takes to respond, shorter than the timeout of a sender. */
 const COMMAND_TIMEOUT = 5000
 
-/** Connects, and connects again whenever the connection breaks. */
+/** Connects, and reconnects whenever the connection breaks. */
 export async function openQueueRedis(
   redis: RedisSettings,
   folder: string,
@@ -37,28 +37,30 @@ export async function openQueueRedis(
     tls: address.tls ? await readTlsFiles(redis, { folder, owner: 'queue.redis' }) : undefined,
     sentinelPassword: redis['sentinel-password'],
   }
-  const quick = await connect(address, access, {
+  const failFast = await connect(address, access, {
     commandTimeout: COMMAND_TIMEOUT,
     maxRetriesPerRequest: 0,
     enableOfflineQueue: false,
   })
-  const patient = await connect(address, access, { maxRetriesPerRequest: null })
-  for (const client of [quick, patient]) client.on('error', () => {})
+  const blocking = await connect(address, access, { maxRetriesPerRequest: null })
+  for (const client of [failFast, blocking]) client.on('error', () => {})
   try {
-    await Promise.all([ready(quick, address), ready(patient, address)])
-    // ioredis itself would go on with database 0.
-    if (address.db > 0) await selectDatabase(quick as Redis, address)
+    await Promise.all([ready(failFast, address), ready(blocking, address)])
+    // When SELECT fails, ioredis itself goes on with database 0.
+    if (address.db > 0) await selectDatabase(failFast as Redis, address)
   } catch (error) {
-    quick.disconnect()
-    patient.disconnect()
+    failFast.disconnect()
+    blocking.disconnect()
     throw error
   }
-  tellFaults(quick, address.name, log)
+  logConnectionChanges(failFast, address.name, log)
   return {
-    ...{ name: address.name, quick, patient },
+    name: address.name,
+    failFast,
+    blocking,
     async close() {
-      quick.disconnect()
-      patient.disconnect()
+      failFast.disconnect()
+      blocking.disconnect()
     },
   }
 }
@@ -84,7 +86,7 @@ async function selectDatabase(client: Redis, { db, name }: RedisAddress): Promis
   })
 }
 
-/** At start a Redis that is not there is said; afterwards it is waited for. */
+/** At start an unreachable Redis is an error; afterwards the client reconnects. */
 async function ready(client: Redis | Cluster, { name, tls }: RedisAddress): Promise<void> {
   if (client.status === 'ready') return
   await new Promise<void>((resolve, reject) => {
@@ -94,9 +96,9 @@ async function ready(client: Redis | Cluster, { name, tls }: RedisAddress): Prom
     }
     const timer = setTimeout(() => {
       client.off('error', failed)
-      const silent = last === undefined || errorCodeOf(last) === 'ETIMEDOUT'
-      const told = new Error(tls ? 'no answer; perhaps it speaks no TLS' : 'no answer')
-      reject(redisError(name, silent ? told : last))
+      const timedOut = last === undefined || errorCodeOf(last) === 'ETIMEDOUT'
+      const timeout = new Error(tls ? 'no answer; perhaps it speaks no TLS' : 'no answer')
+      reject(redisError(name, timedOut ? timeout : last))
     }, CONNECT_TIMEOUT)
     client.on('error', failed)
     client.once('ready', () => {
@@ -107,8 +109,8 @@ async function ready(client: Redis | Cluster, { name, tls }: RedisAddress): Prom
   })
 }
 
-/** Once when it goes, once when it is back. */
-function tellFaults(client: Redis | Cluster, name: string, log: Log): void {
+/** Logs once when the connection breaks, and once when it is back. */
+function logConnectionChanges(client: Redis | Cluster, name: string, log: Log): void {
   let away = false
   client.on('error', (error: unknown) => {
     if (!away) log.error(`${redisError(name, error).message}; deliveries get 503 meanwhile`)
@@ -120,30 +122,37 @@ function tellFaults(client: Redis | Cluster, name: string, log: Log): void {
   })
 }
 
-/** What an accepted event is worth depends on it; INPUT_INVALID when a restart would lose it. */
+/** INPUT_INVALID when a restart of Redis would lose accepted events. */
 export async function requirePersistence(
-  { quick, name }: QueueRedis,
-  volatile: boolean,
+  { failFast, name }: QueueRedis,
+  allowVolatile: boolean,
   log: Log,
 ): Promise<void> {
-  const servers = 'nodes' in quick ? quick.nodes('master') : [quick]
-  const told = await Promise.all(servers.map((one) => one.info())).catch((error: unknown) => {
-    throw redisError(name, error)
-  })
-  const faults = [...new Set(told.flatMap(persistenceFaults))]
-  if (faults.length === 0) return
-  if (volatile) return faults.forEach((one) => void log.warn(`${name}: ${one}`))
-  throw new StepError('INPUT_INVALID', faults.map((one) => `${name}: ${one}`).join('\n'), {
-    hint: 'Set appendonly yes and maxmemory-policy noeviction in redis.conf, or queue.volatile: true.',
+  const servers = 'nodes' in failFast ? failFast.nodes('master') : [failFast]
+  const infos = await Promise.all(servers.map((server) => server.info())).catch(
+    (error: unknown) => {
+      throw redisError(name, error)
+    },
+  )
+  const problems = [...new Set(infos.flatMap(persistenceProblems))].map(
+    (problem) => `${name}: ${problem}`,
+  )
+  if (problems.length === 0) return
+  if (allowVolatile) {
+    for (const problem of problems) log.warn(problem)
+    return
+  }
+  throw new StepError('INPUT_INVALID', problems.join('\n'), {
+    hint: 'Set appendonly yes and maxmemory-policy noeviction in redis.conf, or queue.allow-volatile: true.',
   })
 }
 
-/** Reads the answer to INFO. */
-function persistenceFaults(facts: string): string[] {
-  const fact = (key: string) => new RegExp(`^${key}:(.*?)\\r?$`, 'm').exec(facts)?.[1]
-  const policy = fact('maxmemory_policy')
+/** Reads the response to INFO. */
+function persistenceProblems(info: string): string[] {
+  const field = (key: string) => new RegExp(`^${key}:(.*?)\\r?$`, 'm').exec(info)?.[1]
+  const policy = field('maxmemory_policy')
   return [
-    ...(fact('aof_enabled') === '0' ? ['appendonly is not yes: a restart loses what waits'] : []),
+    ...(field('aof_enabled') === '0' ? ['appendonly is not yes: a restart loses what waits'] : []),
     ...(policy !== undefined && policy !== 'noeviction'
       ? [`maxmemory-policy is ${policy}: events may vanish when memory is short`]
       : []),

@@ -1,19 +1,22 @@
 import type { EventFacts } from '../sources/event.ts'
 
-/** `superseded` by a newer one, `dropped` by hand; `dead` ones wait for a person. */
+/**
+ * States of an event; README.md draws how they follow each other. `superseded` by a newer event,
+ * `dropped` by a person; a `dead` event waits for a person.
+ */
 export const states = ['waiting', 'running', 'done', 'dead', 'superseded', 'dropped'] as const
 export type EventState = (typeof states)[number]
 
-/** Where an event is worked on: calls to other servers, or commands here. */
+/** Queues of wake-up jobs: for requests to other servers, and for commands that run here. */
 export const queueNames = ['calls', 'runs'] as const
 export type QueueName = (typeof queueNames)[number]
 
-/** An event that a route asked for, as it is kept. Times are milliseconds since 1970. */
+/** A stored event of a route. Times are milliseconds since 1970. */
 export interface EventRecord {
   id: string
   state: EventState
   route: string
-  lane: string
+  partition: string
   queue: QueueName
   facts: EventFacts
   received: number

@@ -2,62 +2,73 @@ import type { EventFacts } from '../sources/event.ts'
 import { sha256Hex } from '../sources/source.ts'
 import type { QueueAccess } from './access.ts'
 import type { QueueName } from './event-record.ts'
-import { type HeardPush, KNOWN, pushArguments } from './pushes.ts'
+import { PUSH_WINDOW, pushArguments, type RecordedPush } from './pushes.ts'
+import { listOf } from './script-calls.ts'
 
-/** What a delivery asks for, one for each route that wants it. */
-export interface Wanted {
+/** An event that a delivery causes on one route. */
+export interface RequestedEvent {
   id: string
   route: string
-  lane: string
+  partition: string
   queue: QueueName
   supersede: boolean
   facts: EventFacts
 }
 
-export interface Taking {
-  /** Deduplicated on this; from outside. */
+export interface IncomingDelivery {
+  /** Key for deduplication; text from outside. */
   delivery: string
-  /** Whether what proves its sender tells no time: then it is known for longer. */
+  /** Whether its signature has no timestamp: a replay stays valid, so it is remembered longer. */
   timeless: boolean
-  wanted: readonly Wanted[]
-  push?: HeardPush | undefined
+  events: readonly RequestedEvent[]
+  push?: RecordedPush | undefined
 }
 
-export type Stored =
+export type IntakeResult =
   | {
-      answer: 'new'
+      status: 'new'
       superseded: string[]
-      /** Events whose lanes nobody works on: they need a ticket. */
+      /** Events whose partitions have no owner: they need a wake-up job. */
       idle: string[]
     }
-  | { answer: 'duplicate' | 'overtaken' }
+  | { status: 'duplicate' | 'overtaken' }
 
-/** Where events come in. */
 export interface Intake {
-  /** They are kept, all of them or none, when this resolves. */
-  keep(taking: Taking): Promise<Stored>
-  /** Whether this delivery was taken before. */
-  knows(delivery: string): Promise<boolean>
+  /** When this resolves, all its events are stored, or none. */
+  store(delivery: IncomingDelivery): Promise<IntakeResult>
+  isKnown(delivery: string): Promise<boolean>
 }
 
-export function openIntake({ redis, base, run, ask, remember, keep }: QueueAccess): Intake {
-  const take = ({ delivery, timeless, wanted, push }: Taking): Promise<Stored> =>
-    ask(async () => {
-      const events = wanted.flatMap(({ id, route, lane, queue, supersede, facts }) => [
-        ...[id, route, lane, queue, supersede ? 1 : 0],
-        JSON.stringify({ ...facts, paths: undefined }),
-      ])
-      const seen = sha256Hex(delivery)
-      const known = timeless ? Math.max(remember, KNOWN) : remember
-      const given = [Date.now(), known, keep, seen, ...pushArguments(push), ...events]
-      const answer = await run.accept(...given)
-      const [said, superseded, idle] = answer as [Stored['answer'], string[], string[]]
-      if (said === 'new') return { answer: 'new', superseded, idle }
-      return { answer: said }
-    })
+export function openIntake({
+  redis,
+  base,
+  scripts,
+  request,
+  dedupeWindow,
+  retention,
+}: QueueAccess): Intake {
   return {
-    keep: take,
-    knows: (delivery) =>
-      ask(async () => (await redis.exists(`${base}seen:${sha256Hex(delivery)}`)) === 1),
+    async store({ delivery, timeless, events, push }) {
+      const result = await scripts.accept({
+        now: Date.now(),
+        dedupeWindow: timeless ? Math.max(dedupeWindow, PUSH_WINDOW) : dedupeWindow,
+        retention,
+        delivery: sha256Hex(delivery),
+        ...(push && { push: pushArguments(push) }),
+        events: events.map(({ id, route, partition, queue, supersede, facts }) => ({
+          id,
+          route,
+          partition,
+          queue,
+          supersede,
+          facts: JSON.stringify({ ...facts, paths: undefined }),
+        })),
+      })
+      if (result.status !== 'new') return result
+      const { status, superseded, idle } = result
+      return { status, superseded: listOf(superseded), idle: listOf(idle) }
+    },
+    isKnown: (delivery) =>
+      request(async () => (await redis.exists(`${base}seen:${sha256Hex(delivery)}`)) === 1),
   }
 }

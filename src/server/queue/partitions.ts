@@ -1,31 +1,32 @@
 import type { EventFacts } from '../sources/event.ts'
 import type { QueueAccess } from './access.ts'
 import type { QueueName } from './event-record.ts'
+import type { ClaimResult } from './script-calls.ts'
 
-/** A turn of a lane: what its worker shall do now. */
-export type Turn =
-  | { do: 'nothing' }
-  | { do: 'wait'; until: number }
-  | {
-      do: 'run'
-      id: string
-      route: string
-      facts: EventFacts
-      attempts: number
-      received: number
-      begun: number | undefined
-      /** When a person asked for it anew. */
-      revived: number | undefined
-    }
+/** An event that a worker has claimed. */
+export interface ClaimedEvent {
+  kind: 'event'
+  id: string
+  route: string
+  facts: EventFacts
+  attempts: number
+  received: number
+  begun: number | undefined
+  /** When a person retried it. */
+  revived: number | undefined
+}
 
-/** Who works on a lane: a ticket of the queue, and this run of it. */
+/** What a claim gives: an event, the time of the next try, or nothing. */
+export type Claim = ClaimedEvent | { kind: 'delayed'; at: number } | { kind: 'none' }
+
+/** The owner of a partition: a wake-up job, and one run of it. */
 export interface Owner {
-  lane: string
-  ticket: string
+  partition: string
+  wakeUp: string
   run: string
 }
 
-export interface Ending {
+export interface EventResult {
   state: 'done' | 'dead'
   text: string
   url: string
@@ -33,74 +34,72 @@ export interface Ending {
 }
 
 export interface Postponement {
-  until: number
+  next: number
   error: string
-  /** Whether it was an attempt. */
+  /** Whether it counts as an attempt. */
   counts: boolean
-  /** Whether those behind it may go on meanwhile. */
+  /** Whether the events behind it may go on meanwhile. */
   passable: boolean
 }
 
-/** Where events are worked on: each lane by one owner, the oldest event first. */
-export interface Lanes {
-  claim(owner: Owner): Promise<Turn>
-  /** Gives the lane's next turn; `lost` when somebody else took the lane over meanwhile. */
-  finish(owner: Owner, id: string, ending: Ending): Promise<Turn | { do: 'lost' }>
-  /** Back to waiting, in its place. */
+/** The events of each partition, worked on by one owner at a time, oldest first. */
+export interface Partitions {
+  claim(owner: Owner): Promise<Claim>
+  /** Gives the next claim; `lost` when another worker took the partition over. */
+  finish(owner: Owner, id: string, result: EventResult): Promise<Claim | { kind: 'lost' }>
+  /** Puts the event back to waiting, in its place. */
   postpone(owner: Owner, id: string, postponement: Postponement): Promise<boolean>
-  /** Lanes that are not empty, with the owner of each and the queue it is worked on in. */
-  busy(): AsyncIterable<{ lane: string; owner: string | undefined; queue: QueueName }>
-  /** Takes a lane from an owner whose ticket is gone. */
-  disown(lane: string, owner: string): Promise<boolean>
+  /** Partitions that are not empty, with their owner and the queue of their first event. */
+  busy(): AsyncIterable<{ partition: string; owner: string | undefined; queue: QueueName }>
+  /** Frees a partition from an owner whose wake-up job is gone. */
+  disown(partition: string, owner: string): Promise<boolean>
 }
 
-export function openLanes(access: QueueAccess): Lanes {
-  const { run, ask, keep } = access
+export function openPartitions(access: QueueAccess): Partitions {
+  const { scripts, retention } = access
   return {
-    claim: ({ lane, ticket, run: turn }) =>
-      ask(async () => turnOf((await run.claim(lane, ticket, turn, Date.now())) as string[])),
-    finish: ({ lane, ticket, run: turn }, id, { state, text, url, error }) =>
-      ask(async () => {
-        const given = [lane, `${ticket}/${turn}`, id, state, Date.now(), keep, text, url, error]
-        const answer = (await run.finish(...given)) as string[]
-        return answer[0] === 'lost' ? { do: 'lost' } : turnOf(answer)
-      }),
-    postpone: ({ lane, ticket, run: turn }, id, { until, error, counts, passable }) =>
-      ask(async () => {
-        const flags = [counts ? 1 : 0, passable ? 1 : 0]
-        const given = [lane, `${ticket}/${turn}`, id, until, error, ...flags]
-        return (await run.postpone(...given)) === 'done'
-      }),
-    busy: () => busyLanes(access),
-    disown: (lane, owner) => ask(async () => (await run.disown(lane, owner)) === 1),
+    claim: async (owner) => toClaim(await scripts.claim({ ...owner, now: Date.now() })),
+    async finish(owner, id, result) {
+      const now = Date.now()
+      const next = await scripts.finish({ ...owner, id, ...result, now, retention })
+      return next.kind === 'lost' ? next : toClaim(next)
+    },
+    postpone: async (owner, id, postponement) =>
+      (await scripts.postpone({ ...owner, id, ...postponement })).status === 'done',
+    busy: () => busyPartitions(access),
+    disown: async (partition, owner) =>
+      (await scripts.disown({ partition, owner })).status === 'done',
   }
 }
 
-function turnOf(answer: string[]): Turn {
-  const [what, first = '', route = '', facts = '', attempts = '0', ...times] = answer
-  const [begun, revived, received] = times
-  if (what === 'wait') return { do: 'wait', until: Number(first) }
-  if (what !== 'run') return { do: 'nothing' }
+function toClaim(result: ClaimResult): Claim {
+  if (result.kind === 'none') return result
+  if (result.kind === 'delayed') return { kind: 'delayed', at: Number(result.at) }
+  const { kind, id, route, facts, attempts, received, begun, revived } = result
   return {
-    ...{ do: 'run', id: first, route, facts: JSON.parse(facts) as EventFacts },
+    kind,
+    id,
+    route,
+    facts: JSON.parse(facts) as EventFacts,
     attempts: Number(attempts),
     received: Number(received),
-    begun: begun ? Number(begun) : undefined,
-    revived: revived ? Number(revived) : undefined,
+    begun: begun === undefined ? undefined : Number(begun),
+    revived: revived === undefined ? undefined : Number(revived),
   }
 }
 
-async function* busyLanes({ redis, base }: QueueAccess) {
+async function* busyPartitions({ redis, base }: QueueAccess) {
   let cursor = '0'
   do {
-    const [next, lanes] = await redis.sscan(`${base}lanes`, cursor, 'COUNT', 200)
+    const [next, partitions] = await redis.sscan(`${base}lanes`, cursor, 'COUNT', 200)
     cursor = next
-    if (lanes.length === 0) continue
-    const owners = await redis.hmget(`${base}owners`, ...lanes)
-    for (const [index, lane] of lanes.entries()) {
-      const head = await redis.lindex(`${base}lane:${lane}`, 0)
-      const queue = head === null ? null : await redis.hget(`${base}event:${head}`, 'queue')
-      yield { lane, owner: owners[index] ?? undefined, queue: (queue ?? 'calls') as QueueName }
+    if (partitions.length === 0) continue
+    const owners = await redis.hmget(`${base}owners`, ...partitions)
+    for (const [index, partition] of partitions.entries()) {
+      const first = await redis.lindex(`${base}lane:${partition}`, 0)
+      const queue = first === null ? null : await redis.hget(`${base}event:${first}`, 'queue')
+      const owner = owners[index] ?? undefined
+      yield { partition, owner, queue: (queue ?? 'calls') as QueueName }
     }
   } while (cursor !== '0')
 }

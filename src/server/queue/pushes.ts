@@ -1,74 +1,81 @@
 import type { SourceKind } from '../sources/event.ts'
 import { sha256Hex } from '../sources/source.ts'
 import type { QueueAccess } from './access.ts'
+import type { AcceptArguments } from './script-calls.ts'
 
-/** A push, where its server is asked for those it could not deliver. Asked for and delivered, it is taken once. */
-export interface HeardPush {
+/** A push of a source that is backfilled. It is accepted once, delivered or backfilled. */
+export interface RecordedPush {
   source: SourceKind
   project: string
-  /** The same however it was heard of. */
+  /** The same for a delivery and for a backfill. */
   key: string
   /** Its branch or tag, with its project and source. */
   ref: string
-  /** Undefined: it was delivered. */
-  asked?: AskedFor | undefined
+  /** Undefined for a delivery. */
+  position?: FeedPosition | undefined
 }
 
-/** A push that its server told of when it was asked. */
-export interface AskedFor {
+/** Where a backfill found a push. */
+export interface FeedPosition {
   /** When it was pushed; milliseconds since 1970. */
   at: number
-  /** What `delivered` said before its server was asked. */
+  /** The count of delivered pushes before the source was read. */
   delivered: number
 }
 
-/** A project that is asked about. */
-export interface Asked {
+/** A project whose pushes are backfilled. */
+export interface FeedProject {
   project: string
-  /** Since when its pushes are known; milliseconds since 1970. */
+  /** Since when its pushes are recorded; milliseconds since 1970. */
   since: number
-  /** The last push that was looked at. */
+  /** The last push that a backfill has read. */
   last: number
 }
 
-/** What is remembered of pushes, so that those that never came can be told from those that did. */
+/** Records of pushes: a backfill finds the pushes that have none. */
 export interface Pushes {
-  /** Whether it is this server's turn to ask; then it is nobody else's for so many milliseconds. */
-  takeTurn(milliseconds: number): Promise<boolean>
-  /** How many pushes were delivered until now: what came later is newer than what was asked for. */
-  delivered(): Promise<number>
-  /** Those that delivered a push before, and those that are named. */
-  projects(source: SourceKind, named: readonly string[]): Promise<Asked[]>
-  /** Whether it was taken since it was pushed; before that, it was another push of the same commits. */
-  heard(push: HeardPush): Promise<boolean>
-  lookedAt(source: SourceKind, project: string, last: number): Promise<void>
+  /** Whether this server may backfill; no other one may for so many milliseconds. */
+  acquire(milliseconds: number): Promise<boolean>
+  /** How many pushes have been delivered; a later delivery is newer than what a backfill reads. */
+  deliveredCount(): Promise<number>
+  /** Projects that have delivered a push, and those that are named. */
+  projects(source: SourceKind, named: readonly string[]): Promise<FeedProject[]>
+  /** Whether it was recorded after it was pushed; an older record is another push of the same commits. */
+  isRecorded(push: RecordedPush): Promise<boolean>
+  markRead(source: SourceKind, project: string, last: number): Promise<void>
 }
 
-/** So far clocks may be apart. */
-const CLOCKS = 5 * 60_000
-/** Longer than a server is asked about what it could not deliver; milliseconds. */
-export const KNOWN = 16 * 24 * 3_600_000
+/** Largest difference between clocks. */
+const CLOCK_SKEW = 5 * 60_000
+/** How long a push is remembered, in milliseconds: longer than a source is read back. */
+export const PUSH_WINDOW = 16 * 24 * 3_600_000
 
 const fieldOf = (source: SourceKind, project: string) => `${source} ${project}`
 
-/** What the script `accept` needs of a push. */
-export function pushArguments(push: HeardPush | undefined): (string | number)[] {
-  if (push === undefined) return ['', '', '', '', '', '']
-  const { key, asked, source, project, ref } = push
-  const { at, delivered } = asked ?? {}
-  const since = at === undefined ? '' : at - CLOCKS
-  return [sha256Hex(key), since, KNOWN, fieldOf(source, project), sha256Hex(ref), delivered ?? '']
+/** A push as the script `accept` takes it. */
+export function pushArguments(push: RecordedPush): NonNullable<AcceptArguments['push']> {
+  const { key, position, source, project, ref } = push
+  return {
+    key: sha256Hex(key),
+    ref: sha256Hex(ref),
+    field: fieldOf(source, project),
+    window: PUSH_WINDOW,
+    ...(position && { since: position.at - CLOCK_SKEW, delivered: position.delivered }),
+  }
 }
 
-export function openPushes({ redis, base, ask }: QueueAccess): Pushes {
+export function openPushes({ redis, base, request }: QueueAccess): Pushes {
   return {
-    takeTurn: (milliseconds) =>
-      ask(async () => (await redis.set(`${base}catch-up`, '1', 'PX', milliseconds, 'NX')) !== null),
-    delivered: () => ask(async () => Number(await redis.get(`${base}delivered`))),
+    acquire: (milliseconds) =>
+      request(async () => {
+        const lock = await redis.set(`${base}catch-up`, '1', 'PX', milliseconds, 'NX')
+        return lock !== null
+      }),
+    deliveredCount: () => request(async () => Number(await redis.get(`${base}delivered`))),
     projects: (source, named) =>
-      ask(async () => {
+      request(async () => {
         const now = String(Date.now())
-        for (const one of named) await redis.hsetnx(`${base}pushed`, fieldOf(source, one), now)
+        for (const name of named) await redis.hsetnx(`${base}pushed`, fieldOf(source, name), now)
         const [since, last] = await Promise.all([
           redis.hgetall(`${base}pushed`),
           redis.hgetall(`${base}looked-at`),
@@ -78,16 +85,17 @@ export function openPushes({ redis, base, ask }: QueueAccess): Pushes {
           .filter((field) => field.startsWith(prefix))
           .map((field) => ({
             project: field.slice(prefix.length),
-            ...{ since: Number(since[field]), last: Number(last[field] ?? 0) },
+            since: Number(since[field]),
+            last: Number(last[field] ?? 0),
           }))
       }),
-    heard: ({ key, asked }) =>
-      ask(async () => {
+    isRecorded: ({ key, position }) =>
+      request(async () => {
         const at = await redis.hget(`${base}push:${sha256Hex(key)}`, 'at')
-        return at !== null && Number(at) >= (asked?.at ?? 0) - CLOCKS
+        return at !== null && Number(at) >= (position?.at ?? 0) - CLOCK_SKEW
       }),
-    lookedAt: (source, project, last) =>
-      ask(async () => {
+    markRead: (source, project, last) =>
+      request(async () => {
         await redis.hset(`${base}looked-at`, fieldOf(source, project), last)
       }),
   }

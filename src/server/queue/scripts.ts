@@ -1,29 +1,35 @@
 /**
- * What must happen in Redis as one. Each script gets the prefix of all keys as KEYS[1]:
+ * Atomic changes in Redis. Each script gets the prefix of all keys as KEYS[1] and one JSON document
+ * as ARGV[1], and gives one JSON document. Names of keys and fields are those of version 0.1.0,
+ * where a partition was called a lane and a wake-up job a ticket:
  *
- * - `seen:HASH`    a delivery that was taken
- * - `push:HASH`    a push that was heard of: `at`, and whether it had to be `asked` for
- * - `delivered`    how many pushes were delivered
- * - `ref:HASH`     which of these was the last of a branch or tag
- * - `pushed`       source and project → since when its pushes are known
- * - `looked-at`    source and project → the last push that was looked at
- * - `event:ID`     an event, as a hash
- * - `lane:LANE`    ids of the events of one route, project and branch that are not over, oldest first
- * - `owners`       lane → TICKET/RUN that works on it
- * - `lanes`        lanes that are not empty
- * - `state:STATE`  ids by time of arrival; `over`: those that are over, by when
+ * - `seen:HASH`        a delivery that was accepted
+ * - `push:HASH`        a recorded push: `at`, and whether a backfill recorded it (`asked`)
+ * - `delivered`        count of delivered pushes
+ * - `ref:HASH`         the value of that count at the last push of a branch or tag
+ * - `pushed`           source and project → when its first push was recorded
+ * - `looked-at`        source and project → the last push that a backfill has read
+ * - `event:ID`         an event, as a hash; its partition is the field `lane`
+ * - `lane:PARTITION`   ids of the unfinished events of a partition, oldest first
+ * - `owners`           partition → WAKE-UP/RUN that works on it
+ * - `lanes`            partitions that are not empty
+ * - `state:STATE`      ids by time of arrival; `over`: finished events by time of their end
  */
 const common = `
 local base = KEYS[1]
+local args = cjson.decode(ARGV[1])
+local owners, partitions = base .. 'owners', base .. 'lanes'
 local function event(id) return base .. 'event:' .. id end
+local function events(partition) return base .. 'lane:' .. partition end
+local function give(document) return cjson.encode(document) end
 local function move(id, state)
   local before = redis.call('HGET', event(id), 'state')
   if before then redis.call('ZREM', base .. 'state:' .. before, id) end
   redis.call('HSET', event(id), 'state', state)
   redis.call('ZADD', base .. 'state:' .. state, redis.call('HGET', event(id), 'received'), id)
 end
-local function trim(keep)
-  local excess = redis.call('ZCARD', base .. 'over') - keep
+local function trim(retention)
+  local excess = redis.call('ZCARD', base .. 'over') - tonumber(retention)
   if excess <= 0 then return end
   for _, id in ipairs(redis.call('ZRANGE', base .. 'over', 0, math.min(excess, 20) - 1)) do
     local state = redis.call('HGET', event(id), 'state')
@@ -32,159 +38,168 @@ local function trim(keep)
     redis.call('DEL', event(id))
   end
 end
-local function ended(id, state, now, keep)
+local function close(id, state)
   move(id, state)
-  redis.call('HSET', event(id), 'ended', now)
-  if state ~= 'dead' then redis.call('ZADD', base .. 'over', now, id) end
-  trim(keep)
+  redis.call('HSET', event(id), 'ended', args.now)
+  if state ~= 'dead' then redis.call('ZADD', base .. 'over', args.now, id) end
+  trim(args.retention)
 end
-local function append(lane, id)
-  redis.call('RPUSH', base .. 'lane:' .. lane, id)
-  redis.call('SADD', base .. 'lanes', lane)
+local function append(partition, id)
+  redis.call('RPUSH', events(partition), id)
+  redis.call('SADD', partitions, partition)
 end
 `
 
 /**
- * now, remember, keep, delivery; a push ('' for none), since when it counts as heard of ('' when
- * it was delivered), how long it is known, its source and project, its ref, how many were delivered when
- * it was asked for; then of each event: id, route, lane, queue, supersede, facts.
- * A lane that has an owner needs no ticket: its owner looks once more before it lets go.
+ * Stores the events of a delivery, all of them or none. A partition that has an owner needs no
+ * wake-up job: its owner claims once more before it lets go.
  */
 const accept = `
-local now, keep = ARGV[1], tonumber(ARGV[3])
-local seen = base .. 'seen:' .. ARGV[4]
-if redis.call('EXISTS', seen) == 1 then return {'duplicate'} end
-local push, ref, since = base .. 'push:' .. ARGV[5], base .. 'ref:' .. ARGV[9], tonumber(ARGV[6])
-local heard = redis.call('HMGET', push, 'at', 'asked')
-if since then
-  if heard[1] and tonumber(heard[1]) >= since then return {'duplicate'} end
-  if tonumber(redis.call('GET', ref) or 0) > tonumber(ARGV[10]) then return {'overtaken'} end
+local seen = base .. 'seen:' .. args.delivery
+if redis.call('EXISTS', seen) == 1 then return give({ status = 'duplicate' }) end
+local push, known, asked = args.push, nil, nil
+if push then
+  known = base .. 'push:' .. push.key
+  local recorded = redis.call('HMGET', known, 'at', 'asked')
+  asked = recorded[2]
+  if push.since then
+    if recorded[1] and tonumber(recorded[1]) >= tonumber(push.since) then
+      return give({ status = 'duplicate' })
+    end
+    local last = redis.call('GET', base .. 'ref:' .. push.ref)
+    if tonumber(last or 0) > tonumber(push.delivered) then return give({ status = 'overtaken' }) end
+  end
 end
-redis.call('SET', seen, '1', 'PX', ARGV[2])
-if ARGV[5] ~= '' then
-  if not since then redis.call('SET', ref, redis.call('INCR', base .. 'delivered'), 'PX', ARGV[7]) end
-  redis.call('HSET', push, 'at', now, 'asked', since and 1 or 0)
-  redis.call('PEXPIRE', push, ARGV[7])
-  redis.call('HSETNX', base .. 'pushed', ARGV[8], now)
-  if not since and heard[2] == '1' then return {'duplicate'} end
+redis.call('SET', seen, '1', 'PX', args.dedupeWindow)
+if push then
+  if not push.since then
+    local count = redis.call('INCR', base .. 'delivered')
+    redis.call('SET', base .. 'ref:' .. push.ref, count, 'PX', push.window)
+  end
+  redis.call('HSET', known, 'at', args.now, 'asked', push.since and '1' or '0')
+  redis.call('PEXPIRE', known, push.window)
+  redis.call('HSETNX', base .. 'pushed', push.field, args.now)
+  if not push.since and asked == '1' then return give({ status = 'duplicate' }) end
 end
 local superseded, idle = {}, {}
-for at = 11, #ARGV, 6 do
-  local id, route, lane, queue = ARGV[at], ARGV[at + 1], ARGV[at + 2], ARGV[at + 3]
-  if ARGV[at + 4] == '1' then
-    for _, other in ipairs(redis.call('LRANGE', base .. 'lane:' .. lane, 0, -1)) do
+for _, wanted in ipairs(args.events) do
+  local id, partition = wanted.id, wanted.partition
+  if wanted.supersede then
+    for _, other in ipairs(redis.call('LRANGE', events(partition), 0, -1)) do
       if redis.call('HGET', event(other), 'state') == 'waiting' then
-        redis.call('LREM', base .. 'lane:' .. lane, 1, other)
+        redis.call('LREM', events(partition), 1, other)
         redis.call('HSET', event(other), 'error', 'a newer event took its place: ' .. id)
-        ended(other, 'superseded', now, keep)
+        close(other, 'superseded')
         table.insert(superseded, other)
       end
     end
   end
-  redis.call('HSET', event(id), 'route', route, 'lane', lane, 'queue', queue,
-    'received', now, 'attempts', 0, 'facts', ARGV[at + 5])
+  redis.call('HSET', event(id), 'route', wanted.route, 'lane', partition, 'queue', wanted.queue,
+    'received', args.now, 'attempts', '0', 'facts', wanted.facts)
   move(id, 'waiting')
-  append(lane, id)
-  if redis.call('HEXISTS', base .. 'owners', lane) == 0 then table.insert(idle, id) end
+  append(partition, id)
+  if redis.call('HEXISTS', owners, partition) == 0 then table.insert(idle, id) end
 end
-return {'new', superseded, idle}
+return give({ status = 'new', superseded = superseded, idle = idle })
 `
 
-/** What a lane's owner shall do next: the oldest event, or the next one behind those that may be passed. */
-const turn = `
-local function turn(lane, owner, now)
-local at, soonest = 0, nil
-while true do
-  local id = redis.call('LINDEX', base .. 'lane:' .. lane, at)
-  if not id and soonest then return {'wait', soonest} end
-  if not id then
-    redis.call('HDEL', base .. 'owners', lane)
-    redis.call('SREM', base .. 'lanes', lane)
-    return {'empty'}
+/** Gives the oldest event of a partition, or the next one behind those that may be passed. */
+const claimNext = `
+local function claimNext(partition, owner)
+  local at, soonest = 0, nil
+  while true do
+    local id = redis.call('LINDEX', events(partition), at)
+    if not id and soonest then return give({ kind = 'delayed', at = soonest }) end
+    if not id then
+      redis.call('HDEL', owners, partition)
+      redis.call('SREM', partitions, partition)
+      return give({ kind = 'none' })
+    end
+    local fields = redis.call('HMGET', event(id), 'route', 'facts', 'attempts', 'begun', 'revived',
+      'received', 'next', 'passable')
+    local next = fields[7]
+    if not fields[1] then
+      redis.call('LREM', events(partition), 1, id)
+    elseif next and tonumber(next) > tonumber(args.now) then
+      redis.call('HSET', owners, partition, owner)
+      if not soonest or tonumber(next) < tonumber(soonest) then soonest = next end
+      if fields[8] ~= '1' then return give({ kind = 'delayed', at = soonest }) end
+      at = at + 1
+    else
+      redis.call('HSET', owners, partition, owner)
+      redis.call('HSETNX', event(id), 'begun', args.now)
+      move(id, 'running')
+      return give({ kind = 'event', id = id, route = fields[1], facts = fields[2],
+        attempts = fields[3], begun = fields[4] or nil, revived = fields[5] or nil,
+        received = fields[6] })
+    end
   end
-  local fields = redis.call('HMGET', event(id), 'route', 'facts', 'attempts', 'begun', 'revived', 'next',
-    'received', 'passable')
-  if not fields[1] then
-    redis.call('LREM', base .. 'lane:' .. lane, 1, id)
-  elseif fields[6] and tonumber(fields[6]) > tonumber(now) then
-    redis.call('HSET', base .. 'owners', lane, owner)
-    if not soonest or tonumber(fields[6]) < tonumber(soonest) then soonest = fields[6] end
-    if fields[8] ~= '1' then return {'wait', soonest} end
-    at = at + 1
-  else
-    redis.call('HSET', base .. 'owners', lane, owner)
-    redis.call('HSETNX', event(id), 'begun', now)
-    move(id, 'running')
-    return {'run', id, fields[1], fields[2], fields[3], fields[4] or '', fields[5] or '',
-      fields[7]}
-  end
-end
 end
 `
 
-/** lane, ticket, run, now */
-const claim = `${turn}
-local lane, ticket = ARGV[1], ARGV[2]
-local owner = redis.call('HGET', base .. 'owners', lane)
-if owner and string.match(owner, '^(.*)/') ~= ticket then return {'busy'} end
-return turn(lane, ticket .. '/' .. ARGV[3], ARGV[4])
+/** Takes a partition that nobody owns, or that an earlier run of the same wake-up job owned. */
+const claim = `${claimNext}
+local owner = redis.call('HGET', owners, args.partition)
+if owner and string.match(owner, '^(.*)/') ~= args.wakeUp then return give({ kind = 'none' }) end
+return claimNext(args.partition, args.wakeUp .. '/' .. args.run)
 `
 
-/** lane, ticket/run, id, state, now, keep, text, url, error → the lane's next turn */
-const finish = `${turn}
-local lane, owner, id = ARGV[1], ARGV[2], ARGV[3]
-if redis.call('HGET', base .. 'owners', lane) ~= owner then return {'lost'} end
-redis.call('LREM', base .. 'lane:' .. lane, 1, id)
-redis.call('HSET', event(id), 'text', ARGV[7], 'url', ARGV[8], 'error', ARGV[9])
-redis.call('HDEL', event(id), 'next')
-ended(id, ARGV[4], ARGV[5], tonumber(ARGV[6]))
-return turn(lane, owner, ARGV[5])
+const requireOwner = `
+local owner = args.wakeUp .. '/' .. args.run
+local lost = redis.call('HGET', owners, args.partition) ~= owner
 `
 
-/** lane, ticket/run, id, next, error, counts, passable */
-const postpone = `
-local lane, owner, id = ARGV[1], ARGV[2], ARGV[3]
-if redis.call('HGET', base .. 'owners', lane) ~= owner then return 'lost' end
-redis.call('HSET', event(id), 'next', ARGV[4], 'error', ARGV[5], 'passable', ARGV[7])
-redis.call('HINCRBY', event(id), 'attempts', ARGV[6])
-move(id, 'waiting')
-return 'done'
+/** Closes an event and claims the next one of its partition. */
+const finish = `${claimNext}${requireOwner}
+if lost then return give({ kind = 'lost' }) end
+redis.call('LREM', events(args.partition), 1, args.id)
+redis.call('HSET', event(args.id), 'text', args.text, 'url', args.url, 'error', args.error)
+redis.call('HDEL', event(args.id), 'next')
+close(args.id, args.state)
+return claimNext(args.partition, owner)
 `
 
-/** lane, ticket/run as it was seen: its ticket is gone */
+const postpone = `${requireOwner}
+if lost then return give({ status = 'lost' }) end
+redis.call('HSET', event(args.id), 'next', args.next, 'error', args.error,
+  'passable', args.passable and '1' or '0')
+if args.counts then redis.call('HINCRBY', event(args.id), 'attempts', '1') end
+move(args.id, 'waiting')
+return give({ status = 'done' })
+`
+
+/** Frees a partition whose owner is gone, unless another one took it meanwhile. */
 const disown = `
-if redis.call('HGET', base .. 'owners', ARGV[1]) ~= ARGV[2] then return 0 end
-redis.call('HDEL', base .. 'owners', ARGV[1])
-return 1
+if redis.call('HGET', owners, args.partition) ~= args.owner then return give({ status = 'lost' }) end
+redis.call('HDEL', owners, args.partition)
+return give({ status = 'done' })
 `
 
-/** id, now → lane and queue */
 const revive = `
-local id = ARGV[1]
-local fields = redis.call('HMGET', event(id), 'state', 'lane', 'queue')
-if not fields[1] then return {'unknown'} end
-if fields[1] ~= 'dead' and fields[1] ~= 'dropped' and fields[1] ~= 'superseded' then
-  return {'state', fields[1]}
+local fields = redis.call('HMGET', event(args.id), 'state', 'lane', 'queue')
+local state = fields[1]
+if not state then return give({ status = 'unknown' }) end
+if state ~= 'dead' and state ~= 'dropped' and state ~= 'superseded' then
+  return give({ status = 'refused', state = state })
 end
-redis.call('ZREM', base .. 'over', id)
-redis.call('HDEL', event(id), 'next', 'ended')
-redis.call('HSET', event(id), 'attempts', 0, 'revived', ARGV[2])
-move(id, 'waiting')
-append(fields[2], id)
-return {'done', fields[2], fields[3]}
+redis.call('ZREM', base .. 'over', args.id)
+redis.call('HDEL', event(args.id), 'next', 'ended')
+redis.call('HSET', event(args.id), 'attempts', '0', 'revived', args.now)
+move(args.id, 'waiting')
+append(fields[2], args.id)
+return give({ status = 'done', partition = fields[2], queue = fields[3] })
 `
 
-/** id, now, keep, why */
 const drop = `
-local id = ARGV[1]
-local fields = redis.call('HMGET', event(id), 'state', 'lane')
-if not fields[1] then return {'unknown'} end
-if fields[1] ~= 'dead' and fields[1] ~= 'waiting' then return {'state', fields[1]} end
-redis.call('LREM', base .. 'lane:' .. fields[2], 1, id)
-redis.call('HSET', event(id), 'error', ARGV[4])
-redis.call('HDEL', event(id), 'next')
-ended(id, 'dropped', ARGV[2], tonumber(ARGV[3]))
-return {'done'}
+local fields = redis.call('HMGET', event(args.id), 'state', 'lane')
+local state = fields[1]
+if not state then return give({ status = 'unknown' }) end
+if state ~= 'dead' and state ~= 'waiting' then return give({ status = 'refused', state = state }) end
+redis.call('LREM', events(fields[2]), 1, args.id)
+redis.call('HSET', event(args.id), 'error', args.reason)
+redis.call('HDEL', event(args.id), 'next')
+close(args.id, 'dropped')
+return give({ status = 'done' })
 `
 
 export const scripts = { accept, claim, finish, postpone, disown, revive, drop }

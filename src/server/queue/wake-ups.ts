@@ -3,22 +3,22 @@ import type { Cluster, Redis } from 'ioredis'
 import type { Log } from '../../core/log.ts'
 import { keyPrefix } from './access.ts'
 import { type QueueName, queueNames } from './event-record.ts'
-import type { Lanes } from './partitions.ts'
+import type { Partitions } from './partitions.ts'
 
 /**
- * A ticket says that a lane has something to do; the events themselves are kept beside it. For
- * each event there is one at least, so no event is forgotten; one too many finds nothing to do.
+ * A job that has a worker look at a partition; the events themselves are stored beside it. Each
+ * event has at least one wake-up job, and a wake-up too many finds nothing to do.
  */
-export interface Ticket {
-  /** No two at the same time have the same. */
+export interface WakeUp {
+  /** Unique among the jobs that exist. */
   id: string
-  lane: string
+  partition: string
   queue: QueueName
 }
 
-export interface Tickets {
-  add(tickets: readonly Ticket[]): Promise<void>
-  /** Whether it waits or is worked on. */
+export interface WakeUps {
+  add(wakeUps: readonly WakeUp[]): Promise<void>
+  /** Whether the job waits or runs. */
   isAlive(queue: QueueName, id: string): Promise<boolean>
   close(): Promise<void>
 }
@@ -27,7 +27,7 @@ type Client = Redis | Cluster
 
 const ALIVE = new Set(['active', 'waiting', 'delayed', 'prioritized'])
 
-/** Tickets that failed are bugs or a Redis that went away; the sweep puts new ones in their place. */
+/** A job fails by a bug, or when Redis does not respond; the sweep puts a new one in its place. */
 const jobOptions = {
   removeOnComplete: true,
   removeOnFail: true,
@@ -35,27 +35,33 @@ const jobOptions = {
   backoff: { type: 'exponential', delay: 1000 },
 } as const
 
-export async function openTickets(client: Client, name: string): Promise<Tickets> {
+/** As version 0.1.0 stores a job: it called a partition a lane. */
+const JOB = 'lane'
+interface JobData {
+  lane: string
+}
+
+export async function openWakeUps(client: Client, name: string): Promise<WakeUps> {
   const { Queue: BullQueue } = await import('bullmq')
   const queues = Object.fromEntries(
-    queueNames.map((one) => {
-      const queue = new BullQueue(one, { connection: client, prefix: keyPrefix(name) })
-      // The connection tells of its faults itself.
+    queueNames.map((queueName) => {
+      const queue = new BullQueue(queueName, { connection: client, prefix: keyPrefix(name) })
+      // The connection logs its errors itself.
       queue.on('error', () => {})
-      return [one, queue]
+      return [queueName, queue]
     }),
-  ) as Record<QueueName, Queue>
+  ) as Record<QueueName, Queue<JobData>>
   return {
-    async add(tickets) {
+    async add(wakeUps) {
       await Promise.all(
-        tickets.map(({ id, lane, queue }) =>
-          queues[queue].add('lane', { lane }, { ...jobOptions, jobId: id }),
+        wakeUps.map(({ id, partition, queue }) =>
+          queues[queue].add(JOB, { lane: partition }, { ...jobOptions, jobId: id }),
         ),
       )
     },
     isAlive: async (queue, id) => ALIVE.has(await queues[queue].getJobState(id)),
     async close() {
-      await Promise.all(queueNames.map((one) => queues[one].close()))
+      await Promise.all(queueNames.map((queueName) => queues[queueName].close()))
     },
   }
 }
@@ -65,28 +71,31 @@ export interface WorkerOptions {
   name: string
   queue: QueueName
   concurrency: number
-  /** Milliseconds without a sign of life after which a ticket goes to another worker. */
-  takeover: number
-  work(ticket: Ticket): Promise<Later>
+  /** Milliseconds without a heartbeat after which another worker gets the job. */
+  stalledTimeout: number
+  work(wakeUp: WakeUp): Promise<NextRun>
   log: Log
 }
 
-/** Undefined: the lane needs this ticket no more; else when it is to be tried again. */
-export type Later = number | undefined
+/** When the wake-up job must run again; undefined when its partition needs it no more. */
+export type NextRun = number | undefined
 
 export async function startWorker(options: WorkerOptions): Promise<Worker> {
   const { Worker: BullWorker, DelayedError } = await import('bullmq')
-  const { client, name, queue, concurrency, takeover, work, log } = options
-  const process = async (job: Job<{ lane: string }>, token: string | undefined) => {
-    const until = await work({ id: job.id ?? '', lane: job.data.lane, queue })
-    if (until === undefined) return
-    await job.moveToDelayed(until, token)
+  const { client, name, queue, concurrency, stalledTimeout, work, log } = options
+  const process = async (job: Job<JobData>, token: string | undefined) => {
+    const next = await work({ id: job.id ?? '', partition: job.data.lane, queue })
+    if (next === undefined) return
+    await job.moveToDelayed(next, token)
     throw new DelayedError()
   }
   const worker = new BullWorker(queue, process, {
-    ...{ connection: client, prefix: keyPrefix(name), concurrency },
-    ...{ lockDuration: takeover, stalledInterval: Math.max(takeover / 2, 500) },
-    // How often a worker died with it says nothing about the ticket.
+    connection: client,
+    prefix: keyPrefix(name),
+    concurrency,
+    lockDuration: stalledTimeout,
+    stalledInterval: Math.max(stalledTimeout / 2, 500),
+    // A wake-up job is never at fault when its worker dies.
     maxStalledCount: 1_000_000,
   })
   worker.on('error', () => {})
@@ -94,16 +103,16 @@ export async function startWorker(options: WorkerOptions): Promise<Worker> {
   return worker
 }
 
-/** Lanes that wait although nobody has a ticket for them get one: a crash may lose any ticket. */
-export async function sweep(lanes: Lanes, tickets: Tickets): Promise<number> {
+/** Gives a new wake-up job to each waiting partition that has none: a crash may lose any job. */
+export async function sweep(partitions: Partitions, wakeUps: WakeUps): Promise<number> {
   let added = 0
-  for await (const { lane, owner, queue } of lanes.busy()) {
+  for await (const { partition, owner, queue } of partitions.busy()) {
     if (owner !== undefined) {
-      const ticket = owner.slice(0, owner.lastIndexOf('/'))
-      if (await tickets.isAlive(queue, ticket)) continue
-      if (!(await lanes.disown(lane, owner))) continue
+      const wakeUp = owner.slice(0, owner.lastIndexOf('/'))
+      if (await wakeUps.isAlive(queue, wakeUp)) continue
+      if (!(await partitions.disown(partition, owner))) continue
     }
-    await tickets.add([{ id: `sweep-${lane}`, lane, queue }])
+    await wakeUps.add([{ id: `sweep-${partition}`, partition, queue }])
     added++
   }
   return added

@@ -1,147 +1,160 @@
 import { randomBytes } from 'node:crypto'
 import { type StepError, toStepError } from '../../core/errors.ts'
 import type { Log } from '../../core/log.ts'
-import { retryAfter } from '../../core/retry.ts'
 import { type Effect, isPassable, type Outcome } from '../effects/effect.ts'
 import type { Feedback } from '../feedback/feedback.ts'
-import type { Metrics } from '../metrics.ts'
-import { describeFacts } from '../routes/receive.ts'
-import type { RouteSettings } from '../settings/settings.ts'
-import type { EventFacts } from '../sources/event.ts'
-import type { Lanes, Owner, Postponement, Turn } from './partitions.ts'
-import type { Later, Ticket } from './wake-ups.ts'
+import type { Metrics } from '../monitoring/metrics.ts'
+import type { RouteSettings } from '../settings/route.ts'
+import { describeFacts, type EventFacts } from '../sources/event.ts'
+import type {
+  Claim,
+  ClaimedEvent,
+  EventResult,
+  Owner,
+  Partitions,
+  Postponement,
+} from './partitions.ts'
+import type { NextRun, WakeUp } from './wake-ups.ts'
 
-export interface WorkOptions {
-  lanes: Lanes
-  /** INPUT_INVALID when there is no such route any more. */
+export interface PartitionWorkOptions {
+  partitions: Partitions
+  /** Throws INPUT_INVALID when the route no longer exists. */
   findRoute(name: string): RouteSettings
-  /** Undefined for a route that only tells people. */
+  /** Undefined for a route that only sends notifications. */
   effectOf(route: RouteSettings): Effect | undefined
   feedback: Feedback
-  /** Takes secrets out of what is kept. */
+  /** Removes secrets from what is stored. */
   mask: (text: string) => string
   metrics: Metrics
   log: Log
-  /** The server stops: nothing more is begun. */
+  /** The server stops: no event is begun. */
   stopping: AbortSignal
-  /** It has waited long enough: what is under way goes back to waiting. */
+  /** The shutdown timeout is over: running events go back to waiting. */
   signal: AbortSignal
 }
 
-type Running = Extract<Turn, { do: 'run' }>
-
 /**
- * Works on a lane for a ticket: its events one after the other, the oldest first. One that must be
- * tried again keeps its place, and those behind it wait, unless they may pass it.
+ * Works on a partition for a wake-up job: its events one after the other, the oldest first. An event
+ * that is tried again keeps its place, and the events behind it wait, unless they may pass it.
  */
-export function createLaneWork(options: WorkOptions): (ticket: Ticket) => Promise<Later> {
-  const { lanes, stopping } = options
-  return async ({ id: ticket, lane }) => {
-    const owner: Owner = { lane, ticket, run: randomBytes(8).toString('hex') }
-    let turn: Turn | { do: 'lost' } = await lanes.claim(owner)
-    while (turn.do === 'run') {
-      // Another server takes the ticket.
-      if (stopping.aborted) return giveBack(turn, owner, lanes)
-      turn = await takeTurn(turn, owner, options)
+export function createPartitionWork(
+  options: PartitionWorkOptions,
+): (wakeUp: WakeUp) => Promise<NextRun> {
+  const { partitions, stopping } = options
+  return async ({ id: wakeUp, partition }) => {
+    const owner: Owner = { partition, wakeUp, run: randomBytes(8).toString('hex') }
+    let claim: Claim | { kind: 'lost' } = await partitions.claim(owner)
+    while (claim.kind === 'event') {
+      // Another server gets the wake-up job.
+      if (stopping.aborted) return handBack(claim, owner, partitions)
+      claim = await processEvent(claim, owner, options)
     }
-    return turn.do === 'wait' ? turn.until : undefined
+    return claim.kind === 'delayed' ? claim.at : undefined
   }
 }
 
-async function giveBack({ id }: Running, owner: Owner, lanes: Lanes): Promise<Later> {
-  const now = Date.now()
-  await lanes.postpone(owner, id, { until: now, error: '', counts: false, passable: false })
-  return now
-}
-
-async function takeTurn(
-  turn: Running,
+async function handBack(
+  { id }: ClaimedEvent,
   owner: Owner,
-  options: WorkOptions,
-): Promise<Turn | { do: 'lost' }> {
-  const { lanes, metrics, log } = options
-  const { id } = turn
-  const started = Date.now()
-  const ended = await attempt(turn, started, options)
-  if ('until' in ended) {
-    const kept = await lanes.postpone(owner, id, ended)
-    if (ended.counts) metrics.event(turn.route, 'retried')
-    if (ended.passable && kept) return lanes.claim(owner)
-    return { do: 'wait', until: ended.until }
-  }
-  const { state, text, url = '', error } = ended
-  const next = await lanes.finish(owner, id, { state, text, url, error })
-  if (next.do === 'lost') {
-    log.warn(`${id}: another worker took it over meanwhile`)
-    return next
-  }
-  metrics.event(turn.route, state, (Date.now() - started) / 1000)
-  if (state === 'done') log.info(`${id}: ${text}${url && `: ${url}`}`)
-  else log.error(`${id}: ${turn.route} for ${describeFacts(turn.facts)} failed: ${error}`)
+  partitions: Partitions,
+): Promise<NextRun> {
+  const next = Date.now()
+  await partitions.postpone(owner, id, { next, error: '', counts: false, passable: false })
   return next
 }
 
-type Ended =
-  | Postponement
-  | { state: 'done' | 'dead'; text: string; url?: string | undefined; error: string }
+async function processEvent(
+  event: ClaimedEvent,
+  owner: Owner,
+  options: PartitionWorkOptions,
+): Promise<Claim | { kind: 'lost' }> {
+  const { partitions, metrics, log } = options
+  const { id, route, facts } = event
+  const started = Date.now()
+  const result = await attempt(event, started, options)
+  if ('next' in result) {
+    const owned = await partitions.postpone(owner, id, result)
+    if (result.counts) metrics.event(route, 'retried')
+    if (result.passable && owned) return partitions.claim(owner)
+    return { kind: 'delayed', at: result.next }
+  }
+  const { state, text, url, error } = result
+  const claim = await partitions.finish(owner, id, result)
+  if (claim.kind === 'lost') {
+    log.warn(`${id}: another worker took it over meanwhile`)
+    return claim
+  }
+  metrics.event(route, state, (Date.now() - started) / 1000)
+  if (state === 'done') log.info(`${id}: ${text}${url && `: ${url}`}`)
+  else log.error(`${id}: ${route} for ${describeFacts(facts)} failed: ${error}`)
+  return claim
+}
 
-async function attempt(turn: Running, now: number, options: WorkOptions): Promise<Ended> {
+async function attempt(
+  event: ClaimedEvent,
+  now: number,
+  options: PartitionWorkOptions,
+): Promise<EventResult | Postponement> {
   const { feedback, log, signal, mask } = options
-  const { id, facts, begun, received: receivedAt } = turn
+  const { id, facts, begun, received } = event
   let route: RouteSettings | undefined
   try {
-    route = options.findRoute(turn.route)
+    route = options.findRoute(event.route)
     const effect = options.effectOf(route)
-    if (route.run !== undefined)
-      await feedback.tell(turn, route, 'running', `${route.run.step} runs`)
-    const outcome: Outcome =
+    if (route.run !== undefined) {
+      await feedback.report(event, route, 'running', `${route.run.step} runs`)
+    }
+    const outcome =
       (await effect?.({
-        ...{ id, facts, signal, again: begun !== undefined, begunAt: begun ?? now, receivedAt },
-      })) ?? justToBeTold(facts)
-    await feedback.tell(turn, route, outcome.state, outcome.text, outcome.url)
-    return { state: 'done', text: outcome.text, url: outcome.url, error: '' }
+        id,
+        facts,
+        signal,
+        again: begun !== undefined,
+        begunAt: begun ?? now,
+        receivedAt: received,
+      })) ?? notificationOutcome(facts)
+    await feedback.report(event, route, outcome.state, outcome.text, outcome.url)
+    return { state: 'done', text: outcome.text, url: outcome.url ?? '', error: '' }
   } catch (thrown) {
     const error = toStepError(thrown)
     const text = mask(error.hint ? `${error.message}\n${error.hint}` : error.message)
     if (signal.aborted) {
-      const error = 'the server was stopped'
-      return { until: Date.now(), error, counts: false, passable: false }
+      return { next: Date.now(), error: 'the server was stopped', counts: false, passable: false }
     }
-    const passable = isPassable(error)
-    const until = nextTry(error, turn, now, route)
-    if (until === undefined) {
-      if (route) await feedback.tell(turn, route, 'failed', error.message)
-      return { state: 'dead', text: '', error: text }
+    const next = nextTry(error, event, now, route)
+    if (next === undefined) {
+      if (route) await feedback.report(event, route, 'failed', error.message)
+      return { state: 'dead', text: '', url: '', error: text }
     }
-    log.warn(`${id}: ${error.message}; tried again at ${new Date(until).toISOString()}`)
-    return { until, error: text, counts: true, passable }
+    log.warn(`${id}: ${error.message}; tried again at ${new Date(next).toISOString()}`)
+    return { next, error: text, counts: true, passable: isPassable(error) }
   }
 }
 
-/** Of a route without an effect: people are told what happened. */
-const justToBeTold = (facts: EventFacts): Outcome => {
+/** Outcome of a route without an effect: its notification is what it does. */
+const notificationOutcome = (facts: EventFacts): Outcome => {
   const state = facts.pipeline?.end ?? 'succeeded'
   return { text: facts.title || describeFacts(facts), url: facts.url, state }
 }
 
 const FIRST_PAUSE = 2000
-/** Of one that may be passed: those behind it are seen when it is tried again. */
+/** For a passable event: the events behind it are only claimed when it is tried again. */
 const SHORT_PAUSE = 10_000
 const LONGEST_PAUSE = 60_000
 
-/** When to try again; undefined when that would not help, or was done for long enough. */
+/** When to try again; undefined when the error is final, or the retry time of the route is over. */
 function nextTry(
   error: StepError,
-  { attempts, begun, revived }: Running,
+  { attempts, begun, revived }: ClaimedEvent,
   now: number,
   route: RouteSettings | undefined,
 ): number | undefined {
-  // A token that ran out is mended by people, while the event waits.
-  const worthIt = error.retryable || error.code === 'UNAUTHORIZED'
+  // A person renews an expired token while the event waits.
+  const worthIt = error.retryable || error.code === 'UNAUTHORIZED' || error.code === 'FORBIDDEN'
   if (!worthIt || route === undefined) return undefined
   if (now - Math.max(begun ?? now, revived ?? 0) > route.retry) return undefined
-  const asked = (error as { [retryAfter]?: number })[retryAfter] ?? 0
+  const requested = error.retryAfter ?? 0
   const longest = isPassable(error) ? SHORT_PAUSE : LONGEST_PAUSE
   const backoff = Math.min(FIRST_PAUSE * 2 ** attempts, longest) * (0.75 + Math.random() / 2)
-  return Date.now() + Math.max(asked, Math.round(backoff))
+  return Date.now() + Math.max(requested, Math.round(backoff))
 }

@@ -1,24 +1,13 @@
 import { randomBytes } from 'node:crypto'
-import { Minimatch } from 'minimatch'
-import type { Wanted } from '../queue/intake.ts'
-import type { RouteSettings } from '../settings/settings.ts'
+import type { RequestedEvent } from '../queue/intake.ts'
+import { compilePatterns } from '../settings/patterns.ts'
+import type { RouteSettings } from '../settings/route.ts'
 import type { EventFacts } from '../sources/event.ts'
 import { sha256Hex } from '../sources/source.ts'
 
-type Test = (text: string) => boolean
-
-/** Whether a text is like one of the patterns: `*` stops at `/`, `**` does not. */
-export function compilePatterns(patterns: readonly string[] | undefined): Test | undefined {
-  if (patterns === undefined) return undefined
-  const compiled = patterns.map(
-    (one) => new Minimatch(one, { dot: true, nocomment: true, nonegate: true, noext: true }),
-  )
-  return (text) => compiled.some((one) => one.match(text))
-}
-
 export interface Routes {
-  /** The events to be kept for what happened: one for each route that wants it. */
-  match(facts: EventFacts, now: number): Wanted[]
+  /** The events to store: one for each route that wants these facts. */
+  match(facts: EventFacts, now: number): RequestedEvent[]
 }
 
 export function compileRoutes(routes: readonly RouteSettings[]): Routes {
@@ -27,10 +16,13 @@ export function compileRoutes(routes: readonly RouteSettings[]): Routes {
     match: (facts, now) =>
       compiled
         .filter(({ wants }) => wants(facts))
-        .map(({ route }) => ({
-          ...{ id: newEventId(now), route: route.name, lane: laneOf(route.name, facts) },
-          ...{ queue: route.run === undefined ? 'calls' : 'runs', facts },
-          supersede: route.supersede,
+        .map(({ route: { name, run, supersede } }) => ({
+          id: newEventId(now),
+          route: name,
+          partition: partitionOf(name, facts),
+          queue: run === undefined ? 'calls' : 'runs',
+          supersede,
+          facts,
         })),
   }
 }
@@ -51,19 +43,19 @@ function compileRoute(route: RouteSettings): (facts: EventFacts) => boolean {
       (projects?.(facts.project) ?? true) &&
       (refs?.(ref) ?? true) &&
       (kind !== 'comment' || facts.comment?.trim() === comment) &&
-      // What is not known to be unchanged counts as changed.
+      // Files count as changed when it is unknown which ones are.
       (paths === undefined || facts.paths === undefined || facts.paths.some(paths))
     )
   }
 }
 
-/** Sorts by time of arrival; unguessable, as it is what marks a pipeline as ours. */
+/** Sorts by time of arrival. It cannot be guessed, as it proves that a pipeline is ours. */
 function newEventId(now: number): string {
   return `${now.toString(36).padStart(9, '0')}${randomBytes(6).toString('hex')}`
 }
 
-/** Of one route, and of one project and branch: what is done in the order it came in. */
-function laneOf(route: string, facts: EventFacts): string {
+/** Events of one route, project and branch share a partition: they are worked on in order. */
+function partitionOf(route: string, facts: EventFacts): string {
   const { project, ref, kind } = facts
   const what = [route, project, kind === 'tag' ? 'tag' : 'branch', ref]
   return sha256Hex(JSON.stringify(what)).slice(0, 32)

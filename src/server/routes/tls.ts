@@ -34,26 +34,26 @@ export async function readTls(files: TlsFiles, folder: string): Promise<TlsPair>
 
 const EVERY = 5000
 
-/** Has new connections use a renewed certificate: they are renewed at night, without a restart. */
+/** Uses a renewed certificate for new connections, without a restart. */
 export function followRenewal(
   server: Pick<Server, 'setSecureContext'>,
   { pair, files, folder, log }: { pair: TlsPair; files: TlsFiles; folder: string; log: Log },
 ): () => void {
   let known = pair
-  let told = ''
+  let lastProblem = ''
   const look = async () => {
     try {
       const now = await readTls(files, folder)
       if (now.cert === known.cert && now.key === known.key) return
       server.setSecureContext(now)
       known = now
-      told = ''
+      lastProblem = ''
       log.info(`${files.cert}: the new certificate is used`)
     } catch (error) {
-      // Perhaps only one of the two files is new yet.
-      const fault = describe(error)
-      if (fault !== told) log.warn(`${fault}; the old certificate is still used`)
-      told = fault
+      // Perhaps only one of the two files is written yet.
+      const problem = describe(error)
+      if (problem !== lastProblem) log.warn(`${problem}; the old certificate is still used`)
+      lastProblem = problem
     }
   }
   const timer = setInterval(look, EVERY)

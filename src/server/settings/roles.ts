@@ -1,4 +1,4 @@
-/** What a process of the server does: take deliveries, work on events, or both. */
+/** Roles of a server process: it receives deliveries, works on events, or both. */
 export const roles = ['all', 'receive', 'work'] as const
 export type Role = (typeof roles)[number]
 

@@ -11,11 +11,11 @@ export const kinds = [
 ] as const
 export type EventKind = (typeof kinds)[number]
 
-/** The systems that tell of events. */
+/** The systems that send events. */
 export const sourceKinds = ['gitlab', 'github', 'gitea', 'harbor', 'generic'] as const
 export type SourceKind = (typeof sourceKinds)[number]
 
-/** What a scan can find, from harmless to worst, in Harbor's words. */
+/** Severities of a scan, in Harbor's words, the worst last. */
 export const severities = [
   'none',
   'unknown',
@@ -27,8 +27,8 @@ export const severities = [
 ] as const
 
 /**
- * What happened, told alike whoever told it. Every text is from outside: bounded in length, free of
- * control characters, and never to reach a shell.
+ * What happened, in the same form for every source. Every text is from outside: bounded in length,
+ * without control characters, and never for a shell.
  */
 export interface EventFacts {
   source: SourceKind
@@ -49,24 +49,37 @@ export interface EventFacts {
   url: string
   /** Of a push: what the ref pointed to before, and now; empty where it did not exist. */
   push?: { before: string; after: string } | undefined
-  /** Why nothing is to be started although it happened: its commit says [skip ci]. */
+  /** Why it starts nothing: its commit has [skip ci]. */
   skipped?: string | undefined
-  /** Files that changed, for the routes' patterns; undefined: not known, or too many. */
+  /** Changed files, for the patterns of routes; undefined when they are unknown or too many. */
   paths?: string[] | undefined
   /** Of a merge request, or of a comment on one. */
   request?: { number: number } | undefined
   comment?: string | undefined
-  /** A pipeline that is over; `event` is the event of ours that started it. */
+  /** A finished pipeline; `event` is the id of the event that started it, if any. */
   pipeline?: { id: number; end: 'succeeded' | 'failed'; event: string } | undefined
   image?: { registry: string; repository: string; digest: string; tag: string } | undefined
   scan?: { state: string; severity: string } | undefined
+}
+
+/** `push of team/webapi main by li` */
+export function describeFacts({ kind, project, ref, by }: EventFacts): string {
+  return `${kind} of ${project}${ref && ` ${ref}`}${by && ` by ${by}`}`
 }
 
 /** The texts of an event that templates may use: `{{commit}}`. */
 export function templateFacts(facts: EventFacts, id: string): Record<string, string> {
   const { source, kind, project, ref, commit, by, title, url, image, scan, request } = facts
   return {
-    ...{ id, source, kind, project, ref, commit, by, title, url },
+    id,
+    source,
+    kind,
+    project,
+    ref,
+    commit,
+    by,
+    title,
+    url,
     repository: image?.repository ?? '',
     digest: image?.digest ?? '',
     tag: image?.tag ?? '',

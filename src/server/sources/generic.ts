@@ -32,7 +32,7 @@ const pointer = z
     'is no JSON pointer; write /repository/name, or =text',
   )
 
-/** How a system that nobody here knows signs and says what it tells. */
+/** How an arbitrary system signs its deliveries, and where their payloads have the facts. */
 export const genericHow = z.strictObject({
   signature: z
     .enum(['standard', 'hmac', 'token'])
@@ -135,7 +135,7 @@ function read(via: string, { facts: where }: GenericHow, payload: unknown): Read
   return { source: 'generic', via, kind: 'custom', ...all, ...more }
 }
 
-/** RFC 6901; only what the payload itself has. */
+/** Resolves a JSON pointer (RFC 6901) to own properties of the payload. */
 function lookUp(payload: unknown, path: string): unknown {
   if (path.startsWith('=')) return path.slice(1)
   let at = payload

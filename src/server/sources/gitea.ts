@@ -21,7 +21,7 @@ import {
   sha256Hex,
 } from './source.ts'
 
-/** Whether one of these commits was made on top of that one. */
+/** Whether one of these commits has that commit as a parent. */
 export type Follows = (
   project: string,
   commits: readonly string[],
@@ -30,13 +30,13 @@ export type Follows = (
 
 export interface GiteaOptions {
   secrets: readonly string[]
-  /** Without, no file counts as unchanged: Gitea does not tell whether a push replaced commits. */
+  /** Without it every file counts as changed: Gitea does not report whether a push replaced commits. */
   follows?: Follows | undefined
 }
 
 /**
  * Webhooks of Gitea (https://docs.gitea.com/usage/webhooks) and Forgejo, by Gitea's own headers. They
- * resemble GitHub's, and tell less.
+ * resemble GitHub's and contain less.
  */
 export function createGiteaSource({ secrets, follows }: GiteaOptions): Source {
   return {
@@ -54,8 +54,8 @@ export function createGiteaSource({ secrets, follows }: GiteaOptions): Source {
       const { push, paths, project } = facts
       if (push === undefined || paths === undefined) return facts
       const commits = (readPayload(pushEvent, payload).commits ?? []).map(({ id }) => id)
-      const told = (await follows?.(project, commits, push.before)) ?? false
-      return { ...facts, paths: told ? paths : undefined }
+      const isContinued = (await follows?.(project, commits, push.before)) ?? false
+      return { ...facts, paths: isContinued ? paths : undefined }
     },
   }
 }
@@ -63,7 +63,7 @@ export function createGiteaSource({ secrets, follows }: GiteaOptions): Source {
 const isForm = (headers: IncomingHttpHeaders) =>
   /^application\/x-www-form-urlencoded\b/i.test(header(headers, 'content-type') ?? '')
 
-/** Gitea signs what the form holds, not the form. */
+/** Gitea signs the content of the form, not the form. */
 const payloadOfForm = (body: Buffer): Buffer =>
   Buffer.from(new URLSearchParams(body.toString('utf8')).get('payload') ?? '')
 
@@ -81,8 +81,11 @@ function read(headers: IncomingHttpHeaders, payload: unknown): Reading {
 
 const files = z.array(z.string()).nullish()
 const commit = z.object({
-  ...{ id: commitSha, message: commitMessage },
-  ...{ added: files, modified: files, removed: files },
+  id: commitSha,
+  message: commitMessage,
+  added: files,
+  modified: files,
+  removed: files,
 })
 const pushEvent = z.object({
   repository: z.object({
@@ -96,7 +99,7 @@ const pushEvent = z.object({
   after: commitSha,
   compare_url: pageUrl.optional(),
   total_commits: z.int().min(0).optional(),
-  /** Null of a pull mirror. Of an annotated tag: the commit's id, and the tag's message. */
+  /** Null for a pull mirror. For an annotated tag: the commit's id and the tag's message. */
   head_commit: commit.nullish(),
   commits: z.array(commit).nullish(),
 })
@@ -108,7 +111,9 @@ function readPush(payload: unknown): Reading {
   if ('ignored' in moved) return moved
   const head = push.head_commit ?? push.commits?.find(({ id }) => id === push.after)
   const facts: EventFacts = {
-    ...{ source: 'gitea', via: 'gitea', ...moved },
+    source: 'gitea',
+    via: 'gitea',
+    ...moved,
     project: push.repository.full_name,
     commit: (moved.kind === 'tag' && head?.id) || push.after,
     by: push.sender?.login ?? '',
@@ -121,11 +126,11 @@ function readPush(payload: unknown): Reading {
   return facts
 }
 
-/** Of a branch of a pull mirror that got commits, Gitea tells the bare name. */
+/** For a branch of a pull mirror that got commits, Gitea sends the bare name. */
 const wholeRef = ({ ref, repository }: Push) =>
   repository.mirror && !ref.startsWith('refs/') ? `refs/heads/${ref}` : ref
 
-/** So many commits are listed at most: [ui] FEED_MAX_COMMIT_NUM; older ones do not tell the total. */
+/** Most commits that Gitea lists: [ui] FEED_MAX_COMMIT_NUM. Older versions do not send the total. */
 const MOST_COMMITS = 5
 
 function pathsOf({ commits, before, total_commits: total }: Push): string[] | undefined {
@@ -135,7 +140,7 @@ function pathsOf({ commits, before, total_commits: total }: Push): string[] | un
   return changedPaths(commits ?? [])
 }
 
-/** Anybody who may read writes comments, and nothing tells who is a member. */
+/** Everybody who may read may comment, and the payload does not show who is a member. */
 const readComment = (): Reading => ({
   ignored: 'comments are not used: Gitea does not tell whether their author is a member',
 })

@@ -30,8 +30,8 @@ export function createGithubSource({ secrets }: { secrets: readonly string[] }):
       if (signature === undefined) return { refused: 'missing' }
       const [scheme, given = ''] = signature.split('=', 2)
       if (scheme !== 'sha256') return { refused: 'wrong' }
-      // The signature does not cover X-GitHub-Delivery, and a second webhook, or one that delivers
-      // again, gives the same content another one.
+      // The signature does not cover X-GitHub-Delivery, and a second webhook or a redelivery sends
+      // the same content with another one.
       return anySignature(given, secrets, 'hex', body)
         ? { id: sha256Hex(body), timeless: true }
         : { refused: 'wrong' }
@@ -41,7 +41,7 @@ export function createGithubSource({ secrets }: { secrets: readonly string[] }):
 }
 
 function read(headers: IncomingHttpHeaders, payload: unknown): Reading {
-  // Gitea sends GitHub's headers as well.
+  // Gitea also sends GitHub's headers.
   if (header(headers, 'x-gitea-event') !== undefined) throw isOfGitea()
   const event = header(headers, 'x-github-event') ?? ''
   const known = Object.hasOwn(readers, event) ? readers[event] : undefined
@@ -87,7 +87,7 @@ function readPush(payload: unknown): Reading {
     ...nothing,
     ...moved,
     project: push.repository.full_name,
-    // What an annotated tag points to is the tag's own object.
+    // An annotated tag points to an object of its own.
     commit: (moved.kind === 'tag' && push.head_commit?.id) || push.after,
     by: push.sender?.login ?? '',
     title: '',
@@ -98,7 +98,7 @@ function readPush(payload: unknown): Reading {
   }
 }
 
-/** Older servers list no more, and do not tell the total. */
+/** Older servers list no more, and do not send the total. */
 const MOST_COMMITS = 20
 
 function pathsOf(push: z.output<typeof pushEvent>): string[] | undefined {
@@ -120,14 +120,14 @@ const pullRequestEvent = z.object({
   }),
 })
 
-/** What brings commits to be built. */
+/** Actions that bring commits to build. */
 const news = new Set(['opened', 'reopened', 'synchronize'])
 
 const WITHOUT_BRANCH = {
   ignored: 'pull requests without a branch of the repository are not used',
 }
 
-/** Of GitHub or Gitea, which have different words for what brings commits. */
+/** Of GitHub or Gitea, which name the actions that bring commits differently. */
 export function readPullRequest(payload: unknown, news: ReadonlySet<string>): Reading {
   const {
     action,
@@ -135,11 +135,11 @@ export function readPullRequest(payload: unknown, news: ReadonlySet<string>): Re
     sender: who,
     pull_request: of,
   } = readPayload(pullRequestEvent, payload)
-  // Whoever may fork chooses its branch's name and content: it is not the repository's.
+  // Name and content of the branch of a fork are chosen by anybody who may fork.
   if (of.head.repo?.full_name !== where.full_name) {
     return { ignored: 'pull requests from forks are not used' }
   }
-  // AGit: whoever may read a repository of Gitea pushes to refs/for/, and it becomes refs/pull/5/head.
+  // AGit: anybody who may read a repository of Gitea may push to refs/for/, which becomes refs/pull/5/head.
   if (of.head.ref.startsWith('refs/')) return WITHOUT_BRANCH
   if (!news.has(action)) {
     return { ignored: 'only pull requests that are opened, or get commits, are used' }
@@ -215,10 +215,10 @@ const runEvent = z.object({
   }),
 })
 
-/** A run carries the event that started it where its run-name has it: docs/webhooks.md. */
+/** A run has the id of the event that started it in its run-name: docs/webhooks.md. */
 const EVENT_MARK = /\b[0-9a-z]{9}[0-9a-f]{12}\b/
 
-/** Of a skipped run nothing was done. */
+/** A skipped run did nothing. */
 const good = new Set(['success', 'neutral'])
 
 /** Of GitHub or Gitea. */
@@ -232,7 +232,7 @@ export function readRun(payload: unknown): Reading {
   if (action !== 'completed') return { ignored: 'only completed workflow runs are used' }
   const conclusion = of.conclusion ?? ''
   const end = good.has(conclusion) ? 'succeeded' : 'failed'
-  // Of other runs the title is whatever somebody called a commit or a pull request.
+  // The title of other runs is that of a commit or a pull request, and may contain anything.
   const title = of.event === 'workflow_dispatch' ? (of.display_title ?? '') : ''
   return {
     ...nothing,

@@ -26,11 +26,11 @@ import {
 
 /**
  * Webhooks of GitLab (https://docs.gitlab.com/user/project/integrations/webhook_events/). A secret
- * written `whsec_…` is a signing key, any other one a token; a signature that was sent must be right.
+ * written `whsec_…` is a signing key, any other secret a token; a signature that was sent must be valid.
  */
 export function createGitlabSource({ secrets }: { secrets: readonly string[] }): Source {
-  const keys = secrets.filter((one) => one.startsWith(SIGNING_KEY)).map(signingKey)
-  const tokens = secrets.filter((one) => !one.startsWith(SIGNING_KEY))
+  const keys = secrets.filter((secret) => secret.startsWith(SIGNING_KEY)).map(signingKey)
+  const tokens = secrets.filter((secret) => !secret.startsWith(SIGNING_KEY))
   return {
     signed: (headers) => header(headers, 'webhook-signature') !== undefined,
     authenticate(delivery) {
@@ -44,10 +44,7 @@ export function createGitlabSource({ secrets }: { secrets: readonly string[] }):
   }
 }
 
-/**
- * Webhooks that one event sets off after another share X-Gitlab-Event-UUID, so that alone tells
- * two deliveries apart only together with what they say.
- */
+/** Several deliveries of one event share X-Gitlab-Event-UUID: the body completes the id. */
 function deliveryId({ headers, body }: Delivery): string {
   const key = header(headers, 'idempotency-key')
   if (key !== undefined) return key
@@ -117,7 +114,7 @@ function readPush(payload: unknown): Reading {
 const skippedBy = (options: z.output<typeof pushOptions>) =>
   options?.ci?.skip === undefined ? undefined : 'it was pushed with ci.skip'
 
-/** GitLab tells of 20 commits at most; of a new branch it tells only some. */
+/** GitLab lists 20 commits at most, and for a new branch only some. */
 function pathsOf(push: z.output<typeof pushEvent>): string[] | undefined {
   const { commits, total_commits_count: total, before } = push
   if (isNoCommit(before) || commits.length === 0 || commits.length < total) return undefined
@@ -132,13 +129,13 @@ const mergeRequest = z.object({
   target_project_id: z.int().optional(),
   last_commit: z.object({ id: commitSha, message: commitMessage.optional() }),
   action: payloadText(40).optional(),
-  /** The commit before; only where new ones came. */
+  /** The commit before; only when new commits came. */
   oldrev: z.string().optional(),
   url: pageUrl.optional(),
 })
 const mergeRequestEvent = z.object({ project, user, object_attributes: mergeRequest })
 
-/** Whoever may fork chooses its branch's name and content: it is not the project's. */
+/** Name and content of the branch of a fork are chosen by anybody who may fork. */
 const isFork = ({
   source_project_id: from,
   target_project_id: to,
@@ -222,7 +219,7 @@ const pipelineEvent = z.object({
   }),
 })
 
-/** https://docs.gitlab.com/api/pipelines/: of a skipped one nothing was done. */
+/** https://docs.gitlab.com/api/pipelines/: a skipped pipeline did nothing. */
 const ends: ReadonlyMap<string, 'succeeded' | 'failed'> = new Map([
   ['success', 'succeeded'],
   ['failed', 'failed'],

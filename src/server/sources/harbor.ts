@@ -21,14 +21,14 @@ import {
  * follows `Bearer`.
  */
 export function createHarborSource({ secrets }: { secrets: readonly string[] }): Source {
-  const accepted = secrets.flatMap((one) => [one, `Bearer ${one}`])
+  const accepted = secrets.flatMap((secret) => [secret, `Bearer ${secret}`])
   return {
     signed: () => false,
-    insists: true,
+    redelivers: true,
     authenticate({ headers, body }: Delivery) {
       const given = header(headers, 'authorization')
       if (given === undefined) return { refused: 'missing' }
-      // Harbor sends again what was not answered: the same bytes, with the time it happened in them.
+      // Harbor delivers again what got no response: the same bytes, with a timestamp in them.
       return anySecret(given, accepted) ? { id: sha256Hex(body) } : { refused: 'wrong' }
     },
     read: (_headers: IncomingHttpHeaders, payload: unknown) => read(payload),
@@ -41,7 +41,7 @@ const shape = z.object({
   operator: payloadText(255).optional(),
 })
 
-/** CloudEvents' names of the same. */
+/** The names of the same events in CloudEvents. */
 const cloudNames: Readonly<Record<string, string>> = {
   'harbor.artifact.pushed': 'PUSH_ARTIFACT',
   'harbor.scan.completed': 'SCANNING_COMPLETED',
@@ -78,7 +78,7 @@ const eventData = z.object({
 })
 type EventData = z.output<typeof eventData> & { operator?: string | undefined }
 
-/** Both formats have the operator beside what happened: in CloudEvents it is an extension. */
+/** Both formats have the operator beside the data: in CloudEvents it is an extension. */
 function dataOf(specversion: string | undefined, payload: unknown): EventData {
   const operator = payloadText(255).optional()
   if (specversion !== undefined) {
@@ -89,7 +89,7 @@ function dataOf(specversion: string | undefined, payload: unknown): EventData {
   return { ...own.event_data, operator: own.operator }
 }
 
-/** What cosign pushes beside an image, and the fallback of the registry's referrers API. */
+/** Tags of cosign, and of the fallback for the referrers API of a registry. */
 const ACCESSORY = /^sha256-[0-9a-f]{64}(?:\.\w+)?$/
 
 function readPush(data: EventData): Reading {
@@ -105,24 +105,24 @@ function readScan(data: EventData, state: string | undefined): Reading {
   const facts = factsOf(data)
   if ('ignored' in facts) return facts
   if (!isOfVulnerabilities(data)) return { ignored: 'only scans for vulnerabilities are used' }
-  // One report a format; the worst of them counts.
+  // One report for each format; the worst counts.
   const reports = Object.values(data.resources[0]?.scan_overview ?? {})
   const worst = reports.reduce<(typeof reports)[number] | undefined>(
-    (found, one) => (found && rank(one.severity) <= rank(found.severity) ? found : one),
+    (found, report) => (found && rank(report.severity) <= rank(found.severity) ? found : report),
     undefined,
   )
   const bad = reports.find(({ scan_status }) => scan_status?.toLowerCase() !== 'success')
-  const told = state ?? (bad ?? worst)?.scan_status?.toLowerCase() ?? ''
-  return { ...facts, kind: 'scan', scan: { state: told, severity: worst?.severity ?? '' } }
+  const end = state ?? (bad ?? worst)?.scan_status?.toLowerCase() ?? ''
+  return { ...facts, kind: 'scan', scan: { state: end, severity: worst?.severity ?? '' } }
 }
 
-/** Harbor tells of a list of materials (SBOM) by the same events: it judges nothing. */
+/** Harbor sends the same events for a list of materials (SBOM), which rates nothing. */
 function isOfVulnerabilities({ scan, resources: [first] }: EventData): boolean {
   if (scan?.scan_type !== undefined) return scan.scan_type.toLowerCase() === 'vulnerability'
   return first?.scan_overview != null || first?.sbom_overview == null
 }
 
-/** A severity that nobody here knows is the worst: the gate is to see it. */
+/** An unknown severity counts as the worst, so that the gate sees it. */
 const rank = (severity: string | undefined) => {
   const known = (severities as readonly string[]).indexOf(severity?.toLowerCase() ?? '')
   return known < 0 ? severities.length : known
@@ -136,8 +136,15 @@ function factsOf({ operator, repository, resources }: EventData): EventFacts | {
   if (registry === undefined) return { ignored: 'its resource_url is no reference with a host' }
   const tag = first.tag === undefined || first.tag === first.digest ? '' : first.tag
   return {
-    ...{ source: 'harbor', via: 'harbor', kind: 'artifact', project, ref: '', commit: '' },
-    ...{ by: operator ?? '', title: `${project}${tag && `:${tag}`}`, url: '' },
+    source: 'harbor',
+    via: 'harbor',
+    kind: 'artifact',
+    project,
+    ref: '',
+    commit: '',
+    by: operator ?? '',
+    title: `${project}${tag && `:${tag}`}`,
+    url: '',
     image: { registry, repository: project, digest: first.digest, tag },
   }
 }
@@ -146,7 +153,7 @@ function factsOf({ operator, repository, resources }: EventData): EventFacts | {
 function registryOf(url: string): string | undefined {
   try {
     const { registry } = parseReference(url)
-    // A reference without a host would be one of Docker Hub.
+    // A reference without a host means Docker Hub.
     return url.startsWith(`${registry}/`) ? registry : undefined
   } catch (error) {
     if (isStepError(error)) return undefined

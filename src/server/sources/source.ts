@@ -13,32 +13,32 @@ export interface Delivery {
   now: number
 }
 
-/** Why nobody is believed to have sent this. */
+/** Why a delivery is not authenticated. */
 export type Refusal = 'missing' | 'wrong' | 'stale'
 
-/** What is known of a delivery whose sender knows the secret. */
+/** An authenticated delivery. */
 export interface Identified {
-  /** The same for each time this is delivered; deliveries are deduplicated on it. */
+  /** The same each time it is delivered: the key for deduplication. */
   id: string
-  /** Whether what proves the sender tells no time: then it would be as good in a month. */
+  /** Whether its signature has no timestamp, so that a replay stays valid. */
   timeless?: boolean | undefined
-  /** What was signed, where that is not the body as it came. */
+  /** The signed content, when it is not the body itself. */
   content?: Buffer | undefined
 }
 
-/** What a delivery is about; or why nothing is to be done, as an answer to its sender. */
+/** The facts of a delivery; or why it is ignored, for the response to its sender. */
 export type Reading = EventFacts | { ignored: string }
 
-/** One system that tells of events. */
+/** One system that sends events. */
 export interface Source {
-  /** Whether what proves the sender covers the body, too; else the headers alone tell. */
+  /** Whether the signature covers the body; else the headers alone authenticate the sender. */
   signed(headers: IncomingHttpHeaders): boolean
   authenticate(delivery: Delivery): Identified | { refused: Refusal }
   /** INPUT_INVALID when the payload lacks what this kind of event must have. */
   read(headers: IncomingHttpHeaders, payload: unknown): Reading
-  /** Whether it sends again, and again, what is answered with 4xx. */
-  insists?: boolean
-  /** Asks for what the payload does not tell. */
+  /** Whether it delivers again what gets a response with 4xx. */
+  redelivers?: boolean
+  /** Asks the source for facts that the payload lacks. */
   complete?(facts: EventFacts, payload: unknown): Promise<EventFacts>
 }
 
@@ -54,9 +54,9 @@ export function sameSecret(given: string, known: string): boolean {
   return timingSafeEqual(digest(given), digest(known))
 }
 
-/** Whether one of the secrets was given; each is compared, so that time tells nothing. */
+/** Whether one of the secrets was given; each is compared, so that the time reveals nothing. */
 export function anySecret(given: string, secrets: readonly string[]): boolean {
-  return secrets.reduce((found, one) => sameSecret(given, one) || found, false)
+  return secrets.reduce((found, secret) => sameSecret(given, secret) || found, false)
 }
 
 /** Whether a signature is the HMAC-SHA256 of the parts under one of the keys. */
@@ -95,10 +95,12 @@ export function checkStandardSignature(
   if (id === undefined || timestamp === undefined) return { refused: 'missing' }
   const given = signatures
     .split(' ', 8)
-    .flatMap((one) => (one.startsWith('v1,') ? [one.slice(3)] : []))
-  const signed = given.some((one) => anySignature(one, keys, 'base64', `${id}.${timestamp}.`, body))
+    .flatMap((signature) => (signature.startsWith('v1,') ? [signature.slice(3)] : []))
+  const signed = given.some((signature) =>
+    anySignature(signature, keys, 'base64', `${id}.${timestamp}.`, body),
+  )
   if (!signed) return { refused: 'wrong' }
-  // Judged last: whoever has no key learns nothing of our clock.
+  // Checked last: a sender without the key learns nothing about our clock.
   const age = now - Number(timestamp) * 1000
   return Math.abs(age) <= REPLAY_WINDOW ? { id } : { refused: 'stale' }
 }
@@ -109,7 +111,7 @@ export const SIGNING_KEY = 'whsec_'
 export const signingKey = (secret: string): Buffer =>
   Buffer.from(secret.slice(SIGNING_KEY.length), 'base64')
 
-/** What steers a terminal, or turns the text around in it. */
+/** Control characters, and those that reverse the direction of text. */
 // biome-ignore lint/suspicious/noControlCharactersInRegex: those are what is taken out
 const STEERING = /[\x00-\x1f\x7f-\x9f\u202a-\u202e\u2066-\u2069]/
 const BLANKS = new RegExp(`(?:\\s|${STEERING.source})+`, 'g')
@@ -125,10 +127,10 @@ export function shortLine(text: string): string {
   return (text.trim().split('\n', 1)[0] ?? '').replace(BLANKS, ' ').slice(0, 200)
 }
 
-/** The words of GitLab, GitHub and Gitea for it, in any part of a commit's message. */
+/** The skip markers of GitLab, GitHub and Gitea, in any part of a commit's message. */
 const SKIP = /\[(?:ci[ _-]skip|(?:skip|no)[ _-]ci|skip actions|actions skip)\]/i
 
-/** A commit's message: its first line, and why nothing is to be started for it. */
+/** A commit's message: its first line, and why the commit starts nothing. */
 export const commitMessage = z.string().transform((text) => ({
   title: shortLine(text),
   skipped: SKIP.test(text) ? 'its commit says [skip ci]' : undefined,
@@ -137,7 +139,7 @@ export const commitMessage = z.string().transform((text) => ({
 const isPage = (text: string) =>
   /^https?:\/\/[^\s"'<>\\]{1,2000}$/i.test(text) && !STEERING.test(text)
 
-/** A page, or nothing when it is not one: it will be a link in somebody's chat. */
+/** A page, or nothing when it is not an http URL: it becomes a link in chats. */
 export const pageUrl = z
   .string()
   .catch('')
@@ -152,7 +154,7 @@ export const projectPath = z
   )
   .max(255)
 
-/** What git allows in a ref (git-check-ref-format), as far as it matters to us. */
+/** The rules of git for a ref (git-check-ref-format) that matter here. */
 export const refName = z
   .string()
   .max(255)
@@ -163,7 +165,7 @@ export const refName = z
 /** 40 hex digits, or 64. */
 export const commitSha = z.string().regex(/^(?:[0-9a-f]{40}|[0-9a-f]{64})$/, 'is not a commit')
 
-/** What a push moved; or why nothing is to be done about it. */
+/** The branch or tag that a push moved; or why the push is ignored. */
 export function readMovedRef(push: {
   ref: string
   before: string
@@ -178,14 +180,14 @@ export function readMovedRef(push: {
   return { kind: kind === 'heads' ? 'push' : 'tag', ref: readPayload(refName, name) }
 }
 
-/** git's way to say that there is none: the branch was made, or deleted. */
+/** The SHA that git gives for a ref that was created or deleted. */
 export const isNoCommit = (sha: string): boolean => /^0+$/.test(sha)
 
-/** The SHA, or nothing where git says that there is none. */
+/** The SHA, or nothing for that of a ref that was created or deleted. */
 export const commitOrNone = (sha: string | null | undefined): string =>
   sha && !isNoCommit(sha) ? sha : ''
 
-/** Reads what we need of a payload; INPUT_INVALID names what is missing or not as it must be. */
+/** Reads the needed fields of a payload; INPUT_INVALID names what is missing or wrong. */
 export function readPayload<Schema extends z.ZodType>(
   schema: Schema,
   payload: unknown,
@@ -193,16 +195,16 @@ export function readPayload<Schema extends z.ZodType>(
   const result = schema.safeParse(payload, { reportInput: true })
   if (result.success) return result.data
   const lines = issueLines(result.error.issues).map(({ path, text }) => `${path.join('.')} ${text}`)
-  // Names of fields are the sender's, too.
-  const told = lines.slice(0, 5).map((line) => shortLine(line))
-  throw new StepError('INPUT_INVALID', `the payload: ${told.join('; ')}`)
+  // Names of fields are from outside, too.
+  const problems = lines.slice(0, 5).map((line) => shortLine(line))
+  throw new StepError('INPUT_INVALID', `the payload: ${problems.join('; ')}`)
 }
 
-/** At most so many files are looked at, and names of this length. */
+/** Limits for changed files. */
 const MOST_PATHS = 2000
 const LONGEST_PATH = 1000
 
-/** The files of a push; undefined, so that every route counts it as its own, when they are too many. */
+/** The files of a push; undefined, which matches every route, when they are too many. */
 export function changedPaths(
   commits: readonly {
     [What in 'added' | 'modified' | 'removed']?: readonly string[] | null | undefined

@@ -1,12 +1,12 @@
 import { setTimeout as sleep } from 'node:timers/promises'
 import t from 'tap'
+import { fixture, githubHeaders } from '../../support/data/signatures.ts'
 import {
   DELIVERY_TOKEN,
   type Push,
   startDeliveryGitlab,
 } from '../../support/platforms/delivery-gitlab.ts'
 import { GITHUB_TOKEN, startGithub } from '../../support/platforms/github.ts'
-import { fixture, githubHeaders } from '../../support/platforms/signatures.ts'
 import { fetchText } from '../../support/servers/http.ts'
 import { missingProgram } from '../../support/servers/server.ts'
 import {
@@ -36,7 +36,7 @@ interface HookOptions {
   of?: string
 }
 
-t.test('what GitLab could not deliver is asked for', { skip }, async (t) => {
+t.test('a backfill accepts the pushes that GitLab could not deliver', { skip }, async (t) => {
   const redis = await startQueueRedis(t)
   const gitlab = await startDeliveryGitlab(t)
   gitlab.hooks = [
@@ -153,7 +153,7 @@ t.test('what GitLab could not deliver is asked for', { skip }, async (t) => {
   )
 })
 
-t.test('what is delivered while GitLab is asked is newer', { skip }, async (t) => {
+t.test('a push that is delivered during a backfill counts as newer', { skip }, async (t) => {
   const redis = await startQueueRedis(t)
   const gitlab = await startDeliveryGitlab(t)
   await knownForAnHour(redis, 'gitlab team/webapi')
@@ -197,7 +197,7 @@ async function lookAgainAfter(
   await server.start()
 }
 
-t.test('a GitLab that refuses is told of once, and holds nothing up', { skip }, async (t) => {
+t.test('a GitLab that refuses is logged once, and stops no other project', { skip }, async (t) => {
   const redis = await startQueueRedis(t)
   const gitlab = await startDeliveryGitlab(t)
   gitlab.hooks = [{ id: 2, url: 'https://h/webhooks/gitlab', alert_status: 'disabled' }]
@@ -219,7 +219,7 @@ t.test('a GitLab that refuses is told of once, and holds nothing up', { skip }, 
   t.notMatch(server.running.output(), DELIVERY_TOKEN)
 })
 
-t.test('what GitHub could not deliver is asked for', { skip }, async (t) => {
+t.test('a backfill accepts the pushes that GitHub could not deliver', { skip }, async (t) => {
   const redis = await startQueueRedis(t)
   const workflows = { 'deliver.yml': { inputs: ['commit', 'crosscloud_event_id'] } }
   const github = await startGithub(t, { repository: 'team/webapi', workflows })
@@ -261,13 +261,13 @@ t.test('what GitHub could not deliver is asked for', { skip }, async (t) => {
   t.strictSame(began(), [sha('02'), sha('03'), sha('05')])
 })
 
-t.test('a sender that tries once, a server and a Redis that die', { skip }, async (t) => {
+t.test('no push is lost when senders try once and a server and Redis die', { skip }, async (t) => {
   const [branches, pushes] = [8, 240]
   const redis = await startQueueRedis(t)
   const gitlab = await startDeliveryGitlab(t)
   await knownForAnHour(redis, 'gitlab team/webapi')
   const server = await startWebhookServer(t, {
-    queue: { redis: redis.url, takeover: '2s' },
+    queue: { redis: redis.url, 'stalled-timeout': '2s' },
     gitlab: {
       ...{ secrets: [SECRET], projects: ['team/*'], 'catch-up': true },
       ...{ url: gitlab.url, token: DELIVERY_TOKEN },

@@ -1,5 +1,6 @@
 import t from 'tap'
 import type { z } from 'zod'
+import { createHttpClient } from '../../../src/core/http/client.ts'
 import type { Attempt } from '../../../src/server/effects/effect.ts'
 import { createJenkinsEffect, jenkinsJobSettings } from '../../../src/server/effects/jenkins.ts'
 import { JENKINS_TOKEN, JENKINS_USER, startJenkins } from '../../support/platforms/jenkins.ts'
@@ -49,9 +50,9 @@ async function setUp(
   const effect = (more: Partial<z.input<typeof jenkinsJobSettings>> = {}) =>
     createJenkinsEffect(
       jenkinsJobSettings.parse({ ...settings, ...more }),
-      { url: `${jenkins.url}/`, user: JENKINS_USER, token },
+      { http: createHttpClient(), url: `${jenkins.url}/`, user: JENKINS_USER, token },
       render,
-      { patience: 300 },
+      { queueTimeout: 300 },
     )
   return { jenkins, run: effect(), effect }
 }
@@ -82,7 +83,7 @@ t.test('a job is started with a crumb of the same session', async (t) => {
   t.ok(jenkins.requests.some((line) => line.includes('/job/shop%20app/job/feature%252Fx/')))
 })
 
-t.test('the page that is told', async (t) => {
+t.test('the outcome links to the page of the build', async (t) => {
   const { jenkins, run } = await setUp(t, { job: 'webapi' })
   jenkins.executors = false
   const started = Date.now()
@@ -105,7 +106,7 @@ t.test('the page that is told', async (t) => {
   t.equal(jenkins.items.length, 3)
 })
 
-t.test('what an earlier try started is found', async (t) => {
+t.test('a build that an earlier attempt started is found, and none is started', async (t) => {
   const { jenkins, run, effect } = await setUp(t, { job: 'webapi' })
   const lost = ['pass', 'pass', 'cut'] as const
   jenkins.next.push(...lost)
@@ -138,7 +139,7 @@ t.test('what an earlier try started is found', async (t) => {
   t.equal(jenkins.items.length, 124, 'nothing is started where looking fails')
 })
 
-t.test('jobs without parameters, and without the mark', async (t) => {
+t.test('a job without parameters or without the mark is started all the same', async (t) => {
   const { jenkins, run, effect } = await setUp(t, { job: 'plain' })
   t.equal((await run(attemptOf())).url, `${ROOT}/job/plain/1/`)
   t.notOk(jenkins.requests.some((line) => line.includes('buildWithParameters')))
@@ -155,7 +156,7 @@ t.test('jobs without parameters, and without the mark', async (t) => {
   t.strictSame(jenkins.items[1]?.parameters, { VERSION: '1' })
 })
 
-t.test('refusals', async (t) => {
+t.test('each refusal of Jenkins names what to change', async (t) => {
   const { jenkins, run, effect } = await setUp(t, { job: 'webapi' })
   await t.rejects(effect({ job: 'off' })(attemptOf()), { code: 'CONFLICT', message: /disabled/ })
   await t.rejects(effect({ job: 'team' })(attemptOf()), {
@@ -173,11 +174,11 @@ t.test('refusals', async (t) => {
   await t.rejects(run(attemptOf()), { code: 'CONFLICT', message: /into its queue/ })
   jenkins.vetoed = false
   jenkins.next.push('pass', 'pass', 403)
-  await t.rejects(run(attemptOf()), { code: 'UNAUTHORIZED' })
+  await t.rejects(run(attemptOf()), { code: 'FORBIDDEN' })
   // The crumb's answer is taken for "off", yet Jenkins wants one.
   jenkins.next.push('pass', 404)
   await t.rejects(run(attemptOf()), {
-    code: 'UNAUTHORIZED',
+    code: 'FORBIDDEN',
     message: /No valid crumb was included/,
   })
   for (const step of [[503], ['pass', 502], ['pass', 'pass', 500]] as const) {
@@ -193,7 +194,7 @@ t.test('refusals', async (t) => {
   t.notMatch(JSON.stringify(error) + String(error), 'wrong-token')
 })
 
-t.test('settings', async (t) => {
+t.test('a job is a path of names, and parameters have names of variables', async (t) => {
   const good = (value: unknown) => jenkinsJobSettings.safeParse(value).success
   for (const job of ['webapi', 'a/b/c', 'my job', '.hidden', 'x/feature%2Fy'])
     t.ok(good({ job }), job)

@@ -1,5 +1,6 @@
 import t from 'tap'
 import type { z } from 'zod'
+import { createHttpClient } from '../../../src/core/http/client.ts'
 import type { Attempt } from '../../../src/server/effects/effect.ts'
 import { createWorkflowEffect, workflowSettings } from '../../../src/server/effects/workflow.ts'
 import { GITHUB_TOKEN, startGithub } from '../../support/platforms/github.ts'
@@ -39,11 +40,11 @@ async function setUp(
 ) {
   const github = await startGithub(test, { workflows, refs: ['main', 'refs/tags/v1', 'feat/a&b'] })
   const parsed = workflowSettings.parse(settings)
-  const access = { url: `${github.url}/`, token }
+  const access = { http: createHttpClient(), url: `${github.url}/`, token }
   return { github, effect: createWorkflowEffect(parsed, access, render, { pause: 20 }) }
 }
 
-t.test('a workflow is dispatched, and its run told', async (t) => {
+t.test('a workflow is dispatched, and the outcome links to its run', async (t) => {
   const { github, effect } = await setUp(t, {
     workflow: 'deploy.yml',
     inputs: { version: '{{commit}}', title: '{{title}}' },
@@ -64,7 +65,7 @@ t.test('a workflow is dispatched, and its run told', async (t) => {
   t.equal(github.runs[2]?.ref, 'feat/a&b')
 })
 
-t.test('servers that do not tell of the run', async (t) => {
+t.test('a server that does not return the run is no error', async (t) => {
   const { github, effect } = await setUp(t, { workflow: 'deploy.yml' })
   github.details = 'unknown'
   t.strictSame(await effect(attemptOf()), {
@@ -78,7 +79,7 @@ t.test('servers that do not tell of the run', async (t) => {
   t.equal(github.requests.length, 3, 'asked a second time without the word')
 })
 
-t.test('what an earlier try started is found', async (t) => {
+t.test('a run that an earlier attempt started is found, and none is started', async (t) => {
   const { github, effect } = await setUp(t, { workflow: 'deploy.yml' })
   github.next.push('cut')
   await t.rejects(effect(attemptOf()), { code: 'UNAVAILABLE', retryable: true })
@@ -109,7 +110,7 @@ t.test('what an earlier try started is found', async (t) => {
   t.equal(github.runs.length, 5, 'nothing is started where looking fails')
 })
 
-t.test('without the mark', async (t) => {
+t.test('without the mark the workflow gets no input that it does not declare', async (t) => {
   const marked = await setUp(t, { workflow: 'bare.yml' })
   await t.rejects(marked.effect(attemptOf()), {
     code: 'INPUT_INVALID',
@@ -122,7 +123,7 @@ t.test('without the mark', async (t) => {
   t.strictSame(bare.github.runs[0]?.inputs, { version: '1' })
 })
 
-t.test('refusals', async (t) => {
+t.test('each refusal of GitHub names what to change', async (t) => {
   const { github, effect } = await setUp(t, { workflow: 'deploy.yml' })
   await t.rejects(effect(attemptOf({ ref: 'gone' })), {
     code: 'INPUT_INVALID',
@@ -142,7 +143,7 @@ t.test('refusals', async (t) => {
   github.next.push('limited')
   await t.rejects(effect(attemptOf()), { code: 'UNAVAILABLE', message: /403/ })
   github.next.push(403)
-  await t.rejects(effect(attemptOf()), { code: 'UNAUTHORIZED' })
+  await t.rejects(effect(attemptOf()), { code: 'FORBIDDEN' })
   const asked = github.requests.length
   for (const project of ['acme/..', '../acme', 'acme', 'group/sub/webapi', './webapi']) {
     await t.rejects(effect(attemptOf({ project })), { code: 'INPUT_INVALID' }, project)
@@ -160,7 +161,7 @@ t.test('refusals', async (t) => {
   await t.rejects(effect(attemptOf({}, { signal: over })), { code: 'CANCELLED' })
 })
 
-t.test('settings', async (t) => {
+t.test('a workflow is a file name or an id, and inputs have names', async (t) => {
   const good = (value: unknown) => workflowSettings.safeParse(value).success
   t.ok(good({ workflow: 161335 }))
   t.ok(good({ workflow: 'ci.yml', repository: 'acme/webapi' }))

@@ -7,11 +7,11 @@ import { text } from 'node:stream/consumers'
 import { setTimeout as sleep } from 'node:timers/promises'
 import t, { type Test } from 'tap'
 import { openLedger } from '../../../src/ledger/open.ts'
-import { release, start } from '../../ledger/ledger-samples.ts'
+import { release, start } from '../../ledger/conformance/samples.ts'
+import { fixture, githubHeaders } from '../../support/data/signatures.ts'
 import { DELIVERY_TOKEN, startDeliveryGitlab } from '../../support/platforms/delivery-gitlab.ts'
 import { GITHUB_TOKEN, startGithub } from '../../support/platforms/github.ts'
 import { JENKINS_TOKEN, JENKINS_USER, startJenkins } from '../../support/platforms/jenkins.ts'
-import { fixture, githubHeaders } from '../../support/platforms/signatures.ts'
 import { fetchText } from '../../support/servers/http.ts'
 import { missingProgram } from '../../support/servers/server.ts'
 import { deliver, startQueueRedis, startWebhookServer } from '../../support/servers/webhooks.ts'
@@ -21,7 +21,7 @@ import { until } from '../../support/until.ts'
 const SECRET = 'a-secret-of-the-test-1'
 const skip = missingProgram('redis-server', 'redis-cli')
 
-interface Told {
+interface Message {
   id: string
   what: string
   route: string
@@ -32,12 +32,12 @@ interface Told {
 
 /** A chat that is away at first. */
 async function startChat(t: Test) {
-  const told: Told[] = []
-  const chat = { told, url: '', away: 2 }
+  const messages: Message[] = []
+  const chat = { messages, url: '', away: 2 }
   const server = createServer(async (request, response) => {
     const body = JSON.parse(await text(request))
     if (chat.away-- > 0) return void response.writeHead(503).end()
-    told.push(body)
+    messages.push(body)
     response.end('{}')
   })
   server.listen(0, '127.0.0.1')
@@ -66,7 +66,7 @@ async function pastTheGate(t: Test) {
   return { folder, line, signOff }
 }
 
-t.test('what people get', { skip }, async (t) => {
+t.test('people get statuses, comments and notifications', { skip }, async (t) => {
   const redis = await startQueueRedis(t)
   const gitlab = await startDeliveryGitlab(t)
   const chat = await startChat(t)
@@ -99,12 +99,12 @@ t.test('what people get', { skip }, async (t) => {
   const push = fixture('gitlab/push')
   const { body } = await send(push)
   const [id = ''] = body.events as string[]
-  t.ok(await until(() => chat.told.length === 1), 'told although the chat was away')
-  t.match(chat.told[0], {
+  t.ok(await until(() => chat.messages.length === 1), 'notified although the chat was away')
+  t.match(chat.messages[0], {
     ...{ id: `${id}-started`, what: 'started', route: 'deliver', text: 'pipeline 1 was started' },
     message: /^BREAK-GLASS: .*\ndeliver started: team\/webapi main by li\npipeline 1 was started$/,
   })
-  t.ok(chat.told[0]?.message.startsWith(line), 'what went past a gate comes first')
+  t.ok(chat.messages[0]?.message.startsWith(line), 'deployments past a gate come first')
   t.match(gitlab.statuses, [{ state: 'running', name: 'crosscloud/deliver', url: /pipelines\/1$/ }])
 
   const ended = fixture('gitlab/pipeline') as { object_attributes: object; project: object }
@@ -122,21 +122,21 @@ t.test('what people get', { skip }, async (t) => {
   await send(pipelineOf('ops/delivery', 'success'))
   t.ok(await until(() => gitlab.statuses.length === 2))
   t.match(gitlab.statuses[1], { state: 'success', commit: push.after, project: 'team/webapi' })
-  t.ok(await until(() => chat.told.length === 2))
-  t.match(chat.told[1], { what: 'succeeded', text: 'pipeline 812: success' })
-  t.ok(chat.told[1]?.message.startsWith(line), 'again, of whatever route')
+  t.ok(await until(() => chat.messages.length === 2))
+  t.match(chat.messages[1], { what: 'succeeded', text: 'pipeline 812: success' })
+  t.ok(chat.messages[1]?.message.startsWith(line), 'again, of whatever route')
   await signOff()
 
   await send(pipelineOf('team/tools', 'failed', ''))
-  t.ok(await until(() => chat.told.length === 3))
-  t.match(chat.told[2], { what: 'failed', route: 'watch', text: 'pipeline 812: failed' })
-  t.notMatch(chat.told[2]?.message, 'BREAK-GLASS', 'until it is signed off')
+  t.ok(await until(() => chat.messages.length === 3))
+  t.match(chat.messages[2], { what: 'failed', route: 'watch', text: 'pipeline 812: failed' })
+  t.notMatch(chat.messages[2]?.message, 'BREAK-GLASS', 'until it is signed off')
 
   gitlab.faults.push(422)
   await send(push)
-  t.ok(await until(() => gitlab.statuses.length === 3 && chat.told.length === 4))
+  t.ok(await until(() => gitlab.statuses.length === 3 && chat.messages.length === 4))
   t.match(gitlab.statuses[2], { state: 'failed' })
-  t.match(chat.told[3], { what: 'failed', text: /GitLab refuses it \(422\)/ })
+  t.match(chat.messages[3], { what: 'failed', text: /GitLab refuses it \(422\)/ })
   const metrics = await fetchText(`http://127.0.0.1:${server.port}/metrics`)
   t.match(metrics.body, 'crosscloud_feedback_total{receiver="ops",end="sent"} 4')
   t.match(metrics.body, 'crosscloud_events{state="dead"} 1')
@@ -144,52 +144,56 @@ t.test('what people get', { skip }, async (t) => {
   t.equal(gitlab.statuses.length, 3, 'nobody else could set one')
 })
 
-t.test('what a route on GitHub and one for Jenkins start', { skip }, async (t) => {
-  const redis = await startQueueRedis(t)
-  const workflows = { 'deliver.yml': { inputs: ['commit', 'crosscloud_event_id'] } }
-  const github = await startGithub(t, { repository: 'team/webapi', workflows })
-  const jenkins = await startJenkins(t, {
-    'team/webapi': { parameters: ['COMMIT', 'CROSSCLOUD_EVENT_ID'] },
-  })
-  const server = await startWebhookServer(t, {
-    queue: { redis: redis.url },
-    github: { secrets: [SECRET], projects: ['team/*'], url: github.url, token: GITHUB_TOKEN },
-    jenkins: { url: jenkins.url, user: JENKINS_USER, token: JENKINS_TOKEN },
-    routes: [
-      {
-        ...{ name: 'hub', source: 'github', branches: ['main'], status: true },
-        workflow: { workflow: 'deliver.yml', inputs: { commit: '{{short commit}}' } },
-      },
-      {
-        ...{ name: 'butler', source: 'github', branches: ['main'] },
-        jenkins: { job: 'team/webapi', parameters: { COMMIT: '{{commit}}' } },
-      },
-    ],
-  })
-  const push = fixture('github/push')
-  const send = (event: string, payload: object, id: string) => {
-    const body = JSON.stringify(payload)
-    const headers = githubHeaders(event, SECRET, body, id)
-    return deliver(server.port, '/webhooks/github', headers, body)
-  }
-  const { body } = await send('push', push, 'd1')
-  const [hub = '', butler = ''] = body.events as string[]
-  t.ok(await until(() => github.runs.length === 1 && jenkins.items.length === 1))
-  const commit = String(push.after)
-  t.match(github.runs[0]?.inputs, { commit: commit.slice(0, 12), crosscloud_event_id: hub })
-  t.match(jenkins.items[0]?.parameters, { COMMIT: commit, CROSSCLOUD_EVENT_ID: butler })
-  t.ok(await until(() => github.statuses.length === 1))
-  t.match(github.statuses[0], { sha: commit, body: { state: 'pending' } })
+t.test(
+  'a route on GitHub dispatches a workflow, a route for Jenkins starts a job',
+  { skip },
+  async (t) => {
+    const redis = await startQueueRedis(t)
+    const workflows = { 'deliver.yml': { inputs: ['commit', 'crosscloud_event_id'] } }
+    const github = await startGithub(t, { repository: 'team/webapi', workflows })
+    const jenkins = await startJenkins(t, {
+      'team/webapi': { parameters: ['COMMIT', 'CROSSCLOUD_EVENT_ID'] },
+    })
+    const server = await startWebhookServer(t, {
+      queue: { redis: redis.url },
+      github: { secrets: [SECRET], projects: ['team/*'], url: github.url, token: GITHUB_TOKEN },
+      jenkins: { url: jenkins.url, user: JENKINS_USER, token: JENKINS_TOKEN },
+      routes: [
+        {
+          ...{ name: 'hub', source: 'github', branches: ['main'], status: true },
+          workflow: { workflow: 'deliver.yml', inputs: { commit: '{{short commit}}' } },
+        },
+        {
+          ...{ name: 'butler', source: 'github', branches: ['main'] },
+          jenkins: { job: 'team/webapi', parameters: { COMMIT: '{{commit}}' } },
+        },
+      ],
+    })
+    const push = fixture('github/push')
+    const send = (event: string, payload: object, id: string) => {
+      const body = JSON.stringify(payload)
+      const headers = githubHeaders(event, SECRET, body, id)
+      return deliver(server.port, '/webhooks/github', headers, body)
+    }
+    const { body } = await send('push', push, 'd1')
+    const [hub = '', butler = ''] = body.events as string[]
+    t.ok(await until(() => github.runs.length === 1 && jenkins.items.length === 1))
+    const commit = String(push.after)
+    t.match(github.runs[0]?.inputs, { commit: commit.slice(0, 12), crosscloud_event_id: hub })
+    t.match(jenkins.items[0]?.parameters, { COMMIT: commit, CROSSCLOUD_EVENT_ID: butler })
+    t.ok(await until(() => github.statuses.length === 1))
+    t.match(github.statuses[0], { sha: commit, body: { state: 'pending' } })
 
-  const run = fixture('github/workflow_run') as { workflow_run: object }
-  const display_title = `deliver for event ${hub}`
-  const ended = { ...run.workflow_run, display_title, conclusion: 'failure' }
-  await send('workflow_run', { ...run, workflow_run: ended }, 'd2')
-  t.ok(await until(() => github.statuses.length === 2))
-  t.match(github.statuses[1], { sha: commit, body: { state: 'failure' } })
-  const again = await send('workflow_run', { ...run, workflow_run: ended }, 'd3')
-  t.match(again, { status: 200, body: { duplicate: true } }, 'the same under another id')
-  t.match(await send('workflow_run', { ...run, workflow_run: ended }, 'd2'), { status: 200 })
-  await sleep(300)
-  t.equal(github.statuses.length, 2, 'its end is told once')
-})
+    const run = fixture('github/workflow_run') as { workflow_run: object }
+    const display_title = `deliver for event ${hub}`
+    const ended = { ...run.workflow_run, display_title, conclusion: 'failure' }
+    await send('workflow_run', { ...run, workflow_run: ended }, 'd2')
+    t.ok(await until(() => github.statuses.length === 2))
+    t.match(github.statuses[1], { sha: commit, body: { state: 'failure' } })
+    const again = await send('workflow_run', { ...run, workflow_run: ended }, 'd3')
+    t.match(again, { status: 200, body: { duplicate: true } }, 'the same under another id')
+    t.match(await send('workflow_run', { ...run, workflow_run: ended }, 'd2'), { status: 200 })
+    await sleep(300)
+    t.equal(github.statuses.length, 2, 'its end is reported once')
+  },
+)

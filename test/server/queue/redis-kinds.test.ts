@@ -1,12 +1,12 @@
 import { join } from 'node:path'
 import t, { type Test } from 'tap'
 import { runCli } from '../../support/cli.ts'
+import { fixture } from '../../support/data/signatures.ts'
 import {
   DELIVERY_TOKEN,
   type DeliveryGitlab,
   startDeliveryGitlab,
 } from '../../support/platforms/delivery-gitlab.ts'
-import { fixture } from '../../support/platforms/signatures.ts'
 import {
   REDIS_PASSWORD,
   startCluster,
@@ -26,7 +26,7 @@ t.setTimeout(120_000)
 
 async function serveWith(t: Test, gitlab: DeliveryGitlab, redis: object | string, env = {}) {
   const settings = {
-    queue: { redis, takeover: '3s' },
+    queue: { redis, 'stalled-timeout': '3s' },
     gitlab: { secrets: [SECRET], projects: ['**'], url: gitlab.url, token: DELIVERY_TOKEN },
     routes: [{ name: 'a', source: 'gitlab', pipeline: { variables: { N: '{{title}}' } } }],
   }
@@ -63,7 +63,7 @@ async function pushAll(server: WebhookServer, from: number, to: number): Promise
   for (let number = from; number < to; number++) await push(server, number)
 }
 
-t.test('a cluster', { skip }, async (t) => {
+t.test('the queue works on a cluster, whose every node must be persistent', { skip }, async (t) => {
   const nodes = await startCluster(t, KEPT)
   const gitlab = await startDeliveryGitlab(t)
   const url = `redis+cluster://${nodes.map(({ port }) => `127.0.0.1:${port}`).join(',')}`
@@ -82,13 +82,13 @@ t.test('a cluster', { skip }, async (t) => {
   t.match(refused, { code: 2, stderr: /appendonly is not yes/ }, 'every node must keep it')
 })
 
-t.test('Sentinels, and another master in the middle', { skip }, async (t) => {
+t.test('the queue follows Sentinels to another master', { skip }, async (t) => {
   const { port, master, replica } = await startSentinel(t, KEPT)
   const gitlab = await startDeliveryGitlab(t)
   gitlab.delay = () => 20
   const server = await serveWith(t, gitlab, `redis+sentinel://127.0.0.1:${port}/mymaster/0`)
   await pushAll(server, 0, 50)
-  // What a master had not told its replica is lost with it; that is not what is looked at here.
+  // Writes that a master has not replicated are lost with it: not the subject of this test.
   await master.cli('wait', '1', '5000')
   await master.server.stop('SIGKILL')
   await pushAll(server, 50, 100)
@@ -96,7 +96,7 @@ t.test('Sentinels, and another master in the middle', { skip }, async (t) => {
   await check(t, gitlab, 100)
 })
 
-t.test('TLS, a password and another database', { skip }, async (t) => {
+t.test('the queue works with TLS, a password and another database', { skip }, async (t) => {
   const redis = await startRedis(t, { ...KEPT, tls: true })
   const gitlab = await startDeliveryGitlab(t)
   const settings = { url: '${QUEUE_REDIS}', ca: join(redis.folder, 'tls', 'ca.pem') }
@@ -108,7 +108,7 @@ t.test('TLS, a password and another database', { skip }, async (t) => {
   t.notMatch(server.running.output(), REDIS_PASSWORD)
 })
 
-t.test('a socket', { skip }, async (t) => {
+t.test('the queue works through a unix socket', { skip }, async (t) => {
   const redis = await startRedis(t, KEPT)
   const gitlab = await startDeliveryGitlab(t)
   const server = await serveWith(t, gitlab, `redis+unix://${join(redis.folder, 's')}`)

@@ -21,7 +21,7 @@ async function serverIn(t: Tap, settings: object) {
 }
 type Tap = Parameters<typeof temporaryFolder>[0]
 
-t.test('--check looks at the applications that routes and schedules work with', async (t) => {
+t.test('--check reports problems of the applications of routes and schedules', async (t) => {
   const variables = { TEAM: 'x' }
   const routes = [
     {
@@ -52,14 +52,14 @@ t.test('--check looks at the applications that routes and schedules work with', 
   t.equal(sound, 0, 'who only takes deliveries needs none of them')
 })
 
-t.test('--check looks at the certificate', async (t) => {
+t.test('--check reports a wrong certificate', async (t) => {
   const { serve } = await serverIn(t, { listen: { tls: { cert: 'no.pem', key: 'no.pem' } } })
   const { code, stderr } = await serve('--check')
   t.equal(code, 1)
   t.match(stderr, 'reading no.pem of listen.tls')
 })
 
-t.test('with --log json all that is told is JSON', async (t) => {
+t.test('with --log json every line is JSON', async (t) => {
   const { serve } = await serverIn(t, {})
   const records = (text: string) =>
     text

@@ -3,7 +3,7 @@ import { createGithubSource } from '../../../src/server/sources/github.ts'
 import { createGitlabSource } from '../../../src/server/sources/gitlab.ts'
 import { createHarborSource } from '../../../src/server/sources/harbor.ts'
 import type { Source } from '../../../src/server/sources/source.ts'
-import { fixture } from '../../support/platforms/signatures.ts'
+import { fixture } from '../../support/data/signatures.ts'
 
 const secrets = ['a-secret-of-the-test-1']
 const sources: Record<string, Source> = {
@@ -13,7 +13,7 @@ const sources: Record<string, Source> = {
 }
 const source = (name: string) => sources[name] as Source
 
-t.test('what brings nothing to be built, and what is not over yet', async (t) => {
+t.test('events that bring nothing to build, and unfinished pipelines, are ignored', async (t) => {
   const of = (name: string, part: string, change: object, event = '') => {
     const payload = structuredClone(fixture(name)) as Record<string, object>
     Object.assign(part === '' ? payload : (payload[part] ?? {}), change)
@@ -47,7 +47,7 @@ t.test('what brings nothing to be built, and what is not over yet', async (t) =>
   }
 })
 
-t.test('a scan nobody can judge does not pass for a harmless one', async (t) => {
+t.test('a scan with an unknown result does not count as clean', async (t) => {
   const scanned = fixture('harbor/scanning_completed') as {
     event_data: { resources: Record<string, unknown>[] }
   }
@@ -68,7 +68,7 @@ t.test('a scan nobody can judge does not pass for a harmless one', async (t) => 
 
 type Payload = Record<string, object>
 
-t.test('what anybody may send is not taken for the project', async (t) => {
+t.test('events that anybody may cause are ignored', async (t) => {
   const gitlab = (name: string, change: (payload: Payload) => void) => {
     const payload = structuredClone(fixture(name)) as Payload
     change(payload)

@@ -2,6 +2,7 @@ import { once } from 'node:events'
 import { createServer } from 'node:http'
 import type { AddressInfo } from 'node:net'
 import t from 'tap'
+import { createHttpClient } from '../../../src/core/http/client.ts'
 import { silentLog } from '../../../src/core/log.ts'
 import { createFollows, giteaAccess } from '../../../src/server/platforms/gitea.ts'
 import { callGithub } from '../../../src/server/platforms/github.ts'
@@ -9,12 +10,7 @@ import { createGiteaSource, type Follows } from '../../../src/server/sources/git
 import { createGithubSource } from '../../../src/server/sources/github.ts'
 import { createGitlabSource } from '../../../src/server/sources/gitlab.ts'
 import type { Reading } from '../../../src/server/sources/source.ts'
-import {
-  fixture,
-  type GiteaDelivery,
-  gitea,
-  giteaDelivery,
-} from '../../support/platforms/signatures.ts'
+import { fixture, type GiteaDelivery, gitea, giteaDelivery } from '../../support/data/signatures.ts'
 
 const github = createGithubSource({ secrets: [gitea.secret] })
 const gitlab = createGitlabSource({ secrets: [gitea.secret] })
@@ -30,7 +26,7 @@ const read = (name: string) => {
   return tea.read(delivery.headers, payloadOf(delivery))
 }
 
-t.test('whoever may only read starts nothing by a pull request without a branch', async (t) => {
+t.test('a pull request without a branch, which a reader may open, starts nothing', async (t) => {
   const withoutBranch = { ignored: 'pull requests without a branch of the repository are not used' }
   t.strictSame(read('pull_request-opened-agit-by-reader'), withoutBranch)
   t.strictSame(read('pull_request-synchronized-agit-by-reader'), withoutBranch)
@@ -51,15 +47,15 @@ t.test('a test delivery, which moves nothing, starts nothing', async (t) => {
   t.strictSame(gitlab.read({}, { ...push, before: push.after }), moved)
 })
 
-t.test('what says that nothing is to be built starts nothing', async (t) => {
+t.test('a commit with [skip ci] starts nothing', async (t) => {
   const skipped = 'its commit says [skip ci]'
   const push = fixture('gitlab/push')
   const [commit] = (push.commits as object[]).slice(-1)
   const lab = (message: string, more: object = {}) =>
     gitlab.read({}, { ...push, commits: [{ ...commit, message }], total_commits_count: 1, ...more })
   const hub = (message: string) => {
-    const told = fixture('github/push') as { head_commit: object }
-    const payload = { ...told, head_commit: { ...told.head_commit, message } }
+    const pushed = fixture('github/push') as { head_commit: object }
+    const payload = { ...pushed, head_commit: { ...pushed.head_commit, message } }
     return github.read({ 'x-github-event': 'push' }, payload)
   }
   for (const word of ['[skip ci]', '[CI skip]', '[no ci]', '[skip actions]', '[ci-skip]']) {
@@ -77,7 +73,7 @@ t.test('what says that nothing is to be built starts nothing', async (t) => {
   t.match(gitlab.read({}, { ...request, object_attributes }), { kind: 'merge-request', skipped })
 })
 
-t.test('the commit of an annotated tag is what it points to', async (t) => {
+t.test('the commit of an annotated tag is the one it points to', async (t) => {
   t.match(read('push-tag-annotated'), {
     ...{ kind: 'tag', ref: 'v1.5.0', title: 'Annotated 1.5.0' },
     commit: 'ac31ad3f11c64a10e9496abd7ba65844e2b281d7',
@@ -85,19 +81,19 @@ t.test('the commit of an annotated tag is what it points to', async (t) => {
   })
 })
 
-t.test('a comment whose author may be anybody is not a member’s', async (t) => {
+t.test('a comment is ignored, as its author may be anybody', async (t) => {
   const nobody = 'comments are not used: Gitea does not tell whether their author is a member'
   for (const name of ['comment-by-reader', 'comment-on-pull-request', 'comment-on-issue']) {
     t.strictSame(read(name), { ignored: nobody }, name)
   }
-  const told = fixture('github/issue_comment') as { comment: object }
-  const comment = { ...told.comment, author_association: undefined }
-  t.strictSame(github.read({ 'x-github-event': 'issue_comment' }, { ...told, comment }), {
+  const commented = fixture('github/issue_comment') as { comment: object }
+  const comment = { ...commented.comment, author_association: undefined }
+  t.strictSame(github.read({ 'x-github-event': 'issue_comment' }, { ...commented, comment }), {
     ignored: 'only comments of members are used',
   })
 })
 
-t.test('each of the deliveries that a real Gitea sent', async (t) => {
+t.test('every recorded delivery of a real Gitea is read', async (t) => {
   const comment = { ignored: /^comments are not used/ }
   const fork = { ignored: 'pull requests from forks are not used' }
   const other = { ignored: /^only pull requests that are opened/ }
@@ -188,7 +184,7 @@ async function completed(name: string, follows?: Follows) {
   return source.complete(facts, payload)
 }
 
-t.test('a push that replaced commits, or may have, changed any file', async (t) => {
+t.test('a push that may have replaced commits counts as a change of every file', async (t) => {
   const asked: unknown[] = []
   const follows: Follows = async (...all) => {
     asked.push(all)
@@ -203,7 +199,7 @@ t.test('a push that replaced commits, or may have, changed any file', async (t) 
   t.equal(many.paths, undefined, 'not all of its commits are listed')
 })
 
-t.test('a branch of a mirror that got commits is told by its bare name', async (t) => {
+t.test('a branch of a mirror that got commits is read from its bare name', async (t) => {
   const { headers } = giteaDelivery('push-one-commit')
   const push = payloadOf(giteaDelivery('push-one-commit')) as { repository: object }
   const mirrored = (mirror: boolean, ref: string): Reading => {
@@ -229,11 +225,15 @@ t.test('Gitea is asked for parents, and for the token when it answers 404', asyn
   await once(server, 'listening')
   t.teardown(() => server.close())
   const { port } = server.address() as AddressInfo
-  const access = giteaAccess({ url: `http://127.0.0.1:${port}/`, token: 't' })
+  const access = giteaAccess({ url: `http://127.0.0.1:${port}/`, token: 't' }, createHttpClient())
   const follows = createFollows(access, silentLog)
   t.equal(await follows('team/webapi', ['b'], 'a'.repeat(40)), true)
   t.equal(await follows('team/webapi', ['b'], 'c'.repeat(40)), false)
-  t.equal(await follows('team/webapi', ['gone'], 'a'.repeat(40)), false, 'what is not told is no')
+  t.equal(
+    await follows('team/webapi', ['gone'], 'a'.repeat(40)),
+    false,
+    'without a response it does not follow',
+  )
   const what = 'setting a status'
   const path = ['repos', 'team', 'webapi', 'statuses', 'b']
   const ask = () => callGithub(access, { what, path, signal: AbortSignal.timeout(10_000) })

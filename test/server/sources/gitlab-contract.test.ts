@@ -1,7 +1,7 @@
 import t from 'tap'
+import { fixture } from '../../support/data/signatures.ts'
 import { DELIVERY_TOKEN, startDeliveryGitlab } from '../../support/platforms/delivery-gitlab.ts'
 import { startPrism } from '../../support/platforms/gitlab.ts'
-import { fixture } from '../../support/platforms/signatures.ts'
 import { missingProgram } from '../../support/servers/server.ts'
 import {
   deliver,
@@ -16,7 +16,7 @@ const skip = missingProgram('redis-server', 'redis-cli')
 
 t.setTimeout(120_000)
 
-t.test('what is asked of GitLab, behind its own API description', { skip }, async (t) => {
+t.test('requests to GitLab match its own API description', { skip }, async (t) => {
   const redis = await startQueueRedis(t)
   const gitlab = await startDeliveryGitlab(t)
   const prism = await startPrism(t, gitlab.url)

@@ -10,8 +10,8 @@ import { createGateEffect, gateSettings } from '../../../src/server/effects/gate
 import { createRunEffect, runSettings } from '../../../src/server/effects/run.ts'
 import type { EventFacts } from '../../../src/server/sources/event.ts'
 import { createHarborSource } from '../../../src/server/sources/harbor.ts'
-import { ended, release, start } from '../../ledger/ledger-samples.ts'
-import { fixture } from '../../support/platforms/signatures.ts'
+import { ended, release, start } from '../../ledger/conformance/samples.ts'
+import { fixture } from '../../support/data/signatures.ts'
 import { runHere } from '../../support/program.ts'
 import { temporaryFolder } from '../../support/temporary.ts'
 
@@ -24,7 +24,7 @@ function event(name: string, data: object, resource: object = {}) {
   return { ...told, event_data: { ...told.event_data, resources, ...data } }
 }
 
-t.test('only a scan for vulnerabilities says anything about a gate', async (t) => {
+t.test('only a scan for vulnerabilities concerns a gate', async (t) => {
   const none = { scan_overview: undefined, sbom_overview: { scan_status: 'Success' } }
   const ignored = { ignored: 'only scans for vulnerabilities are used' }
   const sbom = event('scanning_completed', { scan: { scan_type: 'sbom' } }, none)
@@ -40,7 +40,7 @@ t.test('only a scan for vulnerabilities says anything about a gate', async (t) =
   t.match(harbor.read({}, untold), { kind: 'scan', scan: { state: '' } }, 'nothing harmless')
 })
 
-t.test('a signature is no image to be deployed', async (t) => {
+t.test('the signature of an image is not deployed', async (t) => {
   const hex = '7f1c'.repeat(16)
   for (const tag of [
     `sha256-${hex}.sig`,
@@ -56,7 +56,7 @@ t.test('a signature is no image to be deployed', async (t) => {
   })
 })
 
-t.test('an old release that is tagged anew is not deployed', async (t) => {
+t.test('an old release that gets a new tag is not deployed', async (t) => {
   const folder = await temporaryFolder(t)
   const environment = '{ image: registry.test/team/webapi }'
   const settings = `app: webapi\nledger: sqlite:ledger.db\nenvironments: { test: ${environment} }\n`
@@ -72,7 +72,7 @@ t.test('an old release that is tagged anew is not deployed', async (t) => {
     await ledger.endDeployment(id, ended('succeeded'))
   }
   // A command that is run anyway ends with an error: there is no such program.
-  const place = { folder, program: join(folder, 'none.js'), environment: {}, log: silentLog }
+  const place = { folder, program: join(folder, 'none.js'), variables: {}, log: silentLog }
   const settled = runSettings.parse({ step: 'deploy', folder: '.' })
   const effect = createRunEffect(settled, { ...place, secrets: createSecrets() })
   const pushed = (digest: string) => {
@@ -126,7 +126,7 @@ environments:
     t.teardown(() => ledger.close())
     const one = release('1.0.0')
     await ledger.recordRelease(one)
-    const place = { folder: cwd, program: '', environment: {}, log: silentLog }
+    const place = { folder: cwd, program: '', variables: {}, log: silentLog }
     const settled = gateSettings.parse({ folder: '.', environments: ['test'] })
     const effect = createGateEffect(settled, { ...place, secrets: createSecrets() })
     const scanned = async (severity: string) => {

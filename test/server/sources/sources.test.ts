@@ -13,7 +13,7 @@ import {
   hex,
   SIGNING_SECRET,
   standardHeaders,
-} from '../../support/platforms/signatures.ts'
+} from '../../support/data/signatures.ts'
 
 const SECRET = 'a-secret-of-the-test-1'
 const OTHER = 'another-secret-of-the-test'
@@ -38,7 +38,7 @@ const source = (name: string) => sources[name] as Source
 const read = (name: string, headers: Record<string, string> = {}) =>
   source(name.split('/')[0] ?? '').read(headers, fixture(name))
 
-t.test('what each payload says', async (t) => {
+t.test('the payload of each kind gives the facts of its event', async (t) => {
   const common = { project: 'team/webapi', ref: 'main', commit: COMMIT, by: 'li' }
   const pushed = { ...common, kind: 'push', title: 'Round prices to cents' }
   const scanned = { project: 'team/webapi', kind: 'scan', by: 'auto' }
@@ -120,7 +120,7 @@ t.test('what each payload says', async (t) => {
   t.equal(here + 1, all.length, 'each of the fixtures was read; generic/nexus is below')
 })
 
-t.test('pointers of a generic source', async (t) => {
+t.test('JSON pointers of a generic source give the facts of its payload', async (t) => {
   const of = (facts: Record<string, string>, payload: unknown = fixture('generic/plain')) =>
     createGenericSource({
       via: 'ci',
@@ -142,7 +142,7 @@ t.test('pointers of a generic source', async (t) => {
   t.throws(() => how({ facts: { project: 'repo' } }), /is no JSON pointer/)
 })
 
-t.test('who is believed', async (t) => {
+t.test('a delivery is authenticated by its signature or token only', async (t) => {
   const body = Buffer.from(JSON.stringify(fixture('gitlab/push')))
   const check = (name: string, headers: Record<string, string>, content = body) =>
     source(name).authenticate({ headers, body: content, now })
@@ -254,7 +254,7 @@ function mutate(payload: unknown, [at, value]: [number, unknown]): unknown {
   return copy
 }
 
-t.test('nothing that comes makes a source throw what is not ours', async (t) => {
+t.test('whatever is sent, a source throws no error but INPUT_INVALID', async (t) => {
   const events = ['push', 'pull_request', 'issue_comment', 'workflow_run', '__proto__', 'toString']
   const names = Object.keys(sources).flatMap((one) =>
     readdirSync(new URL(`../fixtures/${one}`, import.meta.url)).map(

@@ -19,7 +19,7 @@ export interface ActionOptions {
   /** The Node that runs it. */
   node?: string
   env?: Record<string, string | undefined>
-  /** Told of everything that is printed, with a way to send the process a signal. */
+  /** Called with everything that is printed, with a way to send the process a signal. */
   onOutput?: (printed: string, kill: (signal: NodeJS.Signals) => void) => void
 }
 

@@ -46,11 +46,11 @@ export async function expandPipeline(text: string): Promise<Record<string, Job>>
     all = merge(all, fill(await readFile(template(name), 'utf8'), name, inputs))
   }
   all = merge(all, own)
-  const settled = Object.fromEntries(Object.keys(all).map((name) => [name, extend(all, name, [])]))
-  const jobs = Object.entries(settled).filter(
+  const extended = Object.fromEntries(Object.keys(all).map((name) => [name, extend(all, name, [])]))
+  const jobs = Object.entries(extended).filter(
     ([name]) => !name.startsWith('.') && name !== 'stages',
   )
-  return Object.fromEntries(jobs.map(([name, job]) => [name, dereference(job, settled) as Job]))
+  return Object.fromEntries(jobs.map(([name, job]) => [name, dereference(job, extended) as Job]))
 }
 
 class Reference {
@@ -104,11 +104,11 @@ function interpolate(value: unknown, inputs: ReadonlyMap<string, unknown>): unkn
     if (whole) return inputs.get(whole)
     return value.replace(PART, (_all, name: string) => String(inputs.get(name)))
   }
-  if (Array.isArray(value)) return value.map((one) => interpolate(one, inputs))
+  if (Array.isArray(value)) return value.map((item) => interpolate(item, inputs))
   if (!isTree(value)) return value
   const text = (key: string) => String(interpolate(key, inputs))
   return Object.fromEntries(
-    Object.entries(value).map(([key, one]) => [text(key), interpolate(one, inputs)]),
+    Object.entries(value).map(([key, item]) => [text(key), interpolate(item, inputs)]),
   )
 }
 
@@ -124,7 +124,7 @@ function extend(all: Tree, name: string, below: readonly string[]): unknown {
 /** References are lines that stand in another job; they are put in their place. */
 function dereference(value: unknown, all: Tree): unknown {
   if (Array.isArray(value)) {
-    return value.flatMap((one) => dereference(one, all))
+    return value.flatMap((item) => dereference(item, all))
   }
   if (value instanceof Reference) {
     const found = value.path.reduce<unknown>((at, key) => (isTree(at) ? at[key] : undefined), all)
@@ -132,7 +132,9 @@ function dereference(value: unknown, all: Tree): unknown {
     return dereference(found, all)
   }
   if (!isTree(value)) return value
-  return Object.fromEntries(Object.entries(value).map(([key, one]) => [key, dereference(one, all)]))
+  return Object.fromEntries(
+    Object.entries(value).map(([key, item]) => [key, dereference(item, all)]),
+  )
 }
 
 /** Maps are merged deeply, all else is replaced: https://docs.gitlab.com/ci/yaml/yaml_optimization/ */

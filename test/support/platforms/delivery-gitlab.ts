@@ -30,13 +30,13 @@ export interface DeliveryGitlab {
   requests: string[]
   /** While it is down every connection is cut. */
   down: boolean
-  /** While it is mended, somebody in front of it answers everything with a page. */
+  /** During maintenance, a proxy in front of it responds to everything with a page. */
   mended: boolean
-  /** Answers the next requests that change something so: a status, or `lost` when it was done. */
+  /** How the next requests that change something end: a status, or `lost` when it was done. */
   faults: (number | 'lost')[]
-  /** Milliseconds before an answer. */
+  /** Milliseconds before a response. */
   delay: () => number
-  /** What happens while it is asked this, before it answers. */
+  /** What happens while it is asked this, before it responds. */
   meanwhile: (request: string) => Promise<unknown>
 }
 
@@ -76,7 +76,7 @@ export async function startDeliveryGitlab(t: Pick<Test, 'teardown'>): Promise<De
 async function serve(gitlab: DeliveryGitlab, request: IncomingMessage, response: ServerResponse) {
   if (gitlab.down) return void request.socket.destroy()
   if (gitlab.mended) return void response.end('<html>We are back soon.</html>')
-  const answer = (status: number, body: unknown) => {
+  const respond = (status: number, body: unknown) => {
     response.writeHead(status, { 'content-type': 'application/json' }).end(JSON.stringify(body))
   }
   const body = await readBody(request)
@@ -85,15 +85,15 @@ async function serve(gitlab: DeliveryGitlab, request: IncomingMessage, response:
   const parts = url.pathname.split('/').slice(3).map(decodeURIComponent)
   const trigger = parts[2] === 'trigger'
   const token = trigger ? body.token : request.headers['private-token']
-  if (token !== DELIVERY_TOKEN) return answer(401, { message: '401 Unauthorized' })
+  if (token !== DELIVERY_TOKEN) return respond(401, { message: '401 Unauthorized' })
   const fault = request.method === 'GET' ? undefined : gitlab.faults.shift()
-  if (typeof fault === 'number') return answer(fault, { message: `${fault} no` })
+  if (typeof fault === 'number') return respond(fault, { message: `${fault} no` })
   const asked = [request.method, ...parts.slice(1)].join(' ')
   gitlab.requests.push(asked)
   await gitlab.meanwhile(asked)
   const done = carryOut(gitlab, request.method ?? 'GET', parts, url, body)
   if (fault === 'lost') return void request.socket.destroy()
-  return answer(...done)
+  return respond(...done)
 }
 
 type Body = Record<string, unknown>
@@ -119,14 +119,16 @@ function carryOut(
     const ref = url.searchParams.get('ref')
     const perPage = Number(url.searchParams.get('per_page') ?? 20)
     const page = Number(url.searchParams.get('page') ?? 1)
-    const found = gitlab.pipelines.filter((one) => one.project === project && one.ref === ref)
+    const found = gitlab.pipelines.filter(
+      (pipeline) => pipeline.project === project && pipeline.ref === ref,
+    )
     const some = found.toReversed().slice((page - 1) * perPage, page * perPage)
-    return [200, some.map((one) => view(gitlab, one))]
+    return [200, some.map((pipeline) => view(gitlab, pipeline))]
   }
   if (what === 'events') return [200, listPushes(gitlab, project, url.searchParams)]
   if (what === 'repository' && key === 'commits') {
     if (gitlab.gone.has(more)) return [404, { message: '404 Commit Not Found' }]
-    // Of a tag object GitLab tells the commit.
+    // Of a tag object GitLab returns the commit.
     const id = more.replace(/^f{8}/, '0'.repeat(8))
     const title = `title of ${id}`
     const message = `${title}\n\n${gitlab.bodies.get(id) ?? ''}`
@@ -147,7 +149,7 @@ function carryOut(
   }
   if (what === 'merge_requests' && more === 'notes') {
     const number = Number(key)
-    if (method === 'GET') return [200, gitlab.notes.filter((one) => one.number === number)]
+    if (method === 'GET') return [200, gitlab.notes.filter((note) => note.number === number)]
     gitlab.notes.push({ project, number, body: String(body.body) })
     return [201, { id: gitlab.notes.length, body: body.body }]
   }

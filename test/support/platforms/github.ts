@@ -35,7 +35,7 @@ export interface TestGithub {
   /** `POST /repos/…`, as they came, encoded and with the query. */
   requests: string[]
   headers: IncomingMessage['headers'][]
-  /** The next requests get these answers; `cut` does what was asked and drops the connection. */
+  /** The next requests get these responses; `cut` does what was asked and drops the connection. */
   next: (number | 'pass' | 'cut' | 'limited' | 'page')[]
   /** How new it is: whether it tells of the run it starts, or refuses to be asked for that. */
   details: 'told' | 'unknown' | 'refused'
@@ -75,36 +75,36 @@ export async function startGithub(
     github.headers.push(request.headers)
     const body = await text(request)
     const order = github.next.shift()
-    const answer = (status: number, value?: unknown) => {
+    const respond = (status: number, value?: unknown) => {
       if (order === 'cut') return response.destroy()
       const limited = order === 'limited' ? { 'x-ratelimit-remaining': '0' } : {}
       response.writeHead(status, { 'content-type': 'application/json', ...limited })
       return response.end(value === undefined ? undefined : JSON.stringify(value))
     }
     if (order === 'page') return response.end('<html>We are back soon.</html>')
-    if (order === 'limited') return answer(403, { message: 'API rate limit exceeded for user' })
-    if (typeof order === 'number') return answer(order, { message: `${order} it is` })
+    if (order === 'limited') return respond(403, { message: 'API rate limit exceeded for user' })
+    if (typeof order === 'number') return respond(order, { message: `${order} it is` })
     if (request.headers.authorization !== `Bearer ${GITHUB_TOKEN}`) {
-      return answer(401, { message: 'Bad credentials', status: '401' })
+      return respond(401, { message: 'Bad credentials', status: '401' })
     }
     const path = url.pathname.split('/').slice(1).map(decodeURIComponent)
-    if (path[0] !== 'repos') return answer(404, { message: 'Not Found' })
+    if (path[0] !== 'repos') return respond(404, { message: 'Not Found' })
     if (`${path[1]}/${path[2]}` === 'acme/renamed') {
       response.setHeader('location', `${github.url}/repositories/7/`)
-      return answer(307, { message: 'Moved Permanently' })
+      return respond(307, { message: 'Moved Permanently' })
     }
-    if (`${path[1]}/${path[2]}` !== known.repository) return answer(404, { message: 'Not Found' })
+    if (`${path[1]}/${path[2]}` !== known.repository) return respond(404, { message: 'Not Found' })
     const ask = { method: request.method ?? 'GET', path: path.slice(3), query: url.searchParams }
     if (path[3] === 'activity') {
       const [pushes, next] = listActivity(github, url.searchParams)
       if (next) response.setHeader('link', `<${github.url}/x?after=${next}>; rel="next"`)
-      return answer(200, pushes)
+      return respond(200, pushes)
     }
     const [status, value] = handle(github, known, {
       ...ask,
       body: body === '' ? {} : (JSON.parse(body) as Record<string, unknown>),
     })
-    return answer(status, value)
+    return respond(status, value)
   })
   await new Promise<void>((resolve) => server.listen(0, '127.0.0.1', resolve))
   t.teardown(() => {
@@ -194,8 +194,8 @@ function dispatch(
     ...{ id, name: file, display_title: title, event: 'workflow_dispatch', html_url, ref, inputs },
     created_at: new Date().toISOString(),
   })
-  const told = { workflow_run_id: id, run_url: `https://api.example.com/runs/${id}`, html_url }
-  return details && github.details === 'told' ? [200, told] : [204]
+  const started = { workflow_run_id: id, run_url: `https://api.example.com/runs/${id}`, html_url }
+  return details && github.details === 'told' ? [200, started] : [204]
 }
 
 function listRuns(github: TestGithub, file: string, query: URLSearchParams): [number, unknown] {

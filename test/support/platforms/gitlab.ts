@@ -16,16 +16,16 @@ const PRISM = join(ROOT, 'node_modules/@stoplight/prism-cli/dist/index.js')
 
 type Row = Record<string, unknown>
 
-/** A GitLab that remembers, in memory: only what `crosscloud gitlab` asks of one. */
+/** A GitLab that remembers, in memory: only what `crosscloud gitlab` asks for. */
 export interface TestGitlab {
   url: string
   /** Requests that changed something, `POST environments`. */
   changes: string[]
   /** By the last part of the path: environments, variables, hooks … */
   tables: Record<string, Row[]>
-  /** Answers the next requests with these codes, then as usual. */
+  /** The next requests get these codes. */
   failing: number[]
-  /** Answers the next such request with this code: `POST hooks`. */
+  /** The next such request gets this code: `POST hooks`. */
   failAt(request: string, status: number): void
   /** After so many changes every connection is cut. */
   dieAfter(changes: number): void
@@ -49,7 +49,7 @@ export async function startGitlab(
   let trap: { request: string; status: number } | undefined
   let id = 100
   const server = createServer(async (request, response) => {
-    const answer = (status: number, body?: unknown) => {
+    const respond = (status: number, body?: unknown) => {
       response.writeHead(status, status === 204 ? {} : { 'content-type': 'application/json' })
       response.end(body === undefined ? undefined : JSON.stringify(body))
     }
@@ -58,28 +58,28 @@ export async function startGitlab(
     const parts = url.pathname.split('/').slice(3).map(decodeURIComponent)
     const method = request.method ?? 'GET'
     if (request.headers['private-token'] !== TOKEN)
-      return answer(401, { message: '401 Unauthorized' })
+      return respond(401, { message: '401 Unauthorized' })
     const failure = failing.shift()
-    if (failure !== undefined) return answer(failure, { message: `${failure} no` })
+    if (failure !== undefined) return respond(failure, { message: `${failure} no` })
     const [root = '', name = '', table = '', key, verb] = parts
     if (root === 'users')
-      return answer(200, [{ id: 7, username: url.searchParams.get('username') }])
-    if (root === 'groups') return answer(200, { id: 9, path: name })
-    if (root !== 'projects' || name !== project) return answer(404, { message: '404 Not found' })
-    if (table === '') return answer(200, { id: 20, path_with_namespace: project })
+      return respond(200, [{ id: 7, username: url.searchParams.get('username') }])
+    if (root === 'groups') return respond(200, { id: 9, path: name })
+    if (root !== 'projects' || name !== project) return respond(404, { message: '404 Not found' })
+    if (table === '') return respond(200, { id: 20, path_with_namespace: project })
     const rows = tables[table]
     if (!rows || (table === 'protected_environments' && !premium)) {
-      return answer(404, { message: '404 Not Found' })
+      return respond(404, { message: '404 Not Found' })
     }
     if (method === 'GET' && key !== undefined) {
-      const one = rows.find((row) => String(row[KEYS[table] ?? 'id']) === key)
-      return one ? answer(200, one) : answer(404, { message: '404 Not Found' })
+      const found = rows.find((row) => String(row[KEYS[table] ?? 'id']) === key)
+      return found ? respond(200, found) : respond(404, { message: '404 Not Found' })
     }
-    if (method === 'GET') return answer(200, rows)
+    if (method === 'GET') return respond(200, rows)
     if (trap?.request === `${method} ${table}`) {
       const { status } = trap
       trap = undefined
-      return answer(status, { message: `${status} no` })
+      return respond(status, { message: `${status} no` })
     }
     if (left-- <= 0) return void request.socket.destroy()
     changes.push(`${method} ${table}`)
@@ -96,20 +96,20 @@ export async function startGitlab(
     if (method === 'POST' && key === undefined) {
       const made = fromBody(table, body, ++id)
       rows.push(made)
-      return answer(201, made)
+      return respond(201, made)
     }
-    if (found < 0) return answer(404, { message: '404 Not Found' })
+    if (found < 0) return respond(404, { message: '404 Not Found' })
     if (verb === 'stop') {
       rows[found] = { ...rows[found], state: 'stopped' }
-      return answer(201, rows[found])
+      return respond(201, rows[found])
     }
     if (method === 'DELETE') {
-      if (table === 'environments' && rows[found]?.state !== 'stopped') return answer(403, {})
+      if (table === 'environments' && rows[found]?.state !== 'stopped') return respond(403, {})
       rows.splice(found, 1)
-      return answer(204)
+      return respond(204)
     }
     rows[found] = { ...rows[found], ...fromBody(table, body, ++id, rows[found]) }
-    return answer(200, rows[found])
+    return respond(200, rows[found])
   })
   server.listen(0, '127.0.0.1')
   await once(server, 'listening')
@@ -129,14 +129,14 @@ export async function startGitlab(
   }
 }
 
-/** What GitLab would keep of a request, and tell of it. A webhook's token it never tells. */
+/** What GitLab would keep of a request, and return. A webhook's token it never returns. */
 function fromBody(table: string, body: Row, id: number, before: Row = {}): Row {
   const { filter: _filter, token: _token, ...rest } = body
   if (table === 'environments') return { id, state: 'available', ...before, ...rest }
   if (table === 'variables') return { environment_scope: '*', ...rest }
   if (table === 'hooks') return { id, push_events: true, ...before, ...rest }
   if (table === 'protected_branches') {
-    const level = (one: unknown) => [{ id, access_level: one, access_level_description: '' }]
+    const level = (access: unknown) => [{ id, access_level: access, access_level_description: '' }]
     return {
       ...{ id, name: body.name, push_access_levels: level(body.push_access_level) },
       merge_access_levels: level(body.merge_access_level),
@@ -152,11 +152,11 @@ function fromBody(table: string, body: Row, id: number, before: Row = {}): Row {
     const part = (name: string) => {
       const kept = (before[name] as Row[] | undefined) ?? []
       const asked = (body[name] as Row[] | undefined) ?? []
-      const gone = new Set(asked.filter((one) => one._destroy).map((one) => one.id))
+      const gone = new Set(asked.filter((rule) => rule._destroy).map((rule) => rule.id))
       const added = asked
-        .filter((one) => !one._destroy)
-        .map((one, n) => ({ id: id * 10 + n, ...one }))
-      return [...kept.filter((one) => !gone.has(one.id)), ...added]
+        .filter((rule) => !rule._destroy)
+        .map((rule, n) => ({ id: id * 10 + n, ...rule }))
+      return [...kept.filter((rule) => !gone.has(rule.id)), ...added]
     }
     return {
       name: body.name ?? before.name,
@@ -174,7 +174,7 @@ async function readBody(request: IncomingMessage): Promise<Row> {
   return text === '' ? {} : (JSON.parse(text) as Row)
 }
 
-/** GitLab's own description of its API between us and `upstream`: wrong requests and answers fail. */
+/** GitLab's own description of its API between us and `upstream`: wrong requests and responses fail. */
 export async function startPrism(
   t: Pick<Test, 'teardown'>,
   upstream: string,
@@ -198,8 +198,8 @@ export async function startPrism(
   for (let tries = 0; tries < 300; tries++) {
     try {
       await reach(port)
-      const faults = () => printed.split('\n').filter((line) => /✖|iolation/.test(line))
-      return { url: `http://127.0.0.1:${port}`, log: () => faults().join('\n') }
+      const violations = () => printed.split('\n').filter((line) => /✖|iolation/.test(line))
+      return { url: `http://127.0.0.1:${port}`, log: () => violations().join('\n') }
     } catch {
       if (child.exitCode !== null) break
       await new Promise((resolve) => setTimeout(resolve, 200))
@@ -209,7 +209,7 @@ export async function startPrism(
 }
 
 /**
- * The published file describes some answers as they are not: lists as one object, numbers as texts,
+ * The published file describes some responses as they are not: lists as one object, numbers as texts,
  * 200 where 201 comes; a trigger's body as parts of the address, where every proxy's log would have
  * the token; and it leaves the list of users out. GitLab's documentation shows the real ones.
  */

@@ -42,7 +42,7 @@ export interface TestJenkins {
   build(): void
 }
 
-interface Answer {
+interface JenkinsResponse {
   status: number
   headers?: Record<string, string>
   body?: unknown
@@ -67,24 +67,27 @@ export async function startJenkins(
     jenkins.requests.push(`${request.method} ${request.url}`)
     const body = await text(request)
     const order = jenkins.next.shift()
-    const answer = ({ status, headers = {}, body: value }: Answer) => {
+    const respond = ({ status, headers = {}, body: value }: JenkinsResponse) => {
       if (order === 'cut') return response.destroy()
       response.writeHead(status, headers)
       return response.end(typeof value === 'string' ? value : value && JSON.stringify(value))
     }
-    if (typeof order === 'number') return answer({ status: order, body: `HTTP ERROR ${order}` })
+    if (typeof order === 'number') return respond({ status: order, body: `HTTP ERROR ${order}` })
     if (order === 'login') {
-      return answer({ status: 302, headers: { location: '/ci/login?from=%2Fci%2F' } })
+      return respond({ status: 302, headers: { location: '/ci/login?from=%2Fci%2F' } })
     }
     const url = new URL(request.url ?? '/', jenkins.url)
     if (order === 'https') {
-      return answer({ status: 301, headers: { location: `https://ci.example.com${url.pathname}` } })
+      return respond({
+        status: 301,
+        headers: { location: `https://ci.example.com${url.pathname}` },
+      })
     }
     const refused = refuse(jenkins, request.method ?? 'GET', request.headers, crumbOf)
-    if (refused) return answer(refused)
-    if (url.pathname === '/ci/crumbIssuer/api/json') return answer(issue(jenkins, crumbOf))
+    if (refused) return respond(refused)
+    if (url.pathname === '/ci/crumbIssuer/api/json') return respond(issue(jenkins, crumbOf))
     const form = new URLSearchParams(body)
-    return answer(handle(jenkins, jobs, request.method ?? 'GET', url, form))
+    return respond(handle(jenkins, jobs, request.method ?? 'GET', url, form))
   })
   await new Promise<void>((resolve) => server.listen(0, '127.0.0.1', resolve))
   t.teardown(() => {
@@ -96,7 +99,7 @@ export async function startJenkins(
 }
 
 /** A crumb is worth something only in the session it was made in. */
-function issue(jenkins: TestJenkins, crumbOf: Map<string, string>): Answer {
+function issue(jenkins: TestJenkins, crumbOf: Map<string, string>): JenkinsResponse {
   if (!jenkins.crumbs) return { status: 404, body: 'Not Found' }
   const [session, crumb] = [randomBytes(8).toString('hex'), randomBytes(8).toString('hex')]
   crumbOf.set(session, crumb)
@@ -112,7 +115,7 @@ function refuse(
   method: string,
   headers: IncomingHttpHeaders,
   crumbOf: Map<string, string>,
-): Answer | undefined {
+): JenkinsResponse | undefined {
   const basic = Buffer.from(`${JENKINS_USER}:${JENKINS_TOKEN}`).toString('base64')
   if (headers.authorization !== `Basic ${basic}`) {
     return { status: 401, body: '<html><title>Error 401 Invalid password/token</title></html>' }
@@ -130,7 +133,7 @@ function handle(
   method: string,
   url: URL,
   form: URLSearchParams,
-): Answer {
+): JenkinsResponse {
   const tree = url.searchParams.get('tree') ?? ''
   const path = url.pathname.slice('/ci'.length)
   if (path === '/queue/api/json') {
@@ -166,7 +169,7 @@ function enqueue(
   job: string,
   declared: string[],
   form: URLSearchParams,
-): Answer {
+): JenkinsResponse {
   if (jenkins.vetoed) return { status: 302, headers: { location: '.' } }
   const parameters = Object.fromEntries(declared.map((name) => [name, form.get(name) ?? '']))
   const id = 40 + jenkins.items.length
@@ -176,7 +179,7 @@ function enqueue(
   return { status: 201, headers: { location: `${origin}/ci/queue/item/${id}/` } }
 }
 
-/** Jenkins writes its own configured address into what it tells. */
+/** Jenkins writes its own configured address into what it returns. */
 const ROOT = 'https://ci.example.com/ci'
 const jobPath = (job: string) =>
   job
@@ -209,7 +212,7 @@ function showJob(jenkins: TestJenkins, name: string, job: Job, tree: string) {
     }
   }
   const property = job.parameters
-    ? [{ _class: 'Other' }, { parameterDefinitions: job.parameters.map((one) => ({ name: one })) }]
+    ? [{ _class: 'Other' }, { parameterDefinitions: job.parameters.map((name) => ({ name })) }]
     : []
   return { _class: 'FreeStyleProject', buildable: !job.disabled, property }
 }

@@ -42,7 +42,7 @@ export async function setUp(
     faults.push({ when: (ask) => ask.method === method && ask.path.includes(path), fault, times })
   }
   const seen = (method: string, path = '') =>
-    registry.requests.filter((one) => one.method === method && one.path.includes(path))
+    registry.requests.filter((request) => request.method === method && request.path.includes(path))
   return { registry, client, place, fail, seen }
 }
 
@@ -70,6 +70,18 @@ export function makeBlob(size = 1000) {
     return Readable.from([bytes.subarray(0, size / 2), bytes.subarray(size / 2)])
   }
   return { bytes, blob: { digest: sha256(bytes), size }, open, opened: () => opened }
+}
+
+/** Whether a repository of a registry without passwords has a blob. */
+export async function hasBlob({ registry, name }: Repository, digest: string): Promise<boolean> {
+  return (await fetch(`http://${registry}/v2/${name}/blobs/${digest}`, { method: 'HEAD' })).ok
+}
+
+/** The tags of a repository, sorted. */
+export async function tagsOf({ registry, name }: Repository): Promise<string[]> {
+  const response = await fetch(`http://${registry}/v2/${name}/tags/list`)
+  const { tags } = (await response.json()) as { tags: string[] | null }
+  return (tags ?? []).sort()
 }
 
 export const alice = { username: 'alice', password: 'open-sesame' }

@@ -52,7 +52,7 @@ export async function startEtcd(
   return { port, certificates, server, ctl }
 }
 
-/** Stands between client and server; `seen` is told all bytes and may cut this connection. */
+/** Stands between client and server; `seen` gets all bytes and may cut this connection. */
 export async function startProxy(
   t: Pick<Test, 'teardown'>,
   port: number,

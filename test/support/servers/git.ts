@@ -10,7 +10,7 @@ import { run } from '../../../src/core/process/process.ts'
 export interface Repository {
   folder: string
   git(...args: string[]): Promise<string>
-  /** Writes files and commits all there is; answers with the commit. */
+  /** Writes files and commits all there is; returns the commit. */
   commit(files: Readonly<Record<string, string>>, message?: string): Promise<string>
 }
 
@@ -18,7 +18,7 @@ export interface Repository {
 export async function makeRepository(folder: string, format = 'sha1'): Promise<Repository> {
   const settings = ['user.name=Li', 'user.email=li@example.com', 'protocol.file.allow=always']
   const git = async (...args: string[]) => {
-    const all = [...settings.flatMap((one) => ['-c', one]), ...args]
+    const all = [...settings.flatMap((setting) => ['-c', setting]), ...args]
     // Git LFS would fetch what these repositories only point to.
     return (await run('git', all, { cwd: folder, env: { GIT_LFS_SKIP_SMUDGE: '1' } })).stdout
   }
@@ -39,12 +39,25 @@ export async function makeRepository(folder: string, format = 'sha1'): Promise<R
   }
 }
 
-/** git's own server for the repositories in a folder, on loopback; it notes who came with what. */
-export async function startGitServer(t: Pick<Test, 'teardown'>, root: string) {
+/**
+ * git's own server for the repositories in a folder, on loopback; it notes who came with what. Only
+ * who knows `pushPassword` may push.
+ */
+export async function startGitServer(
+  t: Pick<Test, 'teardown'>,
+  root: string,
+  { pushPassword }: { pushPassword?: string } = {},
+) {
   const authorizations: string[] = []
   const server = createServer(async (request, response) => {
     const { pathname, search } = new URL(request.url ?? '/', 'http://localhost')
     authorizations.push(request.headers.authorization ?? '')
+    const user =
+      pushPassword === undefined ? '' : userOf(request.headers.authorization, pushPassword)
+    if (user === undefined) {
+      response.writeHead(401, { 'www-authenticate': 'Basic realm="git"' }).end()
+      return
+    }
     const allowed = { GIT_CONFIG_KEY_0: 'uploadpack.allowFilter', GIT_CONFIG_VALUE_0: 'true' }
     const backend = spawn('git', ['http-backend'], {
       env: {
@@ -55,23 +68,33 @@ export async function startGitServer(t: Pick<Test, 'teardown'>, root: string) {
         ...{ REQUEST_METHOD: request.method, CONTENT_TYPE: request.headers['content-type'] },
         GIT_PROTOCOL: String(request.headers['git-protocol'] ?? ''),
         HTTP_CONTENT_ENCODING: request.headers['content-encoding'] ?? '',
+        // git lets people with a name push.
+        REMOTE_USER: user,
       },
       stdio: ['pipe', 'pipe', 'ignore'],
     })
     request.pipe(backend.stdin)
     // RFC 3875: headers, an empty line, the body.
-    const answer = await buffer(backend.stdout)
-    const end = answer.indexOf('\r\n\r\n')
-    const headers = answer.subarray(0, end).toString().split('\r\n')
+    const output = await buffer(backend.stdout)
+    const end = output.indexOf('\r\n\r\n')
+    const headers = output.subarray(0, end).toString().split('\r\n')
     for (const [, name = '', value = ''] of headers.map(
       (line) => /^([^:]+): (.*)$/.exec(line) ?? [],
     )) {
       if (name === 'Status') response.statusCode = Number.parseInt(value, 10)
       else if (name !== '') response.setHeader(name, value)
     }
-    response.end(answer.subarray(end + 4))
+    response.end(output.subarray(end + 4))
   })
   await new Promise<void>((listening) => server.listen(0, '127.0.0.1', listening))
   t.teardown(() => new Promise((closed) => server.close(closed)))
   return { port: (server.address() as AddressInfo).port, authorizations }
+}
+
+/** The name that came with the right password. */
+function userOf(authorization = '', password: string): string | undefined {
+  const [name, given] = Buffer.from(authorization.replace(/^Basic /, ''), 'base64')
+    .toString()
+    .split(':')
+  return given === password ? name : undefined
 }

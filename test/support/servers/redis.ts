@@ -51,7 +51,7 @@ export async function startRedis(
     ],
     {
       ready: async () => {
-        if ((await cli('ping')) !== 'PONG') throw new Error('no answer')
+        if ((await cli('ping')) !== 'PONG') throw new Error('no response')
       },
     },
   )

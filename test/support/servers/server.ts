@@ -100,7 +100,7 @@ export async function startServer(
   }
 }
 
-/** A test file that crashes runs no teardown; its servers shall end all the same. */
+/** A test file that crashes runs no teardown; its servers must end all the same. */
 function endWithUs(child: ChildProcess): void {
   const end = () => child.kill()
   process.once('exit', end)

@@ -3,7 +3,7 @@ import { join } from 'node:path'
 import { run } from '../../../src/core/process/process.ts'
 
 /**
- * A folder with a certificate authority (ca.pem), a server of 127.0.0.1 and localhost (server.pem,
+ * A folder with a certificate authority (ca.pem), a server of 127.0.0.1, localhost and server.example (server.pem,
  * server-key.pem) and a client (cert.pem, key.pem), good for two days.
  */
 export async function makeCertificates(folder: string): Promise<string> {
@@ -12,7 +12,7 @@ export async function makeCertificates(folder: string): Promise<string> {
     const given = Object.entries(options).flatMap(([name, value]) => [`-${name}`, value])
     return run('openssl', [command, ...flags, ...given], { cwd: folder })
   }
-  const fresh = ['-newkey', 'rsa:2048', '-nodes']
+  const fresh = ['-newkey', 'ec', '-pkeyopt', 'ec_paramgen_curve:prime256v1', '-nodes']
   const authority = { keyout: 'ca-key.pem', out: 'ca.pem', subj: '/CN=test ca', days: '2' }
   await make('req', authority, '-x509', ...fresh)
   for (const { name, cert, key, extension } of LEAVES) {
@@ -29,7 +29,8 @@ const LEAVES = [
     name: 'server',
     cert: 'server.pem',
     key: 'server-key.pem',
-    extension: 'subjectAltName=IP:127.0.0.1,DNS:localhost\nextendedKeyUsage=serverAuth',
+    extension:
+      'subjectAltName=IP:127.0.0.1,DNS:localhost,DNS:server.example\nextendedKeyUsage=serverAuth',
   },
   { name: 'client', cert: 'cert.pem', key: 'key.pem', extension: 'extendedKeyUsage=clientAuth' },
 ]

@@ -10,7 +10,7 @@ import { type Running, startCli } from '../cli.ts'
 import { freePort } from './ports.ts'
 import { type RunningServer, serverFolder, startServer } from './server.ts'
 
-/** A Redis that keeps what it was told, and may be restarted. */
+/** A Redis that keeps its data when it is restarted. */
 export interface QueueRedis {
   url: string
   stop(signal?: NodeJS.Signals): Promise<void>
@@ -31,7 +31,7 @@ export async function startQueueRedis(t: Pick<Test, 'teardown'>): Promise<QueueR
       [...flags, '--appendonly', 'yes', '--appendfsync', 'everysec'],
       {
         ready: async () => {
-          if ((await cli('ping')) !== 'PONG') throw new Error('no answer')
+          if ((await cli('ping')) !== 'PONG') throw new Error('no response')
         },
       },
     )
@@ -64,6 +64,8 @@ export async function startWebhookServer(
   options: {
     args?: string[]
     env?: Record<string, string>
+    /** The program's file; default: the one that `npm run build` made. */
+    program?: string
     beforeStart?: (port: number) => void
   } = {},
 ): Promise<WebhookServer> {
@@ -74,7 +76,9 @@ export async function startWebhookServer(
   await writeFile(file, stringify({ listen, ...settings }))
   const start = async () => {
     const running = startCli(['serve', ...(options.args ?? [])], {
-      ...{ cwd: folder, env: { ...options.env } },
+      cwd: folder,
+      env: { ...options.env },
+      ...(options.program !== undefined && { program: options.program }),
     })
     server.running = running
     await running.until('listening on')

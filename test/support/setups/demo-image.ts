@@ -97,8 +97,8 @@ async function compile(): Promise<Buffer> {
 }
 
 /**
- * Answers 200 and its version on PORT. EXIT: ends at once with that code. EXIT_AFTER: seconds to
- * live. SICK: answers 503. SLOW: seconds until it listens. FILE: prints that file first.
+ * Responds with 200 and its version on PORT. EXIT: ends at once with that code. EXIT_AFTER: seconds to
+ * live. SICK: responds with 503. SLOW: seconds until it listens. FILE: prints that file first.
  * STOPPING: seconds from SIGTERM to its end.
  */
 const SERVER = String.raw`
@@ -132,14 +132,14 @@ int main(void) {
   struct sockaddr_in at = { .sin_family = AF_INET, .sin_port = htons(atoi(env("PORT", "8080"))) };
   if (bind(listener, (struct sockaddr *)&at, sizeof at) || listen(listener, 16)) { perror("bind"); return 7; }
   for (;;) {
-    char request[4096], answer[512];
+    char request[4096], response[512];
     int c = accept(listener, 0, 0);
     if (c < 0) continue;
     if (read(c, request, sizeof request) > 0) {
       const char *body = env("VERSION", "?");
-      int n = snprintf(answer, sizeof answer, "HTTP/1.1 %s\r\nContent-Length: %zu\r\nConnection: close\r\n\r\n%s",
+      int n = snprintf(response, sizeof response, "HTTP/1.1 %s\r\nContent-Length: %zu\r\nConnection: close\r\n\r\n%s",
         getenv("SICK") ? "503 Sick" : "200 OK", strlen(body), body);
-      write(c, answer, n);
+      write(c, response, n);
     }
     close(c);
   }

@@ -44,7 +44,7 @@ export async function createDemo(t: Pick<Test, 'teardown'>): Promise<Demo | stri
   let machine: Parameters<typeof writeProject>[1]
   try {
     machine = {
-      mavenArgs: await prepareMaven(work),
+      mavenArgs: await prepareMaven(DEMO_FOLDER),
       base: await prepareBaseRootfs(DEMO_FOLDER, silentLog),
       engine: { socket: engine.socket, url: engine.address, own: false, stop: async () => {} },
     }

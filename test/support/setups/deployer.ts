@@ -1,10 +1,11 @@
 import { readFile, writeFile } from 'node:fs/promises'
 import { join } from 'node:path'
 import type { Test } from 'tap'
-import { runCli, startCli } from '../cli.ts'
+import { startCli } from '../cli.ts'
+import { runHere } from '../program.ts'
 import type { Sandbox } from './sandbox.ts'
 
-/** Deploys in a sandbox as a job does: in a process of its own, which signals reach. */
+/** Deploys in a sandbox: what is under test in a process of its own, which signals reach. */
 export async function createDeployer(sandbox: Sandbox) {
   const settings = join(sandbox.folder, 'crosscloud.yml')
   const plain = await readFile(settings, 'utf8')
@@ -18,8 +19,10 @@ export async function createDeployer(sandbox: Sandbox) {
   const deploy = (version: string) => [
     ...['deploy', '--release', `webapi@${version}`, '--env', 'test', '--older'],
   ]
+  const variables = { ...sandbox.variables, CROSSCLOUD_SERVER: '' }
+  /** Deploys in this process: a deployment that is not under test needs none of its own. */
   const deployed = async (t: Test, version: string) => {
-    const done = await runCli(deploy(version), options)
+    const done = await runHere(deploy(version), { cwd: sandbox.folder, variables })
     t.equal(done.code, 0, `${version} is deployed: ${done.stderr}`)
     return done
   }

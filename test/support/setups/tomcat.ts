@@ -37,7 +37,7 @@ export async function bakeFiles(
   return (await cli('push-image', '--to', `${addresses[0]}/team/small`, '--no-record')).image
 }
 
-/** The same in a container, once its Tomcat answers. */
+/** The same in a container, once its Tomcat responds. */
 export async function runBaked(
   demo: Demo,
   files: Readonly<Record<string, string>>,
@@ -47,7 +47,7 @@ export async function runBaked(
   const image = await bakeFiles(demo, files, more)
   const id = await docker('run', '--detach', '--publish', '127.0.0.1::8080', image)
   const address = `http://${await docker('port', id, '8080/tcp')}/`
-  const answers = await until(async () => {
+  const ready = await until(async () => {
     // The first request of a process never ends on Node 20 when the peer closes at once.
     const signal = AbortSignal.timeout(2000)
     return fetch(address, { signal }).then(
@@ -55,7 +55,7 @@ export async function runBaked(
       () => false,
     )
   })
-  if (!answers) throw new Error(`Tomcat does not answer:\n${await docker('logs', id)}`)
+  if (!ready) throw new Error(`Tomcat does not respond:\n${await docker('logs', id)}`)
   return {
     image,
     address,

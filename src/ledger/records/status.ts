@@ -1,0 +1,43 @@
+import type { Digest } from '../../core/digest.ts'
+import type { Unsigned } from './audit-event.ts'
+import type { DeploymentKind, DeploymentState } from './deployment.ts'
+import type { Lock } from './lock.ts'
+import type { Mark } from './mark.ts'
+
+export interface StatusQuery {
+  app?: string | undefined
+  environment?: string | undefined
+}
+
+/** What is known of an application in an environment now. */
+export interface StatusCell {
+  app: string
+  environment: string
+  /** What runs; undefined before the first deployment that succeeded. */
+  current:
+    | {
+        deployment: string
+        version: string
+        digest: Digest
+        configRevision: string
+        kind: DeploymentKind
+        by: string
+        /** ISO 8601, UTC. */
+        since: string
+        verified: boolean
+      }
+    | undefined
+  /** Hosts that the deployment which runs has left out: something older may run there. */
+  missing: string[]
+  /** Releases that were recorded after the one that runs. */
+  behind: number
+  /** Deployments there that went past the gate, and that nobody has signed off; oldest first. */
+  unsigned: Unsigned[]
+  /** Set when what runs is known to be bad there. */
+  bad: Pick<Mark, 'by' | 'reason' | 'at'> | undefined
+  lock: Pick<Lock, 'owner' | 'reason' | 'expiresAt'> | undefined
+  /** A deployment that has not ended; `abandoned` when its deployer is gone. */
+  underway:
+    | { deployment: string; version: string; by: string; since: string; state: DeploymentState }
+    | undefined
+}

@@ -1,0 +1,87 @@
+import { StepError, toStepError } from '../core/errors.ts'
+import type { Log } from '../core/log.ts'
+import { applicationProblems, applicationUses } from './check.ts'
+import type { Closing, Dependencies, ServeOptions } from './dependencies.ts'
+import { createEffects } from './effects/effects.ts'
+import { workerEnvironmentOf } from './effects/worker-environment.ts'
+import { openFeedback } from './feedback/feedback.ts'
+import { startNotificationWorker } from './feedback/notification-worker.ts'
+import { createStatusSetter } from './feedback/status.ts'
+import { createUnsigned } from './feedback/unsigned.ts'
+import { accessQueue } from './queue/access.ts'
+import { openPartitions, type Partitions } from './queue/partitions.ts'
+import { startWorker, sweep, type WakeUps } from './queue/wake-ups.ts'
+import { createPartitionWork } from './queue/worker.ts'
+import { startSchedules } from './schedules/schedules.ts'
+import { findRoute } from './settings/route.ts'
+
+/** Starts everything that works on events: workers, notifications, schedules and the sweep. */
+export async function startWork(
+  dependencies: Dependencies,
+  options: ServeOptions,
+  closing: Closing,
+): Promise<void> {
+  const { redis, partitions, wakeUps, metrics, feedbackOptions, queue } = dependencies
+  const { settings, log, secrets } = options
+  const stopping = new AbortController()
+  const stop = new AbortController()
+  const common = { metrics, log, signal: stop.signal }
+  // A running event waits for Redis: it must not fail, and be begun again, because of it.
+  const client = redis.blocking
+  const feedback = await openFeedback({ ...feedbackOptions, client })
+  closing.push(feedback.close)
+  const worker = workerEnvironmentOf(options)
+  for (const problem of await applicationProblems(settings, worker)) log.warn(problem)
+  const work = createPartitionWork({
+    ...common,
+    stopping: stopping.signal,
+    feedback,
+    effectOf: createEffects(settings, worker, dependencies.http),
+    partitions: openPartitions(accessQueue(client, queue)),
+    findRoute: (name) => findRoute(settings, name),
+    mask: secrets.mask,
+  })
+  const { concurrency, 'stalled-timeout': stalledTimeout } = settings.queue
+  const eventWorker = { client, name: queue.name, stalledTimeout, work, log }
+  const workers = await Promise.all([
+    startWorker({ ...eventWorker, queue: 'calls', concurrency: concurrency.requests }),
+    startWorker({ ...eventWorker, queue: 'runs', concurrency: concurrency.commands }),
+    startNotificationWorker({
+      ...feedbackOptions,
+      ...common,
+      client,
+      unsigned: createUnsigned(applicationUses(settings), worker, log),
+      setStatus: createStatusSetter(settings, dependencies.http),
+    }),
+    startSchedules({
+      ...common,
+      client,
+      name: queue.name,
+      schedules: settings.schedules,
+      worker,
+      feedback,
+    }),
+  ])
+  const sweeper = startSweeper(partitions, wakeUps, log)
+  closing.push(async () => {
+    clearInterval(sweeper)
+    stopping.abort(serverStopped())
+    const timer = setTimeout(() => stop.abort(serverStopped()), settings.queue['shutdown-timeout'])
+    await Promise.all(workers.map((running) => running?.close()))
+    clearTimeout(timer)
+  })
+}
+
+export const serverStopped = () => new StepError('CANCELLED', 'the server was stopped')
+
+const SWEEP_INTERVAL = 30_000
+
+function startSweeper(partitions: Partitions, wakeUps: WakeUps, log: Log): NodeJS.Timeout {
+  const run = () =>
+    sweep(partitions, wakeUps).then(
+      (added) => added > 0 && log.debug(`${added} partitions got a new wake-up job`),
+      (error: unknown) => log.debug(`sweeping: ${toStepError(error).message}`),
+    )
+  void run()
+  return setInterval(run, SWEEP_INTERVAL)
+}
