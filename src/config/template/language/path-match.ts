@@ -52,7 +52,7 @@ function parse(pattern: string): Chunk[] {
   let at = 0
   const bad = () =>
     new StepError('INPUT_INVALID', `pattern "${pattern}" is malformed`, {
-      hint: 'Use * ? [a-z] [^x], and \\ before a character that shall stand for itself.',
+      hint: 'Use * ? [a-z] [^x], and \\ before a character that stands for itself.',
     })
 
   /** One end of a range: a character, perhaps escaped; `]` must still follow somewhere. */
