@@ -18,6 +18,7 @@ export const layers: Readonly<Record<string, number>> = {
   delivery: 4,
   steps: 5,
   'context.ts': 6,
+  surface: 6,
   cli: 7,
   actions: 7,
   server: 7,
