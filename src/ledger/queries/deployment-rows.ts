@@ -60,18 +60,9 @@ export function checkEnd(id: string, end: DeploymentEnd): void {
     checkText(`${what}: URL of ${host.host}`, host.url)
     checkAmount(`${what}: duration on ${host.host}`, host.duration)
   }
-  requireDistinct(end.hosts, what)
-}
-
-/** A host may have several instances, and each of them has one outcome; so has a host without any. */
-function requireDistinct(outcomes: readonly InstanceOutcome[], what: string): void {
-  const seen = new Set<string>()
-  for (const { host, containerId } of outcomes) {
-    const key = JSON.stringify([host, containerId])
-    if (seen.has(key))
-      throw invalid(`${what}: ${containerId ?? 'nothing'} on ${host} is named twice`)
-    seen.add(key)
-  }
+  const names = end.hosts.map((host) => host.host)
+  const twice = names.find((name, position) => names.indexOf(name) !== position)
+  if (twice !== undefined) throw invalid(`${what}: host ${twice} is named twice`)
 }
 
 export const approvalId = (number: number): string => `a${number}`

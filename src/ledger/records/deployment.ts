@@ -9,12 +9,13 @@ export const deploymentKinds = ['deploy', 'rollback'] as const
 export type DeploymentKind = (typeof deploymentKinds)[number]
 
 /**
- * What came of an instance: a container on a host; a task of a Swarm or a Pod on a node. A host that
- * got none, as it was left out, has an outcome without an id. Names are those of the JSON of
- * `crosscloud history` and of the journal.
+ * What came of an instance on a host. A host that got none, as it was left out, has an outcome without
+ * an id. The table has one row for a host of a deployment: a target with several instances on a host
+ * needs a migration that takes its unique key away. Names are those of the JSON of `crosscloud history`
+ * and of the journal.
  */
 export interface InstanceOutcome {
-  /** The host or node that it is on. */
+  /** The host that it is on. */
   host: string
   /** The instance's id. */
   containerId: string | undefined
