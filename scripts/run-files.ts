@@ -41,6 +41,8 @@ export async function runFiles(
   options: RunOptions,
   print: (line: string) => void = console.log,
 ): Promise<RunResult> {
+  if (files.length === 0) throw new Error('no test file was found')
+  if (!(options.jobs >= 1)) throw new Error('jobs must be a number of at least 1')
   const waiting = [...files]
   const failed: string[] = []
   const totals: Totals = { total: 0, pass: 0, fail: 0, skip: 0 }

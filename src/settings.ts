@@ -17,7 +17,7 @@ import { identitySettings } from './identity/settings.ts'
 import { imageSettings, warSettings } from './image/settings.ts'
 import { ledgerSettings } from './ledger/settings.ts'
 import { parseRepository, type Repository } from './registry/reference.ts'
-import type { ContainerSettings } from './targets/docker/host.ts'
+import type { ContainerSettings, HostAddress } from './targets/docker/host.ts'
 import { containerSettings, hostSettings } from './targets/docker/settings.ts'
 
 const environmentSettings = z.strictObject({
@@ -99,11 +99,7 @@ export type Settings = z.output<typeof settingsSchema> & {
   variables: OpenedSettings<unknown>['variables']
 }
 
-export interface HostAddress {
-  name: string
-  address: string
-  certificates: string | undefined
-}
+export type { HostAddress } from './targets/docker/host.ts'
 
 /** An environment with everything settled: its own words over the common ones over the defaults. */
 export interface EnvironmentSettings {

@@ -43,6 +43,11 @@ t.test('the runner of test files', async (t) => {
     t.match(await run(''), { failed: 1 })
   })
 
+  await t.test('a run of nothing is an error', async (t) => {
+    await t.rejects(runFiles([], { jobs: 1, timeout: 60 }), /no test file was found/)
+    await t.rejects(runFiles(['x'], { jobs: Number('two'), timeout: 60 }), /jobs must be a number/)
+  })
+
   await t.test('a file that takes too long is ended', async (t) => {
     const { failed, output } = await run(
       "t.test('long', () => new Promise((end) => setTimeout(end, 60_000)))",

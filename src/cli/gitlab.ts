@@ -99,7 +99,7 @@ async function readPlan({ prune, secrets }: PlanOptions, context: Context): Prom
   return await planSetUp({
     settings,
     environments: Object.entries(environments).map(([name, { url }]) => ({ name, url })),
-    access: { token, signal: context.signal },
+    access: { http: await context.http('gitlab', settings.ca), token, signal: context.signal },
     prune: prune ?? false,
     secrets: secrets ?? false,
   })

@@ -1,7 +1,11 @@
-/** What each error code means to a caller: its exit status, and whether trying again may help. */
+/**
+ * What each error code means to a caller: its exit status, and whether trying again may help.
+ * UNAUTHORIZED: it is not known, or not proven, who asks. FORBIDDEN: it is known, and has no right.
+ */
 const codes = {
   INPUT_INVALID: { exit: 2, retryable: false },
   UNAUTHORIZED: { exit: 1, retryable: false },
+  FORBIDDEN: { exit: 1, retryable: false },
   NOT_FOUND: { exit: 1, retryable: false },
   CONFLICT: { exit: 1, retryable: false },
   GATE_CLOSED: { exit: 1, retryable: false },
@@ -14,34 +18,58 @@ const codes = {
 
 export type ErrorCode = keyof typeof codes
 
-export interface StepErrorOptions {
+/** The values that a message is made of, by name: code and arguments word it in another language. */
+export type ErrorArguments = Readonly<Record<string, string | number>>
+
+export interface StepErrorOptions<Details = unknown> {
   /** What to do next, in one sentence. */
   hint?: string | undefined
   /** The message without what another program printed, where the log has that already. */
   summary?: string | undefined
   cause?: unknown
-  retryable?: boolean
+  retryable?: boolean | undefined
+  /** Milliseconds until the next try makes sense, as a server asks with Retry-After. */
+  retryAfter?: number | undefined
+  args?: ErrorArguments | undefined
+  /** Facts for the code that catches the error; never printed. */
+  details?: Details | undefined
 }
 
 /** The one error of crosscloud. The message names the object; the hint says what to do next. */
-export class StepError extends Error {
+export class StepError<Details = unknown> extends Error {
   override readonly name = 'StepError'
   readonly code: ErrorCode
   readonly hint: string | undefined
   readonly summary: string | undefined
   readonly retryable: boolean
+  readonly retryAfter: number | undefined
+  readonly args: ErrorArguments | undefined
+  readonly details: Details | undefined
 
-  constructor(code: ErrorCode, message: string, options: StepErrorOptions = {}) {
+  constructor(code: ErrorCode, message: string, options: StepErrorOptions<Details> = {}) {
     super(message, options.cause === undefined ? undefined : { cause: options.cause })
     this.code = code
     this.hint = options.hint
     this.summary = options.summary
     this.retryable = options.retryable ?? codes[code].retryable
+    this.retryAfter = options.retryAfter
+    this.args = options.args
+    this.details = options.details
   }
 
   /** 0 is success; 2 bad input; 75 worth retrying (sysexits' EX_TEMPFAIL); 1 otherwise. */
   get exitCode(): number {
     return this.retryable ? 75 : codes[this.code].exit === 75 ? 1 : codes[this.code].exit
+  }
+
+  /** The same error with these changes; its cause is this error unless another is given. */
+  with(
+    changes: StepErrorOptions<Details> & { code?: ErrorCode; message?: string },
+  ): StepError<Details> {
+    const { hint, summary, retryable, retryAfter, args, details } = this
+    const { code = this.code, message = this.message, ...options } = changes
+    const kept = { hint, summary, retryable, retryAfter, args, details, cause: this }
+    return new StepError(code, message, { ...kept, ...options })
   }
 }
 
@@ -49,13 +77,12 @@ export function isStepError(error: unknown, code?: ErrorCode): error is StepErro
   return error instanceof StepError && (code === undefined || error.code === code)
 }
 
-/** The same error told from one floor up: `what: message`, with code, hint and cause kept. */
+/** The error with what was being done before its message: `what: message`. */
 export function explain(what: string, error: unknown): StepError {
   const known = toStepError(error)
-  return new StepError(known.code, `${what}: ${known.message}`, {
-    hint: known.hint,
-    ...(known.summary !== undefined && { summary: `${what}: ${known.summary}` }),
-    retryable: known.retryable,
+  return known.with({
+    message: `${what}: ${known.message}`,
+    summary: known.summary === undefined ? undefined : `${what}: ${known.summary}`,
     cause: error,
   })
 }
@@ -73,7 +100,7 @@ export function toStepError(error: unknown): StepError {
   return new StepError('INTERNAL', describe(error), { cause: error })
 }
 
-/** Faults of the operating system that a person can mend. */
+/** Errors of the operating system that a person can put right. */
 const systemErrors: Record<string, [ErrorCode, string]> = {
   ENOSPC: ['COMMAND_FAILED', 'The disk is full. Free some space and run the command again.'],
   EDQUOT: ['COMMAND_FAILED', 'The disk quota is used up. Free some space and run again.'],
@@ -91,15 +118,10 @@ export function errorCodeOf(error: unknown): string | undefined {
   return errorCodeOf(error.cause)
 }
 
-/** One line for an error; Node leaves `message` empty for some connection faults. */
+/** One line for an error; Node leaves `message` empty for some connection errors. */
 export function describe(error: unknown): string {
   if (!(error instanceof Error)) return String(error)
   return error.message || errorCodeOf(error) || error.name
-}
-
-/** fetch tells only "fetch failed"; its cause says why. */
-export function describeCause(error: unknown): string {
-  return describe(error instanceof Error && error.cause !== undefined ? error.cause : error)
 }
 
 /** Throws CANCELLED when the signal has fired. */

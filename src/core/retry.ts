@@ -11,9 +11,6 @@ export interface RetryOptions {
   onRetry?: (error: StepError, attempt: number, pause: number) => void
 }
 
-/** An error that says how long to wait: HTTP's Retry-After, in milliseconds. */
-export const retryAfter = Symbol('retryAfter')
-
 const LONGEST_PAUSE = 30_000
 
 /** Runs `operation` again while it fails with a retryable error, up to `attempts` times. */
@@ -28,9 +25,8 @@ export async function retry<T>(
     } catch (thrown) {
       const error = toStepError(thrown)
       if (!error.retryable || attempt >= attempts) throw error
-      const asked = (thrown as { [retryAfter]?: number })[retryAfter]
       const backoff = firstPause * 2 ** (attempt - 1) * (0.5 + Math.random())
-      const pause = Math.min(asked ?? backoff, LONGEST_PAUSE)
+      const pause = Math.min(error.retryAfter ?? backoff, LONGEST_PAUSE)
       onRetry?.(error, attempt, pause)
       await wait(pause, signal)
     }

@@ -2,17 +2,21 @@ import { userInfo } from 'node:os'
 import type { Actor } from './context.ts'
 
 type Variables = Readonly<Record<string, string | undefined>>
-type Told = { [Fact in keyof Actor]?: Actor[Fact] | undefined }
+type KnownFacts = { [Fact in keyof Actor]?: Actor[Fact] | undefined }
 
 /**
- * Who acts, by the variables of the CI system that runs this, and of no other: what another system
- * calls its user may well stand in the environment, too. Without any, the user of this machine.
+ * Who acts, by the variables of the CI system that runs this, and of no other: variables of another
+ * system may be set, too. Without any, the user of this machine.
  */
 export function actorOf(variables: Variables): Actor {
-  const { by, committedAt, ...rest } = toldBySystem((name) => variables[name] || undefined)
-  const unknown = { author: undefined, branch: undefined, commit: undefined }
+  const { by, committedAt, ...rest } = factsOfSystem((name) => variables[name] || undefined)
   return {
-    ...{ ...unknown, pipelineUrl: undefined, jobUrl: undefined, ...rest },
+    author: undefined,
+    branch: undefined,
+    commit: undefined,
+    pipelineUrl: undefined,
+    jobUrl: undefined,
+    ...rest,
     by: by ?? userName(),
     committedAt: moment(committedAt),
   }
@@ -25,25 +29,25 @@ const JOB_MARKS = [
   ...['JENKINS_URL', 'JENKINS_HOME', 'BUILD_ID', 'TF_BUILD', 'TEAMCITY_VERSION', 'BUILDKITE'],
 ]
 
-/** Whether this is a job; `CI=false` is one that would not be. */
+/** Whether this is a job; an empty mark does not count, any other value does. */
 export function isJob(read: (name: string) => string | undefined): boolean {
   return JOB_MARKS.some((name) => Boolean(read(name)))
 }
 
-function toldBySystem(read: (name: string) => string | undefined): Told {
-  // crosscloud's own server tells whose event it answers as GitLab would.
+function factsOfSystem(read: (name: string) => string | undefined): KnownFacts {
+  // crosscloud's own server sets the variables of GitLab for the event it handles.
   if (read('GITLAB_CI') === 'true' || read('CROSSCLOUD_SERVER') === 'true') return ofGitlab(read)
   if (read('GITHUB_ACTIONS') === 'true') return ofGithub(read)
-  // A Jenkins that was never told its address has no JENKINS_URL.
+  // A Jenkins whose own address is not set has no JENKINS_URL.
   if (read('JENKINS_URL') || read('JENKINS_HOME')) return ofJenkins(read)
-  // None of them by its own mark: what any of them tells, as a shell or a script may hand it on.
-  return { ...told(ofJenkins(read)), ...told(ofGithub(read)), ...told(ofGitlab(read)) }
+  // No system's own mark: any of their variables, which a shell or a script may pass on.
+  return { ...known(ofJenkins(read)), ...known(ofGithub(read)), ...known(ofGitlab(read)) }
 }
 
-const told = (facts: Told): Told =>
+const known = (facts: KnownFacts): KnownFacts =>
   Object.fromEntries(Object.entries(facts).filter(([, value]) => value !== undefined))
 
-const ofGitlab = (read: (name: string) => string | undefined): Told => ({
+const ofGitlab = (read: (name: string) => string | undefined): KnownFacts => ({
   by: read('GITLAB_USER_LOGIN'),
   author: read('CI_COMMIT_AUTHOR'),
   branch: read('CI_COMMIT_REF_NAME'),
@@ -53,7 +57,7 @@ const ofGitlab = (read: (name: string) => string | undefined): Told => ({
   committedAt: read('CI_COMMIT_TIMESTAMP'),
 })
 
-function ofGithub(read: (name: string) => string | undefined): Told {
+function ofGithub(read: (name: string) => string | undefined): KnownFacts {
   const run = read('GITHUB_RUN_ID')
   const repository = `${read('GITHUB_SERVER_URL')}/${read('GITHUB_REPOSITORY')}`
   return {
@@ -64,7 +68,7 @@ function ofGithub(read: (name: string) => string | undefined): Told {
   }
 }
 
-const ofJenkins = (read: (name: string) => string | undefined): Told => ({
+const ofJenkins = (read: (name: string) => string | undefined): KnownFacts => ({
   by: read('BUILD_USER_ID'),
   branch: read('BRANCH_NAME'),
   commit: read('GIT_COMMIT'),

@@ -1,5 +1,6 @@
 import type { KeyRing } from '../config/rules/encryption.ts'
 import type { ConfigStore } from '../config/store/store.ts'
+import type { HttpClient } from '../core/http/client.ts'
 import type { Log } from '../core/log.ts'
 import type { Secrets } from '../core/secrets.ts'
 import type { PlatformApproval } from '../gitlab/approvals.ts'
@@ -8,11 +9,14 @@ import type { Journal } from '../ledger/journal.ts'
 import type { Ledger, ProvenApproval } from '../ledger/ledger.ts'
 import type { RegistryClient } from '../registry/types.ts'
 import type { EnvironmentSettings, Settings } from '../settings.ts'
-import type { Host } from '../targets/docker/host.ts'
+import type { Target } from '../targets/target.ts'
+
+/** The part of an environment that its target is opened with. */
+export type TargetSettings = Pick<EnvironmentSettings, 'hosts' | 'containerName' | 'container'>
 
 /**
  * What a step may ask for. Drivers are functions: each is built on first use, so a step that never
- * asks for the ledger never loads a database.
+ * uses the ledger never loads a database.
  */
 export interface Context {
   /** The folder all relative paths start from. */
@@ -23,28 +27,31 @@ export interface Context {
   hasSettings(): Promise<boolean>
   /** crosscloud.yml; INPUT_INVALID, with the next step, when there is none. */
   settings(): Promise<Settings>
-  /** One environment of it; INPUT_INVALID, listing the known ones, when there is no such. */
+  /** An environment of it; INPUT_INVALID, listing the known environments, for any other name. */
   environment(name: string): Promise<EnvironmentSettings>
   registry(): Promise<RegistryClient>
+  /** For the server of these settings: the authority in the PEM file `ca` is trusted, too. */
+  http(owner: string, ca: string | undefined): Promise<HttpClient>
   ledger(): Promise<Ledger>
-  /** INPUT_INVALID when what one job writes into the ledger would not be there for the next one. */
+  /** INPUT_INVALID when what a job writes into the ledger would not be there for the next job. */
   requireLedger(): Promise<void>
-  /** What the ledger must be told later, when it cannot be reached now. */
+  /** Records for the ledger that wait on this machine until it can be reached. */
   journal(): Promise<Journal>
   configStore(environment: EnvironmentSettings): Promise<ConfigStore>
   /** The keys for its encrypted values, where any are given. */
   configKeys(environment: EnvironmentSettings): Promise<KeyRing | undefined>
-  hosts(environment: Pick<EnvironmentSettings, 'hosts'>): Promise<Host[]>
-  /** Who does this, why and from where, as far as the surroundings tell. */
+  /** Where an environment runs; each call opens it anew. */
+  target(environment: TargetSettings): Promise<Target>
+  /** Who does this, why and from where, as far as the process environment shows. */
   readonly actor: Actor
-  /** Who does this in an environment, by a signed token where crosscloud.yml asks for one. */
+  /** Who does this in an environment, by a signed token where crosscloud.yml requires it. */
   identify(
     environment: string | undefined,
     how: { required: boolean; strict: boolean; tokenless?: boolean },
   ): Promise<Who>
   /** Why an approval that is in the ledger proves nothing; undefined when it does. */
   doubt(environment: string, approval: ProvenApproval): Promise<string | undefined>
-  /** What people said of a deployment job on GitLab itself. */
+  /** Approvals of a deployment job on GitLab itself. */
   platformApprovals(jobId: string, environment: string): Promise<PlatformApproval[]>
   /** Folder for what must outlive this command on this machine. */
   readonly stateFolder: string
@@ -52,7 +59,7 @@ export interface Context {
   readonly cacheFolder: string
   /**
    * What this user's runs seal the records of that folder with; CI hands it from one branch to
-   * another. Undefined where only the working tree could keep it, which anybody who pushes reads.
+   * another. Undefined where only the working tree could keep it, which everyone who pushes can read.
    */
   sealKey(): Promise<Buffer | undefined>
   /**
@@ -67,7 +74,7 @@ export interface Context {
 
 export interface Actor {
   by: string
-  /** Who wrote the commit, where CI tells. */
+  /** Who wrote the commit, where CI provides it. */
   author: string | undefined
   branch: string | undefined
   commit: string | undefined

@@ -22,7 +22,7 @@ export function formatRelease({ app, version: number }: ReleaseName): string {
   return `${app}@${number}`
 }
 
-/** What is another application's would run under this one's name, config and gate. */
+/** Another application's release would run under this application's name, config and gate. */
 export function requireApplication(name: string, theirs: string, { app, file }: Settings): void {
   if (theirs === app) return
   throw new StepError('INPUT_INVALID', `${name} is of ${theirs}, and ${file} is of ${app}`, {

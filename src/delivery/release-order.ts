@@ -5,8 +5,8 @@ import type { Context } from './context.ts'
 import { formatRelease } from './release-name.ts'
 
 /**
- * Stops a release that is older than one that runs there: its pipeline was slower, or an old job was
- * started again. `older` says that this is meant.
+ * Stops a release that is older than a release that runs there: its pipeline was slower, or an old
+ * job was started again. `older` confirms that this is meant.
  */
 export async function refuseOlder(
   { release, environment, older }: { release: Release; environment: string; older: boolean },
@@ -14,7 +14,7 @@ export async function refuseOlder(
   context: Context,
 ): Promise<void> {
   for (const version of new Set(running)) {
-    const found = await setback(release, version, environment, context)
+    const found = await findSetback(release, version, environment, context)
     if (!found) continue
     if (older || !found.certain) {
       context.log.warn(`${found.text}: this sets ${environment} back`)
@@ -26,7 +26,7 @@ export async function refuseOlder(
   }
 }
 
-/** Tells before anybody is asked for it that a deployment would stop; a late approval is easily overlooked. */
+/** Warns, before approvals are requested, that a deployment would stop: a late approval is easily overlooked. */
 export async function warnOfOlder(
   release: Release,
   environment: string,
@@ -35,7 +35,7 @@ export async function warnOfOlder(
   const { app } = release
   const [cell] = await (await context.ledger()).status({ app, environment })
   if (!cell?.current) return
-  const found = await setback(release, cell.current.version, environment, context)
+  const found = await findSetback(release, cell.current.version, environment, context)
   if (!found) return
   const means = found.certain
     ? 'its deployment stops unless it is given `--older`'
@@ -49,7 +49,7 @@ interface Setback {
   certain: boolean
 }
 
-async function setback(
+async function findSetback(
   release: Release,
   version: string,
   environment: string,
@@ -58,36 +58,36 @@ async function setback(
   const running = await (await context.ledger()).findRelease(release.app, version)
   if (!running || version === release.version) return undefined
   const [ours, theirs] = [formatRelease(release), formatRelease(running)]
-  const told = (why: string, certain = true) => ({
+  const setback = (why: string, certain = true) => ({
     text: `${theirs} runs in ${environment}, and ${ours} is older: ${why}`,
     certain,
   })
   const line = await lineage(release.commit, running.commit, context)
-  if (line === 'before') return told('git has its commit before the other')
+  if (line === 'before') return setback('git has its commit before the other')
   if (line === 'after') return undefined
   // Of what was released by hand no branch is known.
   const { branch } = release
   const isOneBranch = branch === running.branch && (branch !== undefined || line !== 'apart')
   if (isOneBranch && line !== 'same' && release.committedAt && running.committedAt) {
     if (release.committedAt < running.committedAt) {
-      return told(`its commit was made earlier, at ${release.committedAt}`)
+      return setback(`its commit was made earlier, at ${release.committedAt}`)
     }
     if (release.committedAt > running.committedAt) return undefined
   }
   const [first] = await (await context.ledger()).inOrder(release.app, [version, release.version])
   if (first !== release.version) return undefined
-  if (isOneBranch) return told('it was recorded earlier')
+  if (isOneBranch) return setback('it was recorded earlier')
   if (branch === running.branch)
-    return told('it was recorded earlier, on another line of commits', false)
+    return setback('it was recorded earlier, on another line of commits', false)
   const branches = [release.branch, running.branch].map((name) => name ?? 'none').join(' and ')
-  return told(`it was recorded earlier, on another branch (${branches})`, false)
+  return setback(`it was recorded earlier, on another branch (${branches})`, false)
 }
 
 const COMMIT = /^[0-9a-f]{7,64}$/
 
 /**
- * Where a commit stands to another one; apart when they have a common past and neither leads to the
- * other. Undefined where this checkout does not have both, or its history is cut off between them.
+ * How a commit is related to another; `apart` when they have a common ancestor and neither is the
+ * other's ancestor. Undefined where this checkout does not have both, or its history is cut off between them.
  */
 export async function lineage(
   commit: string | undefined,

@@ -4,10 +4,10 @@ import type { Ledger, Release } from '../ledger/ledger.ts'
 import { formatRepository, type Repository } from '../registry/reference.ts'
 import type { Context } from './context.ts'
 
-/** What may go from one repository, and what stays there for whom. */
+/** The images that a repository keeps for its environments, and those it no longer needs. */
 export interface RetentionPlan {
   repository: Repository
-  /** Those that are kept there. */
+  /** Those whose images are kept there. */
   environments: string[]
   remove: Release[]
   kept: number
@@ -25,7 +25,7 @@ export interface RetentionFacts {
 }
 
 /**
- * What nobody needs any more: not among the newest, not among the last that were deployed, so that
+ * Releases that are no longer needed: not among the newest, not among the last that were deployed, so that
  * there is a way back, and running nowhere. Several releases may be one image: it stays for each.
  */
 export function releasesToRemove({ releases, deployed, running, keep }: RetentionFacts): Release[] {
@@ -71,10 +71,10 @@ export async function planRetention(
 
 async function findRunning(app: string, ledger: Ledger): Promise<Digest[]> {
   const cells = await ledger.status({ app, environment: undefined })
-  const current = cells.flatMap(({ current: one }) => (one ? [one.digest] : []))
+  const digests = cells.flatMap(({ current }) => (current ? [current.digest] : []))
   const versions = cells.flatMap(({ underway }) => (underway ? [underway.version] : []))
   const found = await Promise.all(versions.map((version) => ledger.findRelease(app, version)))
-  return [...current, ...found.flatMap((release) => (release ? [release.digest] : []))]
+  return [...digests, ...found.flatMap((release) => (release ? [release.digest] : []))]
 }
 
 async function deployedTo(environment: string, keep: number, context: Context): Promise<Digest[]> {
@@ -90,7 +90,7 @@ async function deployedTo(environment: string, keep: number, context: Context): 
   return [...digests]
 }
 
-/** One for each image that is there still. */
+/** A release for each image that is still there. */
 async function presentIn(
   { registry, name }: Repository,
   releases: readonly Release[],

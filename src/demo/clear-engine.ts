@@ -1,6 +1,6 @@
 import { describe } from '../core/errors.ts'
 import type { Log } from '../core/log.ts'
-import { containerLabels } from '../delivery/verification/verification.ts'
+import { instanceLabels } from '../targets/labels.ts'
 import type { Engine } from './engine.ts'
 
 /**
@@ -20,8 +20,8 @@ export async function clearEngine(
     for (const environment of environments) {
       const filters = {
         label: [
-          `${containerLabels.application}=${app}`,
-          `${containerLabels.environment}=${environment}`,
+          `${instanceLabels.application}=${app}`,
+          `${instanceLabels.environment}=${environment}`,
         ],
       }
       for (const { Id, ImageID } of await docker.listContainers({ all: true, filters })) {

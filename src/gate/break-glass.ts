@@ -1,5 +1,5 @@
-import { oneLine } from './approvals.ts'
-import { isListed, maybeOne, oneOf, type Person, personIn, personOf } from './people.ts'
+import { oneLine } from './facts.ts'
+import { isListed, mayBeSamePerson, oneOf, type Person, personIn, personOf } from './people.ts'
 import type { GateSettings } from './settings.ts'
 
 /** A deployment that went past the gate, and that no second person has signed off. Times are ISO 8601. */
@@ -19,13 +19,13 @@ export function mayBreakGlass({ 'break-glass': people }: GateSettings, person: P
   return people.some((entry) => personOf(personIn(entry).login) === login)
 }
 
-/** Why somebody may not sign off what another one did past the gate; undefined when they may. */
+/** Why somebody may not sign off what another person did past the gate; undefined when they may. */
 export function signOffProblem(
   gate: GateSettings,
   broke: Person,
   { groups, ...person }: Person & { groups: readonly string[] },
 ): string | undefined {
-  if (maybeOne(person, broke) || isPinned(gate, broke, person))
+  if (mayBeSamePerson(person, broke) || isPinned(gate, broke, person))
     return `${person.login} did it, and a second person must look at it`
   const { approvers, 'break-glass': people } = gate
   if (approvers === undefined || isListed([...people, ...approvers], person, groups))
@@ -33,12 +33,12 @@ export function signOffProblem(
   return `${person.login} is neither an approver nor one who may break the glass`
 }
 
-/** Whether the list has that id beside the login that was said without a token. */
+/** Whether the list has that id beside a login without a token. */
 function isPinned({ 'break-glass': people }: GateSettings, { login }: Person, { id }: Person) {
   if (id === undefined) return false
   return people
     .map(personIn)
-    .some((one) => one.id === id && personOf(one.login) === personOf(login))
+    .some((listed) => listed.id === id && personOf(listed.login) === personOf(login))
 }
 
 /** `ops-li, ops-wang or group:team/ops`. */

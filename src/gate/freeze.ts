@@ -1,4 +1,3 @@
-import { oneLine } from './approvals.ts'
 import {
   type Clock,
   DAY,
@@ -12,6 +11,7 @@ import {
   weekdayOf,
   weeklyOf,
 } from './calendar.ts'
+import { oneLine } from './facts.ts'
 import type { FreezeWindow } from './settings.ts'
 
 /** A freeze that is on. */

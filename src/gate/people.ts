@@ -33,7 +33,7 @@ function localForms(local: string, domain: string): string[] {
   return [local, local.replace(/\+.*$/, '')]
 }
 
-/** Somebody as the ledger knows them; id and mail are there where a signed token told them. */
+/** Somebody as the ledger knows them; id and mail are there where a signed token had them. */
 export interface Person {
   login: string
   id?: string | undefined
@@ -42,14 +42,14 @@ export interface Person {
   service?: boolean | undefined
 }
 
-/** Whether two are, or may be, one person: by their ids where both are known, else by name and mail. */
-export function maybeOne(one: Person, other: Person): boolean {
-  if (one.id !== undefined && other.id !== undefined) return one.id === other.id
+/** Whether two records are, or may be, of one person: by their ids where both are known, else by name and mail. */
+export function mayBeSamePerson(person: Person, other: Person): boolean {
+  if (person.id !== undefined && other.id !== undefined) return person.id === other.id
   const names = ({ login, mail = '' }: Person) => [login, mail].filter((name) => name.trim())
-  return names(one).some((name) => names(other).some((more) => maybeSame(name, more)))
+  return names(person).some((name) => names(other).some((more) => maybeSame(name, more)))
 }
 
-/** `ops-li#42`: whoever has the id 42, by whatever name. */
+/** `ops-li#42`: the account with the id 42, by any name. */
 export function personIn(entry: string): Person {
   const [login = '', id] = entry.split('#')
   return { login, id }

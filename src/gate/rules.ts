@@ -1,16 +1,17 @@
-import { type ApprovalFact, evaluateApprovals, nameOf, type ReleaseFact } from './approvals.ts'
+import { evaluateApprovals } from './approvals.ts'
 import { type UnsignedFact, unsignedProblems } from './break-glass.ts'
 import { showDuration } from './calendar.ts'
+import { type ApprovalFact, nameOf, type ReleaseFact } from './facts.ts'
 import { describeFreeze, freezesAt } from './freeze.ts'
 import type { GateSettings } from './settings.ts'
 
-/** All that a gate is judged by. Times are ISO 8601. */
+/** All that a gate is evaluated by. Times are ISO 8601. */
 export interface GateFacts<A extends ApprovalFact = ApprovalFact> {
   release: ReleaseFact
   environment: string
   /** The config that is about to be deployed; undefined where the environment runs with it already. */
   configRevision: string | undefined
-  /** What was said about this release in this environment, in any order. */
+  /** The votes on this release in this environment, in any order. */
   approvals: readonly A[]
   /** The environment before this one; undefined when this one is the first. */
   before?: BeforeFact | undefined
@@ -34,7 +35,7 @@ export interface BeforeFact {
 }
 
 export interface GateOptions {
-  /** Whether the word of somebody without a signed identity counts; default no. */
+  /** Whether a vote without a signed identity counts; default no. */
   allowUnverified?: boolean | undefined
 }
 
@@ -56,8 +57,8 @@ export function evaluateGate<A extends ApprovalFact>(
   facts: GateFacts<A>,
   { allowUnverified = false }: GateOptions = {},
 ): Evaluation<A> {
-  const judged = evaluateApprovals(gate, facts, allowUnverified)
-  const { problems, counted, mayApprove, lacksApproval } = judged
+  const evaluated = evaluateApprovals(gate, facts, allowUnverified)
+  const { problems, counted, mayApprove, lacksApproval } = evaluated
   const all = [
     ...unsignedProblems(facts),
     ...freezeProblems(gate, facts),
@@ -68,9 +69,9 @@ export function evaluateGate<A extends ApprovalFact>(
 }
 
 function freezeProblems({ freeze }: GateSettings, { environment, now }: GateFacts): string[] {
-  return freezesAt(freeze, now).map((one) => {
-    const next = one.until === undefined ? 'change freeze in its gate' : 'deploy after that'
-    return `${describeFreeze(environment, one)}: ${next}.`
+  return freezesAt(freeze, now).map((active) => {
+    const next = active.until === undefined ? 'change freeze in its gate' : 'deploy after that'
+    return `${describeFreeze(environment, active)}: ${next}.`
   })
 }
 

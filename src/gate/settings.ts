@@ -41,24 +41,26 @@ const freezeWindow = z
     reason: z.string().trim().min(1, 'must not be empty').describe('Told to whoever is refused'),
   })
   .check(({ value: { from, to, days, after, before, zone }, issues }) => {
-    const fault = (message: string) => issues.push({ code: 'custom', input: undefined, message })
+    const problem = (message: string) => issues.push({ code: 'custom', input: undefined, message })
     if (days !== undefined && (from ?? to) !== undefined) {
-      return void fault('has dates and days; make two of it')
+      return void problem('has dates and days; make two of it')
     }
     if (days !== undefined) return
     if (from === undefined || to === undefined) {
-      return void fault('needs from and to, or days')
+      return void problem('needs from and to, or days')
     }
     if ((after ?? before) !== undefined) {
-      return void fault('has after or before, which go with days; write the times into from and to')
+      return void problem(
+        'has after or before, which go with days; write the times into from and to',
+      )
     }
     const weekly = [from, to].filter((text) => weeklyOf(text) !== undefined).length
-    if (weekly === 1) return void fault('has a date and a time of the week; make both the same')
-    // What is no date or zone has been told already.
+    if (weekly === 1) return void problem('has a date and a time of the week; make both the same')
+    // What is no date or zone has been reported already.
     const legible = weekly === 0 && isMoment(from) && isMoment(to) && isZone(zone)
     const forward = !legible || momentOf(from, zone, 'start') < momentOf(to, zone, 'end')
     if (!forward || (weekly === 2 && from === to)) {
-      fault('ends before it begins')
+      problem('ends before it begins')
     }
   })
 

@@ -15,8 +15,8 @@ export interface SetUpOptions {
 
 /** A plan, and the way to carry it out. */
 export interface SetUp extends Plan {
-  /** Does all of it; `told` hears of each action that is done. */
-  apply(told: (action: Action) => void): Promise<void>
+  /** Does all of it; `done` is called after each action. */
+  apply(done: (action: Action) => void): Promise<void>
 }
 
 /** Reads the project and compares it with the settings. Changes nothing yet. */
@@ -41,7 +41,7 @@ export async function planSetUp(options: SetUpOptions): Promise<SetUp> {
   return {
     actions: plan.actions,
     notices: [...(asked ? [] : notices), ...plan.notices],
-    apply: (told) => carryOut(plan.actions, project, managed, told),
+    apply: (done) => carryOut(plan.actions, project, managed, done),
   }
 }
 
@@ -58,7 +58,7 @@ function named({ environments }: GitlabSettings): { logins: string[]; groups: st
     ...approvals.map(({ by }) => by),
   ])
   const of = (kind: string) => [
-    ...new Set(all.filter((one) => one.startsWith(kind)).map((one) => one.slice(kind.length))),
+    ...new Set(all.filter((name) => name.startsWith(kind)).map((name) => name.slice(kind.length))),
   ]
   return { logins: of('user:'), groups: of('group:') }
 }
@@ -71,7 +71,7 @@ async function carryOut(
   actions: readonly Action[],
   project: Project,
   managed: Set<string>,
-  told: (action: Action) => void,
+  done: (action: Action) => void,
 ): Promise<void> {
   const made = actions.flatMap((action) => (action.do === 'create' ? [keyOf(action.resource)] : []))
   const ours = new Set([...managed, ...made])
@@ -80,7 +80,7 @@ async function carryOut(
     if (action.do === 'create') await project.create(action.resource)
     if (action.do === 'change') await project.change(action.resource, action.actual)
     if (action.do === 'delete') await project.remove(action.actual)
-    told(action)
+    done(action)
   }
   const gone = actions.flatMap((action) => (action.do === 'delete' ? [keyOf(action.actual)] : []))
   if (gone.length === 0) return

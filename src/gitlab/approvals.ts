@@ -1,6 +1,6 @@
 import { type GitlabAccess, openGitlab } from './client.ts'
 
-/** One person's word on a deployment job. */
+/** One person's approval or rejection of a deployment job. */
 export interface PlatformApproval {
   by: string
   byId: string | undefined
@@ -25,8 +25,8 @@ interface Deployment {
 const NEWEST = 100
 
 /**
- * What people said of a job's deployment (https://docs.gitlab.com/ci/environments/deployment_approvals/),
- * with Premium; nobody says anything without.
+ * The approvals of a job's deployment (https://docs.gitlab.com/ci/environments/deployment_approvals/),
+ * with Premium; none without.
  */
 export async function readApprovals(
   access: GitlabAccess,

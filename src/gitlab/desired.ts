@@ -23,11 +23,11 @@ export function desiredResources(
   const problems = [...unknownEnvironments(settings, environments), ...unmaskable(settings)]
   if (problems.length > 0) throw new StepError('INPUT_INVALID', problems.join('\n'))
   return [
-    ...environments.map((one) => environmentResource(one, settings)),
+    ...environments.map((environment) => environmentResource(environment, settings)),
     ...environments.flatMap(({ name }) => protectedEnvironment(name, settings, members)),
-    ...Object.entries(settings.variables).map(([key, one]): Resource => {
-      const { value, environment, masked } = one
-      const fields = { value, masked, protected: one.protected, raw: true }
+    ...Object.entries(settings.variables).map(([key, variable]): Resource => {
+      const { value, environment, masked } = variable
+      const fields = { value, masked, protected: variable.protected, raw: true }
       return { kind: 'variable', name: variableName(key, environment), fields }
     }),
     ...settings.branches.map(({ name, push, merge }): Resource => {
@@ -78,7 +78,7 @@ function environmentResource({ name, url }: EnvironmentFacts, settings: GitlabSe
     settings.environments[name]?.tier ??
     tiers.find(([pattern]) => pattern.test(name))?.[1] ??
     'other'
-  // Where none is asked for, the one that a job told GitLab stays.
+  // Where none is asked for, the URL that a job reported to GitLab stays.
   return { kind: 'environment', name, fields: { tier, ...(url !== undefined && { url }) } }
 }
 
@@ -90,13 +90,13 @@ function protectedEnvironment(
   const { deployers, approvals = [] } = environments[name] ?? {}
   if (deployers === undefined && approvals.length === 0) return []
   const fields = {
-    deployers: sorted((deployers ?? ['maintainer']).map((one) => access(one, members))),
+    deployers: sorted((deployers ?? ['maintainer']).map((who) => access(who, members))),
     approvals: sorted(approvals.map(({ by, required }) => ({ ...access(by, members), required }))),
   }
   return [{ kind: 'protected environment', name, fields }]
 }
 
-/** As GitLab tells it: one of three. */
+/** As GitLab has it: one of three. */
 function access(who: string, members: Members): Record<string, Value> {
   const [kind = '', name = ''] = who.split(/:(.*)/)
   if (kind === 'user') return { user: members.user(name) }

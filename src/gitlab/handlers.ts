@@ -1,4 +1,5 @@
-import { type GitlabClient, statusOf } from './client.ts'
+import { statusOf } from '../core/http/errors.ts'
+import type { GitlabClient } from './client.ts'
 import { sorted } from './desired.ts'
 import {
   type ActualResource,
@@ -89,7 +90,7 @@ export function createHandlers(
           name: variableName(String(row.key), String(row.environment_scope ?? '*')),
           id: JSON.stringify([row.key, row.environment_scope ?? '*']),
           fields: {
-            // Masked and hidden, it is told to nobody.
+            // Masked and hidden: GitLab gives it to nobody.
             ...(row.value !== null && { value: String(row.value ?? '') }),
             masked: row.masked === true,
             protected: row.protected === true,
@@ -183,11 +184,14 @@ const environmentBody = ({ tier, url }: Resource['fields']) =>
   ({ tier, ...(url !== undefined && { externalUrl: url }) }) as never
 
 const branchBody = ({ name, fields: { push, merge } }: Resource): Fields => ({
-  ...{ name, push_access_level: push, merge_access_level: merge },
+  name,
+  push_access_level: push,
+  merge_access_level: merge,
 })
 
 const tagBody = ({ name, fields: { create } }: Resource): Fields => ({
-  ...{ name, create_access_level: create },
+  name,
+  create_access_level: create,
 })
 
 function splitVariable(name: string): [key: string, scope: string] {
@@ -200,7 +204,7 @@ function level(list: unknown): Value {
   const levels = (list as { access_level?: number }[] | undefined) ?? []
   return levels.length === 1
     ? (levels[0]?.access_level ?? null)
-    : levels.map((one) => one.access_level ?? null)
+    : levels.map((level) => level.access_level ?? null)
 }
 
 function accessFrom({ access_level, user_id, group_id }: Access): Record<string, Value> {
@@ -219,8 +223,8 @@ function accessBody(list: Value | undefined): Fields[] {
 
 function approvalBody(list: Value | undefined): Fields[] {
   const rules = list as Record<string, Value>[]
-  return accessBody(list).map((one, index) => ({
-    ...one,
+  return accessBody(list).map((level, index) => ({
+    ...level,
     required_approvals: rules[index]?.required,
   }))
 }
@@ -237,7 +241,7 @@ function protectedFrom(row: Fields): ActualResource {
     fields: {
       deployers: sorted(deployers.map(accessFrom)),
       approvals: sorted(
-        approvals.map((one) => ({ ...accessFrom(one), required: one.required_approvals })),
+        approvals.map((rule) => ({ ...accessFrom(rule), required: rule.required_approvals })),
       ),
     },
     hiddenIds: {

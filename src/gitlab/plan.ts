@@ -16,11 +16,11 @@ export interface PlanOptions {
   managed: ReadonlySet<string>
   /** Deletes what crosscloud made and nobody asks for any more. */
   prune: boolean
-  /** Sets secrets again that GitLab does not tell. */
+  /** Sets secrets again, which GitLab does not give back. */
   secrets: boolean
 }
 
-/** What must be done for the project to be as it shall be. The same again gives no action. */
+/** What must be done for the project to be as the settings want it. The same again gives no action. */
 export function planActions(
   desired: readonly Resource[],
   actual: readonly ActualResource[],

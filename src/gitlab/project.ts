@@ -55,7 +55,7 @@ export function openProject(client: GitlabClient, project: string): Project {
     async remove(actual) {
       const work = () => handlers[actual.kind].remove(actual)
       await ask(`deleting ${actual.kind} ${actual.name}`, work).catch((error: unknown) => {
-        // Gone already: the answer to a first try was lost.
+        // Gone already: the response to a first try was lost.
         if (toStepError(error).code !== 'NOT_FOUND') throw error
       })
     },
@@ -88,7 +88,7 @@ export const NO_PROTECTION =
 function readManaged(value: Value | undefined): string[] {
   try {
     const list: unknown = JSON.parse(typeof value === 'string' ? value : '[]')
-    return Array.isArray(list) ? list.filter((one) => typeof one === 'string') : []
+    return Array.isArray(list) ? list.filter((name) => typeof name === 'string') : []
   } catch {
     return []
   }

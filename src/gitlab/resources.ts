@@ -12,14 +12,14 @@ export type Kind = (typeof kinds)[number]
 
 export type Value = string | number | boolean | null | readonly Value[] | { [name: string]: Value }
 
-/** One resource, as it shall be or as it is. */
+/** One resource, as it is wanted or as it is. */
 export interface Resource {
   kind: Kind
   /** Unique among its kind, as people call it. */
   name: string
   /** What is compared. */
   fields: Record<string, Value>
-  /** What GitLab never tells again: set when it is made, and when asked. Never shown. */
+  /** What GitLab never gives back: set when it is made, and when asked. Never shown. */
   hidden?: Record<string, string>
 }
 

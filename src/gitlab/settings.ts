@@ -14,7 +14,10 @@ const events = ['push', 'tag', 'merge-request', 'comment', 'pipeline', 'job', 'd
 
 /** Access levels of GitLab by role: https://docs.gitlab.com/api/access_requests/#valid-access-levels */
 export const accessLevels: Record<(typeof roles)[number], number> = {
-  ...{ nobody: 0, developer: 30, maintainer: 40, admin: 60 },
+  nobody: 0,
+  developer: 30,
+  maintainer: 40,
+  admin: 60,
 }
 
 /** `gitlab:` in crosscloud.yml: how the application's project on GitLab shall be set up. */
@@ -23,6 +26,11 @@ export const gitlabSettings = z.strictObject({
     .url({ protocol: /^https?$/ })
     .default('https://gitlab.com')
     .describe('The GitLab server'),
+  ca: z
+    .string()
+    .min(1)
+    .optional()
+    .describe('PEM file of the authority that signed its certificate'),
   project: z
     .string()
     .regex(/^[\w.-]+(?:\/[\w.-]+)+$/, 'is not a project; write group/project')

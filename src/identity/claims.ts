@@ -1,6 +1,6 @@
 import type { JWTPayload } from 'jose'
 
-/** Who somebody is, as a signed ID token of a CI job says. */
+/** Who somebody is, by the signed ID token of a CI job. */
 export interface Identity {
   /** Account name on GitLab or GitHub. */
   login: string
@@ -12,15 +12,15 @@ export interface Identity {
   service: 'gitlab' | 'github'
   /** `group/project` or `owner/repository`. */
   project: string
-  /** Only GitLab tells it. */
+  /** Only in GitLab's tokens. */
   email: string | undefined
-  /** Full paths of the groups the person is a direct member of; only GitLab tells them. */
+  /** Full paths of the groups the person is a direct member of; only in GitLab's tokens. */
   groups: string[]
   /** What started the pipeline or run: `push`, `schedule`, `workflow_dispatch`. */
   startedBy: string | undefined
   /** The environment that the job names, if it does. */
   environment: string | undefined
-  /** undefined: the token does not say. */
+  /** undefined: not in the token. */
   environmentProtected: boolean | undefined
   ref: string | undefined
   refProtected: boolean
@@ -29,7 +29,7 @@ export interface Identity {
   jobUrl: string | undefined
   /**
    * GitHub counts the attempts of a run, and names the person of the first one in all of them:
-   * from 2 on it is unknown who started the job. GitLab names whoever started each job: 1.
+   * from 2 on it is unknown who started the job. GitLab names the person of each job: 1.
    */
   attempt: number
   /** ISO 8601, UTC. */

@@ -14,7 +14,7 @@ export async function requestGithubToken(
   variables: Readonly<Record<string, string | undefined>>,
   audience: string,
   signal: AbortSignal,
-  access: Omit<IssuerAccess, 'signal'> = {},
+  access: Omit<IssuerAccess, 'signal'>,
 ): Promise<string> {
   const {
     ACTIONS_ID_TOKEN_REQUEST_URL: address = '',

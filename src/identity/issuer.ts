@@ -38,7 +38,7 @@ async function findKeys(
   const what = `asking ${issuer} for its keys`
   const found = await get(what, `${issuer}/.well-known/openid-configuration`)
   if (found.issuer !== issuer) {
-    throw new StepError('UNAUTHORIZED', `${what}: it calls itself ${told(found.issuer)}`, {
+    throw new StepError('UNAUTHORIZED', `${what}: it calls itself ${quoted(found.issuer)}`, {
       hint: 'Write the issuer in crosscloud.yml exactly as it calls itself.',
     })
   }
@@ -46,15 +46,15 @@ async function findKeys(
   if (typeof keys === 'string' && isSafeOrigin(keys)) return keys
   throw new StepError(
     'UNAUTHORIZED',
-    `${what}: it names ${told(keys)} for them, not an https URL`,
+    `${what}: it names ${quoted(keys)} for them, not an https URL`,
     {
       hint: 'Check the external URL of the issuer, or name its keys: jwks, under identity.',
     },
   )
 }
 
-/** What somebody else wrote, for a message: short, without line ends and controls. */
-export function told(value: unknown): string {
+/** A value that another party wrote, for a message: short, without line ends and controls. */
+export function quoted(value: unknown): string {
   const text = typeof value === 'string' ? value : (JSON.stringify(value) ?? 'nothing')
   // biome-ignore lint/suspicious/noControlCharactersInRegex: a token must not steer a terminal
   const clean = text.replace(/[\x00-\x1f\x7f-\x9f\u2028\u2029]+/g, ' ')

@@ -1,4 +1,4 @@
-const LOOPBACK = /^(?:localhost|127(?:\.\d{1,3}){3}|\[::1\])$/
+import { isLoopback } from '../core/http/loopback.ts'
 
 /** https, or http on this machine; without credentials, query and fragment. */
 export function isSafeOrigin(text: string): boolean {
@@ -10,5 +10,5 @@ export function isSafeOrigin(text: string): boolean {
 
 /** https, or http on this machine. */
 export function isSafe({ protocol, hostname }: URL): boolean {
-  return protocol === 'https:' || (protocol === 'http:' && LOOPBACK.test(hostname))
+  return protocol === 'https:' || (protocol === 'http:' && isLoopback(hostname))
 }

@@ -2,7 +2,7 @@ import type { JSONWebKeySet, JWTHeaderParameters, JWTPayload } from 'jose'
 import { StepError } from '../core/errors.ts'
 import { type Identity, readClaims } from './claims.ts'
 import type { IssuerAccess } from './http.ts'
-import { fetchKeys, told } from './issuer.ts'
+import { fetchKeys, quoted } from './issuer.ts'
 import type { IssuerSettings } from './settings.ts'
 
 /** What a token must say; `ca` is in the access, as its text. */
@@ -68,10 +68,10 @@ export async function checkToken(
   const jose = await import('jose')
   const { header, claims } = peek(jose, token, refuse)
   if (!ALGORITHMS.includes(header.alg)) {
-    throw refuse(`its algorithm is ${told(header.alg)}, which proves nothing`)
+    throw refuse(`its algorithm is ${quoted(header.alg)}, which proves nothing`)
   }
   if (claims.iss !== rules.issuer) {
-    throw refuse(`it is from ${told(claims.iss)}, not from ${rules.issuer}`)
+    throw refuse(`it is from ${quoted(claims.iss)}, not from ${rules.issuer}`)
   }
   const known = jose.createLocalJWKSet(await keys())
   const verified = await jose
@@ -88,7 +88,7 @@ export async function checkToken(
     })
   const { alg, kid } = verified.protectedHeader
   const publicKey = { ...(await jose.exportJWK(verified.key)), alg, ...(kid && { kid }) }
-  return { ...judge(verified.payload, rules, refuse), publicKey: JSON.stringify(publicKey) }
+  return { ...checkRules(verified.payload, rules, refuse), publicKey: JSON.stringify(publicKey) }
 }
 
 type Refuse = (why: string, hint?: string, cause?: unknown) => StepError
@@ -124,7 +124,7 @@ function reason(error: unknown, claims: JWTPayload, rules: TokenRules): string {
     case 'ERR_JWT_CLAIM_VALIDATION_FAILED':
       if (claim === 'nbf') return `it is not valid yet${at(claims.nbf, 'before')}`
       if (claim === 'aud') return `it is for ${audience(claims.aud)}, not for ${rules.audience}`
-      return `its claim ${told(claim)} is ${reason === 'missing' ? 'missing' : 'wrong'}`
+      return `its claim ${quoted(claim)} is ${reason === 'missing' ? 'missing' : 'wrong'}`
     default:
       return 'it cannot be read, or the key of the issuer cannot be used'
   }
@@ -136,75 +136,87 @@ function at(seconds: number | undefined, word = 'at'): string {
 }
 
 function audience(aud: JWTPayload['aud']): string {
-  return told([aud ?? 'nobody'].flat().join(', '))
+  return quoted([aud ?? 'nobody'].flat().join(', '))
 }
 
-/** jose's errors carry the claims; nothing that prints causes shall show them. */
+/** jose's errors carry the claims, which no printed cause may show. */
 function withoutToken(error: unknown): Error | undefined {
   return error instanceof Error ? new Error(`${error.name}: ${error.message}`) : undefined
 }
 
+type Claims = NonNullable<ReturnType<typeof readClaims>>
+
 /** What the settings ask beyond a good signature. */
-function judge(claims: JWTPayload, rules: TokenRules, refuse: Refuse): Identity {
+function checkRules(claims: JWTPayload, rules: TokenRules, refuse: Refuse): Identity {
   const found = readClaims(claims)
   if (!found) throw refuse('it names no project; it is not of a CI job')
-  const { login, project, environment, ref, startedBy } = found
+  const { login, project, service } = found
   if (!rules.project.includes(project)) {
     throw refuse(
-      `it is of ${told(project)}, not of ${rules.project.join(' or ')}`,
+      `it is of ${quoted(project)}, not of ${rules.project.join(' or ')}`,
       'Run the job in that project, or add this one under identity in crosscloud.yml.',
     )
   }
   if (login === undefined) {
-    throw refuse(
-      `it names no person: ${found.service === 'gitlab' ? 'user_login' : 'actor'} is missing`,
-    )
+    const name = service === 'gitlab' ? 'user_login' : 'actor'
+    throw refuse(`it names no person: ${name} is missing`)
   }
-  if (rules['protected-ref'] && !found.refProtected) {
-    throw refuse(
-      `${told(ref ?? 'its branch')} is not protected in ${project}`,
-      'Run the job on a protected branch or tag, or protect this one.',
-    )
-  }
+  checkRef(found, rules, refuse)
+  checkEnvironment(found, rules, refuse)
+  checkStart(found, rules, refuse)
+  return { ...found, login }
+}
+
+function checkRef({ ref, refProtected, project }: Claims, rules: TokenRules, refuse: Refuse): void {
+  if (!rules['protected-ref'] || refProtected) return
+  throw refuse(
+    `${quoted(ref ?? 'its branch')} is not protected in ${project}`,
+    'Run the job on a protected branch or tag, or protect this one.',
+  )
+}
+
+function checkEnvironment(found: Claims, rules: TokenRules, refuse: Refuse): void {
+  const { environment, environmentProtected, project } = found
+  const asked = `Write "environment: ${rules.environment ?? 'NAME'}" in the job`
   if (rules['named-environment'] && environment === undefined) {
-    throw refuse(
-      'its job names no environment',
-      `Write "environment: ${rules.environment ?? 'NAME'}" in the job.`,
-    )
+    throw refuse('its job names no environment', `${asked}.`)
   }
   if (rules.environment !== undefined && (environment ?? rules.environment) !== rules.environment) {
     throw refuse(
-      `its job is for environment ${told(environment)}, not for ${rules.environment}`,
-      `Write "environment: ${rules.environment}" in the job.`,
+      `its job is for environment ${quoted(environment)}, not for ${rules.environment}`,
+      `${asked}.`,
     )
   }
-  if (rules['protected-environment'] && !(environment && found.environmentProtected)) {
+  if (rules['protected-environment'] && !(environment && environmentProtected)) {
     throw refuse(
       environment
-        ? `environment ${told(environment)} is not protected in ${project}`
+        ? `environment ${quoted(environment)} is not protected in ${project}`
         : 'its job names no environment',
-      `Write "environment: ${rules.environment ?? 'NAME'}" in the job, and protect it in the project.`,
+      `${asked}, and protect it in the project.`,
     )
   }
+}
+
+function checkStart(found: Claims, rules: TokenRules, refuse: Refuse): void {
+  const { startedBy, attempt } = found
   if (rules['by-person'] && !startedByPerson(found, rules)) {
     throw refuse(
-      `no person started its pipeline, but ${told(startedBy)}`,
-      `Start a pipeline by hand, or allow "${told(startedBy)}" under identity.pipelines in crosscloud.yml.`,
+      `no person started its pipeline, but ${quoted(startedBy)}`,
+      `Start a pipeline by hand, or allow "${quoted(startedBy)}" under identity.pipelines in crosscloud.yml.`,
     )
   }
-  if (rules['first-attempt'] && found.attempt !== 1) {
+  if (rules['first-attempt'] && attempt !== 1) {
     throw refuse(
       'its run was started again, and the token names who started it first',
       'Start a new run of the workflow; do not run the old one again.',
     )
   }
-  return { ...found, login }
 }
 
 /**
  * What a person does (https://docs.gitlab.com/ci/jobs/job_rules/#ci_pipeline_source-predefined-variable,
  * https://docs.github.com/en/actions/reference/workflows-and-actions/events-that-trigger-workflows).
- * The job of a schedule or a trigger names whoever made that, who may be asleep.
+ * The job of a schedule or a trigger names its owner, who may be asleep.
  */
 const BY_PERSON: Record<Identity['service'], readonly string[]> = {
   gitlab: ['push', 'web', 'webide', 'chat', 'api', 'merge_request_event', 'parent_pipeline'],

@@ -1,5 +1,6 @@
 import type { JSONWebKeySet } from 'jose'
 import { StepError } from '../core/errors.ts'
+import type { HttpClient } from '../core/http/client.ts'
 import { hashOfToken } from '../core/token-hash.ts'
 import { requestGithubToken } from './github.ts'
 import type { IdentitySettings } from './settings.ts'
@@ -8,18 +9,18 @@ import { checkToken, TOLERANCE } from './verify.ts'
 /** Who does something, and how that is known. */
 export interface Who {
   login: string
-  /** The account's id and mail, where a signed token tells them. */
+  /** The account's id and mail, where a signed token has them. */
   id?: string | undefined
   mail?: string | undefined
-  /** Full paths; only a signed token tells them. */
+  /** Full paths; only a signed token has them. */
   groups: readonly string[]
-  /** The issuer of the token that says so, or `unverified`. */
+  /** The issuer of the token, or `unverified`. */
   identity: string
   /** The hash of that token (core/token-hash.ts). */
   tokenHash?: string | undefined
   /** A secret: the token, and the issuer's key it was checked by (a JWK). */
   proof?: { token: string; publicKey: string } | undefined
-  /** The job that speaks and its commit, as the token says. */
+  /** The job and its commit, by the token. */
   job?: { id: string; sha: string | undefined } | undefined
 }
 
@@ -35,14 +36,15 @@ export interface WhoOptions {
    */
   required: boolean
   /**
-   * Whether this is a person's own word: a token of a job that was run again, that names no
+   * Whether a person acts here in their own name: a token of a job that was run again, that names no
    * environment, or whose pipeline no person started, is refused, too.
    */
   strict: boolean
-  /** Whether a person without any token is taken at their word, as unverified, all the same. */
+  /** Whether a person without any token is accepted, as unverified. */
   tokenless?: boolean | undefined
   /** The issuer's keys. */
   keys(): Promise<JSONWebKeySet>
+  http: HttpClient
   signal: AbortSignal
   hide(secret: string): void
 }
@@ -52,11 +54,12 @@ const TOKEN_VARIABLE = 'CROSSCLOUD_ID_TOKEN'
 /** By a signed ID token where the settings ask for one, else by plain variables. */
 export async function identify(
   settings: IdentitySettings | undefined,
-  { variables, by, environment, required, strict, tokenless, keys, signal, hide }: WhoOptions,
+  options: WhoOptions,
 ): Promise<Who> {
+  const { variables, by, environment, required, strict, tokenless, keys, hide } = options
   const unverified = { login: by, groups: [], identity: 'unverified' }
   if (settings === undefined || settings === 'unverified') return unverified
-  const token = await findToken(settings.audience, variables, signal)
+  const token = await findToken(settings.audience, options)
   if (token === undefined) {
     if (!required || tokenless) return unverified
     throw new StepError('UNAUTHORIZED', 'no signed ID token says who this is', {
@@ -68,8 +71,8 @@ export async function identify(
   // Where nothing is decided by it, a name is enough: a merge request's branch is not protected, and
   // its environment is called review/branch.
   const place = required ? { environment } : { 'protected-ref': false }
-  const asked = { ...rules, ...place, ...(strict && OWN_WORD) }
-  const found = await checkToken(token, asked, { keys, at: new Date(), tolerance: TOLERANCE })
+  const all = { ...rules, ...place, ...(strict && STRICT_RULES) }
+  const found = await checkToken(token, all, { keys, at: new Date(), tolerance: TOLERANCE })
   const job = found.jobId === undefined ? undefined : { id: found.jobId, sha: found.sha }
   const { login, personId: id, email: mail, groups, issuer: identity } = found
   const tokenHash = hashOfToken(token)
@@ -77,8 +80,8 @@ export async function identify(
   return { login, id, mail, groups, identity, tokenHash, proof, job }
 }
 
-/** What is asked of a person's own word. */
-export const OWN_WORD = { 'first-attempt': true, 'named-environment': true, 'by-person': true }
+/** What a token needs where a person acts in their own name. */
+export const STRICT_RULES = { 'first-attempt': true, 'named-environment': true, 'by-person': true }
 
 /** What to write on the CI system that runs this; on no known one, on each. */
 function tokenHint(audience: string, variables: WhoOptions['variables']): string {
@@ -91,11 +94,10 @@ function tokenHint(audience: string, variables: WhoOptions['variables']): string
 
 async function findToken(
   audience: string,
-  variables: WhoOptions['variables'],
-  signal: AbortSignal,
+  { variables, http, signal }: WhoOptions,
 ): Promise<string | undefined> {
   const given = variables[TOKEN_VARIABLE]
   if (given) return given
   if (!variables.ACTIONS_ID_TOKEN_REQUEST_URL) return undefined
-  return await requestGithubToken(variables, audience, signal)
+  return await requestGithubToken(variables, audience, signal, { http })
 }

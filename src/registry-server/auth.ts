@@ -1,7 +1,7 @@
 import { createHash, randomBytes, timingSafeEqual } from 'node:crypto'
 import type { IncomingMessage } from 'node:http'
-import type { Scope } from '../registry/auth.ts'
-import { refusal } from './store.ts'
+import { formatScope, type Scope } from '../registry/scopes.ts'
+import { Refusal } from './refusal.ts'
 
 /** Who may use the embedded registry: one account, by Basic or through its own token service. */
 export interface RegistryAuth {
@@ -12,10 +12,10 @@ export interface RegistryAuth {
   tokenSeconds?: number
 }
 
-export interface ServerGate {
-  /** The challenge to answer 401 with, or undefined when the request may go on. */
+export interface AccessControl {
+  /** The challenge to respond 401 with, or undefined when the request may go on. */
   challenge(request: IncomingMessage, needed: readonly Scope[]): string | undefined
-  /** The token service's answer to a request at /token. */
+  /** The token service's response to a request at /token. */
   issue(request: IncomingMessage, query: URLSearchParams, form: URLSearchParams): object
   expireTokens(): void
 }
@@ -23,7 +23,7 @@ export interface ServerGate {
 const SERVICE = 'crosscloud-registry'
 
 /** https://distribution.github.io/distribution/spec/auth/token/, with opaque tokens kept in memory. */
-export function createGate(auth: RegistryAuth, realm: () => string): ServerGate {
+export function createAccessControl(auth: RegistryAuth, realm: () => string): AccessControl {
   const tokens = new Map<string, { scopes: Scope[]; until: number }>()
   const seconds = auth.tokenSeconds ?? 300
 
@@ -41,7 +41,7 @@ export function createGate(auth: RegistryAuth, realm: () => string): ServerGate 
       token.scopes.some(
         (held) =>
           held.repository === repository &&
-          actions.split(',').every((a) => held.actions.includes(a)),
+          actions.split(',').every((action) => held.actions.includes(action)),
       ),
     )
   }
@@ -52,18 +52,18 @@ export function createGate(auth: RegistryAuth, realm: () => string): ServerGate 
         return isUser(request) ? undefined : 'Basic realm="crosscloud registry"'
       }
       if (holds(request, needed)) return undefined
-      const scope = needed.map((one) => `repository:${one.repository}:${one.actions}`).join(' ')
+      const scope = needed.map(formatScope).join(' ')
       return `Bearer realm="${realm()}",service="${SERVICE}"${scope ? `,scope="${scope}"` : ''}`
     },
     issue(request, query, form) {
       const refresh = form.get('refresh_token') ?? form.get('password') ?? ''
       if (!isUser(request) && !same(refresh, auth.password)) {
-        throw refusal(401, 'UNAUTHORIZED', 'wrong user or password')
+        throw new Refusal(401, 'UNAUTHORIZED', 'wrong user or password')
       }
       for (const [token, { until }] of tokens) if (until < Date.now()) tokens.delete(token)
-      const asked = [...query.getAll('scope'), ...form.getAll('scope')].join(' ')
+      const requested = [...query.getAll('scope'), ...form.getAll('scope')].join(' ')
       const token = randomBytes(24).toString('base64url')
-      tokens.set(token, { scopes: readScopes(asked), until: Date.now() + seconds * 1000 })
+      tokens.set(token, { scopes: readScopes(requested), until: Date.now() + seconds * 1000 })
       return {
         token,
         access_token: token,

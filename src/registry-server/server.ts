@@ -4,27 +4,21 @@ import { Readable, Transform } from 'node:stream'
 import { pipeline } from 'node:stream/promises'
 import { describe } from '../core/errors.ts'
 import { wait } from '../core/retry.ts'
-import type { Scope } from '../registry/auth.ts'
 import { isRepositoryName } from '../registry/reference.ts'
-import { createGate, type RegistryAuth, type ServerGate } from './auth.ts'
-import {
-  answerRequest,
-  jsonReply,
-  pageReply,
-  parsePath,
-  type RegistryRequest,
-  type Reply,
-  refusalReply,
-} from './routes.ts'
-import { createStore, type Refusal, type RegistryStore, refusal } from './store.ts'
+import type { Scope } from '../registry/scopes.ts'
+import { type AccessControl, createAccessControl, type RegistryAuth } from './auth.ts'
+import { Refusal } from './refusal.ts'
+import { jsonReply, pageReply, type RegistryRequest, type Reply, refusalReply } from './reply.ts'
+import { parsePath, respond } from './routes.ts'
+import { createStore, type RegistryStore } from './store.ts'
 
 export type { RegistryAuth } from './auth.ts'
 
-/** What the registry shall do wrong with one request. */
+/** What the registry does wrong with one request, for tests. */
 export type Fault =
-  /** Answer this instead; `code` and `message` make a registry's error document. */
+  /** Respond with this instead; `code` and `message` make a registry's error document. */
   | { status: number; code?: string; message?: string; headers?: Record<string, string> }
-  /** Break the connection after so many bytes of the request's body, or else of the answer's. */
+  /** Break the connection after so many bytes of the request's body, or else of the response's. */
   | { cut: number }
   /** Wait so many milliseconds first. */
   | { delay: number }
@@ -38,7 +32,7 @@ export interface EmbeddedRegistryOptions {
   port?: number
   host?: string
   auth?: RegistryAuth
-  /** Asked before each request. */
+  /** Called before each request. */
   faults?: (request: { method: string; path: string }) => Fault | undefined
 }
 
@@ -59,7 +53,7 @@ export async function startRegistry(options: EmbeddedRegistryOptions): Promise<E
   const store = createStore(folder)
   await store.open()
   let url = ''
-  const gate = auth && createGate(auth, () => `${url}/token`)
+  const access = auth && createAccessControl(auth, () => `${url}/token`)
   const requests: EmbeddedRegistry['requests'] = []
 
   const server = createServer((message, response) => {
@@ -72,7 +66,7 @@ export async function startRegistry(options: EmbeddedRegistryOptions): Promise<E
     response.on('finish', () => {
       entry.status = response.statusCode
     })
-    void serve({ store, gate, fault: faults?.({ method, path }) }, message, response)
+    void serve({ store, access, fault: faults?.({ method, path }) }, message, response)
   })
   // A large blob on a slow line takes longer than Node's five minutes.
   server.requestTimeout = 0
@@ -97,15 +91,24 @@ export async function startRegistry(options: EmbeddedRegistryOptions): Promise<E
   }
 }
 
-interface House {
+interface Dependencies {
   store: RegistryStore
-  gate: ServerGate | undefined
+  access: AccessControl | undefined
   fault: Fault | undefined
 }
 
-async function serve(house: House, message: IncomingMessage, response: ServerResponse) {
+async function serve(
+  dependencies: Dependencies,
+  message: IncomingMessage,
+  response: ServerResponse,
+) {
   try {
-    await reply(message, response, await answer(house, message), cutOf(house.fault, message))
+    await reply(
+      message,
+      response,
+      await responseTo(dependencies, message),
+      cutOf(dependencies.fault, message),
+    )
   } catch (error) {
     if (message.destroyed && !message.complete) return response.destroy()
     if (response.headersSent) return response.destroy()
@@ -114,42 +117,43 @@ async function serve(house: House, message: IncomingMessage, response: ServerRes
   return undefined
 }
 
-function toRefusal(error: unknown): Pick<Refusal, 'status' | 'code' | 'message' | 'detail'> {
-  if (error instanceof Error && 'status' in error && 'code' in error) return error as Refusal
-  return refusal(500, 'UNKNOWN', 'unknown error', describe(error))
+function toRefusal(error: unknown): Refusal {
+  return error instanceof Refusal
+    ? error
+    : new Refusal(500, 'UNKNOWN', 'unknown error', describe(error))
 }
 
-async function answer(house: House, message: IncomingMessage): Promise<Reply> {
-  const { store, gate, fault } = house
+async function responseTo(dependencies: Dependencies, message: IncomingMessage): Promise<Reply> {
+  const { store, access, fault } = dependencies
   const url = new URL(message.url ?? '/', 'http://registry')
   if (fault) {
-    const wrong = await commit(fault, message, gate)
-    if (wrong) return wrong
+    const faulty = await inject(fault, message, access)
+    if (faulty) return faulty
   }
-  if (gate && url.pathname === '/token') {
-    return jsonReply(200, gate.issue(message, url.searchParams, await readForm(message)))
+  if (access && url.pathname === '/token') {
+    return jsonReply(200, access.issue(message, url.searchParams, await readForm(message)))
   }
   const target = parsePath(decodePath(url.pathname))
   const method = message.method ?? 'GET'
-  const challenge = gate?.challenge(message, neededScopes(method, url, target?.name))
+  const challenge = access?.challenge(message, neededScopes(method, url, target?.name))
   if (challenge) {
-    const told = refusalReply(refusal(401, 'UNAUTHORIZED', 'authentication required'))
-    return { ...told, headers: { ...told.headers, 'www-authenticate': challenge } }
+    const reply = refusalReply(new Refusal(401, 'UNAUTHORIZED', 'authentication required'))
+    return { ...reply, headers: { ...reply.headers, 'www-authenticate': challenge } }
   }
-  if (target) return answerRequest(store, { ...target, method, query: url.searchParams, message })
+  if (target) return respond(store, { ...target, method, query: url.searchParams, message })
   if (url.pathname === '/v2/' || url.pathname === '/v2') return jsonReply(200, {})
   if (url.pathname === '/v2/_catalog') {
     const all = await store.repositories()
     return pageReply('/v2/_catalog', url.searchParams, all, (repositories) => ({ repositories }))
   }
-  throw refusal(404, 'NOT_FOUND', 'no such page')
+  throw new Refusal(404, 'NOT_FOUND', 'no such page')
 }
 
 function decodePath(path: string): string {
   try {
     return decodeURIComponent(path)
   } catch {
-    throw refusal(400, 'NAME_INVALID', 'invalid path')
+    throw new Refusal(400, 'NAME_INVALID', 'invalid path')
   }
 }
 
@@ -157,7 +161,7 @@ async function readForm(message: IncomingMessage): Promise<URLSearchParams> {
   let text = ''
   for await (const chunk of message) {
     text += String(chunk)
-    if (text.length > 64 * 1024) throw refusal(413, 'UNSUPPORTED', 'the form is too long')
+    if (text.length > 64 * 1024) throw new Refusal(413, 'UNSUPPORTED', 'the form is too long')
   }
   return new URLSearchParams(text)
 }
@@ -176,14 +180,14 @@ function neededScopes(
   ]
 }
 
-/** Does what the fault says; gives the answer when there is nothing more to do. */
-async function commit(
+/** Does what the fault asks for; gives the response when there is nothing more to do. */
+async function inject(
   fault: Fault,
   message: IncomingMessage,
-  gate: ServerGate | undefined,
+  access: AccessControl | undefined,
 ): Promise<Reply | undefined> {
   if ('delay' in fault) await pause(fault.delay, message)
-  if ('expireToken' in fault) gate?.expireTokens()
+  if ('expireToken' in fault) access?.expireTokens()
   if ('cut' in fault && hasBody(message)) {
     let received = 0
     for await (const chunk of message as AsyncIterable<Buffer>) {
@@ -194,9 +198,10 @@ async function commit(
     throw new Error('cut')
   }
   if (!('status' in fault)) return undefined
-  const { status, code, message: words = '', headers } = fault
-  const told = code === undefined ? { status } : refusalReply({ status, code, message: words })
-  return { ...told, headers: { ...('headers' in told ? told.headers : {}), ...headers } }
+  const { status, code, message: text = '', headers } = fault
+  const reply: Reply =
+    code === undefined ? { status } : refusalReply({ status, code, message: text })
+  return { ...reply, headers: { ...reply.headers, ...headers } }
 }
 
 /** Ends early when the client hangs up, so that no timer outlives its request. */
@@ -225,7 +230,7 @@ async function reply(
   { status, headers = {}, body = '' }: Reply,
   cut?: number,
 ): Promise<void> {
-  // What the client still sends is read away: closing on it would lose the answer on its way.
+  // What the client still sends is read away: closing on it would lose the response on its way.
   if (!message.complete) message.resume()
   const length =
     body instanceof Readable || status === 204 || 'content-length' in headers

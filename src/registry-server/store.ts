@@ -4,13 +4,7 @@ import { mkdir, open, readdir, readFile, rename, rm, stat, writeFile } from 'nod
 import { dirname, join } from 'node:path'
 import { type Digest, isDigest, sha256 } from '../core/digest.ts'
 import { errorCodeOf } from '../core/errors.ts'
-
-/** A refusal as distribution-spec words it ("Error Codes"); the server sends it as it is. */
-export type Refusal = Error & { status: number; code: string; detail?: unknown }
-
-export function refusal(status: number, code: string, message: string, detail?: unknown): Refusal {
-  return Object.assign(new Error(message), { status, code, detail })
-}
+import { Refusal } from './refusal.ts'
 
 /** Bytes on their way to becoming a blob. */
 export interface Upload {
@@ -113,7 +107,7 @@ export function createStore(folder: string) {
     upload(repository: string, id: string): Upload {
       const upload = uploads.get(id)
       if (upload?.repository === repository) return upload
-      throw refusal(404, 'BLOB_UPLOAD_UNKNOWN', 'blob upload unknown to registry')
+      throw new Refusal(404, 'BLOB_UPLOAD_UNKNOWN', 'blob upload unknown to registry')
     },
     append,
     async finish(upload: Upload, digest: Digest) {
@@ -121,7 +115,7 @@ export function createStore(folder: string) {
       if (got !== digest) {
         await this.cancel(upload)
         const message = 'provided digest did not match uploaded content'
-        throw refusal(400, 'DIGEST_INVALID', message, { expected: digest, got })
+        throw new Refusal(400, 'DIGEST_INVALID', message, { expected: digest, got })
       }
       uploads.delete(upload.id)
       await moveTo(upload.path, blobPath(digest))
@@ -149,7 +143,7 @@ export function createStore(folder: string) {
     async referrers(repository: string, subject: Digest): Promise<StoredManifest[]> {
       const found = await names(place(repository, '_referrers', hex(subject)))
       const all = await Promise.all(found.map((name) => manifest(repository, `sha256:${name}`)))
-      return all.filter((one) => one !== undefined)
+      return all.filter((manifest) => manifest !== undefined)
     },
     /** Undefined when there is no such repository. */
     async tags(repository: string): Promise<string[] | undefined> {
@@ -165,7 +159,8 @@ function hex(digest: Digest): string {
 
 /** What arrived before a broken connection stays: size, hash and file always agree. */
 async function append(upload: Upload, chunks: AsyncIterable<Buffer>): Promise<void> {
-  if (upload.busy) throw refusal(409, 'BLOB_UPLOAD_INVALID', 'another request writes this upload')
+  if (upload.busy)
+    throw new Refusal(409, 'BLOB_UPLOAD_INVALID', 'another request writes this upload')
   upload.busy = true
   const file = await open(upload.path, 'a')
   try {
@@ -236,5 +231,5 @@ async function repositoriesIn(folder: string, name: string): Promise<string[]> {
 export function manifestDigest(bytes: Buffer, expected: string): Digest {
   const digest = sha256(bytes)
   if (!isDigest(expected) || expected === digest) return digest
-  throw refusal(400, 'DIGEST_INVALID', 'provided digest did not match uploaded content', digest)
+  throw new Refusal(400, 'DIGEST_INVALID', 'provided digest did not match uploaded content', digest)
 }

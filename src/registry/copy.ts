@@ -1,7 +1,7 @@
 import type { Digest } from '../core/digest.ts'
 import { explain, StepError } from '../core/errors.ts'
 import type { Log } from '../core/log.ts'
-import { isIndex, readIndex, readManifest } from './manifest.ts'
+import { isForeign, isIndex, readIndex, readManifest } from './manifest.ts'
 import { formatReference, type Reference, sameRepository, withDigest } from './reference.ts'
 import type { BlobOutcome, Descriptor, Manifest, RegistryClient } from './types.ts'
 
@@ -20,7 +20,7 @@ export interface CopyResult {
   blobs: Record<BlobOutcome, number>
 }
 
-/** An index of indexes is allowed; a deeper nest is somebody's mistake. */
+/** An index of indexes is allowed; a deeper nest is a mistake. */
 const DEEPEST = 3
 
 /**
@@ -121,8 +121,8 @@ async function selectPlatform(
   if (platform === undefined || !isIndex(manifest)) return manifest
   const children = readChildren(source, manifest)
   const child =
-    children.find((one) => formatPlatform(one) === platform) ??
-    children.find((one) => formatPlatform(one)?.startsWith(`${platform}/`))
+    children.find((child) => formatPlatform(child) === platform) ??
+    children.find((child) => formatPlatform(child)?.startsWith(`${platform}/`))
   if (child) return client.getManifest(withDigest(source, child.digest))
   const known = children.map(formatPlatform).filter((name) => name !== undefined)
   throw new StepError('NOT_FOUND', `${formatReference(source)} has no image for ${platform}`, {
@@ -140,11 +140,10 @@ function readChildren(source: Reference, { bytes }: Manifest): Descriptor[] {
   return unique(named(source, () => readIndex(bytes)))
 }
 
-/** Config and layers, each once. Foreign layers stay where their URLs say (image-spec, layer.md). */
+/** Config and layers, each once, without foreign layers. */
 function readBlobs(source: Reference, { bytes }: Manifest): Descriptor[] {
   const { config, layers } = named(source, () => readManifest(bytes))
-  const foreign = /\.foreign\.|\.nondistributable\./
-  return unique([config, ...layers].filter(({ mediaType }) => !foreign.test(mediaType)))
+  return unique([config, ...layers].filter((blob) => !isForeign(blob)))
 }
 
 function named<T>(source: Reference, read: () => T): T {
@@ -156,5 +155,5 @@ function named<T>(source: Reference, read: () => T): T {
 }
 
 function unique(descriptors: Descriptor[]): Descriptor[] {
-  return [...new Map(descriptors.map((one) => [one.digest, one])).values()]
+  return [...new Map(descriptors.map((descriptor) => [descriptor.digest, descriptor])).values()]
 }

@@ -222,10 +222,10 @@ function helperFailure(what: string, error: unknown, secrets: Secrets): StepErro
       hint: "Install it, or take it out of docker's config.json and log in again.",
     })
   }
-  // run() tells in its first line what we know already.
+  // The first line of run()'s message names the program, which is known already.
   const [first = '', ...printed] = message.split('\n')
-  const said = secrets.mask(printed.join(' ').trim() || first)
-  const shown = said.includes('"Secret"') ? 'failed' : said
+  const reported = secrets.mask(printed.join(' ').trim() || first)
+  const shown = reported.includes('"Secret"') ? 'failed' : reported
   return new StepError('COMMAND_FAILED', `${what}: ${shown}`, {
     hint: 'Unlock or repair the credential store, then run the same command again.',
   })

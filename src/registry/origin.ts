@@ -1,4 +1,5 @@
 import { StepError } from '../core/errors.ts'
+import { isLoopback } from '../core/http/loopback.ts'
 
 /** Which registries are spoken to without TLS, and which have their own certificate authority. */
 export interface OriginOptions {
@@ -8,13 +9,7 @@ export interface OriginOptions {
   ca?: Readonly<Record<string, string>> | undefined
 }
 
-const LOOPBACK = /^(?:localhost|127(?:\.\d{1,3}){3}|\[::1\])$/
-
-export function isLoopback(hostname: string): boolean {
-  return LOOPBACK.test(hostname)
-}
-
-export function hostnameOf(registry: string): string {
+function hostnameOf(registry: string): string {
   return registry.replace(/:\d+$/, '')
 }
 
@@ -31,7 +26,7 @@ export function originOf(registry: string, options: OriginOptions): URL {
 }
 
 /**
- * Where an answer from `from` sends us. A proxy that ends TLS may let a registry write `http://`
+ * Where a response from `from` leads. A proxy that ends TLS may let a registry write `http://`
  * with its own name (goharbor/harbor#6405): the scheme is upgraded, on the same host only.
  */
 export function followLocation(what: string, from: URL, location: string | undefined): URL {

@@ -1,16 +1,24 @@
 import { setMaxListeners } from 'node:events'
 import { Readable } from 'node:stream'
-import { StepError } from '../core/errors.ts'
+import type { StepError } from '../core/errors.ts'
+import { header } from '../core/http/body.ts'
+import { createHttpClient, type HttpRequest, type HttpResponse } from '../core/http/client.ts'
+import { connectionError, isRetryable } from '../core/http/errors.ts'
+import type { Proxies } from '../core/http/proxy.ts'
+import type { Timeouts } from '../core/http/timeouts.ts'
 import type { Log } from '../core/log.ts'
-import { retry, retryAfter } from '../core/retry.ts'
+import { retry } from '../core/retry.ts'
 import type { Secrets } from '../core/secrets.ts'
-import { type Answer, failure, header, isRetryable } from './answer.ts'
-import { createAuthorizer, type Scope } from './auth.ts'
+import { createAuthorizer } from './auth.ts'
 import type { CredentialSource } from './credentials.ts'
-import { followLocation, originOf } from './origin.ts'
-import { createWire, type WireOptions, type WireRequest } from './wire.ts'
+import { caFor, followLocation, type OriginOptions, originOf } from './origin.ts'
+import { failure, REGISTRY } from './response.ts'
+import type { Scope } from './scopes.ts'
 
-export interface TransportOptions extends WireOptions {
+export interface TransportOptions extends OriginOptions {
+  signal: AbortSignal
+  proxies?: Proxies | undefined
+  timeouts?: Partial<Timeouts> | undefined
   credentials: CredentialSource
   secrets: Secrets
   log: Log
@@ -21,7 +29,7 @@ export interface TransportOptions extends WireOptions {
 export interface Call {
   /** What is being done, to what: the start of each error message. */
   what: string
-  method: WireRequest['method']
+  method: NonNullable<HttpRequest['method']>
   registry: string
   /** A path below the registry's root, or a URL that the registry named. */
   to: string | URL
@@ -35,13 +43,13 @@ export interface Call {
 
 export interface Transport {
   /**
-   * Sends a request with the authorization it needs and follows redirects of GET and HEAD. Faults
-   * of the connection and the statuses 408, 429 and 5xx are thrown; other statuses are answers.
+   * Sends a request with the authorization it needs and follows redirects of GET and HEAD. Errors
+   * of the connection and the statuses 408, 429 and 5xx are thrown; other statuses are responses.
    */
-  sendOnce(call: Call): Promise<Answer>
-  /** The same, tried again while the fault may pass. */
-  send(call: Call): Promise<Answer>
-  /** Runs `work` again while it fails with a fault that may pass. */
+  sendOnce(call: Call): Promise<HttpResponse>
+  /** The same, tried again while the error may pass. */
+  send(call: Call): Promise<HttpResponse>
+  /** Runs `work` again while it fails with an error that may pass. */
   again<T>(work: (attempt: number) => Promise<T>): Promise<T>
   authorize(registry: string, scopes: readonly Scope[]): Promise<void>
   bytesSent(): number
@@ -55,16 +63,23 @@ export function createTransport(options: TransportOptions): Transport {
   const signal = AbortSignal.any([options.signal])
   setMaxListeners(0, signal)
   const origin = (registry: string) => originOf(registry, options)
-  const wire = createWire({ ...options, signal })
+  const http = createHttpClient({ ...options, ca: (host) => caFor(host, options) })
 
-  const exchange = async (what: string, url: URL, request: WireRequest): Promise<Answer> => {
-    const answer = await wire.send(what, url, request)
-    if (isRetryable(answer.status)) throw await failure(what, answer)
-    return answer
+  const exchange = async (
+    what: string,
+    url: URL,
+    request: Partial<HttpRequest>,
+  ): Promise<HttpResponse> => {
+    const sending = http.send(url, { ...request, signal: request.signal ?? signal })
+    const response = await sending.catch((error) => {
+      throw connectionError(what, error, REGISTRY)
+    })
+    if (isRetryable(response.status)) throw await failure(what, response)
+    return response
   }
   const authorizer = createAuthorizer({ ...options, signal, originOf: origin, exchange })
 
-  const sendOnce = async (call: Call): Promise<Answer> => {
+  const sendOnce = async (call: Call): Promise<HttpResponse> => {
     const { what, registry, scopes, body } = call
     const home = origin(registry)
     let url = call.to instanceof URL ? call.to : new URL(call.to, home)
@@ -73,20 +88,21 @@ export function createTransport(options: TransportOptions): Transport {
     let renewed = false
     for (let redirects = 0; ; ) {
       const headers = { ...call.headers, ...(own() && authorization ? { authorization } : {}) }
-      const answer = await exchange(what, url, { ...call, headers })
-      if (answer.status === 401 && own() && !renewed) {
+      const response = await exchange(what, url, { ...call, headers })
+      if (response.status === 401 && own() && !renewed) {
         renewed = true
-        const challenge = answer.headers['www-authenticate']
+        const challenge = response.headers['www-authenticate']
         const better = await authorizer.renew(registry, scopes, challenge, authorization)
-        if (better === undefined) return answer
+        if (better === undefined) return response
         authorization = better
-        const told = await discardOr401(what, registry, answer, body)
-        if (told) throw told
-      } else if (isRedirect(call.method, answer.status) && redirects < MOST_REDIRECTS) {
+        // A body that was streamed cannot be sent again here: its owner opens it anew.
+        if (body instanceof Readable) throw await expired(what, response, registry)
+        await response.discard()
+      } else if (isRedirect(call.method, response.status) && redirects < MOST_REDIRECTS) {
         redirects++
-        await answer.discard()
-        url = followLocation(what, url, header(answer, 'location'))
-      } else return answer
+        await response.discard()
+        url = followLocation(what, url, header(response.headers, 'location'))
+      } else return response
     }
   }
 
@@ -105,25 +121,15 @@ export function createTransport(options: TransportOptions): Transport {
     async authorize(registry, scopes) {
       await authorizer.authorization(registry, scopes)
     },
-    bytesSent: wire.bytesSent,
-    close: wire.close,
+    bytesSent: http.bytesSent,
+    close: http.close,
   }
 }
 
-/** A body that was streamed cannot be sent again here: its owner opens it anew, with the new token. */
-async function discardOr401(
-  what: string,
-  registry: string,
-  answer: Answer,
-  body: Call['body'],
-): Promise<StepError | undefined> {
-  if (!(body instanceof Readable)) {
-    await answer.discard()
-    return undefined
-  }
-  const { message, hint } = await failure(what, answer, registry)
-  const error = new StepError('UNAUTHORIZED', message, { hint, retryable: true })
-  return Object.assign(error, { [retryAfter]: 0 })
+/** The token was refused, and there is a new one: the same request may be sent again at once. */
+async function expired(what: string, response: HttpResponse, registry: string): Promise<StepError> {
+  const error = await failure(what, response, registry)
+  return error.with({ code: 'UNAUTHORIZED', retryable: true, retryAfter: 0, cause: undefined })
 }
 
 function isRedirect(method: Call['method'], status: number): boolean {

@@ -53,11 +53,10 @@ export interface RegistryClient {
   getManifest(reference: Reference): Promise<Manifest>
   /** The digest a reference has now, or undefined when it does not exist (404). */
   resolve(reference: Reference): Promise<Digest | undefined>
-  /** Puts the bytes under the reference's tag, or its digest; fails unless the registry says the same digest. */
+  /** Puts the bytes under the reference's tag, or its digest; fails unless the registry reports the same digest. */
   putManifest(reference: Reference, manifest: Manifest): Promise<void>
   /** Removes a manifest and every tag it has; false when it is not there. */
   deleteManifest(repository: Repository, digest: Digest): Promise<boolean>
-  hasBlob(repository: Repository, digest: Digest): Promise<boolean>
   /** The blob as a stream that fails at its end unless digest and size are right. */
   getBlob(repository: Repository, blob: Pick<Descriptor, 'digest' | 'size'>): Promise<Readable>
   /**
@@ -70,8 +69,6 @@ export interface RegistryClient {
     open: () => Promise<Readable>,
     mountFrom?: Repository,
   ): Promise<BlobOutcome>
-  /** All tags, through every page. */
-  listTags(repository: Repository): Promise<string[]>
   /** Request-body bytes sent so far: what a push really cost. */
   bytesSent(): number
   close(): void

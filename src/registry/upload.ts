@@ -1,16 +1,18 @@
 import { Readable } from 'node:stream'
 import pLimit from 'p-limit'
 import { explain, isStepError, StepError } from '../core/errors.ts'
-import { type Answer, failure, header } from './answer.ts'
-import { pushScopes } from './auth.ts'
+import { header } from '../core/http/body.ts'
+import type { HttpResponse } from '../core/http/client.ts'
 import { followLocation } from './origin.ts'
 import { formatRepository, type Repository } from './reference.ts'
+import { failure } from './response.ts'
+import { pushScopes } from './scopes.ts'
 import type { Transport, TransportOptions } from './transport.ts'
 import type { BlobOutcome, Descriptor, RegistryClient } from './types.ts'
 
-/** More make Harbor's database answer 500 (goharbor/harbor#15048). */
+/** More make Harbor's database response 500 (goharbor/harbor#15048). */
 const MOST_UPLOADS = 4
-/** How long giving up an upload may hold up the error that caused it, in milliseconds. */
+/** How long giving up an upload may delay the error that caused it, in milliseconds. */
 const GIVE_UP_TIMEOUT = 2000
 
 /** One blob on its way to one repository. */
@@ -63,16 +65,16 @@ async function isPresent(transport: Transport, push: Push): Promise<boolean> {
   const { what, target, blob } = push
   const scopes = pushScopes(target)
   const to = `/v2/${target.name}/blobs/${blob.digest}`
-  const answer = await transport.send({
+  const response = await transport.send({
     what,
     method: 'HEAD',
     registry: target.registry,
     to,
     scopes,
   })
-  await answer.discard()
-  // Anything but a plain yes: the upload that follows is answered in words, a HEAD never is.
-  return answer.status === 200
+  await response.discard()
+  // Anything but a plain yes: an upload that is refused has an error document, a HEAD has none.
+  return response.status === 200
 }
 
 /**
@@ -90,19 +92,19 @@ async function mount(
   const query = `mount=${encodeURIComponent(blob.digest)}&from=${encodeURIComponent(from.name)}`
   const to = `/v2/${target.name}/blobs/uploads/?${query}`
   try {
-    const answer = await transport.send({ what, method: 'POST', registry, to, scopes })
-    await answer.discard()
-    if (answer.status === 201) return 'mounted'
-    return answer.status === 202 ? sessionOf(what, answer) : undefined
+    const response = await transport.send({ what, method: 'POST', registry, to, scopes })
+    await response.discard()
+    if (response.status === 201) return 'mounted'
+    return response.status === 202 ? sessionOf(what, response) : undefined
   } catch (error) {
     // The token service may refuse the pair of scopes where the target alone is allowed.
-    if (isStepError(error, 'UNAUTHORIZED')) return undefined
+    if (isStepError(error, 'UNAUTHORIZED') || isStepError(error, 'FORBIDDEN')) return undefined
     throw error
   }
 }
 
-function sessionOf(what: string, answer: Answer): URL {
-  return followLocation(what, answer.url, header(answer, 'location'))
+function sessionOf(what: string, response: HttpResponse): URL {
+  return followLocation(what, response.url, header(response.headers, 'location'))
 }
 
 /** POST and one PUT, from the start each time: Harbor cannot resume, and a session may be gone. */
@@ -117,7 +119,7 @@ async function upload(transport: Transport, push: Push, given: URL | undefined):
     } catch (error) {
       await giveUp(transport, push, url)
       if (!isStepError(error, 'UNAUTHORIZED') || !error.retryable) throw error
-      if (renewed) throw new StepError('UNAUTHORIZED', error.message, { hint: error.hint })
+      if (renewed) throw error.with({ retryable: false, retryAfter: undefined, cause: undefined })
       renewed = true
       throw error
     }
@@ -127,16 +129,16 @@ async function upload(transport: Transport, push: Push, given: URL | undefined):
 async function begin(transport: Transport, push: Push): Promise<URL> {
   const { what, target } = push
   const { registry } = target
-  const answer = await transport.sendOnce({
+  const response = await transport.sendOnce({
     what,
     method: 'POST',
     registry,
     to: `/v2/${target.name}/blobs/uploads/`,
     scopes: pushScopes(target),
   })
-  if (answer.status !== 202) throw await failure(what, answer, registry)
-  await answer.discard()
-  return sessionOf(what, answer)
+  if (response.status !== 202) throw await failure(what, response, registry)
+  await response.discard()
+  return sessionOf(what, response)
 }
 
 async function send(transport: Transport, push: Push, session: URL): Promise<void> {
@@ -148,7 +150,7 @@ async function send(transport: Transport, push: Push, session: URL): Promise<voi
   const source = await push.open()
   source.on('error', () => {})
   try {
-    const answer = await transport.sendOnce({
+    const response = await transport.sendOnce({
       what,
       method: 'PUT',
       registry,
@@ -160,24 +162,24 @@ async function send(transport: Transport, push: Push, session: URL): Promise<voi
       },
       body: Readable.from(exactly(what, source, blob.size), { objectMode: false }),
     })
-    if (answer.status === 404 || answer.status === 416) throw lost(await failure(what, answer))
-    if (answer.status !== 201 && answer.status !== 204) throw await failure(what, answer, registry)
-    await answer.discard()
-    const said = header(answer, 'docker-content-digest')
-    if (said !== undefined && said !== blob.digest) {
-      throw new StepError('VERIFY_FAILED', `${what}: the registry took it for ${said}`)
+    if (response.status === 404 || response.status === 416)
+      throw lost(await failure(what, response))
+    if (response.status !== 201 && response.status !== 204)
+      throw await failure(what, response, registry)
+    await response.discard()
+    const reported = header(response.headers, 'docker-content-digest')
+    if (reported !== undefined && reported !== blob.digest) {
+      throw new StepError('VERIFY_FAILED', `${what}: the registry took it for ${reported}`)
     }
   } finally {
     source.destroy()
   }
 }
 
-/** The session is unknown: another registry process answered, or it was cleaned away. */
-function lost(told: StepError): StepError {
-  return new StepError('UNAVAILABLE', told.message, {
-    hint: 'The registry forgot the upload. Try again later.',
-    cause: told,
-  })
+/** The session is unknown: another registry process responseed, or it was cleaned away. */
+function lost(error: StepError): StepError {
+  const hint = 'The registry forgot the upload. Try again later.'
+  return error.with({ code: 'UNAVAILABLE', hint, retryable: true })
 }
 
 /** Fails before a request with the wrong number of bytes can end as if it were whole. */
@@ -190,7 +192,7 @@ async function* exactly(what: string, source: Readable, size: number) {
       yield chunk
     }
   } catch (error) {
-    // Told here: beyond this point it would look like a fault of the connection.
+    // Explained here: beyond this point it would look like an error of the connection.
     throw explain(what, error)
   }
   if (sent === size) return
@@ -203,7 +205,7 @@ async function* exactly(what: string, source: Readable, size: number) {
 /** distribution-spec, "Cancel a blob upload", as far as the registry still listens. */
 async function giveUp(transport: Transport, { what, target }: Push, session: URL) {
   try {
-    const answer = await transport.sendOnce({
+    const response = await transport.sendOnce({
       what,
       method: 'DELETE',
       registry: target.registry,
@@ -211,8 +213,8 @@ async function giveUp(transport: Transport, { what, target }: Push, session: URL
       scopes: pushScopes(target),
       signal: AbortSignal.timeout(GIVE_UP_TIMEOUT),
     })
-    await answer.discard()
+    await response.discard()
   } catch {
-    // The error that led here is the one to tell; registries purge old uploads by themselves.
+    // The error that led here is the one that matters; registries purge old uploads by themselves.
   }
 }

@@ -1,5 +1,8 @@
+import { createHttpClient, type HttpClient } from '../core/http/client.ts'
+import { proxiesOf } from '../core/http/proxy.ts'
 import type { Log } from '../core/log.ts'
 import type { Secrets } from '../core/secrets.ts'
+import { readPemFile } from '../core/tls-files.ts'
 import { type Feedback, type FeedbackOptions, openFeedback } from './feedback/feedback.ts'
 import { createNotifier } from './feedback/notifier.ts'
 import { createMetrics, type Metrics } from './monitoring/metrics.ts'
@@ -28,6 +31,8 @@ export type Closing = (() => Promise<unknown> | unknown)[]
 
 /** What both roles need, receiving deliveries and working on events. */
 export interface Dependencies {
+  /** For the platforms and the receivers of notifications. */
+  http: HttpClient
   redis: QueueRedis
   queue: QueueOptions
   intake: Intake
@@ -41,10 +46,12 @@ export interface Dependencies {
 }
 
 export async function openDependencies(
-  { settings, log, secrets }: ServeOptions,
+  { settings, variables, log, secrets }: ServeOptions,
   closing: Closing,
 ): Promise<Dependencies> {
   const { folder, notify } = settings
+  const http = await openHttp(settings, variables)
+  closing.push(http.close)
   const redis = await openQueueRedis(settings.queue.redis, folder, log)
   closing.push(redis.close)
   await requirePersistence(redis, settings.queue['allow-volatile'], log)
@@ -55,12 +62,13 @@ export async function openDependencies(
   const wakeUps = await openWakeUps(client, queue.name)
   closing.push(wakeUps.close)
   const notifiers = Object.fromEntries(
-    Object.entries(notify).map(([name, receiver]) => [name, createNotifier(name, receiver)]),
+    Object.entries(notify).map(([name, receiver]) => [name, createNotifier(name, receiver, http)]),
   )
   const feedbackOptions = { client, name: queue.name, notifiers, mask: secrets.mask }
   const feedback = await openFeedback(feedbackOptions)
   closing.push(feedback.close)
   return {
+    http,
     redis,
     queue,
     intake: openIntake(access),
@@ -72,4 +80,14 @@ export async function openDependencies(
     feedback,
     feedbackOptions,
   }
+}
+
+async function openHttp(
+  { ca: file, folder }: ServerSettings,
+  variables: ServeOptions['variables'],
+): Promise<HttpClient> {
+  const proxies = proxiesOf(variables)
+  if (file === undefined) return createHttpClient({ proxies })
+  const authority = await readPemFile(file, { folder, owner: 'ca in crosscloud.server.yml' })
+  return createHttpClient({ proxies, ca: () => authority })
 }

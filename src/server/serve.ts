@@ -54,7 +54,7 @@ export async function startServer(options: ServeOptions): Promise<Server> {
 }
 
 function openReceiver(
-  { intake, records, wakeUps, metrics, feedback }: Dependencies,
+  { http, intake, records, wakeUps, metrics, feedback }: Dependencies,
   { settings, log }: ServeOptions,
 ): Receiver {
   return createReceiver({
@@ -64,12 +64,12 @@ function openReceiver(
     log,
     routes: compileRoutes(settings.routes),
     follow: createFollower(records, feedback, settings.routes),
-    backfilled: new Set(createFeeds(settings).map(({ source }) => source)),
+    backfilled: new Set(createFeeds(settings, http).map(({ source }) => source)),
   })
 }
 
 async function startListening(
-  { redis, metrics }: Dependencies,
+  { http, redis, metrics }: Dependencies,
   receiver: Receiver,
   { settings, role, log }: ServeOptions,
 ): Promise<{ url: string; end(): Promise<void> }> {
@@ -78,7 +78,7 @@ async function startListening(
     receiver,
     metrics,
     log,
-    endpoints: role === 'work' ? [] : createEndpoints(settings, log),
+    endpoints: role === 'work' ? [] : createEndpoints(settings, http, log),
     problems: async () =>
       redis.failFast.status === 'ready' ? [] : [`${redis.name} does not answer`],
   })
@@ -99,12 +99,12 @@ const NO_FEED_OF_GITEA =
   'gitea: what is pushed while no server listens is not taken in later: Gitea cannot be asked for it, nor delivers it again by itself; press Redeliver on the webhook’s page'
 
 function startBackfill(
-  { pushes }: Dependencies,
+  { http, pushes }: Dependencies,
   { recover }: Receiver,
   { settings, log }: ServeOptions,
   closing: Closing,
 ): void {
-  const feeds = createFeeds(settings)
+  const feeds = createFeeds(settings, http)
   if (settings.gitea) log.info(NO_FEED_OF_GITEA)
   if (feeds.length === 0) return
   const stop = new AbortController()

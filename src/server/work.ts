@@ -36,7 +36,7 @@ export async function startWork(
     ...common,
     stopping: stopping.signal,
     feedback,
-    effectOf: createEffects(settings, worker),
+    effectOf: createEffects(settings, worker, dependencies.http),
     partitions: openPartitions(accessQueue(client, queue)),
     findRoute: (name) => findRoute(settings, name),
     mask: secrets.mask,
@@ -51,7 +51,7 @@ export async function startWork(
       ...common,
       client,
       unsigned: createUnsigned(applicationUses(settings), worker, log),
-      setStatus: createStatusSetter(settings),
+      setStatus: createStatusSetter(settings, dependencies.http),
     }),
     startSchedules({
       ...common,

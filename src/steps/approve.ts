@@ -2,8 +2,8 @@ import { z } from 'zod'
 import { StepError } from '../core/errors.ts'
 import { seeConfig } from '../delivery/config/release-config.ts'
 import type { Context } from '../delivery/context.ts'
-import { findOwnRelease } from '../delivery/deployment/deployment.ts'
-import { judge } from '../delivery/gate/gate.ts'
+import { evaluate } from '../delivery/gate/gate.ts'
+import { findOwnRelease } from '../delivery/release.ts'
 import { formatRelease } from '../delivery/release-name.ts'
 import { warnOfOlder } from '../delivery/release-order.ts'
 import type { Approval } from '../ledger/ledger.ts'
@@ -17,7 +17,7 @@ export const approve = defineStep({
   ci: { environment: 'prepare', identity: true },
   inputs: z.object({
     release: releaseName.describe('Release, as application@version'),
-    env: z.string().describe('Environment it shall be let into'),
+    env: z.string().describe('Environment it may go to'),
     reason: reasonInput,
     reject: z.boolean().default(false).describe('Keep the release out instead'),
   }),
@@ -25,8 +25,8 @@ export const approve = defineStep({
     release: z.string().describe('Release, as application@version'),
     environment: z.string().describe('Environment it may go to'),
     approval: z.string().describe('Identifier of the approval in the ledger'),
-    decision: z.enum(['approved', 'rejected']).describe('What was said'),
-    by: z.string().describe('Who said it'),
+    decision: z.enum(['approved', 'rejected']).describe('The decision'),
+    by: z.string().describe('Who decided'),
     identity: z.string().describe('Issuer of the token that proves who it was, or unverified'),
     configRevision: z.string().optional().describe('Config revision it is approved with'),
     running: z.string().optional().describe('Release that runs there now'),
@@ -53,7 +53,7 @@ export const approve = defineStep({
     const follows = reject || environment.gate?.config !== 'approve'
     const config = follows ? undefined : await seeConfig(release, environment, context)
     const configRevision = config?.revision
-    const said = {
+    const decision = {
       app: release.app,
       environment: env,
       version: release.version,
@@ -68,36 +68,44 @@ export const approve = defineStep({
       tokenHash: who.tokenHash,
       reason: reason || undefined,
     }
-    // Judged before it is written: a word that counts for nothing is refused, not kept.
-    const draft: Approval = { ...said, id: 'draft', at: new Date().toISOString() }
-    const judged = await judge({ release, environment, configRevision }, who, [draft], context)
-    if (judged === undefined) throw hasNoGate(env)
-    if (!reject && !judged.counted.includes(draft)) {
+    // Evaluated before it is written: an approval that does not count is refused, not kept.
+    const draft: Approval = { ...decision, id: 'draft', at: new Date().toISOString() }
+    const evaluation = await evaluate(
+      { release, environment, configRevision },
+      who,
+      [draft],
+      context,
+    )
+    if (evaluation === undefined) throw hasNoGate(env)
+    if (!reject && !evaluation.counted.includes(draft)) {
       throw new StepError(
         'GATE_CLOSED',
-        [`${who.login} cannot approve ${name} for ${env}`, ...judged.problems].join('\n'),
-        { hint: `${judged.mayApprove} may approve.` },
+        [
+          `${who.login} cannot approve ${formatRelease(name)} for ${env}`,
+          ...evaluation.problems,
+        ].join('\n'),
+        { hint: `${evaluation.mayApprove} may approve.` },
       )
     }
-    const { id } = await ledger.recordApproval(said, who.proof)
+    const { id } = await ledger.recordApproval(decision, who.proof)
     if (!reject) await warnOfOlder(release, env, context)
     return {
       release: formatRelease(release),
       environment: env,
       approval: id,
-      decision: said.decision,
+      decision: decision.decision,
       by: who.login,
       identity: who.identity,
       configRevision,
       running: config?.since?.release,
       configChanges: config?.since?.changes,
-      open: judged.open,
-      missing: judged.problems,
+      open: evaluation.open,
+      missing: evaluation.problems,
     }
   },
 })
 
-/** What somebody approves beside the image. */
+/** What is approved beside the image. */
 function configLines(config: {
   configRevision?: string | undefined
   running?: string | undefined

@@ -196,7 +196,7 @@ function additionsOf(add: readonly string[], { cwd }: Context): Addition[] {
   })
 }
 
-/** The template folder's files, after a look at whether any environment could use them. */
+/** The template folder's files, checked for problems that would stop every environment. */
 async function readTemplates(folder: string, { cwd, signal, codeCacheFolder }: Context) {
   const [resources, { compileTemplates }, { readConfigSchema }] = await Promise.all([
     import('../config/template/resources.ts'),
@@ -216,10 +216,10 @@ async function readTemplates(folder: string, { cwd, signal, codeCacheFolder }: C
 
 async function resolveVersion(
   app: string,
-  asked: string | undefined,
+  given: string | undefined,
   context: Context,
 ): Promise<string | undefined> {
-  if (asked !== 'next') return asked
+  if (given !== 'next') return given
   return (await context.ledger()).nextVersion(app)
 }
 
@@ -229,8 +229,8 @@ function asFiles(files: ReadonlyMap<string, Buffer>, mode = 0o644) {
 
 /** Every value in it was checked against a narrow pattern, so none needs quoting beyond these. */
 function startLayer(app: string, number: string | undefined, warMd5: string) {
-  const told = `${app} ${number ?? '(no version)'}, WAR MD5 ${warMd5}`
-  const script = `#!/bin/sh\nprintf '%s\\n' '${told}'\nexec "$@"\n`
+  const line = `${app} ${number ?? '(no version)'}, WAR MD5 ${warMd5}`
+  const script = `#!/bin/sh\nprintf '%s\\n' '${line}'\nexec "$@"\n`
   return planTexts(
     'start',
     OWN_FOLDER,

@@ -49,10 +49,10 @@ export const buildWar = defineStep({
     `SHA-256  ${warSha256}`,
   ],
   async run({ war, repository, branch, goals, args, clean, maven, localRepository }, context) {
-    // The first job of a pipeline says what a later one would fail of.
-    const settled = await context.hasSettings()
-    if (settled) await context.requireLedger()
-    const place = settled ? (await context.settings()).folder : context.cwd
+    // What a later job would fail of fails in the first job of a pipeline.
+    const hasSettings = await context.hasSettings()
+    if (hasSettings) await context.requireLedger()
+    const place = hasSettings ? (await context.settings()).folder : context.cwd
     const folder = repository ? await checkOut(repository, branch, context) : place
     const { log, signal } = context
     const started = Date.now()
@@ -65,7 +65,7 @@ export const buildWar = defineStep({
       ? [`-Dmaven.repo.local=${resolve(context.cwd, localRepository)}`]
       : []
     await run(maven, [...QUIET, ...kept, ...args, ...goals], { cwd: folder, signal, log })
-    // What crosscloud.yml says starts from its own folder, and so does the same in a checkout.
+    // A path of crosscloud.yml starts from its folder, and in a checkout from the checkout's.
     const inside = isAbsolute(war) ? relative(place, war) : war
     const path = repository ? resolve(folder, inside) : resolve(context.cwd, war)
     await requireFresh(path, started)
@@ -87,7 +87,7 @@ function formatSize(bytes: number): string {
   return bytes < 1e6 ? `${(bytes / 1e3).toFixed(1)} kB` : `${(bytes / 1e6).toFixed(1)} MB`
 }
 
-/** A WAR from an earlier build must never pass for this one's. */
+/** A WAR of an earlier build must never be taken for this build's. */
 async function requireFresh(path: string, started: number): Promise<void> {
   const found = await stat(path).catch(() => undefined)
   if (found && found.mtimeMs >= started - 2000) return

@@ -3,18 +3,13 @@ import { StepError } from '../core/errors.ts'
 import { duration } from '../core/settings/schema.ts'
 import { configOfThen } from '../delivery/config/environment-config.ts'
 import type { Context } from '../delivery/context.ts'
-import {
-  type DeploymentRequest,
-  findCurrent,
-  findOwnRelease,
-  findRelease,
-  putOn,
-  underLock,
-} from '../delivery/deployment/deployment.ts'
+import { putOn, underLock } from '../delivery/deployment/deployment.ts'
 import { chooseHosts, chooseMissing } from '../delivery/deployment/host-choice.ts'
 import { deployedOutputs, nextLines, summarize } from '../delivery/deployment/outcome.ts'
+import type { DeploymentRequest } from '../delivery/deployment/request.ts'
 import { identifyActing } from '../delivery/gate/break-glass.ts'
-import { formatRelease } from '../delivery/release-name.ts'
+import { findCurrent, findOwnRelease, findRelease } from '../delivery/release.ts'
+import { formatRelease, type ReleaseName } from '../delivery/release-name.ts'
 import type { EnvironmentSettings } from '../settings.ts'
 import {
   breakGlassInput,
@@ -70,7 +65,7 @@ export const deploy = defineStep({
     const settings = await context.settings()
     const { breakGlass } = options
     if (breakGlass) await identifyActing({ environment, reason, breakGlass }, context)
-    const asked = { kind: 'deploy' as const, environment, reason, ...options }
+    const common = { kind: 'deploy' as const, environment, reason, ...options }
     const hosts = chooseHosts(environment, without, reason)
     const release = name === undefined ? undefined : await findOwnRelease(name, context)
     const app = release?.app ?? settings.app
@@ -78,8 +73,8 @@ export const deploy = defineStep({
     return underLock(place, context, async (lock) => {
       const request: DeploymentRequest =
         release && !missing
-          ? { ...asked, release, hosts }
-          : { ...asked, ...(await catchUp(app, environment, { name, without, reason }, context)) }
+          ? { ...common, release, hosts }
+          : { ...common, ...(await catchUp(app, environment, { name, without, reason }, context)) }
       return summarize(request, await putOn(request, lock, context), settings)
     })
   },
@@ -89,15 +84,16 @@ export const deploy = defineStep({
 async function catchUp(
   app: string,
   environment: EnvironmentSettings,
-  { name, without, reason }: { name: string | undefined; without: string[]; reason: string },
+  { name, without, reason }: { name: ReleaseName | undefined; without: string[]; reason: string },
   context: Context,
 ): Promise<Pick<DeploymentRequest, 'release' | 'hosts' | 'reason' | 'values' | 'revision'>> {
   const ledger = await context.ledger()
   const current = await findCurrent(app, environment.name, ledger)
   const runs = formatRelease(current)
-  if (name !== undefined && name !== runs) {
-    throw new StepError('CONFLICT', `${runs} runs in ${environment.name}, not ${name}`, {
-      hint: `Without \`--missing\`, ${name} is deployed to all hosts.`,
+  const wanted = name === undefined ? runs : formatRelease(name)
+  if (wanted !== runs) {
+    throw new StepError('CONFLICT', `${runs} runs in ${environment.name}, not ${wanted}`, {
+      hint: `Without \`--missing\`, ${wanted} is deployed to all hosts.`,
     })
   }
   const hosts = chooseMissing(environment, current, without, reason)
@@ -105,7 +101,7 @@ async function catchUp(
   context.log.info(`${names} is behind: ${runs} comes there, as ${current.id} was`)
   return {
     hosts,
-    release: await findRelease(runs, ledger),
+    release: await findRelease(current, ledger),
     reason: reason || `catches up with ${current.id}: ${names}`,
     values: await configOfThen(current, environment, context),
     revision: current.configRevision,

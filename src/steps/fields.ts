@@ -45,7 +45,7 @@ export function dotenvName({ name, type }: InputField): string | undefined {
   return type === 'array' || type === 'object' ? undefined : variableName(name)
 }
 
-/** Reads one input that came as text: from a variable or from an action's `with:`. */
+/** Reads an input that is given as text: by a variable or an action's `with:`. */
 export function readText(field: InputField, text: string, from: string): unknown {
   const bad = (wanted: string) =>
     new StepError('INPUT_INVALID', `${from}: "${text}" is not ${wanted}`)
@@ -68,14 +68,14 @@ export function readText(field: InputField, text: string, from: string): unknown
     const value: unknown = JSON.parse(text)
     if (Array.isArray(value)) return value
   } catch {
-    // said below
+    // reported below
   }
   throw bad('a JSON array')
 }
 
 /**
- * Reads inputs that came together, as one JSON object: `{"env": "test", "force": true}`. Null and an
- * empty text count as not given. All that is wrong is said at once.
+ * Reads inputs from one JSON object: `{"env": "test", "force": true}`. Null and an empty text count as
+ * not given. All problems are reported at once.
  */
 export function readJsonInputs(
   fields: readonly InputField[],
@@ -83,20 +83,20 @@ export function readJsonInputs(
   from: string,
 ): Record<string, unknown> {
   const given: Record<string, unknown> = {}
-  const faults: string[] = []
+  const problems: string[] = []
   for (const [name, value] of Object.entries(parseObject(text, from))) {
-    const field = fields.find((one) => one.name === name)
-    if (field === undefined) faults.push(`${from}: there is no input ${name}`)
+    const field = fields.find((known) => known.name === name)
+    if (field === undefined) problems.push(`${from}: there is no input ${name}`)
     else if (value !== null && value !== '') {
       try {
         given[name] = readValue(field, value, `${from}, ${name}`)
       } catch (error) {
-        faults.push((error as Error).message)
+        problems.push((error as Error).message)
       }
     }
   }
-  if (faults.length === 0) return given
-  throw new StepError('INPUT_INVALID', faults.join('\n'), {
+  if (problems.length === 0) return given
+  throw new StepError('INPUT_INVALID', problems.join('\n'), {
     hint: `Inputs here: ${fields.map(({ name }) => name).join(', ')}.`,
   })
 }
@@ -106,7 +106,7 @@ function parseObject(text: string, from: string): object {
     const value: unknown = JSON.parse(text)
     if (typeof value === 'object' && value !== null && !Array.isArray(value)) return value
   } catch {
-    // said below
+    // reported below
   }
   throw new StepError('INPUT_INVALID', `${from} is not a JSON object`, {
     hint: 'Write the inputs by name: {"env": "test"}.',

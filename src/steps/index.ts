@@ -1,6 +1,6 @@
 import type { Step } from './step.ts'
 
-/** Every step, in the order of the road; the last two chain the others. Each loads by itself. */
+/** Every step, in pipeline order; the last two run the others. Each loads by itself. */
 const modules = {
   'build-war': async () => (await import('./build-war.ts')).buildWar,
   'bake-image': async () => (await import('./bake-image.ts')).bakeImage,

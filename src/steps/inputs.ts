@@ -1,9 +1,14 @@
 import { z } from 'zod'
-import { StepError } from '../core/errors.ts'
+import { StepError, toStepError } from '../core/errors.ts'
 import { durationText, issueLines } from '../core/settings/schema.ts'
 import type { Context } from '../delivery/context.ts'
-import { parseRelease } from '../delivery/release-name.ts'
-import { parseReference, parseRepository } from '../registry/reference.ts'
+import { formatRelease, parseRelease } from '../delivery/release-name.ts'
+import {
+  formatReference,
+  formatRepository,
+  parseReference,
+  parseRepository,
+} from '../registry/reference.ts'
 import type { EnvironmentSettings, Settings } from '../settings.ts'
 import type { Step } from './step.ts'
 
@@ -19,19 +24,36 @@ export function variableName(name: string): string {
   return `CROSSCLOUD_${kebab(name).replaceAll('-', '_').toUpperCase()}`
 }
 
-function checked(read: (text: string) => unknown) {
-  return (text: string, context: z.RefinementCtx) => {
-    try {
-      read(text)
-    } catch (error) {
-      context.addIssue({ code: 'custom', message: (error as Error).message })
-    }
-  }
+/**
+ * A text, parsed once, here; or the value itself, from a composite step. Callers without types may
+ * pass any object: a value must be equal to what its own text is parsed to.
+ */
+function textOrValue<T extends object>(parse: (text: string) => T, format: (value: T) => string) {
+  return z
+    .custom<string | T>(isGiven, {
+      error: ({ input }) => (input === undefined ? 'is required' : 'is not a text'),
+    })
+    .transform((given, context): T => {
+      try {
+        const value = parse(typeof given === 'string' ? given : format(given))
+        if (typeof given === 'string' || isPartOf(value, given)) return value
+        context.addIssue({ code: 'custom', message: `${format(value)} is written otherwise` })
+      } catch (error) {
+        context.addIssue({ code: 'custom', message: toStepError(error).message })
+      }
+      return z.NEVER
+    })
 }
 
-export const imageReference = z.string().superRefine(checked(parseReference))
-export const imageRepository = z.string().superRefine(checked(parseRepository))
-export const releaseName = z.string().superRefine(checked(parseRelease))
+const isPartOf = (part: object, whole: object) =>
+  Object.entries(part).every(([key, value]) => (whole as Record<string, unknown>)[key] === value)
+
+const isGiven = (value: unknown) =>
+  typeof value === 'string' || (typeof value === 'object' && value !== null)
+
+export const imageReference = textOrValue(parseReference, formatReference)
+export const imageRepository = textOrValue(parseRepository, formatRepository)
+export const releaseName = textOrValue(parseRelease, formatRelease)
 
 export const lockWaitInput = durationText
   .optional()
@@ -61,11 +83,10 @@ export const withoutInput = z
   .default([])
   .describe('Hosts to go past because they do not answer; needs a reason')
 
-/** What somebody wonders who passed on what another step put out. */
 const NO_RELEASE =
   '`crosscloud push-image` gives a release when it records one; with `--no-record` there is none.'
 
-/** Checks a step's inputs; everything that is wrong is said at once, each with its name. */
+/** Checks a step's inputs; all problems are reported at once, each with the input's name. */
 export function parseInputs<Inputs extends z.ZodObject>(
   step: Pick<Step<Inputs>, 'name' | 'inputs'>,
   values: Record<string, unknown>,
@@ -84,7 +105,7 @@ export function parseInputs<Inputs extends z.ZodObject>(
   })
 }
 
-/** What was given, completed from crosscloud.yml; undefined counts as not given. */
+/** The given inputs, completed from crosscloud.yml; undefined counts as not given. */
 export function completeInputs<Inputs extends z.ZodObject>(
   step: Pick<Step<Inputs>, 'fromSettings'>,
   given: Record<string, unknown>,
@@ -100,7 +121,7 @@ export function completeInputs<Inputs extends z.ZodObject>(
   return values
 }
 
-/** Runs a step with what was given, crosscloud.yml filling in the rest where there is one. */
+/** Runs a step with the given inputs, completed from crosscloud.yml where there is one. */
 export async function runStep<Inputs extends z.ZodObject, Outputs extends z.ZodObject>(
   step: Step<Inputs, Outputs>,
   given: Partial<z.input<Inputs>>,
@@ -113,7 +134,7 @@ export async function runStep<Inputs extends z.ZodObject, Outputs extends z.ZodO
   return step.run(inputs, context)
 }
 
-/** Runs one step as a section of another: its title, its log lines, its report. */
+/** Runs a step as a section of a composite step: its title, its log lines, its report. */
 export async function callStep<Inputs extends z.ZodObject, Outputs extends z.ZodObject>(
   step: Step<Inputs, Outputs>,
   given: Partial<z.input<Inputs>>,

@@ -2,14 +2,15 @@ import { z } from 'zod'
 import { StepError } from '../core/errors.ts'
 import { renderRelease, withoutWarnings } from '../delivery/config/release-config.ts'
 import type { Context } from '../delivery/context.ts'
-import { findOwnRelease, findRelease } from '../delivery/deployment/deployment.ts'
-import { nextLines } from '../delivery/deployment/outcome.ts'
+import { nextLines, summarizeRun } from '../delivery/deployment/outcome.ts'
 import { identifyDeployer, passGate, requireRunBefore } from '../delivery/gate/gate.ts'
-import { formatRelease } from '../delivery/release-name.ts'
+import { findOwnRelease, findRelease } from '../delivery/release.ts'
+import { formatRelease, type ReleaseName } from '../delivery/release-name.ts'
 import { warnOfOlder } from '../delivery/release-order.ts'
 import type { Release } from '../ledger/ledger.ts'
-import { formatReference, imageByDigest, withTag } from '../registry/reference.ts'
+import { withDigest, withTag } from '../registry/reference.ts'
 import type { EnvironmentSettings } from '../settings.ts'
+import { deploy as deployStep } from './deploy.ts'
 import {
   callStep,
   forceInput,
@@ -18,10 +19,10 @@ import {
   reasonInput,
   releaseName,
 } from './inputs.ts'
-import { deployAndVerify } from './release.ts'
 import { renderConfig } from './render-config.ts'
 import { retagImage } from './retag-image.ts'
 import { defineStep } from './step.ts'
+import { verifyMd5 } from './verify-md5.ts'
 
 export const promote = defineStep({
   name: 'promote',
@@ -75,7 +76,7 @@ export const promote = defineStep({
     const target = await context.environment(to)
     const source = await sourceOf(target, context)
     const release = await resolveRelease(name, source, target, context)
-    // Before anything is copied; the deployment looks and asks again, under its lock.
+    // Before anything is copied; the deployment renders and passes the gate again, under its lock.
     const { revision: configRevision } = await renderRelease(
       release,
       target,
@@ -88,36 +89,35 @@ export const promote = defineStep({
     const { image, digest } = await callStep(
       retagImage,
       {
-        image: imageByDigest(source.image, release.digest),
-        to: formatReference(withTag(target.image, release.version)),
+        image: withDigest(source.image, release.digest),
+        to: withTag(target.image, release.version),
       },
       context,
     )
     if (!deploy && !older) await warnOfOlder(release, to, context)
-    const given = { release: formatRelease(release), env: to, reason, force, older, lockWait }
-    const deployed = deploy
-      ? await deployAndVerify(given, context)
-      : await makeReady(release, target, context)
-    return {
+    const result = {
       release: formatRelease(release),
       environment: to,
       image,
       digest,
       warMd5: release.warMd5,
-      ...deployed,
     }
+    if (!deploy) return { ...result, ...(await prepare(release, target, context)) }
+    const given = { release, env: to, reason, force, older, lockWait }
+    const deployed = await callStep(deployStep, given, context)
+    await callStep(verifyMd5, { env: to, release }, context)
+    return { ...result, ...summarizeRun(deployed) }
   },
 })
 
-/** By hand, or by a job that somebody who may starts. */
 function gateLine(release: string, environment: string): string {
   const approve = `crosscloud approve --release ${release} --env ${environment}`
   return `Next     somebody who may: \`${approve}\`; then it can be deployed`
 }
 
-/** What would stop the deployment is told now, before anybody is asked to approve it. */
-async function makeReady(release: Release, target: EnvironmentSettings, context: Context) {
-  const given = { env: target.name, release: formatRelease(release), check: true }
+/** Finds now, before an approval is requested, what would stop the deployment. */
+async function prepare(release: Release, target: EnvironmentSettings, context: Context) {
+  const given = { env: target.name, release, check: true }
   const { configRevision } = await callStep(renderConfig, given, context)
   const gated = target.gate !== undefined
   return { configRevision, verified: false, gated }
@@ -133,9 +133,9 @@ async function sourceOf(
   })
 }
 
-/** The release that was asked for, which must have run before, or the one that runs there. */
+/** The requested release, which must have run before, or the release that runs there. */
 async function resolveRelease(
-  name: string | undefined,
+  name: ReleaseName | undefined,
   source: EnvironmentSettings,
   target: EnvironmentSettings,
   context: Context,
@@ -144,7 +144,7 @@ async function resolveRelease(
   const ledger = await context.ledger()
   if (name === undefined) {
     const running = await ledger.currentDeployment(app, source.name)
-    if (running) return findRelease(formatRelease(running), ledger)
+    if (running) return findRelease(running, ledger)
     throw new StepError('NOT_FOUND', `nothing of ${app} was deployed to ${source.name} yet`, {
       hint: `Run \`crosscloud release --env ${source.name}\` first.`,
     })

@@ -13,7 +13,6 @@ import {
   formatReference,
   formatRepository,
   imageByDigest,
-  parseRepository,
   type Reference,
   type Repository,
   withDigest,
@@ -52,15 +51,14 @@ export const pushImage = defineStep({
   fromSettings: (settings, environment) => {
     const first = Object.values(settings.environments).find(({ from }) => from === undefined)
     const target = environment?.image ?? first?.image
-    return target ? { to: formatRepository(target) } : {}
+    return target ? { to: target } : {}
   },
   report: ({ image, release, present, mounted, uploaded, bytesSent }) => [
     `Pushed   ${image}`,
     `Release  ${release ?? 'none was recorded: this image can be retagged, not deployed'}`,
     `Blobs    ${present} there, ${mounted} mounted, ${uploaded} sent; ${bytesSent} bytes sent`,
   ],
-  async run({ imageFolder, to, tag, overwrite, record, reason }, context) {
-    const target = parseRepository(to)
+  async run({ imageFolder, to: target, tag, overwrite, record, reason }, context) {
     const [layout, registry] = await Promise.all([
       readLayout(resolve(context.cwd, imageFolder)),
       context.registry(),
@@ -164,7 +162,7 @@ function releaseOf(layout: Layout): { app: string; version: string } | undefined
   return app !== undefined && number !== undefined ? { app, version: number } : undefined
 }
 
-/** A version once given away keeps its digest for ever; said before anything is sent. */
+/** A version keeps its digest for ever; checked before anything is sent. */
 async function refuseOtherDigest(
   release: { app: string; version: string },
   digest: Digest,
@@ -186,7 +184,7 @@ async function recordRelease(
 ): Promise<void> {
   const label = labelsOf(layout)
   const { actor } = context
-  // Where the settings name an issuer, plain variables prove nobody.
+  // Where the settings name an issuer, plain variables prove no identity.
   const who = await context.identify(undefined, { required: false, strict: false })
   const commit = label[labels.revision] ?? actor.commit
   const ledger = await context.ledger()

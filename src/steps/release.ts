@@ -10,9 +10,8 @@ import { withoutWarnings } from '../delivery/config/release-config.ts'
 import { renderTemplates } from '../delivery/config/rendering.ts'
 import type { Context } from '../delivery/context.ts'
 import { chooseHosts } from '../delivery/deployment/host-choice.ts'
-import { nextLines } from '../delivery/deployment/outcome.ts'
+import { nextLines, summarizeRun } from '../delivery/deployment/outcome.ts'
 import { formatRelease } from '../delivery/release-name.ts'
-import { formatRepository } from '../registry/reference.ts'
 import type { EnvironmentSettings } from '../settings.ts'
 import { bakeImage } from './bake-image.ts'
 import { buildWar } from './build-war.ts'
@@ -58,46 +57,46 @@ export const release = defineStep({
     ...(url ? [`Address  ${url}`] : []),
     ...nextLines(next),
   ],
-  async run({ env, version: asked, reason, older, lockWait, deploy: wanted }, context) {
+  async run({ env, reason, older, lockWait, ...inputs }, context) {
     const environment = await context.environment(env)
     const { app } = await context.settings()
-    // What a later step would fail of is told before minutes are spent on building.
+    // What a later step would fail of fails now, before minutes are spent on building.
     const ledger = await context.ledger()
-    if (wanted) await requireDeployable(environment, { templatesMayCome: true }, context)
+    if (inputs.deploy) await requireDeployable(environment, { templatesMayCome: true }, context)
     const built = await callStep(buildWar, {}, context)
-    const number = asked ?? (await gitTag(built.commit, context)) ?? (await ledger.nextVersion(app))
+    const number =
+      inputs.version ?? (await gitTag(built.commit, context)) ?? (await ledger.nextVersion(app))
     const baked = await callStep(
       bakeImage,
       { war: built.war, version: number, commit: built.commit },
       context,
     )
     // A build may write templates, and takes a while.
-    if (wanted) await requireDeployable(environment, { templatesMayCome: false }, context)
-    const to = formatRepository(environment.image)
+    if (inputs.deploy) await requireDeployable(environment, { templatesMayCome: false }, context)
     const pushed = await callStep(
       pushImage,
-      { to, imageFolder: baked.imageFolder, reason: reason || undefined },
+      { to: environment.image, imageFolder: baked.imageFolder, reason: reason || undefined },
       context,
     )
-    const name = formatRelease({ app, version: number })
-    const common = {
-      release: name,
+    const name = { app, version: number }
+    const result = {
+      release: formatRelease(name),
       environment: env,
       image: pushed.image,
       digest: pushed.digest,
       warMd5: built.warMd5,
     }
-    if (!wanted) return { ...common, verified: false }
-    return {
-      ...common,
-      ...(await deployAndVerify({ release: name, env, reason, older, lockWait }, context)),
-    }
+    if (!inputs.deploy) return { ...result, verified: false }
+    const given = { release: name, env, reason, older, lockWait }
+    const deployed = await callStep(deploy, given, context)
+    await callStep(verifyMd5, { env, release: name }, context)
+    return { ...result, ...summarizeRun(deployed) }
   },
 })
 
 /**
- * Renders the config as the deployment will: a release that could never be deployed is neither
- * pushed nor recorded. Warnings are the deployment's to say.
+ * Renders the config as the deployment will: a release that cannot be deployed is neither
+ * pushed nor recorded. The deployment logs the warnings.
  */
 async function requireDeployable(
   environment: EnvironmentSettings,
@@ -124,15 +123,7 @@ async function requireDeployable(
   context.log.info(`the config of ${name} is complete: ${shortDigest(revision)}`)
 }
 
-/** The last two steps of every road: what is deployed is looked at once more from outside. */
-export async function deployAndVerify(given: z.input<typeof deploy.inputs>, context: Context) {
-  const deployed = await callStep(deploy, given, context)
-  await callStep(verifyMd5, { env: given.env, release: given.release }, context)
-  const { configRevision, deployment, url, next } = deployed
-  return { configRevision, deployment, url, next, verified: true }
-}
-
-/** The tag the commit has, without a leading `v`; what is in no commit is not what was tagged. */
+/** The tag of the commit, without a leading `v`; uncommitted files are not what was tagged. */
 async function gitTag(
   commit: string | undefined,
   { cwd, signal }: Context,

@@ -1,6 +1,6 @@
 import { z } from 'zod'
 import { copyImage } from '../registry/copy.ts'
-import { imageByDigest, parseReference } from '../registry/reference.ts'
+import { imageByDigest } from '../registry/reference.ts'
 import { imageReference } from './inputs.ts'
 import { defineStep } from './step.ts'
 
@@ -11,7 +11,7 @@ export const retagImage = defineStep({
     'retag-image --image registry.test/team/webapi:1.4.2 --to harbor.example.com/team/webapi:1.4.2',
   inputs: z.object({
     image: imageReference.describe('Image to retag, by tag or digest'),
-    to: imageReference.describe('Reference it shall have'),
+    to: imageReference.describe('Reference it should have'),
     overwrite: z.boolean().default(false).describe('Move the tag if it points elsewhere'),
   }),
   outputs: z.object({
@@ -21,11 +21,7 @@ export const retagImage = defineStep({
   }),
   report: ({ image, changed }) => [`${changed ? 'Tagged ' : 'Is there'}  ${image}`],
   async run({ image, to, overwrite }, { registry, log }) {
-    const target = parseReference(to)
-    const { digest, changed } = await copyImage(await registry(), parseReference(image), target, {
-      overwrite,
-      log,
-    })
-    return { image: imageByDigest(target, digest), digest, changed }
+    const { digest, changed } = await copyImage(await registry(), image, to, { overwrite, log })
+    return { image: imageByDigest(to, digest), digest, changed }
   },
 })

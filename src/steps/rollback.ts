@@ -3,18 +3,14 @@ import { StepError } from '../core/errors.ts'
 import { duration } from '../core/settings/schema.ts'
 import { configOfThen } from '../delivery/config/environment-config.ts'
 import type { Context } from '../delivery/context.ts'
-import {
-  type DeploymentRequest,
-  findCurrent,
-  findRelease,
-  putOn,
-  underLock,
-} from '../delivery/deployment/deployment.ts'
+import { putOn, underLock } from '../delivery/deployment/deployment.ts'
 import { chooseHosts, type HostChoice } from '../delivery/deployment/host-choice.ts'
 import { findCutDeployment } from '../delivery/deployment/interrupted.ts'
 import { deployedOutputs, summarize } from '../delivery/deployment/outcome.ts'
+import type { DeploymentRequest } from '../delivery/deployment/request.ts'
 import { identifyActing } from '../delivery/gate/break-glass.ts'
-import { formatRelease, parseRelease } from '../delivery/release-name.ts'
+import { findCurrent, findRelease } from '../delivery/release.ts'
+import { formatRelease, type ReleaseName } from '../delivery/release-name.ts'
 import { pageThrough } from '../ledger/history.ts'
 import type { Deployment, Ledger } from '../ledger/ledger.ts'
 import type { EnvironmentSettings } from '../settings.ts'
@@ -65,7 +61,7 @@ export const rollback = defineStep({
     const hosts = chooseHosts(environment, without, reason)
     await identifyActing({ environment, reason, breakGlass: options.breakGlass }, context)
     const place = { app, environment, hosts }
-    // What is meant by it is settled before anybody is waited for.
+    // What to roll back is resolved before waiting for the lock.
     const meant = await findRunning(place, context)
     await findWay(meant, { to, config }, context)
     const lock = { app, environment: env, reason: `rollback: ${reason}`, timeout: lockWait }
@@ -78,8 +74,12 @@ export const rollback = defineStep({
       const marked = left !== back && !now.cut
       const request: DeploymentRequest = {
         kind: 'rollback',
-        release: await findRelease(back, await context.ledger()),
-        ...{ environment, hosts, reason, ...options, older: true },
+        release: await findRelease(target, await context.ledger()),
+        environment,
+        hosts,
+        reason,
+        ...options,
+        older: true,
         values: config === 'then' ? await configOfThen(target, environment, context) : undefined,
         bad: marked ? now.left.version : undefined,
       }
@@ -89,11 +89,11 @@ export const rollback = defineStep({
   },
 })
 
-/** What is left behind: what the ledger calls current, or what was cut off on its way there. */
+/** What is left behind: the ledger's current deployment, or a deployment that was cut off since. */
 interface Running {
   current: Deployment
   left: Deployment
-  /** It says nothing of a release that it was cut off. */
+  /** A release whose deployment was cut off is not marked bad for that. */
   cut: boolean
 }
 
@@ -109,10 +109,10 @@ async function findRunning(
 /** The deployment to go back to. */
 async function findWay(
   { current, cut }: Running,
-  { to, config }: { to: string | undefined; config: 'then' | 'now' },
+  { to, config }: { to: ReleaseName | undefined; config: 'then' | 'now' },
   context: Context,
 ): Promise<Deployment> {
-  const isCurrent = to === formatRelease(current)
+  const isCurrent = to?.app === current.app && to.version === current.version
   if (cut && (to === undefined || isCurrent)) return current
   if (config === 'now' && isCurrent) throw isForward(current)
   return findTarget(current, to, await context.ledger())
@@ -126,7 +126,7 @@ function isForward(current: Deployment): StepError {
   })
 }
 
-/** Somebody who went back, or forth, meanwhile may have put right what was meant. */
+/** Another deployment meanwhile may have solved what this rollback is for. */
 function refuseOther(meant: Deployment, current: Deployment): void {
   if (current.id === meant.id) return
   const { environment, id, by, kind } = current
@@ -138,47 +138,51 @@ function refuseOther(meant: Deployment, current: Deployment): void {
   )
 }
 
-/** The deployment to go back to: of the release that was asked for, or the newest good one before. */
+/** The deployment to go back to: of the requested release, or of the newest good release before. */
 async function findTarget(
   current: Deployment,
-  to: string | undefined,
+  to: ReleaseName | undefined,
   ledger: Ledger,
 ): Promise<Deployment> {
   const { app, environment } = current
-  const wanted = to === undefined ? undefined : parseRelease(to)
-  if (wanted && wanted.app !== app) {
-    throw new StepError('INPUT_INVALID', `${to} is no release of ${app}`)
+  if (to && to.app !== app) {
+    throw new StepError('INPUT_INVALID', `${formatRelease(to)} is no release of ${app}`)
   }
-  const query = { app, environment, version: wanted?.version, state: 'succeeded' as const }
+  const query = { app, environment, version: to?.version, state: 'succeeded' as const }
   const succeeded = pageThrough((page) => ledger.deployments({ ...query, ...page }))
-  for await (const deployment of succeeded) {
-    const { version, configRevision } = deployment
-    // Of the release that runs, an earlier config is meant.
-    const runs = version === current.version && configRevision === current.configRevision
-    if (wanted && !runs) return deployment
-    if (wanted || version === current.version) continue
-    const mark = await ledger.findMark(app, environment, version)
-    if (!mark?.bad) return deployment
+  for await (const past of succeeded) {
+    const isOther = past.version !== current.version
+    // Of the release that runs, the config it had before is meant.
+    if (to && (isOther || past.configRevision !== current.configRevision)) return past
+    if (to || !isOther) continue
+    const mark = await ledger.findMark(app, environment, past.version)
+    if (!mark?.bad) return past
   }
   throw await nowhereToGo(current, to, ledger)
 }
 
+/** Deployments of the release that runs which are searched for another config. */
+const RECENT = 100
+
 async function nowhereToGo(
   { app, environment, version, configRevision }: Deployment,
-  to: string | undefined,
+  to: ReleaseName | undefined,
   ledger: Ledger,
 ): Promise<StepError> {
   const running = formatRelease({ app, version })
+  const wanted = to && formatRelease(to)
   const look = `\`crosscloud history --app ${app} --env ${environment}\` shows what ran there.`
-  if (to === running) {
-    const why = `${to} never ran in ${environment} with another config than it has now`
+  if (wanted === running) {
+    const why = `${wanted} never ran in ${environment} with another config than it has now`
     const way = `\`crosscloud config rollback --env ${environment}\`, then \`crosscloud deploy\`, change the config.`
     return new StepError('NOT_FOUND', why, { hint: `${look} ${way}` })
   }
-  if (to) return new StepError('NOT_FOUND', `${to} never ran in ${environment}`, { hint: look })
-  const query = { app, environment, version, state: 'succeeded' as const, limit: 100 }
+  if (wanted) {
+    return new StepError('NOT_FOUND', `${wanted} never ran in ${environment}`, { hint: look })
+  }
+  const query = { app, environment, version, state: 'succeeded' as const, limit: RECENT }
   const others = (await ledger.deployments(query)).filter(
-    (one) => one.configRevision !== configRevision,
+    (past) => past.configRevision !== configRevision,
   )
   const config = `To bring back its config of before: \`crosscloud rollback --env ${environment} --to ${running}\`.`
   return new StepError('NOT_FOUND', `no good release but ${version} ever ran in ${environment}`, {

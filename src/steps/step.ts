@@ -15,7 +15,7 @@ export interface StepCi {
 }
 
 /**
- * One piece of the road. Surfaces (command line, action, template, library) look its inputs up and
+ * One stage of a pipeline. Surfaces (command line, action, template, library) look its inputs up and
  * print its outputs; everything they need to know about it is here.
  */
 export interface Step<
@@ -33,12 +33,12 @@ export interface Step<
   /** The input that names its environment, where that is not `env`. */
   environmentInput?: string
   ci?: StepCi
-  /** What crosscloud.yml says about these inputs, used where neither flag nor variable does. */
+  /** The inputs' values in crosscloud.yml, used where neither flag nor variable is given. */
   fromSettings?(
     settings: Settings,
     environment: EnvironmentSettings | undefined,
   ): Partial<z.input<Inputs>>
-  /** The result as a person wants to read it: a line a fact. */
+  /** The result for people: one line for each fact. */
   report(outputs: z.output<Outputs>): string[]
   run(inputs: z.output<Inputs>, context: Context): Promise<z.output<Outputs>>
 }

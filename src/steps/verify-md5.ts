@@ -1,21 +1,20 @@
 import { z } from 'zod'
 import { StepError } from '../core/errors.ts'
-import { joinErrors } from '../core/settle-all.ts'
 import type { Context } from '../delivery/context.ts'
-import { findCurrent, findOwnRelease } from '../delivery/deployment/deployment.ts'
-import { type Answer, askHosts, isAnswer, isSilent } from '../delivery/deployment/hosts.ts'
 import { openImage } from '../delivery/image/remote-image.ts'
+import { findCurrent, findOwnRelease } from '../delivery/release.ts'
 import { formatRelease } from '../delivery/release-name.ts'
 import {
+  describeFiles,
   expectedFiles,
-  filesTold,
   type Proof,
-  verifyContainer,
+  verifyInstance,
 } from '../delivery/verification/verification.ts'
 import type { Release } from '../ledger/ledger.ts'
 import { parseReference, withDigest } from '../registry/reference.ts'
-import type { EnvironmentSettings, HostAddress } from '../settings.ts'
-import type { ContainerInfo, Host } from '../targets/docker/host.ts'
+import { type EnvironmentSettings, withHosts } from '../settings.ts'
+import { continueWith, failureOf, type HostResponse, isSuccess } from '../targets/responses.ts'
+import type { Instance } from '../targets/target.ts'
 import { releaseName } from './inputs.ts'
 import { defineStep } from './step.ts'
 
@@ -50,14 +49,15 @@ export const verifyMd5 = defineStep({
     `${release} in ${environment} is what was built`,
     `WAR MD5  ${warMd5}`,
     `Compared ${countsOf(files)} on ${hosts.join(', ')}; nothing else changed`,
-    ...(written.length > 0 ? [`Written  ${written.map(placeTold).join(', ')}; not compared`] : []),
+    ...(written.length > 0
+      ? [`Written  ${written.map(describePlace).join(', ')}; not compared`]
+      : []),
     ...(volumes.length > 0 ? [`Volumes  ${volumes.join(', ')}; not compared`] : []),
   ],
   async run({ env, release: name }, context) {
     const environment = await context.environment(env)
     const { app } = await context.settings()
-    const ledger = await context.ledger()
-    const running = name ?? formatRelease(await findCurrent(app, env, ledger))
+    const running = name ?? (await findCurrent(app, env, await context.ledger()))
     const release = await findOwnRelease(running, context)
     const image = await openImage(
       await context.registry(),
@@ -65,17 +65,18 @@ export const verifyMd5 = defineStep({
       { what: `${formatRelease(release)} in ${env}:` },
     )
     const expected = await expectedFiles(image, context)
-    const hosts = await hostsToVerify(release, environment, context)
-    const verify = async (host: Host) => {
-      const container = await runningContainer(host, environment.containerName)
-      requireDigest(host, container, release.digest, formatRelease(release))
-      return verifyContainer(host, container, expected, context)
-    }
-    // Reading all files of a large application takes its time.
-    const answers = await askHosts({ hosts }, context, verify, {
-      timeout: undefined,
+    const target = await context.target(await environmentToVerify(release, environment, context))
+    const found = await target.instances({ roles: ['current'] })
+    const responses = await continueWith(found, (instances, host) => {
+      requireRunning(instances, host, environment.containerName)
+      return Promise.all(
+        instances.map((instance) => {
+          requireDigest(instance, release.digest, formatRelease(release))
+          return verifyInstance(target, instance, expected, context)
+        }),
+      )
     })
-    const proofs = allProofs(answers, context)
+    const proofs = requireProofs(responses, context)
     return {
       release: formatRelease(release),
       environment: env,
@@ -86,7 +87,7 @@ export const verifyMd5 = defineStep({
         [...written].map(([path, count]) => ({ host, path, count })),
       ),
       volumes: [...new Set(proofs.flatMap((proof) => proof.volumes))].sort(),
-      hosts: proofs.map(({ host }) => host),
+      hosts: [...new Set(proofs.map(({ host }) => host))],
     }
   },
 })
@@ -103,60 +104,67 @@ function countsIn([proof]: readonly Proof[]) {
 }
 
 function countsOf({ warFiles: war, imageFiles: image, renderedFiles: rendered }: Counts): string {
-  return filesTold({ war, image, rendered })
+  return describeFiles({ war, image, rendered })
 }
 
 type Counts = Omit<ReturnType<typeof countsIn>, 'files'>
 
-function placeTold({ host, path, count }: { host: string; path: string; count: number }): string {
+function describePlace({
+  host,
+  path,
+  count,
+}: {
+  host: string
+  path: string
+  count: number
+}): string {
   return `${count} in ${path} on ${host}`
 }
 
-async function runningContainer(host: Host, name: string): Promise<ContainerInfo> {
-  const container = await host.inspect(name)
-  if (container?.running) return container
-  const why = container ? `has ended with exit code ${container.exitCode}` : 'does not exist'
-  throw new StepError('VERIFY_FAILED', `container ${name} on ${host.name} ${why}`, {
+function requireRunning(instances: readonly Instance[], host: string, name: string): void {
+  const ended = instances.find(({ running }) => !running)
+  if (instances.length > 0 && ended === undefined) return
+  const why = ended ? `has ended with exit code ${ended.exitCode}` : 'does not exist'
+  throw new StepError('VERIFY_FAILED', `container ${name} on ${host} ${why}`, {
     hint: 'Deploy the release again; `docker logs` on that host may tell why it ended.',
   })
 }
 
-function requireDigest(
-  host: Host,
-  container: ContainerInfo,
-  digest: string,
-  release: string,
-): void {
-  const running = parseReference(container.image).digest
+function requireDigest({ image, name, host }: Instance, digest: string, release: string): void {
+  const running = parseReference(image).digest
   if (running === digest) return
   throw new StepError(
     'VERIFY_FAILED',
-    `${container.name} on ${host.name} runs ${running ?? container.image}, not ${digest} (${release})`,
+    `${name} on ${host} runs ${running ?? image}, not ${digest} (${release})`,
     { hint: 'Somebody replaced the container. Deploy the release again.' },
   )
 }
 
-/** All but those that the deployment of this very release went past: the ledger knows them. */
-async function hostsToVerify(
+/** With all hosts but those that the deployment of this very release left out, by the ledger. */
+async function environmentToVerify(
   { app, version }: Release,
-  { name, hosts }: EnvironmentSettings,
+  environment: EnvironmentSettings,
   context: Context,
-): Promise<HostAddress[]> {
-  const current = await (await context.ledger()).currentDeployment(app, name)
-  if (current?.version !== version) return [...hosts]
+): Promise<EnvironmentSettings> {
+  const current = await (await context.ledger()).currentDeployment(app, environment.name)
+  if (current?.version !== version) return environment
   const left = new Set(current.hosts.filter(({ ok }) => !ok).map(({ host }) => host))
   for (const host of left) {
     context.log.warn(`host ${host} was left out of ${current.id}, and is not looked at`)
   }
-  return hosts.filter((host) => !left.has(host.name))
+  return withHosts(
+    environment,
+    environment.hosts.filter(({ name }) => !left.has(name)),
+  )
 }
 
-/** All failures at once: a person wants to know every host that is wrong, or that is silent. */
-function allProofs(answers: readonly Answer<Proof>[], { log }: Context): Proof[] {
-  const proofs = answers.filter(isAnswer).map(({ value }) => value)
-  const failure = joinErrors(answers.filter(isSilent).map(({ fault }) => fault))
+/** All failures at once: a person needs every host that is wrong, or silent. */
+function requireProofs(responses: readonly HostResponse<Proof[]>[], { log }: Context): Proof[] {
+  const proofs = responses.filter(isSuccess).flatMap(({ value }) => value)
+  const failure = failureOf(responses)
   if (!failure) return proofs
-  for (const proof of proofs)
-    log.info(`host ${proof.host}: ${filesTold(proof)}, as they were built`)
+  for (const proof of proofs) {
+    log.info(`host ${proof.host}: ${describeFiles(proof)}, as they were built`)
+  }
   throw failure
 }

@@ -39,7 +39,7 @@ t.test('each command line loads one file of commands, found by its first word', 
 t.test(
   'a command line that is wrong, or whose --help is a value, is left to the program',
   async (t) => {
-    const lines = ['bogus --help', 'lock --reason --help', '--log bad --help', 'release --version']
+    const lines = ['statsu', 'lock --reason --help', '--log bad --help', 'release --version']
     for (const line of lines) t.equal(await helpFor(line.split(' ')), undefined, line)
   },
 )

@@ -35,7 +35,7 @@ t.test('the ledger is migrated, looked at and moved from the command line', asyn
   t.match(status.stdout, /^Journal {2}nothing waits in /m)
   t.match(status.stdout, /^deployments +1$/m)
   t.match(await readdir(journal.folder), [/\.json\.refused$/])
-  t.notMatch((await run('status')).stdout, /told the ledger|refused/, 'said once')
+  t.notMatch((await run('status')).stdout, /recorded in the ledger now|refused/, 'reported once')
 
   const device = await run('export', '--out', '/dev/null')
   t.match(device, { code: 2, stderr: /\/dev\/null is not a file/ })

@@ -24,7 +24,7 @@ import {
   throwIfCancelled,
   toStepError,
 } from '../../src/core/errors.ts'
-import { retry, retryAfter, wait } from '../../src/core/retry.ts'
+import { retry, wait } from '../../src/core/retry.ts'
 import {
   byteSize,
   containerPath,
@@ -35,10 +35,11 @@ import {
 } from '../../src/core/settings/schema.ts'
 import { temporaryFolder } from '../support/temporary.ts'
 
-await t.test('errors: each code has its exit status', async (t) => {
+await t.test('each error code has its exit code', async (t) => {
   const expected: Record<ErrorCode, number> = {
     INPUT_INVALID: 2,
     UNAUTHORIZED: 1,
+    FORBIDDEN: 1,
     NOT_FOUND: 1,
     CONFLICT: 1,
     GATE_CLOSED: 1,
@@ -55,7 +56,7 @@ await t.test('errors: each code has its exit status', async (t) => {
   t.equal(new StepError('UNAVAILABLE', 'x', { retryable: false }).exitCode, 1)
 })
 
-await t.test('errors: anything thrown becomes a StepError', async (t) => {
+await t.test('anything that is thrown becomes a StepError', async (t) => {
   const own = new StepError('CONFLICT', 'mine', { hint: 'do' })
   t.equal(toStepError(own), own)
   t.match(toStepError('a text'), { code: 'INTERNAL', message: 'a text' })
@@ -79,25 +80,38 @@ await t.test('errors: anything thrown becomes a StepError', async (t) => {
   t.match(toStepError(new DOMException('x', 'AbortError')), { code: 'CANCELLED' })
 })
 
-await t.test('errors: explain adds what was being done', async (t) => {
-  const low = new StepError('UNAVAILABLE', 'no answer', { hint: 'wait', retryable: true })
+await t.test('an explained error keeps everything but its message', async (t) => {
+  const details = { status: 503 }
+  const args = { peer: 'harbor' }
+  const options = { hint: 'wait', retryable: true, retryAfter: 1500, details, args }
+  const low = new StepError('UNAVAILABLE', 'no answer', options)
   const explained = explain('pulling x', low)
-  t.match(explained, {
-    code: 'UNAVAILABLE',
-    message: 'pulling x: no answer',
-    hint: 'wait',
-    cause: low,
-  })
+  const expected = { code: 'UNAVAILABLE', message: 'pulling x: no answer', cause: low, ...options }
+  t.match(explained, expected)
   t.equal(explained.exitCode, 75)
-  t.ok(
-    isStepError(explained) &&
-      isStepError(explained, 'UNAVAILABLE') &&
-      !isStepError(explained, 'CONFLICT'),
-  )
+  t.ok(isStepError(explained, 'UNAVAILABLE') && !isStepError(explained, 'CONFLICT'))
   t.notOk(isStepError(new Error('x')))
 })
 
-await t.test('errors: codes and texts of Node’s errors are found', async (t) => {
+await t.test(
+  'an error is changed in what is named, and is the cause unless another is',
+  async (t) => {
+    const low = new StepError('UNAVAILABLE', 'secret', { hint: 'wait', retryAfter: 5 })
+    const forbidden = low.with({ code: 'FORBIDDEN', retryable: false })
+    t.match(forbidden, {
+      code: 'FORBIDDEN',
+      message: 'secret',
+      hint: 'wait',
+      exitCode: 1,
+      cause: low,
+    })
+    const hidden = low.with({ message: '…', hint: undefined, cause: undefined })
+    t.match(hidden, { code: 'UNAVAILABLE', message: '…', hint: undefined, retryAfter: 5 })
+    t.equal(hidden.cause, undefined, 'what was hidden is not in the causes')
+  },
+)
+
+await t.test('the code and the text of an error of Node are found', async (t) => {
   const refused = Object.assign(new Error(''), { code: 'ECONNREFUSED' })
   t.equal(errorCodeOf(new AggregateError([refused])), 'ECONNREFUSED', 'happy eyeballs')
   t.equal(errorCodeOf(new Error('fetch failed', { cause: refused })), 'ECONNREFUSED')
@@ -108,7 +122,7 @@ await t.test('errors: codes and texts of Node’s errors are found', async (t) =
   t.equal(describe(7), '7')
 })
 
-await t.test('errors: an aborted signal throws its reason', async (t) => {
+await t.test('an aborted signal is the error CANCELLED', async (t) => {
   throwIfCancelled(undefined)
   throwIfCancelled(new AbortController().signal)
   t.throws(() => throwIfCancelled(AbortSignal.abort()), { code: 'CANCELLED' })
@@ -195,7 +209,7 @@ await t.test('retry: Retry-After is respected up to a limit', async (t) => {
   const pauses: number[] = []
   const stop = new AbortController()
   const ask = (milliseconds: number) =>
-    Object.assign(new StepError('UNAVAILABLE', 'later'), { [retryAfter]: milliseconds })
+    new StepError('UNAVAILABLE', 'later', { retryAfter: milliseconds })
   const start = Date.now()
   await retry(
     async (attempt) => {

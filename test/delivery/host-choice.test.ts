@@ -1,6 +1,4 @@
 import t from 'tap'
-import { StepError } from '../../src/core/errors.ts'
-import { joinErrors } from '../../src/core/settle-all.ts'
 import { chooseHosts, chooseMissing } from '../../src/delivery/deployment/host-choice.ts'
 import type { Deployment } from '../../src/ledger/ledger.ts'
 import type { EnvironmentSettings } from '../../src/settings.ts'
@@ -26,7 +24,7 @@ t.test('hosts are left out by name, each a known one, with a reason, and never a
   t.throws(() => chooseHosts(environment(), [], ''), { message: 'environment test has no hosts' })
 })
 
-t.test('missing are hosts that were left out, and new ones; the others are kept', async (t) => {
+t.test('missing hosts were left out or are new; the others are kept', async (t) => {
   const hosts = [outcome('app-01'), outcome('app-02', { ok: false }), outcome('old')]
   const current = { id: 'd7', app: 'webapi', hosts } as Deployment
   const kept = [outcome('app-01')]
@@ -44,15 +42,4 @@ t.test('missing are hosts that were left out, and new ones; the others are kept'
     code: 'NOT_FOUND',
     message: 'no host of webapi in test is behind: d7 is on all of them',
   })
-})
-
-t.test('what is wrong counts for more than what could not be seen', async (t) => {
-  const silent = new StepError('UNAVAILABLE', 'app-01 does not answer')
-  const wrong = new StepError('VERIFY_FAILED', 'app-02 was changed', { hint: 'look' })
-  t.match(joinErrors([silent, wrong]), {
-    ...{ code: 'VERIFY_FAILED', exitCode: 1, hint: 'look' },
-    message: 'app-01 does not answer\napp-02 was changed',
-  })
-  t.match(joinErrors([silent, silent]), { code: 'UNAVAILABLE', exitCode: 75 })
-  t.equal(joinErrors([]), undefined)
 })

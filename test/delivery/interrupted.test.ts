@@ -20,11 +20,11 @@ import { temporaryFolder } from '../support/temporary.ts'
 const skip = missingProgram('mariadbd')
 const result = {
   host: 'app-01',
-  containerId: 'new',
-  previousContainerId: 'old',
+  instanceId: 'new',
+  previousInstanceId: 'old',
   url: undefined,
   duration: 1,
-  silence: 0,
+  downtime: 0,
 }
 
 t.test('a ledger that fails at any statement loses nothing and doubles nothing', { skip }, cuts)
@@ -44,8 +44,8 @@ async function cuts(t: Test): Promise<void> {
 
   /** The record of one deployment around `rollOut`, as deploy and rollback make it. */
   const attempt = async (app: string, rollOut: () => void) => {
-    const said = listen()
-    const context = testContext(t, folder, { log: said.log })
+    const logged = listen()
+    const context = testContext(t, folder, { log: logged.log })
     try {
       await withLock(place(app), context, async ({ token }) => {
         const deployment = await recordStart(
@@ -56,9 +56,9 @@ async function cuts(t: Test): Promise<void> {
         rollOut()
         await recordEnd(deployment, successOf([result]), context)
       })
-      return { error: undefined, text: said.text() }
+      return { error: undefined, text: logged.text() }
     } catch (error) {
-      return { error: toStepError(error), text: said.text() }
+      return { error: toStepError(error), text: logged.text() }
     } finally {
       await context.close()
     }
@@ -97,7 +97,7 @@ async function cuts(t: Test): Promise<void> {
     t.same(await journal(), [])
   }
 
-  await t.test('down at the start: nothing is deployed', async (t) => {
+  await t.test('with a ledger that is down at the start nothing is deployed', async (t) => {
     const name = await app('down-first')
     proxy.down()
     const { error } = await attempt(name, () => t.fail('a host was touched'))
@@ -106,28 +106,31 @@ async function cuts(t: Test): Promise<void> {
     t.same(await truth.deployments({ app: name, limit: 10 }), [])
   })
 
-  await t.test('down in the middle: the next command tells it, once', async (t) => {
-    const name = await app('down-later')
-    const { error, text } = await attempt(name, () => proxy.down())
-    t.equal(error, undefined, 'the rollout is done, and stays done')
-    t.match(text, /the ledger was not told that d\d+ succeeded/)
-    t.match(text, /the lock ends by itself at/)
-    t.equal((await journal()).length, 1)
-    t.match(await truth.deployments({ app: name, limit: 10 }), [{ state: 'running' }])
-    proxy.up()
-    const said = listen()
-    const next = testContext(t, folder, { log: said.log })
-    await next.ledger()
-    t.match(
-      said.text(),
-      /recorded in the ledger now, as it could not be reached then: deployment d\d+/,
-    )
-    await next.close()
-    const found = await truth.deployments({ app: name, limit: 10 })
-    t.match(found, [{ state: 'succeeded', hosts: [{ host: 'app-01', containerId: 'new' }] }])
-    t.equal(found.length, 1)
-    t.same(await journal(), [])
-  })
+  await t.test(
+    'a ledger that is down at the end is updated once by the next command',
+    async (t) => {
+      const name = await app('down-later')
+      const { error, text } = await attempt(name, () => proxy.down())
+      t.equal(error, undefined, 'the rollout is done, and stays done')
+      t.match(text, /the ledger could not record that d\d+ succeeded/)
+      t.match(text, /the lock ends by itself at/)
+      t.equal((await journal()).length, 1)
+      t.match(await truth.deployments({ app: name, limit: 10 }), [{ state: 'running' }])
+      proxy.up()
+      const logged = listen()
+      const next = testContext(t, folder, { log: logged.log })
+      await next.ledger()
+      t.match(
+        logged.text(),
+        /recorded in the ledger now, as it could not be reached then: deployment d\d+/,
+      )
+      await next.close()
+      const found = await truth.deployments({ app: name, limit: 10 })
+      t.match(found, [{ state: 'succeeded', hosts: [{ host: 'app-01', containerId: 'new' }] }])
+      t.equal(found.length, 1)
+      t.same(await journal(), [])
+    },
+  )
 }
 
 const place = (app: string) => ({ app, environment: 'test', reason: 'deploy', timeout: 0 })

@@ -32,12 +32,12 @@ async function open(t: Test, given: readonly Partial<Release>[] = []) {
   }
   const made = []
   for (const [at, more] of given.entries()) made.push(await record(`1.0.${at}`, more))
-  const check = (one: Release, running: string, older = false) =>
-    refuseOlder({ release: one, environment: 'test', older }, [running], context)
+  const check = (release: Release, running: string, older = false) =>
+    refuseOlder({ release, environment: 'test', older }, [running], context)
   return { folder, commits, context, ledger, record, check, made, text }
 }
 
-t.test('git tells which commit came first, in whatever order they were released', async (t) => {
+t.test('git decides which commit is older, whatever the order of their releases', async (t) => {
   const { commits, record, check } = await open(t)
   const [first, , third] = commits
   const newer = await record('1.0.0', { commit: third, branch: 'v1.1' })
@@ -64,7 +64,7 @@ t.test('a job that has only the newest commits goes by the times of the commits'
   })
 })
 
-t.test('of two made by hand on lines that part neither is surely older', async (t) => {
+t.test('of two releases made by hand on diverging lines neither is surely older', async (t) => {
   const { folder, commits, record, check, text } = await open(t)
   git(folder, 'checkout', '--quiet', '--detach', String(commits[0]))
   git(folder, 'commit', '--quiet', '--allow-empty', '--message=hotfix')
@@ -93,7 +93,7 @@ t.test('without commits the order of the ledger counts, on one branch', async (t
   t.match(text(), /webapi@1\.0\.1 is older: .* another branch \(main and hotfix\): this sets test/)
 })
 
-t.test('a release made again of one commit comes after the first one', async (t) => {
+t.test('the second release of a commit comes after the first', async (t) => {
   const commit = 'a'.repeat(40)
   const { check, made } = await open(t, [{ commit }, { commit }])
   const [first, again] = made as [Release, Release]
@@ -101,18 +101,21 @@ t.test('a release made again of one commit comes after the first one', async (t)
   await t.rejects(check(first, '1.0.1'), { code: 'CONFLICT' })
 })
 
-t.test('an older one that is meant is warned of, and so is its late approval', async (t) => {
-  const { check, made, text, ledger, context } = await open(t, [{}, {}])
-  const [first, second] = made as [Release, Release]
-  await check(first, '1.0.1', true)
-  t.match(text(), 'webapi@1.0.1 runs in test, and webapi@1.0.0 is older')
-  t.match(text(), 'this sets test back')
-  await warnOfOlder(first, 'staging', context)
-  t.notMatch(text(), 'staging', 'nothing runs there')
-  const { id } = await start(ledger, second, 'staging')
-  await ledger.endDeployment(id, ended('succeeded'))
-  await warnOfOlder(second, 'staging', context)
-  t.notMatch(text(), 'staging')
-  await warnOfOlder(first, 'staging', context)
-  t.match(text(), /runs in staging, .*: its deployment stops unless it is given `--older`/)
-})
+t.test(
+  'an older release that is meant gets a warning, and so does its late approval',
+  async (t) => {
+    const { check, made, text, ledger, context } = await open(t, [{}, {}])
+    const [first, second] = made as [Release, Release]
+    await check(first, '1.0.1', true)
+    t.match(text(), 'webapi@1.0.1 runs in test, and webapi@1.0.0 is older')
+    t.match(text(), 'this sets test back')
+    await warnOfOlder(first, 'staging', context)
+    t.notMatch(text(), 'staging', 'nothing runs there')
+    const { id } = await start(ledger, second, 'staging')
+    await ledger.endDeployment(id, ended('succeeded'))
+    await warnOfOlder(second, 'staging', context)
+    t.notMatch(text(), 'staging')
+    await warnOfOlder(first, 'staging', context)
+    t.match(text(), /runs in staging, .*: its deployment stops unless it is given `--older`/)
+  },
+)

@@ -10,6 +10,7 @@ import { ended, release, start } from '../ledger/conformance/samples.ts'
 import { makeImage, pushImage } from '../support/data/image.ts'
 import { runHere } from '../support/program.ts'
 import { startDockerRegistry } from '../support/servers/docker-registry.ts'
+import { tagsOf } from '../support/servers/embedded-registry.ts'
 import { missingProgram } from '../support/servers/server.ts'
 import { temporaryFolder } from '../support/temporary.ts'
 
@@ -17,7 +18,7 @@ const versions = (...numbers: number[]) => numbers.map((number) => `1.0.${number
 const images = (...numbers: number[]) => versions(...numbers).map((one) => release(one).digest)
 const newest = versions(9, 8, 7, 6, 5, 4, 3, 2, 1, 0).map((version) => release(version))
 
-t.test('what stays', async (t) => {
+t.test('the newest, the deployed and the running images stay', async (t) => {
   const facts = { releases: newest, deployed: [], running: [], keep: 2 }
   const gone = (more: object) => releasesToRemove({ ...facts, ...more }).map((one) => one.version)
   t.strictSame(gone({}), versions(7, 6, 5, 4, 3, 2, 1, 0), 'the newest')
@@ -44,7 +45,7 @@ t.test('what stays', async (t) => {
 })
 
 const skip = missingProgram('docker-registry')
-t.test('crosscloud retention', { skip }, async (t) => {
+t.test('`crosscloud retention` removes what no environment needs', { skip }, async (t) => {
   const registry = await startDockerRegistry({ delete: true })
   t.teardown(() => registry.close())
   const cwd = await temporaryFolder(t)
@@ -78,7 +79,7 @@ environments:
   const running = await start(ledger, old, 'review')
   await ledger.endDeployment(running.id, ended('succeeded'))
 
-  const tags = () => client.listTags(parseReference(image('webapi')))
+  const tags = () => tagsOf(parseReference(image('webapi')))
   const ask = (...args: string[]) => runHere(['retention', '--keep', '2', ...args], { cwd })
   const dry = await ask('--dry-run')
   t.match(dry, { code: 0, stdout: /webapi \(test, review\): 3 stay, 3 go\n {2}- webapi@1\.0\.3/ })

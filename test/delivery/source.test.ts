@@ -116,7 +116,7 @@ await t.test('a commit that the ledger could not keep with the mark is shortened
   t.equal((await build()).commit, `${commit.slice(0, 58)}+dirty`)
 })
 
-await t.test('where git cannot be asked, a clean build is not promised', async (t) => {
+await t.test('without git a build is not promised to be clean', async (t) => {
   const folder = await temporaryFolder(t)
   await writeFile(join(folder, 'mvnw'), WRAPPER, { mode: 0o755 })
   const { log, warnings } = listeningLog()
@@ -150,25 +150,28 @@ async function projectWithSubmodules(t: Test) {
   return { root, main, commit, described: `v1.4.2-2-g${commit.slice(0, 7)}\nlib\ndeep\n` }
 }
 
-await t.test('build-war --repository: with the history, tags and submodules', async (t) => {
-  const { root, commit, described } = await projectWithSubmodules(t)
-  const server = await startGitServer(t, root)
-  const context = testContext(t, await temporaryFolder(t))
-  const build = (repository: string) =>
-    runStep(buildWar, { war: 'target/webapi.war', maven: './mvnw', repository }, context)
-  for (const url of [`http://127.0.0.1:${server.port}/main.git`, `file://${root}/main.git`]) {
-    const built = await build(url)
-    t.equal(built.commit, commit, url)
-    t.equal(await readFile(built.war, 'utf8'), described, url)
-  }
-  await rm(join(root, 'deep.git'), { recursive: true })
-  await t.rejects(build(`file://${root}/main.git`), {
-    code: 'COMMAND_FAILED',
-    message: /fetching the submodules lib: .*deep/s,
-    hint: /\.gitmodules/,
-  })
-  t.strictSame(await readdir(join(context.cwd, '.crosscloud')), [], 'nothing half is left')
-})
+await t.test(
+  'build-war checks out a repository with its history, tags and submodules',
+  async (t) => {
+    const { root, commit, described } = await projectWithSubmodules(t)
+    const server = await startGitServer(t, root)
+    const context = testContext(t, await temporaryFolder(t))
+    const build = (repository: string) =>
+      runStep(buildWar, { war: 'target/webapi.war', maven: './mvnw', repository }, context)
+    for (const url of [`http://127.0.0.1:${server.port}/main.git`, `file://${root}/main.git`]) {
+      const built = await build(url)
+      t.equal(built.commit, commit, url)
+      t.equal(await readFile(built.war, 'utf8'), described, url)
+    }
+    await rm(join(root, 'deep.git'), { recursive: true })
+    await t.rejects(build(`file://${root}/main.git`), {
+      code: 'COMMAND_FAILED',
+      message: /fetching the submodules lib: .*deep/s,
+      hint: /\.gitmodules/,
+    })
+    t.strictSame(await readdir(join(context.cwd, '.crosscloud')), [], 'nothing half is left')
+  },
+)
 
 const facts = (commit: string) =>
   ({ kind: 'push', ref: 'main', commit, project: 'main' }) as EventFacts
@@ -194,12 +197,12 @@ await t.test("a server's checkout is complete, and its token stays with its serv
 
   const basic = `Basic ${Buffer.from('li:secret-token').toString('base64')}`
   t.ok(server.authorizations.length > 5)
-  t.ok(server.authorizations.every((one) => one === basic))
+  t.ok(server.authorizations.every((header) => header === basic))
   await main.git('submodule', 'set-url', 'lib', `http://127.0.0.1:${elsewhere.port}/lib.git`)
   const moved = await out(own, await main.commit({}))
   await moved.remove()
   t.ok(elsewhere.authorizations.length > 0)
-  t.ok(elsewhere.authorizations.every((one) => one === ''))
+  t.ok(elsewhere.authorizations.every((header) => header === ''))
 
   const secretRepository = await makeRepository(join(root, 'secret'))
   await secretRepository.commit({ secret: 'of this machine' })

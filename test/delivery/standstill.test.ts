@@ -21,8 +21,8 @@ const revision = { name: digestOf('config'), content: '{}' }
 async function open(t: Test) {
   const folder = await temporaryFolder(t)
   await writeFile(join(folder, 'crosscloud.yml'), 'app: webapi\nledger: sqlite:ledger.db\n')
-  const said = listen()
-  const context = testContext(t, folder, { log: said.log })
+  const logged = listen()
+  const context = testContext(t, folder, { log: logged.log })
   const ledger = await context.ledger()
   await ledger.recordRelease(release('1.0.0'))
   const newer = async () => {
@@ -30,7 +30,7 @@ async function open(t: Test) {
     if (held) await ledger.unlock(held)
     return await ledger.lock('webapi', 'test', 'wang', 'deploy', 60_000)
   }
-  return { context, ledger, newer, said }
+  return { context, ledger, newer, logged }
 }
 
 /** As a clock goes on while a process stands still. */
@@ -42,18 +42,24 @@ function standStill(t: Test, milliseconds: number): void {
   })
 }
 
-await t.test('a process that stood still asks the ledger whether it has its lock', async (t) => {
-  const { context, newer } = await open(t)
-  await withLock(place, context, async (lock: HeldLock) => {
-    await lock.check()
-    await newer()
-    await lock.check()
-    standStill(t, 61_000)
-    await t.rejects(lock.check(), { code: 'CONFLICT', message: /lost the lock of webapi in test/ })
-  })
-})
+await t.test(
+  'a process that stood still checks with the ledger whether it has its lock',
+  async (t) => {
+    const { context, newer } = await open(t)
+    await withLock(place, context, async (lock: HeldLock) => {
+      await lock.check()
+      await newer()
+      await lock.check()
+      standStill(t, 61_000)
+      await t.rejects(lock.check(), {
+        code: 'CONFLICT',
+        message: /lost the lock of webapi in test/,
+      })
+    })
+  },
+)
 
-await t.test('those who wait get the lock in the order in which they came', async (t) => {
+await t.test('waiting deployments get the lock in the order in which they came', async (t) => {
   const { context, ledger } = await open(t)
   const held = await ledger.lock('webapi', 'test', 'wang', 'deploy', 60_000)
   const served: string[] = []
@@ -78,7 +84,7 @@ await t.test('those who wait get the lock in the order in which they came', asyn
   t.equal(late.owner, 'chen', 'nobody is left in the queue')
 })
 
-await t.test('one that still has it goes on', async (t) => {
+await t.test('a process that stood still and still has its lock goes on', async (t) => {
   const { context, ledger } = await open(t)
   await withLock(place, context, async (lock: HeldLock) => {
     standStill(t, 61_000)
@@ -88,7 +94,7 @@ await t.test('one that still has it goes on', async (t) => {
 })
 
 await t.test('a deployment that another one came after stays abandoned', async (t) => {
-  const { context, ledger, newer, said } = await open(t)
+  const { context, ledger, newer, logged } = await open(t)
   const first = await ledger.lock('webapi', 'test', 'li', 'deploy', 60_000)
   const left = await recordStart(startOf(first.token), revision, context)
   await recordStart(startOf((await newer()).token), revision, context)
@@ -98,5 +104,5 @@ await t.test('a deployment that another one came after stays abandoned', async (
     state: 'abandoned',
     error: /never reported its end/,
   })
-  t.match(said.text(), `deployment ${left.id} is abandoned in the ledger, and stays so`)
+  t.match(logged.text(), `deployment ${left.id} is abandoned in the ledger, and stays so`)
 })

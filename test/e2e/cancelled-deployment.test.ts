@@ -69,7 +69,7 @@ async function ends(sandbox: Sandbox): Promise<void> {
       await expectClosed(t, running.old, cancelled)
       await Promise.all([ending, running.finished])
       t.equal(running.child.signalCode, 'SIGKILL', 'SIGTERM did not end the look at its health')
-      t.match(running.output(), /the ledger is told that d\d+ failed[\s\S]*the lock is free/)
+      t.match(running.output(), /the ledger has recorded that d\d+ failed[\s\S]*the lock is free/)
       await behave({})
       await deployed(t, '1.0.1')
     },

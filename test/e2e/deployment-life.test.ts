@@ -205,7 +205,7 @@ async function liveThrough(sandbox: Sandbox): Promise<void> {
     const next = await runCli(forced, { cwd: sandbox.folder, env: elsewhere })
     t.equal(next.code, 0, next.stderr)
     t.match(next.stdout, `deployment ${left?.id} of 1.0.1`)
-    t.match(next.stdout, /never told its end/)
+    t.match(next.stdout, /never reported its end/)
     t.match(next.stdout, /a deployment was cut off/)
     t.match(await newest(2), [
       { state: 'succeeded', hosts: [{ host: 'app-01', ok: true }] },
@@ -218,9 +218,10 @@ async function liveThrough(sandbox: Sandbox): Promise<void> {
     const context = sandbox.context()
     const ledger = await context.ledger()
     const { chooseHosts } = await import('../../src/delivery/deployment/host-choice.ts')
-    const { putOn, findRelease } = await import('../../src/delivery/deployment/deployment.ts')
+    const { putOn } = await import('../../src/delivery/deployment/deployment.ts')
+    const { findRelease } = await import('../../src/delivery/release.ts')
     const environment = await context.environment('test')
-    const release = await findRelease('webapi@1.0.0', ledger)
+    const release = await findRelease({ app: 'webapi', version: '1.0.0' }, ledger)
     const request = {
       kind: 'deploy' as const,
       release,
@@ -265,7 +266,7 @@ async function liveThrough(sandbox: Sandbox): Promise<void> {
       proxy.down()
       const done = await running.finished
       t.equal(done.code, 0, done.stderr)
-      t.match(done.stdout, /the ledger was not told that d2 succeeded/)
+      t.match(done.stdout, /the ledger could not record that d2 succeeded/)
       t.equal(await sandbox.read('webapi-test', '/srv/web/index.html'), '<h1>webapi 2.0.1</h1>')
       proxy.up()
       const history = await cli('history', '--json')

@@ -58,7 +58,7 @@ async function cancel(t: Test, { project, cli, docker }: Demo) {
   t.ok(began, 'it was stopped', { printed: stopped.printed })
   // A slow machine may still look at the old container's health when GitHub ends it for good.
   if (!killed) t.equal(stopped.code, 1, 'it failed', { printed: stopped.printed })
-  t.match(stopped.printed, /the ledger is told that \S+ failed\nthe lock is free/)
+  t.match(stopped.printed, /the ledger has recorded that \S+ failed\nthe lock is free/)
   t.match(stopped.printed, 'stopped by SIGINT')
   t.equal(await docker('inspect', '-f', '{{.Id}}', 'webapi-test'), before, 'the old container')
   t.equal(await docker('inspect', '-f', '{{.State.Running}}', 'webapi-test'), 'true', 'runs')

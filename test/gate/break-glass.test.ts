@@ -1,11 +1,14 @@
 import t from 'tap'
 import { mayBreakGlass, signOffProblem } from '../../src/gate/break-glass.ts'
 import { gateSettings } from '../../src/gate/settings.ts'
-import { judge, word } from './facts.ts'
+import { evaluate, vote } from './facts.ts'
 
 const unsigned = {
-  ...{ deployment: 'd12', by: 'ops-li', reason: 'the shop\nis down' },
-  ...{ at: '2026-11-22T09:00:00.000Z', due: '2026-11-23T09:00:00.000Z' },
+  deployment: 'd12',
+  by: 'ops-li',
+  reason: 'the shop\nis down',
+  at: '2026-11-22T09:00:00.000Z',
+  due: '2026-11-23T09:00:00.000Z',
 }
 const gate = (more: object) => gateSettings.parse(more)
 
@@ -39,10 +42,10 @@ t.test('a second person signs it off: on the list, or an approver', async (t) =>
 })
 
 t.test('what nobody signed off in time closes the gate, and not before', async (t) => {
-  const approvals = [word('ops-wang')]
+  const approvals = [vote('ops-wang')]
   const before = new Date('2026-11-23T08:59:59.999Z')
-  t.equal(judge({}, { approvals, unsigned: [unsigned], now: before }).open, true)
-  const { open, problems } = judge(
+  t.equal(evaluate({}, { approvals, unsigned: [unsigned], now: before }).open, true)
+  const { open, problems } = evaluate(
     {},
     { approvals, unsigned: [unsigned], now: new Date(unsigned.due) },
   )
@@ -51,5 +54,5 @@ t.test('what nobody signed off in time closes the gate, and not before', async (
     'ops-li went past the gate of production with d12 (the shop is down), and nobody signed it off until 2026-11-23T09:00:00.000Z: `crosscloud sign-off d12 --env production --reason …`',
   ])
   const unreadable = { ...unsigned, due: 'tomorrow' }
-  t.equal(judge({}, { approvals, unsigned: [unreadable], now: before }).open, false)
+  t.equal(evaluate({}, { approvals, unsigned: [unreadable], now: before }).open, false)
 })

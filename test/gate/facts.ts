@@ -1,4 +1,4 @@
-import type { ApprovalFact } from '../../src/gate/approvals.ts'
+import type { ApprovalFact } from '../../src/gate/facts.ts'
 import { evaluateGate, type GateFacts } from '../../src/gate/rules.ts'
 import { gateSettings } from '../../src/gate/settings.ts'
 
@@ -8,7 +8,7 @@ export const OTHER = `sha256:${'b'.repeat(64)}`
 export const REVISION = `sha256:${'c'.repeat(64)}`
 export const ISSUER = 'https://gitlab.example.com'
 
-export const word = (by: string, more: Partial<ApprovalFact> = {}): ApprovalFact => ({
+export const vote = (by: string, more: Partial<ApprovalFact> = {}): ApprovalFact => ({
   by,
   digest: DIGEST,
   configRevision: REVISION,
@@ -36,5 +36,5 @@ const facts = (more: Partial<GateFacts> = {}): GateFacts => ({
   deployer: 'ops-wang',
   ...more,
 })
-export const judge = (gate: object, more: Partial<GateFacts> = {}, allowUnverified = false) =>
+export const evaluate = (gate: object, more: Partial<GateFacts> = {}, allowUnverified = false) =>
   evaluateGate(gateSettings.parse(gate), facts(more), { allowUnverified })

@@ -11,7 +11,7 @@ const windows = (...freeze: object[]) =>
 const at = (instant: string, ...freeze: object[]) =>
   freezesAt(windows(...freeze), new Date(instant)).map(({ until }) => until)
 
-await t.test('settings', async (t) => {
+await t.test('gate settings are checked, with a message for each mistake', async (t) => {
   t.strictSame(gateSettings.parse({}), {
     approvals: 1,
     config: 'approve',
@@ -69,7 +69,7 @@ await t.test('settings', async (t) => {
   }
 })
 
-await t.test('a freeze by date', async (t) => {
+await t.test('a freeze by date holds from its first to its last day', async (t) => {
   const days = { from: '2026-12-20', to: '2027-01-03', zone: 'Europe/Berlin' }
   const until = 'Mon 2027-01-04 00:00 Europe/Berlin'
   t.strictSame(at('2026-12-19T22:59:59Z', days), [])
@@ -86,7 +86,7 @@ await t.test('a freeze by date', async (t) => {
   t.strictSame(at('2026-12-20T15:00:00Z', offsets), ['Mon 2026-12-21 17:00 Asia/Tokyo'])
 })
 
-await t.test('a freeze of each week', async (t) => {
+await t.test('a weekly freeze holds on its days and times', async (t) => {
   const zone = 'Europe/Berlin'
   const evening = { days: ['fri'], after: '16:00', zone }
   t.strictSame(at('2026-11-27T14:59:00Z', evening), [])
@@ -137,7 +137,7 @@ await t.test('a freeze of each week', async (t) => {
   t.strictSame(at('2026-11-30T08:00Z', years), ['Tue 2030-01-01 00:00 UTC'])
 })
 
-await t.test('the nights when clocks are changed', async (t) => {
+await t.test('a freeze holds through the nights when clocks are changed', async (t) => {
   // Berlin: on 2026-03-29 02:00 becomes 03:00, on 2026-10-25 03:00 becomes 02:00.
   const zone = 'Europe/Berlin'
   const spring = { days: ['sun'], after: '02:30', before: '04:00', zone }
@@ -158,7 +158,7 @@ await t.test('the nights when clocks are changed', async (t) => {
   t.strictSame(at('2026-04-23T22:00:00Z', cairo), ['Sat 2026-04-25 00:00 Africa/Cairo'])
 })
 
-await t.test('the wall clock and back', async () => {
+await t.test('a wall-clock time becomes an instant and back', async () => {
   const zones = [
     'UTC',
     'Europe/Berlin',
@@ -179,7 +179,7 @@ await t.test('the wall clock and back', async () => {
   )
 })
 
-await t.test('durations', async (t) => {
+await t.test('durations are shown in words', async (t) => {
   const cases: [number, string][] = [
     [0, '1 min'],
     [61_000, '2 min'],

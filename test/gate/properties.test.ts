@@ -1,7 +1,7 @@
 import fc from 'fast-check'
 import t from 'tap'
-import type { ApprovalFact } from '../../src/gate/approvals.ts'
-import { DIGEST, ISSUER, judge, OTHER, REVISION } from './facts.ts'
+import type { ApprovalFact } from '../../src/gate/facts.ts'
+import { DIGEST, evaluate, ISSUER, OTHER, REVISION } from './facts.ts'
 
 const people = ['li', 'LI', 'wang', 'zhang.wei', 'zhang-wei', 'dev-baker', 'chen', 'Chen']
 const words = fc.record({
@@ -28,7 +28,7 @@ await t.test('an open gate has as many different people as it asks for', async (
   let opened = 0
   fc.assert(
     fc.property(gates, manyWords, fc.boolean(), (gate, approvals, allowUnverified) => {
-      const { open, counted, problems } = judge(gate, { approvals }, allowUnverified)
+      const { open, counted, problems } = evaluate(gate, { approvals }, allowUnverified)
       if (open !== (problems.length === 0)) return false
       if (!open) return true
       opened++
@@ -62,17 +62,19 @@ await t.test('the author and the baker never open a gate of four eyes', async ()
       .filter(({ by }) => /^(zhang.wei|dev-baker)$/.test(by))
       .map((one) => ({ ...one, digest: DIGEST })),
   )
-  fc.assert(fc.property(gates, makers, (gate, approvals) => !judge(gate, { approvals }, true).open))
+  fc.assert(
+    fc.property(gates, makers, (gate, approvals) => !evaluate(gate, { approvals }, true).open),
+  )
 })
 
-await t.test('the order of the words does not matter', async () => {
+await t.test('the order of the votes does not matter', async () => {
   const shuffled = manyWords
     // One person says one thing at a time.
     .map((all) => all.map((one, index) => ({ ...one, at: new Date(index * 1000).toISOString() })))
     .chain((all) => fc.tuple(fc.constant(all), fc.shuffledSubarray(all, { minLength: all.length })))
   fc.assert(
     fc.property(gates, shuffled, (gate, [all, mixed]) => {
-      const [one, two] = [judge(gate, { approvals: all }), judge(gate, { approvals: mixed })]
+      const [one, two] = [evaluate(gate, { approvals: all }), evaluate(gate, { approvals: mixed })]
       const by = ({ counted }: typeof one) =>
         counted
           .map(({ by }) => by.toLowerCase())

@@ -1,5 +1,6 @@
 import t from 'tap'
 import { z } from 'zod'
+import { createHttpClient } from '../../src/core/http/client.ts'
 import { issueLines } from '../../src/core/settings/schema.ts'
 import { requestGithubToken } from '../../src/identity/github.ts'
 import { identitySettings } from '../../src/identity/settings.ts'
@@ -11,7 +12,7 @@ const least = {
   project: 'team/webapi',
 }
 
-await t.test('settings', async (t) => {
+await t.test('identity settings are checked, with a message for each mistake', async (t) => {
   t.equal(identitySettings.parse('unverified'), 'unverified')
   t.strictSame(identitySettings.parse({ ...least, issuer: 'https://gitlab.example.com/' }), {
     ...least,
@@ -62,7 +63,7 @@ await t.test('settings', async (t) => {
 await t.test("GitHub's token request", async (t) => {
   const { signal } = new AbortController()
   const github = await startIssuer(t)
-  const access = { retry: { attempts: 2, firstPause: 5 } }
+  const access = { http: createHttpClient(), retry: { attempts: 2, firstPause: 5 } }
   const variables = {
     ACTIONS_ID_TOKEN_REQUEST_URL: `${github.url}/id?api-version=2.0&job=7`,
     ACTIONS_ID_TOKEN_REQUEST_TOKEN: 'request-secret',

@@ -1,4 +1,5 @@
 import t from 'tap'
+import { createHttpClient } from '../../src/core/http/client.ts'
 import { identitySettings } from '../../src/identity/settings.ts'
 import { identify } from '../../src/identity/who.ts'
 import { gitlabClaims, startIssuer, variantsOf } from './issuer.ts'
@@ -11,6 +12,7 @@ const hintOf = async (variables: Record<string, string>) => {
   const answer = identify(settingsOf('https://gitlab.example.com'), {
     ...who,
     variables,
+    http: createHttpClient(),
     signal,
     keys: async () => ({ keys: [] }),
     hide: () => {},
@@ -21,7 +23,7 @@ const hintOf = async (variables: Record<string, string>) => {
   )
 }
 
-t.test('where no token says who it is, the way of this CI system is told', async (t) => {
+t.test('without a token the hint fits this CI system', async (t) => {
   const gitlab = await hintOf({ GITLAB_CI: 'true' })
   t.match(gitlab, 'id_tokens: { CROSSCLOUD_ID_TOKEN: { aud: "crosscloud" } }')
   t.notMatch(gitlab, /GitHub|id-token/)
@@ -31,14 +33,19 @@ t.test('where no token says who it is, the way of this CI system is told', async
   t.match(await hintOf({}), /In GitLab.*id_tokens.*in GitHub.*id-token/)
 })
 
-t.test('a token is known again, however its signature is written', async (t) => {
+t.test('a token has one hash, however its signature is written', async (t) => {
   const issuer = await startIssuer(t)
   const { signal } = new AbortController()
   const token = await issuer.sign(gitlabClaims(issuer.url))
   const hashes = [token, ...variantsOf(token)].map(async (one) => {
     const who = await identify(settingsOf(issuer.url), {
       variables: { CROSSCLOUD_ID_TOKEN: one },
-      ...{ by: 'li', environment: 'production', required: true, strict: true, signal },
+      by: 'li',
+      environment: 'production',
+      required: true,
+      strict: true,
+      signal,
+      http: createHttpClient(),
       keys: async () => ({ keys: issuer.keys }),
       hide: () => {},
     })

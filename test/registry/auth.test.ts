@@ -8,7 +8,7 @@ import { setTimeout as sleep } from 'node:timers/promises'
 import t from 'tap'
 import { sha256 } from '../../src/core/digest.ts'
 import { run } from '../../src/core/process/process.ts'
-import { parseChallenges } from '../../src/registry/auth.ts'
+import { parseChallenges } from '../../src/registry/challenge.ts'
 import { followLocation, originOf } from '../../src/registry/origin.ts'
 import { withTag } from '../../src/registry/reference.ts'
 import type { RegistryAuth } from '../../src/registry-server/server.ts'
@@ -17,7 +17,7 @@ import { dockerRegistryUser, startDockerRegistry } from '../support/servers/dock
 import { alice, makeBlob, newClient, setUp } from '../support/servers/embedded-registry.ts'
 import { missingProgram } from '../support/servers/server.ts'
 
-t.test('tokens', async (t) => {
+t.test('a token is requested once for its scopes, and renewed when it is refused', async (t) => {
   const auth: RegistryAuth = { kind: 'token', ...alice }
   const { registry, client, place, fail, seen } = await setUp(t, { auth, credential: alice })
   const image = makeImage('token', { layers: 6 })
@@ -75,7 +75,7 @@ t.test('tokens', async (t) => {
   await t.rejects(nobody.resolve(withTag(place, '1')), { message: /\(without a password\)/ })
 })
 
-t.test('token services that are not asked', async (t) => {
+t.test('a token service on an unsafe address gets no password', async (t) => {
   const { place, fail, registry } = await setUp(t, {})
   for (const realm of [
     'http://evil.example/token',
@@ -96,7 +96,7 @@ t.test('token services that are not asked', async (t) => {
   t.ok(registry.requests.every(({ authorization }) => authorization === undefined))
 })
 
-t.test('passwords', async (t) => {
+t.test('a password is sent only to the registry it is for', async (t) => {
   const auth: RegistryAuth = { kind: 'basic', ...alice }
   const { client, place, registry } = await setUp(t, { auth, credential: alice })
   const image = makeImage('basic')
@@ -113,16 +113,20 @@ t.test('passwords', async (t) => {
   await t.rejects((await newClient(t)).resolve(withTag(place, '1')), { code: 'UNAUTHORIZED' })
 })
 
-t.test('passwords at docker-registry', { skip: missingProgram('docker-registry') }, async (t) => {
-  const registry = await startDockerRegistry({ htpasswd: true })
-  t.teardown(() => registry.close())
-  const place = { registry: registry.address, name: 'team/webapi' }
-  const image = makeImage('htpasswd')
-  const client = await newClient(t, { credential: dockerRegistryUser })
-  await pushImage(client, withTag(place, '1'), image)
-  t.equal(await client.resolve(withTag(place, '1')), image.manifest.digest)
-  await t.rejects((await newClient(t)).resolve(withTag(place, '1')), { code: 'UNAUTHORIZED' })
-})
+t.test(
+  'docker-registry accepts the password',
+  { skip: missingProgram('docker-registry') },
+  async (t) => {
+    const registry = await startDockerRegistry({ htpasswd: true })
+    t.teardown(() => registry.close())
+    const place = { registry: registry.address, name: 'team/webapi' }
+    const image = makeImage('htpasswd')
+    const client = await newClient(t, { credential: dockerRegistryUser })
+    await pushImage(client, withTag(place, '1'), image)
+    t.equal(await client.resolve(withTag(place, '1')), image.manifest.digest)
+    await t.rejects((await newClient(t)).resolve(withTag(place, '1')), { code: 'UNAUTHORIZED' })
+  },
+)
 
 t.test('redirects carry no password', async (t) => {
   const { client, place, fail, seen } = await setUp(t, {
@@ -171,37 +175,40 @@ t.test('pushing what is there costs a request a blob', async (t) => {
   t.same(warnings, [], 'no warning of too many listeners')
 })
 
-t.test('a registry with its own authority', async (t) => {
-  const folder = t.testdir()
-  const make = async (name: string) => {
-    const [key, cert] = [join(folder, `${name}.key`), join(folder, `${name}.crt`)]
-    const san = 'subjectAltName=IP:127.0.0.1'
-    const subject = ['-subj', `/CN=${name}`, '-addext', san, '-days', '2']
-    const curve = ['-newkey', 'ec', '-pkeyopt', 'ec_paramgen_curve:prime256v1', '-nodes']
-    await run('openssl', ['req', '-x509', ...curve, '-keyout', key, '-out', cert, ...subject])
-    const { readFile } = await import('node:fs/promises')
-    return { key: await readFile(key), cert: await readFile(cert, 'utf8') }
-  }
-  const [mine, other] = [await make('mine'), await make('other')]
-  const digest = sha256('x')
-  const server = createTlsServer(mine, (_request, response) => {
-    response.setHeader('docker-content-digest', digest).end()
-  }).listen(0, '127.0.0.1')
-  t.teardown(() => server.close())
-  await once(server, 'listening')
-  const address = `127.0.0.1:${(server.address() as AddressInfo).port}`
-  const reference = { registry: address, name: 'a', tag: '1' }
-  const trusting = await newClient(t, { ca: { [address]: mine.cert } })
-  t.equal(await trusting.resolve(reference), digest)
-  const doubting = await newClient(t, { ca: { '127.0.0.1': other.cert } })
-  await t.rejects(doubting.resolve(reference), {
-    code: 'UNAVAILABLE',
-    retryable: false,
-    hint: /certificate authority/,
-  })
-})
+t.test(
+  'a registry with a private certificate authority is reached where the authority is named',
+  async (t) => {
+    const folder = t.testdir()
+    const make = async (name: string) => {
+      const [key, cert] = [join(folder, `${name}.key`), join(folder, `${name}.crt`)]
+      const san = 'subjectAltName=IP:127.0.0.1'
+      const subject = ['-subj', `/CN=${name}`, '-addext', san, '-days', '2']
+      const curve = ['-newkey', 'ec', '-pkeyopt', 'ec_paramgen_curve:prime256v1', '-nodes']
+      await run('openssl', ['req', '-x509', ...curve, '-keyout', key, '-out', cert, ...subject])
+      const { readFile } = await import('node:fs/promises')
+      return { key: await readFile(key), cert: await readFile(cert, 'utf8') }
+    }
+    const [mine, other] = [await make('mine'), await make('other')]
+    const digest = sha256('x')
+    const server = createTlsServer(mine, (_request, response) => {
+      response.setHeader('docker-content-digest', digest).end()
+    }).listen(0, '127.0.0.1')
+    t.teardown(() => server.close())
+    await once(server, 'listening')
+    const address = `127.0.0.1:${(server.address() as AddressInfo).port}`
+    const reference = { registry: address, name: 'a', tag: '1' }
+    const trusting = await newClient(t, { ca: { [address]: mine.cert } })
+    t.equal(await trusting.resolve(reference), digest)
+    const doubting = await newClient(t, { ca: { '127.0.0.1': other.cert } })
+    await t.rejects(doubting.resolve(reference), {
+      code: 'UNAVAILABLE',
+      retryable: false,
+      hint: /certificate authority/,
+    })
+  },
+)
 
-t.test('challenges', async (t) => {
+t.test('challenges are read as RFC 9110 writes them', async (t) => {
   const bearer = { scheme: 'bearer', parameters: { realm: 'https://a/t', service: 'r' } }
   const basic = { scheme: 'basic', parameters: { realm: 'x, y="z' } }
   const cases: [string | string[] | undefined, object[]][] = [
@@ -224,7 +231,7 @@ t.test('challenges', async (t) => {
   t.match(parseChallenges('Basic realm="never closed'), [{ scheme: 'basic' }])
 })
 
-t.test('origins and locations', async (t) => {
+t.test('origins and Locations keep to https and to the host', async (t) => {
   const origins: [string, string][] = [
     ['localhost', 'http://localhost/'],
     ['localhost:5000', 'http://localhost:5000/'],

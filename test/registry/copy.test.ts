@@ -59,7 +59,7 @@ const none = { present: 0, mounted: 0, uploaded: 0 }
 const log = ({ requests }: EmbeddedRegistry, from = 0) =>
   requests.slice(from).map(({ method, path }) => `${method} ${path.split('/').at(-2)}`)
 
-t.test('in its own repository', async (t) => {
+t.test('a copy within a repository writes only the tag', async (t) => {
   const { one, client, copy, wrong } = await setUp(t)
   const image = makeImage('own')
   const { digest } = image.manifest
@@ -99,7 +99,7 @@ t.test('in its own repository', async (t) => {
   await t.rejects(copy(source, { ...target, digest: sha256('x') }), { code: 'INPUT_INVALID' })
 })
 
-t.test('to another repository of the registry', async (t) => {
+t.test('a copy to another repository mounts the blobs', async (t) => {
   const { two, client, copy } = await setUp(t)
   const image = makeImage('mount', { layers: 5 })
   const source = at(two, 'team/webapi', '1')
@@ -116,7 +116,7 @@ t.test('to another repository of the registry', async (t) => {
   t.same(again.blobs, { present: 6, mounted: 0, uploaded: 0 })
 })
 
-t.test('to another registry', async (t) => {
+t.test('a copy to another registry keeps the digest', async (t) => {
   const { one, two, client, copy } = await setUp(t)
   const parts = ['amd64', 'arm64'].map((architecture) => ({
     image: makeImage(`across ${architecture}`, { architecture }),
@@ -149,7 +149,7 @@ t.test('to another registry', async (t) => {
   )
 })
 
-t.test('across, with a source that breaks', async (t) => {
+t.test('a copy goes on when its source breaks', async (t) => {
   const { one, two, client, copy, wrong } = await setUp(t)
   const big = Buffer.alloc(3 << 20, 'abc')
   const config = Buffer.from('{}')
@@ -189,25 +189,29 @@ t.test('across, with a source that breaks', async (t) => {
   await t.rejects(copy(source, at(two, 'other/big', '1')), { code: 'UNAVAILABLE' })
 })
 
-t.test('to docker-registry and back', { skip: missingProgram('docker-registry') }, async (t) => {
-  const { one, client, copy } = await setUp(t)
-  const real = await startDockerRegistry()
-  t.teardown(() => real.close())
-  const image = makeImage('there and back')
-  await pushImage(client, at(one, 'team/webapi', '1'), image)
-  const there = await copy(at(one, 'team/webapi', '1'), at(real, 'team/webapi', '1'))
-  t.same(there.blobs, { ...none, uploaded: 3 })
-  const sideways = await copy(at(real, 'team/webapi', '1'), at(real, 'prod/webapi', '1'))
-  t.same(sideways.blobs, { ...none, mounted: 3 })
-  const back = await copy(at(real, 'prod/webapi', '1'), at(one, 'prod/webapi', '1'))
-  t.equal(back.digest, image.manifest.digest)
-  t.equal(
-    await client.resolve(parseReference(`${one.address}/prod/webapi:1`)),
-    image.manifest.digest,
-  )
-})
+t.test(
+  'a copy to docker-registry and back keeps the digest',
+  { skip: missingProgram('docker-registry') },
+  async (t) => {
+    const { one, client, copy } = await setUp(t)
+    const real = await startDockerRegistry()
+    t.teardown(() => real.close())
+    const image = makeImage('there and back')
+    await pushImage(client, at(one, 'team/webapi', '1'), image)
+    const there = await copy(at(one, 'team/webapi', '1'), at(real, 'team/webapi', '1'))
+    t.same(there.blobs, { ...none, uploaded: 3 })
+    const sideways = await copy(at(real, 'team/webapi', '1'), at(real, 'prod/webapi', '1'))
+    t.same(sideways.blobs, { ...none, mounted: 3 })
+    const back = await copy(at(real, 'prod/webapi', '1'), at(one, 'prod/webapi', '1'))
+    t.equal(back.digest, image.manifest.digest)
+    t.equal(
+      await client.resolve(parseReference(`${one.address}/prod/webapi:1`)),
+      image.manifest.digest,
+    )
+  },
+)
 
-t.test('what cannot be copied', async (t) => {
+t.test('what cannot be copied is refused with its reason', async (t) => {
   const { one, two, client, copy } = await setUp(t)
   const image = makeImage('whole', { layers: 1 })
   const source = at(one, 'team/odd', '1')

@@ -35,7 +35,7 @@ async function setUp(t: Test, { file, inline }: { file?: unknown; inline?: unkno
   return { home, env, secrets, helper, source: createCredentials({ env, home, run, secrets }) }
 }
 
-t.test('logins in docker config', async (t) => {
+t.test("logins are found in docker's config as docker finds them", async (t) => {
   const host = 'harbor.example.com'
   const hub = 'registry-1.docker.io'
   const cases: [string, { file?: unknown; inline?: unknown }, string, unknown][] = [
@@ -103,7 +103,7 @@ t.test('secrets are known before anything can be printed', async (t) => {
   t.equal(secrets.mask(`x pass:word ${base64('ann:pass:word')}`), 'x *** ***')
 })
 
-t.test('configs that are wrong', async (t) => {
+t.test('a config that is wrong is named without its text', async (t) => {
   const cases: [string, { file?: unknown; inline?: unknown }, RegExp][] = [
     ['file', { file: '{ "auths": "topsecret" ' }, /config\.json: is not JSON$/],
     ['variable', { inline: 'topsecret' }, /^DOCKER_AUTH_CONFIG: is not JSON$/],
@@ -135,7 +135,7 @@ t.test('configs that are wrong', async (t) => {
   }
 })
 
-t.test('helpers', async (t) => {
+t.test('credential helpers are asked as docker asks them', async (t) => {
   const answer = (user: string, secret: string) =>
     `read -r server; test "$1" = get || exit 9; printf '{"ServerURL":"%s","Username":"${user}","Secret":"${secret}"}' "$server"`
   await t.test('one host', async (t) => {
@@ -190,7 +190,7 @@ t.test('helpers', async (t) => {
   })
 })
 
-t.test('references', async (t) => {
+t.test('references are parsed once, or refused with the reason', async (t) => {
   const digest = `sha256:${'a'.repeat(64)}`
   const good: [string, object, string?][] = [
     [

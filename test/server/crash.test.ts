@@ -99,7 +99,7 @@ t.test(
     await Promise.all([sending, chaos])
     t.equal(accepted, total, 'all were taken')
     t.ok(await until(() => gitlab.pipelines.length >= total, TIMEOUT), 'all led to a pipeline')
-    // Whoever would start one twice gets the time to do so.
+    // Time for a server that would start an event twice.
     await sleep(STALLED_TIMEOUT + 1000)
     t.equal(gitlab.pipelines.length, total, 'and none to two')
     const inOrder = Array.from({ length: PUSHES }, (_, index) => String(index + 1))

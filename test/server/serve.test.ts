@@ -120,7 +120,7 @@ t.test('a server responds to senders and operators as documented', { skip }, asy
     t.strictSame(await send('gitlab', key('a')), { status: 200, body: { duplicate: true } })
     const signed = await send('gitlab', standardHeaders(push, { id: 'm1' }))
     t.match(signed, { status: 202 }, 'signed')
-    const asked: [string, Record<string, string>, unknown, object][] = [
+    const requests: [string, Record<string, string>, unknown, object][] = [
       [
         'gitlab',
         key('b'),
@@ -147,7 +147,7 @@ t.test('a server responds to senders and operators as documented', { skip }, asy
         { status: 202 },
       ],
     ]
-    for (const [path, headers, payload, expected] of asked) {
+    for (const [path, headers, payload, expected] of requests) {
       t.match(await send(path, headers, text(payload)), expected, path)
     }
     t.match(await send('gitlab', key('e'), '{'), { status: 400, body: { error: /no JSON/ } })
@@ -305,11 +305,11 @@ t.test('metrics need their token, and deliveries over the rate get 429', { skip 
   const url = /listening on (\S+)/.exec(server.running.output())?.[1] ?? ''
   const port = Number(new URL(url).port)
   t.match(await fetchText(`${url}/metrics`), { status: 401 })
-  const asked = await fetch(`${url}/metrics`, {
+  const response = await fetch(`${url}/metrics`, {
     headers: { authorization: 'Bearer a-token-for-prometheus' },
   })
-  t.equal(asked.status, 200)
-  t.match(await asked.text(), 'crosscloud_deliveries_total')
+  t.equal(response.status, 200)
+  t.match(await response.text(), 'crosscloud_deliveries_total')
   const answers = await Promise.all(
     Array.from({ length: 60 }, () => deliver(port, '/webhooks/gitlab', {}, '{}')),
   )

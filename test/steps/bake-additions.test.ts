@@ -21,7 +21,7 @@ async function project(t: Test): Promise<string> {
   return folder
 }
 
-t.test('files and folders beside the WAR, and another entrypoint', async (t) => {
+t.test('files and folders are baked beside the WAR, and another entrypoint', async (t) => {
   const folder = await project(t)
   const add = ['confd-0.16:/usr/local/bin/confd', 'confd:/etc/confd']
   const entrypoint = ['/usr/local/bin/start', '--all']
@@ -50,7 +50,7 @@ t.test('files and folders beside the WAR, and another entrypoint', async (t) => 
   t.strictSame(started.config.config?.Entrypoint, ['/.crosscloud/start.sh', ...entrypoint])
 })
 
-t.test('additions that cannot be', async (t) => {
+t.test('an addition that cannot be placed is refused', async (t) => {
   const folder = await project(t)
   await mkdir(join(folder, 'empty'))
   await symlink('/etc/passwd', join(folder, 'link'))
@@ -114,7 +114,11 @@ t.test(
     }
     const all = [`${own}:${root}/index.jsp`, `${own}:${root}/WEB-INF/web.xml`]
     const both = runStep(bakeImage, { ...APP, add: all }, testContext(t, folder))
-    await t.rejects(both, { message: /index\.jsp is .*\n.*web\.xml is / }, 'all are told at once')
+    await t.rejects(
+      both,
+      { message: /index\.jsp is .*\n.*web\.xml is / },
+      'all are reported at once',
+    )
     t.notOk((await readdir(folder)).includes('.crosscloud'), 'and nothing is written')
     const beside = [`${own}:${root}/WEB-INF/more.xml`, `${own}:/etc/a:b`]
     await runStep(bakeImage, { ...APP, add: beside }, testContext(t, folder))

@@ -18,7 +18,7 @@ import {
   toManifest,
 } from '../support/data/image.ts'
 import { writeSample } from '../support/data/layers.ts'
-import { newClient } from '../support/servers/embedded-registry.ts'
+import { newClient, tagsOf } from '../support/servers/embedded-registry.ts'
 import { temporaryFolder } from '../support/temporary.ts'
 
 const APP = { app: 'webapi', war: 'webapi.war', webapp: '/srv/webapps/ROOT' }
@@ -32,7 +32,7 @@ async function project(t: Test): Promise<string> {
 const withCommand = (image: TestImage) =>
   rewrite(image, { config: { Entrypoint: ['/entry'], Cmd: ['serve'] } })
 
-await t.test('a start script that tells what starts', async (t) => {
+await t.test('the start script prints what starts', async (t) => {
   const folder = await project(t)
   const registry = await startRegistry({ folder: join(folder, 'registry') })
   t.teardown(() => registry.close())
@@ -81,7 +81,7 @@ await t.test("a base's version and commit are not the release's", async (t) => {
   const to = `${registry.address}/team/webapi`
   const pushed = await runStep(pushImage, { to }, context)
   t.equal(pushed.release, undefined)
-  t.strictSame(await client.listTags({ registry: registry.address, name: 'team/webapi' }), [])
+  t.strictSame(await tagsOf({ registry: registry.address, name: 'team/webapi' }), [])
 })
 
 await t.test('a base with files where the web application goes is refused', async (t) => {
@@ -140,8 +140,8 @@ await t.test('a base as any tool writes it is read; what is no image is named', 
     const started = [`/.crosscloud/start.sh`, ...entrypoint]
     t.strictSame(config.config?.Entrypoint, started, what)
     t.strictSame(config.config?.Cmd, cmd, what)
-    const told = config.history?.filter(({ empty_layer: empty }) => !empty) ?? []
-    t.equal(told.length, content.layers.length, 'the history tells of every layer')
+    const steps = config.history?.filter(({ empty_layer: empty }) => !empty) ?? []
+    t.equal(steps.length, content.layers.length, 'every layer is in the history')
   }
 
   const arm = makeImage('arm', { architecture: 'arm64' })

@@ -48,28 +48,38 @@ async function project(t: Test, date?: Date): Promise<string> {
   return folder
 }
 
-await t.test('baked twice, in two folders, at two times: the same digest', async (t) => {
-  const bake = async (folder: string, warLayout: 'exploded' | 'packaged') =>
-    runStep(
-      bakeImage,
-      { ...APP, base: 'scratch', version: '1.4.2', commit: 'abc', templates: 'deploy', warLayout },
-      testContext(t, folder),
-    )
-  const first = await project(t)
-  const second = await project(t, new Date('2001-02-03T04:05:06Z'))
-  const one = await bake(first, 'exploded')
-  await sleep(1100)
-  const two = await bake(second, 'exploded')
-  t.strictSame(two, one)
-  const [packed, packedAgain] = [await bake(first, 'packaged'), await bake(second, 'packaged')]
-  t.strictSame(packedAgain, packed)
-  t.not(packed.digest, one.digest)
+await t.test(
+  'baked twice, in two folders, at two times, an image has the same digest',
+  async (t) => {
+    const bake = async (folder: string, warLayout: 'exploded' | 'packaged') =>
+      runStep(
+        bakeImage,
+        {
+          ...APP,
+          base: 'scratch',
+          version: '1.4.2',
+          commit: 'abc',
+          templates: 'deploy',
+          warLayout,
+        },
+        testContext(t, folder),
+      )
+    const first = await project(t)
+    const second = await project(t, new Date('2001-02-03T04:05:06Z'))
+    const one = await bake(first, 'exploded')
+    await sleep(1100)
+    const two = await bake(second, 'exploded')
+    t.strictSame(two, one)
+    const [packed, packedAgain] = [await bake(first, 'packaged'), await bake(second, 'packaged')]
+    t.strictSame(packedAgain, packed)
+    t.not(packed.digest, one.digest)
 
-  const war = await readFile(join(first, 'webapi.war'))
-  t.equal(one.warMd5, createHash('md5').update(war).digest('hex'))
-  t.equal(one.warSha256, createHash('sha256').update(war).digest('hex'))
-  t.strictSame(await readdir(join(first, '.crosscloud')), ['image'])
-})
+    const war = await readFile(join(first, 'webapi.war'))
+    t.equal(one.warMd5, createHash('md5').update(war).digest('hex'))
+    t.equal(one.warSha256, createHash('sha256').update(war).digest('hex'))
+    t.strictSame(await readdir(join(first, '.crosscloud')), ['image'])
+  },
+)
 
 await t.test('layers are kept under the seal of a key that is outside the checkout', async (t) => {
   const folder = await project(t)
@@ -105,7 +115,7 @@ await t.test('layers are kept under the seal of a key that is outside the checko
   }
 })
 
-await t.test('what the image says of itself is true', async (t) => {
+await t.test('the labels of an image are true', async (t) => {
   const folder = await project(t)
   const inputs = { ...APP, base: 'scratch', version: '1.4.2', commit: 'abc', templates: 'deploy' }
   const baked = await runStep(bakeImage, inputs, testContext(t, folder))
@@ -137,7 +147,7 @@ await t.test('what the image says of itself is true', async (t) => {
   }
 })
 
-await t.test('on a base from a registry, and to a registry', async (t) => {
+await t.test('an image is baked on a base from a registry, and pushed to a registry', async (t) => {
   const folder = await project(t)
   const registry = await startRegistry({ folder: join(folder, 'registry') })
   t.teardown(() => registry.close())
@@ -215,7 +225,7 @@ async function commitAll(folder: string, date: string): Promise<string> {
   return git('rev-parse', 'HEAD')
 }
 
-await t.test("served files have the commit's time where that is asked for", async (t) => {
+await t.test("served files have the commit's time where the settings say so", async (t) => {
   const [here, there] = [await project(t), await project(t)]
   const date = '2024-05-06T07:08:09+02:00'
   const commit = await commitAll(here, date)
@@ -255,27 +265,33 @@ await t.test("served files have the commit's time where that is asked for", asyn
   })
 })
 
-await t.test('of a Spring Boot application it is told that browsers keep old files', async (t) => {
-  const folder = await project(t)
-  const bake = async (files: string[], more: object = {}) => {
-    const said: string[] = []
-    const log = { ...silentLog, warn: (text: string) => void said.push(text) }
-    await writeWar(join(folder, 'webapi.war'), Object.fromEntries(files.map((name) => [name, 'x'])))
-    const inputs = { ...APP, base: 'scratch', commit: 'abcdef0', ...more }
-    const variables = { CI_COMMIT_TIMESTAMP: '2024-05-06T07:08:09Z' }
-    await runStep(bakeImage, inputs, testContext(t, folder, { log, variables }))
-    return said
-  }
-  const [boot, style] = ['WEB-INF/lib/spring-boot-3.4.5.jar', 'WEB-INF/classes/static/app.css']
-  t.match(await bake([boot, style]), [/after a deployment .*`image\.times: commit`/])
-  t.match(await bake([boot, 'app.css'], { times: 'commit' }), [/after a rollback browsers keep/])
-  const quiet: [string[], object?][] = [
-    [[boot, 'WEB-INF/classes/application.yml', 'META-INF/MANIFEST.MF']],
-    [['WEB-INF/lib/spring-boot-actuator-3.4.5.jar', style]],
-    [[boot, style], { warLayout: 'packaged' }],
-  ]
-  for (const [files, more] of quiet) t.strictSame(await bake(files, more), [], files.join())
-})
+await t.test(
+  'of a Spring Boot application a warning says that browsers keep old files',
+  async (t) => {
+    const folder = await project(t)
+    const bake = async (files: string[], more: object = {}) => {
+      const said: string[] = []
+      const log = { ...silentLog, warn: (text: string) => void said.push(text) }
+      await writeWar(
+        join(folder, 'webapi.war'),
+        Object.fromEntries(files.map((name) => [name, 'x'])),
+      )
+      const inputs = { ...APP, base: 'scratch', commit: 'abcdef0', ...more }
+      const variables = { CI_COMMIT_TIMESTAMP: '2024-05-06T07:08:09Z' }
+      await runStep(bakeImage, inputs, testContext(t, folder, { log, variables }))
+      return said
+    }
+    const [boot, style] = ['WEB-INF/lib/spring-boot-3.4.5.jar', 'WEB-INF/classes/static/app.css']
+    t.match(await bake([boot, style]), [/after a deployment .*`image\.times: commit`/])
+    t.match(await bake([boot, 'app.css'], { times: 'commit' }), [/after a rollback browsers keep/])
+    const quiet: [string[], object?][] = [
+      [[boot, 'WEB-INF/classes/application.yml', 'META-INF/MANIFEST.MF']],
+      [['WEB-INF/lib/spring-boot-actuator-3.4.5.jar', style]],
+      [[boot, style], { warLayout: 'packaged' }],
+    ]
+    for (const [files, more] of quiet) t.strictSame(await bake(files, more), [], files.join())
+  },
+)
 
 await t.test('a job without a cache does not read the base again', async (t) => {
   const folder = await project(t)
@@ -306,7 +322,7 @@ await t.test('a job without a cache does not read the base again', async (t) => 
   t.match(await bake(), { digest: first.digest, blobs: 1 }, 'the config alone')
 })
 
-await t.test('what is missing or wrong is named, and nothing is left', async (t) => {
+await t.test('an error names what is missing or wrong, and nothing is left', async (t) => {
   const folder = await project(t)
   await writeFile(join(folder, 'page.war'), '<html>Not Found</html>')
   const registry = await startRegistry({ folder: join(folder, 'registry') })
@@ -356,7 +372,7 @@ await t.test('a pointer of Git LFS never passes for the file', async (t) => {
   }
 })
 
-await t.test('cancelled in the middle, nothing is left', async (t) => {
+await t.test('a bake that is cancelled leaves nothing', async (t) => {
   const folder = await project(t)
   for (const delay of [0, 5, 20, 60]) {
     const stop = new AbortController()

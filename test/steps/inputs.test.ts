@@ -15,6 +15,7 @@ import {
   imageRepository,
   kebab,
   parseInputs,
+  releaseName,
   runStep,
   variableName,
 } from '../../src/steps/inputs.ts'
@@ -22,7 +23,7 @@ import { defineStep } from '../../src/steps/step.ts'
 import { testContext } from '../support/context.ts'
 import { temporaryFolder } from '../support/temporary.ts'
 
-await t.test('names outside the program', async (t) => {
+await t.test('every input and output has one name as a flag and as a variable', async (t) => {
   for (const [name, flag] of [
     ['war', 'war'],
     ['warLayout', 'war-layout'],
@@ -42,7 +43,7 @@ await t.test('names outside the program', async (t) => {
   }
 })
 
-await t.test('releases', async (t) => {
+await t.test('a release is written application@version', async (t) => {
   t.strictSame(parseRelease('webapi@1.4.2'), { app: 'webapi', version: '1.4.2' })
   t.equal(formatRelease(parseRelease('a-b@v1_2-rc.1')), 'a-b@v1_2-rc.1')
   for (const text of ['', 'webapi', 'webapi@', '@1', 'a@1@2', 'Web@1', 'a@-1', '../a@1', 'a@1/2']) {
@@ -53,9 +54,48 @@ await t.test('releases', async (t) => {
     imageByDigest({ registry: 'r.example.com', name: 'a/b' }, digest),
     `r.example.com/a/b@${digest}`,
   )
-  t.ok(imageReference.safeParse('tomcat:10').success)
-  t.notOk(imageReference.safeParse('https://x/y').success)
-  t.notOk(imageRepository.safeParse('x/y:tag').success)
+})
+
+await t.test('a reference, a repository and a release leave their inputs as types', async (t) => {
+  const hub = { registry: 'registry-1.docker.io', name: 'library/tomcat' }
+  t.strictSame(imageReference.parse('tomcat:10'), { ...hub, tag: '10' })
+  t.strictSame(imageRepository.parse('tomcat'), hub)
+  t.strictSame(releaseName.parse('webapi@1.4.2'), { app: 'webapi', version: '1.4.2' })
+  const refused = (schema: z.ZodType, given: unknown, message: RegExp) =>
+    t.match(schema.safeParse(given).error?.issues, [{ message }])
+  refused(imageReference, 'https://x/y', /not a URL/)
+  refused(imageRepository, 'x/y:tag', /has a tag/)
+  refused(releaseName, 'webapi', /"webapi" is not a release/)
+  refused(releaseName, undefined, /^is required$/)
+  refused(releaseName, 7, /^is not a text$/)
+  t.equal(releaseName.optional().parse(undefined), undefined)
+
+  // One step hands on what another has parsed; whoever has no types may hand on anything.
+  t.strictSame(imageReference.parse({ ...hub, tag: '10' }), { ...hub, tag: '10' })
+  t.strictSame(releaseName.parse({ app: 'webapi', version: '1', digest: 'x' }), {
+    app: 'webapi',
+    version: '1',
+  })
+  refused(imageReference, {}, /./)
+  refused(imageReference, { registry: 'docker.io', name: 'tomcat' }, /./)
+  refused(imageRepository, { ...hub, name: '../x' }, /is not a repository name/)
+  refused(releaseName, { app: 'webapi' }, /./)
+  refused(releaseName, null, /^is not a text$/)
+})
+
+await t.test('outside the program the inputs of a step are texts and lists', async (t) => {
+  for (const { name, inputs } of await loadSteps()) {
+    for (const field of fieldsOf(inputs)) {
+      const types = ['string', 'boolean', 'number', 'array']
+      t.ok(types.includes(field.type), `${name}, ${field.name}: ${field.type}`)
+      t.ok(field.description, `${name}, ${field.name} is described`)
+    }
+  }
+  const [release, to] = fieldsOf(
+    z.object({ release: releaseName.describe('A release'), to: imageReference.optional() }),
+  )
+  t.match(release, { type: 'string', description: 'A release', required: true })
+  t.match(to, { type: 'string', required: false })
 })
 
 const sample = defineStep({
@@ -69,16 +109,16 @@ const sample = defineStep({
     args: z.array(z.string()).default([]),
     env: z.string().optional(),
   }),
-  outputs: z.object({ told: z.string() }),
+  outputs: z.object({ result: z.string() }),
   fromSettings: ({ app }, environment) => ({
     name: app,
     ...(environment && { args: [environment.containerName] }),
   }),
-  report: ({ told }) => [`Told  ${told}`],
-  run: async (inputs) => ({ told: JSON.stringify(inputs) }),
+  report: ({ result }) => [`Result  ${result}`],
+  run: async (inputs) => ({ result: JSON.stringify(inputs) }),
 })
 
-await t.test('everything wrong is said at once, by flag', async (t) => {
+await t.test('all problems of the inputs are reported at once, by flag', async (t) => {
   const values = { count: 'many', warLayout: 'flat', args: ['a', 7] }
   t.throws(() => parseInputs(sample, values), {
     code: 'INPUT_INVALID',
@@ -93,7 +133,7 @@ await t.test('everything wrong is said at once, by flag', async (t) => {
   })
 })
 
-await t.test('given before settings before default', async (t) => {
+await t.test('a given input precedes crosscloud.yml, which precedes the default', async (t) => {
   t.strictSame(completeInputs(sample, { name: undefined }, undefined, undefined), {})
   const folder = await temporaryFolder(t)
   await writeFile(
@@ -101,12 +141,12 @@ await t.test('given before settings before default', async (t) => {
     'app: from-settings\nenvironments: { test: { image: r.example.com/x } }\n',
   )
   const context = testContext(t, folder)
-  const told = async (given: Partial<z.input<typeof sample.inputs>>) =>
-    JSON.parse((await runStep(sample, given, context)).told)
-  t.match(await told({}), { name: 'from-settings', count: 3, args: [] })
-  t.match(await told({ name: 'given', count: 0 }), { name: 'given', count: 0 })
-  t.match(await told({ env: 'test' }), { args: ['from-settings-test'] })
-  await t.rejects(told({ env: 'prod' }), {
+  const result = async (given: Partial<z.input<typeof sample.inputs>>) =>
+    JSON.parse((await runStep(sample, given, context)).result)
+  t.match(await result({}), { name: 'from-settings', count: 3, args: [] })
+  t.match(await result({ name: 'given', count: 0 }), { name: 'given', count: 0 })
+  t.match(await result({ env: 'test' }), { args: ['from-settings-test'] })
+  await t.rejects(result({ env: 'prod' }), {
     code: 'INPUT_INVALID',
     message: /no environment "prod"/,
     hint: /Known environments: test\./,
@@ -114,10 +154,10 @@ await t.test('given before settings before default', async (t) => {
   const lines: string[] = []
   const log = { ...context.log, info: (text: string) => lines.push(text) }
   await callStep(sample, { name: 'x' }, { ...context, log })
-  t.match(lines[0], /^Told {2}\{"name":"x"/)
+  t.match(lines[0], /^Result {2}\{"name":"x"/)
 })
 
-await t.test('inputs that come as text', async (t) => {
+await t.test('an input that is given as text is read as its type', async (t) => {
   const field = (name: string, schema: z.ZodType) => {
     const [one] = fieldsOf(z.object({ [name]: schema }))
     if (!one) throw new Error('no field')
@@ -158,7 +198,7 @@ for arg in "$@"; do printf '%s\\n' "$arg"; done > arguments
 mkdir -p target && printf war > target/webapi.war
 `
 
-await t.test('build-war: in place', async (t) => {
+await t.test('build-war builds in place', async (t) => {
   const folder = await temporaryFolder(t)
   await writeFile(join(folder, 'mvnw'), WRAPPER, { mode: 0o755 })
   const context = testContext(t, folder, { variables: { CI_COMMIT_SHA: 'from-ci' } })
@@ -175,8 +215,8 @@ await t.test('build-war: in place', async (t) => {
     warSize: 3,
     commit: 'from-ci',
   })
-  const told = (await readFile(join(folder, 'arguments'), 'utf8')).trim().split('\n')
-  t.strictSame(told.slice(-4), [...args, 'clean', 'package'])
+  const result = (await readFile(join(folder, 'arguments'), 'utf8')).trim().split('\n')
+  t.strictSame(result.slice(-4), [...args, 'clean', 'package'])
 
   const elsewhere = runStep(buildWar, { war: 'target/other.war', maven: './mvnw' }, context)
   await t.rejects(elsewhere, { code: 'NOT_FOUND', message: /other\.war does not exist after/ })
@@ -191,7 +231,7 @@ await t.test('build-war: in place', async (t) => {
   await t.rejects(absent, { code: 'NOT_FOUND', hint: /Install no-maven-here/ })
 })
 
-await t.test('build-war: from a repository', async (t) => {
+await t.test('build-war builds a branch of a repository', async (t) => {
   const folder = await temporaryFolder(t)
   const repository = join(folder, 'repository')
   await mkdir(repository)

@@ -111,7 +111,7 @@ await t.test(
       await rm(join(folder, 'deploy/config.schema.yaml'), { force: true })
       await settings('hosts: { app-01: unix:///nowhere/docker.sock }')
     }
-    t.equal(await builds(), 0, 'said before the build')
+    t.equal(await builds(), 0, 'reported before the build')
 
     await build('printf "webapi: {}" > config/test.yaml')
     await t.rejects(runStep(release, { env: 'test' }, context), {

@@ -56,7 +56,10 @@ async function goesOn(t: Test, version: string): Promise<void> {
   await before.kill('SIGKILL')
   letGo()
 
-  const now = await startWebhookServer(t, { ...settings, queue: { redis: redis.url } })
+  const now = await startWebhookServer(t, {
+    ...settings,
+    queue: { redis: redis.url, 'stalled-timeout': '2s' },
+  })
   ports.now = now.port
   const cli = (...args: string[]) => runCli([...args, '--json'], { cwd: now.folder })
 

@@ -1,9 +1,9 @@
 import type { Context } from '../../delivery/context.ts'
 import { guardChange, recordAct, withLockOf } from '../../delivery/gate/guard.ts'
-import type { ContainerInfo } from '../../targets/docker/host.ts'
+import type { Instance, Target } from '../../targets/target.ts'
 import { type Answer, readTimeout } from '../command.ts'
 import { agree, type Terminal } from '../terminal.ts'
-import { type Found, nothing, type Opened, own } from './own-containers.ts'
+import { nothing, type Opened, own } from './own-containers.ts'
 
 export interface ChangeOptions {
   reason?: string
@@ -18,9 +18,9 @@ export interface HostChange {
   /** Whether the old containers that a rollback would need are meant, too. */
   all: boolean
   /** Whether nothing is left to be done with it. */
-  isDone(container: ContainerInfo): boolean
+  isDone(instance: Instance): boolean
   question: string
-  work(one: Found, stopTimeout: number): Promise<void>
+  work(instance: Instance, target: Target): Promise<void>
 }
 
 export const hostChanges: readonly HostChange[] = [
@@ -31,7 +31,7 @@ export const hostChanges: readonly HostChange[] = [
     all: false,
     isDone: ({ running }) => running,
     question: 'Start',
-    work: ({ host, container }) => host.start(container.id),
+    work: (instance, target) => target.start(instance),
   },
   {
     verb: 'stop',
@@ -40,7 +40,7 @@ export const hostChanges: readonly HostChange[] = [
     all: false,
     isDone: () => false,
     question: 'Stop',
-    work: ({ host, container }, seconds) => host.stop(container.id, seconds),
+    work: (instance, target) => target.stop(instance),
   },
   {
     verb: 'rm',
@@ -49,9 +49,9 @@ export const hostChanges: readonly HostChange[] = [
     all: true,
     isDone: () => false,
     question: 'Remove',
-    async work({ host, container }, seconds) {
-      if (container.running) await host.stop(container.id, seconds)
-      await host.remove(container.id)
+    async work(instance, target) {
+      if (instance.running) await target.stop(instance)
+      await target.remove(instance)
     },
   },
 ]
@@ -64,7 +64,7 @@ export async function changeHosts(
   opened: Opened,
   terminal: Terminal,
 ): Promise<Answer> {
-  const { app, environment } = opened
+  const { app, environment, target } = opened
   const action = `hosts ${change.verb}` as const
   const reason = options.reason ?? context.variable('CROSSCLOUD_REASON')
   // What was stopped may come back in any night.
@@ -79,39 +79,33 @@ export async function changeHosts(
     timeout: readTimeout(options.lockWait ?? context.variable('CROSSCLOUD_LOCK_WAIT')),
   }
   return withLockOf(who, request, context, async (lock) => {
-    const found = await findContainers(change, opened, context)
+    const found = await findContainers(change, opened)
     if (found.length > 0) {
       const act = { environment: environment.name, subject: subjectOf(found), reason }
       await recordAct(action, act, who, context)
     }
-    for (const one of found) {
+    for (const instance of found) {
       await lock.check()
-      await change.work(one, environment.container.stopTimeout)
-      context.log.info(`${one.host.name}: ${change.done} ${one.container.name}`)
+      await change.work(instance, target)
+      context.log.info(`${instance.host}: ${change.done} ${instance.name}`)
     }
-    const containers = found.map(({ host, container: { name } }) => ({ host: host.name, name }))
+    const containers = found.map(({ host, name }) => ({ host, name }))
     return { json: { [change.done]: containers }, text: summary(change, containers.length) }
   })
 }
 
 /** What is to be gone may be gone; what is to run or to rest must be there. */
-async function findContainers(
-  change: HostChange,
-  opened: Opened,
-  context: Context,
-): Promise<Found[]> {
-  const { found: all, failure } = await own(opened, context)
+async function findContainers(change: HostChange, opened: Opened): Promise<Instance[]> {
+  const { found: all, failure } = await own(opened)
   if (failure) throw failure
-  const found = all.filter(
-    ({ container }) => change.all || container.name === opened.environment.containerName,
-  )
+  const found = all.filter(({ role }) => change.all || role === 'current')
   if (found.length === 0 && change.verb !== 'rm') throw nothing(opened)
-  return found.filter(({ container }) => !change.isDone(container))
+  return found.filter((instance) => !change.isDone(instance))
 }
 
 /** `webapi on app-01, webapi on app-02` */
-const subjectOf = (found: readonly Found[]) =>
-  found.map(({ host, container }) => `${container.name} on ${host.name}`).join(', ')
+const subjectOf = (found: readonly Instance[]) =>
+  found.map(({ host, name }) => `${name} on ${host}`).join(', ')
 
 /** Each container was told when it was done. */
 function summary({ verb, done }: HostChange, count: number): string {

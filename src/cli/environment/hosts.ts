@@ -1,14 +1,14 @@
 import type { Command } from 'commander'
 import { StepError } from '../../core/errors.ts'
 import type { Context } from '../../delivery/context.ts'
-import { askHosts, isAnswer } from '../../delivery/deployment/hosts.ts'
-import { containerLabels } from '../../delivery/verification/verification.ts'
 import { withHosts } from '../../settings.ts'
+import { instanceLabels } from '../../targets/labels.ts'
+import { failureOf, isFailure } from '../../targets/responses.ts'
 import { type Answer, addExample, type Perform, requireText } from '../command.ts'
 import { table } from '../output.ts'
 import type { ProcessEnvironment } from '../process-environment.ts'
 import { type ChangeOptions, changeHosts, hostChanges } from './host-changes.ts'
-import { labelled, nothing, type Opened, own, silenceOf, told } from './own-containers.ts'
+import { describeInstance, labelled, nothing, type Opened, own } from './own-containers.ts'
 
 interface HostOptions {
   env?: string
@@ -33,12 +33,9 @@ export function addHostCommands(
     addExample(command, `hosts ${example}`)
     return command
   }
-  const read = (
-    command: Command,
-    work: (context: Context, opened: Opened) => Promise<Answer>,
-  ): void => {
+  const read = (command: Command, work: (opened: Opened) => Promise<Answer>): void => {
     command.action(async (options: HostOptions) => {
-      await perform(command, async (context) => work(context, await open(options, context)))
+      await perform(command, async (context) => work(await open(options, context)))
     })
   }
   read(add('list', 'The hosts, and whether they answer.', 'list --env test'), listHosts)
@@ -53,7 +50,7 @@ export function addHostCommands(
   )
   logs.action(async (options: HostOptions & { lines: string }) => {
     const lines = readLines(options.lines)
-    await perform(logs, async (context) => showLogs(await open(options, context), lines, context))
+    await perform(logs, async (context) => showLogs(await open(options, context), lines))
   })
   for (const change of hostChanges) {
     const { verb, description } = change
@@ -80,33 +77,36 @@ async function open({ env, host }: HostOptions, context: Context): Promise<Opene
       hint: `Known hosts: ${known.join(', ') || 'none'}.`,
     })
   }
-  return { app, environment: withHosts(environment, chosen) }
+  const meant = withHosts(environment, chosen)
+  return { app, environment: meant, target: await context.target(meant) }
 }
 
-async function listHosts(context: Context, { environment }: Opened): Promise<Answer> {
-  const answers = await askHosts(environment, context, (host) => host.ping())
-  const rows = answers.map((answer) => {
-    const { address = '' } = environment.hosts.find(({ name }) => name === answer.name) ?? {}
-    const fault = isAnswer(answer) ? undefined : answer.fault.message
-    return { host: answer.name, address, answers: fault === undefined, fault }
+async function listHosts({ environment, target }: Opened): Promise<Answer> {
+  const responses = await target.ping()
+  const rows = responses.map((response) => {
+    const { host } = response
+    const { address = '' } = environment.hosts.find(({ name }) => name === host) ?? {}
+    const fault = isFailure(response) ? response.error.message : undefined
+    return { host, address, answers: fault === undefined, fault }
   })
+  const failure = failureOf(responses)
   return {
     json: { hosts: rows },
     text: table(
       ['host', 'address', 'answers'],
       rows.map(({ host, address, fault }) => [host, address, fault ?? 'yes']),
     ),
-    ...silenceOf(answers),
+    ...(failure && { failure }),
   }
 }
 
-async function listContainers(context: Context, opened: Opened): Promise<Answer> {
-  const { found, failure } = await labelled(opened, context)
-  const rows = found.map((one) => ({
-    ...told(one),
-    version: one.container.labels[containerLabels.version] ?? '',
-    deployment: one.container.labels[containerLabels.deployment] ?? '',
-    restarts: one.container.restarts,
+async function listContainers(opened: Opened): Promise<Answer> {
+  const { found, failure } = await labelled(opened)
+  const rows = found.map((instance) => ({
+    ...describeInstance(instance),
+    version: instance.labels[instanceLabels.version] ?? '',
+    deployment: instance.labels[instanceLabels.deployment] ?? '',
+    restarts: instance.restarts,
   }))
   const { app, environment } = opened
   return {
@@ -116,23 +116,23 @@ async function listContainers(context: Context, opened: Opened): Promise<Answer>
         ? `No container of ${app} in ${environment.name}.`
         : table(
             ['host', 'container', 'version', 'state', 'restarts'],
-            rows.map((one) => [one.host, one.name, one.version, stateOf(one), `${one.restarts}`]),
+            rows.map((row) => [row.host, row.name, row.version, stateOf(row), `${row.restarts}`]),
           ),
     ...(failure && { failure }),
   }
 }
 
-async function showLogs(opened: Opened, lines: number, context: Context): Promise<Answer> {
-  const { found: all, failure } = await own(opened, context)
-  const found = all.filter(({ container }) => container.name === opened.environment.containerName)
+async function showLogs(opened: Opened, lines: number): Promise<Answer> {
+  const { found: all, failure } = await own(opened)
+  const found = all.filter(({ role }) => role === 'current')
   if (found.length === 0) throw failure ?? nothing(opened)
   const logs = await Promise.all(
-    found.map(async (one) => ({
-      ...told(one),
-      lines: await one.host.logs(one.container.id, lines),
+    found.map(async (instance) => ({
+      ...describeInstance(instance),
+      lines: await opened.target.logs(instance, lines),
     })),
   )
-  const text = logs.flatMap(({ host, name, lines: said }) => [`== ${name} on ${host}`, ...said])
+  const text = logs.flatMap(({ host, name, lines }) => [`== ${name} on ${host}`, ...lines])
   return { json: { logs }, text: text.join('\n'), ...(failure && { failure }) }
 }
 

@@ -2,9 +2,9 @@ import type { Command } from 'commander'
 import { StepError } from '../../core/errors.ts'
 import { duration } from '../../core/settings/schema.ts'
 import type { Context } from '../../delivery/context.ts'
-import { findOwnRelease } from '../../delivery/deployment/deployment.ts'
 import { guardChange, handOwner, isByHand, recordAct } from '../../delivery/gate/guard.ts'
-import { formatRelease } from '../../delivery/release-name.ts'
+import { findOwnRelease } from '../../delivery/release.ts'
+import { formatRelease, parseRelease } from '../../delivery/release-name.ts'
 import type { Who } from '../../identity/who.ts'
 import type { Lock } from '../../ledger/ledger.ts'
 import { addExample, type Perform, requireText } from '../command.ts'
@@ -111,7 +111,7 @@ function addMark(program: Command, perform: Perform): void {
   command.action(async (name: string, { env, good, reason }: MarkOptions) => {
     await perform(command, async (context) => {
       const environment = await context.environment(requireText(env, '--env'))
-      const { app, version } = await findOwnRelease(name, context)
+      const { app, version } = await findOwnRelease(parseRelease(name), context)
       const said = requireText(reason, '--reason')
       const change = { environment, action: 'mark', reason: said, waitsForFreeze: false }
       const { login: by, identity } = await guardChange(change, context)

@@ -5,9 +5,9 @@ import { describe } from '../../core/errors.ts'
 import { isDirty, withoutMark } from '../../core/git/commit.ts'
 import { run } from '../../core/process/process.ts'
 import type { Context } from '../../delivery/context.ts'
-import { findRelease } from '../../delivery/deployment/deployment.ts'
 import { openImage } from '../../delivery/image/remote-image.ts'
-import { formatRelease } from '../../delivery/release-name.ts'
+import { findRelease } from '../../delivery/release.ts'
+import { formatRelease, parseRelease } from '../../delivery/release-name.ts'
 import type { Deployment, Release } from '../../ledger/ledger.ts'
 import { parseRepository, withDigest } from '../../registry/reference.ts'
 import { type Answer, addExample, type Perform } from '../command.ts'
@@ -22,7 +22,8 @@ export function addDiff(program: Command, perform: Perform): void {
   command.action(async (from: string, to: string) => {
     await perform(command, async (context) => {
       const ledger = await context.ledger()
-      const [before, after] = [await findRelease(from, ledger), await findRelease(to, ledger)]
+      const before = await findRelease(parseRelease(from), ledger)
+      const after = await findRelease(parseRelease(to), ledger)
       return compare(before, after, context)
     })
   })

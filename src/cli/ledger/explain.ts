@@ -1,11 +1,12 @@
 import type { Command } from 'commander'
 import { isDigest } from '../../core/digest.ts'
-import { StepError, toStepError } from '../../core/errors.ts'
+import { StepError } from '../../core/errors.ts'
 import { joinErrors } from '../../core/settle-all.ts'
 import type { Context } from '../../delivery/context.ts'
 import { formatRelease } from '../../delivery/release-name.ts'
-import { containerLabels } from '../../delivery/verification/verification.ts'
 import type { Deployment } from '../../ledger/ledger.ts'
+import { instanceLabels } from '../../targets/labels.ts'
+import { isFailure } from '../../targets/responses.ts'
 import { type Answer, addExample, type Perform } from '../command.ts'
 import { breakGlassNotes } from './history.ts'
 import { evaluations, readLife, releaseFacts } from './show.ts'
@@ -55,28 +56,25 @@ async function findContainer(name: string, context: Context): Promise<Found | un
   const ledger = await context.ledger()
   const failures: StepError[] = []
   for (const environment of Object.keys(environments)) {
-    const settings = await context.environment(environment)
-    for (const address of settings.hosts) {
-      try {
-        const [host] = await context.hosts({ ...settings, hosts: [address] })
-        const container = await host?.inspect(name)
-        if (!container) continue
-        const { application, version, deployment } = containerLabels
-        const [app, number, id] = [application, version, deployment].map(
-          (label) => container.labels[label],
-        )
-        if (app === undefined || number === undefined) {
-          throw new StepError('NOT_FOUND', `${name} on ${address.name} is not crosscloud's`)
-        }
-        return {
-          what: `container ${container.name} on ${address.name}, ${container.running ? 'running' : 'stopped'}`,
-          release: `${app}@${number}`,
-          deployment: id === undefined ? undefined : await ledger.findDeployment(id),
-        }
-      } catch (error) {
-        const known = toStepError(error)
-        if (known.code !== 'UNAVAILABLE') throw known
-        failures.push(known)
+    const target = await context.target(await context.environment(environment))
+    for (const response of await target.instances({ name })) {
+      if (isFailure(response)) {
+        if (response.error.code !== 'UNAVAILABLE') throw response.error
+        failures.push(response.error)
+        continue
+      }
+      const [instance] = response.value
+      if (!instance) continue
+      const { host, running, labels } = instance
+      const { application, version, deployment } = instanceLabels
+      const [app, number, id] = [application, version, deployment].map((label) => labels[label])
+      if (app === undefined || number === undefined) {
+        throw new StepError('NOT_FOUND', `${name} on ${host} is not crosscloud's`)
+      }
+      return {
+        what: `container ${instance.name} on ${host}, ${running ? 'running' : 'stopped'}`,
+        release: `${app}@${number}`,
+        deployment: id === undefined ? undefined : await ledger.findDeployment(id),
       }
     }
   }

@@ -2,7 +2,7 @@ import type { Command } from 'commander'
 import { StepError } from '../../core/errors.ts'
 import { unsignedLine } from '../../delivery/gate/break-glass.ts'
 import { formatRelease, parseRelease } from '../../delivery/release-name.ts'
-import { oneLine } from '../../gate/approvals.ts'
+import { oneLine } from '../../gate/facts.ts'
 import {
   type Deployment,
   type DeploymentState,

@@ -1,6 +1,6 @@
 import type { Command } from 'commander'
 import type { Context } from '../../delivery/context.ts'
-import { findRelease } from '../../delivery/deployment/deployment.ts'
+import { findRelease } from '../../delivery/release.ts'
 import { formatRelease, parseRelease } from '../../delivery/release-name.ts'
 import type { Approval, Deployment, Mark, Release } from '../../ledger/ledger.ts'
 import { type Answer, addExample, type Perform } from '../command.ts'
@@ -29,7 +29,7 @@ export interface Life {
 export async function readLife(name: string, context: Context): Promise<Life> {
   const { app, version } = parseRelease(name)
   const ledger = await context.ledger()
-  const release = await findRelease(name, ledger)
+  const release = await findRelease({ app, version }, ledger)
   const [approvals, marks, deployments] = await Promise.all([
     ledger.approvals(app, undefined, version),
     ledger.marks(app, version),

@@ -40,7 +40,7 @@ export function addStatus(program: Command, perform: Perform): void {
 }
 
 function driftOf(states: readonly LiveState[]): StepError | undefined {
-  const other = states.filter(({ healthy, fault }) => !healthy && !fault).map(stateText)
+  const other = states.filter(({ healthy, error }) => !healthy && !error).map(stateText)
   if (other.length === 0) return undefined
   return new StepError('VERIFY_FAILED', other.join('\n'), {
     hint: 'Deploy again to put it right, or look at the host first.',
@@ -49,7 +49,7 @@ function driftOf(states: readonly LiveState[]): StepError | undefined {
 
 /** What could be seen is shown all the same. */
 const errorsOf = (states: readonly LiveState[]): StepError | undefined =>
-  joinErrors(states.flatMap(({ fault }) => fault ?? []))
+  joinErrors(states.flatMap(({ error }) => error ?? []))
 
 const stateText = ({ app, environment, host, state }: LiveState) =>
   `${app} in ${environment}, ${host}: ${state}`
@@ -57,7 +57,7 @@ const stateText = ({ app, environment, host, state }: LiveState) =>
 function toJson(cell: StatusCell, states: readonly LiveState[]): object {
   const { current, ...rest } = cell
   const live = liveOf(cell, states)
-  const reported = live.map(({ fault: _fault, ...state }) => state)
+  const reported = live.map(({ error: _error, ...state }) => state)
   return { ...rest, ...current, ...(live.length > 0 && { live: reported }) }
 }
 

@@ -13,7 +13,7 @@ import type { Context } from '../context.ts'
 import { withLockOf } from '../gate/guard.ts'
 import { type EnvironmentConfig, readConfig } from './environment-config.ts'
 
-/** One key's way from what the store holds to what it shall hold; encrypted values as they are kept. */
+/** A key's value in the store before and after; encrypted values as the store holds them. */
 export interface PlannedChange {
   key: string
   before: string | null
@@ -43,14 +43,14 @@ export async function openConfig(
 }
 
 /**
- * A value as the store shall hold it: encrypted when it is so there already, when the schema says so,
- * when its name does and there is a key, or when asked. INPUT_INVALID when it breaks the schema, or must be encrypted and there is no key.
+ * A value as the store is to hold it: encrypted when it is encrypted there already, when the schema
+ * requires it, when its name is that of a secret and there is a key, or by choice. INPUT_INVALID when it breaks the schema, or must be encrypted and there is no key.
  */
 export function storable(
   key: string,
   plain: string,
   { ring, schema, stored, values }: EnvironmentConfig,
-  asked?: boolean,
+  encrypted?: boolean,
 ): string {
   if (isSealed(plain)) {
     throw new StepError(
@@ -64,7 +64,7 @@ export function storable(
   const problems = schema?.check(new Map([[key, plain]])) ?? []
   if (problems.length > 0) throw new StepError('INPUT_INVALID', problems.join('\n'))
   const named = ring !== undefined && isSecret(key, plain, schema?.secret)
-  const wanted = asked ?? (schema?.secret(key) || isSealed(stored.get(key) ?? '') || named)
+  const wanted = encrypted ?? (schema?.secret(key) || isSealed(stored.get(key) ?? '') || named)
   if (!wanted) return plain
   const before = stored.get(key) ?? ''
   if (ring && values.get(key) === plain && sealedWith(before) === ring.active.id) return before
@@ -78,7 +78,7 @@ export function storable(
   )
 }
 
-/** The id of a change set in the ledger; undefined while the ledger must still be told. */
+/** The id of a change set in the ledger; undefined until the ledger has recorded it. */
 export interface ChangeRecord {
   id: string | undefined
 }
@@ -86,7 +86,7 @@ export interface ChangeRecord {
 export interface ChangeRequest {
   environment: EnvironmentSettings
   config: EnvironmentConfig
-  /** Who was let through to change it. */
+  /** Who was admitted to change it. */
   who: Who
   reason: string | undefined
   /** How long to wait for somebody else's lock, in milliseconds. */
@@ -94,9 +94,9 @@ export interface ChangeRequest {
 }
 
 /**
- * Writes all changes or none, and then who did it, when and why into the ledger; under the lock of
- * application and environment, which says as well that the ledger is there: what cannot be recorded
- * is not done.
+ * Writes all changes or none, and then records who did it, when and why; under the lock of
+ * application and environment, which proves that the ledger responds: what cannot be recorded is not
+ * done.
  */
 export async function applyChanges(
   planned: readonly PlannedChange[],
@@ -136,16 +136,23 @@ function recordOf(
     return text === null ? { state: 'withheld' } : { state: 'kept', text }
   }
   return {
-    ...{ app, environment: environment.name, by: who.login, identity: who.identity, reason },
-    ...{ request: randomUUID(), at: new Date().toISOString() },
+    app,
+    environment: environment.name,
+    by: who.login,
+    identity: who.identity,
+    reason,
+    request: randomUUID(),
+    at: new Date().toISOString(),
     changes: changes.map(({ key, before, after }) => {
-      const secret = [before, after].some((one) => one !== null && isSecret(key, one, bySchema))
+      const secret = [before, after].some(
+        (value) => value !== null && isSecret(key, value, bySchema),
+      )
       return { key, before: kept(key, before, secret), after: kept(key, after, secret) }
     }),
   }
 }
 
-/** Tells the ledger of a change that is made; written down here first, so that it is never lost. */
+/** Records a change that is made; in the journal first, so that it is never lost. */
 async function recordChange(
   set: ConfigChangeStart & { request: string; at: string },
   { ledger: open, journal: openJournal, log }: Context,
@@ -157,8 +164,8 @@ async function recordChange(
     await journal.forget(file)
     return { id }
   } catch (error) {
-    log.warn(`the change is made, but the ledger was not told: ${describe(error)}`)
-    log.warn(`Do not repeat it. It waits in ${file}; the next command here tells it.`)
+    log.warn(`the change is made, but the ledger could not record it: ${describe(error)}`)
+    log.warn(`Do not repeat it. It waits in ${file}; the next command here records it.`)
     return { id: undefined }
   }
 }

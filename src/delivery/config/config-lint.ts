@@ -7,7 +7,7 @@ import type { Context } from '../context.ts'
 import { openConfig } from './config-change.ts'
 import { renderTemplates } from './rendering.ts'
 
-/** An environment's keys and what rendering the templates of the working folder says of them. */
+/** An environment's keys, and the problems that rendering the templates of the working folder finds. */
 export async function lintEnvironment(
   environment: EnvironmentSettings,
   context: Context,

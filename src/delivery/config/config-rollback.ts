@@ -15,7 +15,7 @@ export interface RollbackTarget {
   to: string | undefined
 }
 
-/** The changes that bring the keys back, as the ledger remembers them. NOT_FOUND tells what is unknown. */
+/** The changes that restore the keys, by the ledger. NOT_FOUND names what is unknown. */
 export async function planRollback(
   target: RollbackTarget,
   config: EnvironmentConfig,
@@ -38,7 +38,7 @@ export async function planRollback(
   }))
 }
 
-/** Keys that the revision did not use are left alone: it says nothing of them. */
+/** Keys that the revision did not use are left alone: it has no values of them. */
 async function valuesOfRevision(
   revision: string,
   only: string | undefined,
@@ -87,8 +87,8 @@ async function valuesBefore(
         hint: `\`crosscloud config history --env ${environment}\` lists them.`,
       })
     }
-    const all: ConfigChangeSet[] = []
     const query = { app, environment, key, after: id }
+    const all: ConfigChangeSet[] = []
     const later = pageThrough((page) => ledger.configChanges({ ...query, ...page }))
     for await (const set of later) all.push(set)
     return all

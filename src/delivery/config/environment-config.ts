@@ -19,7 +19,7 @@ export interface EnvironmentConfig extends OpenedSnapshot {
   stored: ConfigSnapshot
   ring: KeyRing | undefined
   schema: ConfigSchema | undefined
-  /** Of the value that is there, or of another one for this key. */
+  /** Of the value that is there, or of another value for this key. */
   isSecret(key: string, stored?: string): boolean
   /** As people may see it; equal secrets look equal in all that one command prints. */
   show(key: string, stored: string, secret?: boolean): string
@@ -29,7 +29,7 @@ export interface EnvironmentConfig extends OpenedSnapshot {
 
 /**
  * Reads an environment's keys; from now on no secret among them can appear in a log. With `then`,
- * those are its keys, as the ledger kept them, and the store is not asked.
+ * those are its keys, as the ledger kept them, and the store is not read.
  */
 export async function readConfig(
   environment: EnvironmentSettings,
@@ -78,7 +78,7 @@ function clearOf(ring: KeyRing | undefined, key: string, stored: string): string
   }
 }
 
-/** The keys as they were, and those of now for secrets that nobody kept. */
+/** The keys as they were, and the values of now for secrets that were not kept. */
 export async function configOfThen(
   { configRevision, id }: Deployment,
   environment: EnvironmentSettings,

@@ -1,6 +1,6 @@
 import { changedKeys } from '../../config/rules/revision.ts'
 import { explain, isStepError, StepError } from '../../core/errors.ts'
-import { oneLine } from '../../gate/approvals.ts'
+import { oneLine } from '../../gate/facts.ts'
 import type { Release } from '../../ledger/ledger.ts'
 import { withDigest } from '../../registry/reference.ts'
 import type { EnvironmentSettings } from '../../settings.ts'
@@ -18,7 +18,7 @@ export async function renderRelease(
   return renderFor(environment, await openAnywhere(release, environment, context), context)
 }
 
-/** Not brought to the environment yet, the image is where it comes from: the same, by its digest. */
+/** Before its promotion the image is in an earlier environment's repository: the same, by its digest. */
 async function openAnywhere(
   release: Release,
   environment: EnvironmentSettings,
@@ -39,7 +39,7 @@ async function openAnywhere(
   }
 }
 
-/** The same context, for what is rendered once more: a deployment tells the warnings. */
+/** The same context for rendering twice: only the deployment logs the warnings. */
 export function withoutWarnings(context: Context): Context {
   const { log } = context
   return { ...context, log: { ...log, warn: log.debug } }
@@ -52,7 +52,7 @@ interface SeenConfig {
   since: { release: string; changes: string[] } | undefined
 }
 
-/** Nothing is approved blindly: what cannot be rendered cannot be approved. */
+/** A config that cannot be rendered cannot be approved. */
 export async function seeConfig(
   release: Release,
   environment: EnvironmentSettings,
@@ -70,7 +70,9 @@ export async function seeConfig(
     )
     const repair = `This job needs what a deployment to ${name} reads: the registry and the config centre. With \`config: follow\` in its gate, approvals are of the image alone.`
     throw new StepError(code, message, {
-      ...{ hint: hint === undefined ? repair : `${hint} ${repair}`, retryable, cause: error },
+      hint: hint === undefined ? repair : `${hint} ${repair}`,
+      retryable,
+      cause: error,
     })
   }
 }
@@ -87,15 +89,15 @@ async function changesSince(
   const then = await ledger.findConfigRevision(current.configRevision)
   if (then === undefined) return undefined
   const { added, removed, changed, unknown } = changedKeys(then, now)
-  const tell = (what: string, keys: readonly string[]) =>
+  const lines = (what: string, keys: readonly string[]) =>
     keys.map((key) => `${what} ${oneLine(key)}`)
   return {
     release: formatRelease(current),
     changes: [
-      ...tell('changed', changed),
-      ...tell('added', added),
-      ...tell('removed', removed),
-      ...tell('may have changed', unknown),
+      ...lines('changed', changed),
+      ...lines('added', added),
+      ...lines('removed', removed),
+      ...lines('may have changed', unknown),
     ],
   }
 }

@@ -3,12 +3,10 @@ import { join } from 'node:path'
 import { diffFiles, type FilePair } from '../../config/rules/file-diff.ts'
 import type { RenderedFile } from '../../config/template/render.ts'
 import { errorCodeOf, isStepError, StepError } from '../../core/errors.ts'
-import { joinErrors } from '../../core/settle-all.ts'
 import type { EnvironmentSettings } from '../../settings.ts'
-import type { Host } from '../../targets/docker/host.ts'
-import { readContainerFile } from '../../targets/docker/verify.ts'
+import { type ReadPath, readInstanceFile } from '../../targets/instance-files.ts'
+import { continueWith, failureOf, isSuccess } from '../../targets/responses.ts'
 import type { Context } from '../context.ts'
-import { askHosts, isAnswer, isSilent } from '../deployment/hosts.ts'
 import type { Rendering } from './rendering.ts'
 
 /** How what would be written differs from what is there; no secret is in it. */
@@ -26,30 +24,30 @@ export async function diffFolder(folder: string, rendering: Rendering): Promise<
   return compare(rendering, (path) => readBelow(folder, path))
 }
 
-/** Against the container that runs now, on each host of the environment. */
+/** Against what runs now, on each host of the environment. */
 export async function diffRunning(
   rendering: Rendering,
   environment: EnvironmentSettings,
   context: Context,
 ): Promise<RenderedDiff> {
   const { containerName } = environment
-  const answers = await askHosts(
-    environment,
-    context,
-    async (host) => {
-      const container = await host.inspect(containerName)
-      if (container) return compare(rendering, (path) => readFrom(host, container.id, path))
-      throw new StepError('NOT_FOUND', `host ${host.name} has no container ${containerName}`, {
-        hint: 'Nothing was deployed there yet. `--check` looks at the values alone.',
-      })
-    },
-    { timeout: undefined },
+  const target = await context.target(environment)
+  const running = await target.instances({ roles: ['current'] })
+  const responses = await continueWith(running, async ([instance], host) => {
+    if (instance)
+      return compare(
+        rendering,
+        readFrom((path) => target.read(instance, path)),
+      )
+    throw new StepError('NOT_FOUND', `host ${host} has no container ${containerName}`, {
+      hint: 'Nothing was deployed there yet. `--check` looks at the values alone.',
+    })
+  })
+  const found = responses.filter(isSuccess)
+  const lines = found.flatMap(({ host, value }) =>
+    value.changed.length > 0 ? [`host ${host}`, ...value.lines] : [],
   )
-  const found = answers.filter(isAnswer)
-  const lines = found.flatMap(({ name, value }) =>
-    value.changed.length > 0 ? [`host ${name}`, ...value.lines] : [],
-  )
-  const failure = joinErrors(answers.filter(isSilent).map(({ fault }) => fault))
+  const failure = failureOf(responses)
   if (failure) {
     for (const line of lines) context.log.info(line)
     throw failure
@@ -106,11 +104,13 @@ async function readBelow(folder: string, path: string): Promise<Buffer | undefin
   }
 }
 
-async function readFrom(host: Host, id: string, path: string): Promise<Buffer | undefined> {
-  try {
-    return await readContainerFile(host, id, path, LARGEST)
-  } catch (error) {
-    if (isStepError(error, 'NOT_FOUND')) return undefined
-    throw error
+function readFrom(read: ReadPath) {
+  return async (path: string): Promise<Buffer | undefined> => {
+    try {
+      return await readInstanceFile(read, path, LARGEST)
+    } catch (error) {
+      if (isStepError(error, 'NOT_FOUND')) return undefined
+      throw error
+    }
   }
 }

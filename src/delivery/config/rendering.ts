@@ -69,17 +69,17 @@ export async function renderTemplates(
   try {
     rendered = render(config.values, config.locked)
   } catch (error) {
-    // Once more with all keys, to tell a key that is missing from one that the template cannot see.
+    // Again with all keys: is a key missing, or only invisible to the template?
     const all = await readConfig(environment, ['/'], schema, context, then)
-    const told = toStepError(await attempt(() => render(all.values, all.locked), error))
-    const lines = told.message.split('\n')
+    const failure = toStepError(await attempt(() => render(all.values, all.locked), error))
+    const lines = failure.message.split('\n')
     const known = (problem: string) =>
       lines.some((line) => line.startsWith(problem.replace(/;.*/, ' ')))
     problems = [...lines, ...problems.filter((problem) => !known(problem))]
-    hint = told.hint
+    hint = failure.hint
   }
   if (problems.length > 0) {
-    const advice = hint ?? 'Mend the values with `crosscloud config set`, or the schema.'
+    const advice = hint ?? 'Correct the values with `crosscloud config set`, or the schema.'
     throw new StepError('INPUT_INVALID', problems.join('\n'), { hint: advice })
   }
   for (const warning of rendered.warnings) context.log.warn(warning)

@@ -1,15 +1,14 @@
 import { parseDigest } from '../../core/digest.ts'
 import { isStepError, StepError } from '../../core/errors.ts'
 import { formatReference, imageByDigest, withDigest, withTag } from '../../registry/reference.ts'
-import { refuseFilesOnVolumes } from '../../targets/docker/placed-files.ts'
 import { type Rendering, renderFor } from '../config/rendering.ts'
 import type { Context } from '../context.ts'
 import { openImage, type RemoteImage } from '../image/remote-image.ts'
 import { formatRelease } from '../release-name.ts'
 import { type Expectation, expectedFiles } from '../verification/verification.ts'
-import type { DeploymentRequest } from './deployment.ts'
+import type { DeploymentRequest } from './request.ts'
 
-/** What will run, read once: what the gate is asked for is what is deployed. */
+/** What will run, read once: what the gate admits is what is deployed. */
 export interface Content {
   image: RemoteImage
   rendering: Rendering
@@ -24,7 +23,6 @@ export async function readContent(request: DeploymentRequest, context: Context):
     expectedFiles(image, context),
   ])
   refuseOtherConfig(request, rendering)
-  refuseFilesOnVolumes(rendering.files, environment.container)
   return { image, rendering, expected }
 }
 

@@ -7,7 +7,7 @@ export interface HostChoice {
   change: HostAddress[]
   /** They run the same already, and are not touched. */
   kept: InstanceOutcome[]
-  /** Passed by, whatever they run: they are behind from then on. */
+  /** Left out, whatever they run: they are behind from then on. */
   without: string[]
 }
 
@@ -26,10 +26,10 @@ export function chooseHosts(
     )
   }
   const twice = hosts.find(
-    ({ address }, at) => hosts.findIndex((one) => one.address === address) < at,
+    ({ address }, at) => hosts.findIndex((other) => other.address === address) < at,
   )
   if (twice !== undefined) {
-    const same = hosts.filter(({ address }) => address === twice.address).map((one) => one.name)
+    const same = hosts.filter(({ address }) => address === twice.address).map(({ name }) => name)
     throw bad(
       `hosts ${same.join(' and ')} of ${name} have one address: ${twice.address}`,
       'Each host is one Docker engine: write the address of each, or one host.',
@@ -48,7 +48,7 @@ export function chooseHosts(
   throw bad(`every host of ${name} is left out`, 'Name only those that do not answer.')
 }
 
-/** Only the hosts that what runs was not put on: left out of it, or new since then. */
+/** Only the hosts without the current deployment: left out of it, or new since. */
 export function chooseMissing(
   environment: EnvironmentSettings,
   { id, app, hosts }: Deployment,

@@ -2,9 +2,9 @@ import { StepError } from '../../core/errors.ts'
 import { isOfScan } from '../../core/scanner.ts'
 import type { Ledger, Mark } from '../../ledger/ledger.ts'
 import { formatRelease } from '../release-name.ts'
-import type { DeploymentRequest } from './deployment.ts'
+import type { DeploymentRequest } from './request.ts'
 
-/** A release that is known to be bad does not come again unnoticed; a scan's word nobody forces. */
+/** Refuses a release that is known to be bad, unless forced; a scan's mark cannot be forced. */
 export async function refuseBad(
   { release, environment, force, breakGlass, reason }: DeploymentRequest,
   ledger: Ledger,
@@ -30,6 +30,6 @@ function wayOut(
   if (breakGlass) {
     return 'The glass is never broken for such a release: take another one, or have the mark taken back.'
   }
-  if (force) return 'Say why it shall run there all the same, with `--reason`.'
+  if (force) return 'Say why it should run there all the same, with `--reason`.'
   return 'Deploy another release, or this one with `--force` and `--reason`.'
 }

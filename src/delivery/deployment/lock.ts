@@ -11,12 +11,12 @@ import type { Context } from '../context.ts'
 /** milliseconds: how long a lock outlives a deployer that was killed. */
 const LOCK_TTL = 60_000
 const HEARTBEAT = 15_000
-/** A process that has not asked for so long was stopped itself. */
+/** A process without a heartbeat for so long was stopped itself. */
 const STANDSTILL = 2 * HEARTBEAT
-/** How long the ledger may take to say what came of the lock meanwhile. */
-const WAKING = 5000
+/** How long the first heartbeat after a standstill may take. */
+const WAKE_TIMEOUT = 5000
 const POLL = 2000
-/** How long a place in the queue is kept: a waiter that was killed holds up the others no longer. */
+/** How long a place in the queue is kept: a waiter that was killed delays the others no longer. */
 const PLACE_TTL = 10 * POLL
 /** The ledger's own waiting comes before; this is for a connection that broke. */
 const TRIES = { attempts: 3, firstPause: 250 }
@@ -25,11 +25,11 @@ export interface LockRequest {
   app: string
   environment: string
   reason: string
-  /** Who takes it, where that is known better than by plain variables. */
+  /** Who takes it, where an identity is known. */
   by?: string | undefined
   /** How long to wait for somebody else's lock, in milliseconds. */
   timeout: number
-  /** Told when the ledger has taken the lock back. */
+  /** Called when the ledger has taken the lock back. */
   onFree?: () => void
 }
 
@@ -60,19 +60,19 @@ export async function withLock<T>(
   }
 }
 
-/** Lets the lock live on until `end`, which answers with it as it is then. */
+/** Extends the lock until `end`, which returns it as it is then. */
 function keepLock(taken: Lock, ledger: Ledger) {
   let lock = taken
   let lost: unknown
-  let asked = Date.now()
+  let lastBeat = Date.now()
   let awake = Promise.resolve()
-  const stoodStill = () => Date.now() - asked > STANDSTILL
+  const stoodStill = () => Date.now() - lastBeat > STANDSTILL
   const beat = async () => {
-    asked = Date.now()
+    lastBeat = Date.now()
     try {
       lock = await ledger.heartbeat(lock, LOCK_TTL)
     } catch (error) {
-      // A ledger that does not answer takes nobody's lock away: hosts refuse the older token.
+      // A ledger that does not respond takes no lock away: hosts refuse an older token.
       if (isStepError(error, 'CONFLICT')) lost = error
     }
   }
@@ -82,10 +82,10 @@ function keepLock(taken: Lock, ledger: Ledger) {
   }
   const timer = setInterval(beatOrWake, HEARTBEAT)
   return {
-    /** After a standstill (SIGSTOP, a machine that slept) somebody may have the lock: it asks. */
+    /** After a standstill (SIGSTOP, a machine that slept) another may have the lock: ask the ledger. */
     async check() {
       if (stoodStill()) awake = beat()
-      await Promise.race([awake, sleep(WAKING, undefined, { ref: false })])
+      await Promise.race([awake, sleep(WAKE_TIMEOUT, undefined, { ref: false })])
       if (lost !== undefined) throw lost
     },
     end() {
@@ -95,11 +95,11 @@ function keepLock(taken: Lock, ledger: Ledger) {
   }
 }
 
-/** What a lock's holder shows itself under; nobody else ever has this token of this ledger. */
+/** The name of a lock's holder on this machine; no other holder ever has this token of this ledger. */
 const subjectOf = ({ ledger, token }: Lock) => `lock ${token} of ledger ${ledger}`
 const livingFolder = ({ stateFolder }: Context) => join(stateFolder, 'locks')
 
-/** Others on this machine can then tell at once when this process was killed, and need not wait. */
+/** Others on this machine can then see at once when this process was killed, and need not wait. */
 async function showHolder(lock: Lock, context: Context): Promise<Liveness | undefined> {
   try {
     return await showLiving(livingFolder(context), subjectOf(lock))
@@ -109,26 +109,26 @@ async function showHolder(lock: Lock, context: Context): Promise<Liveness | unde
   }
 }
 
-/** Waits in the ledger's queue, first come, first served, for as long as the request is patient. */
+/** Waits in the ledger's queue, first come, first served, until the request's timeout. */
 async function takeLock(request: LockRequest, ledger: Ledger, context: Context): Promise<Lock> {
   const { app, environment, timeout } = request
   const { signal, log, actor } = context
   const owner = `${request.by ?? actor.by} (${hostname()}:${process.pid}:${randomUUID().slice(0, 8)})`
   const deadline = performance.now() + timeout
-  const ask = async (): Promise<Lock | StepError> => {
+  const attempt = async (): Promise<Lock | StepError> => {
     const queue = performance.now() < deadline ? PLACE_TTL : 0
-    return await retry((attempt) => askOnce({ ...request, owner, queue }, ledger, attempt), {
+    return await retry((count) => requestLock({ ...request, owner, queue }, ledger, count), {
       ...TRIES,
       signal,
     }).catch(unlessConflict)
   }
   try {
-    for (let told = false; ; told = true) {
-      const answer = await ask()
-      if (!(answer instanceof StepError)) return answer
+    for (let isLogged = false; ; isLogged = true) {
+      const result = await attempt()
+      if (!(result instanceof StepError)) return result
       if (await freeOfTheDead(request, ledger, context)) continue
-      if (performance.now() >= deadline) throw timeout > 0 ? answer : withAdvice(answer)
-      if (!told) log.info(`${answer.message}; waiting for it`)
+      if (performance.now() >= deadline) throw timeout > 0 ? result : withAdvice(result)
+      if (!isLogged) log.info(`${result.message}; waiting for it`)
       await wait(Math.min(POLL, deadline - performance.now()), signal)
     }
   } catch (error) {
@@ -143,8 +143,8 @@ function unlessConflict(error: unknown): StepError {
   throw known
 }
 
-/** The answer to a first attempt may have been lost: then the lock may be ours already. */
-async function askOnce(
+/** The response to a first attempt may have been lost: then the lock may be ours already. */
+async function requestLock(
   { app, environment, reason, owner, queue }: LockRequest & { owner: string; queue: number },
   ledger: Ledger,
   attempt: number,
@@ -192,7 +192,7 @@ function withAdvice(error: StepError): StepError {
   })
 }
 
-/** Whether the ledger took it back; else it ends by itself. */
+/** Whether the ledger took it back; otherwise it expires. */
 async function giveBack(lock: Lock, ledger: Ledger, { log }: Context): Promise<boolean> {
   try {
     await retry(() => ledger.unlock(lock), TRIES)

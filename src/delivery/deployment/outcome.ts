@@ -1,9 +1,10 @@
 import { z } from 'zod'
 import type { Settings } from '../../settings.ts'
 import { formatRelease } from '../release-name.ts'
-import type { Deployed, DeploymentRequest } from './deployment.ts'
+import type { Deployed } from './deployment.ts'
+import type { DeploymentRequest } from './request.ts'
 
-/** What `deploy` and `rollback` answer: the same, for a rollback is a deployment. */
+/** The outputs of `deploy` and of `rollback`, which is a deployment, too. */
 export const deployedOutputs = z.object({
   release: z.string().describe('Release, as application@version'),
   environment: z.string().describe('Environment it runs in'),
@@ -20,7 +21,8 @@ export const deployedOutputs = z.object({
         host: z.string(),
         containerId: z.string(),
         url: z.string().optional(),
-        silence: z.number().describe('Milliseconds without an answer'),
+        downtime: z.number().describe('Milliseconds without a response'),
+        silence: z.number().describe('Old name of downtime; use that'),
       }),
     )
     .describe('The containers that run now'),
@@ -34,6 +36,16 @@ export function nextLines(next: string | undefined): string[] {
 
 export function nextAfter(name: string, { environments }: Settings): string | undefined {
   return Object.keys(environments).find((next) => environments[next]?.from === name)
+}
+
+/** What a composite step outputs of the deployment that it ran and verified. */
+export function summarizeRun({
+  configRevision,
+  deployment,
+  url,
+  next,
+}: z.output<typeof deployedOutputs>) {
+  return { configRevision, deployment, url, next, verified: true }
 }
 
 export function summarize(
@@ -51,8 +63,12 @@ export function summarize(
     verified: true,
     url: environment.url ?? results[0]?.url,
     next: nextAfter(environment.name, settings),
-    containers: results.map(({ host, containerId, url, silence }) => ({
-      ...{ host, containerId, url, silence },
+    containers: results.map(({ host, instanceId, url, downtime }) => ({
+      host,
+      containerId: instanceId,
+      url,
+      downtime,
+      silence: downtime,
     })),
   }
 }

@@ -8,13 +8,12 @@ import type {
   InstanceOutcome,
   Ledger,
 } from '../../ledger/ledger.ts'
-import type { HostResult } from '../../targets/docker/host.ts'
-import { isRolloutFailure } from '../../targets/docker/rollout/rollout.ts'
+import { type InstanceResult, isRolloutFailure } from '../../targets/target.ts'
 import type { Context } from '../context.ts'
 
 const TRIES = { attempts: 4, firstPause: 250 }
 
-/** What the ledger needs before the first host is touched. Nothing is deployed without it. */
+/** Records a deployment before the first host is touched: what cannot be recorded is not deployed. */
 export async function recordStart(
   start: DeploymentStart & { lockToken: number },
   revision: { name: string; content: string },
@@ -28,11 +27,11 @@ export async function recordStart(
   })
   if (before?.state === 'abandoned' && before.finishedAt === undefined) {
     log.warn(
-      `deployment ${before.id} of ${before.version} by ${before.by} never told its end: ` +
-        'its deployer was killed. It is closed as abandoned, and its hosts are put right.',
+      `deployment ${before.id} of ${before.version} by ${before.by} never reported its end: ` +
+        'its deployer was killed. It is closed as abandoned, and its hosts are repaired.',
     )
   }
-  // Asked twice, each of these is done once: a connection may break after it was done.
+  // Both are done once, even if repeated: a connection may break after the ledger has done it.
   return await retry(
     async () => {
       await recordRevision(revision, ledger)
@@ -42,7 +41,7 @@ export async function recordStart(
   )
 }
 
-/** A revision that is known stays as it was written, with the key that was the first one then. */
+/** A known revision stays as it was written, with the key that was the first key then. */
 export async function recordRevision(
   { name, content }: { name: string; content: string },
   ledger: Pick<Ledger, 'findConfigRevision' | 'recordConfigRevision'>,
@@ -53,8 +52,8 @@ export async function recordRevision(
 }
 
 /**
- * Tells the ledger how a deployment ended. It is written down on this machine first: whatever
- * happens to the ledger or to this process now, the next command tells it.
+ * Records how a deployment ended. It is written to this machine's journal first: whatever happens to
+ * the ledger or to this process, the next command records it.
  */
 export async function recordEnd(
   deployment: Deployment,
@@ -64,27 +63,27 @@ export async function recordEnd(
   const end = { ...outcome, finishedAt: new Date().toISOString() }
   const [ledger, journal] = [await open(), await openJournal()]
   const entry = { kind: 'deployment-end', deployment: deployment.id, end } as const
-  let fault: string | undefined
+  let unkept: string | undefined
   const file = await journal.keep(entry).catch((error: unknown) => {
-    fault = toStepError(error).message
+    unkept = toStepError(error).message
     return undefined
   })
   try {
     await retry(() => ledger.endDeployment(deployment.id, end), TRIES)
-    if (end.state === 'failed') log.info(`the ledger is told that ${deployment.id} failed`)
+    if (end.state === 'failed') log.info(`the ledger has recorded that ${deployment.id} failed`)
     if (file !== undefined) await journal.forget(file)
   } catch (error) {
     const { message } = toStepError(error)
-    log.warn(`the ledger was not told that ${deployment.id} ${end.state}: ${message}`)
-    if (fault !== undefined) log.warn(fault)
-    if (file === undefined) log.warn(`Tell whoever keeps it: ${JSON.stringify(entry)}`)
-    else log.warn(`It waits in ${file}; the next command here tells it.`)
+    log.warn(`the ledger could not record that ${deployment.id} ${end.state}: ${message}`)
+    if (unkept !== undefined) log.warn(unkept)
+    if (file === undefined) log.warn(`Give this to whoever keeps it: ${JSON.stringify(entry)}`)
+    else log.warn(`It waits in ${file}; the next command here records it.`)
   }
 }
 
 /**
- * Tells the ledger that a deployment failed. One that another deployment came after is closed by
- * that one as abandoned, and stays so.
+ * Records that a deployment failed. If another deployment came after it, that has closed it as
+ * abandoned, and it stays so.
  */
 export async function recordFailure(
   deployment: Deployment,
@@ -112,28 +111,34 @@ export interface SuccessFacts {
 }
 
 export function successOf(
-  results: readonly HostResult[],
+  results: readonly InstanceResult[],
   { bad, without = [], kept = [] }: SuccessFacts = {},
 ): DeploymentEnd {
-  const changed = results.map(({ host, containerId, previousContainerId, url, duration }) => ({
-    ...{ host, containerId, previousContainerId, url, duration },
+  const changed = results.map(({ host, instanceId, previousInstanceId, url, duration }) => ({
+    host,
+    containerId: instanceId,
+    previousContainerId: previousInstanceId,
+    url,
+    duration,
     ok: true,
   }))
   const nothing = { containerId: undefined, previousContainerId: undefined, url: undefined }
   const left = without.map((host) => ({ host, ...nothing, duration: 0, ok: false }))
   const hosts = [...kept, ...changed, ...left]
-  return { state: 'succeeded', hosts, verified: true, ...(bad && { bad }) }
+  return { state: 'succeeded', hosts, verified: true, bad }
 }
 
 function failureOf(error: unknown, { secrets }: Context): DeploymentEnd {
   const { code, message } = toStepError(error)
-  const hosts = isRolloutFailure(error) ? error.hosts : []
+  const standings = isRolloutFailure(error) ? error.standings : []
   return {
     state: 'failed',
     error: secrets.mask(`${code}: ${message}`),
     verified: false,
-    hosts: hosts.map(({ host, containerId, duration }) => ({
-      ...{ host, containerId, duration },
+    hosts: standings.map(({ host, instanceId, duration }) => ({
+      host,
+      containerId: instanceId,
+      duration,
       previousContainerId: undefined,
       url: undefined,
       ok: false,

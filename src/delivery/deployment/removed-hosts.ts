@@ -1,9 +1,9 @@
 import type { Ledger } from '../../ledger/ledger.ts'
-import type { EnvironmentSettings } from '../../settings.ts'
+import { type EnvironmentSettings, withHosts } from '../../settings.ts'
+import { instanceLabels } from '../../targets/labels.ts'
+import { isFailure } from '../../targets/responses.ts'
 import type { Context } from '../context.ts'
 import { formatRelease } from '../release-name.ts'
-import { containerLabels } from '../verification/verification.ts'
-import { askHosts, isAnswer } from './hosts.ts'
 
 /** A host that is in crosscloud.yml no more, and what is known of it. */
 export interface TakenOut {
@@ -11,7 +11,7 @@ export interface TakenOut {
   state: string
 }
 
-/** Whoever was not deployed to for so many deployments is forgotten. */
+/** A host without a deployment for so many deployments is forgotten. */
 const RECENT = 20
 
 /** Hosts that still run the application there, or may: nobody deploys to them any more. */
@@ -20,28 +20,32 @@ export async function findTakenOut(
   environment: EnvironmentSettings,
   context: Context,
 ): Promise<TakenOut[]> {
-  const { name, containerName } = environment
   const { hosts, newest, ours } = await recall(app, environment, await context.ledger())
   if (hosts.length === 0) return []
-  const labels = { [containerLabels.application]: app, [containerLabels.environment]: name }
-  const answers = await askHosts({ hosts }, context, (host) => host.list(labels))
-  return answers.flatMap((answer): TakenOut[] => {
-    const { name: host } = answer
+  const target = await context.target(withHosts(environment, hosts))
+  const responses = await target.instances({
+    labels: {
+      [instanceLabels.application]: app,
+      [instanceLabels.environment]: environment.name,
+    },
+  })
+  return responses.flatMap((response): TakenOut[] => {
+    const { host } = response
     const what = 'was taken out of crosscloud.yml'
-    if (!isAnswer(answer)) {
+    if (isFailure(response)) {
       if (!newest.has(host)) return []
-      return [{ host, state: `${what}, and nobody knows what it runs: ${answer.fault.message}` }]
+      return [{ host, state: `${what}, and nobody knows what it runs: ${response.error.message}` }]
     }
-    const running = answer.value.find(
-      ({ id, name: called, running: up }) => up && called === containerName && !ours.has(id),
+    const left = response.value.find(
+      ({ id, role, running }) => running && role === 'current' && !ours.has(id),
     )
-    if (!running) return []
-    const version = running.labels[containerLabels.version] ?? 'unknown'
+    if (!left) return []
+    const version = left.labels[instanceLabels.version] ?? 'unknown'
     return [{ host, state: `${what}, and still runs ${formatRelease({ app, version })}` }]
   })
 }
 
-/** One machine may have had another address: what the newest deployment put there is no leftover. */
+/** A machine may have had another address: what the newest deployment put there is not left over. */
 async function recall(app: string, environment: EnvironmentSettings, ledger: Ledger) {
   const query = { app, environment: environment.name, state: 'succeeded', limit: RECENT } as const
   const deployments = await ledger.deployments(query)

@@ -1,11 +1,11 @@
 import { StepError, toStepError } from '../../core/errors.ts'
-import { oneLine } from '../../gate/approvals.ts'
 import {
   describeSigners,
   mayBreakGlass,
   signOffCommand,
   signOffProblem,
 } from '../../gate/break-glass.ts'
+import { oneLine } from '../../gate/facts.ts'
 import { oneOf } from '../../gate/people.ts'
 import type { Who } from '../../identity/who.ts'
 import type { BreakGlass, Deployment, Ledger, SignOff, Unsigned } from '../../ledger/ledger.ts'
@@ -14,7 +14,7 @@ import { isJob } from '../actor.ts'
 import type { Context } from '../context.ts'
 import { identifyDeployer } from './gate.ts'
 
-/** Who changes an environment; who goes past its gate must be one that the settings name. */
+/** Who changes an environment; only those whom the settings name may go past its gate. */
 export function identifyActing(
   act: { environment: EnvironmentSettings; reason: string; breakGlass?: boolean | undefined },
   context: Context,
@@ -22,23 +22,25 @@ export function identifyActing(
   const { environment, reason, breakGlass } = act
   if (breakGlass) return identifyBreaker(environment, reason, context)
   return identifyDeployer(environment, context).catch((error: unknown) => {
-    // Not everything can be done so.
+    // Undefined for what has no break-glass.
     throw breakGlass === undefined ? error : withBreakGlass(error, environment)
   })
 }
 
-/** Where nobody can be known, the night's way is told to those who may go it. */
+/** When the identity provider is down, the hint names `--break-glass` to those who may use it. */
 function withBreakGlass(error: unknown, { gate }: EnvironmentSettings): unknown {
   const people = gate?.['break-glass'] ?? []
   const { code, message, hint = '', retryable } = toStepError(error)
-  if (people.length === 0 || !['UNAVAILABLE', 'UNAUTHORIZED'].includes(code)) return error
+  if (people.length === 0 || !['UNAVAILABLE', 'UNAUTHORIZED', 'FORBIDDEN'].includes(code)) {
+    return error
+  }
   const way = `While GitLab is down, ${oneOf(people)} may add \`--break-glass\` at a terminal (docs/gates.md).`
   return new StepError(code, message, { hint: `${hint} ${way}`.trim(), retryable, cause: error })
 }
 
 /**
- * Who goes past a gate because there is no other way: by a signed token where there is one, else in
- * person, at a terminal, by the name of the account. In a job any name could be set.
+ * Identifies who goes past a gate: by a signed token where there is one, else at a terminal by the
+ * name of the account. In a job any name could be set.
  */
 async function identifyBreaker(
   { name, gate }: EnvironmentSettings,
@@ -76,7 +78,7 @@ async function identifyBreaker(
   })
 }
 
-/** Each deployment into that environment says what went past its gate and is not signed off. */
+/** Every deployment to an environment warns of what went past its gate and is not signed off. */
 export async function warnOfUnsigned(
   app: string,
   environment: string,
@@ -84,8 +86,8 @@ export async function warnOfUnsigned(
   only?: string,
 ): Promise<void> {
   const unsigned = await (await context.ledger()).unsigned({ app, environment })
-  for (const one of unsigned) {
-    if (only === undefined || one.deployment === only) context.log.warn(unsignedLine(one))
+  for (const act of unsigned) {
+    if (only === undefined || act.deployment === only) context.log.warn(unsignedLine(act))
   }
 }
 
@@ -97,7 +99,7 @@ export function unsignedLine({ app, environment, deployment, by, reason, due }: 
   return `BREAK-GLASS: ${by} went past the gate of ${environment} with ${deployment} of ${app} (${oneLine(reason)}); a second person ${late} ${due}: ${command}`
 }
 
-/** A second person's word on what was done past the gate. Signed off twice, the first stays. */
+/** A second person's sign-off of what was done past the gate. Of two sign-offs the first stays. */
 export async function signOff(
   id: string,
   environment: EnvironmentSettings,
@@ -111,16 +113,23 @@ export async function signOff(
   const { breakGlass } = deployment
   const who = await context.identify(name, { required: true, strict: true })
   if (gate === undefined) throw hasNoGate(name)
-  const fault = signOffProblem(gate, { login: breakGlass.by, id: breakGlass.byId }, who)
-  if (fault !== undefined) {
-    throw new StepError('GATE_CLOSED', `${id} is not signed off: ${fault}`, {
+  const problem = signOffProblem(gate, { login: breakGlass.by, id: breakGlass.byId }, who)
+  if (problem !== undefined) {
+    throw new StepError('GATE_CLOSED', `${id} is not signed off: ${problem}`, {
       hint: `It takes ${describeSigners(gate)}, and not ${breakGlass.by}.`,
     })
   }
   if (breakGlass.signedOff) return { deployment, signedOff: breakGlass.signedOff }
   const signedOff = await ledger.recordEvent({
-    ...{ app, environment: name, action: 'sign-off', subject: deployment.id, reason },
-    ...{ by: who.login, byId: who.id, identity: who.identity, jobUrl: context.actor.jobUrl },
+    app,
+    environment: name,
+    action: 'sign-off',
+    subject: deployment.id,
+    reason,
+    by: who.login,
+    byId: who.id,
+    identity: who.identity,
+    jobUrl: context.actor.jobUrl,
   })
   return { deployment, signedOff }
 }

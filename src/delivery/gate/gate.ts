@@ -11,7 +11,7 @@ import { formatRelease } from '../release-name.ts'
 interface Passage {
   release: Release
   environment: EnvironmentSettings
-  /** The config that is about to be deployed; undefined where approvals need not be for one. */
+  /** The config that is about to be deployed; undefined where approvals need not name it. */
   configRevision: string | undefined
 }
 
@@ -37,7 +37,7 @@ export async function requireRunBefore(
   })
 }
 
-/** Where a gate stands, whoever deploys must be known as well: a token for another job is refused. */
+/** At a gate the deployer must be known, too: a token for another job is refused. */
 export function identifyDeployer(
   { name, gate }: EnvironmentSettings,
   context: Context,
@@ -47,13 +47,13 @@ export function identifyDeployer(
 
 /** GATE_CLOSED with all that is missing; else the ids of the approvals that opened the gate. */
 export async function passGate(passage: Passage, who: Who, context: Context): Promise<string[]> {
-  const platform = await platformWords(passage, who, context)
-  const evaluation = await judge(passage, who, platform, context)
+  const platform = await platformApprovals(passage, who, context)
+  const evaluation = await evaluate(passage, who, platform, context)
   if (evaluation === undefined) return []
   const name = formatRelease(passage.release)
   const { environment } = passage
   if (evaluation.open) {
-    const by = evaluation.counted.map((one) => one.by).join(', ')
+    const by = evaluation.counted.map(({ by }) => by).join(', ')
     context.log.info(`the gate of ${environment.name} is open for ${name}${by && `, by ${by}`}`)
     return await idsOf(passage, evaluation.counted, await context.ledger())
   }
@@ -65,65 +65,76 @@ export async function passGate(passage: Passage, who: Who, context: Context): Pr
   })
 }
 
-/** Words that the ledger does not have yet. */
+/** The id of approvals that the ledger does not have yet. */
 const ELSEWHERE = 'elsewhere'
 
-/** The ledger keeps, once, what was said on GitLab as soon as it let a deployment in. */
+/** The ledger records an approval of GitLab, once, as soon as it admits a deployment. */
 async function idsOf(
   { release: { app, version }, environment }: Passage,
-  counted: readonly Word[],
+  counted: readonly CheckedApproval[],
   ledger: Ledger,
 ): Promise<string[]> {
   const isNew = counted.some(({ id }) => id === ELSEWHERE)
   const known = isNew ? await ledger.approvals(app, environment.name, version) : []
   const ids: string[] = []
-  for (const { id, at: _at, unproven: _proven, ...word } of counted) {
+  for (const { id, at: _at, unproven: _proven, ...approval } of counted) {
     if (id !== ELSEWHERE) ids.push(id)
-    else ids.push((known.find(isSame(word)) ?? (await ledger.recordApproval(word))).id)
+    else ids.push((known.find(isSame(approval)) ?? (await ledger.recordApproval(approval))).id)
   }
   return ids
 }
 
-const isSame = (word: ApprovalStart) => (known: Approval) =>
+const isSame = (approval: ApprovalStart) => (known: Approval) =>
   (['by', 'byId', 'identity', 'digest', 'configRevision', 'decision'] as const).every(
-    (fact) => known[fact] === word[fact],
+    (fact) => known[fact] === approval[fact],
   )
 
 /**
- * GitLab's own approvals of this very job. Which job that is, and of which commit, its signed token
- * tells; a job that was turned on another release than its commit's gets none. Nobody sees a config
- * there: they are for what this job finds when it deploys.
+ * GitLab's own approvals of this very job. Its signed token states which job that is, and of which
+ * commit; a job for another release than its commit's gets none. GitLab shows nobody a config: they
+ * are for the config that this job finds when it deploys.
  */
-async function platformWords(
+async function platformApprovals(
   { release, environment, configRevision }: Passage,
   { job, identity }: Who,
   context: Context,
 ): Promise<Approval[]> {
   if (!environment.gate?.['platform-approvals'] || job === undefined) return []
   if (release.commit === undefined || release.commit !== job.sha) return []
-  const words = await context.platformApprovals(job.id, environment.name)
-  return words.map(({ by, byId, decision, reason, at }) => ({
-    ...{ id: ELSEWHERE, app: release.app, environment: environment.name, version: release.version },
-    ...{ digest: release.digest, decision, by, byId, byMail: undefined, tokenHash: undefined },
-    ...{ groups: [], reason, at, configRevision },
+  const approvals = await context.platformApprovals(job.id, environment.name)
+  return approvals.map(({ by, byId, decision, reason, at }) => ({
+    id: ELSEWHERE,
+    app: release.app,
+    environment: environment.name,
+    version: release.version,
+    digest: release.digest,
+    decision,
+    by,
+    byId,
+    byMail: undefined,
+    tokenHash: undefined,
+    groups: [],
+    reason,
+    at,
+    configRevision,
     identity: `${identity}${APPROVED_THERE}`,
   }))
 }
 
 /** How the gate stands, with approvals that are about to be given; undefined where there is none. */
-export async function judge(
+export async function evaluate(
   { release, environment, configRevision }: Passage,
   who: Who,
   more: readonly Approval[],
   context: Context,
-): Promise<Evaluation<Word> | undefined> {
+): Promise<Evaluation<CheckedApproval> | undefined> {
   const { gate, name, from } = environment
   if (gate === undefined) return undefined
   const ledger = await context.ledger()
   const { identity } = await context.settings()
-  const given = await wordsOn({ release, environment }, context)
+  const given = await approvalsOf({ release, environment }, context)
   const unsigned = await ledger.unsigned({ app: release.app, environment: name })
-  return evaluateGate<Word>(
+  return evaluateGate<CheckedApproval>(
     gate,
     {
       release,
@@ -140,32 +151,32 @@ export async function judge(
 }
 
 /** An approval, and why it counts for nothing where it does. */
-type Word = Approval & { unproven?: string | undefined }
+type CheckedApproval = Approval & { unproven?: string | undefined }
 
-/** What was said of a release. What lets it in must be proven each time; a rejection counts anyhow. */
-async function wordsOn(
+/** All approvals of a release. Those that admit it must be proven each time; a rejection counts anyway. */
+async function approvalsOf(
   {
     release: { app, version, digest },
     environment: { name, gate },
   }: Omit<Passage, 'configRevision'>,
   context: Context,
-): Promise<Word[]> {
+): Promise<CheckedApproval[]> {
   const ledger = await context.ledger()
   const { identity } = await context.settings()
   if (identity === 'unverified' || gate?.approvals === 0) {
     return await ledger.approvals(app, name, version)
   }
-  const words: Word[] = []
-  for (const word of await ledger.provenApprovals(app, name, version)) {
-    const { approval } = word
+  const checked: CheckedApproval[] = []
+  for (const proven of await ledger.provenApprovals(app, name, version)) {
+    const { approval } = proven
     const mayCount =
       approval.decision === 'approved' &&
       approval.digest === digest &&
       approval.identity !== 'unverified'
-    const unproven = mayCount ? await context.doubt(name, word) : undefined
-    words.push({ ...approval, unproven })
+    const unproven = mayCount ? await context.doubt(name, proven) : undefined
+    checked.push({ ...approval, unproven })
   }
-  return words
+  return checked
 }
 
 /** How long the release ran in the environment before, the last time it did. */
@@ -180,20 +191,18 @@ async function runBefore(
   const newer: Deployment[] = []
   const run: Deployment[] = []
   const succeeded = pageThrough((page) => ledger.deployments({ ...query, ...page }))
-  for await (const deployment of succeeded) {
-    if (deployment.version === version && deployment.digest === digest) run.push(deployment)
+  for await (const past of succeeded) {
+    const isOurs = past.version === version && past.digest === digest
+    if (isOurs) run.push(past)
     else if (run.length > 0) break
-    else newer.push(deployment)
+    else newer.push(past)
   }
-  return { ...told(environment, run, newer), from }
-}
-
-/** Newest first, both: deployments of the release with none of another between, and those since. */
-function told(environment: string, run: Deployment[], newer: Deployment[]): BeforeFact {
   return {
     environment,
+    // Newest first, both: deployments of the release with no other between, and those since.
     finishedAt: run.at(-1)?.finishedAt,
     verified: run.some(({ verified }) => verified),
     replacedAt: newer.at(-1)?.startedAt,
+    from,
   }
 }

@@ -14,15 +14,15 @@ export interface GuardedChange {
   action: string
   reason: string | undefined
   /**
-   * Whether a freeze holds it: what changes what runs, or what will. What only holds deployments up,
-   * or brings back what ran, must be possible in any night.
+   * Whether a freeze stops it: changes of what runs, or of what will. What only stops deployments, or
+   * restores what ran, must be possible at any time.
    */
   waitsForFreeze: boolean
   /** Whether somebody whom the gate names may do it without a token. */
   breakGlass?: boolean | undefined
 }
 
-/** Who it is; where a gate stands only with a signed identity and a reason, and outside its freezes. */
+/** Identifies who changes it; at a gate with a signed identity and a reason, outside its freezes. */
 export async function guardChange(
   { environment, action, reason = '', waitsForFreeze, breakGlass }: GuardedChange,
   context: Context,
@@ -42,7 +42,7 @@ export async function guardChange(
   })
 }
 
-/** Writes what is about to be done into the ledger: what cannot be written is not done. */
+/** Records what is about to be done in the ledger: what cannot be recorded is not done. */
 export async function recordAct(
   action: AuditAction,
   { environment, subject, reason }: Act,
@@ -52,8 +52,14 @@ export async function recordAct(
   const { app } = await context.settings()
   const ledger = await context.ledger()
   await ledger.recordEvent({
-    ...{ app, environment, action, subject, reason: reason || undefined },
-    ...{ by: who.login, byId: who.id, identity: who.identity },
+    app,
+    environment,
+    action,
+    subject,
+    reason: reason || undefined,
+    by: who.login,
+    byId: who.id,
+    identity: who.identity,
     jobUrl: context.actor.jobUrl,
   })
 }
@@ -65,12 +71,12 @@ interface Act {
   reason: string | undefined
 }
 
-/** The owner of a lock that somebody holds by hand: nobody deploys meanwhile. */
+/** The owner of a lock that a person holds by hand, to stop deployments. */
 const BY_HAND = ' (by hand)'
 export const handOwner = ({ login }: Who) => `${login}${BY_HAND}`
 export const isByHand = ({ owner }: Pick<Lock, 'owner'>) => owner.endsWith(BY_HAND)
 
-/** Under the lock of application and environment; whoever holds it by hand has it already. */
+/** Under the lock of application and environment; a person who holds it by hand has it already. */
 export async function withLockOf<T>(
   who: Who,
   request: Omit<LockRequest, 'by'>,

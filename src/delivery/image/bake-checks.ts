@@ -27,7 +27,7 @@ export function refuseForeign(path: string, cwd: string): void {
     'INPUT_INVALID',
     `adding ${path}: a symbolic link on its way leads elsewhere`,
     {
-      hint: 'Name the place itself, or copy what shall be added.',
+      hint: 'Name the place itself, or copy what should be added.',
     },
   )
 }
@@ -47,12 +47,12 @@ export function refuseWideWritable({
   })
 }
 
-/** A JVM finds files by names that its locale can say: without one, ASCII only. */
+/** A JVM finds files by names that its locale can express: without a locale, ASCII only. */
 export function warnOfLocale({ entries }: War, { config }: BaseImage, { log }: Context): void {
   const beyond = entries.filter(({ name }) => /[^\x20-\x7e]/.test(name))
   const [first] = beyond
   const env = config.config?.Env ?? []
-  if (!first || env.some((one) => /^(?:LC_ALL|LC_CTYPE|LANG)=.*utf-?8/i.test(one))) return
+  if (!first || env.some((entry) => /^(?:LC_ALL|LC_CTYPE|LANG)=.*utf-?8/i.test(entry))) return
   log.warn(
     `${beyond.length} names in the WAR are not ASCII (${first.name}), and the base image sets no locale: ` +
       'Java finds these files only with LANG=C.UTF-8, there or in container.env',

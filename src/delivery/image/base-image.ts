@@ -14,7 +14,6 @@ import { type LayerPlan, planTexts } from '../../image/layers.ts'
 import type { Release } from '../../ledger/ledger.ts'
 import {
   formatReference,
-  parseReference,
   parseRepository,
   type Reference,
   withDigest,
@@ -31,57 +30,59 @@ export interface Base {
   folders: BaseFolders | undefined
 }
 
+/** `scratch`, as every reference is read. */
+const SCRATCH = 'docker.io/library/scratch'
+
 /** Manifest and config of the base, and its folders; none of its blobs is kept. */
 export async function readBase(
-  base: string,
+  base: Reference,
   { app, architecture }: { app: string; architecture: string },
   context: Context,
 ): Promise<Base> {
-  if (base === 'scratch') {
+  if (formatReference(base) === SCRATCH) {
     const folders = { folders: {}, links: {} }
     return { image: scratchBase(architecture), reference: undefined, folders }
   }
-  const asked = parseReference(base)
-  const { manifest, content, config } = await openImage(await context.registry(), asked, {
+  const { manifest, content, config } = await openImage(await context.registry(), base, {
     what: 'base image',
     architecture,
   })
   const image = { digest: manifest.digest, manifest: content, config }
-  const reference = withDigest(asked, parseDigest(manifest.digest))
+  const reference = withDigest(base, parseDigest(manifest.digest))
   return { image, reference, folders: await findFolders(image, reference, app, context) }
 }
 
-/** Where an image keeps the folders of its base, for those that are baked on the same one later. */
+/** Where an image keeps the folders of its base, for images that are baked on the same base later. */
 const LAYER = 'base'
 const FILE = 'base-folders.json'
 
-/** The small layer that says them. */
+/** The small layer with the folders. */
 export function planFolders(folders: BaseFolders): LayerPlan {
   const { files: _files, ...kept } = folders
   const content = Buffer.from(`${JSON.stringify(kept)}\n`)
   return planTexts(LAYER, OWN_FOLDER, new Map([[FILE, { content, mode: 0o644 }]]))
 }
 
-/** From what was remembered here, else from an image baked on the same base, else from its layers. */
+/** From this machine's cache, else from an image baked on the same base, else from its layers. */
 async function findFolders(
   image: BaseImage,
   reference: Reference,
   app: string,
   context: Context,
 ): Promise<BaseFolders | undefined> {
-  const remembered = (await recordsOf(context)).base(image.config.rootfs.diff_ids)
-  const known = await remembered.read()
+  const cached = (await recordsOf(context)).base(image.config.rootfs.diff_ids)
+  const known = await cached.read()
   if (known) return known
   const found =
     (await fromEarlierImage(image, app, context)) ?? (await fromLayers(image, reference, context))
-  if (found) await remembered.write(found)
+  if (found) await cached.write(found)
   return found
 }
 
 const recordsOf = async (context: Context) =>
   folderRecords({ folder: context.cacheFolder, sealKey: await context.sealKey() })
 
-/** How many releases are looked through for one on this base. */
+/** Releases that are searched for an image on this base. */
 const RECENT = 20
 
 /** A job may have no cache, and need not read the base again for that. */
@@ -92,7 +93,7 @@ async function fromEarlierImage(
 ): Promise<BaseFolders | undefined> {
   if (!(await context.hasSettings())) return undefined
   try {
-    const release = (await believed(app, context)).find(({ baseDigest }) => baseDigest === digest)
+    const release = (await trusted(app, context)).find(({ baseDigest }) => baseDigest === digest)
     if (!release) return undefined
     const registry = await context.registry()
     const place = withDigest(parseRepository(release.repository), release.digest)
@@ -104,21 +105,23 @@ async function fromEarlierImage(
     return text === undefined ? undefined : baseFoldersSchema.parse(JSON.parse(text))
   } catch (error) {
     if (isStepError(error, 'CANCELLED')) throw error
-    context.log.debug(`no earlier image tells the base's folders: ${describe(error)}`)
+    context.log.debug(`no earlier image has the base's folders: ${describe(error)}`)
     return undefined
   }
 }
 
 /**
- * What an image says of its base goes into all that are baked after it: where there are gates, only
- * what runs behind one is believed.
+ * What an image records of its base goes into all images baked after it: where there are gates, only
+ * images that run behind a gate are trusted.
  */
-async function believed(app: string, context: Context): Promise<Release[]> {
+async function trusted(app: string, context: Context): Promise<Release[]> {
   const ledger = await context.ledger()
   const { environments } = await context.settings()
   const gated = Object.keys(environments).filter((name) => environments[name]?.gate)
   if (gated.length === 0) return ledger.releases(app, RECENT)
-  const running = (await ledger.current(app)).filter((one) => gated.includes(one.environment))
+  const running = (await ledger.current(app)).filter(({ environment }) =>
+    gated.includes(environment),
+  )
   const found = await Promise.all(running.map(({ version }) => ledger.findRelease(app, version)))
   return found.filter((release): release is Release => release !== undefined)
 }
@@ -151,15 +154,15 @@ async function readLayer(
   base: Reference,
   context: Context,
 ): Promise<LayerFolders | undefined> {
-  const remembered = (await recordsOf(context)).layer(diffId)
-  const known = await remembered.read()
+  const cached = (await recordsOf(context)).layer(diffId)
+  const known = await cached.read()
   if (known) return known
   const name = `layer ${shortDigest(layer.digest)} of base image ${formatReference(base)}`
   context.log.info(`Reading owners of folders, once: ${name}, ${layer.size} bytes`)
   try {
     const blob = await (await context.registry()).getBlob(base, layer)
     const found = await readLayerFolders(blob, diffId, context.signal)
-    if (found) await remembered.write(found)
+    if (found) await cached.write(found)
     else context.log.warn(`${name} is compressed with zstd: folders that it has become root's`)
     return found
   } catch (error) {

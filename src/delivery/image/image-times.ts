@@ -5,40 +5,40 @@ import type { War } from '../../image/war/war.ts'
 import type { Context } from '../context.ts'
 import { describeCommit } from '../source/commit.ts'
 
-interface Asked {
+interface TimeInputs {
   webapp: string
   warLayout: WarLayout
   times: FileTimes
   commit?: string | undefined
 }
 
-/** Settles the times of what the image will serve, and tells where browsers keep old files for all that. */
+/** Sets the times of what the image will serve; warns where browsers keep old files all the same. */
 export async function setTimes(
   plans: LayerPlan[],
   war: War,
-  asked: Asked,
+  inputs: TimeInputs,
   context: Context,
 ): Promise<LayerPlan[]> {
-  const { times, warLayout, webapp } = asked
+  const { times, warLayout, webapp } = inputs
   if (warLayout === 'exploded' && isServedBySpringBoot(war)) context.log.warn(springBoot(times))
   if (times === 'content') return plans
-  return setServedTime(plans, webapp, await commitTime(asked.commit, context))
+  return setServedTime(plans, webapp, await commitTime(inputs.commit, context))
 }
 
 function springBoot(times: FileTimes): string {
-  const rest = 'docs/image.md tells how the application can send some.'
+  const rest = 'docs/image.md describes how the application can send some.'
   return times === 'content'
     ? `Spring Boot serves static files without ETags: after a deployment browsers may keep old ones. \`image.times: commit\` helps, but not after a rollback; ${rest}`
     : `Spring Boot serves static files without ETags: after a rollback browsers keep the newer ones; ${rest}`
 }
 
 /** In seconds since 1970; the same on every machine, unlike the time of the build. */
-async function commitTime(asked: string | undefined, context: Context): Promise<number> {
-  const commit = asked ?? context.actor.commit
+async function commitTime(given: string | undefined, context: Context): Promise<number> {
+  const commit = given ?? context.actor.commit
   const { committedAt } = await describeCommit(commit, context)
   if (committedAt !== undefined) return Math.floor(Date.parse(committedAt) / 1000)
   const fact = commit === undefined ? 'no commit is named' : `git does not know commit ${commit}`
-  throw new StepError('INPUT_INVALID', `served files shall have the commit's time, but ${fact}`, {
+  throw new StepError('INPUT_INVALID', `served files should have the commit's time, but ${fact}`, {
     hint: 'Name it with `--commit` and bake in its repository, or leave `image.times: commit` out.',
   })
 }

@@ -19,7 +19,7 @@ export const MANIFEST_FILE = 'files.md5'
 export const UNPACKED_FILE = 'unpacked.md5'
 export const START_SCRIPT = 'start.sh'
 
-/** Configs and our two text layers are small; a registry that says otherwise is not believed. */
+/** Configs and our two text layers are small; anything larger is refused. */
 const LARGEST_TEXT = 32 * 2 ** 20
 
 export interface RemoteImage {
@@ -32,15 +32,15 @@ export interface RemoteImage {
 /** Reads an image's manifest and config; of an index, the image for linux and `architecture`. */
 export async function openImage(
   registry: RegistryClient,
-  asked: Reference,
+  given: Reference,
   { what, architecture = 'amd64' }: { what: string; architecture?: string },
 ): Promise<RemoteImage> {
   try {
-    const manifest = await registry.getManifest(asked)
-    if (!isIndex(manifest)) return await readImage(registry, asked, manifest)
-    return await chooseImage(registry, asked, readIndex(manifest.bytes), architecture)
+    const manifest = await registry.getManifest(given)
+    if (!isIndex(manifest)) return await readImage(registry, given, manifest)
+    return await chooseImage(registry, given, readIndex(manifest.bytes), architecture)
   } catch (error) {
-    throw explain(`${what} ${formatReference(asked)}`, error)
+    throw explain(`${what} ${formatReference(given)}`, error)
   }
 }
 
@@ -61,29 +61,29 @@ async function readImage(
 
 async function chooseImage(
   registry: RegistryClient,
-  asked: Reference,
+  given: Reference,
   children: readonly Descriptor[],
   architecture: string,
 ): Promise<RemoteImage> {
   const open = async ({ digest }: Descriptor) => {
-    const reference = withDigest(asked, digest)
+    const reference = withDigest(given, digest)
     return readImage(registry, reference, await registry.getManifest(reference))
   }
-  const wanted = (one?: { os?: string; architecture?: string }) =>
-    one?.os === 'linux' && one.architecture === architecture
-  const found = children.find(({ platform }) => wanted(platform))
+  const isWanted = (platform?: { os?: string; architecture?: string }) =>
+    platform?.os === 'linux' && platform.architecture === architecture
+  const found = children.find(({ platform }) => isWanted(platform))
   if (found) return open(found)
   const known = children.map(({ platform }) => platform).filter(isPlatform)
-  // An index need not say platforms (image-spec, image-index.md); then the images themselves do.
+  // An index need not name platforms (image-spec, image-index.md); the images themselves do.
   for (const child of children.filter(({ platform }) => !platform)) {
     const image = await open(child).catch((error: unknown) => {
       if (isStepError(error, 'INPUT_INVALID')) return undefined
       throw error
     })
-    if (image && wanted(image.config)) return image
+    if (image && isWanted(image.config)) return image
     if (image) known.push(image.config)
   }
-  const names = known.map((one) => `${one.os}/${one.architecture}`)
+  const names = known.map(({ os, architecture }) => `${os}/${architecture}`)
   throw new StepError('NOT_FOUND', `has no image for linux/${architecture}`, {
     hint:
       names.length > 0
@@ -110,7 +110,7 @@ async function readText(
   return Buffer.concat(chunks)
 }
 
-/** The files of one of our small layers, by their path from `root`; undefined without the layer. */
+/** The files of a small layer of ours, by their path from `root`; undefined without the layer. */
 export async function readLayerFiles(
   registry: RegistryClient,
   image: RemoteImage,

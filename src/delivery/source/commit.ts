@@ -11,8 +11,8 @@ export interface CommitFacts {
 }
 
 /**
- * What git knows of a commit; of its own commit CI's word comes first. Nothing where there is no
- * such commit.
+ * What git knows of a commit; for CI's own commit its variables come first. Undefined where there is
+ * no such commit.
  */
 export async function describeCommit(
   recorded: string | undefined,
@@ -38,7 +38,7 @@ export async function describeCommit(
   }
 }
 
-/** CI tells who wrote the commit that it runs for, which need not be the one that was baked. */
+/** CI's author is that of the commit that it runs for, which need not be the commit that was baked. */
 function isCommitOf(actor: Context['actor'], commit: string | undefined): boolean {
   if (commit === undefined || actor.commit === undefined) return true
   return commit.length >= 7 && actor.commit.startsWith(commit)

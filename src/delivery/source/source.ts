@@ -19,7 +19,7 @@ import type { Context } from '../context.ts'
 /** `ext::` and the like would run commands; only these ways of fetching are let through. */
 const GIT_URL = /^(?:https?:\/\/|ssh:\/\/|git:\/\/|file:\/\/|[\w.-]+@[\w.-]+:|\/|\.{1,2}\/)[^\s]*$/
 
-/** A token may stand alone in the place of the user; of a password with an @, git tells parts. */
+/** A token may stand alone in the place of the user; of a password with an @, git prints parts. */
 function secretsIn(repository: string): string[] {
   const [, person] = /^https?:\/\/([^/]*)@/i.exec(repository) ?? []
   if (person === undefined) return []
@@ -77,13 +77,13 @@ interface Source {
   folder: string
   /** Whether files that are in no commit stop the build, or only mark what comes of it. */
   clean: 'marked' | 'required'
-  /** What the build writes, from the folder; new files there are nobody's source. */
+  /** What the build writes, from the folder; new files there are not sources. */
   outputs: readonly string[]
 }
 
 /**
- * The commit that a build in this folder may be told to come from, marked when files are in no
- * commit. To be asked before the build: what that writes comes of the commit.
+ * The commit that a build in this folder comes from, marked when files are in no commit. To be called
+ * before the build: what the build writes comes of the commit.
  */
 export async function commitOf(source: Source, context: Context): Promise<string | undefined> {
   const { folder, clean } = source
@@ -131,7 +131,7 @@ async function uncommittedSources({ folder, outputs }: Source, git: Git): Promis
   return found.filter(({ path, isNew }) => !(isNew && isOutput(path))).map(({ path }) => path)
 }
 
-/** Where git cannot be asked, CI's word on the commit is all there is. */
+/** Where git fails, the commit is known from CI's variables only. */
 function withoutGit(
   { message }: StepError,
   { clean }: Source,

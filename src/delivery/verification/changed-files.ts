@@ -1,9 +1,9 @@
 import { throwIfCancelled } from '../../core/errors.ts'
 import { isBelow } from '../../core/git/checkout.ts'
-import type { ContainerInfo, FileChange, Host } from '../../targets/docker/host.ts'
+import type { FileChange, Instance, InstanceReader } from '../../targets/target.ts'
 import type { RemoteImage } from '../image/remote-image.ts'
 
-/** Where what runs in a container may write; nothing there is compared, it is told apart. */
+/** Where the application may write; nothing there is compared, it is listed separately. */
 export interface WritablePaths {
   /** Of `image.writable`. */
   named: readonly string[]
@@ -36,12 +36,12 @@ export interface Evaluation {
 }
 
 /**
- * What the engine says has changed in a container since its image, without what `isCompared`:
- * those files were read. A folder counts for nothing by itself; what is in it is told, too.
+ * What has changed in an instance since its image, without what `isCompared`: those files were
+ * read. A folder by itself does not count; what is in it is listed, too.
  */
 export async function evaluateChanges(
-  host: Host,
-  container: ContainerInfo,
+  target: InstanceReader,
+  instance: Instance,
   changes: readonly FileChange[],
   options: {
     writable: WritablePaths
@@ -61,7 +61,7 @@ export async function evaluateChanges(
       continue
     }
     throwIfCancelled(signal)
-    if (kind !== 'deleted' && (await host.isFolder(container.id, path))) continue
+    if (kind !== 'deleted' && (await target.isFolder(instance, path))) continue
     problems.push(problemLine(kind, path))
   }
   return { problems, written }
@@ -75,7 +75,7 @@ export function problemLine(kind: string, path: string): string {
   return `${kind.padEnd(8)} ${path}`
 }
 
-/** A folder that is gone, and came anew, is told as deleted: it is not one that only holds changes. */
+/** A folder that was replaced is listed as deleted: unlike a folder that only holds changes. */
 function withoutParents(changes: readonly FileChange[]): FileChange[] {
   const parents = new Set(changes.flatMap(({ path }) => parentsOf(path)))
   return changes

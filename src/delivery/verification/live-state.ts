@@ -1,24 +1,24 @@
 import type { StepError } from '../../core/errors.ts'
 import type { Deployment, StatusCell } from '../../ledger/ledger.ts'
-import type { ContainerInfo } from '../../targets/docker/host.ts'
+import { instanceLabels } from '../../targets/labels.ts'
+import { type HostResponse, isFailure } from '../../targets/responses.ts'
+import type { Instance } from '../../targets/target.ts'
 import type { Context } from '../context.ts'
-import { type Answer, askHosts, isAnswer } from '../deployment/hosts.ts'
 import { findTakenOut } from '../deployment/removed-hosts.ts'
-import { containerLabels } from './verification.ts'
 
-/** What a host says of the container that the ledger believes to run there. */
+/** What runs on a host, compared with what the ledger expects there. */
 export interface LiveState {
   app: string
   environment: string
   host: string
   healthy: boolean
-  /** Set when the host could not be asked. */
-  fault?: StepError | undefined
+  /** Set when the host did not respond. */
+  error?: StepError | undefined
   /** `runs, as the ledger says`, or what is wrong, in words. */
   state: string
 }
 
-/** Asks the hosts of this application's environments, all at once; a silent one is told as such. */
+/** Asks the hosts of this application's environments, all at once; a silent host is in the result. */
 export async function lookAtHosts(
   cells: readonly StatusCell[],
   context: Context,
@@ -31,17 +31,15 @@ export async function lookAtHosts(
   const states = await Promise.all(
     ours.map(async (cell) => {
       const environment = await context.environment(cell.environment)
-      const { containerName } = environment
-      const current = deployments.find((one) => one.environment === cell.environment)
-      const [answers, takenOut] = await Promise.all([
-        askHosts(environment, context, (host) => host.inspect(containerName)),
+      const current = deployments.find((each) => each.environment === cell.environment)
+      const target = await context.target(environment)
+      const [responses, takenOut] = await Promise.all([
+        target.instances({ roles: ['current'] }),
         findTakenOut(app, environment, context),
       ])
       const states = [
-        ...answers.map((answer) => ({
-          ...{ host: answer.name, ...judge(answer, current, containerName) },
-        })),
-        ...takenOut.map((one) => ({ ...one, healthy: false })),
+        ...responses.flatMap((response) => evaluate(response, current, environment.containerName)),
+        ...takenOut.map((host) => ({ ...host, healthy: false })),
       ]
       return states.map((state) => ({ app, environment: cell.environment, ...state }))
     }),
@@ -49,25 +47,43 @@ export async function lookAtHosts(
   return states.flat()
 }
 
-function judge(
-  answer: Answer<ContainerInfo | undefined>,
+type HostState = Pick<LiveState, 'host' | 'healthy' | 'state' | 'error'>
+
+function evaluate(
+  response: HostResponse<Instance[]>,
   current: Deployment | undefined,
   name: string,
-): Pick<LiveState, 'healthy' | 'state' | 'fault'> {
-  if (!isAnswer(answer)) return { healthy: false, state: answer.fault.message, fault: answer.fault }
-  const container = answer.value
-  const recorded = current?.hosts.find(({ host }) => host === answer.name)
+): HostState[] {
+  const { host } = response
+  if (isFailure(response)) {
+    const { error } = response
+    return [{ host, healthy: false, state: error.message, error }]
+  }
+  const recorded = current?.hosts.find((outcome) => outcome.host === host)
   const left = recorded?.ok === false ? `was left out of ${current?.id}: ` : ''
-  const tell = (healthy: boolean, state: string) => ({ healthy, state: left + state })
-  if (!container) return tell(current === undefined, `there is no ${name}`)
-  if (!container.running) return tell(false, `${name} is stopped`)
-  const deployment = container.labels[containerLabels.deployment]
-  const version = container.labels[containerLabels.version]
-  // A deployment to other hosts, which were behind, leaves the container of the one before.
-  const isKept = recorded?.ok && recorded.containerId === container.id
-  if (deployment === current?.id || isKept) return tell(true, 'runs, as the ledger says')
-  return tell(
-    false,
-    `runs ${version ?? 'something else'} of ${deployment ?? 'nobody'}, not what the ledger says`,
+  if (response.value.length === 0) {
+    return [{ host, healthy: current === undefined, state: `${left}there is no ${name}` }]
+  }
+  return response.value.map((instance) => {
+    const difference = differenceTo(current, instance)
+    const state = difference ?? 'runs, as the ledger says'
+    return { host, healthy: difference === undefined, state: `${left}${state}` }
+  })
+}
+
+/** How an instance differs from what the ledger calls current. */
+function differenceTo(
+  current: Deployment | undefined,
+  { id, host, name, running, labels }: Instance,
+): string | undefined {
+  if (!running) return `${name} is stopped`
+  const deployment = labels[instanceLabels.deployment]
+  const version = labels[instanceLabels.version]
+  if (deployment === current?.id) return undefined
+  // A deployment to other hosts, which were behind, leaves the instance of the deployment before.
+  const isKept = current?.hosts.some(
+    (outcome) => outcome.ok && outcome.host === host && outcome.containerId === id,
   )
+  if (isKept) return undefined
+  return `runs ${version ?? 'something else'} of ${deployment ?? 'nobody'}, not what the ledger says`
 }

@@ -4,13 +4,9 @@ import { StepError, throwIfCancelled } from '../../core/errors.ts'
 import { isBelow } from '../../core/git/checkout.ts'
 import { indentedLines } from '../../core/lists.ts'
 import { labels, OWN_FOLDER } from '../../image/image.ts'
-import {
-  type ContainerInfo,
-  type Host,
-  type PlacedFile,
-  REPLACED_FOLDER,
-} from '../../targets/docker/host.ts'
-import { compareEach, readContainerFile } from '../../targets/docker/verify.ts'
+import { compareEach, type ReadPath, readInstanceFile } from '../../targets/instance-files.ts'
+import { instanceLabels } from '../../targets/labels.ts'
+import type { Instance, InstanceReader, PlacedFile } from '../../targets/target.ts'
 import type { Context } from '../context.ts'
 import {
   MANIFEST_FILE,
@@ -28,24 +24,9 @@ import {
 } from './changed-files.ts'
 import { compareTree, type Tree, treeProblems } from './web-application.ts'
 
-/** Labels of a container: what it is, and what was placed into it. */
-export const containerLabels = {
-  application: 'io.crosscloud.application',
-  environment: 'io.crosscloud.environment',
-  version: 'io.crosscloud.version',
-  deployment: 'io.crosscloud.deployment',
-  /** `ledger:token` of the lock it was deployed under; a younger one of the same ledger wins. */
-  lock: 'io.crosscloud.lock',
-  configRevision: 'io.crosscloud.config.revision',
-  /** JSON: path → SHA-256 of each rendered file. */
-  configFiles: 'io.crosscloud.config.files',
-} as const
-
-/** What was compared in one container, and what was not. */
+/** What was compared in one instance, and what was not. */
 export interface Proof {
   host: string
-  containerId: string
-  warMd5: string
   /** Files compared: of the WAR, of the image beside it, and rendered. */
   war: number
   image: number
@@ -56,17 +37,17 @@ export interface Proof {
   volumes: string[]
 }
 
-/** What the registry says must be inside a container of this image. */
+/** What must be inside an instance of this image, by the registry. */
 export interface Expectation {
   image: RemoteImage
   warMd5: string
   webapp: Tree[]
-  /** What was baked beside it, as `image.add` says: absolute path → MD5. */
+  /** What was baked beside it by `image.add`: absolute path → MD5. */
   beside: Map<string, string>
   writable: WritablePaths
 }
 
-/** Reads the file manifest from the registry, never from the container that is to be judged. */
+/** Reads the file manifest from the registry, never from the instance that is verified. */
 export async function expectedFiles(image: RemoteImage, context: Context): Promise<Expectation> {
   const warMd5 = requireLabel(image, 'warMd5')
   const webapp = requireLabel(image, 'webapp').replace(/\/+$/, '')
@@ -97,7 +78,9 @@ export async function expectedFiles(image: RemoteImage, context: Context): Promi
     writable.usual.push(webapp)
   }
   return {
-    ...{ image, warMd5, webapp: trees },
+    image,
+    warMd5,
+    webapp: trees,
     beside: filterPaths(baked, (path) => !isBelow(path, root)),
     writable,
   }
@@ -136,7 +119,7 @@ function writableLabel({ config }: RemoteImage): string[] {
   return text === undefined ? [] : (JSON.parse(text) as string[])
 }
 
-/** The label that lets a later run tell whether the rendered files are still as they were placed. */
+/** The label by which a later run sees whether the rendered files are still as they were placed. */
 export function configFilesLabel(files: readonly PlacedFile[]): string {
   return JSON.stringify(Object.fromEntries(files.map(({ path, content }) => [path, hash(content)])))
 }
@@ -146,72 +129,90 @@ function hash(content: Buffer): string {
 }
 
 /**
- * Compares every file of the web application and of the config inside the running container, and
- * sees that nothing else differs from the image; VERIFY_FAILED names what does.
+ * Compares every file of the web application and of the config inside the running instance, and
+ * checks that nothing else differs from the image; VERIFY_FAILED names what does.
  */
-export async function verifyContainer(
-  host: Host,
-  container: ContainerInfo,
+export async function verifyInstance(
+  target: InstanceReader,
+  instance: Instance,
   expected: Expectation,
   { signal }: Context,
 ): Promise<Proof> {
-  const placed = JSON.parse(container.labels[containerLabels.configFiles] ?? '{}') as Record<
-    string,
-    string
-  >
-  const { changes, volumes } = await host.changes(container.id)
+  const placed = placedFiles(instance)
+  const read = (path: string) => target.read(instance, path)
+  const { changes, volumes } = await target.changes(instance)
+  const { writable, webapp } = expected
   const changed = new Set(changes.map(({ path }) => path))
-  const problems: string[] = []
-  let war = 0
-  for (const tree of expected.webapp) {
-    const found = await compareTree(host, container, tree, Object.keys(placed), signal)
-    war += found?.files ?? 0
-    if (found) problems.push(...treeProblems(tree.root, found, expected.writable, changed))
-  }
-  const { writable } = expected
+  const war = await compareWebapp(read, expected, { placed, changed, signal })
   const beside = filterPaths(
     expected.beside,
     (path) => !Object.hasOwn(placed, path) && placeOf(path, writable.named) === undefined,
   )
-  const foundBeside = await compareEach(host, container.id, beside, signal)
-  problems.push(
-    ...foundBeside.changed.map((path) => problemLine('changed', path)),
-    ...foundBeside.missing.map((path) => problemLine('missing', path)),
-  )
-  const changedConfig = await changedConfigFiles(host, container, placed, signal)
-  problems.push(...changedConfig.map((path) => `${problemLine('changed', path)} (rendered config)`))
+  const others = await compareEach(read, beside, signal)
+  const config = await changedConfigFiles(read, placed, signal)
   const isCompared = (path: string) =>
     Object.hasOwn(placed, path) ||
     beside.has(path) ||
-    isBelow(path, REPLACED_FOLDER) ||
-    expected.webapp.some(({ root }) => isBelow(path, root)) ||
+    webapp.some(({ root }) => isBelow(path, root)) ||
     // The engine makes what it mounts volumes upon.
     volumes.some((volume) => isBelow(volume, path))
-  const judged = await evaluateChanges(host, container, changes, { writable, isCompared, signal })
-  problems.push(...judged.problems)
-  if (problems.length > 0) throw notAsBaked(host, container, expected, problems)
+  const rest = await evaluateChanges(target, instance, changes, { writable, isCompared, signal })
+  const problems = [
+    ...war.problems,
+    ...others.changed.map((path) => problemLine('changed', path)),
+    ...others.missing.map((path) => problemLine('missing', path)),
+    ...config.map((path) => `${problemLine('changed', path)} (rendered config)`),
+    ...rest.problems,
+  ]
+  if (problems.length > 0) throw notAsBaked(instance, expected, problems)
   return {
-    ...{ host: host.name, containerId: container.id, warMd5: expected.warMd5 },
-    ...{ war, image: beside.size },
-    ...{ rendered: Object.keys(placed).length, written: judged.written, volumes },
+    host: instance.host,
+    war: war.files,
+    image: beside.size,
+    rendered: Object.keys(placed).length,
+    written: rest.written,
+    volumes,
   }
 }
 
+/** Path → SHA-256 of the files that a deployment placed, by the instance's label. */
+type PlacedFiles = Readonly<Record<string, string>>
+
+function placedFiles({ labels }: Instance): PlacedFiles {
+  return JSON.parse(labels[instanceLabels.configFiles] ?? '{}') as PlacedFiles
+}
+
+async function compareWebapp(
+  read: ReadPath,
+  { webapp, writable }: Expectation,
+  options: { placed: PlacedFiles; changed: ReadonlySet<string>; signal: AbortSignal },
+): Promise<{ files: number; problems: string[] }> {
+  const { placed, changed, signal } = options
+  const problems: string[] = []
+  let files = 0
+  for (const tree of webapp) {
+    const found = await compareTree(read, tree, Object.keys(placed), signal)
+    if (!found) continue
+    files += found.files
+    problems.push(...treeProblems(tree.root, found, writable, changed))
+  }
+  return { files, problems }
+}
+
 /** `412 files of the WAR, 1 of the image, 2 rendered` */
-export function filesTold({ war, image, rendered }: Pick<Proof, 'war' | 'image' | 'rendered'>) {
+export function describeFiles({ war, image, rendered }: Pick<Proof, 'war' | 'image' | 'rendered'>) {
   return `${war} ${war === 1 ? 'file' : 'files'} of the WAR, ${image} of the image, ${rendered} rendered`
 }
 
 function notAsBaked(
-  host: Host,
-  container: ContainerInfo,
+  { name, host }: Instance,
   { warMd5 }: Expectation,
   problems: readonly string[],
 ): StepError {
   const lines = indentedLines(problems, 50)
   return new StepError(
     'VERIFY_FAILED',
-    `${container.name} on ${host.name} is not what was baked (WAR MD5 ${warMd5}):\n${lines}`,
+    `${name} on ${host} is not what was baked (WAR MD5 ${warMd5}):\n${lines}`,
     {
       hint: 'Deploy the release again to put right what somebody changed. What the application writes itself belongs into `image.writable` (docs/verification.md).',
     },
@@ -221,16 +222,13 @@ function notAsBaked(
 const LARGEST_CONFIG = 16 * 2 ** 20
 
 async function changedConfigFiles(
-  host: Host,
-  container: ContainerInfo,
-  placed: Record<string, string>,
+  read: ReadPath,
+  placed: PlacedFiles,
   signal: AbortSignal,
 ): Promise<string[]> {
   const changed: string[] = []
   for (const [path, wanted] of Object.entries(placed)) {
-    const content = await readContainerFile(host, container.id, path, LARGEST_CONFIG).catch(
-      () => undefined,
-    )
+    const content = await readInstanceFile(read, path, LARGEST_CONFIG).catch(() => undefined)
     throwIfCancelled(signal)
     if (content === undefined || hash(content) !== wanted) changed.push(path)
   }

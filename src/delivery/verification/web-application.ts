@@ -2,15 +2,14 @@ import { createHash } from 'node:crypto'
 import { basename } from 'node:path'
 import { isStepError } from '../../core/errors.ts'
 import { wait } from '../../core/retry.ts'
-import type { ContainerInfo, Host } from '../../targets/docker/host.ts'
-import { compareFiles, type FileComparison } from '../../targets/docker/verify.ts'
+import { compareFiles, type FileComparison, type ReadPath } from '../../targets/instance-files.ts'
 import { placeOf, problemLine, type WritablePaths } from './changed-files.ts'
 
 /** A folder, or the one .war file, and what must be in it: path from `root` → MD5. */
 export interface Tree {
   root: string
   files: Map<string, string>
-  /** Made from the .war file by the server, if it likes to. */
+  /** Unpacked from the .war file by the server, if its settings say so. */
   unpacked: boolean
 }
 
@@ -22,8 +21,7 @@ const UNPACKING = 30_000
 
 /** Undefined where the server unpacked nothing. */
 export async function compareTree(
-  host: Host,
-  container: ContainerInfo,
+  read: ReadPath,
   { root, files, unpacked }: Tree,
   placed: readonly string[],
   signal: AbortSignal,
@@ -32,7 +30,7 @@ export async function compareTree(
   const extraAllowed = new Set(inside.map((path) => path.slice(root.length + 1)))
   // A rendered file may take the place of one from the WAR; then its own hash is what counts.
   const expected = new Map([...files].filter(([path]) => !extraAllowed.has(path)))
-  const compare = () => compareFiles(host, container.id, root, expected, { extraAllowed, signal })
+  const compare = () => compareFiles(read, root, expected, { extraAllowed, signal })
   if (!unpacked) return compare()
   expected.set(UNPACKED_MARK, EMPTY_MD5)
   for (const end = Date.now() + UNPACKING; ; ) {
@@ -41,7 +39,7 @@ export async function compareTree(
       const isMarked = !found.missing.includes(UNPACKED_MARK)
       const missing = found.missing.filter((path) => path !== UNPACKED_MARK)
       const isWhole = missing.length + found.changed.length === 0
-      // Without a health check the server may still be at it.
+      // Without a health check the server may still be unpacking.
       if (isMarked || isWhole || found.extra.length > 0 || Date.now() > end) {
         return { ...found, missing, files: found.files - (isMarked ? 1 : 0) }
       }
@@ -53,7 +51,7 @@ export async function compareTree(
   }
 }
 
-/** What nobody changed since the image, and yet is not of the WAR, came with the base image. */
+/** Extra files that have not changed since the image are of the base image. */
 export function treeProblems(
   root: string,
   { changed, missing, extra }: FileComparison,

@@ -1,4 +1,5 @@
 import { z } from 'zod'
+import { header } from '../../core/http/body.ts'
 import { callGithub, type GithubAccess, repositoryPath } from '../platforms/github.ts'
 import {
   commitMessage,
@@ -69,13 +70,13 @@ async function* readActivity(
         by: actor?.login ?? '',
       }
     }
-    next = nextPage(response.headers.get('link'))
+    next = nextPage(header(response.headers, 'link'))
     if (next === undefined) return
   }
 }
 
 /** Pages have no numbers: each names the next page in its header Link. */
-function nextPage(link: string | null): string | undefined {
+function nextPage(link: string | undefined): string | undefined {
   const address = /<([^>]+)>;\s*rel="next"/.exec(link ?? '')?.[1]
   return address === undefined
     ? undefined

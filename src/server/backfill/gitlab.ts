@@ -1,6 +1,7 @@
 import { z } from 'zod'
 import { isStepError, StepError, toStepError } from '../../core/errors.ts'
-import { type CallAnswer, call } from '../platforms/http.ts'
+import type { HttpClient } from '../../core/http/client.ts'
+import { type CallResponse, call } from '../platforms/http.ts'
 import {
   commitMessage,
   commitOrNone,
@@ -14,13 +15,14 @@ import { LOOK_BACK, type PushFeed, type PushRecord, projectsOf } from './feed.ts
 
 /** The activity of a project (https://docs.gitlab.com/api/events/), independent of webhooks. */
 export function createGitlabFeed(
-  { url, token }: { url: string; token: string },
+  { http, url, token }: { http: HttpClient; url: string; token: string },
   patterns: readonly string[],
 ): PushFeed {
   const askAbout =
     (project: string, signal: AbortSignal): Ask =>
     (what, path, method) =>
       call({
+        http,
         what: `${what} of ${project}`,
         server: 'GitLab',
         signal,
@@ -38,7 +40,7 @@ export function createGitlabFeed(
 }
 
 /** One request about a project. */
-type Ask = (what: string, path: string, method?: 'POST') => Promise<CallAnswer>
+type Ask = (what: string, path: string, method?: 'POST') => Promise<CallResponse>
 
 const event = z.object({
   id: z.int().min(1),

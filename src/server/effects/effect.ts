@@ -1,4 +1,4 @@
-import type { StepError } from '../../core/errors.ts'
+import { StepError } from '../../core/errors.ts'
 import type { EventFacts } from '../sources/event.ts'
 
 /** One attempt to run the effect of a route. */
@@ -31,15 +31,18 @@ export interface Outcome {
  */
 export type Effect = (attempt: Attempt) => Promise<Outcome>
 
-/** Marks an error that concerns its event alone: the events behind it need not wait. */
-const passable = Symbol('passable')
-
-export function asPassable(error: StepError): StepError {
-  return Object.assign(error, { [passable]: true })
+/** The details of an error that concerns its event alone: the events behind it need not wait. */
+interface Passable {
+  passable: true
 }
 
-export const isPassable = (error: StepError): boolean =>
-  (error as { [passable]?: boolean })[passable] === true
+export function asPassable(error: StepError): StepError<Passable> {
+  const { code, message, hint, retryable, cause } = error
+  return new StepError(code, message, { hint, retryable, cause, details: { passable: true } })
+}
+
+export const isPassable = ({ details }: StepError): boolean =>
+  (details as Partial<Passable> | undefined)?.passable === true
 
 /** Variables for everything that an event starts. */
 export function eventVariables({

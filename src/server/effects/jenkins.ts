@@ -1,7 +1,9 @@
 import { z } from 'zod'
 import { StepError } from '../../core/errors.ts'
+import { header } from '../../core/http/body.ts'
+import type { HttpClient } from '../../core/http/client.ts'
 import { wait } from '../../core/retry.ts'
-import { type Call, type CallAnswer, call } from '../platforms/http.ts'
+import { type Call, type CallResponse, call } from '../platforms/http.ts'
 import { templateFacts } from '../sources/event.ts'
 import { type Attempt, type Effect, eventVariables } from './effect.ts'
 import { templateText } from './templates.ts'
@@ -26,6 +28,7 @@ export const jenkinsJobSettings = z.strictObject({
 })
 
 export interface JenkinsAccess {
+  http: HttpClient
   url: string
   user: string
   /** The user's API token. */
@@ -38,7 +41,7 @@ export interface JenkinsOptions {
 }
 
 /** One request to this Jenkins; `path` is already encoded. */
-type Ask = (path: string, more?: Partial<Call>) => Promise<CallAnswer>
+type Ask = (path: string, more?: Partial<Call>) => Promise<CallResponse>
 
 /** Only these properties of an object; Tomcat refuses brackets that are not encoded. */
 const reading = (path: string, tree: string) => `${path}/api/json?tree=${encodeURIComponent(tree)}`
@@ -85,7 +88,8 @@ function asker(what: string, base: string, access: JenkinsAccess, signal: AbortS
   return async (path, more = {}) => {
     const url = `${base}${path}`
     const headers = { authorization: `Basic ${basic}`, ...more.headers }
-    const response = await call({ what, server: 'Jenkins', url, signal, ...more, headers })
+    const { http } = access
+    const response = await call({ http, what, server: 'Jenkins', url, signal, ...more, headers })
     if (response.status >= 300 && response.status < 400) throw redirected(what, url, response)
     return response
   }
@@ -94,7 +98,7 @@ function asker(what: string, base: string, access: JenkinsAccess, signal: AbortS
 const LOGIN = /\/(?:login|securityRealm|oauth2?|saml2?|sso)(?:\/|$)|\/loginError$/i
 
 /** The error for a redirect of Jenkins or of a proxy in front. */
-function redirected(what: string, url: string, response: CallAnswer): StepError {
+function redirected(what: string, url: string, response: CallResponse): StepError {
   const from = new URL(url)
   const to = resolveLocation(response, url)
   const message = `${what}: Jenkins answers ${response.status}`
@@ -113,12 +117,14 @@ function redirected(what: string, url: string, response: CallAnswer): StepError 
   })
 }
 
-function resolveLocation({ headers }: CallAnswer, base: string): URL | undefined {
-  const location = headers.get('location')
-  return location !== null && URL.canParse(location, base) ? new URL(location, base) : undefined
+function resolveLocation({ headers }: CallResponse, base: string): URL | undefined {
+  const location = header(headers, 'location')
+  return location !== undefined && URL.canParse(location, base)
+    ? new URL(location, base)
+    : undefined
 }
 
-function readJson(response: CallAnswer, what: string): Record<string, unknown> {
+function readJson(response: CallResponse, what: string): Record<string, unknown> {
   const value = response.json()
   if (typeof value === 'object' && value !== null) return value as Record<string, unknown>
   throw new StepError('INPUT_INVALID', `${what}: the answer is not Jenkins' JSON`, {
@@ -170,12 +176,14 @@ async function readCrumb(ask: Ask): Promise<Record<string, string>> {
   if (response.status === 404) return {}
   const { crumb, crumbRequestField: field } = readJson(response, 'reading the crumb')
   if (typeof crumb !== 'string' || typeof field !== 'string') return {}
-  const cookies = response.headers.getSetCookie().map((cookie) => cookie.split(';', 1)[0] ?? '')
+  const cookies = (response.headers['set-cookie'] ?? []).map(
+    (cookie) => cookie.split(';', 1)[0] ?? '',
+  )
   return { [field]: crumb, ...(cookies.length > 0 && { cookie: cookies.join('; ') }) }
 }
 
 /** Takes only the number: requests go to jenkins.url, whatever the response names. */
-function queueItemOf(response: CallAnswer, base: string): string | undefined {
+function queueItemOf(response: CallResponse, base: string): string | undefined {
   const path = resolveLocation(response, base)?.pathname ?? ''
   return /\/queue\/item\/(\d+)\/?$/.exec(path)?.[1]
 }

@@ -1,5 +1,6 @@
 import { z } from 'zod'
 import { StepError } from '../../core/errors.ts'
+import type { HttpClient } from '../../core/http/client.ts'
 import { type GitlabClient, openGitlab } from '../../gitlab/client.ts'
 import { call } from '../platforms/http.ts'
 import { templateFacts } from '../sources/event.ts'
@@ -26,6 +27,7 @@ export const pipelineSettings = z.strictObject({
 })
 
 interface GitlabServer {
+  http: HttpClient
   url: string
   token: string | undefined
 }
@@ -58,14 +60,15 @@ export function createPipelineEffect(
       },
     }
     if (start.ref === '') throw hasNoRef(facts.kind)
-    const { url, token } = server
+    const { http, url, token } = server
     const gitlab =
       token === undefined
         ? undefined
-        : await openGitlab({ url, token, signal, attempts: 1, place: 'server' })
+        : await openGitlab({ http, url, token, signal, attempts: 1, place: 'server' })
     const known = attempt.again && gitlab ? await findStarted(start, attempt, gitlab) : undefined
     if (known) return startedOutcome(known)
-    if (trigger !== undefined) return startedOutcome(await pullTrigger(start, url, trigger, signal))
+    if (trigger !== undefined)
+      return startedOutcome(await pullTrigger(start, server, trigger, signal))
     if (gitlab === undefined) throw new StepError('INPUT_INVALID', 'gitlab.token is not set')
     return startedOutcome(await create(start, gitlab))
   }
@@ -115,13 +118,14 @@ function noGitlab(what: string): StepError {
 /** gitbeaker would write the token into the URL, and so into the log of every proxy. */
 async function pullTrigger(
   { project, ref, variables }: Start,
-  server: string,
+  { http, url }: GitlabServer,
   token: string,
   signal: AbortSignal,
 ): Promise<Pipeline> {
   const response = await call({
+    http,
     ...{ what: `starting a pipeline of ${project} on ${ref}`, server: 'GitLab', signal },
-    url: `${server.replace(/\/$/, '')}/api/v4/projects/${encodeURIComponent(project)}/trigger/pipeline`,
+    url: `${url.replace(/\/$/, '')}/api/v4/projects/${encodeURIComponent(project)}/trigger/pipeline`,
     method: 'POST',
     json: { token, ref, variables },
   })

@@ -2,7 +2,7 @@ import { z } from 'zod'
 import { isStepError, StepError } from '../../core/errors.ts'
 import { wait } from '../../core/retry.ts'
 import { callGithub, type GithubAccess, repositoryPath } from '../platforms/github.ts'
-import type { CallAnswer } from '../platforms/http.ts'
+import type { CallResponse } from '../platforms/http.ts'
 import { type EventFacts, templateFacts } from '../sources/event.ts'
 import type { Attempt, Effect, Outcome } from './effect.ts'
 import { templateText } from './templates.ts'
@@ -133,7 +133,7 @@ async function dispatch(start: Start, access: GithubAccess, signal: AbortSignal)
 function refused(
   { name, ref, inputs }: Start,
   { server = 'GitHub' }: GithubAccess,
-  response: CallAnswer,
+  response: CallResponse,
 ): StepError {
   const { message } = (response.json() ?? {}) as { message?: unknown }
   const why = (typeof message === 'string' ? message : response.text).slice(0, 300)

@@ -1,7 +1,9 @@
 import { isStepError, StepError } from '../../core/errors.ts'
+import type { HttpClient } from '../../core/http/client.ts'
 import { openGitlab } from '../../gitlab/client.ts'
 
 export interface GitlabAccess {
+  http: HttpClient
   url: string
   token: string
 }

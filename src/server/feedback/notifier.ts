@@ -1,3 +1,4 @@
+import type { HttpClient } from '../../core/http/client.ts'
 import { compileTemplate } from '../effects/templates.ts'
 import type { Notice, NoticeKind } from './notice.ts'
 import type { ReceiverSettings } from './receiver-settings.ts'
@@ -12,7 +13,11 @@ export interface Notifier {
   send(notice: Notice, signal: AbortSignal, unsigned?: readonly string[]): Promise<void>
 }
 
-export function createNotifier(name: string, settings: ReceiverSettings): Notifier {
+export function createNotifier(
+  name: string,
+  settings: ReceiverSettings,
+  http: HttpClient,
+): Notifier {
   const { kind, url, secret, on, template } = settings
   const render = compileTemplate(template)
   const deliver = receivers[kind]
@@ -21,7 +26,7 @@ export function createNotifier(name: string, settings: ReceiverSettings): Notifi
     async send(notice, signal, unsigned = []) {
       const { what, route, text } = notice
       const message = [...unsigned, render({ ...notice.facts, what, route, text })].join('\n')
-      await deliver({ name, url, secret, message, notice, signal })
+      await deliver({ http, name, url, secret, message, notice, signal })
     },
   }
 }

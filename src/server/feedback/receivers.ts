@@ -1,12 +1,13 @@
 import { createHmac } from 'node:crypto'
 import { StepError } from '../../core/errors.ts'
-import { retryAfter } from '../../core/retry.ts'
-import { type CallAnswer, call } from '../platforms/http.ts'
+import type { HttpClient } from '../../core/http/client.ts'
+import { type CallResponse, call } from '../platforms/http.ts'
 import { SIGNING_KEY, signingKey } from '../sources/source.ts'
 import type { Notice } from './notice.ts'
 
 /** A message to send. `url` is a secret and never shown; `name` is shown. */
 export interface OutgoingMessage {
+  http: HttpClient
   name: string
   url: string
   secret: string | undefined
@@ -19,13 +20,13 @@ export interface OutgoingMessage {
 type Receiver = (outgoing: OutgoingMessage) => Promise<void>
 
 async function send(
-  { name, signal }: OutgoingMessage,
+  { http, name, signal }: OutgoingMessage,
   url: string,
   more: object,
-): Promise<CallAnswer> {
+): Promise<CallResponse> {
   const what = `notifying ${name}`
   try {
-    const response = await call({ what, server: name, url, method: 'POST', signal, ...more })
+    const response = await call({ http, what, server: name, url, method: 'POST', signal, ...more })
     if (response.status < 300) return response
     throw new StepError(
       'INPUT_INVALID',
@@ -44,10 +45,7 @@ function withoutSecrets(url: string, error: unknown): unknown {
   if (!(error instanceof StepError)) return error
   const hidden = hide(url, error.message)
   if (hidden === error.message) return error
-  const { code, hint, retryable } = error
-  const after = (error as { [retryAfter]?: number })[retryAfter]
-  const masked = new StepError(code, hidden, { hint, retryable })
-  return after === undefined ? masked : Object.assign(masked, { [retryAfter]: after })
+  return error.with({ message: hidden, args: undefined, cause: undefined })
 }
 
 function hide(url: string, text: string): string {
@@ -114,7 +112,7 @@ interface Robot {
 /** Robots respond with 200 in any case; errcode has the result. */
 function checkResult(
   { name, url }: OutgoingMessage,
-  response: CallAnswer,
+  response: CallResponse,
   { busy, refused }: Robot,
 ): void {
   const body = response.json() as { errcode?: unknown; errmsg?: unknown } | null | undefined

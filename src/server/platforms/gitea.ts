@@ -1,5 +1,6 @@
 import { z } from 'zod'
 import { toStepError } from '../../core/errors.ts'
+import type { HttpClient } from '../../core/http/client.ts'
 import type { Log } from '../../core/log.ts'
 import { throttleWarnings } from '../monitoring/throttled-warnings.ts'
 import type { Follows } from '../sources/gitea.ts'
@@ -7,9 +8,12 @@ import { commitSha } from '../sources/source.ts'
 import { callGithub, type GithubAccess, repositoryPath } from './github.ts'
 
 /** Gitea's API is like GitHub's, at its own address. */
-export function giteaAccess(gitea: { url: string; token?: string | undefined }): GithubAccess {
+export function giteaAccess(
+  gitea: { url: string; token?: string | undefined },
+  http: HttpClient,
+): GithubAccess {
   const { url, token = '' } = gitea
-  return { server: 'Gitea', url: `${url.replace(/\/+$/, '')}/api/v1`, token }
+  return { http, server: 'Gitea', url: `${url.replace(/\/+$/, '')}/api/v1`, token }
 }
 
 const gitCommit = z.object({ parents: z.array(z.object({ sha: commitSha })).nullish() })

@@ -1,8 +1,10 @@
 import { isStepError, StepError } from '../../core/errors.ts'
-import { type Call, type CallAnswer, call } from './http.ts'
+import type { HttpClient } from '../../core/http/client.ts'
+import { type Call, type CallResponse, call } from './http.ts'
 
 /** The API of GitHub (`https://api.github.com`) or of Gitea (`https://HOST/api/v1`). */
 export interface GithubAccess {
+  http: HttpClient
   /** Default GitHub. */
   server?: 'GitHub' | 'Gitea'
   url: string
@@ -12,13 +14,13 @@ export interface GithubAccess {
 /** One request to GitHub; the path's parts are encoded here. Errors as of `call`. */
 export async function callGithub(
   access: GithubAccess,
-  request: Omit<Call, 'server' | 'url' | 'headers'> & {
+  request: Omit<Call, 'http' | 'server' | 'url' | 'headers'> & {
     path: readonly string[]
     query?: Record<string, string>
   },
-): Promise<CallAnswer> {
+): Promise<CallResponse> {
   const { path, query = {}, ...rest } = request
-  const { server = 'GitHub', url, token } = access
+  const { http, server = 'GitHub', url, token } = access
   const target = new URL(`${url.replace(/\/+$/, '')}/${path.map(encodePart).join('/')}`)
   for (const [name, value] of Object.entries(query)) target.searchParams.set(name, value)
   const headers = {
@@ -26,10 +28,12 @@ export async function callGithub(
     accept: 'application/vnd.github+json',
     'x-github-api-version': '2022-11-28',
   }
-  const response = await call({ ...rest, server, url: target, headers }).catch(async (error) => {
-    if (server === 'Gitea' && isStepError(error, 'NOT_FOUND')) await requireToken(access, request)
-    throw error
-  })
+  const response = await call({ ...rest, http, server, url: target, headers }).catch(
+    async (error) => {
+      if (server === 'Gitea' && isStepError(error, 'NOT_FOUND')) await requireToken(access, request)
+      throw error
+    },
+  )
   if (response.status < 300 || response.status >= 400) return response
   throw new StepError(
     'NOT_FOUND',
@@ -42,13 +46,13 @@ export async function callGithub(
 
 /** Gitea treats an unknown token as anonymous: to it, private repositories do not exist. */
 async function requireToken(
-  { url, token }: GithubAccess,
+  { http, url, token }: GithubAccess,
   { what, signal }: Pick<Call, 'what' | 'signal'>,
 ): Promise<void> {
   const headers = { authorization: `Bearer ${token}` }
   const target = `${url.replace(/\/+$/, '')}/user`
   // 403: the token is known and lacks this scope.
-  const asked = { what, signal, headers, server: 'Gitea', url: target, allow: [401, 403] }
+  const asked = { http, what, signal, headers, server: 'Gitea', url: target, allow: [401, 403] }
   if ((await call(asked)).status !== 401) return
   throw new StepError('UNAUTHORIZED', `${what}: Gitea does not know the token`, {
     hint: 'Renew gitea.token in crosscloud.server.yml, and start the server again.',

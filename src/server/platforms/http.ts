@@ -1,8 +1,12 @@
+import type { IncomingHttpHeaders } from 'node:http'
 import type { z } from 'zod'
-import { cancelled, describeCause, StepError, toStepError } from '../../core/errors.ts'
-import { retryAfter } from '../../core/retry.ts'
+import { StepError } from '../../core/errors.ts'
+import { sendForText, type TextResponse } from '../../core/http/body.ts'
+import type { HttpClient, HttpRequest } from '../../core/http/client.ts'
+import { connectionError, type Peer, statusError } from '../../core/http/errors.ts'
 
 export interface Call {
+  http: HttpClient
   /** What is done, for messages: `starting job webapi`. */
   what: string
   /** Whose server it is, for messages: `Jenkins`. */
@@ -19,86 +23,88 @@ export interface Call {
   signal: AbortSignal
   /** Milliseconds in all; default 20 s. */
   timeout?: number
-  /** Of 4xx: those that are an answer, not an error. */
+  /** Of 4xx: those that are a result, not an error. */
   allow?: readonly number[]
 }
 
-export interface CallAnswer {
+export interface CallResponse {
   status: number
-  headers: Headers
+  headers: IncomingHttpHeaders
   text: string
   /** The body as JSON; undefined when it is none. */
   json(): unknown
-  /** The body as JSON of this shape; INPUT_INVALID when whoever answers is not whom we mean. */
+  /** The body as JSON of this shape; INPUT_INVALID when another kind of server responds. */
   read<Schema extends z.ZodType>(schema: Schema): z.output<Schema>
 }
 
 const TIMEOUT = 20_000
-const LONGEST_ANSWER = 4 * 1024 * 1024
+const LONGEST_RESPONSE = 4 * 1024 * 1024
+
+/** An event waits meanwhile, so whatever is wrong with the connection is tried again. */
+const PEER: Peer = {
+  hints: {
+    name: 'Check its address in crosscloud.server.yml.',
+    protocol: 'Check its address in crosscloud.server.yml: http or https.',
+    certificate: 'Name its certificate authority: ca in crosscloud.server.yml.',
+    connection: 'Check that it runs, and that this machine reaches it.',
+  },
+  alwaysRetryable: true,
+}
 
 /**
  * One request, sent once; redirects are not followed. UNAVAILABLE, retryable, when the server does
- * not answer, or with 429 or 5xx; UNAUTHORIZED for 401 and 403; NOT_FOUND; INPUT_INVALID for the
- * rest of 4xx. Messages never show the URL's query, which may hold a secret.
+ * not answer, or with 408, 429 or 5xx; UNAUTHORIZED for 401; FORBIDDEN for 403; NOT_FOUND;
+ * INPUT_INVALID for the rest of 4xx. Messages never show the URL's query, which may hold a secret.
  */
-export async function call(request: Call): Promise<CallAnswer> {
-  const { signal, timeout = TIMEOUT } = request
-  const late = AbortSignal.timeout(timeout)
-  try {
-    const response = await fetch(request.url, {
-      method: request.method ?? 'GET',
-      redirect: 'manual',
-      signal: AbortSignal.any([signal, late]),
-      ...contentOf(request),
-    })
-    const text = await readText(response)
-    const allowed = request.allow?.includes(response.status) ?? false
-    if (allowed || (response.status < 400 && response.status !== 0)) {
-      return answerOf(request, response, text)
-    }
-    throw refused(request, response, text)
-  } catch (error) {
-    if (error instanceof StepError) throw error
-    if (signal.aborted) throw cancelled(signal)
-    const why = late.aborted ? `no answer within ${timeout / 1000} s` : describeCause(error)
-    throw fault(request, 'UNAVAILABLE', `${request.server} does not answer: ${why}`, error)
-  }
+export async function call(request: Call): Promise<CallResponse> {
+  const { http, what, server, url, signal, timeout = TIMEOUT, allow = [] } = request
+  const response = await sendForText(http, new URL(url), {
+    method: request.method ?? 'GET',
+    ...contentOf(request),
+    longest: LONGEST_RESPONSE,
+    timeout,
+    signal,
+  }).catch((error: unknown) => {
+    throw connectionError(`${what}: ${server} does not answer`, error, PEER)
+  })
+  const { status } = response
+  if (status >= 400 && !allow.includes(status)) throw refused(request, response)
+  return responseOf(request, response)
 }
 
-function answerOf(request: Call, { status, headers }: Response, text: string): CallAnswer {
+function responseOf(request: Call, { status, headers, text }: TextResponse): CallResponse {
   const json = () => parse(text)
   return {
-    ...{ status, headers, text, json },
+    status,
+    headers,
+    text,
+    json,
     read(schema) {
       const result = schema.safeParse(json())
       if (result.success) return result.data
-      const message = `the answer (${status}) is not one of ${request.server}`
-      throw fault(request, 'INPUT_INVALID', message, result.error)
+      const { what, server } = request
+      throw new StepError(
+        'INPUT_INVALID',
+        `${what}: the answer (${status}) is not one of ${server}`,
+        {
+          hint: hints.INPUT_INVALID,
+          cause: result.error,
+        },
+      )
     },
   }
 }
 
-function contentOf({ headers = {}, json, form, text }: Call) {
-  const common = { 'user-agent': 'crosscloud', accept: 'application/json', ...headers }
-  if (json !== undefined) {
-    return {
-      headers: { ...common, 'content-type': 'application/json' },
-      body: JSON.stringify(json),
-    }
+function contentOf({ headers, json, form, text }: Call): Pick<HttpRequest, 'headers' | 'body'> {
+  const content = (type: string | undefined, body: string | undefined) => ({
+    headers: { accept: 'application/json', ...(type && { 'content-type': type }), ...headers },
+    body: body === undefined ? undefined : Buffer.from(body),
+  })
+  if (json !== undefined) return content('application/json', JSON.stringify(json))
+  if (form !== undefined) {
+    return content('application/x-www-form-urlencoded', new URLSearchParams(form).toString())
   }
-  if (form !== undefined) return { headers: common, body: new URLSearchParams(form) }
-  return { headers: common, ...(text !== undefined && { body: text }) }
-}
-
-async function readText(response: Response): Promise<string> {
-  const chunks: Uint8Array[] = []
-  let size = 0
-  for await (const chunk of response.body ?? []) {
-    size += chunk.length
-    if (size > LONGEST_ANSWER) throw new Error('the answer is too long')
-    chunks.push(chunk)
-  }
-  return Buffer.concat(chunks).toString('utf8')
+  return content(undefined, text)
 }
 
 function parse(text: string): unknown {
@@ -109,31 +115,17 @@ function parse(text: string): unknown {
   }
 }
 
-function refused(request: Call, response: Response, text: string): StepError {
-  const { status } = response
-  const told = text.replace(/\s+/g, ' ').trim().slice(0, 200)
-  const message = `${request.server} answers ${status}${told && `: ${told}`}`
-  if (status === 429 || status >= 500 || (status === 403 && isLimited(response))) {
-    const error = fault(request, 'UNAVAILABLE', message)
-    const seconds = Number(response.headers.get('retry-after'))
-    return seconds > 0 ? Object.assign(error, { [retryAfter]: seconds * 1000 }) : error
-  }
-  if (status === 401 || status === 403) return fault(request, 'UNAUTHORIZED', message)
-  if (status === 404) return fault(request, 'NOT_FOUND', message)
-  return fault(request, 'INPUT_INVALID', message)
+function refused({ what, server }: Call, response: TextResponse): StepError {
+  const reason = response.text.replace(/\s+/g, ' ').trim().slice(0, 200)
+  const message = `${what}: ${server} answers ${response.status}${reason && `: ${reason}`}`
+  const hint = (code: StepError['code']) => hints[code]
+  return statusError(message, response, { otherwise: 'INPUT_INVALID', hint })
 }
 
-/** GitHub says 403, too, to one who asks too often: docs.github.com, "Rate limits for the REST API". */
-const isLimited = ({ headers }: Response): boolean =>
-  headers.has('retry-after') || headers.get('x-ratelimit-remaining') === '0'
-
+const RIGHTS = 'Check the token, and what it may do. docs/webhooks.md tells what is needed.'
 const hints: Partial<Record<StepError['code'], string>> = {
-  UNAUTHORIZED: 'Check the token, and what it may do. docs/webhooks.md tells what is needed.',
+  UNAUTHORIZED: RIGHTS,
+  FORBIDDEN: RIGHTS,
   NOT_FOUND: 'Check the names in crosscloud.server.yml, and whether the token may see them.',
   INPUT_INVALID: 'Check what crosscloud.server.yml says about it.',
-}
-
-function fault({ what }: Call, code: StepError['code'], message: string, cause?: unknown) {
-  const options = { hint: hints[code], cause: cause && toStepError(cause) }
-  return new StepError(code, `${what}: ${message}`, options)
 }

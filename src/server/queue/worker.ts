@@ -1,7 +1,6 @@
 import { randomBytes } from 'node:crypto'
 import { type StepError, toStepError } from '../../core/errors.ts'
 import type { Log } from '../../core/log.ts'
-import { retryAfter } from '../../core/retry.ts'
 import { type Effect, isPassable, type Outcome } from '../effects/effect.ts'
 import type { Feedback } from '../feedback/feedback.ts'
 import type { Metrics } from '../monitoring/metrics.ts'
@@ -151,10 +150,10 @@ function nextTry(
   route: RouteSettings | undefined,
 ): number | undefined {
   // A person renews an expired token while the event waits.
-  const worthIt = error.retryable || error.code === 'UNAUTHORIZED'
+  const worthIt = error.retryable || error.code === 'UNAUTHORIZED' || error.code === 'FORBIDDEN'
   if (!worthIt || route === undefined) return undefined
   if (now - Math.max(begun ?? now, revived ?? 0) > route.retry) return undefined
-  const requested = (error as { [retryAfter]?: number })[retryAfter] ?? 0
+  const requested = error.retryAfter ?? 0
   const longest = isPassable(error) ? SHORT_PAUSE : LONGEST_PAUSE
   const backoff = Math.min(FIRST_PAUSE * 2 ** attempts, longest) * (0.75 + Math.random() / 2)
   return Date.now() + Math.max(requested, Math.round(backoff))

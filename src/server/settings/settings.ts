@@ -19,6 +19,12 @@ import { generic, gitea, github, gitlab, harbor, jenkins } from './servers.ts'
 export const serverSchema = z
   .strictObject({
     listen: listen.prefault({}),
+    ca: z
+      .string()
+      .optional()
+      .describe(
+        'PEM file of an authority that is trusted beside the usual ones: by GitLab, GitHub, Gitea, Jenkins and receivers',
+      ),
     queue: queueSettings,
     gitlab: gitlab.optional(),
     github: github.optional(),

@@ -1,3 +1,4 @@
+import type { HttpClient } from '../../core/http/client.ts'
 import type { Log } from '../../core/log.ts'
 import { createFollows, giteaAccess } from '../platforms/gitea.ts'
 import { compilePatterns } from '../settings/patterns.ts'
@@ -28,13 +29,13 @@ export function endpointPaths(settings: ServerSettings): string[] {
 }
 
 /** The endpoints of all sources in the settings; each has a secret. */
-export function createEndpoints(settings: ServerSettings, log: Log): Endpoint[] {
+export function createEndpoints(settings: ServerSettings, http: HttpClient, log: Log): Endpoint[] {
   const { gitlab, github, gitea, harbor, generic } = settings
   const endpoint = (name: string, source: Source, projects: readonly string[]): Endpoint => {
     const allows = compilePatterns(projects) ?? (() => false)
     return { name, path: pathOf(name), source, allows }
   }
-  const follows = followsOf(settings, log)
+  const follows = followsOf(settings, http, log)
   return [
     ...(gitlab ? [endpoint('gitlab', createGitlabSource(gitlab), gitlab.projects)] : []),
     ...(github ? [endpoint('github', createGithubSource(github), github.projects)] : []),
@@ -47,8 +48,12 @@ export function createEndpoints(settings: ServerSettings, log: Log): Endpoint[] 
 }
 
 /** Gitea is only asked when a route has paths. */
-function followsOf({ gitea, routes }: ServerSettings, log: Log): Follows | undefined {
+function followsOf(
+  { gitea, routes }: ServerSettings,
+  http: HttpClient,
+  log: Log,
+): Follows | undefined {
   const asked = routes.some(({ source, paths }) => source === 'gitea' && paths !== undefined)
   if (gitea?.token === undefined || !asked) return undefined
-  return createFollows(giteaAccess(gitea), log)
+  return createFollows(giteaAccess(gitea, http), log)
 }

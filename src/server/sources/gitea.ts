@@ -142,7 +142,7 @@ function pathsOf({ commits, before, total_commits: total }: Push): string[] | un
 
 /** Everybody who may read may comment, and the payload does not show who is a member. */
 const readComment = (): Reading => ({
-  ignored: 'comments are not used: Gitea does not report whether their author is a member',
+  ignored: 'comments are not used: Gitea does not tell whether their author is a member',
 })
 
 const news = new Set(['opened', 'reopened', 'synchronized'])

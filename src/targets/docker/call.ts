@@ -4,7 +4,7 @@ import { engineError, type HostName, statusOf } from './errors.ts'
 export const VERB_TIMEOUT = 60_000
 
 interface CallOptions {
-  /** Statuses that are as good as success; the call then answers with the status. */
+  /** Statuses that are as good as success; the call then returns the status. */
   fine?: number[]
   hint?: string
   /** milliseconds */
@@ -12,28 +12,28 @@ interface CallOptions {
 }
 
 /**
- * Asks the engine within a time limit, and says in its error what was asked of which host. What is
- * still asked when the host is closed ends then: nobody waits for it, and the process need not.
+ * Calls the engine within a time limit; an error names the call and the host. Calls still under way
+ * when the host is closed end then: nobody waits for their result.
  */
 export function caller(host: HostName, closed: AbortSignal) {
-  async function call<T>(doing: string, ask: (abortSignal: AbortSignal) => Promise<T>): Promise<T>
+  async function call<T>(doing: string, work: (abortSignal: AbortSignal) => Promise<T>): Promise<T>
   async function call<T>(
     doing: string,
-    ask: (abortSignal: AbortSignal) => Promise<T>,
+    work: (abortSignal: AbortSignal) => Promise<T>,
     options: CallOptions & { fine?: never },
   ): Promise<T>
   async function call<T>(
     doing: string,
-    ask: (abortSignal: AbortSignal) => Promise<T>,
+    work: (abortSignal: AbortSignal) => Promise<T>,
     options: CallOptions,
   ): Promise<T | number>
   async function call<T>(
     doing: string,
-    ask: (abortSignal: AbortSignal) => Promise<T>,
+    work: (abortSignal: AbortSignal) => Promise<T>,
     { fine = [], hint, timeout = VERB_TIMEOUT }: CallOptions = {},
   ): Promise<T | number> {
     try {
-      return await ask(AbortSignal.any([closed, AbortSignal.timeout(timeout)]))
+      return await work(AbortSignal.any([closed, AbortSignal.timeout(timeout)]))
     } catch (error) {
       const status = statusOf(error)
       if (status !== undefined && fine.includes(status)) return status

@@ -1,5 +1,6 @@
 import { spawn } from 'node:child_process'
 import { Agent } from 'node:http'
+import { join } from 'node:path'
 import { Duplex } from 'node:stream'
 import type Docker from 'dockerode'
 import { describe, StepError } from '../../core/errors.ts'
@@ -22,7 +23,7 @@ export interface Engine {
   docker: Docker
   /** Whether the engine's own networks can be reached from here. */
   local: boolean
-  /** Where ports published by the engine answer, seen from here. */
+  /** Where ports published by the engine can be reached, seen from here. */
   hostAddress: string
   close(): void
 }
@@ -49,7 +50,7 @@ export function parseAddress(text: string): EngineAddress {
   return { kind: 'tcp', host: host.replace(/^\[|\]$/g, ''), port }
 }
 
-/** unix(7): sun_path holds 108 bytes with the closing zero; Node cuts a longer path without a word. */
+/** unix(7): sun_path holds 108 bytes with the closing zero; Node cuts a longer path silently. */
 const LONGEST_SOCKET_PATH = 107
 
 function fitting(socket: string): string {
@@ -113,6 +114,15 @@ const unset = {
   pathPrefix: '/',
 }
 
+/** In a folder with the names that docker itself uses. */
+export function tlsFiles(folder: string): TlsFiles {
+  return {
+    ca: join(folder, 'ca.pem'),
+    cert: join(folder, 'cert.pem'),
+    key: join(folder, 'key.pem'),
+  }
+}
+
 async function readTls(files: TlsFiles, host: string): Promise<TlsFiles> {
   return readTlsFiles(files, { owner: `host ${host}` }).catch((error: unknown) => {
     throw new StepError('INPUT_INVALID', describe(error), {
@@ -142,9 +152,9 @@ function sshAgent(to: Extract<EngineAddress, { kind: 'ssh' }>, config: string | 
 export const SSH_FAILED = 'SSH_FAILED'
 
 function tunnel(args: string[]): Duplex {
-  // Out of the terminal's process group: Ctrl-C must not cut the way back to the old container.
+  // Not in the terminal's process group: Ctrl-C must not cut the restoring of the old container.
   const child = spawn('ssh', args, { stdio: ['pipe', 'pipe', 'pipe'], detached: true })
-  let said = ''
+  let stderr = ''
   const socket = new Duplex({
     read() {
       child.stdout.resume()
@@ -165,7 +175,7 @@ function tunnel(args: string[]): Duplex {
     if (!socket.push(chunk)) child.stdout.pause()
   })
   child.stderr.on('data', (chunk) => {
-    said = (said + chunk).slice(-1000)
+    stderr = (stderr + chunk).slice(-1000)
   })
   child.on('error', (error) => socket.destroy(error))
   child.on('close', (status) => {
@@ -173,7 +183,7 @@ function tunnel(args: string[]): Duplex {
       socket.push(null)
       return
     }
-    const why = said.trim().split('\n').at(-1) || `ssh ended with ${status}`
+    const why = stderr.trim().split('\n').at(-1) || `ssh ended with ${status}`
     socket.destroy(Object.assign(new Error(why), { code: SSH_FAILED }))
   })
   // What node:http asks of a socket; a pipe has nothing to set.

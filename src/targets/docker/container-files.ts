@@ -3,15 +3,12 @@ import { posix } from 'node:path'
 import type { Readable } from 'node:stream'
 import type Docker from 'dockerode'
 import { StepError } from '../../core/errors.ts'
+import { isBelow } from '../../core/git/checkout.ts'
+import { eachEntry } from '../instance-files.ts'
+import type { InstanceChanges, PlacedFile } from '../target.ts'
 import { type Caller, VERB_TIMEOUT } from './call.ts'
-import {
-  type ContainerChanges,
-  type ContainerSpec,
-  type PlacedFile,
-  REPLACED_FOLDER,
-} from './host.ts'
+import { type ContainerSpec, REPLACED_FOLDER } from './host.ts'
 import { isOnVolumeOf, onVolumeError, parentFolders, tarOf, volumePaths } from './placed-files.ts'
-import { eachEntry } from './verify.ts'
 
 /** Places the files that are not on volumes. */
 export async function placeFiles(container: Docker.Container, call: Caller, spec: ContainerSpec) {
@@ -24,7 +21,7 @@ export async function placeFiles(container: Docker.Container, call: Caller, spec
   )
 }
 
-/** What the files replace is kept in the container itself: whoever brings the old one back finds it. */
+/** What the files replace is kept in the container itself, for the old container to be restored with. */
 export async function placeOnVolumes(
   container: Docker.Container,
   call: Caller,
@@ -152,15 +149,14 @@ export async function statOf(
   path: string,
   name: string,
 ): Promise<PathStat | undefined> {
-  const answer = await call(
+  const response = await call(
     `looking for ${path} in ${name}`,
     (abortSignal) => container.infoArchive({ path, abortSignal }),
     { fine: [404] },
   )
-  if (typeof answer === 'number') return undefined
-  const response = answer as IncomingMessage
-  response.resume()
-  const header = String(response.headers['x-docker-container-path-stat'])
+  if (typeof response === 'number') return undefined
+  const { headers } = (response as IncomingMessage).resume()
+  const header = String(headers['x-docker-container-path-stat'])
   const { mode = 0, linkTarget } = JSON.parse(Buffer.from(header, 'base64').toString()) as {
     mode?: number
     linkTarget?: string
@@ -173,22 +169,18 @@ export async function statOf(
 /** https://docs.docker.com/reference/api/engine/version/v1.41/#tag/Container/operation/ContainerChanges */
 const CHANGE_KINDS = ['changed', 'added', 'deleted'] as const
 
-export async function changes(
-  container: Docker.Container,
-  call: Caller,
-): Promise<ContainerChanges> {
+/** Without what `placeOnVolumes` keeps. */
+export async function changes(container: Docker.Container, call: Caller): Promise<InstanceChanges> {
   const doing = `comparing container ${container.id.slice(0, 12)} with its image`
   const { Mounts } = await call(doing, (abortSignal) => container.inspect({ abortSignal }))
-  const told = (await call(doing, (abortSignal) => container.changes({ abortSignal }))) as
+  const found = (await call(doing, (abortSignal) => container.changes({ abortSignal }))) as
     | { Path: string; Kind: 0 | 1 | 2 }[]
     | null
   return {
-    // An engine that finds no change answers null.
-    // dockerode gives Docker's null as the bytes it came in.
-    changes: (Array.isArray(told) ? told : []).map(({ Path, Kind }) => ({
-      path: Path,
-      kind: CHANGE_KINDS[Kind],
-    })),
+    // Docker's null, for no change, comes from dockerode as a buffer.
+    changes: (Array.isArray(found) ? found : [])
+      .filter(({ Path }) => !isBelow(Path, REPLACED_FOLDER))
+      .map(({ Path, Kind }) => ({ path: Path, kind: CHANGE_KINDS[Kind] })),
     volumes: Mounts.map(({ Destination }) => Destination).sort(),
   }
 }

@@ -2,10 +2,10 @@ import type { ContainerCreateOptions } from 'dockerode'
 import { StepError } from '../../core/errors.ts'
 import type { ContainerSpec } from './host.ts'
 
-/** Keeps the wished restart policy of a container, see docker.ts `stop`. */
+/** Keeps the restart policy a container should have, see driver.ts `stop`. */
 export const RESTART_LABEL = 'io.crosscloud.restart'
 
-/** Keeps how a container's health is asked for: whoever puts it back may have other settings. */
+/** Keeps a container's health check: the deployer that restores it may have other settings. */
 export const HEALTH_LABEL = 'io.crosscloud.health'
 
 /** On a container that may have placed files on volumes. */
@@ -87,7 +87,7 @@ function bindings(ports: PortBinding[]): Record<string, { HostIp: string; HostPo
   return byContainer
 }
 
-/** What of an engine's "inspect a container" answer says where the container can be reached. */
+/** The part of an engine's "inspect a container" response that says where it can be reached. */
 export interface NetworkFacts {
   HostConfig: { NetworkMode?: string | undefined }
   NetworkSettings: {

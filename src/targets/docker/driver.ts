@@ -15,11 +15,11 @@ export interface DockerHostOptions {
   name: string
   /** `unix:///var/run/docker.sock`, `tcp://host:2376` or `ssh://user@host`. */
   address: string
-  /** Asked with the registry as the image names it, `docker.io` when it names none. */
+  /** For a registry as the image names it, `docker.io` when it names none. */
   credentials: (registry: string) => Promise<RegistryCredential | undefined>
   /**
    * Ends what can last: pings, pulls and archives. The small verbs run to their end, so that an
-   * aborted rollout can still put the old container back.
+   * aborted rollout can still restore the old container.
    */
   signal: AbortSignal
   tls?: TlsFiles | undefined
@@ -90,7 +90,7 @@ export async function connectDocker(options: DockerHostOptions): Promise<Host> {
       const doing = `removing ${id.slice(0, 12)}`
       const remove = (abortSignal: AbortSignal) =>
         container.remove({ force: true, v: true, abortSignal })
-      // 409: somebody else's removal of it is under way.
+      // 409: another removal of it is under way.
       const status = await call(doing, remove, { fine: [404, 409] })
       if (status !== 409) return
       const gone = (abortSignal: AbortSignal) =>
@@ -164,7 +164,7 @@ async function create(engine: Engine, call: Caller, spec: ContainerSpec): Promis
   } catch (error) {
     const remove = (abortSignal: AbortSignal) =>
       container.remove({ force: true, v: true, abortSignal })
-    // The first fault is the one to tell; what stays behind is mended by the next run.
+    // The first error is thrown; what stays behind is repaired by the next run.
     await call(`removing ${spec.name}`, remove, { fine: [404] }).catch(() => {})
     throw error
   }
@@ -178,7 +178,7 @@ async function setRestartPolicy(call: Caller, container: Docker.Container, polic
 
 /**
  * With the policy `always` an engine starts even stopped containers when it starts itself: after
- * a reboot old and new would run side by side. So a stopped one has no such policy until `start`.
+ * a reboot old and new would run side by side. So a stopped container has no such policy until `start`.
  */
 async function stop(docker: Docker, call: Caller, id: string, seconds: number): Promise<void> {
   const container = docker.getContainer(id)
@@ -189,7 +189,7 @@ async function stop(docker: Docker, call: Caller, id: string, seconds: number): 
   if (typeof found === 'number') return
   const { Labels } = found.Config
   if (found.HostConfig.RestartPolicy?.Name === 'always') {
-    // Of a container that is not ours nobody remembers the policy; this one stays stopped, too.
+    // A container that is not ours has no such label; with this policy it stays stopped, too.
     await setRestartPolicy(call, container, Labels[RESTART_LABEL] ? 'no' : 'unless-stopped')
   }
   await call(doing, (abortSignal) => container.stop({ t: seconds, abortSignal }), {
@@ -203,11 +203,11 @@ async function logs(docker: Docker, call: Caller, id: string, lines: number): Pr
   const doing = `reading the log of ${id.slice(0, 12)}`
   const { Config } = await call(doing, (abortSignal) => container.inspect({ abortSignal }))
   const wanted = { follow: false as const, stdout: true, stderr: true, tail: lines }
-  const answer: unknown = await call(doing, (abortSignal) =>
+  const response: unknown = await call(doing, (abortSignal) =>
     container.logs({ ...wanted, abortSignal }),
   )
-  // dockerode parses an answer that happens to be JSON, which only an unframed one can be.
-  const bytes = Buffer.isBuffer(answer) ? answer : Buffer.from(JSON.stringify(answer))
+  // dockerode parses a response that happens to be JSON; only an unframed response can be.
+  const bytes = Buffer.isBuffer(response) ? response : Buffer.from(JSON.stringify(response))
   const text = (Config.Tty ? bytes : unframe(bytes)).toString('utf8')
   const all = text.split(/\r?\n/)
   if (all.at(-1) === '') all.pop()

@@ -7,7 +7,7 @@ export interface HostName {
   address: string
 }
 
-/** The HTTP status an engine answered with, if it answered at all. */
+/** The HTTP status of an engine's response, if there was a response. */
 export function statusOf(error: unknown): number | undefined {
   const status = (error as { statusCode?: unknown } | null)?.statusCode
   return typeof status === 'number' ? status : undefined
@@ -22,7 +22,7 @@ const byStatus: Record<number, ErrorCode> = {
   503: 'UNAVAILABLE',
 }
 
-/** What a failed call to an engine means. `doing` tells what was tried: `creating webapi.next`. */
+/** What a failed call to an engine means. `doing` is what was tried: `creating webapi.next`. */
 export function engineError(
   host: HostName,
   doing: string,
@@ -31,10 +31,10 @@ export function engineError(
 ): StepError {
   if (error instanceof StepError) return error
   const status = statusOf(error)
-  if (status === undefined) return unanswered(host, error)
+  if (status === undefined) return unreachable(host, error)
   return new StepError(
     byStatus[status] ?? 'COMMAND_FAILED',
-    `host ${host.name}: ${doing}: ${said(error)}`,
+    `host ${host.name}: ${doing}: ${messageOf(error)}`,
     {
       hint: hint ?? (status === 503 ? 'Wait a little and run the command again.' : undefined),
       cause: error,
@@ -43,7 +43,7 @@ export function engineError(
 }
 
 /** The engine's own words, without what dockerode puts around them. */
-export function said(error: unknown): string {
+export function messageOf(error: unknown): string {
   const json = (error as { json?: { message?: unknown } | null }).json
   if (typeof json?.message === 'string') return json.message.trim()
   return describe(error)
@@ -57,7 +57,7 @@ function abortReason(error: unknown): unknown {
   return error.cause ?? error
 }
 
-function unanswered(host: HostName, error: unknown): StepError {
+function unreachable(host: HostName, error: unknown): StepError {
   const where = `host ${host.name} (${host.address})`
   const reason = abortReason(error)
   if (reason instanceof StepError) return reason
@@ -95,8 +95,8 @@ function unanswered(host: HostName, error: unknown): StepError {
 }
 
 /**
- * A pull's fault. The engine reports most of them as plain text, inside a stream that began with
- * status 200 or as a 500, so here the words must decide.
+ * A pull's error. The engine reports most of them as plain text, inside a stream that began with
+ * status 200 or as a 500, so here its words must decide.
  */
 export function pullError(
   host: HostName,
@@ -131,10 +131,10 @@ function pullMeaning(message: string): [ErrorCode, string] {
   return ['COMMAND_FAILED', 'Pull the image by hand on that host to see more.']
 }
 
-/** A container that did not start. Taken ports come as a 500, told apart by their words only. */
+/** A container that did not start. Taken ports come as a 500, recognized by the engine's words only. */
 export function startError(host: HostName, container: string, error: unknown): StepError {
   if (error instanceof StepError) return error
-  const words = statusOf(error) === undefined ? '' : said(error)
+  const words = statusOf(error) === undefined ? '' : messageOf(error)
   if (!/port is already allocated|address already in use/i.test(words)) {
     return engineError(host, `starting ${container}`, error)
   }

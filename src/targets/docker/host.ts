@@ -1,6 +1,7 @@
 import type { Readable } from 'node:stream'
+import type { InstanceChanges, PlacedFile } from '../target.ts'
 
-/** How an environment wants its containers. Read from `container:` in crosscloud.yml. */
+/** `container:` of an environment in crosscloud.yml, with its defaults. */
 export interface ContainerSettings {
   network: string
   /** docker's notation: `8080:8080`, `127.0.0.1::8080` for any free port. */
@@ -9,7 +10,7 @@ export interface ContainerSettings {
   volumes: string[]
   /** Whether files may be placed on volumes; what they replace there comes back with the old container. */
   onVolume?: boolean | undefined
-  /** Plain values; never secrets: anybody who may ask the host can read them. */
+  /** Plain values; never secrets: whoever may use the host's engine can read them. */
   env: Record<string, string>
   /** bytes */
   memory?: number | undefined
@@ -29,18 +30,7 @@ export interface HealthSettings {
 /** Where a container keeps what its files replaced on volumes. */
 export const REPLACED_FOLDER = '/.crosscloud/replaced'
 
-/** One file that a container must have before its first start. */
-export interface PlacedFile {
-  /** Absolute path inside the container. */
-  path: string
-  content: Buffer
-  /** Octal permission bits. */
-  mode: number
-  uid: number
-  gid: number
-}
-
-/** The container that shall run. */
+/** The container that must run. */
 export interface ContainerSpec {
   /** What it is called when all went well; `<name>.next` and `<name>.previous` are its neighbours. */
   name: string
@@ -61,26 +51,21 @@ export interface ContainerInfo {
   exitCode: number | undefined
   /** How often its host has started it again by itself since it was last started. */
   restarts: number
-  /** Where it answers, seen from here: `http://127.0.0.1:8080`; for the container's port of the health check, when known. */
+  /** Where a port of it responds, seen from here, when known: `http://127.0.0.1:8080`. */
   address(port: number): string | undefined
-}
-
-/** A path of a container that is not as its image has it. */
-export interface FileChange {
-  path: string
-  kind: 'added' | 'changed' | 'deleted'
-}
-
-/** How a container differs from its image; a folder is told with whatever changed in it. */
-export interface ContainerChanges {
-  changes: FileChange[]
-  /** Where volumes and folders of the host are mounted: what is in there is not told. */
-  volumes: string[]
 }
 
 export interface RegistryCredential {
   username: string
   password: string
+}
+
+/** How people call a Docker Engine, and how it is reached. */
+export interface HostAddress {
+  name: string
+  address: string
+  /** Folder with ca.pem, cert.pem and key.pem. */
+  certificates: string | undefined
 }
 
 /**
@@ -89,7 +74,7 @@ export interface RegistryCredential {
  */
 export interface Host {
   readonly name: string
-  /** UNAVAILABLE, naming the host, when it does not answer. */
+  /** UNAVAILABLE, naming the host, when it does not respond. */
   ping(): Promise<void>
   pull(image: string, onProgress?: (done: number, total: number) => void): Promise<void>
   inspect(name: string): Promise<ContainerInfo | undefined>
@@ -113,20 +98,8 @@ export interface Host {
   /** A tar stream of a path inside the container. NOT_FOUND when it has none. */
   archive(id: string, path: string): Promise<Readable>
   /** Everything in the container that is not as its image has it. */
-  changes(id: string): Promise<ContainerChanges>
-  /** Whether a path inside the container is a folder; a link to one is none. */
+  changes(id: string): Promise<InstanceChanges>
+  /** Whether a path inside the container is a folder; a link to a folder is not. */
   isFolder(id: string, path: string): Promise<boolean>
   close(): Promise<void>
-}
-
-/** What one host says after a rollout reached it. */
-export interface HostResult {
-  host: string
-  containerId: string
-  previousContainerId: string | undefined
-  url: string | undefined
-  /** milliseconds */
-  duration: number
-  /** Milliseconds between stopping the old container and the new one's first healthy answer. */
-  silence: number
 }

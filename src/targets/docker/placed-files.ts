@@ -2,7 +2,8 @@ import { posix } from 'node:path'
 import type { Readable } from 'node:stream'
 import { pack } from 'tar-stream'
 import { StepError } from '../../core/errors.ts'
-import type { ContainerSettings, PlacedFile } from './host.ts'
+import type { PlacedFile } from '../target.ts'
+import type { ContainerSettings } from './host.ts'
 
 /** Refuses files that could land anywhere but where their path says. */
 export function checkFiles(files: readonly PlacedFile[]): void {
@@ -47,7 +48,7 @@ export function isOnVolumeOf(volumes: readonly string[], path: string): boolean 
   return volumes.some((volume) => path.startsWith(`${volume}/`) || path === volume)
 }
 
-/** The old container sees what is placed on a volume, and would keep it when it is brought back. */
+/** The old container sees what is placed on a volume, and would keep it when it is restored. */
 export function refuseFilesOnVolumes(
   files: readonly PlacedFile[],
   settings: ContainerSettings,
@@ -68,7 +69,7 @@ export function onVolumeError(path: string): StepError {
   )
 }
 
-/** One tar, relative to `/`: the missing folders, which everybody may pass through, then the files. */
+/** One tar, relative to `/`: the missing folders, which every user may enter, then the files. */
 export function tarOf(
   files: readonly PlacedFile[],
   missingFolders: readonly string[],

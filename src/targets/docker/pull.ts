@@ -1,13 +1,14 @@
 import type Docker from 'dockerode'
 import { isStepError, StepError } from '../../core/errors.ts'
-import { engineError, type HostName, pullError, said, statusOf } from './errors.ts'
+import { engineError, type HostName, messageOf, pullError, statusOf } from './errors.ts'
 import type { RegistryCredential } from './host.ts'
 
-const LOOK_TIMEOUT = 60_000
-/** A pull that says nothing for so long is given up. */
-const PULL_SILENCE = 300_000
+/** milliseconds */
+const INSPECT_TIMEOUT = 60_000
+/** A pull without progress for so long is given up. */
+const STALL_TIMEOUT = 300_000
 
-interface PullSurroundings {
+interface PullOptions {
   docker: Docker
   host: HostName
   credentials: (registry: string) => Promise<RegistryCredential | undefined>
@@ -15,9 +16,9 @@ interface PullSurroundings {
   signal: AbortSignal
 }
 
-/** Pulls an image by digest, unless the engine has it. Faults inside the answer's stream are faults too. */
+/** Pulls an image by digest, unless the engine has it. Errors inside the response's stream count, too. */
 export async function pullImage(
-  { docker, host, credentials, signal }: PullSurroundings,
+  { docker, host, credentials, signal }: PullOptions,
   image: string,
   onProgress?: (done: number, total: number) => void,
 ): Promise<void> {
@@ -28,10 +29,10 @@ export async function pullImage(
   }
   if (await hasImage(docker, host, image)) return
   const credential = await credentials(registryOf(image))
-  const silence = new AbortController()
-  const giveUp = () => silence.abort(new DOMException('no progress', 'TimeoutError'))
-  const timer = setTimeout(giveUp, PULL_SILENCE)
-  const abortSignal = AbortSignal.any([signal, silence.signal])
+  const stall = new AbortController()
+  const giveUp = () => stall.abort(new DOMException('no progress', 'TimeoutError'))
+  const timer = setTimeout(giveUp, STALL_TIMEOUT)
+  const abortSignal = AbortSignal.any([signal, stall.signal])
   try {
     const login = credential && {
       authconfig: { ...credential, serveraddress: registryOf(image) },
@@ -46,10 +47,10 @@ export async function pullImage(
   } catch (error) {
     if (isStepError(error)) throw error
     if (signal.aborted) throw engineError(host, 'pulling', abortError(signal))
-    if (silence.signal.aborted)
+    if (stall.signal.aborted)
       throw pullError(host, image, 'timed out, no progress for 5 minutes', error)
     if (statusOf(error) === undefined) throw engineError(host, `pulling ${image}`, error)
-    throw pullError(host, image, said(error), error)
+    throw pullError(host, image, messageOf(error), error)
   } finally {
     clearTimeout(timer)
   }
@@ -68,7 +69,7 @@ function abortError(signal: AbortSignal): unknown {
 }
 
 async function hasImage(docker: Docker, host: HostName, image: string): Promise<boolean> {
-  const abortSignal = AbortSignal.timeout(LOOK_TIMEOUT)
+  const abortSignal = AbortSignal.timeout(INSPECT_TIMEOUT)
   try {
     // dockerode takes no signal here.
     await Promise.race([docker.getImage(image).inspect(), aborted(abortSignal)])

@@ -1,5 +1,6 @@
 import t from 'tap'
 import type { z } from 'zod'
+import { createHttpClient } from '../../../src/core/http/client.ts'
 import type { Attempt } from '../../../src/server/effects/effect.ts'
 import { createJenkinsEffect, jenkinsJobSettings } from '../../../src/server/effects/jenkins.ts'
 import { JENKINS_TOKEN, JENKINS_USER, startJenkins } from '../../support/platforms/jenkins.ts'
@@ -49,7 +50,7 @@ async function setUp(
   const effect = (more: Partial<z.input<typeof jenkinsJobSettings>> = {}) =>
     createJenkinsEffect(
       jenkinsJobSettings.parse({ ...settings, ...more }),
-      { url: `${jenkins.url}/`, user: JENKINS_USER, token },
+      { http: createHttpClient(), url: `${jenkins.url}/`, user: JENKINS_USER, token },
       render,
       { queueTimeout: 300 },
     )
@@ -173,11 +174,11 @@ t.test('each refusal of Jenkins names what to change', async (t) => {
   await t.rejects(run(attemptOf()), { code: 'CONFLICT', message: /into its queue/ })
   jenkins.vetoed = false
   jenkins.next.push('pass', 'pass', 403)
-  await t.rejects(run(attemptOf()), { code: 'UNAUTHORIZED' })
+  await t.rejects(run(attemptOf()), { code: 'FORBIDDEN' })
   // The crumb's answer is taken for "off", yet Jenkins wants one.
   jenkins.next.push('pass', 404)
   await t.rejects(run(attemptOf()), {
-    code: 'UNAUTHORIZED',
+    code: 'FORBIDDEN',
     message: /No valid crumb was included/,
   })
   for (const step of [[503], ['pass', 502], ['pass', 'pass', 500]] as const) {

@@ -1,5 +1,6 @@
 import t from 'tap'
 import type { z } from 'zod'
+import { createHttpClient } from '../../../src/core/http/client.ts'
 import type { Attempt } from '../../../src/server/effects/effect.ts'
 import { createWorkflowEffect, workflowSettings } from '../../../src/server/effects/workflow.ts'
 import { GITHUB_TOKEN, startGithub } from '../../support/platforms/github.ts'
@@ -39,7 +40,7 @@ async function setUp(
 ) {
   const github = await startGithub(test, { workflows, refs: ['main', 'refs/tags/v1', 'feat/a&b'] })
   const parsed = workflowSettings.parse(settings)
-  const access = { url: `${github.url}/`, token }
+  const access = { http: createHttpClient(), url: `${github.url}/`, token }
   return { github, effect: createWorkflowEffect(parsed, access, render, { pause: 20 }) }
 }
 
@@ -142,7 +143,7 @@ t.test('each refusal of GitHub names what to change', async (t) => {
   github.next.push('limited')
   await t.rejects(effect(attemptOf()), { code: 'UNAVAILABLE', message: /403/ })
   github.next.push(403)
-  await t.rejects(effect(attemptOf()), { code: 'UNAUTHORIZED' })
+  await t.rejects(effect(attemptOf()), { code: 'FORBIDDEN' })
   const asked = github.requests.length
   for (const project of ['acme/..', '../acme', 'acme', 'group/sub/webapi', './webapi']) {
     await t.rejects(effect(attemptOf({ project })), { code: 'INPUT_INVALID' }, project)

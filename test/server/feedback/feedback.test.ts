@@ -21,7 +21,7 @@ import { until } from '../../support/until.ts'
 const SECRET = 'a-secret-of-the-test-1'
 const skip = missingProgram('redis-server', 'redis-cli')
 
-interface Told {
+interface Message {
   id: string
   what: string
   route: string
@@ -32,12 +32,12 @@ interface Told {
 
 /** A chat that is away at first. */
 async function startChat(t: Test) {
-  const told: Told[] = []
-  const chat = { told, url: '', away: 2 }
+  const messages: Message[] = []
+  const chat = { messages, url: '', away: 2 }
   const server = createServer(async (request, response) => {
     const body = JSON.parse(await text(request))
     if (chat.away-- > 0) return void response.writeHead(503).end()
-    told.push(body)
+    messages.push(body)
     response.end('{}')
   })
   server.listen(0, '127.0.0.1')
@@ -99,12 +99,12 @@ t.test('people get statuses, comments and notifications', { skip }, async (t) =>
   const push = fixture('gitlab/push')
   const { body } = await send(push)
   const [id = ''] = body.events as string[]
-  t.ok(await until(() => chat.told.length === 1), 'told although the chat was away')
-  t.match(chat.told[0], {
+  t.ok(await until(() => chat.messages.length === 1), 'notified although the chat was away')
+  t.match(chat.messages[0], {
     ...{ id: `${id}-started`, what: 'started', route: 'deliver', text: 'pipeline 1 was started' },
     message: /^BREAK-GLASS: .*\ndeliver started: team\/webapi main by li\npipeline 1 was started$/,
   })
-  t.ok(chat.told[0]?.message.startsWith(line), 'what went past a gate comes first')
+  t.ok(chat.messages[0]?.message.startsWith(line), 'deployments past a gate come first')
   t.match(gitlab.statuses, [{ state: 'running', name: 'crosscloud/deliver', url: /pipelines\/1$/ }])
 
   const ended = fixture('gitlab/pipeline') as { object_attributes: object; project: object }
@@ -122,21 +122,21 @@ t.test('people get statuses, comments and notifications', { skip }, async (t) =>
   await send(pipelineOf('ops/delivery', 'success'))
   t.ok(await until(() => gitlab.statuses.length === 2))
   t.match(gitlab.statuses[1], { state: 'success', commit: push.after, project: 'team/webapi' })
-  t.ok(await until(() => chat.told.length === 2))
-  t.match(chat.told[1], { what: 'succeeded', text: 'pipeline 812: success' })
-  t.ok(chat.told[1]?.message.startsWith(line), 'again, of whatever route')
+  t.ok(await until(() => chat.messages.length === 2))
+  t.match(chat.messages[1], { what: 'succeeded', text: 'pipeline 812: success' })
+  t.ok(chat.messages[1]?.message.startsWith(line), 'again, of whatever route')
   await signOff()
 
   await send(pipelineOf('team/tools', 'failed', ''))
-  t.ok(await until(() => chat.told.length === 3))
-  t.match(chat.told[2], { what: 'failed', route: 'watch', text: 'pipeline 812: failed' })
-  t.notMatch(chat.told[2]?.message, 'BREAK-GLASS', 'until it is signed off')
+  t.ok(await until(() => chat.messages.length === 3))
+  t.match(chat.messages[2], { what: 'failed', route: 'watch', text: 'pipeline 812: failed' })
+  t.notMatch(chat.messages[2]?.message, 'BREAK-GLASS', 'until it is signed off')
 
   gitlab.faults.push(422)
   await send(push)
-  t.ok(await until(() => gitlab.statuses.length === 3 && chat.told.length === 4))
+  t.ok(await until(() => gitlab.statuses.length === 3 && chat.messages.length === 4))
   t.match(gitlab.statuses[2], { state: 'failed' })
-  t.match(chat.told[3], { what: 'failed', text: /GitLab refuses it \(422\)/ })
+  t.match(chat.messages[3], { what: 'failed', text: /GitLab refuses it \(422\)/ })
   const metrics = await fetchText(`http://127.0.0.1:${server.port}/metrics`)
   t.match(metrics.body, 'crosscloud_feedback_total{receiver="ops",end="sent"} 4')
   t.match(metrics.body, 'crosscloud_events{state="dead"} 1')
@@ -194,6 +194,6 @@ t.test(
     t.match(again, { status: 200, body: { duplicate: true } }, 'the same under another id')
     t.match(await send('workflow_run', { ...run, workflow_run: ended }, 'd2'), { status: 200 })
     await sleep(300)
-    t.equal(github.statuses.length, 2, 'its end is told once')
+    t.equal(github.statuses.length, 2, 'its end is reported once')
   },
 )

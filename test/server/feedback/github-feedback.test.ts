@@ -1,13 +1,15 @@
 import t from 'tap'
+import { createHttpClient } from '../../../src/core/http/client.ts'
 import { commentOnGithub, setGithubStatus } from '../../../src/server/feedback/github.ts'
 import { GITHUB_TOKEN, startGithub } from '../../support/platforms/github.ts'
 
 const signal = AbortSignal.timeout(20_000)
+const http = createHttpClient()
 const commit = 'b'.repeat(40)
 
 t.test('a status is set with a short description', async (t) => {
   const github = await startGithub(t)
-  const access = { url: github.url, token: GITHUB_TOKEN }
+  const access = { http, url: github.url, token: GITHUB_TOKEN }
   const status = { project: 'acme/webapi', commit, name: 'crosscloud/deploy', url: '' } as const
   await setGithubStatus(access, { ...status, state: 'pending', text: 'on its way' }, signal)
   t.strictSame(github.statuses[0], {
@@ -37,7 +39,7 @@ t.test('a status is set with a short description', async (t) => {
   await t.rejects(setGithubStatus(access, { ...status, state: 'success', text: '' }, signal), {
     code: 'UNAVAILABLE',
   })
-  const stranger = { url: github.url, token: 'wrong' }
+  const stranger = { http, url: github.url, token: 'wrong' }
   await t.rejects(setGithubStatus(stranger, { ...status, state: 'success', text: '' }, signal), {
     code: 'UNAUTHORIZED',
   })
@@ -45,7 +47,7 @@ t.test('a status is set with a short description', async (t) => {
 
 t.test('a comment is written once, and updated', async (t) => {
   const github = await startGithub(t)
-  const access = { url: github.url, token: GITHUB_TOKEN }
+  const access = { http, url: github.url, token: GITHUB_TOKEN }
   for (let id = 1; id <= 150; id++) github.comments.push({ id, issue: 7, body: `comment ${id}` })
   const to = { project: 'acme/webapi', number: 7, marker: 'one' }
   await commentOnGithub(access, { ...to, text: 'first' }, signal)
@@ -68,7 +70,7 @@ t.test('a comment is written once, and updated', async (t) => {
 
 t.test('a comment whose answer was lost is not written twice', async (t) => {
   const github = await startGithub(t)
-  const access = { url: github.url, token: GITHUB_TOKEN }
+  const access = { http, url: github.url, token: GITHUB_TOKEN }
   const to = { project: 'acme/webapi', number: 3, marker: 'evt', text: 'table' }
   github.next.push('pass', 'cut')
   await t.rejects(commentOnGithub(access, to, signal), { code: 'UNAVAILABLE', retryable: true })

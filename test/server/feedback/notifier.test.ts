@@ -5,6 +5,7 @@ import type { AddressInfo } from 'node:net'
 import { text } from 'node:stream/consumers'
 import fc from 'fast-check'
 import t, { type Test } from 'tap'
+import { createHttpClient } from '../../../src/core/http/client.ts'
 import { compileTemplate, templateText } from '../../../src/server/effects/templates.ts'
 import type { Notice } from '../../../src/server/feedback/notice.ts'
 import { createNotifier } from '../../../src/server/feedback/notifier.ts'
@@ -12,25 +13,25 @@ import { receiverSettings } from '../../../src/server/feedback/receiver-settings
 import { cut } from '../../../src/server/feedback/receivers.ts'
 import { freePort } from '../../support/servers/ports.ts'
 
-interface Told {
+interface Received {
   url: URL
   headers: IncomingHttpHeaders
   body: string
 }
 
-/** A chat's server: keeps what it was told, and answers as it is asked to. */
+/** A chat's server: keeps what it receives, and responds as configured. */
 async function startReceiver(t: Test) {
-  const told: Told[] = []
+  const received: Received[] = []
   const receiver = {
     url: '',
-    told,
+    received,
     status: 200,
     echo: false,
     answer: '{"errcode":0,"errmsg":"ok"}',
   }
   const server = createServer(async (request, response) => {
     const url = new URL(request.url ?? '/', 'http://receiver')
-    told.push({ url, headers: request.headers, body: await text(request) })
+    received.push({ url, headers: request.headers, body: await text(request) })
     response
       .writeHead(receiver.status)
       .end(receiver.echo ? `Cannot POST ${request.url}` : receiver.answer)
@@ -45,18 +46,19 @@ async function startReceiver(t: Test) {
 type Kind = 'webhook' | 'slack' | 'dingtalk' | 'wecom'
 const SECRET = 'SEC-a-secret-of-the-test'
 const signal = new AbortController().signal
+const http = createHttpClient()
 const facts = { project: 'team/webapi', ref: 'main', by: 'li', title: 'Round prices' }
 const notice: Notice = {
   ...{ id: '0mwt7rbwpcd080f1efaec-failed', what: 'failed', route: 'webapi', facts },
   ...{ text: 'GitLab does not answer', url: 'https://gitlab.example.com/p/1' },
 }
 const settle = (kind: Kind, url: string, more: object = {}) =>
-  createNotifier('ops', receiverSettings.parse({ kind, url, secret: SECRET, ...more }))
+  createNotifier('ops', receiverSettings.parse({ kind, url, secret: SECRET, ...more }), http)
 
 t.test('a webhook is signed after Standard Webhooks', async (t) => {
   const receiver = await startReceiver(t)
   await settle('webhook', `${receiver.url}/hook`).send(notice, signal)
-  const [first] = receiver.told
+  const [first] = receiver.received
   const header = (name: string) => String(first?.headers[name])
   const signed = `${header('webhook-id')}.${header('webhook-timestamp')}.${first?.body}`
   const signature = createHmac('sha256', SECRET).update(signed).digest('base64')
@@ -71,7 +73,7 @@ t.test('a webhook is signed after Standard Webhooks', async (t) => {
   const key = Buffer.from('the bytes of a signing key')
   const secret = `whsec_${key.toString('base64')}`
   await settle('webhook', receiver.url, { secret }).send(notice, signal)
-  const second = receiver.told[1]
+  const second = receiver.received[1]
   const again = `${notice.id}.${second?.headers['webhook-timestamp']}.${second?.body}`
   const expected = createHmac('sha256', key).update(again).digest('base64')
   t.equal(second?.headers['webhook-signature'], `v1,${expected}`, 'with the key of whsec_')
@@ -81,15 +83,15 @@ t.test('Slack reads no text from outside as markup', async (t) => {
   const receiver = await startReceiver(t)
   const evil = { ...facts, ref: '<!channel>', by: '<https://evil.example.com|click>' }
   await settle('slack', receiver.url).send({ ...notice, facts: evil, text: 'a & b' }, signal)
-  const { text: said } = JSON.parse(receiver.told[0]?.body ?? '')
-  t.notMatch(said, /<!|<https:\/\/evil/)
-  t.match(said, /&lt;!channel&gt;[\s\S]*a &amp; b\n<https:\/\/gitlab.example.com\/p\/1\|details>$/)
-  receiver.told.length = 0
+  const { text: shown } = JSON.parse(receiver.received[0]?.body ?? '')
+  t.notMatch(shown, /<!|<https:\/\/evil/)
+  t.match(shown, /&lt;!channel&gt;[\s\S]*a &amp; b\n<https:\/\/gitlab.example.com\/p\/1\|details>$/)
+  receiver.received.length = 0
   await settle('slack', receiver.url).send(
     { ...notice, url: 'https://a.example.com/x|<!here>' },
     signal,
   )
-  t.notMatch(receiver.told[0]?.body, '<!here>')
+  t.notMatch(receiver.received[0]?.body, '<!here>')
 })
 
 t.test('deployments past a gate come first, whatever the template is', async (t) => {
@@ -97,7 +99,10 @@ t.test('deployments past a gate come first, whatever the template is', async (t)
   const lines = ['BREAK-GLASS: ops-li went past the gate of production with d12', 'and with d13']
   const hook = settle('webhook', receiver.url, { template: '{{route}} {{what}}' })
   await hook.send(notice, signal, lines)
-  t.equal(JSON.parse(receiver.told[0]?.body ?? '').message, `${lines.join('\n')}\nwebapi failed`)
+  t.equal(
+    JSON.parse(receiver.received[0]?.body ?? '').message,
+    `${lines.join('\n')}\nwebapi failed`,
+  )
 })
 
 t.test('DingTalk gets a signed query, and its errcodes become error codes', async (t) => {
@@ -105,7 +110,7 @@ t.test('DingTalk gets a signed query, and its errcodes become error codes', asyn
   const robot = settle('dingtalk', `${receiver.url}/robot/send?access_token=tok`)
   const evil = { ...facts, ref: '](http://evil.example.com)', by: '@all' }
   await robot.send({ ...notice, facts: evil }, signal)
-  const [first] = receiver.told
+  const [first] = receiver.received
   const timestamp = first?.url.searchParams.get('timestamp') ?? ''
   const sign = createHmac('sha256', SECRET).update(`${timestamp}\n${SECRET}`).digest('base64')
   t.equal(first?.url.searchParams.get('sign'), sign)
@@ -136,7 +141,7 @@ t.test('WeCom gets at most 4096 bytes, and its errcodes become error codes', asy
   const receiver = await startReceiver(t)
   const robot = settle('wecom', `${receiver.url}/cgi-bin/webhook/send?key=tok`)
   await robot.send({ ...notice, text: '价'.repeat(3000) }, signal)
-  const { msgtype, markdown } = JSON.parse(receiver.told[0]?.body ?? '')
+  const { msgtype, markdown } = JSON.parse(receiver.received[0]?.body ?? '')
   t.equal(msgtype, 'markdown')
   t.ok(Buffer.byteLength(markdown.content) <= 4096)
   t.match(markdown.content, /价\n\n\[details\]\(https:\/\/gitlab.example.com\/p\/1\)$/)
@@ -156,15 +161,15 @@ t.test('Mattermost and Rocket.Chat read no text from outside as markup', async (
   const evil = { ...facts, ref: '@all @channel', by: '[click](http://evil.example.com)' }
   const more = { facts: evil, url: 'https://a.example.com/?a=1&b=2' }
   await settle('slack', receiver.url).send({ ...notice, ...more }, signal)
-  const { text: said } = JSON.parse(receiver.told[0]?.body ?? '')
-  t.notMatch(said, /@all|@channel|\]\(/)
-  t.ok(said.endsWith('<https://a.example.com/?a=1&amp;b=2|details>'))
+  const { text: shown } = JSON.parse(receiver.received[0]?.body ?? '')
+  t.notMatch(shown, /@all|@channel|\]\(/)
+  t.ok(shown.endsWith('<https://a.example.com/?a=1&amp;b=2|details>'))
 })
 
 t.test('a message that does not fit WeCom is cut, and keeps its link', async (t) => {
   const receiver = await startReceiver(t)
   const robot = settle('wecom', receiver.url)
-  const contentOf = (at: number) => JSON.parse(receiver.told[at]?.body ?? '').markdown.content
+  const contentOf = (at: number) => JSON.parse(receiver.received[at]?.body ?? '').markdown.content
   await robot.send({ ...notice, url: `https://a.example.com/${'a'.repeat(5000)}` }, signal)
   t.ok(Buffer.byteLength(contentOf(0)) <= 4096)
   t.match(contentOf(0), notice.text)
@@ -216,13 +221,13 @@ t.test('any text makes a message that the receiver can read', async (t) => {
   const receiver = await startReceiver(t)
   await fc.assert(
     fc.asyncProperty(fc.string({ unit: 'binary' }), fc.string(), async (ref, by) => {
-      receiver.told.length = 0
+      receiver.received.length = 0
       await settle('slack', receiver.url).send({ ...notice, facts: { ...facts, ref, by } }, signal)
-      return !/<(?!https:\/\/gitlab)/.test(JSON.parse(receiver.told[0]?.body ?? '').text)
+      return !/<(?!https:\/\/gitlab)/.test(JSON.parse(receiver.received[0]?.body ?? '').text)
     }),
     { numRuns: 50 },
   )
-  t.equal(receiver.told.length, 1)
+  t.equal(receiver.received.length, 1)
 })
 
 t.test('a receiver that is away is retryable, one that refuses is final', async (t) => {
@@ -232,7 +237,7 @@ t.test('a receiver that is away is retryable, one that refuses is final', async 
   for (const [status, code] of [
     [503, 'UNAVAILABLE'],
     [429, 'UNAVAILABLE'],
-    [403, 'UNAUTHORIZED'],
+    [403, 'FORBIDDEN'],
     [404, 'NOT_FOUND'],
     [400, 'INPUT_INVALID'],
   ] as const) {

@@ -47,7 +47,7 @@ t.test('events of a partition are worked on in order', { skip }, async (t) => {
     const { stdout } = await events('list', '--state', state, '--json')
     return (JSON.parse(stdout) as { events: { id: string; facts: { title: string } }[] }).events
   }
-  const said = (words: RegExp) => server.running.output().match(words)?.length ?? 0
+  const logged = (words: RegExp) => server.running.output().match(words)?.length ?? 0
   let key = 0
   const send = async (branch: string, n: number) => {
     const headers = { 'x-gitlab-token': SECRET, 'idempotency-key': `k${++key}` }
@@ -92,7 +92,7 @@ t.test('events of a partition are worked on in order', { skip }, async (t) => {
     async (t) => {
       gitlab.faults.push(422, 422)
       const [first, second] = [await send('each-d', 1), await send('each-d', 2)]
-      t.ok(await until(() => said(/ failed: starting a pipeline/g) === 2))
+      t.ok(await until(() => logged(/ failed: starting a pipeline/g) === 2))
       t.equal((await list('dead')).length, 2)
       const shown = (await events('show', first)).stdout
       t.match(shown, /dead[\s\S]*push of team\/webapi each-d[\s\S]*GitLab refuses it \(422\)/)
@@ -114,7 +114,7 @@ t.test('events of a partition are worked on in order', { skip }, async (t) => {
     async (t) => {
       gitlab.faults.push(401, 'lost')
       const id = await send('each-e', 1)
-      t.ok(await until(() => said(new RegExp(`${id}: pipeline \\d+ was started`, 'g')) === 1))
+      t.ok(await until(() => logged(new RegExp(`${id}: pipeline \\d+ was started`, 'g')) === 1))
       t.strictSame(titlesOn(gitlab, 'each-e'), ['1'])
       t.match(
         (await events('show', id)).stdout,

@@ -88,7 +88,7 @@ t.test('the queue follows Sentinels to another master', { skip }, async (t) => {
   gitlab.delay = () => 20
   const server = await serveWith(t, gitlab, `redis+sentinel://127.0.0.1:${port}/mymaster/0`)
   await pushAll(server, 0, 50)
-  // What a master had not told its replica is lost with it; that is not what is looked at here.
+  // Writes that a master has not replicated are lost with it: not the subject of this test.
   await master.cli('wait', '1', '5000')
   await master.server.stop('SIGKILL')
   await pushAll(server, 50, 100)

@@ -32,7 +32,7 @@ t.test(
       'app: webapi\nenvironments:\n  test: { image: registry.example.com/a, config: "file:test.yaml" }\n'
     await writeFile(join(folder, 'crosscloud.yml'), file)
     await writeFile(join(folder, 'test.yaml'), settings('good\\u200b morning'))
-    const told: Notice[] = []
+    const notices: Notice[] = []
     const ends: string[] = []
     const stop = new AbortController()
     const start = async (schedules: ScheduleSettings[]) => {
@@ -51,7 +51,7 @@ t.test(
           variables: process.env,
         }),
         feedback: {
-          notify: async (_names, notice) => void told.push(notice),
+          notify: async (_names, notice) => void notices.push(notice),
           report: async () => {},
           close: async () => {},
         },
@@ -80,17 +80,17 @@ t.test(
     ) {
       await sleep(100)
     }
-    t.match(told[0], {
+    t.match(notices[0], {
       ...{ what: 'failed', route: 'lint', facts: { environment: 'test' } },
       text: /^the config has 1 error/,
     })
     t.ok(ends.includes('drift done'), 'nothing runs, as the ledger says')
-    const ids = told.map(({ id }) => id)
+    const ids = notices.map(({ id }) => id)
     t.strictSame(ids, [...new Set(ids)], 'each is notified once')
     await writeFile(join(folder, 'test.yaml'), settings('good morning'))
     ends.length = 0
     for (let tries = 0; tries < 200 && !ends.includes('lint done'); tries++) await sleep(100)
-    t.ok(ends.includes('lint done'), 'mended')
+    t.ok(ends.includes('lint done'), 'repaired')
     for (const close of servers) await close()
     await start([])
     t.equal(

@@ -2,6 +2,7 @@ import { once } from 'node:events'
 import { createServer } from 'node:http'
 import type { AddressInfo } from 'node:net'
 import t from 'tap'
+import { createHttpClient } from '../../../src/core/http/client.ts'
 import { silentLog } from '../../../src/core/log.ts'
 import { createFollows, giteaAccess } from '../../../src/server/platforms/gitea.ts'
 import { callGithub } from '../../../src/server/platforms/github.ts'
@@ -53,8 +54,8 @@ t.test('a commit with [skip ci] starts nothing', async (t) => {
   const lab = (message: string, more: object = {}) =>
     gitlab.read({}, { ...push, commits: [{ ...commit, message }], total_commits_count: 1, ...more })
   const hub = (message: string) => {
-    const told = fixture('github/push') as { head_commit: object }
-    const payload = { ...told, head_commit: { ...told.head_commit, message } }
+    const pushed = fixture('github/push') as { head_commit: object }
+    const payload = { ...pushed, head_commit: { ...pushed.head_commit, message } }
     return github.read({ 'x-github-event': 'push' }, payload)
   }
   for (const word of ['[skip ci]', '[CI skip]', '[no ci]', '[skip actions]', '[ci-skip]']) {
@@ -85,9 +86,9 @@ t.test('a comment is ignored, as its author may be anybody', async (t) => {
   for (const name of ['comment-by-reader', 'comment-on-pull-request', 'comment-on-issue']) {
     t.strictSame(read(name), { ignored: nobody }, name)
   }
-  const told = fixture('github/issue_comment') as { comment: object }
-  const comment = { ...told.comment, author_association: undefined }
-  t.strictSame(github.read({ 'x-github-event': 'issue_comment' }, { ...told, comment }), {
+  const commented = fixture('github/issue_comment') as { comment: object }
+  const comment = { ...commented.comment, author_association: undefined }
+  t.strictSame(github.read({ 'x-github-event': 'issue_comment' }, { ...commented, comment }), {
     ignored: 'only comments of members are used',
   })
 })
@@ -224,7 +225,7 @@ t.test('Gitea is asked for parents, and for the token when it answers 404', asyn
   await once(server, 'listening')
   t.teardown(() => server.close())
   const { port } = server.address() as AddressInfo
-  const access = giteaAccess({ url: `http://127.0.0.1:${port}/`, token: 't' })
+  const access = giteaAccess({ url: `http://127.0.0.1:${port}/`, token: 't' }, createHttpClient())
   const follows = createFollows(access, silentLog)
   t.equal(await follows('team/webapi', ['b'], 'a'.repeat(40)), true)
   t.equal(await follows('team/webapi', ['b'], 'c'.repeat(40)), false)

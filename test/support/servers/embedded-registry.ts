@@ -72,4 +72,16 @@ export function makeBlob(size = 1000) {
   return { bytes, blob: { digest: sha256(bytes), size }, open, opened: () => opened }
 }
 
+/** Whether a repository of a registry without passwords has a blob. */
+export async function hasBlob({ registry, name }: Repository, digest: string): Promise<boolean> {
+  return (await fetch(`http://${registry}/v2/${name}/blobs/${digest}`, { method: 'HEAD' })).ok
+}
+
+/** The tags of a repository, sorted. */
+export async function tagsOf({ registry, name }: Repository): Promise<string[]> {
+  const response = await fetch(`http://${registry}/v2/${name}/tags/list`)
+  const { tags } = (await response.json()) as { tags: string[] | null }
+  return (tags ?? []).sort()
+}
+
 export const alice = { username: 'alice', password: 'open-sesame' }

@@ -3,7 +3,7 @@ import { join } from 'node:path'
 import { run } from '../../../src/core/process/process.ts'
 
 /**
- * A folder with a certificate authority (ca.pem), a server of 127.0.0.1 and localhost (server.pem,
+ * A folder with a certificate authority (ca.pem), a server of 127.0.0.1, localhost and server.example (server.pem,
  * server-key.pem) and a client (cert.pem, key.pem), good for two days.
  */
 export async function makeCertificates(folder: string): Promise<string> {
@@ -29,7 +29,8 @@ const LEAVES = [
     name: 'server',
     cert: 'server.pem',
     key: 'server-key.pem',
-    extension: 'subjectAltName=IP:127.0.0.1,DNS:localhost\nextendedKeyUsage=serverAuth',
+    extension:
+      'subjectAltName=IP:127.0.0.1,DNS:localhost,DNS:server.example\nextendedKeyUsage=serverAuth',
   },
   { name: 'client', cert: 'cert.pem', key: 'key.pem', extension: 'extendedKeyUsage=clientAuth' },
 ]

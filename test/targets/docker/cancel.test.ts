@@ -2,11 +2,8 @@ import t, { type Test } from 'tap'
 import { createLog } from '../../../src/core/log.ts'
 import { connectDocker } from '../../../src/targets/docker/driver.ts'
 import type { ContainerSpec, Host } from '../../../src/targets/docker/host.ts'
-import {
-  isRolloutFailure,
-  type RolloutOptions,
-  rollOut,
-} from '../../../src/targets/docker/rollout/rollout.ts'
+import { type RolloutOptions, rollOut } from '../../../src/targets/docker/rollout/rollout.ts'
+import { isRolloutFailure } from '../../../src/targets/target.ts'
 import { startDockerRegistry } from '../../support/servers/docker-registry.ts'
 import { noEngine, startEngine, type TestEngine } from '../../support/servers/engine.ts'
 import { publishDemoImage } from '../../support/setups/demo-image.ts'
@@ -24,16 +21,16 @@ else {
   await cancelled(first, second, `${registry.address}/team/demo`)
 }
 
-async function cancelled(one: TestEngine, two: TestEngine, repository: string): Promise<void> {
-  const v1 = await publishDemoImage(one, repository, '1')
-  const v2 = await publishDemoImage(one, repository, '2')
+async function cancelled(first: TestEngine, second: TestEngine, repository: string): Promise<void> {
+  const v1 = await publishDemoImage(first, repository, '1')
+  const v2 = await publishDemoImage(first, repository, '2')
   const connect = (name: string, address: string) =>
     connectDocker({
       ...{ name, address, signal: new AbortController().signal },
       credentials: async () => undefined,
     })
-  const a = await connect('app-01', one.address)
-  const b = await connect('app-02', two.address)
+  const a = await connect('app-01', first.address)
+  const b = await connect('app-02', second.address)
   const spec = (name: string, image: string, env: Record<string, string>): ContainerSpec => ({
     ...{ name, image, files: [], labels: { 'test.name': name } },
     settings: {
@@ -47,15 +44,15 @@ async function cancelled(one: TestEngine, two: TestEngine, repository: string): 
     return rollOut({ hosts: [a, b], log, signal, verify: async () => {}, ...options })
   }
 
-  /** Rolls v2 out over v1 and cancels when the log has said `when`. */
+  /** Rolls v2 out over v1 and cancels when the log shows `when`. */
   const cancelAt = async (t: Test, name: string, when: string, env: Record<string, string>) => {
     const old = await go({ spec: spec(name, v1, env) })
     const stop = new AbortController()
     let at = 0
-    let said = ''
+    let logged = ''
     const write = (text: string) => {
-      said += text
-      if (at > 0 || !said.includes(when)) return
+      logged += text
+      if (at > 0 || !logged.includes(when)) return
       at = Date.now()
       // What is asked next of the engine is under way by then.
       setTimeout(() => stop.abort(), 300)
@@ -78,44 +75,44 @@ async function cancelled(one: TestEngine, two: TestEngine, repository: string): 
     t.equal(await untilText(found[0]?.address(8080) ?? ''), '1', `${host.name} serves`)
   }
 
-  t.test('a cancelled rollout does not wait for the health of what it put back', async (t) => {
+  t.test('a cancelled rollout does not wait for the health of what it restored', async (t) => {
     // It takes 4 s to listen: a wait for its health would be seen.
     const { error, old } = await cancelAt(t, 'slow', 'stopped the old slow', {
       ...{ SLOW: '4', STOPPING: '0' },
     })
-    t.match(error.hosts, [
+    t.match(error.standings, [
       { serves: 'old', unproven: true },
       { serves: 'old', touched: false },
     ])
     t.match(error.message, /app-01: the old container runs again; its health was not looked at/)
     const proven = await error.prove?.()
     t.match(proven?.message, /app-01: the old container serves again\n {2}app-02: not touched/)
-    t.match(proven, { code: 'CANCELLED', prove: undefined, hosts: [{ serves: 'old' }, {}] })
-    t.notOk(proven?.hosts[0]?.unproven)
-    await expectOld(t, a, 'slow', old[0]?.containerId)
+    t.match(proven, { code: 'CANCELLED', prove: undefined, standings: [{ serves: 'old' }, {}] })
+    t.notOk(proven?.standings[0]?.unproven)
+    await expectOld(t, a, 'slow', old[0]?.instanceId)
   })
 
-  t.test('what was put back and is not well is told', async (t) => {
+  t.test('a restored container that is not healthy is reported', async (t) => {
     const { error } = await cancelAt(t, 'sick', 'stopped the old sick', {})
-    await a.stop(error.hosts[0]?.containerId ?? '', 1)
+    await a.stop(error.standings[0]?.instanceId ?? '', 1)
     const proven = await error.prove?.()
     t.match(proven?.message, /app-01: NOT brought back, look at it now: .* ended with exit code/)
-    t.match(proven?.hosts, [{ serves: 'unknown' }, {}])
+    t.match(proven?.standings, [{ serves: 'unknown' }, {}])
   })
 
   t.test('a new container that does not hear SIGTERM is not waited for', async (t) => {
     const { error, old } = await cancelAt(t, 'new', 'stopped the old new', { STOPPING: '5' })
-    t.match(error.hosts, [{ serves: 'old', unproven: true }, {}])
-    await expectOld(t, a, 'new', old[0]?.containerId)
+    t.match(error.standings, [{ serves: 'old', unproven: true }, {}])
+    await expectOld(t, a, 'new', old[0]?.instanceId)
   })
 
-  t.test('nor is an old one that was just asked to stop', async (t) => {
+  t.test('an old container that was just asked to stop is not waited for', async (t) => {
     const { error, old } = await cancelAt(t, 'old', 'created old.next', { STOPPING: '20' })
-    t.match(error.hosts, [{ serves: 'old', unproven: true }, {}])
-    await expectOld(t, a, 'old', old[0]?.containerId)
+    t.match(error.standings, [{ serves: 'old', unproven: true }, {}])
+    await expectOld(t, a, 'old', old[0]?.instanceId)
   })
 
-  t.test('all hosts are brought back at once, those that had taken over, too', async (t) => {
+  t.test('after a cancel all hosts are restored at once, finished hosts, too', async (t) => {
     const env = { STOPPING: '5' }
     const old = await go({ spec: spec('both', v1, env) })
     const stop = new AbortController()
@@ -131,15 +128,15 @@ async function cancelled(one: TestEngine, two: TestEngine, repository: string): 
     if (!isRolloutFailure(error)) throw new Error(`not a rollout failure: ${error}`)
     const took = Date.now() - at
     t.ok(took < LONGEST, `both run ${took} ms after the cancel`)
-    t.match(error.hosts, [
+    t.match(error.standings, [
       { serves: 'old', touched: true, unproven: true },
       { serves: 'old', touched: true, unproven: true },
     ])
-    await expectOld(t, a, 'both', old[0]?.containerId)
-    await expectOld(t, b, 'both', old[1]?.containerId)
+    await expectOld(t, a, 'both', old[0]?.instanceId)
+    await expectOld(t, b, 'both', old[1]?.instanceId)
   })
 
-  t.test('a cancel hurries a failed rollout that is on its way back', async (t) => {
+  t.test('a cancel speeds up the restoring of a failed rollout', async (t) => {
     const hosts = [a]
     await go({ hosts, spec: spec('late', v1, { SLOW: '5' }) })
     const stop = new AbortController()
@@ -162,13 +159,13 @@ async function cancelled(one: TestEngine, two: TestEngine, repository: string): 
     }).catch((thrown: unknown) => thrown)
     if (!isRolloutFailure(error)) throw new Error(`not a rollout failure: ${error}`)
     t.ok(Date.now() - at < 2000, 'its health was not waited for')
-    t.match(error, { code: 'INTERNAL', hosts: [{ serves: 'old', unproven: true }] })
+    t.match(error, { code: 'INTERNAL', standings: [{ serves: 'old', unproven: true }] })
     t.match((await error.prove?.())?.message, /app-01: the old container serves again/)
   })
 
   t.test('an old container that a killed deployer had asked to stop runs again', async (t) => {
     const [old] = await go({ hosts: [a], spec: spec('dying', v1, { STOPPING: '2' }) })
-    const id = old?.containerId ?? ''
+    const id = old?.instanceId ?? ''
     await a.create(spec('dying.next', v2, {}))
     const stopping = a.stop(id, 30)
     // It still runs when the hosts are looked at first, and no more when they are changed.
@@ -180,7 +177,7 @@ async function cancelled(one: TestEngine, two: TestEngine, repository: string): 
       ...{ hosts: [{ ...a, pull }], spec: spec('dying', v2, {}), verify },
     }).catch((thrown: unknown) => thrown)
     if (!isRolloutFailure(error)) throw new Error(`not a rollout failure: ${error}`)
-    t.match(error.hosts, [{ serves: 'old', containerId: id }])
+    t.match(error.standings, [{ serves: 'old', instanceId: id }])
     await expectOld(t, a, 'dying', id)
   })
 }

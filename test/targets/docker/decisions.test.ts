@@ -63,7 +63,7 @@ function everyState(): Found<Fake>[] {
   return states.map(state)
 }
 
-t.test('what a killed deployer left, and what becomes of it', async (t) => {
+t.test('every state that a killed deployer can leave is repaired', async (t) => {
   const table: [when: string, before: string, after: string | undefined][] = [
     ['nothing there', '', undefined],
     ['all is well', 'current:up previous:down', undefined],
@@ -113,7 +113,7 @@ t.test('what a killed deployer left, and what becomes of it', async (t) => {
   }
 })
 
-t.test('any state is mended, at once and for good', async (t) => {
+t.test('any state is repaired at once, and stays so', async (t) => {
   for (const found of everyState()) {
     const actions = decide(found)?.actions ?? []
     const after = apply(found, actions)
@@ -136,7 +136,7 @@ t.test('any state is mended, at once and for good', async (t) => {
   t.pass('all states')
 })
 
-t.test('the way back', async (t) => {
+t.test('the old container is restored from wherever a rollout stopped', async (t) => {
   const up = { id: 'old', running: true }
   const now = (text: string) => {
     const found: Found<Fake> = {}
@@ -164,13 +164,13 @@ t.test('the way back', async (t) => {
     t.equal(show(apply(found, actions)), after, before)
     for (let done = 1; done < actions.length; done++) {
       const half = apply(found, actions.slice(0, done))
-      const mended = apply(half, decide(half)?.actions ?? [])
-      t.ok(mended.current?.running || !old?.running, `${before}, killed after ${done} actions`)
+      const repaired = apply(half, decide(half)?.actions ?? [])
+      t.ok(repaired.current?.running || !old?.running, `${before}, killed after ${done} actions`)
     }
   }
 })
 
-t.test('the commands for a person', async (t) => {
+t.test('every action has its docker command', async (t) => {
   t.equal(
     commandOf('web', { do: 'rename', container: 'previous', to: 'current' }),
     'docker rename web.previous web',
@@ -179,7 +179,7 @@ t.test('the commands for a person', async (t) => {
   t.equal(commandOf('web', { do: 'start', container: 'current' }), 'docker start web')
 })
 
-t.test('addresses of engines', async (t) => {
+t.test('addresses of engines are unix, tcp or ssh; any other is refused', async (t) => {
   const table: [text: string, expected: object | undefined][] = [
     ['unix:///var/run/docker.sock', { kind: 'unix', socket: '/var/run/docker.sock' }],
     ['tcp://app-01:2376', { kind: 'tcp', host: 'app-01', port: 2376 }],
@@ -204,7 +204,7 @@ t.test('addresses of engines', async (t) => {
   }
 })
 
-t.test('ports', async (t) => {
+t.test('ports are read in the notation of docker', async (t) => {
   const table: [text: string, expected: [string, string, string] | undefined][] = [
     ['8080', ['8080/tcp', '', '']],
     ['80:8080', ['8080/tcp', '', '80']],
@@ -228,7 +228,7 @@ t.test('ports', async (t) => {
     t.throws(() => parseHealth(wrong), { code: 'INPUT_INVALID' }, wrong)
 })
 
-t.test('where a container answers', async (t) => {
+t.test('a container is reached by its published port, its host or its own address', async (t) => {
   const local = { local: true, hostAddress: '127.0.0.1' }
   const remote = { local: false, hostAddress: 'app-01' }
   const facts = (HostIp: string) => ({
@@ -249,7 +249,7 @@ t.test('where a container answers', async (t) => {
   t.equal(addressOf(onHost, 8080, remote), 'http://app-01:8080')
 })
 
-t.test('files to place', async (t) => {
+t.test('files with an unsafe path, mode or owner are refused', async (t) => {
   const file = (path: string) => ({ path, content: Buffer.from(''), mode: 0o644, uid: 0, gid: 0 })
   t.same(parentFolders([file('/a/b/c'), file('/a/d'), file('/e')]), ['/a', '/a/b'])
   checkFiles([file('/a/..b'), file('/a/b..')])

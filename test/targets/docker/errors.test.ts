@@ -7,7 +7,7 @@ const host = { name: 'app-01', address: 'unix:///run/docker.sock' }
 const aborted = (cause: unknown) =>
   Object.assign(new Error('aborted', { cause }), { name: 'AbortError' })
 
-t.test('an aborted request tells the signal that aborted it, or its time limit', async (t) => {
+t.test('the error of an aborted request is that of its signal, or of its timeout', async (t) => {
   const stopped = new StepError('CANCELLED', 'stopped by SIGTERM')
   t.equal(engineError(host, 'reading', aborted(stopped)), stopped)
   const late = new DOMException('late', 'TimeoutError')
@@ -17,7 +17,7 @@ t.test('an aborted request tells the signal that aborted it, or its time limit',
   })
 })
 
-t.test('after a cancel the hint does not say that it is still being put back', async (t) => {
+t.test('the hint after a cancel does not claim that restoring goes on', async (t) => {
   const hint = 'What was begun is being put back. Run the same command again to go on.'
   const cause = new StepError('CANCELLED', 'stopped by SIGTERM', { hint })
   const failure = rolloutFailure(cause, 'app-01', [], async () => failure)

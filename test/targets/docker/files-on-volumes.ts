@@ -25,7 +25,7 @@ export async function filesOnVolumes(t: Test, host: Host, image: string): Promis
     rollOut({ hosts: [on], spec: wanted, log: silentLog, signal, verify: async () => {} })
   const current = () => host.inspect('volumes')
 
-  await t.test('it is refused, by a link too', async (t) => {
+  await t.test('a file on a volume is refused, through a link too', async (t) => {
     const refused = { code: 'INPUT_INVALID', hint: /container\.on-volume/ }
     await t.rejects(go(spec('new')), { ...refused, message: /^\/conf\/app\.conf is on a volume/ })
     const linked = spec('new', {}, '/linked/app.conf')
@@ -36,7 +36,7 @@ export async function filesOnVolumes(t: Test, host: Host, image: string): Promis
 
   const allowed = { onVolume: true }
   const dying = { ...allowed, env: { EXIT: '3' } }
-  await t.test('allowed, it is placed once the old container has stopped', async (t) => {
+  await t.test('an allowed file is placed once the old container has stopped', async (t) => {
     await go(spec('first', allowed))
     t.equal(await content(), 'first')
     let seen = ''
@@ -49,7 +49,7 @@ export async function filesOnVolumes(t: Test, host: Host, image: string): Promis
     t.equal(await content(), 'second')
   })
 
-  await t.test('what it replaced comes back with the old container', async (t) => {
+  await t.test('the file it replaced is restored with the old container', async (t) => {
     await chmod(path, 0o604)
     const old = await current()
     await t.rejects(go(spec('third', dying)), { message: /ended with exit code 3/ })
@@ -58,7 +58,7 @@ export async function filesOnVolumes(t: Test, host: Host, image: string): Promis
     t.match(await current(), { id: old?.id, running: true })
   })
 
-  await t.test('also after a deployer that was killed', async (t) => {
+  await t.test('after a deployer was killed, repair restores the file', async (t) => {
     const old = await current()
     // It creates the new container, stops the old one, places the file, and is dead.
     await t.rejects(go(spec('fourth', allowed), mortal(host, 3)), { message: /deployer is dead/ })

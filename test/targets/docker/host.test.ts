@@ -13,14 +13,14 @@ import {
   type TestEngine,
 } from '../../support/servers/engine.ts'
 import { freePort } from '../../support/servers/ports.ts'
-import { demoApplication, publishDemoImage } from '../../support/setups/demo-image.ts'
+import { publishDemoImage } from '../../support/setups/demo-image.ts'
 import { temporaryFolder } from '../../support/temporary.ts'
 import { hostConformance, settings, untilText } from './host-conformance.ts'
 
 const { signal } = new AbortController()
 const none = async () => undefined
 
-t.test('a host that is not there is named, and worth retrying', async (t) => {
+t.test('the error of a host that does not respond names it and is retryable', async (t) => {
   const address = `unix://${await temporaryFolder(t)}/docker.sock`
   const host = await connectDocker({ name: 'app-01', address, credentials: none, signal })
   await t.rejects(host.ping(), {
@@ -40,7 +40,7 @@ t.test('a host that is not there is named, and worth retrying', async (t) => {
   await third.close()
 })
 
-t.test('what a frozen engine was asked ends when the host is closed', async (t) => {
+t.test('requests to a frozen engine end when the host is closed', async (t) => {
   const server = createServer().listen(0, '127.0.0.1')
   t.teardown(() => server.close())
   const asked = once(server, 'connection')
@@ -48,15 +48,15 @@ t.test('what a frozen engine was asked ends when the host is closed', async (t) 
   const { port } = server.address() as AddressInfo
   const address = `tcp://127.0.0.1:${port}`
   const host = await connectDocker({ name: 'app-01', address, credentials: none, signal })
-  const answer = t.rejects(host.inspect('x'))
+  const request = t.rejects(host.inspect('x'))
   const [socket] = (await asked) as [Socket]
   const gone = once(socket.resume(), 'close')
   await host.close()
-  await answer
+  await request
   await gone
 })
 
-t.test('DOCKER_HOST does not move a host', async (t) => {
+t.test('DOCKER_HOST does not change the address of a host', async (t) => {
   const before = process.env.DOCKER_HOST
   process.env.DOCKER_HOST = 'tcp://192.0.2.1:2375'
   t.teardown(() => {
@@ -78,7 +78,6 @@ async function dockerHosts() {
   const registry = await startDockerRegistry({ htpasswd: true })
   t.teardown(() => registry.close())
   const image = await publishDemoImage(engine, `${registry.address}/team/demo`, '1')
-  const application = demoApplication('1')
   const credentials = async (asked: string): Promise<RegistryCredential | undefined> =>
     asked === registry.address ? dockerRegistryUser : undefined
 
@@ -102,7 +101,7 @@ async function dockerHosts() {
     t.notMatch(JSON.stringify(error) + String(error), wrong.password)
   })
 
-  t.test('a registry that does not answer is UNAVAILABLE', async (t) => {
+  t.test('a pull from a registry that does not respond is UNAVAILABLE', async (t) => {
     const host = await connectDocker({
       name: 'h',
       address: engine.address,
@@ -127,25 +126,25 @@ async function dockerHosts() {
     t.equal(await host.inspect('nothing'), undefined)
   })
 
-  t.test('over the unix socket', async (t) => {
+  t.test('an engine over a unix socket is a host', async (t) => {
     const host = await connectDocker({
       name: 'app-01',
       address: engine.address,
       credentials,
       signal,
     })
-    await hostConformance(t, { host, image, application })
+    await hostConformance(t, { host, image })
     await detailsOfDocker(t, engine, image)
     await host.close()
   })
 
   const sshServer = await startSshServer(engine)
   t.teardown(() => sshServer.stop())
-  t.test('over ssh', async (t) => {
+  t.test('an engine over ssh is a host, and only with a known key', async (t) => {
     await engine.docker.getImage(image).remove({ force: true })
     const { address, config: sshConfig } = sshServer
     const host = await connectDocker({ name: 'app-03', address, credentials, signal, sshConfig })
-    await hostConformance(t, { host, image, application })
+    await hostConformance(t, { host, image })
     await host.close()
     const stranger = await connectDocker({ name: 'h', address, credentials, signal })
     await t.rejects(stranger.ping(), {
@@ -155,13 +154,13 @@ async function dockerHosts() {
     await stranger.close()
   })
 
-  t.test('over TCP with mutual TLS', async (t) => {
+  t.test('an engine over TCP is a host, and only with a certificate', async (t) => {
     const { address, certificates } = engine.tcp ?? { address: '', certificates: '' }
     const file = (name: string) => join(certificates, name)
     const tls = { ca: file('ca.pem'), cert: file('cert.pem'), key: file('key.pem') }
     await engine.docker.getImage(image).remove({ force: true })
     const host = await connectDocker({ name: 'app-02', address, credentials, signal, tls })
-    await hostConformance(t, { host, image, application })
+    await hostConformance(t, { host, image })
     const stranger = { ...tls, cert: file('server.pem'), key: file('server-key.pem') }
     const refused = await connectDocker({ name: 'h', address, credentials, signal, tls: stranger })
     await t.rejects(refused.ping(), { code: 'UNAUTHORIZED', message: /^host h .*TLS/ })
@@ -199,24 +198,27 @@ async function detailsOfDocker(t: Test, engine: TestEngine, image: string) {
     await host.remove(id)
   })
 
-  await t.test('where a container answers', async (t) => {
-    const port = await freePort()
-    const onHost = await host.create({
-      ...spec,
-      settings: { ...settings, network: 'host', env: { PORT: String(port) } },
-    })
-    t.equal(onHost.address(port), `http://127.0.0.1:${port}`)
-    await host.start(onHost.id)
-    t.equal(await untilText(`http://127.0.0.1:${port}/`), '1')
-    await host.remove(onHost.id)
+  await t.test(
+    'a container is reached by its published port, its host or its own address',
+    async (t) => {
+      const port = await freePort()
+      const onHost = await host.create({
+        ...spec,
+        settings: { ...settings, network: 'host', env: { PORT: String(port) } },
+      })
+      t.equal(onHost.address(port), `http://127.0.0.1:${port}`)
+      await host.start(onHost.id)
+      t.equal(await untilText(`http://127.0.0.1:${port}/`), '1')
+      await host.remove(onHost.id)
 
-    const inside = await host.create({ ...spec, settings: { ...settings, ports: [] } })
-    await host.start(inside.id)
-    const own = (await host.inspect(inside.id))?.address(8080) ?? ''
-    t.match(own, /^http:\/\/10\.213\./)
-    t.equal(await untilText(own), '1')
-    await host.remove(inside.id)
-  })
+      const inside = await host.create({ ...spec, settings: { ...settings, ports: [] } })
+      await host.start(inside.id)
+      const own = (await host.inspect(inside.id))?.address(8080) ?? ''
+      t.match(own, /^http:\/\/10\.213\./)
+      t.equal(await untilText(own), '1')
+      await host.remove(inside.id)
+    },
+  )
 
   await t.test('a volume is mounted, and bad settings are refused', async (t) => {
     const folder = t.testdir({ 'conf.txt': 'from the host' })

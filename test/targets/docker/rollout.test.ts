@@ -4,11 +4,8 @@ import { createLog, type Log } from '../../../src/core/log.ts'
 import { connectDocker } from '../../../src/targets/docker/driver.ts'
 import type { ContainerSettings, ContainerSpec, Host } from '../../../src/targets/docker/host.ts'
 import { repair } from '../../../src/targets/docker/rollout/repair.ts'
-import {
-  isRolloutFailure,
-  type RolloutOptions,
-  rollOut,
-} from '../../../src/targets/docker/rollout/rollout.ts'
+import { type RolloutOptions, rollOut } from '../../../src/targets/docker/rollout/rollout.ts'
+import { isRolloutFailure } from '../../../src/targets/target.ts'
 import { startDockerRegistry } from '../../support/servers/docker-registry.ts'
 import { noEngine, startEngine, type TestEngine } from '../../support/servers/engine.ts'
 import { freePort } from '../../support/servers/ports.ts'
@@ -29,14 +26,14 @@ else {
   await rollouts(first, second, `${registry.address}/team/demo`)
 }
 
-async function rollouts(one: TestEngine, two: TestEngine, repository: string): Promise<void> {
-  const v1 = await publishDemoImage(one, repository, '1')
-  const v2 = await publishDemoImage(one, repository, '2')
+async function rollouts(first: TestEngine, second: TestEngine, repository: string): Promise<void> {
+  const v1 = await publishDemoImage(first, repository, '1')
+  const v2 = await publishDemoImage(first, repository, '2')
   const { signal } = new AbortController()
   const connect = (name: string, address: string) =>
     connectDocker({ name, address, credentials: none, signal })
-  const a = await connect('app-01', one.address)
-  const b = await connect('app-02', two.address)
+  const a = await connect('app-01', first.address)
+  const b = await connect('app-02', second.address)
 
   const spec = (name: string, image: string, env: Record<string, string> = {}): ContainerSpec => ({
     name,
@@ -48,13 +45,13 @@ async function rollouts(one: TestEngine, two: TestEngine, repository: string): P
   const go = (options: Partial<RolloutOptions> & { spec: ContainerSpec }) =>
     rollOut({ hosts: [a, b], log: lines().log, signal, verify: async () => {}, ...options })
   const fail = async (options: Partial<RolloutOptions> & { spec: ContainerSpec }) => {
-    const said = lines()
-    const error = await go({ log: said.log, ...options }).then(
+    const logged = lines()
+    const error = await go({ log: logged.log, ...options }).then(
       () => undefined,
       (thrown: unknown) => thrown,
     )
     if (!isRolloutFailure(error)) throw new Error(`not a rollout failure: ${error}`)
-    return { error, text: said.text() }
+    return { error, text: logged.text() }
   }
   const names = async (host: Host, name: string) => {
     const found = await host.list({ 'test.name': name })
@@ -64,40 +61,40 @@ async function rollouts(one: TestEngine, two: TestEngine, repository: string): P
     untilText((await host.inspect(name))?.address(8080) ?? '')
   const idOf = async (host: Host, name: string) => (await host.inspect(name))?.id
 
-  t.test('versions follow one another on two hosts', async (t) => {
-    const said = lines()
+  t.test('versions replace one another on two hosts', async (t) => {
+    const logged = lines()
     const file = { content: Buffer.from('placed'), mode: 0o400, uid: 0, gid: 0 }
     const seen: string[] = []
     const results = await go({
       spec: { ...spec('web', v1, { FILE: '/conf/x' }), files: [{ ...file, path: '/conf/x' }] },
-      log: said.log,
+      log: logged.log,
       verify: async (host, { name, running }) => {
         seen.push(`${host.name} ${name} ${running}`)
       },
     })
     t.same(seen, ['app-01 web.next true', 'app-02 web.next true'])
     t.match(results, [
-      { host: 'app-01', previousContainerId: undefined, silence: 0, url: /^http:\/\/127/ },
-      { host: 'app-02', previousContainerId: undefined, silence: 0 },
+      { host: 'app-01', previousInstanceId: undefined, downtime: 0, url: /^http:\/\/127/ },
+      { host: 'app-02', previousInstanceId: undefined, downtime: 0 },
     ])
-    t.equal(results[0]?.containerId, await idOf(a, 'web'))
+    t.equal(results[0]?.instanceId, await idOf(a, 'web'))
     t.ok((await a.logs((await idOf(a, 'web')) ?? '', 9)).includes('file: placed'))
     t.same(await names(a, 'web'), ['web up'])
 
     const [next] = await go({ spec: spec('web', v2) })
-    t.equal(next?.previousContainerId, results[0]?.containerId)
-    t.ok(next && next.silence > 0 && next.silence <= next.duration)
+    t.equal(next?.previousInstanceId, results[0]?.instanceId)
+    t.ok(next && next.downtime > 0 && next.downtime <= next.duration)
     for (const host of [a, b]) {
       t.same(await names(host, 'web'), ['web up', 'web.previous down'])
       t.equal(await serves(host, 'web'), '2')
     }
     await go({ spec: spec('web', v1) })
     t.same(await names(a, 'web'), ['web up', 'web.previous down'], 'only one previous is kept')
-    t.equal(await idOf(a, 'web.previous'), next?.containerId)
+    t.equal(await idOf(a, 'web.previous'), next?.instanceId)
     t.equal(await serves(b, 'web'), '1')
   })
 
-  t.test('the first host fails', async (t) => {
+  t.test('when the first host fails its old container is restored', async (t) => {
     await go({ spec: spec('one', v1) })
     const old = await idOf(a, 'one')
     const expectOld = async (t: Test) => {
@@ -107,7 +104,7 @@ async function rollouts(one: TestEngine, two: TestEngine, repository: string): P
       t.same(await names(b, 'one'), ['one up'], 'the second host was not touched')
     }
 
-    await t.test('because it is never healthy', async (t) => {
+    await t.test('after a container that is never healthy', async (t) => {
       const sick = spec('one', v2, { SICK: 'yes' })
       sick.settings.health = { http: ':8080/healthz', timeout: 1500 }
       const { error, text } = await fail({ spec: sick })
@@ -115,14 +112,14 @@ async function rollouts(one: TestEngine, two: TestEngine, repository: string): P
       t.match(error.message, /^host app-01: one\.next is not healthy after 1\.5 s: .*: HTTP 503/)
       t.match(error.message, /app-01: the old container serves again\n {2}app-02: not touched/)
       t.match(text, /\| demo 2 starts/, 'its last lines are shown')
-      t.match(error.hosts, [
-        { host: 'app-01', serves: 'old', touched: true, containerId: old, error: /healthy/ },
+      t.match(error.standings, [
+        { host: 'app-01', serves: 'old', touched: true, instanceId: old, error: /healthy/ },
         { host: 'app-02', serves: 'old', touched: false, error: undefined },
       ])
       await expectOld(t)
     })
 
-    await t.test('and the old one is judged by its own health check', async (t) => {
+    await t.test('with the health check of the old container', async (t) => {
       const moved = spec('one', v2)
       moved.settings.health = { http: ':8081/moved', timeout: 500 }
       const { error, text } = await fail({ spec: moved })
@@ -132,7 +129,7 @@ async function rollouts(one: TestEngine, two: TestEngine, repository: string): P
       await expectOld(t)
     })
 
-    await t.test('because it ends at once', async (t) => {
+    await t.test('after a container that ends at once', async (t) => {
       const started = Date.now()
       const dying = spec('one', v2, { EXIT: '3' })
       dying.settings.health = { http: ':8080/healthz', timeout: 60_000 }
@@ -145,14 +142,14 @@ async function rollouts(one: TestEngine, two: TestEngine, repository: string): P
       await expectOld(t)
     })
 
-    await t.test('because it ends a little later, without a health check', async (t) => {
+    await t.test('after a container without a health check that ends a little later', async (t) => {
       const dying = spec('one', v2, { EXIT_AFTER: '1' })
       dying.settings.health = undefined
       t.match((await fail({ spec: dying })).error.message, /ended with exit code 9/)
       await expectOld(t)
     })
 
-    await t.test('because its port is taken', async (t) => {
+    await t.test('after a port that is taken', async (t) => {
       const other = await a.create(spec('squatter', v1))
       await a.start(other.id)
       const { port } = new URL((await a.inspect(other.id))?.address(8080) ?? '')
@@ -177,7 +174,7 @@ async function rollouts(one: TestEngine, two: TestEngine, repository: string): P
       await expectOld(t)
     })
 
-    await t.test('because it cannot be verified', async (t) => {
+    await t.test('after a container that is not what was baked', async (t) => {
       const verify = async () => {
         throw new StepError('VERIFY_FAILED', 'index.html was changed', { hint: 'bake again' })
       }
@@ -190,7 +187,7 @@ async function rollouts(one: TestEngine, two: TestEngine, repository: string): P
       await expectOld(t)
     })
 
-    await t.test('because it was cancelled', async (t) => {
+    await t.test('after a cancel', async (t) => {
       const stop = new AbortController()
       const hanging = spec('one', v2, { SLOW: '60' })
       hanging.settings.health = { http: ':8080/', timeout: 60_000 }
@@ -199,12 +196,12 @@ async function rollouts(one: TestEngine, two: TestEngine, repository: string): P
         fail({ spec: hanging, signal: stop.signal }),
         abort.then(() => stop.abort()),
       ])
-      t.match(error, { code: 'CANCELLED', hosts: [{ serves: 'old' }, { serves: 'old' }] })
+      t.match(error, { code: 'CANCELLED', standings: [{ serves: 'old' }, { serves: 'old' }] })
       await expectOld(t)
     })
   })
 
-  t.test('the second host fails, and the first is brought back', async (t) => {
+  t.test('when the second host fails the first is restored, too', async (t) => {
     await go({ spec: spec('two', v1) })
     await go({ spec: spec('two', v1) })
     const before = [await idOf(a, 'two'), await idOf(a, 'two.previous'), await idOf(b, 'two')]
@@ -220,9 +217,9 @@ async function rollouts(one: TestEngine, two: TestEngine, repository: string): P
       t.equal(await serves(a, 'two.next'), '2')
     }
     const { error } = await fail({ spec: spec('two', v2), verify })
-    t.match(error.hosts, [
-      { host: 'app-01', serves: 'old', touched: true, containerId: before[0], error: undefined },
-      { host: 'app-02', serves: 'old', touched: true, containerId: before[2], error: /not on/ },
+    t.match(error.standings, [
+      { host: 'app-01', serves: 'old', touched: true, instanceId: before[0], error: undefined },
+      { host: 'app-02', serves: 'old', touched: true, instanceId: before[2], error: /not on/ },
     ])
     await expectOld(t)
 
@@ -246,7 +243,7 @@ async function rollouts(one: TestEngine, two: TestEngine, repository: string): P
       lost.error,
       {
         code: 'CONFLICT',
-        hosts: [
+        standings: [
           { host: 'app-01', serves: 'new', error: 'the lock was lost' },
           { host: 'app-02', serves: 'old' },
         ],
@@ -255,7 +252,7 @@ async function rollouts(one: TestEngine, two: TestEngine, repository: string): P
     )
   })
 
-  t.test('bringing back fails loudly', async (t) => {
+  t.test('a host that cannot be restored is reported with what to do', async (t) => {
     await go({ spec: spec('loud', v1), hosts: [a] })
     const verify = async () => {
       const old = await idOf(a, 'loud')
@@ -263,19 +260,19 @@ async function rollouts(one: TestEngine, two: TestEngine, repository: string): P
       throw new StepError('VERIFY_FAILED', 'wrong')
     }
     const gone = await fail({ spec: spec('loud', v2), hosts: [a], verify })
-    t.match(gone.error.hosts, [{ serves: 'unknown', error: /old loud was removed/ }])
+    t.match(gone.error.standings, [{ serves: 'unknown', error: /old loud was removed/ }])
     t.match(gone.text, /error: host app-01: loud was NOT brought back/)
 
     await repair(a, 'loud', lines().log)
     await go({ spec: spec('loud', v1), hosts: [a] })
     const dead = { spec: spec('loud', v2, { EXIT: '1' }), hosts: [mortal(a, 3)] }
     const cut = await fail(dead)
-    t.match(cut.error.hosts, [{ serves: 'unknown', error: /deployer is dead/ }])
+    t.match(cut.error.standings, [{ serves: 'unknown', error: /deployer is dead/ }])
     t.match(cut.text, /On that host, run:\n.*stop loud\.next\n.*docker start loud\n.*docker rm/)
     t.match(cut.error.message, /app-01: NOT brought back, look at it now/)
   })
 
-  t.test('a deployer killed anywhere leaves what the next one mends', async (t) => {
+  t.test('a deployer killed anywhere leaves what the next deployer repairs', async (t) => {
     await go({ spec: spec('kill', v1), hosts: [a] })
     await go({ spec: spec('kill', v1), hosts: [a] })
     const states = new Set<string>()
@@ -286,10 +283,10 @@ async function rollouts(one: TestEngine, two: TestEngine, repository: string): P
         const left = (await names(a, 'kill')).join(', ')
         states.add(left)
         await repair(a, 'kill', lines().log)
-        const mended = await names(a, 'kill')
+        const repaired = await names(a, 'kill')
         t.ok(
-          ['kill up', 'kill up, kill.previous down'].includes(mended.join(', ')),
-          `${left} → ${mended}`,
+          ['kill up', 'kill up, kill.previous down'].includes(repaired.join(', ')),
+          `${left} → ${repaired}`,
         )
         t.match(await serves(a, 'kill'), /[12]/, `after ${verbs} verbs`)
       }
@@ -299,14 +296,14 @@ async function rollouts(one: TestEngine, two: TestEngine, repository: string): P
     t.equal(await serves(a, 'kill'), '2')
   })
 
-  t.test('files on volumes', (t) => filesOnVolumes(t, a, v1))
+  t.test('files on volumes are placed late and restored', (t) => filesOnVolumes(t, a, v1))
 
-  t.test('repair names what it found', async (t) => {
+  t.test('repair logs what it found, and nothing when all is well', async (t) => {
     const next = await a.create(spec('left.next', v1))
-    const said = lines()
-    await repair(a, 'left', said.log)
-    t.match(said.text(), /warning: host app-01: left: a first deployment was cut off/)
-    t.match(said.text(), /removed left\.next/)
+    const logged = lines()
+    await repair(a, 'left', logged.log)
+    t.match(logged.text(), /warning: host app-01: left: a first deployment was cut off/)
+    t.match(logged.text(), /removed left\.next/)
     t.equal(await a.inspect(next.id), undefined)
     const quiet = lines()
     await repair(a, 'left', quiet.log)

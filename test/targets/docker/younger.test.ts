@@ -2,17 +2,16 @@ import t from 'tap'
 import { StepError } from '../../../src/core/errors.ts'
 import { createLog } from '../../../src/core/log.ts'
 import type { ContainerInfo, ContainerSpec, Host } from '../../../src/targets/docker/host.ts'
-import { isRolloutFailure, rollOut } from '../../../src/targets/docker/rollout/rollout.ts'
+import { rollOut } from '../../../src/targets/docker/rollout/rollout.ts'
+import { isRolloutFailure } from '../../../src/targets/target.ts'
 import { settings as base } from './host-conformance.ts'
 
 const LOCK = 'test.lock'
 const spec = (token: number): ContainerSpec => ({
-  ...{
-    name: 'web',
-    image: 'team/web@sha256:1',
-    files: [],
-    labels: { [LOCK]: `ledger-1:${token}` },
-  },
+  name: 'web',
+  image: 'team/web@sha256:1',
+  files: [],
+  labels: { [LOCK]: `ledger-1:${token}` },
   settings: { ...base, health: undefined },
 })
 
@@ -22,7 +21,7 @@ function createHost(name: string) {
   const changes: string[] = []
   let count = 0
   const find = (key: string) => containers.get(key) ?? byName(key)
-  const byName = (key: string) => [...containers.values()].find((one) => one.name === key)
+  const byName = (key: string) => [...containers.values()].find(({ name }) => name === key)
   const put = ({ name, image, labels }: ContainerSpec, running: boolean) => {
     const id = `${name}-${++count}`
     const info = { id, name, image, labels, running, exitCode: 0, restarts: 0 }
@@ -54,9 +53,9 @@ function createHost(name: string) {
 async function wake(checkLock: () => Promise<void>) {
   const { host, containers, changes, put } = createHost('app-01')
   const old = put({ ...spec(0), labels: {} }, true)
-  let said = ''
+  let logged = ''
   const write = (text: string) => {
-    said += text
+    logged += text
   }
   const log = createLog({ format: 'plain', write, mask: (text) => text })
   const start = async () => {
@@ -72,12 +71,14 @@ async function wake(checkLock: () => Promise<void>) {
     (thrown: unknown) => thrown,
   )
   if (!isRolloutFailure(error)) throw new Error(`not a rollout failure: ${error}`)
-  const left = [...containers.values()].map((one) => `${one.name} ${one.running ? 'up' : 'down'}`)
-  return { error, said, changes, left }
+  const left = [...containers.values()].map(
+    ({ name, running }) => `${name} ${running ? 'up' : 'down'}`,
+  )
+  return { error, logged, changes, left }
 }
 
-await t.test('a younger container on the host: the way back touches nothing', async (t) => {
-  const { error, said, changes, left } = await wake(async () => {})
+await t.test('restoring does not touch the container of a younger deployment', async (t) => {
+  const { error, logged, changes, left } = await wake(async () => {})
   t.same(changes, [])
   t.same(left, ['web.previous down', 'web up'])
   t.match(error, {
@@ -85,19 +86,19 @@ await t.test('a younger container on the host: the way back touches nothing', as
     message:
       /^host app-01: web was put there under lock 2, younger than ours, 1\n {2}app-01: left as/,
     hint: /^Another deployment came after this one/,
-    hosts: [{ host: 'app-01', serves: 'other', touched: true }],
+    standings: [{ host: 'app-01', serves: 'other', touched: true }],
     prove: undefined,
   })
-  t.notMatch(said, /could not be put right|NOT brought back/)
+  t.notMatch(logged, /could not be put right|NOT brought back/)
 })
 
-await t.test('the same when the ledger says that the lock is lost', async (t) => {
+await t.test('restoring does not touch a younger container after the lock is lost', async (t) => {
   let asked = 0
-  const { error, said, changes } = await wake(async () => {
+  const { error, logged, changes } = await wake(async () => {
     // Before the pull, before the change, after creating, before and after a look at the port.
     if (++asked > 5) throw new StepError('CONFLICT', 'li lost the lock of web in test')
   })
   t.same(changes, [])
-  t.match(said, /error: li lost the lock of web in test/)
-  t.match(error, { code: 'CONFLICT', hosts: [{ serves: 'other' }] })
+  t.match(logged, /error: li lost the lock of web in test/)
+  t.match(error, { code: 'CONFLICT', standings: [{ serves: 'other' }] })
 })

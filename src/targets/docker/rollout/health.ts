@@ -6,8 +6,9 @@ import { portTaken } from '../errors.ts'
 import type { ContainerInfo, HealthSettings, Host } from '../host.ts'
 
 const POLL = 250
-const ANSWER_TIMEOUT = 5000
-const STRANGER_TIMEOUT = 2000
+/** milliseconds, all of them */
+const REQUEST_TIMEOUT = 5000
+const PORT_CHECK_TIMEOUT = 2000
 /** How long a container without a health check must run. */
 const SETTLING = 3000
 
@@ -30,7 +31,7 @@ export function parseHealth(http: string): HealthEndpoint {
   )
 }
 
-/** A container's own health check; the other one where it was made before they were kept. */
+/** The health check a container was created with; `otherwise` for containers without that label. */
 export function ownHealth(
   labels: Readonly<Record<string, string>> | undefined,
   otherwise: HealthSettings | undefined,
@@ -48,7 +49,7 @@ export function ownHealth(
 }
 
 /**
- * Waits until a started container answers 2xx, or, without health settings, has run for 3 s.
+ * Waits until a started container responds with 2xx, or, without health settings, has run for 3 s.
  * Fails at once when it ends or is started again by its host, VERIFY_FAILED after the timeout.
  * @returns the container as it is then
  */
@@ -61,11 +62,11 @@ export async function waitUntilHealthy(
   const endpoint = health && parseHealth(health.http)
   const started = Date.now()
   const timeout = health?.timeout ?? SETTLING
-  for (let last = 'no answer yet'; ; ) {
+  for (let last = 'no response yet'; ; ) {
     const seen = await stillRunning(host, container)
     if (endpoint) {
-      last = await ask(host, seen, endpoint, signal)
-      // Whoever answered 2xx, the container must have been alive to do it.
+      last = await probe(host, seen, endpoint, signal)
+      // A 2xx proves nothing when the container has ended: another process responded.
       if (last === '') return await stillRunning(host, container)
     }
     if (Date.now() - started >= timeout) {
@@ -89,7 +90,7 @@ async function stillRunning(
   const seen = await host.inspect(id)
   const bad = (what: string) =>
     new StepError('COMMAND_FAILED', `host ${host.name}: ${name} ${what}`, {
-      hint: 'Its last lines tell why. Mend the release or its config, then deploy again.',
+      hint: 'Its last lines show why. Correct the release or its config, then deploy again.',
     })
   if (!seen) throw bad('was removed by somebody')
   if (seen.restarts > 0) throw bad(`ended, and was started again ${seen.restarts} times`)
@@ -97,8 +98,8 @@ async function stillRunning(
   return seen
 }
 
-/** Empty when the answer was 2xx; otherwise what it was. */
-async function ask(
+/** Empty for a 2xx response; otherwise what came instead. */
+async function probe(
   host: Host,
   container: ContainerInfo,
   { port, path }: HealthEndpoint,
@@ -112,7 +113,7 @@ async function ask(
       { hint: `Publish it (container.ports: ["${port}:${port}"]), or use network: host.` },
     )
   }
-  const limit = startDeadline(ANSWER_TIMEOUT)
+  const limit = startDeadline(REQUEST_TIMEOUT)
   try {
     const response = await fetch(`${address}${path}`, {
       redirect: 'manual',
@@ -130,8 +131,8 @@ async function ask(
 }
 
 /**
- * On the host's own network no engine notices a taken port: the health check would be answered by
- * a stranger. So nobody may answer there before the container starts.
+ * On the host's own network no engine notices a taken port: another process would pass the health
+ * check. So nothing may respond there before the container starts.
  */
 export async function refuseTakenPort(
   host: Host,
@@ -143,7 +144,7 @@ export async function refuseTakenPort(
   const { port, path } = parseHealth(health.http)
   const address = created.address(port)
   if (address === undefined) return
-  const limit = startDeadline(STRANGER_TIMEOUT)
+  const limit = startDeadline(PORT_CHECK_TIMEOUT)
   try {
     await fetch(`${address}${path}`, {
       redirect: 'manual',

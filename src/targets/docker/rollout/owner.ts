@@ -3,7 +3,7 @@ import type { ContainerInfo, Host } from '../host.ts'
 import { type LockLabels, readLock } from './younger.ts'
 
 export interface Ownership extends LockLabels {
-  /** The labels of `spec` that say whose a container is; without them every one is ours. */
+  /** The labels of `spec` that name a container's owner; without them every container is ours. */
   ownerLabels?: readonly string[] | undefined
   /** Takes the names of containers over that are not ours, and keeps those containers. */
   adopt?: boolean | undefined

@@ -18,7 +18,7 @@ export type Action =
   | { do: 'rename'; container: Role; to: Role }
 
 export interface Finding {
-  /** What must have happened, for the log. */
+  /** What happened, for the log. */
   text: string
   actions: Action[]
 }
@@ -28,10 +28,10 @@ export function nameOf(name: string, role: Role): string {
 }
 
 /**
- * What a deployer that was killed left behind, and how to put it right; undefined when all is well.
+ * What a deployer that was killed left behind, and how to repair it; undefined when all is well.
  * The order of rollout.ts makes it decidable: `<name>` is missing only between the two renames,
  * after the new container was verified. The actions are ordered so that being killed among them
- * leaves a state that is decided again, and never one that looks like a container stopped by hand.
+ * leaves a state that can be decided again, and never looks like a container stopped by hand.
  */
 export function decide(found: Found<{ running: boolean }>): Finding | undefined {
   const { current, next, previous, older } = found
@@ -85,7 +85,7 @@ function only(condition: unknown, action: Action): Action[] {
   return condition ? [action] : []
 }
 
-/** Looks what a killed deployer left on the host, says it, and puts it right. */
+/** Finds what a killed deployer left on the host, logs it, and repairs it. */
 export async function repair(
   host: Host,
   name: string,
@@ -114,15 +114,15 @@ export interface PerformOptions {
   log: Log
   /** seconds */
   stopTimeout: number
-  /** Once it has fired, no container is waited for; the actions are taken all the same. */
+  /** Once it has fired, the actions are taken without waiting for containers to end gracefully. */
   signal: AbortSignal | undefined
   /** What is not ours is kept under another name where it would be removed. */
   ownership?: Ownership | undefined
 }
 
 /**
- * Takes the actions one after the other, on exactly the containers that were found, whoever has
- * their names by now. A failure is told with the docker commands for what is left to do.
+ * Takes the actions one after the other, on exactly the containers that were found, even if their
+ * names have changed. A failure is logged with the docker commands for what is left to do.
  */
 export async function perform(
   host: Host,
@@ -141,8 +141,8 @@ export async function perform(
     if (id === undefined) continue
     try {
       // Before an old container reads them, and before the new one, which keeps them, is gone.
-      const isTurn = action.do === (action.container === 'next' ? 'remove' : 'start')
-      if (ids.next && isTurn) await putFilesBack(host, containerOf(found, ids.next))
+      const isTime = action.do === (action.container === 'next' ? 'remove' : 'start')
+      if (ids.next && isTime) await putFilesBack(host, containerOf(found, ids.next))
       if (action.do === 'start') await host.start(id)
       if (action.do === 'stop') await stopContainer(host, id, stopTimeout, signal)
       if (action.do === 'remove') await removeOrKeep(host, name, containerOf(found, id), ownership)
@@ -151,7 +151,7 @@ export async function perform(
         ids[action.to] = id
         delete ids[action.container]
       }
-      log.info(`host ${host.name}: ${told(name, action)}`)
+      log.info(`host ${host.name}: ${describeAction(name, action)}`)
     } catch (error) {
       log.error(`host ${host.name}: ${name} could not be put right. On that host, run:`)
       for (const left of actions.slice(done)) log.error(`  ${commandOf(name, left)}`)
@@ -165,12 +165,12 @@ async function putFilesBack(host: Host, { id, labels }: ContainerInfo): Promise<
 }
 
 function containerOf(found: Found<ContainerInfo>, id: string): ContainerInfo {
-  const container = roles.map((role) => found[role]).find((one) => one?.id === id)
+  const container = roles.map((role) => found[role]).find((candidate) => candidate?.id === id)
   if (container) return container
   throw new StepError('INTERNAL', `container ${id} was not found before`)
 }
 
-/** Removes a container of ours; one that was adopted is kept, with its volumes. */
+/** Removes a container of ours; an adopted container is kept, with its volumes. */
 export async function removeOrKeep(
   host: Host,
   name: string,
@@ -181,7 +181,7 @@ export async function removeOrKeep(
   await host.rename(container.id, adoptedName(name, container.id))
 }
 
-function told(name: string, action: Action): string {
+function describeAction(name: string, action: Action): string {
   const container = nameOf(name, action.container)
   if (action.do === 'rename') return `${container} is called ${nameOf(name, action.to)} now`
   return `${{ start: 'started', stop: 'stopped', remove: 'removed' }[action.do]} ${container}`

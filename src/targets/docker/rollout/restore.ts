@@ -1,7 +1,8 @@
 import { StepError, toStepError } from '../../../core/errors.ts'
 import type { Log } from '../../../core/log.ts'
-import type { ContainerInfo, ContainerSpec, Host, HostResult } from '../host.ts'
-import { type HostStanding, type RolloutFailure, rolloutFailure } from './failure.ts'
+import type { HostStanding, InstanceResult, RolloutFailure } from '../../target.ts'
+import type { ContainerInfo, ContainerSpec, Host } from '../host.ts'
+import { rolloutFailure } from './failure.ts'
 import { ownHealth, waitUntilHealthy } from './health.ts'
 import { type Action, type Found, perform, roles, survey } from './repair.ts'
 import { cameAfter, type LockLabels, refuseYounger } from './younger.ts'
@@ -13,26 +14,26 @@ export interface Change {
   host: Host
   started: number
   old?: ContainerInfo | undefined
-  /** Set once the new container exists: from then on the host must be brought back on failure. */
+  /** Set once the new container exists: from then on the host must be restored on failure. */
   next?: ContainerInfo
   /** Set once the new container has taken over. */
-  result?: HostResult
+  result?: InstanceResult
 }
 
 export interface RestoreOptions extends LockLabels {
   spec: ContainerSpec
   log: Log
-  /** Once it has fired, the runner soon kills this process: nothing is waited for. */
+  /** Once it has fired, the runner soon kills this process: do not wait for anything. */
   signal: AbortSignal
   checkLock?: (() => Promise<void>) | undefined
 }
 
 /**
- * Puts the old containers back and answers with the error to throw. While nobody hurries, one host
- * after the other, the failed one first, and each serves again before the next one is touched. Once
- * the rollout is cancelled, all at once, and whether they serve is looked at later: see `prove`.
+ * Restores the old containers and returns the error to throw. Normally one host after the other,
+ * the failed host first, and each serves again before the next is touched. Once the rollout is
+ * cancelled, all at once, and whether they serve is checked later: see `prove`.
  */
-export async function bringBack(
+export async function restoreAll(
   changes: readonly Change[],
   failed: Change,
   thrown: StepError,
@@ -40,7 +41,7 @@ export async function bringBack(
 ): Promise<RolloutFailure> {
   const { log, signal } = options
   log.error(thrown.message)
-  const cause = (await faultOf(options.checkLock)) ?? thrown
+  const cause = (await errorOf(options.checkLock)) ?? thrown
   if (cause.message !== thrown.message) log.error(cause.message)
   if (!signal.aborted) await showLastLines(failed, log)
   const left = [failed, ...changes.filter(({ result }) => result)].filter(({ next }) => next)
@@ -60,10 +61,10 @@ export async function bringBack(
   const hosts = await Promise.all(
     changes.map(async (each) => standings.get(each) ?? (await untouched(each, options))),
   )
-  return tell(changes, failed, cause, hosts, options)
+  return failureOf(changes, failed, cause, hosts, options)
 }
 
-async function faultOf(check: (() => Promise<void>) | undefined): Promise<StepError | undefined> {
+async function errorOf(check: (() => Promise<void>) | undefined): Promise<StepError | undefined> {
   try {
     await check?.()
     return undefined
@@ -72,7 +73,7 @@ async function faultOf(check: (() => Promise<void>) | undefined): Promise<StepEr
   }
 }
 
-function tell(
+function failureOf(
   changes: readonly Change[],
   failed: Change,
   cause: StepError,
@@ -84,7 +85,7 @@ function tell(
       const host = changes[at]?.host
       return host ? prove(standing, host, options) : standing
     })
-    return tell(changes, failed, cause, await Promise.all(proven), options)
+    return failureOf(changes, failed, cause, await Promise.all(proven), options)
   }
   const other = hosts.find(({ serves }) => serves === 'other')
   if (!other) return rolloutFailure(cause, failed.host.name, hosts, proveAll)
@@ -103,8 +104,8 @@ async function showLastLines({ host, next }: Change, log: Log): Promise<void> {
 }
 
 /**
- * The way back to the old container from wherever the rollout stopped. The order is such that a
- * deployer killed in between leaves a state that repair.ts decides.
+ * The actions that restore the old container from wherever the rollout stopped. Their order is such
+ * that a deployer killed in between leaves a state that repair.ts can decide.
  */
 export function wayBack(
   found: Found<{ id: string; running: boolean }>,
@@ -130,29 +131,29 @@ async function restoreAndProve(change: Change, options: RestoreOptions): Promise
   return prove(await restore(change, options), change.host, options, options.signal)
 }
 
-/** Puts the old container back and starts it; `unproven` when it runs. */
+/** Restores the old container and starts it; `unproven` when it runs. */
 async function restore(change: Change, options: RestoreOptions): Promise<HostStanding> {
   const { spec, log } = options
   const { host, old, result } = change
   const begun = Date.now()
-  const stand = (serves: HostStanding['serves'], containerId?: string, error?: string) => ({
+  const stand = (serves: HostStanding['serves'], instanceId?: string, error?: string) => ({
     host: host.name,
     serves,
     touched: true,
-    containerId,
+    instanceId,
     error,
     duration: (result?.duration ?? 0) + Date.now() - (result ? begun : change.started),
   })
   try {
     const found = await survey(host, spec.name)
-    const younger = await faultOf(async () => refuseYounger(host, Object.values(found), options))
+    const younger = await errorOf(async () => refuseYounger(host, Object.values(found), options))
     if (younger) {
       log.error(younger.message)
       return stand('other', found.current?.id, younger.message)
     }
-    // Another deployment may be at work there, and it found the new container serving.
-    const lost = result && (await faultOf(options.checkLock))
-    if (lost) return stand('new', result.containerId, lost.message)
+    // Another deployment may be at work there, and has found the new container serving.
+    const lost = result && (await errorOf(options.checkLock))
+    if (lost) return stand('new', result.instanceId, lost.message)
     await goBack(change, found, options)
   } catch (error) {
     const { message } = toStepError(error)
@@ -188,12 +189,12 @@ async function prove(
   { spec, log }: RestoreOptions,
   signal?: AbortSignal,
 ): Promise<HostStanding> {
-  const { unproven, containerId: id, ...rest } = standing
+  const { unproven, instanceId: id, ...rest } = standing
   if (!unproven || id === undefined) return standing
   const begun = Date.now()
   const stand = (serves: HostStanding['serves'], error?: string): HostStanding => {
     const duration = rest.duration + Date.now() - begun
-    return { ...rest, serves, containerId: id, error, duration }
+    return { ...rest, serves, instanceId: id, error, duration }
   }
   try {
     const labels = (await host.inspect(id))?.labels
@@ -218,16 +219,16 @@ async function untouched({ host }: Change, options: RestoreOptions): Promise<Hos
   const standing = { host: host.name, touched: false, duration: 0 }
   try {
     const container = await host.inspect(options.spec.name)
-    const younger = await faultOf(async () => refuseYounger(host, [container], options))
+    const younger = await errorOf(async () => refuseYounger(host, [container], options))
     if (younger) {
-      return { ...standing, serves: 'other', containerId: container?.id, error: younger.message }
+      return { ...standing, serves: 'other', instanceId: container?.id, error: younger.message }
     }
     if (!container?.running) {
-      return { ...standing, serves: 'nothing', containerId: undefined, error: undefined }
+      return { ...standing, serves: 'nothing', instanceId: undefined, error: undefined }
     }
-    return { ...standing, serves: 'old', containerId: container.id, error: undefined }
+    return { ...standing, serves: 'old', instanceId: container.id, error: undefined }
   } catch (error) {
     const { message } = toStepError(error)
-    return { ...standing, serves: 'unknown', containerId: undefined, error: message }
+    return { ...standing, serves: 'unknown', instanceId: undefined, error: message }
   }
 }

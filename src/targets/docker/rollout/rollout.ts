@@ -1,23 +1,22 @@
 import { throwIfCancelled, toStepError } from '../../../core/errors.ts'
 import type { Log } from '../../../core/log.ts'
 import { settleAll } from '../../../core/settle-all.ts'
-import type { ContainerInfo, ContainerSpec, Host, HostResult } from '../host.ts'
+import type { InstanceResult } from '../../target.ts'
+import type { ContainerInfo, ContainerSpec, Host } from '../host.ts'
 import { refuseFilesOnVolumes } from '../placed-files.ts'
 import { parseHealth, refuseTakenPort, waitUntilHealthy } from './health.ts'
 import { adoptedName, isOwn, type Ownership, refuseForeign } from './owner.ts'
 import { nameOf, removeOrKeep, repair, roles, survey } from './repair.ts'
-import { bringBack, type Change } from './restore.ts'
+import { type Change, restoreAll } from './restore.ts'
 import { stopContainer } from './stop.ts'
 import { refuseYounger } from './younger.ts'
-
-export { isRolloutFailure } from './failure.ts'
 
 export interface RolloutOptions extends Ownership {
   /** In the order in which they are changed. */
   hosts: readonly Host[]
   spec: ContainerSpec
   log: Log
-  /** Stops the rollout between any two steps; what was changed is then brought back. */
+  /** Stops the rollout between any two steps; what was changed is then restored. */
   signal: AbortSignal
   /** Throws unless the running, healthy container is the right one. */
   verify: (host: Host, container: ContainerInfo) => Promise<void>
@@ -28,9 +27,9 @@ export interface RolloutOptions extends Ownership {
 /**
  * Puts the container on every host, one after the other, or on none: when a host fails, it and the
  * hosts before it get their old container back. Before anything is stopped all hosts have
- * answered, been mended and hold the image. Throws a RolloutFailure when a host failed.
+ * responded, are repaired and hold the image. Throws a RolloutFailure when a host failed.
  */
-export async function rollOut(options: RolloutOptions): Promise<HostResult[]> {
+export async function rollOut(options: RolloutOptions): Promise<InstanceResult[]> {
   const { hosts, spec, log } = options
   if (spec.settings.health) parseHealth(spec.settings.health.http)
   refuseFilesOnVolumes(spec.files, spec.settings)
@@ -42,17 +41,17 @@ export async function rollOut(options: RolloutOptions): Promise<HostResult[]> {
         changeHost(change, serving.has(change.host), options),
       )
     } catch (error) {
-      throw await bringBack(changes, change, toStepError(error), options)
+      throw await restoreAll(changes, change, toStepError(error), options)
     }
   }
-  // All hosts are changed: there is nothing to go back to any more, so nothing may fail.
+  // All hosts are changed and can no longer be restored, so nothing may fail.
   await Promise.all(hosts.map((host) => tidy(host, options)))
   return changes.flatMap(({ result }) => result ?? [])
 }
 
 /**
  * Everything that can be done while the old containers serve, on all hosts at once.
- * @returns the hosts where one serves
+ * @returns the hosts where an old container serves
  */
 async function prepare(options: RolloutOptions): Promise<ReadonlySet<Host>> {
   const { hosts, spec, log, signal, checkLock } = options
@@ -65,7 +64,7 @@ async function prepare(options: RolloutOptions): Promise<ReadonlySet<Host>> {
     refuseForeign(host, Object.values(found), options)
     refuseYounger(host, Object.values(found), options)
     if (found.current?.running) serving.add(host)
-    else await tellOfOthers(host, options)
+    else await warnOfOthers(host, options)
     await repair(host, spec.name, log, signal, options)
   })
   throwIfCancelled(signal)
@@ -87,49 +86,49 @@ async function changeHost(
   change: Change,
   served: boolean,
   options: RolloutOptions,
-): Promise<HostResult> {
+): Promise<InstanceResult> {
   const { host } = change
   const { spec, log, signal, verify } = options
   const { name, settings } = spec
   change.started = Date.now()
-  await mayGoOn(options)
+  await throwIfStopped(options)
   const old = await host.inspect(name)
   refuseForeign(host, [old], options)
   refuseYounger(host, [old], options)
-  // A deployer that was killed may have asked it to stop, and it ended only after we first looked.
+  // A deployer that was killed may have stopped it: it then ended after `prepare` saw it running.
   change.old = old && { ...old, running: old.running || served }
   const next = await host.create({ ...spec, name: nameOf(name, 'next') })
   change.next = next
   log.info(`created ${next.name}, files placed: ${spec.files.length}`)
-  await mayGoOn(options)
+  await throwIfStopped(options)
   const stopped = Date.now()
   if (old) {
     await stopContainer(host, old.id, settings.stopTimeout, signal)
     log.info(`stopped the old ${name}, and keep it`)
   }
-  await mayGoOn(options)
+  await throwIfStopped(options)
   await refuseTakenPort(host, next, settings.health, signal)
-  await mayGoOn(options)
+  await throwIfStopped(options)
   if (settings.onVolume) await host.placeOnVolumes(next.id, spec)
   await host.start(next.id)
   const healthy = await waitUntilHealthy(host, next, settings.health, signal)
-  const silence = old?.running ? Date.now() - stopped : 0
+  const downtime = old?.running ? Date.now() - stopped : 0
   log.info(`${next.name} ${settings.health ? 'is healthy' : 'runs'}`)
   await verify(host, healthy)
-  await mayGoOn(options)
+  await throwIfStopped(options)
   await takeOver(host, name, old, healthy)
   log.info(`${name} is the new container${old ? `, ${nameOf(name, 'previous')} the old one` : ''}`)
   return {
     host: host.name,
-    containerId: healthy.id,
-    previousContainerId: old?.id,
+    instanceId: healthy.id,
+    previousInstanceId: old?.id,
     url: settings.health && healthy.address(parseHealth(settings.health.http).port),
     duration: Date.now() - change.started,
-    silence,
+    downtime,
   }
 }
 
-async function mayGoOn({ checkLock, signal }: RolloutOptions): Promise<void> {
+async function throwIfStopped({ checkLock, signal }: RolloutOptions): Promise<void> {
   await checkLock?.()
   throwIfCancelled(signal)
 }
@@ -149,12 +148,14 @@ async function takeOver(
   await host.rename(healthy.id, name)
 }
 
-/** After `container.name` was changed, the container with the name of before goes on. */
-async function tellOfOthers(host: Host, { spec, ownerLabels, log }: RolloutOptions): Promise<void> {
+/** After a change of `container.name`, the container with the old name still runs. */
+async function warnOfOthers(host: Host, { spec, ownerLabels, log }: RolloutOptions): Promise<void> {
   if (ownerLabels === undefined) return
   const names = new Set(roles.map((role) => nameOf(spec.name, role)))
   const labels = Object.fromEntries(ownerLabels.map((label) => [label, spec.labels[label] ?? '']))
-  const others = (await host.list(labels)).filter((one) => one.running && !names.has(one.name))
+  const others = (await host.list(labels)).filter(
+    ({ name, running }) => running && !names.has(name),
+  )
   for (const { name } of others) {
     log.warn(
       `host ${host.name}: ${name}, of the same application and environment, runs beside ${spec.name}; if \`container.name\` was changed, remove it there: \`docker rm -f ${name}\``,

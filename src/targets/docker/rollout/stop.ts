@@ -1,11 +1,11 @@
 import type { Host } from '../host.ts'
 
-/** Seconds a container has left once a deployment is cancelled: a runner soon kills the deployer. */
+/** Seconds a container gets to stop once a deployment is cancelled: a runner soon kills the deployer. */
 const HURRIED = 1
 
 /**
- * Stops a container within `seconds`. When the signal fires meanwhile, the engine is asked once more
- * with less time: it ends the container then, which answers the first request, too.
+ * Stops a container within `seconds`. When the signal fires meanwhile, the engine is asked again
+ * with less time: it ends the container then, which completes the first request, too.
  */
 export async function stopContainer(
   host: Host,
@@ -16,7 +16,7 @@ export async function stopContainer(
   const hurry = () => host.stop(id, Math.min(seconds, HURRIED))
   if (signal?.aborted) return hurry()
   let hurried: Promise<unknown> | undefined
-  // The first request tells how it went; this one only makes it shorter.
+  // The result is that of the first request; this one only makes it shorter.
   const onAbort = () => {
     hurried = hurry().catch(() => {})
   }

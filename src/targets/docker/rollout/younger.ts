@@ -3,13 +3,13 @@ import type { ContainerInfo, ContainerSpec, Host } from '../host.ts'
 
 export interface LockLabels {
   spec: Pick<ContainerSpec, 'labels'>
-  /** The label of `spec` that tells the lock: `ledger:token`. */
+  /** The label of `spec` that holds the lock: `ledger:token`. */
   lockLabel?: string | undefined
 }
 
 /**
- * The last word on who may change a host is the host's: a deployer that lost its lock without
- * noticing, cut off or stopped, finds the container of the one that took the lock after it.
+ * The final check of who may change a host is on the host: a deployer that lost its lock without
+ * noticing, cut off or stopped, finds the container of the deployer that took the lock after it.
  */
 export function refuseYounger(
   host: Host,

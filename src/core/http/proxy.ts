@@ -1,11 +1,18 @@
 import { BlockList, isIP } from 'node:net'
-import { isLoopback } from './origin.ts'
+import { isLoopback } from './loopback.ts'
 
 /** As in HTTP_PROXY, HTTPS_PROXY and NO_PROXY. */
 export interface Proxies {
-  http?: string
-  https?: string
-  except?: string
+  http?: string | undefined
+  https?: string | undefined
+  except?: string | undefined
+}
+
+/** The proxies that the usual variables name, in either spelling. */
+export function proxiesOf(variables: Readonly<Record<string, string | undefined>>): Proxies {
+  const find = (name: string) => variables[name] ?? variables[name.toLowerCase()]
+  const [http, https, except] = ['HTTP_PROXY', 'HTTPS_PROXY', 'NO_PROXY'].map(find)
+  return { http, https, except }
 }
 
 /** The proxy that leads to a URL, if one does. Loopback is never proxied. */

@@ -1,14 +1,19 @@
 import { exportJWK, generateKeyPair, type JWTPayload, SignJWT } from 'jose'
 import t from 'tap'
+import { createHttpClient } from '../../src/core/http/client.ts'
 import { SCAN, SCANNER } from '../../src/core/scanner.ts'
 import { hashOfToken } from '../../src/core/token-hash.ts'
-import { doubtKept, type KeptRules, type KeptWord } from '../../src/identity/kept.ts'
+import {
+  doubtStoredApproval,
+  type StoredApproval,
+  type StoredApprovalRules,
+} from '../../src/identity/stored-approval.ts'
 import { verifyIdToken } from '../../src/identity/verify.ts'
 import { type Claims, gitlabClaims, startIssuer, variantsOf } from './issuer.ts'
 
 const { signal } = new AbortController()
 const issuer = await startIssuer(t)
-const rules: KeptRules = {
+const rules: StoredApprovalRules = {
   issuer: issuer.url,
   audience: 'crosscloud',
   project: ['team/webapi'],
@@ -23,12 +28,24 @@ const given = new Date('2026-11-23T08:00:00.000Z')
 const seconds = given.getTime() / 1000
 const claimsOf = (changes: Claims = {}) =>
   gitlabClaims(issuer.url, {
-    ...{ iat: seconds - 60, nbf: seconds - 65, exp: seconds + HOUR, ...changes },
+    iat: seconds - 60,
+    nbf: seconds - 65,
+    exp: seconds + HOUR,
+    ...changes,
   })
 
-const wordOf = (token: string, publicKey: string, more: Partial<KeptWord> = {}): KeptWord => ({
-  ...{ by: 'ops-li', byId: '1', byMail: 'li@example.com', groups: ['team/ops', 'team'] },
-  ...{ identity: issuer.url, at: given.toISOString(), proof: { token, publicKey } },
+const wordOf = (
+  token: string,
+  publicKey: string,
+  more: Partial<StoredApproval> = {},
+): StoredApproval => ({
+  by: 'ops-li',
+  byId: '1',
+  byMail: 'li@example.com',
+  groups: ['team/ops', 'team'],
+  identity: issuer.url,
+  at: given.toISOString(),
+  proof: { token, publicKey },
   tokenHash: hashOfToken(token),
   ...more,
 })
@@ -37,40 +54,57 @@ const wordOf = (token: string, publicKey: string, more: Partial<KeptWord> = {}):
 async function spoken(changes: Claims = {}): Promise<{ token: string; publicKey: string }> {
   const token = await issuer.sign(claimsOf(changes))
   const { keys: _keys, apart: _apart, environment: _environment, ...then } = rules
-  const { publicKey } = await verifyIdToken(token, then, { signal, now: given })
+  const { publicKey } = await verifyIdToken(token, then, {
+    http: createHttpClient(),
+    signal,
+    now: given,
+  })
   return { token, publicKey }
 }
 
 const { token, publicKey } = await spoken()
 
-t.test('a token that has expired since proves what was said while it was good', async (t) => {
-  t.equal(await doubtKept(wordOf(token, publicKey), rules), undefined)
+t.test('a token that has expired since proves an approval given while it was valid', async (t) => {
+  t.equal(await doubtStoredApproval(wordOf(token, publicKey), rules), undefined)
   const later = new Date((seconds + HOUR + 600) * 1000).toISOString()
-  t.match(await doubtKept(wordOf(token, publicKey, { at: later }), rules), /it has expired/)
+  t.match(
+    await doubtStoredApproval(wordOf(token, publicKey, { at: later }), rules),
+    /it has expired/,
+  )
   const before = new Date((seconds - 600) * 1000).toISOString()
-  t.match(await doubtKept(wordOf(token, publicKey, { at: before }), rules), /not valid yet/)
+  t.match(
+    await doubtStoredApproval(wordOf(token, publicKey, { at: before }), rules),
+    /not valid yet/,
+  )
 })
 
 t.test('a signature that is written in another way is of the same token', async (t) => {
   for (const variant of variantsOf(token)) {
     t.not(variant, token)
-    t.equal(await doubtKept(wordOf(token, publicKey), rules), undefined)
+    t.equal(await doubtStoredApproval(wordOf(token, publicKey), rules), undefined)
     const other = { proof: { token: variant, publicKey } }
-    t.equal(await doubtKept(wordOf(token, publicKey, other), rules), undefined, variant.slice(-3))
-  }
-})
-
-t.test('a word without its token does not count, and says to approve anew', async (t) => {
-  const bare = wordOf(token, publicKey, { proof: undefined })
-  for (const apart of [false, true]) {
     t.equal(
-      await doubtKept(bare, { ...rules, apart }),
-      'no signed token was kept with it: approve anew',
+      await doubtStoredApproval(wordOf(token, publicKey, other), rules),
+      undefined,
+      variant.slice(-3),
     )
   }
 })
 
-t.test('what stands in the row must be what the token tells', async (t) => {
+t.test(
+  'an approval without its token does not count, and the reason says to approve anew',
+  async (t) => {
+    const bare = wordOf(token, publicKey, { proof: undefined })
+    for (const apart of [false, true]) {
+      t.equal(
+        await doubtStoredApproval(bare, { ...rules, apart }),
+        'no signed token was kept with it: approve anew',
+      )
+    }
+  },
+)
+
+t.test('an approval must be equal to its token', async (t) => {
   for (const [changes, what] of [
     [{ by: 'boss' }, 'person'],
     [{ byId: '2' }, 'id'],
@@ -81,7 +115,7 @@ t.test('what stands in the row must be what the token tells', async (t) => {
     [{ tokenHash: 'f'.repeat(64) }, 'hash'],
     [{ tokenHash: undefined }, 'hash'],
   ] as const) {
-    const doubt = await doubtKept(wordOf(token, publicKey, changes), rules)
+    const doubt = await doubtStoredApproval(wordOf(token, publicKey, changes), rules)
     t.equal(doubt, `its signed token tells another ${what}: approve anew`)
   }
 })
@@ -92,14 +126,17 @@ t.test('a token of another job, project or audience proves nothing', async (t) =
     [{ pipeline_source: 'schedule' }, /no person started its pipeline/],
   ] as const) {
     const other = await spoken(changes)
-    t.match(await doubtKept(wordOf(other.token, other.publicKey), rules), why)
+    t.match(await doubtStoredApproval(wordOf(other.token, other.publicKey), rules), why)
   }
   const now = { ...rules, project: ['team/other'], audience: 'crosscloud' }
-  t.match(await doubtKept(wordOf(token, publicKey), now), /it is of team\/webapi/)
+  t.match(await doubtStoredApproval(wordOf(token, publicKey), now), /it is of team\/webapi/)
   const audience = { ...rules, audience: 'somebody' }
-  t.match(await doubtKept(wordOf(token, publicKey), audience), /it is for crosscloud/)
+  t.match(await doubtStoredApproval(wordOf(token, publicKey), audience), /it is for crosscloud/)
   const elsewhere = { ...rules, issuer: 'https://other.example.com' }
-  t.match(await doubtKept(wordOf(token, publicKey), elsewhere), /not from https:\/\/other/)
+  t.match(
+    await doubtStoredApproval(wordOf(token, publicKey), elsewhere),
+    /not from https:\/\/other/,
+  )
 })
 
 t.test('a key that somebody made up proves nothing', async (t) => {
@@ -110,32 +147,42 @@ t.test('a key that somebody made up proves nothing', async (t) => {
       .sign(own.privateKey)
     const key = JSON.stringify({ ...(await exportJWK(own.publicKey)), alg: 'RS256', kid })
     const why = kid === 'mine' ? /has the key no more/ : /is not the one that .* has by that name/
-    t.match(await doubtKept(wordOf(forged, key), rules), why)
-    t.match(await doubtKept(wordOf(forged, publicKey), rules), /not accepted/, 'by a true key')
+    t.match(await doubtStoredApproval(wordOf(forged, key), rules), why)
+    t.match(
+      await doubtStoredApproval(wordOf(forged, publicKey), rules),
+      /not accepted/,
+      'by a true key',
+    )
   }
   const unreadable = ['', 'null', '{}', '{"kty":"oct","k":"YQ"}', '{"kty":"RSA"}']
   for (const key of unreadable) {
-    const doubt = await doubtKept(wordOf(token, key), { ...rules, apart: true })
+    const doubt = await doubtStoredApproval(wordOf(token, key), { ...rules, apart: true })
     t.equal(doubt, 'the key it was checked by cannot be read: approve anew', key)
   }
 })
 
-t.test('a key that the issuer has no more is believed of the account for approvals', async (t) => {
-  const rotated = { ...rules, keys: async () => ({ keys: issuer.keys.slice(1) }) }
-  t.match(await doubtKept(wordOf(token, publicKey), rotated), /has the key no more/)
-  t.equal(await doubtKept(wordOf(token, publicKey), { ...rotated, apart: true }), undefined)
-  const changed = wordOf(token.replace(/.{9}$/, 'AAAAAAAAA'), publicKey)
-  t.match(await doubtKept(changed, { ...rotated, apart: true }), /its signature is not/)
-})
+t.test(
+  'a key that the issuer no longer has counts when the account for approvals wrote it',
+  async (t) => {
+    const rotated = { ...rules, keys: async () => ({ keys: issuer.keys.slice(1) }) }
+    t.match(await doubtStoredApproval(wordOf(token, publicKey), rotated), /has the key no more/)
+    t.equal(
+      await doubtStoredApproval(wordOf(token, publicKey), { ...rotated, apart: true }),
+      undefined,
+    )
+    const changed = wordOf(token.replace(/.{9}$/, 'AAAAAAAAA'), publicKey)
+    t.match(await doubtStoredApproval(changed, { ...rotated, apart: true }), /its signature is not/)
+  },
+)
 
-t.test('what has no token by its nature', async (t) => {
+t.test('scans and platform approvals have no token, and are treated by their kind', async (t) => {
   const bare = { proof: undefined, tokenHash: undefined, byId: undefined }
   const scan = wordOf(token, publicKey, { ...bare, by: SCANNER, identity: SCAN })
-  t.match(await doubtKept(scan, rules), /no signed token/)
-  t.equal(await doubtKept(scan, { ...rules, apart: true }), undefined)
+  t.match(await doubtStoredApproval(scan, rules), /no signed token/)
+  t.equal(await doubtStoredApproval(scan, { ...rules, apart: true }), undefined)
   for (const identity of [`${issuer.url}, approved there`, 'https://x.example.com']) {
     const there = wordOf(token, publicKey, { ...bare, identity })
-    t.match(await doubtKept(there, { ...rules, apart: true }), /approve/, identity)
+    t.match(await doubtStoredApproval(there, { ...rules, apart: true }), /approve/, identity)
   }
   for (const made of [
     { by: 'ops-wang', identity: SCAN },
@@ -143,7 +190,7 @@ t.test('what has no token by its nature', async (t) => {
     { by: SCANNER, identity: 'scanner' },
     { by: 'ops-wang', identity: '' },
   ]) {
-    const doubt = await doubtKept(wordOf(token, publicKey, { ...bare, ...made }), {
+    const doubt = await doubtStoredApproval(wordOf(token, publicKey, { ...bare, ...made }), {
       ...rules,
       apart: true,
     })

@@ -1,5 +1,5 @@
 import t from 'tap'
-import { proxyFor } from '../../src/registry/proxy.ts'
+import { proxyFor } from '../../../src/core/http/proxy.ts'
 
 const http = 'http://proxy:3128'
 const https = 'http://proxy:3129'

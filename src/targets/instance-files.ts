@@ -4,8 +4,10 @@ import type { Readable } from 'node:stream'
 import { pipeline } from 'node:stream/promises'
 import pLimit from 'p-limit'
 import { type Extract, extract } from 'tar-stream'
-import { cancelled, isStepError, StepError } from '../../core/errors.ts'
-import type { Host } from './host.ts'
+import { cancelled, isStepError, StepError } from '../core/errors.ts'
+
+/** Opens a path of one instance as a tar stream; NOT_FOUND when it has none. */
+export type ReadPath = (path: string) => Promise<Readable>
 
 /** All paths are relative to the root, sorted. */
 export interface FileComparison {
@@ -16,22 +18,21 @@ export interface FileComparison {
   extra: string[]
 }
 
-/** What is in the container at a path: an MD5 in hex, or undefined for what is no plain file. */
+/** Path → MD5 in hex, or undefined for what is not a plain file. */
 type Contents = Map<string, string | undefined>
 
 /**
- * Reads `root` (a folder, or one file) out of a container and compares every file's MD5, in hex,
+ * Reads `root` (a folder, or one file) out of an instance and compares every file's MD5, in hex,
  * with what is expected. The expected path of a root that is one file is the file's name.
  * `extraAllowed`: paths that may be there though they are not expected.
  */
 export async function compareFiles(
-  host: Host,
-  containerId: string,
+  read: ReadPath,
   root: string,
   expected: ReadonlyMap<string, string>,
   options: { extraAllowed: ReadonlySet<string>; signal: AbortSignal },
 ): Promise<FileComparison> {
-  const contents = await readContents(host, containerId, root, options.signal)
+  const contents = await readContents(read, root, options.signal)
   const changed: string[] = []
   const missing: string[] = []
   for (const [path, md5] of expected) {
@@ -49,25 +50,24 @@ export async function compareFiles(
   }
 }
 
-/** At most so many files of a host are read at once. */
-const READERS = 4
+/** Files of one instance that are read at once. */
+const CONCURRENT_READS = 4
 
 /**
- * Compares files at absolute paths, wherever in the container, with the MD5, in hex, that is
- * expected of each. What else is in their folders is not looked at.
+ * Compares files at absolute paths, wherever in the instance, with the MD5, in hex, that is
+ * expected of each. Other files of their folders are not read.
  */
 export async function compareEach(
-  host: Host,
-  containerId: string,
+  read: ReadPath,
   expected: ReadonlyMap<string, string>,
   signal: AbortSignal,
 ): Promise<Pick<FileComparison, 'changed' | 'missing'>> {
   const changed: string[] = []
   const missing: string[] = []
-  const limit = pLimit(READERS)
+  const limit = pLimit(CONCURRENT_READS)
   await limit.map(expected, async ([path, md5]) => {
     try {
-      const found = await readContents(host, containerId, path, signal)
+      const found = await readContents(read, path, signal)
       if (found.size !== 1 || found.get(posix.basename(path)) !== md5) changed.push(path)
     } catch (error) {
       if (!isStepError(error, 'NOT_FOUND')) throw error
@@ -77,14 +77,9 @@ export async function compareEach(
   return { changed: changed.sort(), missing: missing.sort() }
 }
 
-async function readContents(
-  host: Host,
-  id: string,
-  root: string,
-  signal: AbortSignal,
-): Promise<Contents> {
+async function readContents(read: ReadPath, root: string, signal: AbortSignal): Promise<Contents> {
   const contents: Contents = new Map()
-  await eachEntry(await host.archive(id, root), signal, async (entry) => {
+  await eachEntry(await read(root), signal, async (entry) => {
     const { name, type, linkname } = entry.header
     if (type === 'directory') return false
     const path = belowRoot(name)
@@ -104,32 +99,30 @@ async function readContents(
   return contents
 }
 
-/** The engine names entries from the root's own last part on: `ROOT/index.html`, or `ROOT.war`. */
+/** Entries are named from the root's own last part on: `ROOT/index.html`, or `ROOT.war`. */
 function belowRoot(name: string): string {
   const path = name.replace(/^(?:\.?\/)+/, '')
   const slash = path.indexOf('/')
   return slash < 0 ? path : path.slice(slash + 1)
 }
 
-/** One plain file out of a container. NOT_FOUND when there is none, CONFLICT above `maxBytes`. */
-export async function readContainerFile(
-  host: Host,
-  id: string,
+/** One plain file of an instance. NOT_FOUND when there is none, CONFLICT above `maxBytes`. */
+export async function readInstanceFile(
+  read: ReadPath,
   path: string,
   maxBytes: number,
 ): Promise<Buffer> {
-  const what = `host ${host.name}: ${path} of container ${id.slice(0, 12)}`
   const signal = AbortSignal.timeout(60_000)
   let content: Buffer | undefined
-  await eachEntry(await host.archive(id, path), signal, async (entry) => {
+  await eachEntry(await read(path), signal, async (entry) => {
     const { type, size = 0 } = entry.header
     if (type !== 'file' || posix.basename(entry.header.name) !== posix.basename(path)) {
-      throw new StepError('NOT_FOUND', `${what} is a ${type ?? 'thing'}, not a plain file`, {
+      throw new StepError('NOT_FOUND', `${path} is a ${type ?? 'special file'}, not a plain file`, {
         hint: 'Give the path of the file itself.',
       })
     }
     if (size > maxBytes) {
-      throw new StepError('CONFLICT', `${what} has ${size} bytes, more than ${maxBytes}`, {
+      throw new StepError('CONFLICT', `${path} has ${size} bytes, more than ${maxBytes}`, {
         hint: 'See that this is the right file.',
       })
     }
@@ -139,28 +132,28 @@ export async function readContainerFile(
     return true
   })
   if (content) return content
-  throw new StepError('NOT_FOUND', `${what} is not there`, { hint: 'Check the path.' })
+  throw new StepError('NOT_FOUND', `${path} is not there`, { hint: 'Check the path.' })
 }
 
 type Entry = Extract extends AsyncIterable<infer Each> ? Each : never
 
-/** Calls `visit` for each entry until it answers true. */
+/** Calls `visit` for each entry until it returns true. */
 export async function eachEntry(
   archive: Readable,
   signal: AbortSignal,
   visit: (entry: Entry) => Promise<boolean>,
 ): Promise<void> {
   const entries = extract()
-  let enough = false
+  let isEnough = false
   const read = async () => {
     for await (const entry of entries) {
-      enough = await visit(entry)
-      if (enough) return
+      isEnough = await visit(entry)
+      if (isEnough) return
       entry.resume()
     }
   }
   const feed = pipeline(archive, entries, { signal }).catch((error: unknown) => {
-    if (!enough) throw error
+    if (!isEnough) throw error
   })
   try {
     await Promise.all([read(), feed])

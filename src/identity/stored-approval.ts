@@ -4,10 +4,10 @@ import { isOfScan, SCANNER } from '../core/scanner.ts'
 import { hashOfToken } from '../core/token-hash.ts'
 import { APPROVED_THERE, type Identity } from './claims.ts'
 import { checkToken, type TokenRules } from './verify.ts'
-import { OWN_WORD } from './who.ts'
+import { STRICT_RULES } from './who.ts'
 
-/** What somebody said once, as it was written down, and the token that shall prove it. */
-export interface KeptWord {
+/** An approval as it was recorded, and the token that proves it. */
+export interface StoredApproval {
   by: string
   byId?: string | undefined
   byMail?: string | undefined
@@ -19,47 +19,53 @@ export interface KeptWord {
   proof: { token: string; publicKey: string } | undefined
 }
 
-export interface KeptRules extends TokenRules {
+export interface StoredApprovalRules extends TokenRules {
   /** The issuer's keys of now. */
   keys(): Promise<JSONWebKeySet>
-  /** Whether tokens and keys were written by an account that nobody else writes them by. */
+  /** Whether tokens and keys are written by an account of their own. */
   apart: boolean
 }
 
-/** Seconds between the issuer's clock and the one that `at` is told by, the database's. */
+/** Seconds between the issuer's clock and the database's, which `at` is taken from. */
 const TOLERANCE = 300
 
-/** Why a word that was kept proves nothing now; undefined when it does. */
-export async function doubtKept(word: KeptWord, rules: KeptRules): Promise<string | undefined> {
-  const { by, identity, proof } = word
+/** Why a recorded approval proves nothing now; undefined when it does. */
+export async function doubtStoredApproval(
+  approval: StoredApproval,
+  rules: StoredApprovalRules,
+): Promise<string | undefined> {
+  const { by, identity, proof } = approval
   if (identity === `${rules.issuer}${APPROVED_THERE}`) {
     return `${rules.issuer} is asked each time, and did not tell of it now: approve there, and give the job GITLAB_TOKEN`
   }
   if (proof === undefined) {
-    // Of the scanner there never is a token, and of nobody else is a word believed without.
-    if (rules.apart && isOfScan(word) && by === SCANNER) return undefined
+    // The scanner never has a token; nobody else's approval counts without.
+    if (rules.apart && isOfScan(approval) && by === SCANNER) return undefined
     return 'no signed token was kept with it: approve anew'
   }
   try {
     const key = await knownKey(proof.publicKey, rules)
     if (typeof key === 'string') return `${key}: approve anew`
-    const moment = { keys: async () => ({ keys: [key] }), at: new Date(word.at) }
-    const asked = { ...rules, ...OWN_WORD }
-    const told = await checkToken(proof.token, asked, { ...moment, tolerance: TOLERANCE })
-    const wrong = difference(word, told, proof.token)
+    const moment = { keys: async () => ({ keys: [key] }), at: new Date(approval.at) }
+    const strict = { ...rules, ...STRICT_RULES }
+    const signed = await checkToken(proof.token, strict, { ...moment, tolerance: TOLERANCE })
+    const wrong = difference(approval, signed, proof.token)
     return wrong && `its signed token tells another ${wrong}: approve anew`
   } catch (error) {
     const { code, message } = toStepError(error)
-    if (code !== 'UNAUTHORIZED') throw error
+    if (code !== 'UNAUTHORIZED' && code !== 'FORBIDDEN') throw error
     return `${message}: approve anew`
   }
 }
 
 /**
- * The kept key, if the issuer has it. One that the issuer has no more is believed only of an account
- * that alone writes such keys: everybody could make one up.
+ * The recorded key, if the issuer has it. A key that the issuer no longer has counts only where one
+ * account alone writes such keys: anybody could make a key up.
  */
-async function knownKey(text: string, { keys, issuer, apart }: KeptRules): Promise<JWK | string> {
+async function knownKey(
+  text: string,
+  { keys, issuer, apart }: StoredApprovalRules,
+): Promise<JWK | string> {
   const { calculateJwkThumbprint } = await import('jose')
   const print = (key: JWK) => calculateJwkThumbprint(key).catch(() => undefined)
   const key = parseKey(text)
@@ -84,15 +90,15 @@ function parseKey(text: string): JWK | undefined {
   }
 }
 
-/** What stands in the word and not in the token. */
-function difference(word: KeptWord, told: Identity, token: string): string | undefined {
+/** What the approval has and the token has not. */
+function difference(approval: StoredApproval, signed: Identity, token: string): string | undefined {
   const facts: Record<string, [unknown, unknown]> = {
-    person: [word.by, told.login],
-    id: [word.byId, told.personId],
-    mail: [word.byMail, told.email],
-    issuer: [word.identity, told.issuer],
-    groups: [JSON.stringify(word.groups), JSON.stringify(told.groups)],
-    hash: [word.tokenHash, hashOfToken(token)],
+    person: [approval.by, signed.login],
+    id: [approval.byId, signed.personId],
+    mail: [approval.byMail, signed.email],
+    issuer: [approval.identity, signed.issuer],
+    groups: [JSON.stringify(approval.groups), JSON.stringify(signed.groups)],
+    hash: [approval.tokenHash, hashOfToken(token)],
   }
   return Object.entries(facts).find(([, [kept, signed]]) => kept !== signed)?.[0]
 }

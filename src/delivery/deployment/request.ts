@@ -1,0 +1,31 @@
+import type { DeploymentKind, Release } from '../../ledger/ledger.ts'
+import type { EnvironmentSettings } from '../../settings.ts'
+import type { HostChoice } from './host-choice.ts'
+
+/** What must run where, and why; a rollback is such a request, too. */
+export interface DeploymentRequest {
+  kind: DeploymentKind
+  release: Release
+  environment: EnvironmentSettings
+  reason: string
+  hosts: HostChoice
+  /** Overrules that the release is known to be bad there; never the gate. */
+  force: boolean
+  /** Goes past the gate, by a person whom the settings name; never past a mark. */
+  breakGlass?: boolean | undefined
+  /** Confirms a release older than the release that runs. */
+  older: boolean
+  /** Takes over instances that have the name and are not ours. */
+  adopt?: boolean | undefined
+  /** The config's keys as the ledger kept them; else those of now. */
+  values?: ReadonlyMap<string, string> | undefined
+  /** The config revision that must come of it, where hosts run that already. */
+  revision?: string | undefined
+  /** Version of the release that is rolled back from: bad there once this release runs. */
+  bad?: string | undefined
+}
+
+/** Neither a rollback, nor what runs already brought to more hosts. */
+export function isNew({ kind, revision }: DeploymentRequest): boolean {
+  return kind === 'deploy' && revision === undefined
+}

@@ -1,0 +1,92 @@
+import { StepError } from '../../core/errors.ts'
+import type { Deployment } from '../../ledger/ledger.ts'
+import { imageByDigest } from '../../registry/reference.ts'
+import { instanceLabels } from '../../targets/labels.ts'
+import { failureOf, isFailure, isSuccess } from '../../targets/responses.ts'
+import type { Instance, InstanceResult, Target } from '../../targets/target.ts'
+import type { Context } from '../context.ts'
+import { refuseOlder } from '../release-order.ts'
+import { configFilesLabel, describeFiles, verifyInstance } from '../verification/verification.ts'
+import type { Content } from './content.ts'
+import type { HeldLock } from './lock.ts'
+import { findTakenOut } from './removed-hosts.ts'
+import type { DeploymentRequest } from './request.ts'
+
+/** Checks before anything changes that all hosts respond, and that none runs a newer release. */
+export async function checkHosts(
+  request: DeploymentRequest,
+  target: Target,
+  context: Context,
+): Promise<void> {
+  const { release, environment } = request
+  const [takenOut] = await Promise.all([
+    findTakenOut(release.app, environment, context),
+    requireResponses(request, target, context),
+  ])
+  for (const { host, state } of takenOut) context.log.warn(`host ${host} ${state}`)
+}
+
+async function requireResponses(
+  { release, environment, kind, older }: DeploymentRequest,
+  target: Target,
+  context: Context,
+): Promise<void> {
+  const responses = await target.instances({ roles: ['current'] })
+  const error = failureOf(responses)
+  if (error) {
+    const silent = responses.filter(isFailure).map(({ host }) => host)
+    throw silent.length === responses.length ? error : adviseWithout(error, silent)
+  }
+  if (kind !== 'deploy') return
+  const running = responses.filter(isSuccess).flatMap(({ value }) => value)
+  const versions = running.flatMap((instance) => versionOf(instance, release.app))
+  await refuseOlder({ release, environment: environment.name, older }, versions, context)
+}
+
+function adviseWithout(error: StepError, silent: readonly string[]): StepError {
+  const flags = silent.map((host) => `\`--without ${host}\``).join(' ')
+  const way = `To go past it, \`deploy\` and \`rollback\` take ${flags} with \`--reason\`; \`deploy --missing\` catches up later.`
+  return new StepError(error.code, error.message, {
+    hint: `${error.hint ?? ''} ${way}`.trim(),
+    retryable: error.retryable,
+    cause: error,
+  })
+}
+
+/** The version of the release that an instance of the application was made from. */
+function versionOf({ labels }: Instance, app: string): string[] {
+  const { [instanceLabels.application]: of, [instanceLabels.version]: version } = labels
+  return of === app && version !== undefined ? [version] : []
+}
+
+/** The instances are verified one by one, each before the next host is touched. */
+export function rollOut(
+  request: DeploymentRequest & Content,
+  { target, deployment, lock }: { target: Target; deployment: Deployment; lock: HeldLock },
+  context: Context,
+): Promise<InstanceResult[]> {
+  const { release, environment, rendering, expected, adopt } = request
+  return target.rollOut({
+    image: imageByDigest(environment.image, release.digest),
+    labels: {
+      [instanceLabels.application]: release.app,
+      [instanceLabels.environment]: environment.name,
+      [instanceLabels.version]: release.version,
+      [instanceLabels.deployment]: deployment.id,
+      [instanceLabels.lock]: `${lock.ledger}:${lock.token}`,
+      [instanceLabels.configRevision]: rendering.revision,
+      [instanceLabels.configFiles]: configFilesLabel(rendering.files),
+    },
+    files: rendering.files,
+    log: context.log,
+    signal: context.signal,
+    checkLock: lock.check,
+    adopt,
+    verify: async (instance) => {
+      const proof = await verifyInstance(target, instance, expected, context)
+      context.log.info(
+        `compared ${describeFiles(proof)}; nothing else changed, WAR MD5 ${expected.warMd5}`,
+      )
+    },
+  })
+}

@@ -1,0 +1,141 @@
+import { resolve } from 'node:path'
+import { StepError } from '../../core/errors.ts'
+import { wait } from '../../core/retry.ts'
+import { instanceLabels } from '../labels.ts'
+import { requestAll } from '../responses.ts'
+import type { Instance, InstanceQuery, InstanceRole, RolloutRequest, Target } from '../target.ts'
+import { tlsFiles } from './connect.ts'
+import { connectDocker, type DockerHostOptions } from './driver.ts'
+import type { ContainerInfo, ContainerSettings, Host, HostAddress } from './host.ts'
+import { refuseFilesOnVolumes } from './placed-files.ts'
+import { nameOf, roles } from './rollout/repair.ts'
+import { rollOut } from './rollout/rollout.ts'
+
+/** The settings of an environment's containers; each part is read when it is used. */
+export interface DockerTargetSettings {
+  readonly hosts: readonly HostAddress[]
+  readonly containerName: string
+  readonly container: ContainerSettings
+}
+
+export interface DockerTargetOptions extends Pick<DockerHostOptions, 'credentials' | 'signal'> {
+  /** Folder that relative paths start from. */
+  folder: string
+}
+
+/** milliseconds */
+const RESPONSE_TIMEOUT = 15_000
+
+/** An environment's Docker hosts as one target: a container on each host. */
+export function openDockerTarget(
+  settings: DockerTargetSettings,
+  options: DockerTargetOptions,
+): Target {
+  const opened = new Map<string, Promise<Host>>()
+  const addresses = settings.hosts
+  const hosts = addresses.map(({ name }) => name)
+  const open = (name: string): Promise<Host> => {
+    const address = addresses.find((each) => each.name === name)
+    if (address === undefined) throw new StepError('INTERNAL', `there is no host ${name}`)
+    const host = opened.get(name) ?? connect(address, options)
+    opened.set(name, host)
+    return host
+  }
+  const onAll = <T>(work: (host: Host) => Promise<T>) =>
+    requestAll(hosts, (name) => inTime(name, open(name).then(work)))
+  const openAll = () => Promise.all(hosts.map(open))
+
+  return {
+    hosts,
+    ping: () => onAll((host) => host.ping()),
+    instances: (query) =>
+      onAll(async (host) => {
+        const containers = await find(host, settings, query)
+        return containers.map((container) => instanceOf(host, container, settings))
+      }),
+    checkFiles: (files) => refuseFilesOnVolumes(files, settings.container),
+    rollOut: async (request) => rollOut(rolloutOptions(await openAll(), settings, request)),
+    read: async ({ host, id }, path) => (await open(host)).archive(id, path),
+    changes: async ({ host, id }) => (await open(host)).changes(id),
+    isFolder: async ({ host, id }, path) => (await open(host)).isFolder(id, path),
+    logs: async ({ host, id }, lines) => (await open(host)).logs(id, lines),
+    start: async ({ host, id }) => (await open(host)).start(id),
+    stop: async ({ host, id }) => (await open(host)).stop(id, settings.container.stopTimeout),
+    remove: async ({ host, id }) => (await open(host)).remove(id),
+    async close() {
+      await Promise.allSettled([...opened.values()].map(async (host) => (await host).close()))
+    },
+  }
+}
+
+function connect(
+  { name, address, certificates }: HostAddress,
+  { folder, credentials, signal }: DockerTargetOptions,
+): Promise<Host> {
+  const tls = certificates === undefined ? undefined : tlsFiles(resolve(folder, certificates))
+  return connectDocker({ name, address, tls, credentials, signal })
+}
+
+async function inTime<T>(host: string, work: Promise<T>): Promise<T> {
+  const stop = new AbortController()
+  const late = wait(RESPONSE_TIMEOUT, stop.signal).then(() => {
+    const seconds = RESPONSE_TIMEOUT / 1000
+    throw new StepError('UNAVAILABLE', `host ${host} did not respond within ${seconds} s`)
+  })
+  try {
+    return await Promise.race([work, late])
+  } finally {
+    stop.abort()
+    late.catch(() => {})
+  }
+}
+
+async function find(
+  host: Host,
+  settings: DockerTargetSettings,
+  query: InstanceQuery,
+): Promise<ContainerInfo[]> {
+  if ('labels' in query) return host.list(query.labels)
+  const names =
+    'name' in query ? [query.name] : query.roles.map((role) => nameOf(settings.containerName, role))
+  const found = await Promise.all(names.map((name) => host.inspect(name)))
+  return found.filter((container) => container !== undefined)
+}
+
+function instanceOf(
+  host: Host,
+  { id, name, image, labels, running, exitCode, restarts }: ContainerInfo,
+  settings: DockerTargetSettings,
+): Instance {
+  const role = roleOf(name, settings.containerName)
+  return { id, name, host: host.name, role, image, labels, running, exitCode, restarts }
+}
+
+function roleOf(name: string, containerName: string): InstanceRole | undefined {
+  const role = roles.find((each) => nameOf(containerName, each) === name)
+  return role === 'older' ? 'previous' : role
+}
+
+function rolloutOptions(
+  hosts: Host[],
+  settings: DockerTargetSettings,
+  { image, labels, files, log, signal, verify, checkLock, adopt }: RolloutRequest,
+) {
+  return {
+    hosts,
+    spec: {
+      name: settings.containerName,
+      image,
+      labels,
+      files,
+      settings: settings.container,
+    },
+    log,
+    signal,
+    checkLock,
+    adopt,
+    lockLabel: instanceLabels.lock,
+    ownerLabels: [instanceLabels.application, instanceLabels.environment],
+    verify: (host: Host, container: ContainerInfo) => verify(instanceOf(host, container, settings)),
+  }
+}

@@ -1,0 +1,157 @@
+import type { Readable } from 'node:stream'
+import { StepError } from '../core/errors.ts'
+import type { Log } from '../core/log.ts'
+import type { HostResponse } from './responses.ts'
+
+/** `current` serves; `next` is to replace it and is not proven yet; `previous` is kept, stopped. */
+export type InstanceRole = 'current' | 'next' | 'previous'
+
+/** One copy of an application on a target: a container on a host; later a Swarm task or a Pod. */
+export interface Instance {
+  /** Unique on its host. */
+  id: string
+  name: string
+  /** The host of the target that it runs on. */
+  host: string
+  /** Undefined for an instance that is not the environment's own, whatever its labels are. */
+  role: InstanceRole | undefined
+  /** As it was created from: `registry/name@sha256:…`. */
+  image: string
+  /** See labels.ts. */
+  labels: Readonly<Record<string, string>>
+  running: boolean
+  exitCode: number | undefined
+  /** How often its host has started it again by itself since it was last started. */
+  restarts: number
+}
+
+/** The environment's own by role, all with these labels, or all with this name or id. */
+export type InstanceQuery =
+  | { roles: readonly InstanceRole[] }
+  | { labels: Readonly<Record<string, string>> }
+  | { name: string }
+
+/** One file that an instance must have before its first start. */
+export interface PlacedFile {
+  /** Absolute path inside the instance. */
+  path: string
+  content: Buffer
+  /** Octal permission bits. */
+  mode: number
+  uid: number
+  gid: number
+}
+
+/** A path of an instance that is not as its image has it. */
+export interface FileChange {
+  path: string
+  kind: 'added' | 'changed' | 'deleted'
+}
+
+/** How an instance differs from its image; a folder is listed with whatever changed in it. */
+export interface InstanceChanges {
+  changes: FileChange[]
+  /** Where volumes and folders of the host are mounted: what is in there is not listed. */
+  volumes: string[]
+}
+
+/** What must run on every host of a target. */
+export interface RolloutRequest {
+  /** Always by digest: `registry/name@sha256:…`. */
+  image: string
+  labels: Record<string, string>
+  files: readonly PlacedFile[]
+  log: Log
+  /** Stops the rollout between any two steps; what was changed is then restored. */
+  signal: AbortSignal
+  /** Throws unless a running, healthy instance is the right one. */
+  verify(instance: Instance): Promise<void>
+  /** Throws when the deployment's lock was lost. */
+  checkLock?: (() => Promise<void>) | undefined
+  /** Takes over the names of instances that are not of this application, and keeps those. */
+  adopt?: boolean | undefined
+}
+
+/** One instance after a rollout. */
+export interface InstanceResult {
+  host: string
+  instanceId: string
+  previousInstanceId: string | undefined
+  /** Where it responds, when known. */
+  url: string | undefined
+  /** milliseconds */
+  duration: number
+  /** Milliseconds between stopping the old instance and the new one's first healthy response. */
+  downtime: number
+}
+
+/** How a host stands after a rollout that failed. */
+export interface HostStanding {
+  host: string
+  /**
+   * Which instance serves now. `other`: that of a deployment that came after this one; `unknown`:
+   * restoring failed, a person must look.
+   */
+  serves: 'old' | 'new' | 'other' | 'nothing' | 'unknown'
+  /** Whether the rollout had begun to change this host. */
+  touched: boolean
+  /** The instance that serves now, if any. */
+  instanceId: string | undefined
+  /** Why the rollout failed on this host, or why it was not restored. */
+  error: string | undefined
+  /** Milliseconds spent on this host, restoring included. */
+  duration: number
+  /** The old instance runs again, and its health has not been checked: there was no time. */
+  unproven?: boolean
+}
+
+/** What `rollOut` throws once it has begun to change hosts: the cause's code, and every host's standing. */
+export interface RolloutFailure extends StepError {
+  readonly standings: readonly HostStanding[]
+  /**
+   * Checks the health of what was restored in a hurry, and returns the failure as it is known then.
+   * Only there when something is unproven; it needs no lock.
+   */
+  readonly prove: (() => Promise<RolloutFailure>) | undefined
+}
+
+export function isRolloutFailure(error: unknown): error is RolloutFailure {
+  return error instanceof StepError && 'standings' in error && Array.isArray(error.standings)
+}
+
+type InstanceKey = Pick<Instance, 'host' | 'id'>
+
+/**
+ * Where an environment runs: Docker hosts now, a Swarm or a Kubernetes namespace later. `hosts` are
+ * its parts that fail each on their own; a cluster is one. Nothing is sent before the first call.
+ * Every target passes test/targets/target-conformance.ts.
+ */
+export interface Target {
+  readonly hosts: readonly string[]
+  ping(): Promise<HostResponse<void>[]>
+  instances(query: InstanceQuery): Promise<HostResponse<Instance[]>[]>
+  /** INPUT_INVALID for files that this target cannot give to an instance. */
+  checkFiles(files: readonly PlacedFile[]): void
+  /**
+   * Puts the image on every host, or on none: on failure the old instances are restored. Throws a
+   * RolloutFailure once anything was changed.
+   */
+  rollOut(request: RolloutRequest): Promise<InstanceResult[]>
+  /** A tar stream of a path inside an instance. NOT_FOUND when it has none. */
+  read(instance: InstanceKey, path: string): Promise<Readable>
+  /** Everything in an instance that is not as its image has it. */
+  changes(instance: InstanceKey): Promise<InstanceChanges>
+  /** Whether a path inside an instance is a folder; a link to a folder is not. */
+  isFolder(instance: InstanceKey, path: string): Promise<boolean>
+  /** The last lines of its output. */
+  logs(instance: InstanceKey, lines: number): Promise<string[]>
+  start(instance: InstanceKey): Promise<void>
+  /** Stops it and keeps it, for `start`. */
+  stop(instance: InstanceKey): Promise<void>
+  /** Removes it, running or not; no error if it is gone already. */
+  remove(instance: InstanceKey): Promise<void>
+  close(): Promise<void>
+}
+
+/** What the comparison of an instance with its image needs. */
+export type InstanceReader = Pick<Target, 'read' | 'changes' | 'isFolder'>
