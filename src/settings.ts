@@ -132,16 +132,7 @@ export async function readSettings(
 }
 
 /** The text of a crosscloud.yml; a variable is asked for when the setting it stands in is. */
-export async function parseSettings(
-  text: string,
-  name: string,
-  variables: Readonly<Record<string, string | undefined>>,
-  secrets: Secrets,
-): Promise<z.output<typeof settingsSchema>> {
-  return (await openSettings(text, name, variables, secrets)).data
-}
-
-function openSettings(
+export function openSettings(
   text: string,
   name: string,
   variables: Readonly<Record<string, string | undefined>>,

@@ -5,7 +5,7 @@ import t from 'tap'
 import { createSecrets } from '../src/core/secrets.ts'
 import { parseYamlSettings } from '../src/core/settings/settings-file.ts'
 import { serverSchema } from '../src/server/settings/settings.ts'
-import { parseSettings } from '../src/settings.ts'
+import { parseSettings } from './support/data/settings.ts'
 import { runHere } from './support/program.ts'
 
 const ROOT = fileURLToPath(new URL('../', import.meta.url))

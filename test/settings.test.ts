@@ -4,7 +4,8 @@ import { fileURLToPath } from 'node:url'
 import t from 'tap'
 import { createSecrets } from '../src/core/secrets.ts'
 import { openLedger } from '../src/ledger/open.ts'
-import { parseSettings, readSettings, resolveEnvironment, settingsSchema } from '../src/settings.ts'
+import { readSettings, resolveEnvironment, settingsSchema } from '../src/settings.ts'
+import { parseSettings } from './support/data/settings.ts'
 import { temporaryFolder } from './support/temporary.ts'
 
 const FULL = `# what a team writes

@@ -5,7 +5,7 @@ import { StepError } from '../core/errors.ts'
 import { duration } from '../core/settings/schema.ts'
 
 /** What a command found or did: one document for `--json`, the same as lines for people. */
-export interface Answer {
+export interface CommandResult {
   json: Record<string, unknown> | unknown[]
   text: string
   /** The text is a document as well, for a program to read. */
@@ -22,7 +22,7 @@ export interface Reported {
   outputs?: z.ZodObject
 }
 
-export type CommandWork = (context: OpenContext) => Promise<Answer>
+export type CommandWork = (context: OpenContext) => Promise<CommandResult>
 
 /** Runs a command's work with a context of its own; given to each group of commands. */
 export type Perform = (command: Command, work: CommandWork, reported?: Reported) => Promise<void>

@@ -2,7 +2,7 @@ import type { Command } from 'commander'
 import { StepError, toStepError } from '../core/errors.ts'
 import { createLog, type Log, type LogFormat } from '../core/log.ts'
 import type { Secrets } from '../core/secrets.ts'
-import type { Answer, Perform, Reported } from './command.ts'
+import type { CommandResult, Perform, Reported } from './command.ts'
 import { junitXml } from './junit.ts'
 import { errorJson, inSurfaceWords, jsonText, resultText, tellFailure, wordFor } from './output.ts'
 import type { ProcessEnvironment } from './process-environment.ts'
@@ -116,7 +116,7 @@ function titleOf(command: Command): string {
 }
 
 /** What was found, and why it counts as a failure. */
-function jsonOf({ json }: Answer, failure: StepError | undefined, secrets: Secrets): string {
+function jsonOf({ json }: CommandResult, failure: StepError | undefined, secrets: Secrets): string {
   const whole = failure && !Array.isArray(json) ? { ...json, ...errorJson(failure, secrets) } : json
   return jsonText(whole, secrets)
 }

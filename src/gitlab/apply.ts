@@ -1,4 +1,5 @@
-import { type GitlabAccess, openGitlab } from './client.ts'
+import type { GitlabAccess } from './access.ts'
+import { openGitlab } from './client.ts'
 import { desiredResources, type EnvironmentFacts } from './desired.ts'
 import { type Action, type Plan, planActions } from './plan.ts'
 import { openProject, type Project } from './project.ts'

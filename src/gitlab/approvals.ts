@@ -1,4 +1,5 @@
-import { type GitlabAccess, openGitlab } from './client.ts'
+import type { GitlabAccess } from './access.ts'
+import { openGitlab } from './client.ts'
 
 /** One person's approval or rejection of a deployment job. */
 export interface PlatformApproval {

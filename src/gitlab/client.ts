@@ -1,23 +1,7 @@
 import type { Gitlab } from '@gitbeaker/rest'
 import { explain } from '../core/errors.ts'
-import type { HttpClient } from '../core/http/client.ts'
 import { retry } from '../core/retry.ts'
-import type { Place } from './requester.ts'
-
-export interface GitlabAccess {
-  url: string
-  token: string
-  http: HttpClient
-  signal: AbortSignal
-  /** Milliseconds that one request may take in all; default 30 s. */
-  timeout?: number | undefined
-  /** Pauses between tries, in milliseconds. */
-  firstPause?: number
-  /** Tries in all; default 5. */
-  attempts?: number
-  /** Whose settings name it; default crosscloud.yml. */
-  place?: Place
-}
+import type { GitlabAccess } from './access.ts'
 
 export type Api = InstanceType<typeof Gitlab>
 

@@ -3,7 +3,7 @@ import type { StepError } from '../core/errors.ts'
 import { sendForText, type TextResponse } from '../core/http/body.ts'
 import type { HttpRequest } from '../core/http/client.ts'
 import { codeOfStatus, connectionError, type Peer, statusError } from '../core/http/errors.ts'
-import type { GitlabAccess } from './client.ts'
+import type { GitlabAccess, SettingsPlace } from './access.ts'
 
 /** Milliseconds that one request may take in all. */
 const TIMEOUT = 30_000
@@ -53,7 +53,7 @@ function contentOf({ headers, text }: TextResponse): Record<string, unknown> | u
 }
 
 /** What to do next depends on where the address, the names and the token are written. */
-const places = {
+const places: Record<SettingsPlace, Record<'token' | 'names' | 'change' | 'ca', string>> = {
   application: {
     token: 'Give one with scope api, of a maintainer of the project, in GITLAB_TOKEN.',
     names: 'Check the name in crosscloud.yml.',
@@ -67,8 +67,6 @@ const places = {
     ca: 'Name its certificate authority: ca in crosscloud.server.yml.',
   },
 }
-
-export type Place = keyof typeof places
 
 function peerOf({ place = 'application' }: GitlabAccess): Peer {
   const address = 'Check the address of GitLab.'

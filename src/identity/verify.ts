@@ -1,8 +1,7 @@
 import type { JSONWebKeySet, JWTHeaderParameters, JWTPayload } from 'jose'
 import { StepError } from '../core/errors.ts'
 import { type Identity, readClaims } from './claims.ts'
-import type { IssuerAccess } from './http.ts'
-import { fetchKeys, quoted } from './issuer.ts'
+import { quoted } from './issuer.ts'
 import type { IssuerSettings } from './settings.ts'
 
 /** What a token must say; `ca` is in the access, as its text. */
@@ -28,20 +27,6 @@ const ALGORITHMS = [
 export const TOLERANCE = 60
 /** Two hundred groups with long paths fit in. */
 const LONGEST_TOKEN = 128 * 1024
-
-/**
- * Who speaks, by the ID token of a CI job. UNAUTHORIZED says what is wrong with the token, never
- * the token; UNAVAILABLE that the issuer's keys could not be had.
- */
-export async function verifyIdToken(
-  token: string,
-  rules: TokenRules,
-  access: IssuerAccess & { now?: Date | undefined },
-): Promise<Identity & Signed> {
-  const at = access.now ?? new Date()
-  const keys = () => fetchKeys(rules, access)
-  return await checkToken(token, rules, { keys, at, tolerance: TOLERANCE })
-}
 
 /** The public key that a signature was checked by: a JWK as JSON. */
 interface Signed {

@@ -1,7 +1,7 @@
 import { Command } from 'commander'
 import Libsql from 'libsql'
 import t, { type Test } from 'tap'
-import type { Answer } from '../../src/cli/command.ts'
+import type { CommandResult } from '../../src/cli/command.ts'
 import { addHostCommands } from '../../src/cli/environment/hosts.ts'
 import { toStepError } from '../../src/core/errors.ts'
 import { openLedger } from '../../src/ledger/open.ts'
@@ -24,7 +24,7 @@ async function hosts(
   const { createContext } = await import('../../src/context.ts')
   const { createSecrets } = await import('../../src/core/secrets.ts')
   const program = new Command('crosscloud').exitOverride()
-  let answer: Answer | undefined
+  let answer: CommandResult | undefined
   const context = createContext({
     cwd: sandbox.folder,
     variables: {

@@ -2,7 +2,7 @@ import { readFile, writeFile } from 'node:fs/promises'
 import { join } from 'node:path'
 import { Command } from 'commander'
 import t from 'tap'
-import type { Answer } from '../../src/cli/command.ts'
+import type { CommandResult } from '../../src/cli/command.ts'
 import { junitXml } from '../../src/cli/junit.ts'
 import { createPerform } from '../../src/cli/perform.ts'
 import { StepError } from '../../src/core/errors.ts'
@@ -13,7 +13,7 @@ import { missingProgram } from '../support/servers/server.ts'
 import { temporaryFolder } from '../support/temporary.ts'
 
 /** What a command that answers this leaves as its report. */
-async function reportOf(cwd: string, secrets: Secrets, answer: Answer): Promise<void> {
+async function reportOf(cwd: string, secrets: Secrets, answer: CommandResult): Promise<void> {
   const streams = { stdout() {}, stderr() {} }
   const { signal } = new AbortController()
   const person = { confirm: undefined, readInput: async () => '' }

@@ -8,8 +8,8 @@ import {
   type StoredApproval,
   type StoredApprovalRules,
 } from '../../src/identity/stored-approval.ts'
-import { verifyIdToken } from '../../src/identity/verify.ts'
 import { type Claims, gitlabClaims, startIssuer, variantsOf } from './issuer.ts'
+import { verifyIdToken } from './verify-id-token.ts'
 
 const { signal } = new AbortController()
 const issuer = await startIssuer(t)

@@ -7,10 +7,11 @@ import t, { type Test } from 'tap'
 import { StepError } from '../../src/core/errors.ts'
 import { createHttpClient } from '../../src/core/http/client.ts'
 import type { IssuerAccess } from '../../src/identity/http.ts'
-import { type TokenRules, verifyIdToken } from '../../src/identity/verify.ts'
+import type { TokenRules } from '../../src/identity/verify.ts'
 import { makeCertificates } from '../support/servers/tls.ts'
 import { temporaryFolder } from '../support/temporary.ts'
 import { type Claims, githubClaims, gitlabClaims, startIssuer } from './issuer.ts'
+import { verifyIdToken } from './verify-id-token.ts'
 
 const { signal } = new AbortController()
 const access: IssuerAccess = {

@@ -9,7 +9,13 @@ import {
 import type { EnvironmentConfig } from '../../delivery/config/environment-config.ts'
 import type { Context } from '../../delivery/context.ts'
 import { guardChange } from '../../delivery/gate/guard.ts'
-import { type Answer, addExample, type Perform, readTimeout, requireText } from '../command.ts'
+import {
+  addExample,
+  type CommandResult,
+  type Perform,
+  readTimeout,
+  requireText,
+} from '../command.ts'
 import { agree, type Terminal } from '../terminal.ts'
 
 /** What the commands of `crosscloud config` are made with. */
@@ -75,7 +81,7 @@ export async function carryOut(
   context: Context,
   terminal: Terminal,
   { environment, config }: Awaited<ReturnType<typeof openConfig>>,
-): Promise<Answer> {
+): Promise<CommandResult> {
   const { name } = environment
   const changes = planned.filter(({ before, after }) => before !== after)
   if (changes.length === 0) {

@@ -1,7 +1,7 @@
 import type { Context } from '../../delivery/context.ts'
 import { guardChange, recordAct, withLockOf } from '../../delivery/gate/guard.ts'
 import type { Instance, Target } from '../../targets/target.ts'
-import { type Answer, readTimeout } from '../command.ts'
+import { type CommandResult, readTimeout } from '../command.ts'
 import { agree, type Terminal } from '../terminal.ts'
 import { nothing, type Opened, own } from './own-containers.ts'
 
@@ -63,7 +63,7 @@ export async function changeHosts(
   context: Context,
   opened: Opened,
   terminal: Terminal,
-): Promise<Answer> {
+): Promise<CommandResult> {
   const { app, environment, target } = opened
   const action = `hosts ${change.verb}` as const
   const reason = options.reason ?? context.variable('CROSSCLOUD_REASON')

@@ -4,7 +4,7 @@ import type { Context } from '../../delivery/context.ts'
 import { withHosts } from '../../settings.ts'
 import { instanceLabels } from '../../targets/labels.ts'
 import { failureOf, isFailure } from '../../targets/responses.ts'
-import { type Answer, addExample, type Perform, requireText } from '../command.ts'
+import { addExample, type CommandResult, type Perform, requireText } from '../command.ts'
 import { table } from '../output.ts'
 import type { ProcessEnvironment } from '../process-environment.ts'
 import { type ChangeOptions, changeHosts, hostChanges } from './host-changes.ts'
@@ -33,7 +33,7 @@ export function addHostCommands(
     addExample(command, `hosts ${example}`)
     return command
   }
-  const read = (command: Command, work: (opened: Opened) => Promise<Answer>): void => {
+  const read = (command: Command, work: (opened: Opened) => Promise<CommandResult>): void => {
     command.action(async (options: HostOptions) => {
       await perform(command, async (context) => work(await open(options, context)))
     })
@@ -81,7 +81,7 @@ async function open({ env, host }: HostOptions, context: Context): Promise<Opene
   return { app, environment: meant, target: await context.target(meant) }
 }
 
-async function listHosts({ environment, target }: Opened): Promise<Answer> {
+async function listHosts({ environment, target }: Opened): Promise<CommandResult> {
   const responses = await target.ping()
   const rows = responses.map((response) => {
     const { host } = response
@@ -100,7 +100,7 @@ async function listHosts({ environment, target }: Opened): Promise<Answer> {
   }
 }
 
-async function listContainers(opened: Opened): Promise<Answer> {
+async function listContainers(opened: Opened): Promise<CommandResult> {
   const { found, failure } = await labelled(opened)
   const rows = found.map((instance) => ({
     ...describeInstance(instance),
@@ -122,7 +122,7 @@ async function listContainers(opened: Opened): Promise<Answer> {
   }
 }
 
-async function showLogs(opened: Opened, lines: number): Promise<Answer> {
+async function showLogs(opened: Opened, lines: number): Promise<CommandResult> {
   const { found: all, failure } = await own(opened)
   const found = all.filter(({ role }) => role === 'current')
   if (found.length === 0) throw failure ?? nothing(opened)

@@ -3,7 +3,7 @@ import { resolve } from 'node:path'
 import type { Command } from 'commander'
 import { replaceFile } from '../../core/atomic-file.ts'
 import { explain, StepError } from '../../core/errors.ts'
-import { type Answer, addExample, type Perform } from '../command.ts'
+import { addExample, type CommandResult, type Perform } from '../command.ts'
 import { table } from '../output.ts'
 
 /** `crosscloud ledger …`: the database itself. */
@@ -38,7 +38,7 @@ function addStatus(ledger: Command, perform: Perform): void {
     .description('Where the ledger is, what it holds, and what waits to be recorded.')
   addExample(command, 'ledger status')
   command.action(async () => {
-    await perform(command, async (context): Promise<Answer> => {
+    await perform(command, async (context): Promise<CommandResult> => {
       const opened = await context.ledger()
       const journal = await context.journal()
       const { schema, rows } = await opened.facts()

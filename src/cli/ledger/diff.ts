@@ -10,7 +10,7 @@ import { findRelease } from '../../delivery/release.ts'
 import { formatRelease, parseRelease } from '../../delivery/release-name.ts'
 import type { Deployment, Release } from '../../ledger/ledger.ts'
 import { parseRepository, withDigest } from '../../registry/reference.ts'
-import { type Answer, addExample, type Perform } from '../command.ts'
+import { addExample, type CommandResult, type Perform } from '../command.ts'
 
 export function addDiff(program: Command, perform: Perform): void {
   const command = program
@@ -29,7 +29,7 @@ export function addDiff(program: Command, perform: Perform): void {
   })
 }
 
-async function compare(before: Release, after: Release, context: Context): Promise<Answer> {
+async function compare(before: Release, after: Release, context: Context): Promise<CommandResult> {
   const commits = await readCommits(before, after, context)
   const layers = await compareLayers(before, after, context)
   const config = await compareConfig(before, after, context)

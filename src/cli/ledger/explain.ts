@@ -7,7 +7,7 @@ import { formatRelease } from '../../delivery/release-name.ts'
 import type { Deployment } from '../../ledger/ledger.ts'
 import { instanceLabels } from '../../targets/labels.ts'
 import { isFailure } from '../../targets/responses.ts'
-import { type Answer, addExample, type Perform } from '../command.ts'
+import { addExample, type CommandResult, type Perform } from '../command.ts'
 import { breakGlassNotes } from './history.ts'
 import { evaluations, readLife, releaseFacts } from './show.ts'
 import { minute } from './text.ts'
@@ -106,7 +106,10 @@ function isBelow(address: string, base: string): boolean {
   return a.origin === b.origin && a.pathname.startsWith(b.pathname)
 }
 
-async function explain({ what, release, deployment }: Found, context: Context): Promise<Answer> {
+async function explain(
+  { what, release, deployment }: Found,
+  context: Context,
+): Promise<CommandResult> {
   const life = await readLife(release, context)
   const used = new Set(deployment?.approvals)
   const approvals = deployment ? life.approvals.filter(({ id }) => used.has(id)) : life.approvals

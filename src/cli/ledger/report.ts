@@ -3,7 +3,7 @@ import { resolve } from 'node:path'
 import type { Command } from 'commander'
 import { explain } from '../../core/errors.ts'
 import { definitions, type Measures, measure } from '../../ledger/measures.ts'
-import { type Answer, addExample, type Perform } from '../command.ts'
+import { addExample, type CommandResult, type Perform } from '../command.ts'
 import { table } from '../output.ts'
 import { type Report, reportPage } from './report-page.ts'
 import { minute, percent, perWeek, readSince, span } from './text.ts'
@@ -48,7 +48,10 @@ async function write(path: string, text: string): Promise<void> {
   })
 }
 
-function describeReport({ since, until, measures, deliveries }: Report, written: string[]): Answer {
+function describeReport(
+  { since, until, measures, deliveries }: Report,
+  written: string[],
+): CommandResult {
   const json = { since, until, deployments: deliveries.length, definitions, measures }
   const files = written.map((file) => `Wrote ${file}`)
   if (measures.length === 0) {

@@ -3,7 +3,7 @@ import type { Context } from '../../delivery/context.ts'
 import { findRelease } from '../../delivery/release.ts'
 import { formatRelease, parseRelease } from '../../delivery/release-name.ts'
 import type { Approval, Deployment, Mark, Release } from '../../ledger/ledger.ts'
-import { type Answer, addExample, type Perform } from '../command.ts'
+import { addExample, type CommandResult, type Perform } from '../command.ts'
 import { breakGlassNotes, deploymentTable } from './history.ts'
 import { minute, span } from './text.ts'
 
@@ -38,7 +38,7 @@ export async function readLife(name: string, context: Context): Promise<Life> {
   return { release, approvals, marks, deployments }
 }
 
-function describeLife({ release, approvals, marks, deployments }: Life): Answer {
+function describeLife({ release, approvals, marks, deployments }: Life): CommandResult {
   const lines = [
     formatRelease(release),
     ...releaseFacts(release),

@@ -4,7 +4,7 @@ import type { Context } from '../../delivery/context.ts'
 import { type EventRecord, type EventState, states } from '../../server/queue/event-record.ts'
 import { type Records, unknownEvent } from '../../server/queue/records.ts'
 import type { WakeUps } from '../../server/queue/wake-ups.ts'
-import { type Answer, addExample, type Perform } from '../command.ts'
+import { addExample, type CommandResult, type Perform } from '../command.ts'
 import { table } from '../output.ts'
 import type { ProcessEnvironment } from '../process-environment.ts'
 import { addServerOption, readQueue, type ServerOption } from './settings.ts'
@@ -31,14 +31,14 @@ export function addEventCommands(
   addDrop(group)
 }
 
-type EventWork = (records: Records, wakeUps: WakeUps) => Promise<Answer>
+type EventWork = (records: Records, wakeUps: WakeUps) => Promise<CommandResult>
 
 async function withEvents(
   options: ServerOption,
   context: Context,
   { processEnvironment }: Group,
   work: EventWork,
-): Promise<Answer> {
+): Promise<CommandResult> {
   const { queue, folder } = await readQueue(options, context, processEnvironment)
   const { openQueueRedis } = await import('../../server/queue/connection.ts')
   const { accessQueue, queueOptions } = await import('../../server/queue/access.ts')

@@ -1,7 +1,7 @@
 import t from 'tap'
 import { parseStoreAddress } from '../../../src/config/store/address.ts'
 import { createSecrets } from '../../../src/core/secrets.ts'
-import { parseSettings } from '../../../src/settings.ts'
+import { parseSettings } from '../../support/data/settings.ts'
 
 const read = (config: string, variables = {}) =>
   parseSettings(
