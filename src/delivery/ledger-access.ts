@@ -1,7 +1,7 @@
 import { access } from 'node:fs/promises'
 import { join } from 'node:path'
 import { StepError, toStepError } from '../core/errors.ts'
-import { lastingFolder, stateFolder } from '../core/folders.ts'
+import { lastingFolder, stateFolder } from '../core/files/folders.ts'
 import type { Log } from '../core/log.ts'
 import type { Journal } from '../ledger/journal.ts'
 import type { Ledger } from '../ledger/ledger.ts'

@@ -13,10 +13,10 @@ import {
   utimes,
 } from 'node:fs/promises'
 import { join } from 'node:path'
-import { replaceFile, stageFile } from '../core/atomic-file.ts'
 import { type Digest, readChunks } from '../core/digest.ts'
 import { throwIfCancelled } from '../core/errors.ts'
-import { readOwn } from '../core/own-files.ts'
+import { replaceFile, stageFile } from '../core/files/atomic-file.ts'
+import { readOwn } from '../core/files/own-files.ts'
 import type { Layer, LayerPlan } from './layers.ts'
 import { entriesOf } from './war/entries.ts'
 

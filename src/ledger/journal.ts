@@ -1,9 +1,9 @@
 import { randomUUID } from 'node:crypto'
 import { mkdir, readdir, rename, rm } from 'node:fs/promises'
 import { join } from 'node:path'
-import { replaceFile } from '../core/atomic-file.ts'
 import { type ErrorCode, errorCodeOf, explain, toStepError } from '../core/errors.ts'
-import { readOwn, requireOwn } from '../core/own-files.ts'
+import { replaceFile } from '../core/files/atomic-file.ts'
+import { readOwn, requireOwn } from '../core/files/own-files.ts'
 import type { ConfigChangeStart, DeploymentEnd, Ledger } from './ledger.ts'
 
 /** What was done and must still be recorded in the ledger. Recording it twice is recording it once. */

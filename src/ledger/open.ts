@@ -1,6 +1,6 @@
 import { resolve } from 'node:path'
 import { StepError } from '../core/errors.ts'
-import { readTlsFiles, type TlsFiles } from '../core/tls-files.ts'
+import { readTlsFiles, type TlsFiles } from '../core/files/tls-files.ts'
 import type { Ledger } from './ledger.ts'
 
 /** Where a ledger is; the files are PEM, and for `mysqls://` only. */

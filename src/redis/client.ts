@@ -1,5 +1,5 @@
 import type { Cluster, ClusterOptions, Redis, RedisOptions } from 'ioredis'
-import type { TlsTexts } from '../core/tls-files.ts'
+import type { TlsTexts } from '../core/files/tls-files.ts'
 import type { RedisAddress } from './address.ts'
 
 /** What a connection needs beside the address. Holds a password: never print it. */

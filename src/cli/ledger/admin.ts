@@ -1,8 +1,8 @@
 import { type FileHandle, open, stat } from 'node:fs/promises'
 import { resolve } from 'node:path'
 import type { Command } from 'commander'
-import { replaceFile } from '../../core/atomic-file.ts'
 import { explain, StepError } from '../../core/errors.ts'
+import { replaceFile } from '../../core/files/atomic-file.ts'
 import { addExample, type CommandResult, type Perform } from '../command.ts'
 import { table } from '../output.ts'
 

@@ -1,5 +1,5 @@
 import { resolve } from 'node:path'
-import { readTlsFiles, type TlsFiles } from '../../core/tls-files.ts'
+import { readTlsFiles, type TlsFiles } from '../../core/files/tls-files.ts'
 import type { StoreAddress } from './address.ts'
 import type { ConfigStore } from './store.ts'
 

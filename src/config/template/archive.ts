@@ -1,8 +1,8 @@
 import { buffer } from 'node:stream/consumers'
-import { replaceFile } from '../../core/atomic-file.ts'
 import { contentTime } from '../../core/content-time.ts'
 import { sha256 } from '../../core/digest.ts'
 import { explain } from '../../core/errors.ts'
+import { replaceFile } from '../../core/files/atomic-file.ts'
 import type { FileToWrite } from './write-files.ts'
 
 /**

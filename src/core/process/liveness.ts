@@ -3,7 +3,7 @@ import { mkdir, readFile, rename, rm } from 'node:fs/promises'
 import { connect, createServer, type Server } from 'node:net'
 import { join } from 'node:path'
 import { errorCodeOf } from '../errors.ts'
-import { requireOwn } from '../own-files.ts'
+import { requireOwn } from '../files/own-files.ts'
 
 /**
  * Shows other processes of this machine that a process is alive: it listens on a Unix socket, which

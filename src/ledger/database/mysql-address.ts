@@ -1,6 +1,6 @@
 import { isIP } from 'node:net'
 import { StepError } from '../../core/errors.ts'
-import type { TlsTexts } from '../../core/tls-files.ts'
+import type { TlsTexts } from '../../core/files/tls-files.ts'
 
 export interface MysqlAddress {
   /** Without user and password. */

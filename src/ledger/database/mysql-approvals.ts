@@ -1,6 +1,6 @@
 import type { Kysely } from 'kysely'
 import { StepError } from '../../core/errors.ts'
-import type { TlsTexts } from '../../core/tls-files.ts'
+import type { TlsTexts } from '../../core/files/tls-files.ts'
 import { ledgerError } from './access.ts'
 import { type MysqlAddress, parseMysqlAddress } from './mysql-address.ts'
 import { translateMysql } from './mysql-errors.ts'

@@ -1,7 +1,7 @@
 import { createConnection, type Socket } from 'node:net'
 import type { Kysely } from 'kysely'
 import { throwIfCancelled } from '../../core/errors.ts'
-import type { TlsTexts } from '../../core/tls-files.ts'
+import type { TlsTexts } from '../../core/files/tls-files.ts'
 import type { Ledger } from '../ledger.ts'
 import { isMigrated, migrate } from '../migrations/migrate.ts'
 import { ledgerError, retryContended } from './access.ts'

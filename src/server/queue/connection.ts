@@ -1,7 +1,7 @@
 import type { Cluster, Redis } from 'ioredis'
 import { errorCodeOf, StepError } from '../../core/errors.ts'
+import { readTlsFiles } from '../../core/files/tls-files.ts'
 import type { Log } from '../../core/log.ts'
-import { readTlsFiles } from '../../core/tls-files.ts'
 import { parseRedisUrl, type RedisAddress } from '../../redis/address.ts'
 import {
   CONNECT_TIMEOUT,

@@ -1,6 +1,6 @@
 import { z } from 'zod'
+import type { TlsFiles } from '../../core/files/tls-files.ts'
 import { duration, objectName, tlsFileFields } from '../../core/settings/schema.ts'
-import type { TlsFiles } from '../../core/tls-files.ts'
 import { parseRedisUrl } from '../../redis/address.ts'
 
 /** Where Redis is, and PEM files for TLS. */

@@ -1,8 +1,8 @@
 import type { Server } from 'node:https'
 import { createSecureContext } from 'node:tls'
 import { describe, StepError } from '../../core/errors.ts'
+import { readTlsFiles } from '../../core/files/tls-files.ts'
 import type { Log } from '../../core/log.ts'
-import { readTlsFiles } from '../../core/tls-files.ts'
 import type { ServerSettings } from '../settings/settings.ts'
 
 type TlsFiles = NonNullable<ServerSettings['listen']['tls']>

@@ -4,7 +4,7 @@ import { join } from 'node:path'
 import { Duplex } from 'node:stream'
 import type Docker from 'dockerode'
 import { describe, StepError } from '../../core/errors.ts'
-import { readTlsFiles } from '../../core/tls-files.ts'
+import { readTlsFiles } from '../../core/files/tls-files.ts'
 
 /** Files in PEM form for mutual TLS with a Docker Engine. */
 export interface TlsFiles {

@@ -13,8 +13,8 @@ import { openGitlab } from '../../../src/gitlab/client.ts'
 import { fetchKeys } from '../../../src/identity/issuer.ts'
 import { createRegistryClient } from '../../../src/registry/client.ts'
 import { call } from '../../../src/server/platforms/http.ts'
+import { makeCertificates } from '../../support/data/certificates.ts'
 import { startProxy } from '../../support/servers/proxy.ts'
-import { makeCertificates } from '../../support/servers/tls.ts'
 import { temporaryFolder } from '../../support/temporary.ts'
 
 interface Way {

@@ -3,9 +3,9 @@ import { mkdir, readFile, rm, writeFile } from 'node:fs/promises'
 import { join } from 'node:path'
 import { promisify } from 'node:util'
 import Docker from 'dockerode'
+import { makeCertificates } from '../data/certificates.ts'
 import { freePort, reach } from './ports.ts'
 import { missingProgram, serverFolder, startServer } from './server.ts'
-import { makeCertificates } from './tls.ts'
 
 export const exec = promisify(execFile)
 

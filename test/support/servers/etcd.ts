@@ -3,9 +3,9 @@ import { type AddressInfo, connect, createServer, type Socket } from 'node:net'
 import { join } from 'node:path'
 import type { Test } from 'tap'
 import { run } from '../../../src/core/process/process.ts'
+import { makeCertificates } from '../data/certificates.ts'
 import { freePort } from './ports.ts'
 import { type RunningServer, serverFolder, startServer } from './server.ts'
-import { makeCertificates } from './tls.ts'
 
 export interface TestEtcd {
   port: number

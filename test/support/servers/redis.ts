@@ -2,9 +2,9 @@ import { writeFile } from 'node:fs/promises'
 import { join } from 'node:path'
 import type { Test } from 'tap'
 import { run } from '../../../src/core/process/process.ts'
+import { makeCertificates } from '../data/certificates.ts'
 import { freePort } from './ports.ts'
 import { type RunningServer, serverFolder, startServer } from './server.ts'
-import { makeCertificates } from './tls.ts'
 
 export interface TestRedis {
   port: number

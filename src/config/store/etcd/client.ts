@@ -1,7 +1,7 @@
 import type { Etcd3, IOptions } from 'etcd3'
 import { cancelled, StepError, throwIfCancelled } from '../../../core/errors.ts'
+import type { TlsTexts } from '../../../core/files/tls-files.ts'
 import { wait } from '../../../core/retry.ts'
-import type { TlsTexts } from '../../../core/tls-files.ts'
 import { etcdErrorOf } from './errors.ts'
 import type { EtcdAddress } from './url.ts'
 

@@ -1,4 +1,4 @@
-import type { TlsTexts } from '../../../core/tls-files.ts'
+import type { TlsTexts } from '../../../core/files/tls-files.ts'
 import { changeByJournal } from '../journal.ts'
 import { checkChanges } from '../keys.ts'
 import type { ConfigStore } from '../store.ts'

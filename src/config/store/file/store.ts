@@ -1,7 +1,7 @@
 import { readFile, realpath, stat } from 'node:fs/promises'
 import { extname } from 'node:path'
-import { replaceFile } from '../../../core/atomic-file.ts'
 import { errorCodeOf, explain, StepError, throwIfCancelled } from '../../../core/errors.ts'
+import { replaceFile } from '../../../core/files/atomic-file.ts'
 import { checkChanges, checkExpected, keyProblem, selectBelow } from '../keys.ts'
 import type { ConfigChange, ConfigSnapshot, ConfigStore } from '../store.ts'
 import type { KeyDocument } from './document.ts'

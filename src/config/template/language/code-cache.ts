@@ -14,7 +14,7 @@ import {
   type Stats,
 } from 'node:fs'
 import { join } from 'node:path'
-import { replaceFileSync } from '../../../core/atomic-file.ts'
+import { replaceFileSync } from '../../../core/files/atomic-file.ts'
 import type { CompiledUnit, UnitSource } from './compile.ts'
 
 /** A compiled file, with V8's code cache for it. */

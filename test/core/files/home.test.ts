@@ -3,10 +3,10 @@ import { chown, mkdir, stat } from 'node:fs/promises'
 import { join } from 'node:path'
 import { fileURLToPath } from 'node:url'
 import t from 'tap'
-import { homeFolder } from '../../src/core/home.ts'
-import { temporaryFolder } from '../support/temporary.ts'
+import { homeFolder } from '../../../src/core/files/home.ts'
+import { temporaryFolder } from '../../support/temporary.ts'
 
-const MAIN = fileURLToPath(new URL('../../dist/cli/main.js', import.meta.url))
+const MAIN = fileURLToPath(new URL('../../../dist/cli/main.js', import.meta.url))
 /** A user that is not in /etc/passwd. */
 const NOBODY = 54_321
 const skip = process.getuid?.() === 0 ? false : 'only root can be another user'
@@ -41,7 +41,7 @@ t.test('a folder of another user is not used as a home', { skip }, async (t) => 
   const work = await temporaryFolder(t)
   await mkdir(join(work, `crosscloud-${NOBODY}`), { mode: 0o777 })
   await chown(work, NOBODY, NOBODY)
-  const source = fileURLToPath(new URL('../../dist/core/home.js', import.meta.url))
+  const source = fileURLToPath(new URL('../../../dist/core/files/home.js', import.meta.url))
   const program = `import(${JSON.stringify(source)}).then(({ homeFolder }) => console.log(homeFolder({})))`
   const { stdout, stderr } = spawnSync(process.execPath, ['-e', program], {
     cwd: work,

@@ -1,8 +1,8 @@
 import { mkdirSync, readdirSync, readFileSync, statSync, symlinkSync, writeFileSync } from 'node:fs'
 import { join } from 'node:path'
 import t from 'tap'
-import { replaceFile, replaceFileSync, stageFile } from '../../src/core/atomic-file.ts'
-import { temporaryFolder } from '../support/temporary.ts'
+import { replaceFile, replaceFileSync, stageFile } from '../../../src/core/files/atomic-file.ts'
+import { temporaryFolder } from '../../support/temporary.ts'
 
 t.test('a file gets its new content and mode in one step, and no other file is left', async (t) => {
   const folder = await temporaryFolder(t)

@@ -1,8 +1,8 @@
 import { join, resolve } from 'node:path'
-import { toStepError } from './errors.ts'
-import { isInCheckout } from './git/checkout.ts'
+import { toStepError } from '../errors.ts'
+import { isInCheckout } from '../git/checkout.ts'
+import type { Log } from '../log.ts'
 import { homeFolder, ownHome } from './home.ts'
-import type { Log } from './log.ts'
 import { ownSecret } from './own-files.ts'
 
 type Variables = Readonly<Record<string, string | undefined>>

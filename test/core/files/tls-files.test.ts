@@ -1,8 +1,8 @@
 import { mkdir, writeFile } from 'node:fs/promises'
 import { join } from 'node:path'
 import t from 'tap'
-import { readTlsFiles } from '../../src/core/tls-files.ts'
-import { temporaryFolder } from '../support/temporary.ts'
+import { readTlsFiles } from '../../../src/core/files/tls-files.ts'
+import { temporaryFolder } from '../../support/temporary.ts'
 
 t.test('the files that settings name are read, and no other field', async (t) => {
   const folder = await temporaryFolder(t)

@@ -1,6 +1,6 @@
 import { readFile } from 'node:fs/promises'
 import { resolve } from 'node:path'
-import { explain } from './errors.ts'
+import { explain } from '../errors.ts'
 
 /**
  * PEM files as settings name them: the authority's certificate, our own certificate, and its key.

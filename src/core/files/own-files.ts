@@ -2,8 +2,8 @@ import { randomBytes } from 'node:crypto'
 import { constants, type Stats } from 'node:fs'
 import { link, lstat, mkdir, open, rename, rm } from 'node:fs/promises'
 import { dirname } from 'node:path'
+import { errorCodeOf, StepError } from '../errors.ts'
 import { stageFile } from './atomic-file.ts'
-import { errorCodeOf, StepError } from './errors.ts'
 
 /** Only this user and root can have written it. */
 function isOurs({ uid, mode }: Stats): boolean {
