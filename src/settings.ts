@@ -17,6 +17,7 @@ import { identitySettings } from './identity/settings.ts'
 import { imageSettings, warSettings } from './image/settings.ts'
 import { ledgerSettings } from './ledger/settings.ts'
 import { parseRepository, type Repository } from './registry/reference.ts'
+import { parseAddress } from './targets/docker/address.ts'
 import type { ContainerSettings, HostAddress } from './targets/docker/host.ts'
 import { containerSettings, hostSettings } from './targets/docker/settings.ts'
 
@@ -185,16 +186,21 @@ export function resolveEnvironment(settings: Settings, name: string): Environmen
       return own.container?.name ?? settings.container?.name ?? `${settings.app}-${name}`
     },
     get hosts() {
-      return Object.entries(own.hosts ?? {}).map(([host, address]) => ({
+      return Object.entries(own.hosts ?? {}).map(([host, { address, certificates }]) => ({
         name: host,
-        address: typeof address === 'string' ? address : address.address,
-        certificates: typeof address === 'string' ? undefined : address.certificates,
+        address,
+        certificates,
       }))
     },
     get container() {
       return resolveContainer({ ...settings.container, ...own.container })
     },
   }
+}
+
+/** A host that the settings named once, by the address that the ledger keeps. */
+export function formerHost({ name, address }: { name: string; address: string }): HostAddress {
+  return { name, address: parseAddress(address), certificates: undefined }
 }
 
 /** The same environment with only these hosts; its other parts are still looked up when used. */

@@ -30,7 +30,7 @@ environments:
     image: harbor.example.com/team/webapi
     container: { memory: 2g, name: web, stop-timeout: 1500ms }
     hosts:
-      app-02: { address: 'tcp://app-02:2376', certificates: certs/app-02 }
+      app-02: { address: { kind: 'tcp', host: 'app-02', port: 2376 }, certificates: certs/app-02 }
 `
 const variables = { LEDGER_PASSWORD: 'open-sesame', ZONE: 'blue' }
 
@@ -85,19 +85,31 @@ await t.test('an environment has its own settings before the common ones', async
     from: undefined,
     image: { registry: 'registry.test', name: 'team/webapi' },
     containerName: 'webapi-test',
-    hosts: [{ name: 'app-01', address: 'unix:///var/run/docker.sock', certificates: undefined }],
+    hosts: [
+      {
+        name: 'app-01',
+        address: { kind: 'unix', socket: '/var/run/docker.sock' },
+        certificates: undefined,
+      },
+    ],
     container: {
       network: 'host',
       memory: gib,
       stopTimeout: 30,
       restart: 'unless-stopped',
-      health: { http: ':8080/healthz', timeout: 60_000 },
+      health: { http: { port: 8080, path: '/healthz' }, timeout: 60_000 },
     },
   })
   t.match(resolveEnvironment(settings, 'staging'), {
     from: 'test',
     containerName: 'web',
-    hosts: [{ name: 'app-02', address: 'tcp://app-02:2376', certificates: 'certs/app-02' }],
+    hosts: [
+      {
+        name: 'app-02',
+        address: { kind: 'tcp', host: 'app-02', port: 2376 },
+        certificates: 'certs/app-02',
+      },
+    ],
     container: { network: 'host', memory: 2 * gib, stopTimeout: 2 },
   })
   for (const name of ['production', 'toString', '__proto__', '']) {
@@ -138,6 +150,30 @@ await t.test('every problem is reported at once, each with its line', async (t) 
     /^crosscloud\.yml:4 environments\.c\.from there is no other environment "c"/,
   ])
 })
+
+await t.test(
+  'addresses, ports, volumes and health checks are read with the settings',
+  async (t) => {
+    const found = await problems(
+      [
+        'app: a',
+        'container:',
+        '  ports: ["8080:80800"]',
+        '  volumes: ["data"]',
+        '  health: { http: healthz }',
+        'environments:',
+        '  test: { image: r.io/a, hosts: { one: "ftp://x", two: { address: "tcp://u@x" } } }',
+      ].join('\n'),
+    )
+    t.match(found, [
+      /^crosscloud\.yml:3 container\.ports\.0 .*not a port mapping/,
+      /^crosscloud\.yml:4 container\.volumes\.0 .*not a volume/,
+      /^crosscloud\.yml:5 container\.health\.http .*not a port and a path/,
+      /^crosscloud\.yml:7 environments\.test\.hosts\.one .*not the address of a Docker Engine/,
+      /^crosscloud\.yml:7 environments\.test\.hosts\.two\.address .*not the address/,
+    ])
+  },
+)
 
 await t.test('a file that holds no settings is refused', async (t) => {
   const bad: [string, RegExp][] = [

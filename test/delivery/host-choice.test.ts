@@ -2,9 +2,14 @@ import t from 'tap'
 import { chooseHosts, chooseMissing } from '../../src/delivery/deployment/host-choice.ts'
 import type { Deployment } from '../../src/ledger/ledger.ts'
 import type { EnvironmentSettings } from '../../src/settings.ts'
+import { parseAddress } from '../../src/targets/docker/address.ts'
 import { outcome } from '../ledger/conformance/samples.ts'
 
-const host = (name: string) => ({ name, address: `ssh://${name}`, certificates: undefined })
+const host = (name: string) => ({
+  name,
+  address: parseAddress(`ssh://${name}`),
+  certificates: undefined,
+})
 const environment = (...names: string[]) =>
   ({ name: 'test', hosts: names.map(host) }) as EnvironmentSettings
 const three = environment('app-01', 'app-02', 'app-03')

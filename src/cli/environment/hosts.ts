@@ -85,7 +85,7 @@ async function listHosts({ environment, target }: Opened): Promise<CommandResult
   const responses = await target.ping()
   const rows = responses.map((response) => {
     const { host } = response
-    const { address = '' } = environment.hosts.find(({ name }) => name === host) ?? {}
+    const address = environment.hosts.find(({ name }) => name === host)?.address.text ?? ''
     const fault = isFailure(response) ? response.error.message : undefined
     return { host, address, answers: fault === undefined, fault }
   })

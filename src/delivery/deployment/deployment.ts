@@ -91,7 +91,7 @@ function startOf(
     lockToken: lock.token,
     jobUrl: actor.jobUrl,
     forced: force,
-    hosts: hosts.change.map(({ name, address }) => ({ name, address })),
+    hosts: hosts.change.map(({ name, address }) => ({ name, address: address.text })),
     by: who.login,
     identity: who.identity,
     approvals,

@@ -26,12 +26,14 @@ export function chooseHosts(
     )
   }
   const twice = hosts.find(
-    ({ address }, at) => hosts.findIndex((other) => other.address === address) < at,
+    ({ address }, at) => hosts.findIndex((other) => other.address.text === address.text) < at,
   )
   if (twice !== undefined) {
-    const same = hosts.filter(({ address }) => address === twice.address).map(({ name }) => name)
+    const same = hosts
+      .filter(({ address }) => address.text === twice.address.text)
+      .map(({ name }) => name)
     throw bad(
-      `hosts ${same.join(' and ')} of ${name} have one address: ${twice.address}`,
+      `hosts ${same.join(' and ')} of ${name} have one address: ${twice.address.text}`,
       'Each host is one Docker engine: write the address of each, or one host.',
     )
   }

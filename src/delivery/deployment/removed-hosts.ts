@@ -1,5 +1,5 @@
 import type { Ledger } from '../../ledger/ledger.ts'
-import { type EnvironmentSettings, withHosts } from '../../settings.ts'
+import { type EnvironmentSettings, formerHost, withHosts } from '../../settings.ts'
 import { instanceLabels } from '../../targets/labels.ts'
 import { isFailure } from '../../targets/responses.ts'
 import type { Context } from '../context.ts'
@@ -52,12 +52,12 @@ async function recall(app: string, environment: EnvironmentSettings, ledger: Led
   const outcomes = deployments.map(({ hosts }) => hosts.filter(({ ok }) => ok))
   const recent = new Set(outcomes.flat().map(({ host }) => host))
   const present = new Set(environment.hosts.map(({ name }) => name))
-  const addresses = new Set(environment.hosts.map(({ address }) => address))
+  const addresses = new Set(environment.hosts.map(({ address }) => address.text))
   const known = recent.size === 0 ? [] : await ledger.hosts(app, environment.name)
   return {
     hosts: known
       .filter(({ name, address }) => recent.has(name) && !addresses.has(address))
-      .map((host) => ({ ...host, certificates: undefined })),
+      .map(formerHost),
     newest: new Set(outcomes[0]?.map(({ host }) => host).filter((host) => !present.has(host))),
     ours: new Set(
       outcomes[0]?.flatMap(({ host, containerId }) =>

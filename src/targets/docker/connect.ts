@@ -5,6 +5,7 @@ import { Duplex } from 'node:stream'
 import type Docker from 'dockerode'
 import { describe, StepError } from '../../core/errors.ts'
 import { readTlsFiles } from '../../core/files/tls-files.ts'
+import type { EngineAddress } from './address.ts'
 
 /** Files in PEM form for mutual TLS with a Docker Engine. */
 export interface TlsFiles {
@@ -12,11 +13,6 @@ export interface TlsFiles {
   cert: string
   key: string
 }
-
-export type EngineAddress =
-  | { kind: 'unix'; socket: string }
-  | { kind: 'tcp'; host: string; port: number | undefined }
-  | { kind: 'ssh'; host: string; port: number | undefined; user: string | undefined }
 
 /** A Docker Engine that can be spoken to; nothing has been sent to it yet. */
 export interface Engine {
@@ -29,61 +25,26 @@ export interface Engine {
 }
 
 export interface OpenOptions {
-  address: string
+  address: EngineAddress
   tls?: TlsFiles | undefined
   /** A file for `ssh -F`; without it ssh reads the user's own. */
   sshConfig?: string | undefined
 }
 
-/** Reads `unix:///path`, `tcp://host:port` or `ssh://user@host[:port]`; anything else is INPUT_INVALID. */
-export function parseAddress(text: string): EngineAddress {
-  const socket = /^unix:\/\/(\/[^\0]+)$/.exec(text)?.[1]
-  if (socket) return { kind: 'unix', socket: fitting(socket) }
-  const parts =
-    /^(tcp|ssh):\/\/(?:([\w.][\w.-]*)@)?([\w][\w.-]*|\[[\da-f:]+\])(?::(\d{1,5}))?\/?$/i.exec(text)
-  const [, kind, user, host, portText] = parts ?? []
-  const port = portText === undefined ? undefined : Number(portText)
-  if (host === undefined || (port !== undefined && (port < 1 || port > 65535)))
-    throw unreadable(text)
-  if (kind === 'ssh') return { kind, host, port, user }
-  if (user !== undefined) throw unreadable(text)
-  return { kind: 'tcp', host: host.replace(/^\[|\]$/g, ''), port }
-}
-
-/** unix(7): sun_path holds 108 bytes with the closing zero; Node cuts a longer path silently. */
-const LONGEST_SOCKET_PATH = 107
-
-function fitting(socket: string): string {
-  const length = Buffer.byteLength(socket)
-  if (length <= LONGEST_SOCKET_PATH) return socket
-  throw new StepError(
-    'INPUT_INVALID',
-    `the socket's path has ${length} bytes, and the system takes ${LONGEST_SOCKET_PATH}: ${socket}`,
-    { hint: 'Name it through a symbolic link with a shorter path.' },
-  )
-}
-
-function unreadable(text: string): StepError {
-  return new StepError('INPUT_INVALID', `"${text}" is not the address of a Docker Engine`, {
-    hint: 'Write unix:///var/run/docker.sock, tcp://host:2376 or ssh://user@host.',
-  })
-}
-
 export async function openEngine({ address, tls, sshConfig }: OpenOptions): Promise<Engine> {
-  const parsed = parseAddress(address)
   const { default: Client } = await import('dockerode')
-  if (parsed.kind === 'unix') {
-    const docker = new Client({ ...unset, socketPath: parsed.socket })
+  if (address.kind === 'unix') {
+    const docker = new Client({ ...unset, socketPath: address.socket })
     return { docker, local: true, hostAddress: '127.0.0.1', close() {} }
   }
-  const { host } = parsed
+  const { host } = address
   const local = /^(localhost|127\.[\d.]+|::1)$/.test(host)
-  if (parsed.kind === 'tcp') {
-    const port = parsed.port ?? (tls ? 2376 : 2375)
+  if (address.kind === 'tcp') {
+    const port = address.port ?? (tls ? 2376 : 2375)
     if (!tls && port === 2376) {
       throw new StepError(
         'INPUT_INVALID',
-        `${address}: port 2376 speaks TLS, and no certificates are given`,
+        `${address.text}: port 2376 speaks TLS, and no certificates are given`,
         {
           hint: 'Name a folder with ca.pem, cert.pem and key.pem.',
         },
@@ -93,7 +54,7 @@ export async function openEngine({ address, tls, sshConfig }: OpenOptions): Prom
     const docker = new Client({ ...unset, protocol: 'http', host, port, ...files })
     return { docker, local, hostAddress: host.includes(':') ? `[${host}]` : host, close() {} }
   }
-  const agent = sshAgent(parsed, sshConfig)
+  const agent = sshAgent(address, sshConfig)
   // With an agent of our own the host is only a header; the tunnel decides where bytes go.
   const through: object = { ...unset, protocol: 'http', host: 'docker', agent }
   const docker = new Client(through)

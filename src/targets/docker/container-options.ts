@@ -1,6 +1,7 @@
 import type { ContainerCreateOptions } from 'dockerode'
 import { StepError } from '../../core/errors.ts'
-import type { ContainerSpec } from './host.ts'
+import type { ContainerSpec, HealthSettings } from './host.ts'
+import { formatHealth, formatVolume, type PortBinding, parseHealth } from './notation.ts'
 
 /** Keeps the restart policy a container should have, see driver.ts `stop`. */
 export const RESTART_LABEL = 'io.crosscloud.restart'
@@ -11,17 +12,29 @@ export const HEALTH_LABEL = 'io.crosscloud.health'
 /** On a container that may have placed files on volumes. */
 export const ON_VOLUME_LABEL = 'io.crosscloud.on-volume'
 
+function healthLabel(health: HealthSettings | undefined): string {
+  return JSON.stringify(
+    health ? { http: formatHealth(health.http), timeout: health.timeout } : null,
+  )
+}
+
+/** The health check that a label keeps; null where the container has none. Throws for damaged text. */
+export function readHealthLabel(label: string): HealthSettings | null {
+  const kept = JSON.parse(label) as { http: string; timeout: number } | null
+  return kept && { http: parseHealth(kept.http), timeout: kept.timeout }
+}
+
 /** The body of the engine's "create a container" call. Bad settings are INPUT_INVALID. */
 export function containerOptions(spec: ContainerSpec): ContainerCreateOptions {
   const { settings } = spec
-  const ports = settings.network === 'host' ? [] : settings.ports.map(parsePort)
+  const ports = settings.network === 'host' ? [] : settings.ports
   return {
     name: spec.name,
     Image: spec.image,
     Labels: {
       ...spec.labels,
       [RESTART_LABEL]: settings.restart,
-      [HEALTH_LABEL]: JSON.stringify(settings.health ?? null),
+      [HEALTH_LABEL]: healthLabel(settings.health),
       ...(settings.onVolume && { [ON_VOLUME_LABEL]: 'true' }),
     },
     Env: Object.entries(settings.env).map(([key, value]) => environmentEntry(key, value)),
@@ -30,7 +43,7 @@ export function containerOptions(spec: ContainerSpec): ContainerCreateOptions {
     HostConfig: {
       NetworkMode: settings.network,
       PortBindings: bindings(ports),
-      Binds: settings.volumes.map(checkVolume),
+      Binds: settings.volumes.map(formatVolume),
       RestartPolicy: { Name: settings.restart },
       ...(settings.memory === undefined ? {} : { Memory: settings.memory }),
     },
@@ -44,40 +57,9 @@ function environmentEntry(key: string, value: string): string {
   })
 }
 
-function checkVolume(volume: string): string {
-  const [source = '', path = '', ...rest] = volume.split(':')
-  if (source && path.startsWith('/') && rest.length <= 1 && !volume.includes('\0')) return volume
-  throw new StepError('INPUT_INVALID', `container.volumes: "${volume}" is not a volume`, {
-    hint: 'Write /host/path:/container/path, with :ro at the end for read-only.',
-  })
-}
-
-interface PortBinding {
-  /** `8080/tcp` */
-  container: string
-  hostIp: string
-  /** Empty: the engine takes any free one. */
-  hostPort: string
-}
-
-/** `[[address:][hostPort]:]containerPort[/protocol]`, as docker writes it; ranges are not taken. */
-export function parsePort(text: string): PortBinding {
-  const match = /^(?:(?:(\[[\da-f:]+\]|[\d.]+):)?(\d{0,5}):)?(\d{1,5})(?:\/(tcp|udp))?$/i.exec(text)
-  const [, address = '', hostPort = '', containerPort = '', protocol = 'tcp'] = match ?? []
-  const inRange = (port: string) => port === '' || (Number(port) >= 1 && Number(port) <= 65535)
-  if (!match || !inRange(hostPort) || !inRange(containerPort)) {
-    throw new StepError('INPUT_INVALID', `container.ports: "${text}" is not a port`, {
-      hint: 'Write 8080:8080, 127.0.0.1:8080:8080, or 127.0.0.1::8080 for any free port.',
-    })
-  }
-  return {
-    container: `${Number(containerPort)}/${protocol.toLowerCase()}`,
-    hostIp: address.replace(/^\[|\]$/g, ''),
-    hostPort,
-  }
-}
-
-function bindings(ports: PortBinding[]): Record<string, { HostIp: string; HostPort: string }[]> {
+function bindings(
+  ports: readonly PortBinding[],
+): Record<string, { HostIp: string; HostPort: string }[]> {
   const byContainer: Record<string, { HostIp: string; HostPort: string }[]> = {}
   for (const { container, hostIp, hostPort } of ports) {
     const list = byContainer[container] ?? []

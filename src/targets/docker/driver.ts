@@ -1,6 +1,7 @@
 import type { Readable } from 'node:stream'
 import type Docker from 'dockerode'
 import { StepError } from '../../core/errors.ts'
+import type { EngineAddress } from './address.ts'
 import { type Caller, caller, VERB_TIMEOUT } from './call.ts'
 import { type Engine, openEngine, type TlsFiles } from './connect.ts'
 import { changes, placeFiles, placeOnVolumes, putBack, statOf } from './container-files.ts'
@@ -13,8 +14,7 @@ import { pullImage } from './pull.ts'
 export interface DockerHostOptions {
   /** How people call the host: `app-01`. */
   name: string
-  /** `unix:///var/run/docker.sock`, `tcp://host:2376` or `ssh://user@host`. */
-  address: string
+  address: EngineAddress
   /** For a registry as the image names it, `docker.io` when it names none. */
   credentials: (registry: string) => Promise<RegistryCredential | undefined>
   /**
@@ -34,7 +34,7 @@ export async function connectDocker(options: DockerHostOptions): Promise<Host> {
   const { name, address, signal } = options
   const engine = await openEngine(options)
   const { docker } = engine
-  const host: HostName = { name, address }
+  const host: HostName = { name, address: address.text }
   const closing = new AbortController()
   const call = caller(host, closing.signal)
   const byId = (id: string) => docker.getContainer(id)

@@ -1,13 +1,13 @@
 import type { Readable } from 'node:stream'
 import type { InstanceChanges, PlacedFile } from '../target.ts'
+import type { EngineAddress } from './address.ts'
+import type { HealthEndpoint, PortBinding, Volume } from './notation.ts'
 
 /** `container:` of an environment in crosscloud.yml, with its defaults. */
 export interface ContainerSettings {
   network: string
-  /** docker's notation: `8080:8080`, `127.0.0.1::8080` for any free port. */
-  ports: string[]
-  /** docker's notation: `/host/path:/container/path[:ro]`. */
-  volumes: string[]
+  ports: PortBinding[]
+  volumes: Volume[]
   /** Whether files may be placed on volumes; what they replace there comes back with the old container. */
   onVolume?: boolean | undefined
   /** Plain values; never secrets: whoever may use the host's engine can read them. */
@@ -21,8 +21,7 @@ export interface ContainerSettings {
 }
 
 export interface HealthSettings {
-  /** `:8080/healthz`: the container's port and a path. */
-  http: string
+  http: HealthEndpoint
   /** milliseconds */
   timeout: number
 }
@@ -63,7 +62,7 @@ export interface RegistryCredential {
 /** How people call a Docker Engine, and how it is reached. */
 export interface HostAddress {
   name: string
-  address: string
+  address: EngineAddress
   /** Folder with ca.pem, cert.pem and key.pem. */
   certificates: string | undefined
 }

@@ -41,7 +41,7 @@ export function parentFolders(files: readonly PlacedFile[]): string[] {
 
 /** Where the settings mount something in the container. */
 export function volumePaths({ volumes }: Pick<ContainerSettings, 'volumes'>): string[] {
-  return volumes.map((volume) => posix.normalize(volume.split(':')[1] ?? '').replace(/\/+$/, ''))
+  return volumes.map(({ path }) => posix.normalize(path).replace(/\/+$/, ''))
 }
 
 export function isOnVolumeOf(volumes: readonly string[], path: string): boolean {

@@ -1,16 +1,13 @@
 import { z } from 'zod'
-import { byteSize, duration } from '../../core/settings/schema.ts'
+import { byteSize, duration, parsed } from '../../core/settings/schema.ts'
+import { parseAddress } from './address.ts'
+import type { HostAddress } from './host.ts'
+import { HEALTH, PORT, parseHealth, parsePort, parseVolume, VOLUME } from './notation.ts'
 
-const port = z
-  .string()
-  .regex(
-    /^(?:(?:\d{1,3}\.){3}\d{1,3}:)?(?:\d{0,5}:)?\d{1,5}$/,
-    'is not a port mapping; write 8080:8080 or 127.0.0.1::8080',
-  )
-
-const volume = z
-  .string()
-  .regex(/^[^:]+:\/[^:]*(?::(?:ro|rw))?$/, 'is not a volume; write /on/host:/in/container[:ro]')
+// The patterns are for editors; what is wrong is reported by the reader.
+const port = parsed(parsePort).meta({ pattern: PORT.source })
+const volume = parsed(parseVolume).meta({ pattern: VOLUME.source })
+const health = parsed(parseHealth).meta({ pattern: HEALTH.source })
 
 /** `container:` in crosscloud.yml; an environment may override parts of it. */
 export const containerSettings = z.strictObject({
@@ -36,20 +33,30 @@ export const containerSettings = z.strictObject({
   'stop-timeout': duration.optional().describe('How long the application may take to stop'),
   health: z
     .strictObject({
-      http: z
-        .string()
-        .regex(/^:\d{1,5}\/\S*$/, 'is not a port and path; write :8080/healthz')
-        .describe("The container's port and the path that answers 2xx when all is well"),
+      http: health.describe("The container's port and the path that answers 2xx when all is well"),
       timeout: duration.default(60_000).describe('How long a start may take'),
     })
     .optional(),
 })
 
 /** A Docker Engine: its address, or address and the folder with ca.pem, cert.pem, key.pem. */
-export const hostSettings = z.union([
-  z.string(),
-  z.strictObject({
-    address: z.string(),
-    certificates: z.string().optional().describe('Folder with ca.pem, cert.pem and key.pem'),
-  }),
-])
+export const hostSettings = z
+  .union([
+    z.string(),
+    z.strictObject({
+      address: z.string(),
+      certificates: z.string().optional().describe('Folder with ca.pem, cert.pem and key.pem'),
+    }),
+  ])
+  // After the union: a problem inside one of its members would be reported as "Invalid input".
+  .transform((written, check): Omit<HostAddress, 'name'> => {
+    const { address, certificates } =
+      typeof written === 'string' ? { address: written, certificates: undefined } : written
+    try {
+      return { address: parseAddress(address), certificates }
+    } catch (error) {
+      const path = typeof written === 'string' ? [] : ['address']
+      check.addIssue({ code: 'custom', message: (error as Error).message, path })
+      return z.NEVER
+    }
+  })

@@ -1,7 +1,9 @@
 import t, { type Test } from 'tap'
 import { createLog } from '../../../src/core/log.ts'
+import { parseAddress } from '../../../src/targets/docker/address.ts'
 import { connectDocker } from '../../../src/targets/docker/driver.ts'
 import type { ContainerSpec, Host } from '../../../src/targets/docker/host.ts'
+import { parseHealth } from '../../../src/targets/docker/notation.ts'
 import { type RolloutOptions, rollOut } from '../../../src/targets/docker/rollout/rollout.ts'
 import { isRolloutFailure } from '../../../src/targets/target.ts'
 import { startDockerRegistry } from '../../support/servers/docker-registry.ts'
@@ -26,7 +28,7 @@ async function cancelled(first: TestEngine, second: TestEngine, repository: stri
   const v2 = await publishDemoImage(first, repository, '2')
   const connect = (name: string, address: string) =>
     connectDocker({
-      ...{ name, address, signal: new AbortController().signal },
+      ...{ name, address: parseAddress(address), signal: new AbortController().signal },
       credentials: async () => undefined,
     })
   const a = await connect('app-01', first.address)
@@ -35,7 +37,7 @@ async function cancelled(first: TestEngine, second: TestEngine, repository: stri
     ...{ name, image, files: [], labels: { 'test.name': name } },
     settings: {
       ...{ ...base, env, restart: 'no' as const, stopTimeout: 30 },
-      health: { http: ':8080/', timeout: 60_000 },
+      health: { http: parseHealth(':8080/'), timeout: 60_000 },
     },
   })
   const go = (options: Partial<RolloutOptions> & { spec: ContainerSpec }) => {

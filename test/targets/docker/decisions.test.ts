@@ -1,8 +1,8 @@
 import t from 'tap'
-import { parseAddress } from '../../../src/targets/docker/connect.ts'
-import { addressOf, parsePort } from '../../../src/targets/docker/container-options.ts'
+import { parseAddress } from '../../../src/targets/docker/address.ts'
+import { addressOf } from '../../../src/targets/docker/container-options.ts'
+import { parseHealth, parsePort, parseVolume } from '../../../src/targets/docker/notation.ts'
 import { checkFiles, parentFolders } from '../../../src/targets/docker/placed-files.ts'
-import { parseHealth } from '../../../src/targets/docker/rollout/health.ts'
 import {
   type Action,
   commandOf,
@@ -204,7 +204,7 @@ t.test('addresses of engines are unix, tcp or ssh; any other is refused', async 
   }
 })
 
-t.test('ports are read in the notation of docker', async (t) => {
+t.test('ports, volumes and health checks are read in the notation of docker', async (t) => {
   const table: [text: string, expected: [string, string, string] | undefined][] = [
     ['8080', ['8080/tcp', '', '']],
     ['80:8080', ['8080/tcp', '', '80']],
@@ -223,6 +223,10 @@ t.test('ports are read in the notation of docker', async (t) => {
       t.same(parsePort(text), { container, hostIp, hostPort }, text)
     }
   }
+  t.same(parseVolume('/on/host:/in/it:ro'), { source: '/on/host', path: '/in/it', access: 'ro' })
+  t.same(parseVolume('data:/in/it'), { source: 'data', path: '/in/it', access: undefined })
+  for (const wrong of ['/data', ':/x', 'a:b', 'a:/b:rx', 'a:/b:ro:z'])
+    t.throws(() => parseVolume(wrong), { code: 'INPUT_INVALID' }, wrong)
   t.same(parseHealth(':8080/healthz'), { port: 8080, path: '/healthz' })
   for (const wrong of ['8080/x', ':0/x', ':8080', 'http://x:1/'])
     t.throws(() => parseHealth(wrong), { code: 'INPUT_INVALID' }, wrong)

@@ -3,6 +3,7 @@ import { join } from 'node:path'
 import type { Test } from 'tap'
 import { silentLog } from '../../../src/core/log.ts'
 import type { ContainerSettings, ContainerSpec, Host } from '../../../src/targets/docker/host.ts'
+import { parseVolume } from '../../../src/targets/docker/notation.ts'
 import { repair } from '../../../src/targets/docker/rollout/repair.ts'
 import { rollOut } from '../../../src/targets/docker/rollout/rollout.ts'
 import { settings as base } from './host-conformance.ts'
@@ -17,7 +18,7 @@ export async function filesOnVolumes(t: Test, host: Host, image: string): Promis
   const spec = (text: string, settings: Partial<ContainerSettings> = {}, file = '/conf/app.conf') =>
     ({
       ...{ name: 'volumes', image, labels: {} },
-      settings: { ...base, restart: 'no', volumes: [`${folder}:/conf/`], ...settings },
+      settings: { ...base, restart: 'no', volumes: [parseVolume(`${folder}:/conf/`)], ...settings },
       files: [{ path: file, content: Buffer.from(text), mode: 0o640, uid: 0, gid: 0 }],
     }) satisfies ContainerSpec
   const { signal } = new AbortController()

@@ -1,6 +1,7 @@
 import type { Test } from 'tap'
 import { extract } from 'tar-stream'
 import type { ContainerSettings, ContainerSpec, Host } from '../../../src/targets/docker/host.ts'
+import { parseHealth, parsePort } from '../../../src/targets/docker/notation.ts'
 import { fetchText } from '../../support/servers/http.ts'
 
 export interface ConformanceSetting {
@@ -11,13 +12,13 @@ export interface ConformanceSetting {
 
 export const settings: ContainerSettings = {
   network: 'bridge',
-  ports: ['127.0.0.1::8080'],
+  ports: [parsePort('127.0.0.1::8080')],
   volumes: [],
   env: {},
   memory: 64 * 1024 * 1024,
   restart: 'always',
   stopTimeout: 2,
-  health: { http: ':8080/healthz', timeout: 5000 },
+  health: { http: parseHealth(':8080/healthz'), timeout: 5000 },
 }
 
 /** What every driver of a host must do. */
@@ -144,7 +145,7 @@ export async function hostConformance(t: Test, setting: ConformanceSetting): Pro
     const first = await host.create({ ...spec, files: [] })
     await host.start(first.id)
     const port = new URL((await host.inspect(name))?.address(8080) ?? '').port
-    const ports = [`127.0.0.1:${port}:8080`]
+    const ports = [parsePort(`127.0.0.1:${port}:8080`)]
     const second = await host.create({
       ...spec,
       name: `${name}.2`,

@@ -1,8 +1,10 @@
 import t, { type Test } from 'tap'
 import { StepError } from '../../../src/core/errors.ts'
 import { createLog, type Log } from '../../../src/core/log.ts'
+import { parseAddress } from '../../../src/targets/docker/address.ts'
 import { connectDocker } from '../../../src/targets/docker/driver.ts'
 import type { ContainerSettings, ContainerSpec, Host } from '../../../src/targets/docker/host.ts'
+import { parseHealth, parsePort } from '../../../src/targets/docker/notation.ts'
 import { repair } from '../../../src/targets/docker/rollout/repair.ts'
 import { type RolloutOptions, rollOut } from '../../../src/targets/docker/rollout/rollout.ts'
 import { isRolloutFailure } from '../../../src/targets/target.ts'
@@ -31,7 +33,7 @@ async function rollouts(first: TestEngine, second: TestEngine, repository: strin
   const v2 = await publishDemoImage(first, repository, '2')
   const { signal } = new AbortController()
   const connect = (name: string, address: string) =>
-    connectDocker({ name, address, credentials: none, signal })
+    connectDocker({ name, address: parseAddress(address), credentials: none, signal })
   const a = await connect('app-01', first.address)
   const b = await connect('app-02', second.address)
 
@@ -106,7 +108,7 @@ async function rollouts(first: TestEngine, second: TestEngine, repository: strin
 
     await t.test('after a container that is never healthy', async (t) => {
       const sick = spec('one', v2, { SICK: 'yes' })
-      sick.settings.health = { http: ':8080/healthz', timeout: 1500 }
+      sick.settings.health = { http: parseHealth(':8080/healthz'), timeout: 1500 }
       const { error, text } = await fail({ spec: sick })
       t.equal(error.code, 'VERIFY_FAILED')
       t.match(error.message, /^host app-01: one\.next is not healthy after 1\.5 s: .*: HTTP 503/)
@@ -121,7 +123,7 @@ async function rollouts(first: TestEngine, second: TestEngine, repository: strin
 
     await t.test('with the health check of the old container', async (t) => {
       const moved = spec('one', v2)
-      moved.settings.health = { http: ':8081/moved', timeout: 500 }
+      moved.settings.health = { http: parseHealth(':8081/moved'), timeout: 500 }
       const { error, text } = await fail({ spec: moved })
       t.match(error.message, /^host app-01: .*:8081\/moved|port 8081/)
       t.match(error.message, /app-01: the old container serves again\n/)
@@ -132,7 +134,7 @@ async function rollouts(first: TestEngine, second: TestEngine, repository: strin
     await t.test('after a container that ends at once', async (t) => {
       const started = Date.now()
       const dying = spec('one', v2, { EXIT: '3' })
-      dying.settings.health = { http: ':8080/healthz', timeout: 60_000 }
+      dying.settings.health = { http: parseHealth(':8080/healthz'), timeout: 60_000 }
       const { error, text } = await fail({ spec: dying })
       t.match(error, { code: 'COMMAND_FAILED', message: /one\.next ended with exit code 3/ })
       t.match(text, /\| ending with 3/)
@@ -154,14 +156,14 @@ async function rollouts(first: TestEngine, second: TestEngine, repository: strin
       await a.start(other.id)
       const { port } = new URL((await a.inspect(other.id))?.address(8080) ?? '')
       const taken = spec('one', v2)
-      taken.settings.ports = [`127.0.0.1:${port}:8080`]
+      taken.settings.ports = [parsePort(`127.0.0.1:${port}:8080`)]
       t.match((await fail({ spec: taken })).error, {
         code: 'CONFLICT',
         message: new RegExp(`one\\.next: port ${port} is taken`),
       })
       const onHost = spec('one', v2, { PORT: port })
       onHost.settings.network = 'host'
-      onHost.settings.health = { http: `:${port}/`, timeout: 1000 }
+      onHost.settings.health = { http: parseHealth(`:${port}/`), timeout: 1000 }
       t.match(
         (await fail({ spec: onHost })).error,
         {
@@ -190,7 +192,7 @@ async function rollouts(first: TestEngine, second: TestEngine, repository: strin
     await t.test('after a cancel', async (t) => {
       const stop = new AbortController()
       const hanging = spec('one', v2, { SLOW: '60' })
-      hanging.settings.health = { http: ':8080/', timeout: 60_000 }
+      hanging.settings.health = { http: parseHealth(':8080/'), timeout: 60_000 }
       const abort = until(async () => ((await a.inspect('one.next'))?.running ? true : undefined))
       const [{ error }] = await Promise.all([
         fail({ spec: hanging, signal: stop.signal }),
@@ -322,9 +324,6 @@ async function rollouts(first: TestEngine, second: TestEngine, repository: strin
     })
     const unknown = spec('still', v2.replace(/.{8}$/, '00000000'))
     await t.rejects(go({ spec: unknown, hosts: [a] }), { code: 'NOT_FOUND' })
-    const wrong = spec('still', v2)
-    wrong.settings.health = { http: 'healthz', timeout: 1 }
-    await t.rejects(go({ spec: wrong, hosts: [a] }), { code: 'INPUT_INVALID' })
     const stopped = AbortSignal.abort()
     await t.rejects(go({ spec: spec('still', v2), hosts: [a], signal: stopped }), {
       code: 'CANCELLED',

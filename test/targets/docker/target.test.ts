@@ -1,5 +1,7 @@
 import t from 'tap'
+import { parseAddress } from '../../../src/targets/docker/address.ts'
 import type { HostAddress } from '../../../src/targets/docker/host.ts'
+import { parseVolume } from '../../../src/targets/docker/notation.ts'
 import { openDockerTarget } from '../../../src/targets/docker/target.ts'
 import { continueWith, failureOf } from '../../../src/targets/responses.ts'
 import { startDockerRegistry } from '../../support/servers/docker-registry.ts'
@@ -21,27 +23,26 @@ const open = (hosts: HostAddress[], container = settings) =>
 
 const addressed = (name: string, address: string): HostAddress => ({
   name,
-  address,
+  address: parseAddress(address),
   certificates: undefined,
 })
 
 t.test('a host that cannot be opened fails alone, and by name', async (t) => {
   const address = `unix://${await temporaryFolder(t)}/none.sock`
   const tls = { ...addressed('app-02', 'tcp://127.0.0.1:1'), certificates: '/nowhere' }
-  const target = open([addressed('app-01', address), tls, addressed('app-03', 'ftp://x')])
+  const target = open([addressed('app-01', address), tls])
   const responses = await target.instances({ roles: ['current'] })
   t.match(responses, [
     { host: 'app-01', error: { code: 'UNAVAILABLE' } },
     { host: 'app-02', error: { code: 'INPUT_INVALID', message: /\/nowhere\/ca\.pem/ } },
-    { host: 'app-03', error: { code: 'INPUT_INVALID', message: /"ftp:\/\/x" is not the address/ } },
   ])
-  t.match(failureOf(responses), { code: 'INPUT_INVALID', message: /app-01.*\n.*ca\.pem.*\n.*ftp/ })
+  t.match(failureOf(responses), { code: 'INPUT_INVALID', message: /app-01.*\n.*ca\.pem/ })
   await target.close()
 })
 
 t.test('files on a volume are refused before anything runs', async (t) => {
   const file = { content: Buffer.from(''), mode: 0o644, uid: 0, gid: 0 }
-  const target = open([], { ...settings, volumes: ['/srv/data:/data'] })
+  const target = open([], { ...settings, volumes: [parseVolume('/srv/data:/data')] })
   t.throws(() => target.checkFiles([{ ...file, path: '/data/app.conf' }]), {
     code: 'INPUT_INVALID',
     message: /^\/data\/app\.conf is on a volume/,

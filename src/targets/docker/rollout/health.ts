@@ -1,9 +1,10 @@
 import { startDeadline } from '../../../core/deadline.ts'
 import { describe, errorCodeOf, StepError } from '../../../core/errors.ts'
 import { wait } from '../../../core/retry.ts'
-import { HEALTH_LABEL } from '../container-options.ts'
+import { HEALTH_LABEL, readHealthLabel } from '../container-options.ts'
 import { portTaken } from '../errors.ts'
 import type { ContainerInfo, HealthSettings, Host } from '../host.ts'
+import { formatHealth, type HealthEndpoint } from '../notation.ts'
 
 const POLL = 250
 /** milliseconds, all of them */
@@ -11,25 +12,6 @@ const REQUEST_TIMEOUT = 5000
 const PORT_CHECK_TIMEOUT = 2000
 /** How long a container without a health check must run. */
 const SETTLING = 3000
-
-export interface HealthEndpoint {
-  port: number
-  path: string
-}
-
-/** Reads `:8080/healthz`. */
-export function parseHealth(http: string): HealthEndpoint {
-  const [, portText = '', path = ''] = /^:(\d{1,5})(\/\S*)$/.exec(http) ?? []
-  const port = Number(portText)
-  if (port >= 1 && port <= 65535) return { port, path }
-  throw new StepError(
-    'INPUT_INVALID',
-    `container.health.http: "${http}" is not a port and a path`,
-    {
-      hint: "Write the container's port and a path, like :8080/healthz.",
-    },
-  )
-}
 
 /** The health check a container was created with; `otherwise` for containers without that label. */
 export function ownHealth(
@@ -39,9 +21,8 @@ export function ownHealth(
   const kept = labels?.[HEALTH_LABEL]
   if (kept === undefined) return otherwise
   try {
-    const health = JSON.parse(kept) as HealthSettings | null
+    const health = readHealthLabel(kept)
     if (health === null) return undefined
-    parseHealth(health.http)
     return health.timeout > 0 ? health : otherwise
   } catch {
     return otherwise
@@ -59,7 +40,7 @@ export async function waitUntilHealthy(
   health: HealthSettings | undefined,
   signal?: AbortSignal,
 ): Promise<ContainerInfo> {
-  const endpoint = health && parseHealth(health.http)
+  const endpoint = health?.http
   const started = Date.now()
   const timeout = health?.timeout ?? SETTLING
   for (let last = 'no response yet'; ; ) {
@@ -73,7 +54,7 @@ export async function waitUntilHealthy(
       if (!endpoint) return seen
       throw new StepError(
         'VERIFY_FAILED',
-        `host ${host.name}: ${container.name} is not healthy after ${timeout / 1000} s: GET ${health.http}: ${last}`,
+        `host ${host.name}: ${container.name} is not healthy after ${timeout / 1000} s: GET ${formatHealth(endpoint)}: ${last}`,
         {
           hint: "Read the container's lines above; if it only needs longer, raise container.health.timeout.",
         },
@@ -141,7 +122,7 @@ export async function refuseTakenPort(
   signal: AbortSignal,
 ): Promise<void> {
   if (!health) return
-  const { port, path } = parseHealth(health.http)
+  const { port, path } = health.http
   const address = created.address(port)
   if (address === undefined) return
   const limit = startDeadline(PORT_CHECK_TIMEOUT)

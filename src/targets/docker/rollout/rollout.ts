@@ -4,7 +4,7 @@ import { settleAll } from '../../../core/settle-all.ts'
 import type { InstanceResult } from '../../target.ts'
 import type { ContainerInfo, ContainerSpec, Host } from '../host.ts'
 import { refuseFilesOnVolumes } from '../placed-files.ts'
-import { parseHealth, refuseTakenPort, waitUntilHealthy } from './health.ts'
+import { refuseTakenPort, waitUntilHealthy } from './health.ts'
 import { adoptedName, isOwn, type Ownership, refuseForeign } from './owner.ts'
 import { nameOf, removeOrKeep, repair, roles, survey } from './repair.ts'
 import { type Change, restoreAll } from './restore.ts'
@@ -31,7 +31,6 @@ export interface RolloutOptions extends Ownership {
  */
 export async function rollOut(options: RolloutOptions): Promise<InstanceResult[]> {
   const { hosts, spec, log } = options
-  if (spec.settings.health) parseHealth(spec.settings.health.http)
   refuseFilesOnVolumes(spec.files, spec.settings)
   const serving = await prepare(options)
   const changes = hosts.map((host): Change => ({ host, started: Date.now() }))
@@ -122,7 +121,7 @@ async function changeHost(
     host: host.name,
     instanceId: healthy.id,
     previousInstanceId: old?.id,
-    url: settings.health && healthy.address(parseHealth(settings.health.http).port),
+    url: settings.health && healthy.address(settings.health.http.port),
     duration: Date.now() - change.started,
     downtime,
   }
