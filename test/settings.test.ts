@@ -30,7 +30,7 @@ environments:
     image: harbor.example.com/team/webapi
     container: { memory: 2g, name: web, stop-timeout: 1500ms }
     hosts:
-      app-02: { address: { kind: 'tcp', host: 'app-02', port: 2376 }, certificates: certs/app-02 }
+      app-02: { address: 'tcp://app-02:2376', certificates: certs/app-02 }
 `
 const variables = { LEDGER_PASSWORD: 'open-sesame', ZONE: 'blue' }
 
