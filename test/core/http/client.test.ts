@@ -51,6 +51,22 @@ t.test(
   },
 )
 
+t.test(
+  'the body of any request has a length, so that the next one on its connection is read',
+  async (t) => {
+    const { url, sockets } = await serve(t, async (request, response) => {
+      response.end(`${request.method} ${await text(request)}`)
+    })
+    const client = clientFor(t)
+    const body = Buffer.from('{}')
+    for (const method of ['DELETE', 'GET', 'PATCH', 'POST', 'PUT'] as const) {
+      const response = await client.send(url, { method, body, signal })
+      t.equal(`${response.status} ${await text(response.body)}`, `200 ${method} {}`)
+    }
+    t.equal(sockets.size, 1)
+  },
+)
+
 t.test('a response without end is not read for its connection', async (t) => {
   let closed = false
   const { url } = await serve(t, (_, response) => {
