@@ -215,7 +215,7 @@ export function withHosts(
   ) as EnvironmentSettings
 }
 
-/** Copies lists and maps, so that what is not set in them is told here and not while deploying. */
+/** Copies lists and maps, so that what is not set in them is reported here and not while deploying. */
 function resolveContainer(
   container: NonNullable<z.output<typeof settingsSchema>['container']>,
 ): ContainerSettings {

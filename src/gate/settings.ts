@@ -38,7 +38,7 @@ const freezeWindow = z
       .refine(isZone, 'is not a time zone; write Europe/Berlin, Asia/Shanghai or UTC')
       .default('UTC')
       .describe('IANA time zone of these days and times'),
-    reason: z.string().trim().min(1, 'must not be empty').describe('Told to whoever is refused'),
+    reason: z.string().trim().min(1, 'must not be empty').describe('Shown to whoever is refused'),
   })
   .check(({ value: { from, to, days, after, before, zone }, issues }) => {
     const problem = (message: string) => issues.push({ code: 'custom', input: undefined, message })

@@ -107,7 +107,7 @@ async function findContainers(change: HostChange, opened: Opened): Promise<Insta
 const subjectOf = (found: readonly Instance[]) =>
   found.map(({ host, name }) => `${name} on ${host}`).join(', ')
 
-/** Each container was told when it was done. */
+/** The log names each container when it is done. */
 function summary({ verb, done }: HostChange, count: number): string {
   if (count === 0) return verb === 'rm' ? 'Nothing was there.' : `No container had to be ${done}.`
   return count === 1 ? `1 container was ${done}.` : `${count} containers were ${done}.`
