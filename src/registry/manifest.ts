@@ -26,14 +26,8 @@ export function ownMediaType(bytes: Buffer): string | undefined {
   return typeof mediaType === 'string' ? mediaType : undefined
 }
 
-/** The manifest that this one is about (distribution-spec, "Listing Referrers"). */
-export function readSubject(bytes: Buffer): Descriptor | undefined {
-  const { subject } = readObject(bytes)
-  return subject === undefined || subject === null ? undefined : descriptors([subject])[0]
-}
-
 /** A foreign layer stays where its URLs lead; no registry has it (image-spec, layer.md). */
-export function isForeign({ mediaType }: Descriptor): boolean {
+export function isForeign({ mediaType }: Pick<Descriptor, 'mediaType'>): boolean {
   return /\.foreign\.|\.nondistributable\./.test(mediaType)
 }
 
