@@ -29,12 +29,7 @@ t.test(
     ]) {
       t.equal(await needsMore(`test/support/${support}`, new Set()), true, support)
     }
-    for (const support of [
-      'until.ts',
-      'program.ts',
-      'data/war.ts',
-      'servers/embedded-registry.ts',
-    ]) {
+    for (const support of ['until.ts', 'program.ts', 'data/war.ts', 'data/settings.ts']) {
       t.equal(await needsMore(`test/support/${support}`, new Set()), false, support)
     }
   },
