@@ -75,7 +75,9 @@ export async function changeHosts(
   const question = `${change.question} ${environment.containerName} on ${names}?`
   await agree(terminal, question, options.yes ?? false)
   const request = {
-    ...{ app, environment: environment.name, reason: reason || action },
+    app,
+    environment: environment.name,
+    reason: reason || action,
     timeout: readTimeout(options.lockWait ?? context.variable('CROSSCLOUD_LOCK_WAIT')),
   }
   return withLockOf(who, request, context, async (lock) => {

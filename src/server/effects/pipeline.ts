@@ -124,7 +124,9 @@ async function pullTrigger(
 ): Promise<Pipeline> {
   const response = await call({
     http,
-    ...{ what: `starting a pipeline of ${project} on ${ref}`, server: 'GitLab', signal },
+    what: `starting a pipeline of ${project} on ${ref}`,
+    server: 'GitLab',
+    signal,
     url: `${url.replace(/\/$/, '')}/api/v4/projects/${encodeURIComponent(project)}/trigger/pipeline`,
     method: 'POST',
     json: { token, ref, variables },
