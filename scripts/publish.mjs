@@ -21,8 +21,9 @@ async function publish(env) {
   const [tag, file] = [`v${version}`, `crosscloud-${version}-standalone.tgz`]
   const project = `${env.CI_API_V4_URL}/projects/${env.CI_PROJECT_ID}`
   const url = `${project}/packages/generic/crosscloud/${version}/${file}`
-  await send('PUT', url, env, { body: await readFile(file) })
+  // The tag comes first: where another commit has it, nothing of a release is replaced.
   await pushTag(tag, env)
+  await send('PUT', url, env, { body: await readFile(file) })
   const assets = { links: [{ name: file, url, link_type: 'package' }] }
   const release = { tag_name: tag, name: `crosscloud ${version}`, description, assets }
   const body = JSON.stringify(release)
@@ -47,7 +48,12 @@ const HELPER = '!f() { echo username=release; echo "password=${RELEASE_TOKEN:-$C
 async function pushTag(tag, env) {
   const run = promisify(execFile)
   const ref = `refs/tags/${tag}`
-  const config = ['-c', 'credential.helper=', '-c', `credential.helper=${HELPER}`]
+  // An earlier job may have left hooks and helpers in the checkout's own git folder.
+  const helper = `credential.${new URL(env.CI_PROJECT_URL).origin}.helper`
+  const config = [
+    ...['-c', 'core.hooksPath=/dev/null', '-c', 'credential.helper='],
+    ...['-c', `${helper}=`, '-c', `${helper}=${HELPER}`],
+  ]
   await run('git', ['fetch', '--quiet', '--no-tags', BUNDLE, `${ref}:${ref}`])
   await run('git', [...config, 'push', '--quiet', `${env.CI_PROJECT_URL}.git`, ref], {
     env: { ...env, GIT_TERMINAL_PROMPT: '0' },

@@ -143,7 +143,7 @@ export function createContext(options: ContextOptions): OpenContext {
     doubt: async (environment, { approval, proof }) => {
       const { identity } = await settings()
       if (identity === 'unverified') return undefined
-      if (identity === undefined) return 'crosscloud.yml says of no issuer who could prove it'
+      if (identity === undefined) return 'crosscloud.yml names no issuer that could prove it'
       if (proof) secrets.add(proof.token)
       const { doubtStoredApproval } = await import('./identity/stored-approval.ts')
       const { ca: _path, ...rules } = identity

@@ -24,7 +24,9 @@ import { containerSettings, hostSettings } from './targets/docker/settings.ts'
 const environmentSettings = z.strictObject({
   from: objectName.optional().describe('The environment a release must come from'),
   image: parsed(parseRepository).describe('Repository its images are kept in'),
-  config: storeSettings.optional().describe('Config centre: file:config/test.yaml, redis://…'),
+  config: storeSettings
+    .optional()
+    .describe('Config centre: file:config/test.yaml, redis://…, etcd://…'),
   'config-key': configKeySettings.optional(),
   hosts: z.record(objectName, hostSettings).optional().describe('Docker hosts by name'),
   container: containerSettings.optional().describe('Overrides of container'),

@@ -27,7 +27,17 @@ export async function createRedis(
 ): Promise<Redis> {
   const { default: ioredis } = await import('ioredis')
   const place = placeOf(address, access)
-  return new ioredis.Redis({ ...common(address, access), ...behaviour, ...place, db: address.db })
+  const client = new ioredis.Redis({
+    ...common(address, access),
+    ...behaviour,
+    ...place,
+    db: address.db,
+  })
+  // ioredis goes on with database 0 where the one of the address does not exist.
+  client.on('error', (error: { command?: { name?: string } }) => {
+    if (error.command?.name === 'select') client.disconnect()
+  })
+  return client
 }
 
 /** A client of a cluster; `behaviour` is that of the connection to each node. */

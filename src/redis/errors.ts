@@ -37,7 +37,13 @@ export function redisError(name: string, thrown: unknown, earlier?: unknown): St
       cause: thrown,
     })
   }
-  return new StepError('COMMAND_FAILED', `${name}: ${describe(error)}`, { cause: thrown })
+  const isDatabase = (error as { command?: { name?: string } }).command?.name === 'select'
+  return new StepError('COMMAND_FAILED', `${name}: ${describe(error)}`, {
+    cause: thrown,
+    ...(isDatabase && {
+      hint: 'The number at the end of its URL is a database that it does not have.',
+    }),
+  })
 }
 
 const VAGUE =

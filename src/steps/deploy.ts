@@ -1,13 +1,13 @@
 import { z } from 'zod'
 import { StepError } from '../core/errors.ts'
 import { duration } from '../core/settings/schema.ts'
-import { configOfThen } from '../delivery/config/environment-config.ts'
+import { recordedConfig } from '../delivery/config/environment-config.ts'
 import type { Context } from '../delivery/context.ts'
-import { putOn, underLock } from '../delivery/deployment/deployment.ts'
+import { deployUnderLock, underLock } from '../delivery/deployment/deployment.ts'
 import { chooseHosts, chooseMissing } from '../delivery/deployment/host-choice.ts'
 import { deployedOutputs, nextLines, summarize } from '../delivery/deployment/outcome.ts'
 import type { DeploymentRequest } from '../delivery/deployment/request.ts'
-import { identifyActing } from '../delivery/gate/break-glass.ts'
+import { identifyActor } from '../delivery/gate/break-glass.ts'
 import { findCurrent, findOwnRelease, findRelease } from '../delivery/release.ts'
 import { formatRelease, type ReleaseName } from '../delivery/release-name.ts'
 import type { EnvironmentSettings } from '../settings.ts'
@@ -64,7 +64,7 @@ export const deploy = defineStep({
     const environment = await context.environment(env)
     const settings = await context.settings()
     const { breakGlass } = options
-    if (breakGlass) await identifyActing({ environment, reason, breakGlass }, context)
+    if (breakGlass) await identifyActor({ environment, reason, breakGlass }, context)
     const common = { kind: 'deploy' as const, environment, reason, ...options }
     const hosts = chooseHosts(environment, without, reason)
     const release = name === undefined ? undefined : await findOwnRelease(name, context)
@@ -75,7 +75,7 @@ export const deploy = defineStep({
         release && !missing
           ? { ...common, release, hosts }
           : { ...common, ...(await catchUp(app, environment, { name, without, reason }, context)) }
-      return summarize(request, await putOn(request, lock, context), settings)
+      return summarize(request, await deployUnderLock(request, lock, context), settings)
     })
   },
 })
@@ -103,7 +103,7 @@ async function catchUp(
     hosts,
     release: await findRelease(current, ledger),
     reason: reason || `catches up with ${current.id}: ${names}`,
-    values: await configOfThen(current, environment, context),
+    values: await recordedConfig(current, environment, context),
     revision: current.configRevision,
   }
 }

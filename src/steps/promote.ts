@@ -3,7 +3,7 @@ import { StepError } from '../core/errors.ts'
 import { renderRelease, withoutWarnings } from '../delivery/config/release-config.ts'
 import type { Context } from '../delivery/context.ts'
 import { nextLines, summarizeRun } from '../delivery/deployment/outcome.ts'
-import { identifyDeployer, passGate, requireRunBefore } from '../delivery/gate/gate.ts'
+import { identifyDeployer, passGate, requireVerifiedUpstream } from '../delivery/gate/gate.ts'
 import { findOwnRelease, findRelease } from '../delivery/release.ts'
 import { formatRelease, type ReleaseName } from '../delivery/release-name.ts'
 import { warnOfOlder } from '../delivery/release-order.ts'
@@ -150,6 +150,6 @@ async function resolveRelease(
     })
   }
   const release = await findOwnRelease(name, context)
-  await requireRunBefore(release, target, context)
+  await requireVerifiedUpstream(release, target, context)
   return release
 }

@@ -1,14 +1,14 @@
 import { z } from 'zod'
 import { StepError } from '../core/errors.ts'
 import { duration } from '../core/settings/schema.ts'
-import { configOfThen } from '../delivery/config/environment-config.ts'
+import { recordedConfig } from '../delivery/config/environment-config.ts'
 import type { Context } from '../delivery/context.ts'
-import { putOn, underLock } from '../delivery/deployment/deployment.ts'
+import { deployUnderLock, underLock } from '../delivery/deployment/deployment.ts'
 import { chooseHosts, type HostChoice } from '../delivery/deployment/host-choice.ts'
-import { findCutDeployment } from '../delivery/deployment/interrupted.ts'
+import { findInterruptedDeployment } from '../delivery/deployment/interrupted.ts'
 import { deployedOutputs, summarize } from '../delivery/deployment/outcome.ts'
 import type { DeploymentRequest } from '../delivery/deployment/request.ts'
-import { identifyActing } from '../delivery/gate/break-glass.ts'
+import { identifyActor } from '../delivery/gate/break-glass.ts'
 import { findCurrent, findRelease } from '../delivery/release.ts'
 import { formatRelease, type ReleaseName } from '../delivery/release-name.ts'
 import { pageThrough } from '../ledger/history.ts'
@@ -59,16 +59,16 @@ export const rollback = defineStep({
     const settings = await context.settings()
     const { app } = settings
     const hosts = chooseHosts(environment, without, reason)
-    await identifyActing({ environment, reason, breakGlass: options.breakGlass }, context)
+    await identifyActor({ environment, reason, breakGlass: options.breakGlass }, context)
     const place = { app, environment, hosts }
     // What to roll back is resolved before waiting for the lock.
     const meant = await findRunning(place, context)
-    await findWay(meant, { to, config }, context)
+    await findDeploymentToRestore(meant, { to, config }, context)
     const lock = { app, environment: env, reason: `rollback: ${reason}`, timeout: lockWait }
     return underLock(lock, context, async (lock) => {
       const now = await findRunning(place, context)
       refuseOther(meant.current, now.current)
-      const target = await findWay(now, { to, config }, context)
+      const target = await findDeploymentToRestore(now, { to, config }, context)
       const [left, back] = [formatRelease(now.left), formatRelease(target)]
       context.log.info(`${env}: from ${left} back to ${back}, as ${target.id} was`)
       const marked = left !== back && !now.cut
@@ -80,10 +80,10 @@ export const rollback = defineStep({
         reason,
         ...options,
         older: true,
-        values: config === 'then' ? await configOfThen(target, environment, context) : undefined,
+        values: config === 'then' ? await recordedConfig(target, environment, context) : undefined,
         bad: marked ? now.left.version : undefined,
       }
-      const deployed = await putOn(request, lock, context)
+      const deployed = await deployUnderLock(request, lock, context)
       return { ...summarize(request, deployed, settings), left, marked, config }
     })
   },
@@ -102,25 +102,25 @@ async function findRunning(
   context: Context,
 ): Promise<Running> {
   const current = await findCurrent(app, environment.name, await context.ledger())
-  const cut = await findCutDeployment(current, environment, hosts, context)
+  const cut = await findInterruptedDeployment(current, environment, hosts, context)
   return { current, left: cut ?? current, cut: cut !== undefined }
 }
 
 /** The deployment to go back to. */
-async function findWay(
+async function findDeploymentToRestore(
   { current, cut }: Running,
   { to, config }: { to: ReleaseName | undefined; config: 'then' | 'now' },
   context: Context,
 ): Promise<Deployment> {
   const isCurrent = to?.app === current.app && to.version === current.version
   if (cut && (to === undefined || isCurrent)) return current
-  if (config === 'now' && isCurrent) throw isForward(current)
+  if (config === 'now' && isCurrent) throw notARollback(current)
   return findTarget(current, to, await context.ledger())
 }
 
-function isForward(current: Deployment): StepError {
+function notARollback(current: Deployment): StepError {
   const name = formatRelease(current)
-  const fact = `${name} runs there now: its config of now is a deployment`
+  const fact = `${name} runs there now: for today's config, deploy it`
   return new StepError('INPUT_INVALID', fact, {
     hint: `\`crosscloud deploy --release ${name} --env ${current.environment}\` brings it.`,
   })

@@ -76,7 +76,7 @@ async function liveThrough(sandbox: Sandbox): Promise<void> {
     async (t) => {
       await t.rejects(back({ to: 'webapi@1.0.0', config: 'now' }), {
         code: 'INPUT_INVALID',
-        message: 'webapi@1.0.0 runs there now: its config of now is a deployment',
+        message: "webapi@1.0.0 runs there now: for today's config, deploy it",
       })
       await put('1.0.1', { force: true, reason: 'once more' })
       const done = await back({ config: 'now' })
@@ -218,7 +218,7 @@ async function liveThrough(sandbox: Sandbox): Promise<void> {
     const context = sandbox.context()
     const ledger = await context.ledger()
     const { chooseHosts } = await import('../../src/delivery/deployment/host-choice.ts')
-    const { putOn } = await import('../../src/delivery/deployment/deployment.ts')
+    const { deployUnderLock } = await import('../../src/delivery/deployment/deployment.ts')
     const { findRelease } = await import('../../src/delivery/release.ts')
     const environment = await context.environment('test')
     const release = await findRelease({ app: 'webapi', version: '1.0.0' }, ledger)
@@ -233,7 +233,11 @@ async function liveThrough(sandbox: Sandbox): Promise<void> {
     }
     const lock = await ledger.lock('webapi', 'test', 'li', 'to see its ledger', 1000)
     await ledger.unlock(lock)
-    const stale = putOn(request, { token: 0, ledger: lock.ledger, check: async () => {} }, context)
+    const stale = deployUnderLock(
+      request,
+      { token: 0, ledger: lock.ledger, check: async () => {} },
+      context,
+    )
     await t.rejects(stale, { code: 'CONFLICT', message: /under lock \d+, younger than ours, 0/ })
     t.equal(await sandbox.read('webapi-test', '/srv/web/index.html'), '<h1>webapi 1.0.1</h1>')
   })

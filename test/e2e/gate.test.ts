@@ -293,7 +293,7 @@ gitlab: { url: "${gitlab.url}", project: team/webapi }`
     const same = await back('1.0.1')
     t.match(same, { code: 1, stderr: /never ran in production with another config/ })
     const forth = await back('1.0.1', '--config', 'now')
-    t.match(forth, { code: 2, stderr: /runs there now: its config of now is a deployment/ })
+    t.match(forth, { code: 2, stderr: /runs there now: for today's config, deploy it/ })
     await setGreeting('greeting: chosen alone')
     const now = await back('1.0.0', '--config', 'now')
     t.match(now, { code: 1, stderr: /the gate of production is closed/ })

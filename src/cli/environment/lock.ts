@@ -2,7 +2,7 @@ import type { Command } from 'commander'
 import { StepError } from '../../core/errors.ts'
 import { duration } from '../../core/settings/schema.ts'
 import type { Context } from '../../delivery/context.ts'
-import { guardChange, handOwner, isByHand, recordAct } from '../../delivery/gate/guard.ts'
+import { guardChange, isManualLock, manualLockOwner, recordAct } from '../../delivery/gate/guard.ts'
 import { findOwnRelease } from '../../delivery/release.ts'
 import { formatRelease, parseRelease } from '../../delivery/release-name.ts'
 import type { Who } from '../../identity/who.ts'
@@ -52,7 +52,7 @@ function addLock(program: Command, perform: Perform): void {
       const change = { environment, action: 'lock', reason, waitsForFreeze: false }
       const who = await guardChange(change, context)
       const ledger = await context.ledger()
-      const lock = await ledger.lock(app, environment.name, handOwner(who), reason, time)
+      const lock = await ledger.lock(app, environment.name, manualLockOwner(who), reason, time)
       await recordLock(lock, who, context)
       return { json: { ...lock }, text: `${describeLock(lock)}.\n${howToUnlock(lock)}` }
     })
@@ -90,7 +90,7 @@ function addUnlock(program: Command, perform: Perform): void {
       if (!lock) {
         return { json: { lock: null }, text: `${app} in ${environment.name} is not locked.` }
       }
-      if (lock.owner !== handOwner(who) && !force) throw isNotYours(lock)
+      if (lock.owner !== manualLockOwner(who) && !force) throw isNotYours(lock)
       const act = { environment: environment.name, subject: lock.owner, reason }
       await recordAct('unlock', act, who, context)
       await ledger.unlock(lock)
@@ -142,7 +142,7 @@ const howToUnlock = ({ environment }: Lock) =>
 
 function isNotYours(lock: Lock): StepError {
   return new StepError('CONFLICT', describeLock(lock), {
-    hint: isByHand(lock)
+    hint: isManualLock(lock)
       ? 'Ask whoever holds it; --force ends it all the same.'
       : 'If that run is gone, end its lock with --force. A deployment that still runs stops then.',
   })

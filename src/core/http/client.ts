@@ -3,11 +3,9 @@ import https from 'node:https'
 import { Readable } from 'node:stream'
 import { cancelled } from '../errors.ts'
 import { type ConnectionOptions, openConnections } from './connections.ts'
-import { awaitResponse, type Timeouts } from './timeouts.ts'
+import { awaitResponse } from './timeouts.ts'
 
-export interface HttpOptions extends ConnectionOptions {
-  timeouts?: Partial<Timeouts> | undefined
-}
+export type HttpOptions = ConnectionOptions
 
 export interface HttpRequest {
   method?: 'GET' | 'HEAD' | 'PUT' | 'POST' | 'PATCH' | 'DELETE'
@@ -26,7 +24,7 @@ export interface HttpResponse {
   discard(): Promise<void>
 }
 
-/** Every HTTP request of crosscloud's goes through a client like this. */
+/** Requests to registries, issuers, GitLab and other servers go through a client like this. */
 export interface HttpClient {
   /**
    * One request, one response of any status; redirects are not followed. Rejects with CANCELLED, or
@@ -58,6 +56,7 @@ export function createHttpClient(options: HttpOptions = {}): HttpClient {
   return {
     async send(url, { method = 'GET', headers, body, signal }) {
       if (signal.aborted) throw cancelled(signal)
+      const end = await connections.acquireSlot(url, signal)
       try {
         const { request: open } = url.protocol === 'https:' ? https : http
         const request = open(url, {
@@ -65,6 +64,7 @@ export function createHttpClient(options: HttpOptions = {}): HttpClient {
           method,
           headers: { 'user-agent': 'crosscloud', ...lengthOf(body), ...headers },
         })
+        request.once('close', end)
         const responding = awaitResponse(request, signal, options.timeouts)
         if (body instanceof Readable) attach(request, body)
         else request.end(body)
@@ -74,6 +74,7 @@ export function createHttpClient(options: HttpOptions = {}): HttpClient {
         if (body instanceof Readable && status >= 300) stopSending(request, message, body)
         return { status, headers: received, url, body: message, discard: () => discard(message) }
       } catch (error) {
+        end()
         throw signal.aborted ? cancelled(signal) : error
       }
     },

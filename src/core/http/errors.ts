@@ -98,10 +98,14 @@ export function isRetryable(status: number): boolean {
   return status === 408 || status === 429 || (status >= 500 && status !== 501 && status !== 505)
 }
 
-/** RFC 9110, section 10.2.3: seconds or a date. In milliseconds. */
+/** A server with a wrong clock must not stop a branch for years. */
+const LONGEST_RETRY_AFTER = 60 * 60_000
+
+/** RFC 9110, section 10.2.3: seconds or a date. In milliseconds, an hour at most. */
 export function retryAfterOf(headers: IncomingHttpHeaders): number | undefined {
   const value = headers['retry-after']
   if (value === undefined) return undefined
   const milliseconds = /^\d+$/.test(value) ? Number(value) * 1000 : Date.parse(value) - Date.now()
-  return Number.isNaN(milliseconds) ? undefined : Math.max(0, milliseconds)
+  if (Number.isNaN(milliseconds)) return undefined
+  return Math.min(Math.max(0, milliseconds), LONGEST_RETRY_AFTER)
 }

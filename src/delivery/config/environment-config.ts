@@ -79,7 +79,7 @@ function clearOf(ring: KeyRing | undefined, key: string, stored: string): string
 }
 
 /** The keys as they were, and the values of now for secrets that were not kept. */
-export async function configOfThen(
+export async function recordedConfig(
   { configRevision, id }: Deployment,
   environment: EnvironmentSettings,
   context: Context,

@@ -4,7 +4,7 @@ import { withHosts } from '../../settings.ts'
 import { type InstanceResult, isRolloutFailure } from '../../targets/target.ts'
 import type { Context } from '../context.ts'
 import { admit, requireOrder } from '../gate/admission.ts'
-import { identifyActing, warnOfUnsigned } from '../gate/break-glass.ts'
+import { identifyActor, warnOfUnsigned } from '../gate/break-glass.ts'
 import { type Content, readContent } from './content.ts'
 import { refuseBad } from './known-bad.ts'
 import { type HeldLock, type LockRequest, withLock } from './lock.ts'
@@ -38,18 +38,18 @@ export async function underLock<T>(
   } catch (error) {
     if (!isRolloutFailure(error) || !error.prove) throw error
     if (isFree) context.log.info('the lock is free')
-    context.log.info('looking whether what was put back serves')
+    context.log.info('checking the health of the restored containers')
     throw await error.prove()
   }
 }
 
 /** The only way onto an environment. The caller holds the lock of application and environment. */
-export async function putOn(
+export async function deployUnderLock(
   request: DeploymentRequest,
   lock: HeldLock,
   context: Context,
 ): Promise<Deployed> {
-  const who = await identifyActing(request, context)
+  const who = await identifyActor(request, context)
   const { release, environment, breakGlass } = request
   await warnOfUnsigned(release.app, environment.name, context)
   await refuseBad(request, await context.ledger())

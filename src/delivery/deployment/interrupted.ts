@@ -13,7 +13,7 @@ const RECENT = 50
  * a host shows: then what the ledger calls current ran before it. A rollback that was cut off on its
  * way to another release is none: running it again means the same way.
  */
-export async function findCutDeployment(
+export async function findInterruptedDeployment(
   current: Deployment,
   environment: EnvironmentSettings,
   hosts: HostChoice,

@@ -28,7 +28,7 @@ function wayOut(
     return `Deploy another release: \`--force\` does not pass a scan. To answer for this one: \`crosscloud mark ${name} --env ${mark.environment} --good --reason "…"\`.`
   }
   if (breakGlass) {
-    return 'The glass is never broken for such a release: take another one, or have the mark taken back.'
+    return '`--break-glass` does not deploy a release that is marked bad: take another one, or have the mark taken back.'
   }
   if (force) return 'Say why it should run there all the same, with `--reason`.'
   return 'Deploy another release, or this one with `--force` and `--reason`.'

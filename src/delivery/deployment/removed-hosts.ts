@@ -6,7 +6,7 @@ import type { Context } from '../context.ts'
 import { formatRelease } from '../release-name.ts'
 
 /** A host that is in crosscloud.yml no more, and what is known of it. */
-export interface TakenOut {
+export interface RemovedHost {
   host: string
   state: string
 }
@@ -15,11 +15,11 @@ export interface TakenOut {
 const RECENT = 20
 
 /** Hosts that still run the application there, or may: nobody deploys to them any more. */
-export async function findTakenOut(
+export async function findRemovedHosts(
   app: string,
   environment: EnvironmentSettings,
   context: Context,
-): Promise<TakenOut[]> {
+): Promise<RemovedHost[]> {
   const { hosts, newest, ours } = await recall(app, environment, await context.ledger())
   if (hosts.length === 0) return []
   const target = await context.target(withHosts(environment, hosts))
@@ -29,7 +29,7 @@ export async function findTakenOut(
       [instanceLabels.environment]: environment.name,
     },
   })
-  return responses.flatMap((response): TakenOut[] => {
+  return responses.flatMap((response): RemovedHost[] => {
     const { host } = response
     const what = 'was taken out of crosscloud.yml'
     if (isFailure(response)) {

@@ -9,7 +9,7 @@ import { refuseOlder } from '../release-order.ts'
 import { configFilesLabel, describeFiles, verifyInstance } from '../verification/verification.ts'
 import type { Content } from './content.ts'
 import type { HeldLock } from './lock.ts'
-import { findTakenOut } from './removed-hosts.ts'
+import { findRemovedHosts } from './removed-hosts.ts'
 import type { DeploymentRequest } from './request.ts'
 
 /** Checks before anything changes that all hosts respond, and that none runs a newer release. */
@@ -20,7 +20,7 @@ export async function checkHosts(
 ): Promise<void> {
   const { release, environment } = request
   const [takenOut] = await Promise.all([
-    findTakenOut(release.app, environment, context),
+    findRemovedHosts(release.app, environment, context),
     requireResponses(request, target, context),
   ])
   for (const { host, state } of takenOut) context.log.warn(`host ${host} ${state}`)

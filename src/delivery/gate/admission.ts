@@ -1,12 +1,12 @@
 import type { Who } from '../../identity/who.ts'
 import type { Context } from '../context.ts'
 import { type DeploymentRequest, isNew } from '../deployment/request.ts'
-import { passGate, requireRunBefore } from './gate.ts'
+import { passGate, requireVerifiedUpstream } from './gate.ts'
 
 /** A new release must have run in the environment before. */
 export async function requireOrder(request: DeploymentRequest, context: Context): Promise<void> {
   if (!isNew(request) || request.breakGlass) return
-  await requireRunBefore(request.release, request.environment, context)
+  await requireVerifiedUpstream(request.release, request.environment, context)
 }
 
 /** Ids of the approvals that admit the deployment. */

@@ -15,12 +15,12 @@ import type { Context } from '../context.ts'
 import { identifyDeployer } from './gate.ts'
 
 /** Who changes an environment; only those whom the settings name may go past its gate. */
-export function identifyActing(
+export function identifyActor(
   act: { environment: EnvironmentSettings; reason: string; breakGlass?: boolean | undefined },
   context: Context,
 ): Promise<Who> {
   const { environment, reason, breakGlass } = act
-  if (breakGlass) return identifyBreaker(environment, reason, context)
+  if (breakGlass) return identifyBreakGlassUser(environment, reason, context)
   return identifyDeployer(environment, context).catch((error: unknown) => {
     // Undefined for what has no break-glass.
     throw breakGlass === undefined ? error : withBreakGlass(error, environment)
@@ -42,7 +42,7 @@ function withBreakGlass(error: unknown, { gate }: EnvironmentSettings): unknown 
  * Identifies who goes past a gate: by a signed token where there is one, else at a terminal by the
  * name of the account. In a job any name could be set.
  */
-async function identifyBreaker(
+async function identifyBreakGlassUser(
   { name, gate }: EnvironmentSettings,
   reason: string,
   context: Context,

@@ -16,7 +16,7 @@ interface Passage {
 }
 
 /** A release may go on only after it ran, verified, in the environment before. */
-export async function requireRunBefore(
+export async function requireVerifiedUpstream(
   release: Release,
   { from: before }: EnvironmentSettings,
   context: Context,
@@ -66,7 +66,7 @@ export async function passGate(passage: Passage, who: Who, context: Context): Pr
 }
 
 /** The id of approvals that the ledger does not have yet. */
-const ELSEWHERE = 'elsewhere'
+const NOT_IN_LEDGER = 'elsewhere'
 
 /** The ledger records an approval of GitLab, once, as soon as it admits a deployment. */
 async function idsOf(
@@ -74,11 +74,11 @@ async function idsOf(
   counted: readonly CheckedApproval[],
   ledger: Ledger,
 ): Promise<string[]> {
-  const isNew = counted.some(({ id }) => id === ELSEWHERE)
+  const isNew = counted.some(({ id }) => id === NOT_IN_LEDGER)
   const known = isNew ? await ledger.approvals(app, environment.name, version) : []
   const ids: string[] = []
   for (const { id, at: _at, unproven: _proven, ...approval } of counted) {
-    if (id !== ELSEWHERE) ids.push(id)
+    if (id !== NOT_IN_LEDGER) ids.push(id)
     else ids.push((known.find(isSame(approval)) ?? (await ledger.recordApproval(approval))).id)
   }
   return ids
@@ -103,7 +103,7 @@ async function platformApprovals(
   if (release.commit === undefined || release.commit !== job.sha) return []
   const approvals = await context.platformApprovals(job.id, environment.name)
   return approvals.map(({ by, byId, decision, reason, at }) => ({
-    id: ELSEWHERE,
+    id: NOT_IN_LEDGER,
     app: release.app,
     environment: environment.name,
     version: release.version,

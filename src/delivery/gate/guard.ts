@@ -5,7 +5,7 @@ import type { AuditAction, Ledger, Lock } from '../../ledger/ledger.ts'
 import type { EnvironmentSettings } from '../../settings.ts'
 import type { Context } from '../context.ts'
 import { type HeldLock, type LockRequest, withLock } from '../deployment/lock.ts'
-import { identifyActing } from './break-glass.ts'
+import { identifyActor } from './break-glass.ts'
 
 /** What a person does to an environment beside deploying to it. */
 export interface GuardedChange {
@@ -33,7 +33,7 @@ export async function guardChange(
       hint: 'Say why with `--reason`; it is written into the ledger.',
     })
   }
-  const who = await identifyActing({ environment, reason, breakGlass }, context)
+  const who = await identifyActor({ environment, reason, breakGlass }, context)
   const freezes = waitsForFreeze ? freezesAt(gate?.freeze ?? [], new Date()) : []
   if (freezes.length === 0) return who
   const lines = freezes.map((freeze) => describeFreeze(name, freeze))
@@ -73,8 +73,8 @@ interface Act {
 
 /** The owner of a lock that a person holds by hand, to stop deployments. */
 const BY_HAND = ' (by hand)'
-export const handOwner = ({ login }: Who) => `${login}${BY_HAND}`
-export const isByHand = ({ owner }: Pick<Lock, 'owner'>) => owner.endsWith(BY_HAND)
+export const manualLockOwner = ({ login }: Who) => `${login}${BY_HAND}`
+export const isManualLock = ({ owner }: Pick<Lock, 'owner'>) => owner.endsWith(BY_HAND)
 
 /** Under the lock of application and environment; a person who holds it by hand has it already. */
 export async function withLockOf<T>(
@@ -85,7 +85,7 @@ export async function withLockOf<T>(
 ): Promise<T> {
   const ledger = await context.ledger()
   const held = await ledger.findLock(request.app, request.environment)
-  if (held?.owner !== handOwner(who)) {
+  if (held?.owner !== manualLockOwner(who)) {
     return withLock({ ...request, by: who.login }, context, work)
   }
   return work({ check: () => requireHeld(held, ledger) })

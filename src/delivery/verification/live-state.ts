@@ -4,7 +4,7 @@ import { instanceLabels } from '../../targets/labels.ts'
 import { type HostResponse, isFailure } from '../../targets/responses.ts'
 import type { Instance } from '../../targets/target.ts'
 import type { Context } from '../context.ts'
-import { findTakenOut } from '../deployment/removed-hosts.ts'
+import { findRemovedHosts } from '../deployment/removed-hosts.ts'
 
 /** What runs on a host, compared with what the ledger expects there. */
 export interface LiveState {
@@ -35,7 +35,7 @@ export async function lookAtHosts(
       const target = await context.target(environment)
       const [responses, takenOut] = await Promise.all([
         target.instances({ roles: ['current'] }),
-        findTakenOut(app, environment, context),
+        findRemovedHosts(app, environment, context),
       ])
       const states = [
         ...responses.flatMap((response) => evaluate(response, current, environment.containerName)),

@@ -1,3 +1,4 @@
+import { isIP } from 'node:net'
 import { StepError } from '../../core/errors.ts'
 
 /** A published port of a container. */
@@ -32,12 +33,15 @@ const isPort = (number: string) => Number(number) >= 1 && Number(number) <= 6553
 export function parsePort(text: string): PortBinding {
   const match = PORT.exec(text)
   const [, address = '', hostPort = '', containerPort = '', protocol = 'tcp'] = match ?? []
-  if (!match || (hostPort !== '' && !isPort(hostPort)) || !isPort(containerPort)) {
+  const hostIp = address.replace(/^\[|\]$/g, '')
+  // An engine publishes on all interfaces where it cannot read the address.
+  const isAddress = hostIp === '' || isIP(hostIp) === (address === hostIp ? 4 : 6)
+  const isHostPort = hostPort === '' || isPort(hostPort)
+  if (!match || !isAddress || !isHostPort || !isPort(containerPort)) {
     throw new StepError('INPUT_INVALID', `"${text}" is not a port mapping`, {
       hint: 'Write 8080:8080, 127.0.0.1:8080:8080, or 127.0.0.1::8080 for any free port.',
     })
   }
-  const hostIp = address.replace(/^\[|\]$/g, '')
   return { container: `${Number(containerPort)}/${protocol}`, hostIp, hostPort }
 }
 

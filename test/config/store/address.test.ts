@@ -23,9 +23,9 @@ t.test('an address names its kind of store, and any other is refused', async (t)
     redis: { kind: 'sentinel', tls: true },
   })
   t.match(parseStoreAddress('etcds://a,b/prod'), { kind: 'etcd', etcd: { prefix: '/prod' } })
-  t.throws(() => parseStoreAddress('consul://a'), {
+  t.throws(() => parseStoreAddress('zookeeper://a'), {
     code: 'INPUT_INVALID',
-    message: 'config centre "consul:…" is not known',
+    message: 'config centre "zookeeper:…" is not known',
     hint: /redis:\/\//,
   })
 })

@@ -47,6 +47,15 @@ t.test('one server is a config store', { skip }, async (t) => {
     t.equal(store.name, `redis+unix://${join(redis.folder, 's')}?db=1`)
   })
 
+  await t.test('a database that does not exist is an error, never database 0', async (t) => {
+    const store = await open(t, `redis://127.0.0.1:${redis.port}/99`)
+    const missing = { code: 'COMMAND_FAILED', message: /\/99: .*DB index is out of range/ }
+    await t.rejects(store.snapshot(['/']), missing)
+    await t.rejects(store.change([set('/a', '1')]), missing)
+    const first = await open(t, `redis://127.0.0.1:${redis.port}/0`)
+    t.equal((await first.snapshot(['/'])).size, 0)
+  })
+
   await t.test("confd's layout: strings and hashes", async (t) => {
     await empty()
     const cli = (...args: string[]) => redis.cli('-n', '1', ...args)

@@ -6,6 +6,7 @@ import { text } from 'node:stream/consumers'
 import { setTimeout as sleep } from 'node:timers/promises'
 import t, { type Test } from 'tap'
 import { createHttpClient, type HttpOptions } from '../../../src/core/http/client.ts'
+import { retryAfterOf } from '../../../src/core/http/errors.ts'
 import { startProxy } from '../../support/servers/proxy.ts'
 
 const { signal } = new AbortController()
@@ -64,6 +65,40 @@ t.test(
       t.equal(`${response.status} ${await text(response.body)}`, `200 ${method} {}`)
     }
     t.equal(sockets.size, 1)
+  },
+)
+
+t.test('a server that switches protocols is an error', async (t) => {
+  const server = createTcp((socket) => {
+    socket.on('error', () => {})
+    socket.on('data', () =>
+      socket.write('HTTP/1.1 101 Switching Protocols\r\nConnection: Upgrade\r\nUpgrade: x\r\n\r\n'),
+    )
+  })
+  const url = new URL(`http://127.0.0.1:${await listen(t, server)}/`)
+  await t.rejects(clientFor(t).send(url, get), { code: 'ECONNRESET' })
+})
+
+t.test(
+  'a proxy that does not open the way ends in time, for each request and for good',
+  async (t) => {
+    const sockets = new Set<Socket>()
+    const silent = createTcp((socket) => void sockets.add(socket.on('error', () => {})))
+    const proxy = `http://127.0.0.1:${await listen(t, silent)}`
+    t.teardown(() => {
+      for (const socket of sockets) socket.destroy()
+    })
+    const client = clientFor(t, { proxies: { https: proxy }, timeouts: { connect: 300 } })
+    const url = new URL('https://registry.test/')
+    // More than the client has connections: those of the first must be free again.
+    const sent = Array.from({ length: 9 }, () => client.send(url, get))
+    for (const each of await Promise.allSettled(sent)) {
+      t.match(each, { status: 'rejected', reason: { code: 'ETIMEDOUT' } })
+    }
+    const cancel = new AbortController()
+    const late = clientFor(t, { proxies: { https: proxy } }).send(url, { signal: cancel.signal })
+    setTimeout(() => cancel.abort(), 50)
+    await t.rejects(late, { code: 'CANCELLED' })
   },
 )
 
@@ -152,4 +187,14 @@ t.test('a proxy is asked with its login, which no message shows', async (t) => {
     message: /^(?!.*secret)/,
   })
   t.strictSame(proxy.seen[1], `CONNECT harbor.example:443 ${login}`)
+})
+
+t.test('a response can ask for a pause of an hour at most', async (t) => {
+  const after = (value: string) => retryAfterOf({ 'retry-after': value })
+  t.equal(after('2'), 2000)
+  for (const value of ['7200', '9'.repeat(400), 'Fri, 31 Dec 2099 23:59:59 GMT']) {
+    t.equal(after(value), 3_600_000, value)
+  }
+  t.equal(after('Thu, 01 Jan 1970 00:00:00 GMT'), 0)
+  t.equal(after('soon'), undefined)
 })

@@ -11,7 +11,7 @@ import {
   type Role,
   roles,
 } from '../../../src/targets/docker/rollout/repair.ts'
-import { wayBack } from '../../../src/targets/docker/rollout/restore.ts'
+import { restoreActions } from '../../../src/targets/docker/rollout/restore.ts'
 
 interface Fake {
   id: string
@@ -160,7 +160,7 @@ t.test('the old container is restored from wherever a rollout stopped', async (t
   ]
   for (const [before, old, after] of table) {
     const found = now(before)
-    const actions = wayBack(found, 'new', old)
+    const actions = restoreActions(found, 'new', old)
     t.equal(show(apply(found, actions)), after, before)
     for (let done = 1; done < actions.length; done++) {
       const half = apply(found, actions.slice(0, done))
@@ -212,6 +212,12 @@ t.test('ports, volumes and health checks are read in the notation of docker', as
     ['127.0.0.1::8080', ['8080/tcp', '127.0.0.1', '']],
     ['[::1]:80:8080/udp', ['8080/udp', '::1', '80']],
     ['80-90:80-90', undefined],
+    ['127.1:80:8080', undefined],
+    ['127.0.0.1.:80:8080', undefined],
+    ['127.0.0.256:80:8080', undefined],
+    ['010.0.0.1:80:8080', undefined],
+    ['[:1]:80:8080', undefined],
+    ['[127.0.0.1]:80:8080', undefined],
     ['0:99999', undefined],
     ['a:b', undefined],
     ['', undefined],

@@ -107,7 +107,7 @@ async function showLastLines({ host, next }: Change, log: Log): Promise<void> {
  * The actions that restore the old container from wherever the rollout stopped. Their order is such
  * that a deployer killed in between leaves a state that repair.ts can decide.
  */
-export function wayBack(
+export function restoreActions(
   found: Found<{ id: string; running: boolean }>,
   newId: string,
   old: { id: string; running: boolean } | undefined,
@@ -174,7 +174,7 @@ async function goBack(
       `host ${host.name}: the old ${spec.name} was removed by somebody`,
     )
   }
-  await perform(host, spec.name, found, wayBack(found, next?.id ?? '', old), {
+  await perform(host, spec.name, found, restoreActions(found, next?.id ?? '', old), {
     log,
     signal,
     // A new container that took no requests yet need not end gracefully.
