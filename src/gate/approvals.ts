@@ -29,7 +29,13 @@ export function evaluateApprovals<A extends ApprovalFact>(
   gate: GateSettings,
   facts: ApprovalFacts<A>,
   allowUnverified: boolean,
-): { problems: string[]; counted: A[]; mayApprove: string; lacksApproval: boolean } {
+): {
+  problems: string[]
+  counted: A[]
+  rejections: A[]
+  mayApprove: string
+  lacksApproval: boolean
+} {
   const { release, environment } = facts
   const votes = facts.approvals.filter(
     ({ digest, identity, unproven }) =>
@@ -49,6 +55,7 @@ export function evaluateApprovals<A extends ApprovalFact>(
   const missing = gate.approvals - counted.length
   return {
     counted,
+    rejections,
     mayApprove: describeApprovers(gate, release),
     lacksApproval: missing > 0,
     problems: [

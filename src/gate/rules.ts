@@ -47,6 +47,8 @@ export interface Evaluation<A extends ApprovalFact = ApprovalFact> {
   problems: string[]
   /** The approvals that count, one a person. */
   counted: A[]
+  /** The rejections that count, one a person. */
+  rejections: A[]
   /** `ops-li or a member of team/ops, but not dev-zhang, who wrote it`. */
   mayApprove: string
 }
@@ -58,14 +60,14 @@ export function evaluateGate<A extends ApprovalFact>(
   { allowUnverified = false }: GateOptions = {},
 ): Evaluation<A> {
   const evaluated = evaluateApprovals(gate, facts, allowUnverified)
-  const { problems, counted, mayApprove, lacksApproval } = evaluated
+  const { problems, ...votes } = evaluated
   const all = [
     ...unsignedProblems(facts),
     ...freezeProblems(gate, facts),
     ...beforeProblems(gate, facts),
     ...problems,
   ]
-  return { open: all.length === 0, lacksApproval, problems: all, counted, mayApprove }
+  return { ...votes, open: all.length === 0, problems: all }
 }
 
 function freezeProblems({ freeze }: GateSettings, { environment, now }: GateFacts): string[] {

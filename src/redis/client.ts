@@ -27,17 +27,7 @@ export async function createRedis(
 ): Promise<Redis> {
   const { default: ioredis } = await import('ioredis')
   const place = placeOf(address, access)
-  const client = new ioredis.Redis({
-    ...common(address, access),
-    ...behaviour,
-    ...place,
-    db: address.db,
-  })
-  // ioredis goes on with database 0 where the one of the address does not exist.
-  client.on('error', (error: { command?: { name?: string } }) => {
-    if (error.command?.name === 'select') client.disconnect()
-  })
-  return client
+  return new ioredis.Redis({ ...common(address, access), ...behaviour, ...place, db: address.db })
 }
 
 /** A client of a cluster; `behaviour` is that of the connection to each node. */

@@ -71,8 +71,10 @@ function openWhenUsed<Client extends Redis | Cluster>(
 ): RedisConnection<Client> {
   let earlier: unknown
   // Without a listener ioredis writes to the console by itself.
-  client.on('error', (error: unknown) => {
+  client.on('error', (error: { command?: { name?: string } }) => {
     earlier = error
+    // It would go on with database 0 where the one of the address does not exist.
+    if (error.command?.name === 'select') client.disconnect()
   })
   const stop = () => client.disconnect()
   signal?.addEventListener('abort', stop, { once: true })

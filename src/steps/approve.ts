@@ -6,6 +6,7 @@ import { evaluate } from '../delivery/gate/gate.ts'
 import { findOwnRelease } from '../delivery/release.ts'
 import { formatRelease } from '../delivery/release-name.ts'
 import { warnOfOlder } from '../delivery/release-order.ts'
+import type { Evaluation } from '../gate/rules.ts'
 import type { Approval } from '../ledger/ledger.ts'
 import { reasonInput, releaseName } from './inputs.ts'
 import { defineStep } from './step.ts'
@@ -68,7 +69,7 @@ export const approve = defineStep({
       tokenHash: who.tokenHash,
       reason: reason || undefined,
     }
-    // Evaluated before it is written: an approval that does not count is refused, not kept.
+    // Evaluated before it is written: a vote that does not count is refused, not kept.
     const draft: Approval = { ...decision, id: 'draft', at: new Date().toISOString() }
     const evaluation = await evaluate(
       { release, environment, configRevision },
@@ -77,16 +78,7 @@ export const approve = defineStep({
       context,
     )
     if (evaluation === undefined) throw hasNoGate(env)
-    if (!reject && !evaluation.counted.includes(draft)) {
-      throw new StepError(
-        'GATE_CLOSED',
-        [
-          `${who.login} cannot approve ${formatRelease(name)} for ${env}`,
-          ...evaluation.problems,
-        ].join('\n'),
-        { hint: `${evaluation.mayApprove} may approve.` },
-      )
-    }
+    refuseUncounted(draft, evaluation)
     const { id } = await ledger.recordApproval(decision, who.proof)
     if (!reject) await warnOfOlder(release, env, context)
     return {
@@ -104,6 +96,21 @@ export const approve = defineStep({
     }
   },
 })
+
+/** Whose vote does not count learns it now, not from the deployment. */
+function refuseUncounted(draft: Approval, evaluation: Evaluation<Approval>): void {
+  const isRejection = draft.decision === 'rejected'
+  const { counted, rejections, problems, mayApprove } = evaluation
+  if ((isRejection ? rejections : counted).includes(draft)) return
+  const { by, app, version, environment } = draft
+  const verb = isRejection ? 'reject' : 'approve'
+  const fact = `${by} cannot ${verb} ${formatRelease({ app, version })} for ${environment}`
+  throw new StepError('GATE_CLOSED', [fact, ...(isRejection ? [] : problems)].join('\n'), {
+    hint: isRejection
+      ? `Those who may approve may reject it, too: ${mayApprove}.`
+      : `${mayApprove} may approve.`,
+  })
+}
 
 /** What is approved beside the image. */
 function configLines(config: {

@@ -227,7 +227,11 @@ gitlab: { url: "${gitlab.url}", project: team/webapi }`
     },
   )
 
-  await t.test('a rejection closes the gate again', async (t) => {
+  await t.test('a rejection closes the gate again, by those who may approve alone', async (t) => {
+    const tester = await job('tester-wu', 'production')
+    const refused = await tester(...approve, '--reject')
+    t.match(refused, { code: 1, stderr: /tester-wu cannot reject webapi@1\.0\.0 for production/ })
+    t.notMatch((await tester('show', 'webapi@1.0.0')).stdout, 'tester-wu rejected')
     const li = await job('ops-li', 'production')
     t.match(await li(...approve, '--reject'), { code: 0, stdout: /ops-li rejected/ })
     const run = await job('tester-wu', 'production')

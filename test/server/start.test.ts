@@ -242,7 +242,10 @@ t.test('a setting of version 0.1.0 is answered with its new name, all at once', 
   for (const [before, name] of names) {
     t.match(
       stderr,
-      new RegExp(`yml:\\d+ queue.${before} has a new name: write queue.${name}$`, 'm'),
+      new RegExp(
+        `yml:\\d+ queue.${before} has a new name: write queue.${name}(?:, in YAML concurrency: { (?:requests|commands): … })?$`,
+        'm',
+      ),
     )
   }
   t.match(stderr, /queue.concurency is not a known setting: did you mean concurrency\?/)

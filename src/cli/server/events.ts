@@ -231,7 +231,7 @@ function showText(event: EventRecord): string {
     ['Begun', utc(begun)],
     ['Failed', attempts === 0 ? undefined : attempts === 1 ? 'once' : `${attempts} times`],
     ['Next try', utc(next)],
-    ['AttemptResult', utc(ended)],
+    ['Ended', utc(ended)],
     ['Result', [event.text, event.url].filter(Boolean).join(': ')],
     ['Error', event.error?.replaceAll('\n', '\n            ')],
   ]

@@ -46,6 +46,8 @@ export async function openQueueRedis(
   for (const client of [failFast, blocking]) client.on('error', () => {})
   try {
     await Promise.all([ready(failFast, address), ready(blocking, address)])
+    // When SELECT fails, ioredis itself goes on with database 0.
+    if (address.db > 0) await selectDatabase(failFast as Redis, address)
   } catch (error) {
     failFast.disconnect()
     blocking.disconnect()
@@ -78,6 +80,12 @@ async function connect(
   })
 }
 
+async function selectDatabase(client: Redis, { db, name }: RedisAddress): Promise<void> {
+  await client.select(db).catch((error: unknown) => {
+    throw redisError(name, error)
+  })
+}
+
 /** At start an unreachable Redis is an error; afterwards the client reconnects. */
 async function ready(client: Redis | Cluster, { name, tls }: RedisAddress): Promise<void> {
   if (client.status === 'ready') return
@@ -93,16 +101,9 @@ async function ready(client: Redis | Cluster, { name, tls }: RedisAddress): Prom
       reject(redisError(name, timedOut ? timeout : last))
     }, CONNECT_TIMEOUT)
     client.on('error', failed)
-    // It does not connect again: there is no such database.
-    const ended = () => {
-      clearTimeout(timer)
-      reject(redisError(name, last))
-    }
-    client.once('end', ended)
     client.once('ready', () => {
       clearTimeout(timer)
       client.off('error', failed)
-      client.off('end', ended)
       resolve()
     })
   })

@@ -88,7 +88,9 @@ export const queueSettings = z.preprocess((value, check) => {
   })
   if (old.length === 0) return value
   for (const { key, name } of old) {
-    const message = `has a new name: write queue.${name}`
+    const [group, inner] = name.split('.')
+    const yaml = inner === undefined ? '' : `, in YAML ${group}: { ${inner}: … }`
+    const message = `has a new name: write queue.${name}${yaml}`
     check.addIssue({ code: 'custom', path: [key], message, input: value })
   }
   // What else is wrong is reported with them.
