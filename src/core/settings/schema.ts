@@ -29,14 +29,21 @@ export const byteSize = z
 
 /** A text that becomes a type where it enters; what the reader throws is the problem reported. */
 export function parsed<T>(read: (text: string) => T) {
-  return z.string().transform((text, check): T => {
-    try {
-      return read(text)
-    } catch (error) {
-      check.addIssue({ code: 'custom', message: (error as Error).message })
-      return z.NEVER
-    }
-  })
+  return z.string().transform((text, check): T => readOrReport(() => read(text), check))
+}
+
+/** What a reader returns; what it throws is a problem of the setting at `path`, seen from here. */
+export function readOrReport<T>(
+  read: () => T,
+  check: z.RefinementCtx,
+  path: readonly string[] = [],
+): T {
+  try {
+    return read()
+  } catch (error) {
+    check.addIssue({ code: 'custom', message: (error as Error).message, path: [...path] })
+    return z.NEVER
+  }
 }
 
 function unitValue(text: string, units: Record<string, number>): number {

@@ -1,5 +1,5 @@
 import { z } from 'zod'
-import { byteSize, duration, parsed } from '../../core/settings/schema.ts'
+import { byteSize, duration, parsed, readOrReport } from '../../core/settings/schema.ts'
 import { parseAddress } from './address.ts'
 import type { HostAddress } from './host.ts'
 import { HEALTH, PORT, parseHealth, parsePort, parseVolume, VOLUME } from './notation.ts'
@@ -50,13 +50,10 @@ export const hostSettings = z
   ])
   // After the union: a problem inside one of its members would be reported as "Invalid input".
   .transform((written, check): Omit<HostAddress, 'name'> => {
-    const { address, certificates } =
-      typeof written === 'string' ? { address: written, certificates: undefined } : written
-    try {
-      return { address: parseAddress(address), certificates }
-    } catch (error) {
-      const path = typeof written === 'string' ? [] : ['address']
-      check.addIssue({ code: 'custom', message: (error as Error).message, path })
-      return z.NEVER
-    }
+    const isText = typeof written === 'string'
+    const { address, certificates } = isText
+      ? { address: written, certificates: undefined }
+      : written
+    const read = () => ({ address: parseAddress(address), certificates })
+    return readOrReport(read, check, isText ? [] : ['address'])
   })
