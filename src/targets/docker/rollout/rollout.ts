@@ -1,28 +1,14 @@
 import { throwIfCancelled, toStepError } from '../../../core/errors.ts'
-import type { Log } from '../../../core/log.ts'
 import { settleAll } from '../../../core/settle-all.ts'
 import type { InstanceResult } from '../../target.ts'
-import type { ContainerInfo, ContainerSpec, Host } from '../host.ts'
+import type { Host } from '../host.ts'
 import { refuseFilesOnVolumes } from '../placed-files.ts'
-import { refuseTakenPort, waitUntilHealthy } from './health.ts'
-import { adoptedName, isOwn, type Ownership, refuseForeign } from './owner.ts'
+import type { RolloutOptions } from './options.ts'
+import { adoptedName, isOwn, refuseForeign } from './owner.ts'
 import { nameOf, removeOrKeep, repair, roles, survey } from './repair.ts'
+import { replaceContainer } from './replace.ts'
 import { type Change, restoreAll } from './restore.ts'
-import { stopContainer } from './stop.ts'
 import { refuseYounger } from './younger.ts'
-
-export interface RolloutOptions extends Ownership {
-  /** In the order in which they are changed. */
-  hosts: readonly Host[]
-  spec: ContainerSpec
-  log: Log
-  /** Stops the rollout between any two steps; what was changed is then restored. */
-  signal: AbortSignal
-  /** Throws unless the running, healthy container is the right one. */
-  verify: (host: Host, container: ContainerInfo) => Promise<void>
-  /** Throws when the deployment's lock was lost. */
-  checkLock?: (() => Promise<void>) | undefined
-}
 
 /**
  * Puts the container on every host, one after the other, or on none: when a host fails, it and the
@@ -37,7 +23,7 @@ export async function rollOut(options: RolloutOptions): Promise<InstanceResult[]
   for (const change of changes) {
     try {
       change.result = await log.section(change.host.name, () =>
-        changeHost(change, serving.has(change.host), options),
+        replaceContainer(change, serving.has(change.host), options),
       )
     } catch (error) {
       throw await restoreAll(changes, change, toStepError(error), options)
@@ -79,72 +65,6 @@ async function prepare(options: RolloutOptions): Promise<ReadonlySet<Host>> {
 /** Runs on all hosts at once and names every host that failed. */
 async function onAll(hosts: readonly Host[], work: (host: Host) => Promise<void>): Promise<void> {
   await settleAll(hosts.map(work))
-}
-
-async function changeHost(
-  change: Change,
-  served: boolean,
-  options: RolloutOptions,
-): Promise<InstanceResult> {
-  const { host } = change
-  const { spec, log, signal, verify } = options
-  const { name, settings } = spec
-  change.started = Date.now()
-  await throwIfStopped(options)
-  const old = await host.inspect(name)
-  refuseForeign(host, [old], options)
-  refuseYounger(host, [old], options)
-  // A deployer that was killed may have stopped it: it then ended after `prepare` saw it running.
-  change.old = old && { ...old, running: old.running || served }
-  const next = await host.create({ ...spec, name: nameOf(name, 'next') })
-  change.next = next
-  log.info(`created ${next.name}, files placed: ${spec.files.length}`)
-  await throwIfStopped(options)
-  const stopped = Date.now()
-  if (old) {
-    await stopContainer(host, old.id, settings.stopTimeout, signal)
-    log.info(`stopped the old ${name}, and keep it`)
-  }
-  await throwIfStopped(options)
-  await refuseTakenPort(host, next, settings.health, signal)
-  await throwIfStopped(options)
-  if (settings.onVolume) await host.placeOnVolumes(next.id, spec)
-  await host.start(next.id)
-  const healthy = await waitUntilHealthy(host, next, settings.health, signal)
-  const downtime = old?.running ? Date.now() - stopped : 0
-  log.info(`${next.name} ${settings.health ? 'is healthy' : 'runs'}`)
-  await verify(host, healthy)
-  await throwIfStopped(options)
-  await takeOver(host, name, old, healthy)
-  log.info(`${name} is the new container${old ? `, ${nameOf(name, 'previous')} the old one` : ''}`)
-  return {
-    host: host.name,
-    instanceId: healthy.id,
-    previousInstanceId: old?.id,
-    url: settings.health && healthy.address(settings.health.http.port),
-    duration: Date.now() - change.started,
-    downtime,
-  }
-}
-
-async function throwIfStopped({ checkLock, signal }: RolloutOptions): Promise<void> {
-  await checkLock?.()
-  throwIfCancelled(signal)
-}
-
-/** The names move on. The `previous` of before waits as `older` until every host is changed. */
-async function takeOver(
-  host: Host,
-  name: string,
-  old: ContainerInfo | undefined,
-  healthy: ContainerInfo,
-) {
-  if (old) {
-    const previous = await host.inspect(nameOf(name, 'previous'))
-    if (previous) await host.rename(previous.id, nameOf(name, 'older'))
-    await host.rename(old.id, nameOf(name, 'previous'))
-  }
-  await host.rename(healthy.id, name)
 }
 
 /** After a change of `container.name`, the container with the old name still runs. */
