@@ -5,9 +5,10 @@ import type { Host } from '../host.ts'
 import { refuseFilesOnVolumes } from '../placed-files.ts'
 import type { RolloutOptions } from './options.ts'
 import { adoptedName, isOwn, refuseForeign } from './owner.ts'
-import { nameOf, removeOrKeep, repair, roles, survey } from './repair.ts'
+import { removeOrKeep, repair, survey } from './repair.ts'
 import { replaceContainer } from './replace.ts'
 import { type Change, restoreAll } from './restore.ts'
+import { nameOf, roles } from './roles.ts'
 import { refuseYounger } from './younger.ts'
 
 /**
