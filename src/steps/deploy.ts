@@ -15,6 +15,7 @@ import {
   breakGlassInput,
   forceInput,
   olderInput,
+  planInput,
   reasonInput,
   releaseName,
   withoutInput,
@@ -46,6 +47,7 @@ export const deploy = defineStep({
         .default(false)
         .describe('Take over a container that has the name and is not of this application'),
       lockWait: duration.optional().describe('How long to wait for another deployment: 10m'),
+      plan: planInput,
     })
     .check(({ value: { release, missing }, issues }) => {
       if (release !== undefined || missing) return
@@ -60,25 +62,52 @@ export const deploy = defineStep({
     ...(url ? [`Address  ${url}`] : []),
     ...nextLines(next),
   ],
-  async run({ release: name, env, reason, without, missing, lockWait = 0, ...options }, context) {
+  async run(inputs, context) {
+    const { env, reason, breakGlass, lockWait = 0 } = inputs
     const environment = await context.environment(env)
     const settings = await context.settings()
-    const { breakGlass } = options
     if (breakGlass) await identifyActor({ environment, reason, breakGlass }, context)
-    const common = { kind: 'deploy' as const, environment, reason, ...options }
-    const hosts = chooseHosts(environment, without, reason)
-    const release = name === undefined ? undefined : await findOwnRelease(name, context)
-    const app = release?.app ?? settings.app
+    const { app, resolve } = await readRequest(inputs, environment, context)
     const place = { app, environment: env, reason: reason || 'deploy', timeout: lockWait }
     return underLock(place, context, async (lock) => {
-      const request: DeploymentRequest =
-        release && !missing
-          ? { ...common, release, hosts }
-          : { ...common, ...(await catchUp(app, environment, { name, without, reason }, context)) }
+      const request = await resolve()
       return summarize(request, await deployUnderLock(request, lock, context), settings)
     })
   },
+  async plan(inputs, context) {
+    const environment = await context.environment(inputs.env)
+    const { resolve } = await readRequest(inputs, environment, context)
+    const { planDeployment } = await import('../delivery/plan/plan.ts')
+    return planDeployment({ ...(await resolve()), lockWait: inputs.lockWait }, context)
+  },
 })
+
+interface Given
+  extends Pick<DeploymentRequest, 'reason' | 'force' | 'older' | 'breakGlass' | 'adopt'> {
+  release?: ReleaseName | undefined
+  without: string[]
+  missing: boolean
+}
+
+/** What to deploy, read before the lock; what is behind is only known under it. */
+async function readRequest(
+  { release: name, without, missing, ...given }: Given,
+  environment: EnvironmentSettings,
+  context: Context,
+): Promise<{ app: string; resolve: () => Promise<DeploymentRequest> }> {
+  const { reason, force, older, breakGlass, adopt } = given
+  const common = { kind: 'deploy' as const, environment, reason, force, older, breakGlass, adopt }
+  const hosts = chooseHosts(environment, without, reason)
+  const release = name === undefined ? undefined : await findOwnRelease(name, context)
+  const app = release?.app ?? (await context.settings()).app
+  if (release && !missing) return { app, resolve: async () => ({ ...common, release, hosts }) }
+  const wanted = { name, without, reason }
+  const resolve = async () => ({
+    ...common,
+    ...(await catchUp(app, environment, wanted, context)),
+  })
+  return { app, resolve }
+}
 
 /** The release and the config that the other hosts run, for those that are behind. */
 async function catchUp(

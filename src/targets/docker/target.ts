@@ -8,6 +8,7 @@ import { tlsFiles } from './connect.ts'
 import { connectDocker, type DockerHostOptions } from './driver.ts'
 import type { ContainerInfo, ContainerSettings, Host, HostAddress } from './host.ts'
 import { refuseFilesOnVolumes } from './placed-files.ts'
+import { previewHost } from './preview.ts'
 import { nameOf, roles } from './rollout/roles.ts'
 import { rollOut } from './rollout/rollout.ts'
 
@@ -52,6 +53,13 @@ export function openDockerTarget(
       onAll(async (host) => {
         const containers = await find(host, settings, query)
         return containers.map((container) => instanceOf(host, container, settings))
+      }),
+    preview: (request) =>
+      onAll((host) => {
+        const ownership = { ...OWNERSHIP, spec: request, adopt: request.adopt }
+        return previewHost(host, settings, request, ownership, (container) =>
+          instanceOf(host, container, settings),
+        )
       }),
     checkFiles: (files) => refuseFilesOnVolumes(files, settings.container),
     rollOut: async (request) => rollOut(rolloutOptions(await openAll(), settings, request)),
@@ -116,6 +124,12 @@ function roleOf(name: string, containerName: string): InstanceRole | undefined {
   return role === 'older' ? 'previous' : role
 }
 
+/** The labels that a container's owner is known by. */
+const OWNERSHIP = {
+  lockLabel: instanceLabels.lock,
+  ownerLabels: [instanceLabels.application, instanceLabels.environment],
+} as const
+
 function rolloutOptions(
   hosts: Host[],
   settings: DockerTargetSettings,
@@ -134,8 +148,7 @@ function rolloutOptions(
     signal,
     checkLock,
     adopt,
-    lockLabel: instanceLabels.lock,
-    ownerLabels: [instanceLabels.application, instanceLabels.environment],
+    ...OWNERSHIP,
     verify: (host: Host, container: ContainerInfo) => verify(instanceOf(host, container, settings)),
   }
 }
