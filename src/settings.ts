@@ -20,6 +20,11 @@ import { parseRepository, type Repository } from './registry/reference.ts'
 import { parseAddress } from './targets/docker/address.ts'
 import type { ContainerSettings, HostAddress } from './targets/docker/host.ts'
 import { containerSettings, hostSettings } from './targets/docker/settings.ts'
+import {
+  type RolloutSettings,
+  resolveRollout,
+  rolloutSettings,
+} from './targets/rollout-settings.ts'
 
 const environmentSettings = z.strictObject({
   from: objectName.optional().describe('The environment a release must come from'),
@@ -30,6 +35,7 @@ const environmentSettings = z.strictObject({
   'config-key': configKeySettings.optional(),
   hosts: z.record(objectName, hostSettings).optional().describe('Docker hosts by name'),
   container: containerSettings.optional().describe('Overrides of container'),
+  rollout: rolloutSettings.optional().describe('Overrides of rollout'),
   url: z.string().optional().describe('Where people reach the application'),
   gate: gateSettings.optional().describe('What must be true before a deployment may start'),
 })
@@ -58,6 +64,9 @@ export const settingsSchema = z
     identity: identitySettings.optional(),
     gitlab: gitlabSettings.optional().describe('The project on GitLab'),
     container: containerSettings.optional(),
+    rollout: rolloutSettings
+      .optional()
+      .describe('In which order hosts are changed, and commands that run once beside it'),
     environments: z.record(objectName, environmentSettings).default({}),
   })
   .check(({ value: { environments }, issues }) => {
@@ -115,6 +124,7 @@ export interface EnvironmentSettings {
   hosts: HostAddress[]
   containerName: string
   container: ContainerSettings
+  rollout: RolloutSettings
   url: string | undefined
   gate: GateSettings | undefined
 }
@@ -196,6 +206,9 @@ export function resolveEnvironment(settings: Settings, name: string): Environmen
     },
     get container() {
       return resolveContainer({ ...settings.container, ...own.container })
+    },
+    get rollout() {
+      return resolveRollout({ ...settings.rollout, ...own.rollout })
     },
   }
 }

@@ -72,7 +72,10 @@ export async function planRetention(
 async function findRunning(app: string, ledger: Ledger): Promise<Digest[]> {
   const cells = await ledger.status({ app, environment: undefined })
   const digests = cells.flatMap(({ current }) => (current ? [current.digest] : []))
-  const versions = cells.flatMap(({ underway }) => (underway ? [underway.version] : []))
+  const versions = cells.flatMap(({ underway, partial }) => [
+    ...(underway ? [underway.version] : []),
+    ...partial.map(({ version }) => version),
+  ])
   const found = await Promise.all(versions.map((version) => ledger.findRelease(app, version)))
   return [...digests, ...found.flatMap((release) => (release ? [release.digest] : []))]
 }

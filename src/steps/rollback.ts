@@ -14,7 +14,7 @@ import { formatRelease, type ReleaseName } from '../delivery/release-name.ts'
 import { pageThrough } from '../ledger/history.ts'
 import type { Deployment, Ledger } from '../ledger/ledger.ts'
 import type { EnvironmentSettings } from '../settings.ts'
-import { breakGlassInput, releaseName, withoutInput } from './inputs.ts'
+import { acrossMigrationInput, breakGlassInput, releaseName, withoutInput } from './inputs.ts'
 import { defineStep } from './step.ts'
 
 export const rollback = defineStep({
@@ -37,6 +37,7 @@ export const rollback = defineStep({
       .default(false)
       .describe('Go back to a release even if it is known to be bad there'),
     breakGlass: breakGlassInput,
+    acrossMigration: acrossMigrationInput,
     without: withoutInput,
     lockWait: duration.optional().describe('How long to wait while somebody else deploys there'),
   }),

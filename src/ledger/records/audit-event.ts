@@ -7,6 +7,8 @@ export const auditActions = [
   'retention',
   'break-glass',
   'sign-off',
+  'command',
+  'across-migration',
 ] as const
 export type AuditAction = (typeof auditActions)[number]
 

@@ -38,6 +38,8 @@ export interface ContainerSpec {
   labels: Record<string, string>
   settings: ContainerSettings
   files: readonly PlacedFile[]
+  /** Program and arguments in place of what the image would start. */
+  command?: readonly string[] | undefined
 }
 
 export interface ContainerInfo {
@@ -92,6 +94,12 @@ export interface Host {
   stop(id: string, timeoutSeconds: number): Promise<void>
   rename(id: string, name: string): Promise<void>
   remove(id: string): Promise<void>
+  /**
+   * Starts a created container, hands over the lines of its output, and waits for its end. When the
+   * signal fires it is no longer waited for, and goes on.
+   * @returns its exit code
+   */
+  run(id: string, onLine: (line: string) => void, signal: AbortSignal): Promise<number>
   /** The last lines of the container's output. */
   logs(id: string, lines: number): Promise<string[]>
   /** A tar stream of a path inside the container. NOT_FOUND when it has none. */

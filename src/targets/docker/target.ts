@@ -1,5 +1,6 @@
 import { resolve } from 'node:path'
 import { StepError } from '../../core/errors.ts'
+import type { Log } from '../../core/log.ts'
 import { wait } from '../../core/retry.ts'
 import { instanceLabels } from '../labels.ts'
 import { requestAll } from '../responses.ts'
@@ -116,13 +117,13 @@ function roleOf(name: string, containerName: string): InstanceRole | undefined {
   return role === 'older' ? 'previous' : role
 }
 
-function rolloutOptions(
-  hosts: Host[],
-  settings: DockerTargetSettings,
-  { image, labels, files, log, signal, verify, checkLock, adopt }: RolloutRequest,
-) {
+function rolloutOptions(hosts: Host[], settings: DockerTargetSettings, request: RolloutRequest) {
+  const { image, labels, files, log, signal, strategy, commands, verify, checkLock, adopt } =
+    request
   return {
     hosts,
+    strategy,
+    commands,
     spec: {
       name: settings.containerName,
       image,
@@ -136,6 +137,7 @@ function rolloutOptions(
     adopt,
     lockLabel: instanceLabels.lock,
     ownerLabels: [instanceLabels.application, instanceLabels.environment],
-    verify: (host: Host, container: ContainerInfo) => verify(instanceOf(host, container, settings)),
+    verify: (host: Host, container: ContainerInfo, log: Log) =>
+      verify(instanceOf(host, container, settings), log),
   }
 }

@@ -19,7 +19,7 @@ export async function replaceContainer(
   options: RolloutOptions,
 ): Promise<InstanceResult> {
   const { host } = change
-  const { spec, log, signal, verify } = options
+  const { spec, log, signal, halt = signal, verify } = options
   const { name, settings } = spec
   change.started = Date.now()
   await throwIfStopped(options)
@@ -38,14 +38,14 @@ export async function replaceContainer(
     log.info(`stopped the old ${name}, and keep it`)
   }
   await throwIfStopped(options)
-  await refuseTakenPort(host, next, settings.health, signal)
+  await refuseTakenPort(host, next, settings.health, halt)
   await throwIfStopped(options)
   if (settings.onVolume) await host.placeOnVolumes(next.id, spec)
   await host.start(next.id)
-  const healthy = await waitUntilHealthy(host, next, settings.health, signal)
+  const healthy = await waitUntilHealthy(host, next, settings.health, halt)
   const downtime = old?.running ? Date.now() - stopped : 0
   log.info(`${next.name} ${settings.health ? 'is healthy' : 'runs'}`)
-  await verify(host, healthy)
+  await verify(host, healthy, log)
   await throwIfStopped(options)
   await takeOver(host, name, old, healthy)
   log.info(`${name} is the new container${old ? `, ${nameOf(name, 'previous')} the old one` : ''}`)
@@ -59,9 +59,14 @@ export async function replaceContainer(
   }
 }
 
-async function throwIfStopped({ checkLock, signal }: RolloutOptions): Promise<void> {
+/** The safe points: whatever was done until here is in `change`, and can be restored. */
+export async function throwIfStopped({
+  checkLock,
+  signal,
+  halt = signal,
+}: Pick<RolloutOptions, 'checkLock' | 'signal' | 'halt'>): Promise<void> {
   await checkLock?.()
-  throwIfCancelled(signal)
+  throwIfCancelled(halt)
 }
 
 /** The names move on. The `previous` of before waits as `older` until every host is changed. */
