@@ -20,6 +20,7 @@ import { parseRepository, type Repository } from './registry/reference.ts'
 import { parseAddress } from './targets/docker/address.ts'
 import type { ContainerSettings, HostAddress } from './targets/docker/host.ts'
 import { containerSettings, hostSettings } from './targets/docker/settings.ts'
+import { checkSlots } from './targets/docker/slots.ts'
 import {
   type RolloutSettings,
   resolveRollout,
@@ -198,11 +199,7 @@ export function resolveEnvironment(settings: Settings, name: string): Environmen
       return own.container?.name ?? settings.container?.name ?? `${settings.app}-${name}`
     },
     get hosts() {
-      return Object.entries(own.hosts ?? {}).map(([host, { address, certificates }]) => ({
-        name: host,
-        address,
-        certificates,
-      }))
+      return Object.entries(own.hosts ?? {}).map(([host, address]) => ({ name: host, ...address }))
     },
     get container() {
       return resolveContainer({ ...settings.container, ...own.container })
@@ -234,15 +231,19 @@ export function withHosts(
 function resolveContainer(
   container: NonNullable<z.output<typeof settingsSchema>['container']>,
 ): ContainerSettings {
-  return {
+  const settings: ContainerSettings = {
     network: container.network ?? 'bridge',
     ports: [...(container.ports ?? [])],
     volumes: [...(container.volumes ?? [])],
     onVolume: container['on-volume'] ?? false,
     env: { ...container.env },
     memory: container.memory,
-    restart: container.restart ?? 'unless-stopped',
+    slots: container.slots,
+    // An engine that was killed starts again what has "always", and nothing else.
+    restart: container.restart ?? (container.slots ? 'always' : 'unless-stopped'),
     stopTimeout: Math.ceil((container['stop-timeout'] ?? 30_000) / 1000),
     health: container.health && { ...container.health },
   }
+  checkSlots(settings)
+  return settings
 }

@@ -24,6 +24,8 @@ export interface DockerHostOptions {
    */
   signal: AbortSignal
   tls?: TlsFiles | undefined
+  /** Where ports are published that name no address; default: everywhere. */
+  bind?: string | undefined
   /** A file for `ssh -F`; without it ssh reads the user's own. */
   sshConfig?: string | undefined
 }
@@ -59,6 +61,7 @@ export async function connectDocker(options: DockerHostOptions): Promise<Host> {
 
   return {
     name,
+    bind: options.bind,
     async ping() {
       const abortSignal = AbortSignal.any([signal, AbortSignal.timeout(PING_TIMEOUT)])
       // dockerode's types know no options here, its code does.
@@ -76,7 +79,7 @@ export async function connectDocker(options: DockerHostOptions): Promise<Host> {
       const containers = await Promise.all(found.map(({ Id }) => inspect(engine, call, Id)))
       return containers.filter((container) => container !== undefined)
     },
-    create: (spec) => create(engine, call, spec),
+    create: (spec) => create(engine, call, spec, options.bind),
     placeOnVolumes: (id, spec) => placeOnVolumes(byId(id), call, spec),
     putBack: (id) => putBack(byId(id), call),
     start,
@@ -149,10 +152,15 @@ async function inspect(
   }
 }
 
-async function create(engine: Engine, call: Caller, spec: ContainerSpec): Promise<ContainerInfo> {
+async function create(
+  engine: Engine,
+  call: Caller,
+  spec: ContainerSpec,
+  bind: string | undefined,
+): Promise<ContainerInfo> {
   const { docker } = engine
   checkFiles(spec.files)
-  const options = containerOptions(spec)
+  const options = containerOptions(spec, bind)
   const container = await call(
     `creating ${spec.name}`,
     (abortSignal) => docker.createContainer({ ...options, abortSignal }),

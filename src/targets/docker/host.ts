@@ -2,11 +2,14 @@ import type { Readable } from 'node:stream'
 import type { InstanceChanges, PlacedFile } from '../target.ts'
 import type { EngineAddress } from './address.ts'
 import type { HealthEndpoint, PortBinding, Volume } from './notation.ts'
+import type { SlotPair } from './slots.ts'
 
 /** `container:` of an environment in crosscloud.yml, with its defaults. */
 export interface ContainerSettings {
   network: string
   ports: PortBinding[]
+  /** With slots the new container starts beside the old one, which is stopped afterwards. */
+  slots?: SlotPair | undefined
   volumes: Volume[]
   /** Whether files may be placed on volumes; what they replace there comes back with the old container. */
   onVolume?: boolean | undefined
@@ -67,6 +70,8 @@ export interface HostAddress {
   address: EngineAddress
   /** Folder with ca.pem, cert.pem and key.pem. */
   certificates: string | undefined
+  /** Where its containers' ports are published when they name no address; default: everywhere. */
+  bind?: string | undefined
 }
 
 /**
@@ -75,6 +80,8 @@ export interface HostAddress {
  */
 export interface Host {
   readonly name: string
+  /** Where ports are published that name no address; everywhere when undefined. */
+  readonly bind?: string | undefined
   /** UNAVAILABLE, naming the host, when it does not respond. */
   ping(): Promise<void>
   pull(image: string, onProgress?: (done: number, total: number) => void): Promise<void>

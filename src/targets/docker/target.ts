@@ -9,7 +9,7 @@ import { tlsFiles } from './connect.ts'
 import { connectDocker, type DockerHostOptions } from './driver.ts'
 import type { ContainerInfo, ContainerSettings, Host, HostAddress } from './host.ts'
 import { refuseFilesOnVolumes } from './placed-files.ts'
-import { nameOf, roles } from './rollout/repair.ts'
+import { nameOf, roles } from './rollout/roles.ts'
 import { rollOut } from './rollout/rollout.ts'
 
 /** The settings of an environment's containers; each part is read when it is used. */
@@ -70,11 +70,11 @@ export function openDockerTarget(
 }
 
 function connect(
-  { name, address, certificates }: HostAddress,
+  { name, address, certificates, bind }: HostAddress,
   { folder, credentials, signal }: DockerTargetOptions,
 ): Promise<Host> {
   const tls = certificates === undefined ? undefined : tlsFiles(resolve(folder, certificates))
-  return connectDocker({ name, address, tls, credentials, signal })
+  return connectDocker({ name, address, bind, tls, credentials, signal })
 }
 
 async function inTime<T>(host: string, work: Promise<T>): Promise<T> {

@@ -6,7 +6,7 @@ import { isOnVolumeOf, volumePaths } from '../placed-files.ts'
 import type { RolloutOptions } from './options.ts'
 import { refuseForeign } from './owner.ts'
 import { removeOrKeep } from './repair.ts'
-import { throwIfStopped } from './replace.ts'
+import { throwIfStopped } from './take-over.ts'
 import { refuseYounger } from './younger.ts'
 
 const oneOffs: readonly OneOff[] = ['before', 'after']

@@ -1,16 +1,17 @@
-import { throwIfCancelled } from '../../../core/errors.ts'
 import type { InstanceResult } from '../../target.ts'
-import type { ContainerInfo, Host } from '../host.ts'
 import { refuseTakenPort, waitUntilHealthy } from './health.ts'
 import type { RolloutOptions } from './options.ts'
 import { refuseForeign } from './owner.ts'
-import { nameOf } from './repair.ts'
 import type { Change } from './restore.ts'
+import { nameOf } from './roles.ts'
+import { switchSlots } from './slots.ts'
 import { stopContainer } from './stop.ts'
+import { takeOver, throwIfStopped } from './take-over.ts'
 import { refuseYounger } from './younger.ts'
 
 /**
- * Replaces the container of one host: the old one is stopped before the new one starts, and kept.
+ * Replaces the container of one host. In slots the old one is stopped once the new one serves; else
+ * before it starts. The old one is kept.
  * What was done is in `change` whenever it fails, so that it can be restored.
  */
 export async function replaceContainer(
@@ -21,6 +22,7 @@ export async function replaceContainer(
   const { host } = change
   const { spec, log, signal, halt = signal, verify } = options
   const { name, settings } = spec
+  if (settings.slots) return switchSlots(change, served, settings.slots, options)
   change.started = Date.now()
   await throwIfStopped(options)
   const old = await host.inspect(name)
@@ -57,29 +59,4 @@ export async function replaceContainer(
     duration: Date.now() - change.started,
     downtime,
   }
-}
-
-/** The safe points: whatever was done until here is in `change`, and can be restored. */
-export async function throwIfStopped({
-  checkLock,
-  signal,
-  halt = signal,
-}: Pick<RolloutOptions, 'checkLock' | 'signal' | 'halt'>): Promise<void> {
-  await checkLock?.()
-  throwIfCancelled(halt)
-}
-
-/** The names move on. The `previous` of before waits as `older` until every host is changed. */
-async function takeOver(
-  host: Host,
-  name: string,
-  old: ContainerInfo | undefined,
-  healthy: ContainerInfo,
-) {
-  if (old) {
-    const previous = await host.inspect(nameOf(name, 'previous'))
-    if (previous) await host.rename(previous.id, nameOf(name, 'older'))
-    await host.rename(old.id, nameOf(name, 'previous'))
-  }
-  await host.rename(healthy.id, name)
 }

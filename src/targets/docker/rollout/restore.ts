@@ -5,7 +5,9 @@ import type { HostStanding, InstanceResult, RolloutFailure } from '../../target.
 import type { ContainerInfo, ContainerSpec, Host } from '../host.ts'
 import { rolloutFailure } from './failure.ts'
 import { ownHealth, waitUntilHealthy } from './health.ts'
-import { type Action, type Found, perform, roles, survey } from './repair.ts'
+import { isInSlots, perform, survey } from './repair.ts'
+import { type Action, type Found, roles } from './roles.ts'
+import { decideInSlots, restoreInSlots } from './slot-repair.ts'
 import { chunks, countOf, oneByOne } from './strategy.ts'
 import { cameAfter, type LockLabels, refuseYounger } from './younger.ts'
 
@@ -232,7 +234,8 @@ async function goBack(
       `host ${host.name}: the old ${spec.name} was removed by somebody`,
     )
   }
-  await perform(host, spec.name, found, restoreActions(found, next?.id ?? '', old), {
+  const actions = next && isInSlots({ next }) ? restoreInSlots : restoreActions
+  await perform(host, spec.name, found, actions(found, next?.id ?? '', old), {
     log,
     signal,
     // A new container that took no requests yet need not end gracefully.
@@ -240,13 +243,17 @@ async function goBack(
   })
 }
 
-/** Whether the old container serves; unproven as before when the signal fires meanwhile. */
+/**
+ * Whether the old container serves; unproven as before when the signal fires meanwhile. In slots the
+ * new container stays beside it until then.
+ */
 async function prove(
   standing: HostStanding,
   host: Host,
-  { spec, log }: RestoreOptions,
+  options: RestoreOptions,
   signal?: AbortSignal,
 ): Promise<HostStanding> {
+  const { spec, log } = options
   const { unproven, instanceId: id, ...rest } = standing
   if (!unproven || id === undefined) return standing
   const begun = Date.now()
@@ -259,18 +266,33 @@ async function prove(
     const health = ownHealth(labels, spec.settings.health)
     await waitUntilHealthy(host, { id, name: spec.name }, health, signal)
     log.info(`host ${host.name}: the old ${spec.name} serves again`)
+    await finishInSlots(host, options, signal)
     return stand('old')
   } catch (error) {
     if (signal?.aborted) return standing
     const { message } = toStepError(error)
     log.error(`host ${host.name}: the old ${spec.name} was started, but: ${message}`)
     log.error(`  Look at it on that host: \`docker logs --tail 100 ${spec.name}\``)
-    const running = await host.inspect(id).then(
-      (info) => info?.running,
-      () => false,
-    )
-    return stand(running ? 'old' : 'unknown', message)
+    const { current, next } = await survey(host, spec.name).catch((): Found<ContainerInfo> => ({}))
+    const isOldUp = current?.id === id && current.running
+    if (next?.running && isInSlots({ next })) {
+      return { ...stand('new', message), instanceId: next.id }
+    }
+    return stand(isOldUp ? 'old' : 'unknown', message)
   }
+}
+
+/** In slots the new container goes once the old one serves again. */
+async function finishInSlots(
+  host: Host,
+  { spec, log, signal: cancelled }: RestoreOptions,
+  signal: AbortSignal | undefined,
+): Promise<void> {
+  const found = await survey(host, spec.name)
+  if (!found.next || !isInSlots(found)) return
+  const actions = decideInSlots(found)?.actions ?? []
+  const stopTimeout = spec.settings.stopTimeout
+  await perform(host, spec.name, found, actions, { log, signal: signal ?? cancelled, stopTimeout })
 }
 
 async function untouched({ host }: Change, options: RestoreOptions): Promise<HostStanding> {
