@@ -1,8 +1,10 @@
 import { z } from 'zod'
 import { StepError } from '../../core/errors.ts'
 import { parsed } from '../../core/settings/schema.ts'
+import { configFilesLabel, instanceLabels } from '../labels.ts'
 import type { ContainerSettings, ContainerSpec } from './host.ts'
 import { PORT, type PortBinding, parsePort } from './notation.ts'
+import { fillSlotValues } from './slot-values.ts'
 
 /**
  * One of the two places of an application on a host, each with published ports of its own: the new
@@ -13,6 +15,8 @@ export interface Slot {
   ports: PortBinding[]
   /** Further variables of a container in this slot. */
   env: Record<string, string>
+  /** What templates read as `{{slot "name"}}`. */
+  values: Record<string, string>
 }
 
 export type SlotPair = readonly [Slot, Slot]
@@ -27,6 +31,13 @@ const writtenSlot = z.union([
   z.strictObject({
     ports: z.array(port).min(1).describe('The first is the one a proxy sends requests to'),
     env: z.record(z.string(), z.string()).default({}).describe('Variables of this slot only'),
+    values: z
+      .record(
+        z.string().regex(/^[a-z][a-z0-9-]*$/, 'is not a name in lower case'),
+        z.union([z.string(), z.number()]).transform(String),
+      )
+      .default({})
+      .describe('What templates read as {{slot "name"}}; both slots have the same names'),
   }),
 ])
 
@@ -36,7 +47,7 @@ export const slotSettings = z
   .length(2, 'needs two slots: the container that serves is in one, the next starts in the other')
   .transform((written): SlotPair => {
     const [first, second] = written.map((slot) =>
-      'ports' in slot ? slot : { ports: [slot], env: {} },
+      'ports' in slot ? slot : { ports: [slot], env: {}, values: {} },
     )
     return [first as Slot, second as Slot]
   })
@@ -81,9 +92,19 @@ export function inSlot(spec: ContainerSpec, slots: SlotPair, number: SlotNumber)
     slot: number,
     ports: ports.map(({ container, hostPort }) => [container, hostPort]),
   }
+  const files = spec.files.map((file) => ({
+    ...file,
+    content: fillSlotValues(file.content, { container: { slots } }, number),
+  }))
+  const { configFiles } = instanceLabels
   return {
     ...spec,
-    labels: { ...spec.labels, [SLOT_LABEL]: JSON.stringify(label) },
+    files,
+    labels: {
+      ...spec.labels,
+      ...(configFiles in spec.labels && { [configFiles]: configFilesLabel(files) }),
+      [SLOT_LABEL]: JSON.stringify(label),
+    },
     settings: {
       ...settings,
       ports: [...settings.ports, ...ports],
@@ -108,6 +129,13 @@ export function checkSlots(settings: ContainerSettings): void {
     throw bad(
       'each port of a slot needs a port of the host',
       "Write '18081:8080' and '18082:8080': the proxy has to know both.",
+    )
+  }
+  const [one, other] = slots.map(({ values }) => Object.keys(values).sort().join(', '))
+  if (one !== other) {
+    throw bad(
+      `the slots have different values: ${one || 'none'} and ${other || 'none'}`,
+      'A template reads the same names in both.',
     )
   }
   const [first, second] = slots.map(({ ports }) => ports.map(({ container }) => container))

@@ -46,6 +46,7 @@ async function inSlots(first: TestEngine, second: TestEngine, repository: string
     const slot = (port: number) => ({
       ports: [parsePort(`${port}:8080`)],
       env: { PORT: String(port) },
+      values: { name: `at-${port}` },
     })
     const slots: SlotPair = [slot(ports[0]), slot(ports[1])]
     return { ports, slots }
@@ -99,7 +100,17 @@ async function inSlots(first: TestEngine, second: TestEngine, repository: string
     const verify = async (_: Host, { name, running }: { name: string; running: boolean }) => {
       seen.push(`${name} ${running ? 'up' : 'created'}`)
     }
-    const [result] = await go({ spec: spec('web', v1, slots), verify })
+    const content = Buffer.from('@crosscloud.slot.name@ is slot @crosscloud.slot.number@')
+    const file = { path: '/conf/slot', content, mode: 0o444, uid: 0, gid: 0 }
+    const [result] = await go({
+      spec: { ...spec('web', v1, slots, { FILE: '/conf/slot' }), files: [file] },
+      verify,
+    })
+    t.match(
+      (await a.logs(result?.instanceId ?? '', 9)).join('\n'),
+      `file: at-${ports[0]} is slot 1`,
+      'a rendered file has the values of its slot',
+    )
     t.equal(result?.url, `http://127.0.0.1:${ports[0]}`)
     t.same(seen, ['web.next created', 'web.next up'], 'its files are compared before its start')
     t.same(await names(a, 'web'), ['web 1 up'])
