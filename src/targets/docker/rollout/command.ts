@@ -3,6 +3,7 @@ import { withoutControls } from '../../../core/log.ts'
 import type { OneOff } from '../../target.ts'
 import type { ContainerSpec, Host } from '../host.ts'
 import { isOnVolumeOf, volumePaths } from '../placed-files.ts'
+import { inSlot } from '../slots.ts'
 import type { RolloutOptions } from './options.ts'
 import { refuseForeign } from './owner.ts'
 import { removeOrKeep } from './repair.ts'
@@ -50,8 +51,13 @@ export async function runCommand(
   })
 }
 
-/** Files are placed in the container itself: on a volume the container that serves would see them. */
-function specOf(which: OneOff, command: readonly string[], spec: ContainerSpec): ContainerSpec {
+/**
+ * Files are placed in the container itself: on a volume the container that serves would see them.
+ * Where there are slots it has the values of the first.
+ */
+function specOf(which: OneOff, command: readonly string[], wanted: ContainerSpec): ContainerSpec {
+  const { slots } = wanted.settings
+  const spec = slots ? inSlot(wanted, slots, 1) : wanted
   const { settings, files } = spec
   const volumes = settings.volumes.filter((volume) => {
     const [path = ''] = volumePaths({ volumes: [volume] })
