@@ -49,7 +49,7 @@ export const rollback = defineStep({
   report: ({ release, environment, left, marked, digest, warMd5, configRevision, config, url }) => [
     left === release
       ? `${release} runs in ${environment} with its config of before`
-      : `${release} runs in ${environment} again; ${marked ? `${left} is marked bad there` : `the deployment of ${left} was cut off, and marks nothing`}`,
+      : `${release} runs in ${environment} again; ${marked ? `${left} is marked bad there` : `the deployment of ${left} did not succeed, and marks nothing`}`,
     `Image    ${digest}`,
     `WAR MD5  ${warMd5}`,
     `Config   ${configRevision}, the one of ${config}`,

@@ -53,6 +53,10 @@ const hostCount = (least: 0 | 1) =>
     // After the union: a problem inside one of its members would be reported as "Invalid input".
     .transform((written, check) => readOrReport(() => parseHostCount(written, least), check))
 
+/** Timers of Node end at once where they are asked for more than 24 days. */
+const LONGEST = 7 * 24 * 3_600_000
+const time = duration.refine((milliseconds) => milliseconds <= LONGEST, 'is more than 7d')
+
 const argument = z.string().regex(/^[^\0]*$/, 'has a NUL')
 const command = z
   .array(argument)
@@ -63,11 +67,11 @@ export const rolloutSettings = z.strictObject({
   parallel: hostCount(1)
     .optional()
     .describe("How many hosts are changed at once: 1 (default), 4 or '50%'"),
-  pause: duration.optional().describe('How long to wait between two batches of hosts; default 0s'),
+  pause: time.optional().describe('How long to wait between two batches of hosts; default 0s'),
   canary: hostCount(0)
     .optional()
     .describe("How many hosts are changed and watched before the rest: 1 or '10%'; default 0"),
-  watch: duration
+  watch: time
     .optional()
     .describe('How long the canary must stay healthy before the rest follow; default 1m'),
   'on-failure': z
@@ -80,7 +84,7 @@ export const rolloutSettings = z.strictObject({
     .optional()
     .describe('Command run once in the new image before the first host: [migrate, --apply]'),
   after: command.optional().describe('Command run once in the new image after the last host'),
-  timeout: duration.optional().describe('How long before and after may each take; default 15m'),
+  timeout: time.optional().describe('How long before and after may each take; default 15m'),
 })
 
 export type WrittenRollout = z.output<typeof rolloutSettings>

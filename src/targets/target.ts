@@ -60,6 +60,8 @@ export type OneOff = 'before' | 'after'
 
 /** Commands to run once, and what is told of them; what `onStart` throws stops the command. */
 export interface RolloutCommands extends OneOffCommands {
+  /** Takes secrets out of what a command prints, before it is kept. */
+  mask(text: string): string
   /** Called once it is certain that the command can be started. */
   onStart(which: OneOff, host: string): Promise<void>
   /** Called when it has succeeded, with its last lines. */

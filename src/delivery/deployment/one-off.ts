@@ -20,16 +20,13 @@ export function commandsOf(
   if (!isNew(request)) return undefined
   const { before, after, timeout } = request.environment.rollout.commands
   const argv = { before: request.finishes ? undefined : before, after }
+  const { mask } = context.secrets
   const record = (reason: string) =>
-    recordAct(
-      'command',
-      { environment, subject: id, reason: context.secrets.mask(reason) },
-      who,
-      context,
-    )
+    recordAct('command', { environment, subject: id, reason: mask(reason) }, who, context)
   return {
     ...argv,
     timeout,
+    mask,
     onStart: (which, host) =>
       record(`${which} started on ${host}: ${(argv[which] ?? []).join(' ')}`),
     onEnd: async (which, { duration, lines }) => {

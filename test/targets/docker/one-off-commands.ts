@@ -16,6 +16,7 @@ export async function oneOffCommands(t: Test, { named, spec, go, fail, seen }: R
   const told: string[] = []
   const commands = (argv: Partial<RolloutCommands>): RolloutCommands => ({
     ...{ before: undefined, after: undefined, timeout: 60_000 },
+    mask: (text) => text.replaceAll('open-sesame', '***'),
     onStart: async (which, host) => void told.push(`${which} on ${host}`),
     onEnd: async (which, { lines }) => void told.push(`${which}: ${[...lines].sort().join(', ')}`),
     ...argv,

@@ -83,7 +83,13 @@ t.test('rollout settings have defaults, and an empty command takes one back', as
     strategy: { parallel: { percent: 50 }, canary: { hosts: 1 }, pause: 30_000, onFailure: 'stop' },
     commands: { before: undefined },
   })
-  for (const bad of [{ parallel: 0 }, { before: [''] }, { before: ['a\0'] }, { pauses: '1s' }]) {
+  for (const bad of [
+    { parallel: 0 },
+    { before: [''] },
+    { before: ['a\0'] },
+    { pauses: '1s' },
+    { pause: '30d' },
+  ]) {
     t.notOk(rolloutSettings.safeParse(bad).success, JSON.stringify(bad))
   }
 })

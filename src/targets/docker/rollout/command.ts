@@ -1,6 +1,6 @@
 import { StepError, toStepError } from '../../../core/errors.ts'
 import { withoutControls } from '../../../core/log.ts'
-import type { OneOff } from '../../target.ts'
+import type { OneOff, RolloutCommands } from '../../target.ts'
 import type { ContainerSpec, Host } from '../host.ts'
 import { isOnVolumeOf, volumePaths } from '../placed-files.ts'
 import { inSlot } from '../slots.ts'
@@ -38,7 +38,7 @@ export async function runCommand(
       await throwIfStopped(options)
       await commands.onStart(which, host.name)
       const begun = Date.now()
-      const lines = await waitForSuccess(which, { host, id }, commands.timeout, options)
+      const lines = await waitForSuccess(which, { host, id }, commands, options)
       const duration = Date.now() - begun
       log.info(`${which} has succeeded after ${seconds(duration)}`)
       await commands.onEnd(which, { duration, lines })
@@ -82,13 +82,14 @@ function specOf(which: OneOff, command: readonly string[], wanted: ContainerSpec
 async function waitForSuccess(
   which: OneOff,
   { host, id }: { host: Host; id: string },
-  timeout: number,
+  { timeout, mask }: RolloutCommands,
   { log, signal }: RolloutOptions,
 ): Promise<string[]> {
   const lines: string[] = []
   const onLine = (line: string) => {
     log.output(line)
-    lines.push(withoutControls(line).slice(0, LONGEST_LINE))
+    // Cut off before, a secret would be half there and not be found.
+    lines.push(mask(withoutControls(line)).slice(0, LONGEST_LINE))
     if (lines.length > KEPT_LINES) lines.shift()
   }
   const late = new StepError(

@@ -32,14 +32,8 @@ export async function rollOut(options: RolloutOptions): Promise<InstanceResult[]
   const { failures, keep } = ending
   const failure = failures.length > 0 && (await restoreAll(changes, failures, options, keep))
   // What stays can no longer be restored, so nothing may fail.
-  const stays = failure
-    ? failure.standings
-        .filter(({ serves, error }) => serves === 'new' && !error)
-        .map(({ host }) => host)
-    : hosts.map(({ name }) => name)
-  await Promise.all(
-    hosts.filter(({ name }) => stays.includes(name)).map((host) => tidy(host, options)),
-  )
+  const stays = changes.filter(({ result, standing }) => result && !standing)
+  await Promise.all(stays.map(({ host }) => tidy(host, options)))
   if (failure) throw failure
   return changes.flatMap(({ result }) => result ?? [])
 }
@@ -97,6 +91,8 @@ async function tidy(host: Host, options: RolloutOptions): Promise<void> {
   const { spec, log } = options
   const { name } = spec
   try {
+    // Another deployer may be at work there once the lock is lost.
+    await options.checkLock?.()
     const { previous, older } = await survey(host, name)
     if (older) await removeOrKeep(host, name, older, options)
     if (!previous || isOwn(previous, options)) return
