@@ -3,12 +3,14 @@ import { StepError } from '../../core/errors.ts'
 import type { Log } from '../../core/log.ts'
 import { wait } from '../../core/retry.ts'
 import { instanceLabels } from '../labels.ts'
+import type { ProxyServer, ReverseProxy } from '../proxy.ts'
 import { requestAll } from '../responses.ts'
 import type { Instance, InstanceQuery, InstanceRole, RolloutRequest, Target } from '../target.ts'
 import { tlsFiles } from './connect.ts'
 import { connectDocker, type DockerHostOptions } from './driver.ts'
 import type { ContainerInfo, ContainerSettings, Host, HostAddress } from './host.ts'
 import { refuseFilesOnVolumes } from './placed-files.ts'
+import { createRolloutProxy, type RolloutProxy } from './rollout/proxy.ts'
 import { nameOf, roles } from './rollout/roles.ts'
 import { rollOut } from './rollout/rollout.ts'
 
@@ -22,6 +24,14 @@ export interface DockerTargetSettings {
 export interface DockerTargetOptions extends Pick<DockerHostOptions, 'credentials' | 'signal'> {
   /** Folder that relative paths start from. */
   folder: string
+  /** Opens the environment's proxy, where it has one that deployments work. */
+  proxy?: (() => Promise<ServedProxy | undefined>) | undefined
+}
+
+/** A proxy and all servers of the environment, also those that a rollout passes by. */
+export interface ServedProxy {
+  proxy: ReverseProxy
+  servers: readonly ProxyServer[]
 }
 
 /** milliseconds */
@@ -55,7 +65,11 @@ export function openDockerTarget(
         return containers.map((container) => instanceOf(host, container, settings))
       }),
     checkFiles: (files) => refuseFilesOnVolumes(files, settings.container),
-    rollOut: async (request) => rollOut(rolloutOptions(await openAll(), settings, request)),
+    rollOut: async (request) =>
+      rollOut({
+        ...rolloutOptions(await openAll(), settings, request),
+        proxy: await openProxy(options),
+      }),
     read: async ({ host, id }, path) => (await open(host)).archive(id, path),
     changes: async ({ host, id }) => (await open(host)).changes(id),
     isFolder: async ({ host, id }, path) => (await open(host)).isFolder(id, path),
@@ -67,6 +81,11 @@ export function openDockerTarget(
       await Promise.allSettled([...opened.values()].map(async (host) => (await host).close()))
     },
   }
+}
+
+async function openProxy({ proxy }: DockerTargetOptions): Promise<RolloutProxy | undefined> {
+  const found = await proxy?.()
+  return found && createRolloutProxy(found.proxy, found.servers)
 }
 
 function connect(
