@@ -12,6 +12,10 @@ export interface CommandResult {
   document?: true
   /** The same for a merge request, where `--markdown` names a file. */
   markdown?: string
+  /** What it is about was printed while it ran; without `--json` there is nothing left to print. */
+  printed?: true
+  /** That of a command which was run elsewhere, to be handed on. */
+  exitCode?: number
   /** The command ran to its end, and what it found is an error. */
   failure?: StepError
 }

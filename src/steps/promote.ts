@@ -14,6 +14,7 @@ import { withDigest, withTag } from '../registry/reference.ts'
 import type { EnvironmentSettings } from '../settings.ts'
 import { deploy as deployStep } from './deploy.ts'
 import {
+  acrossMigrationInput,
   callStep,
   forceInput,
   lockWaitInput,
@@ -41,6 +42,7 @@ export const promote = defineStep({
       reason: reasonInput,
       force: forceInput,
       older: olderInput,
+      acrossMigration: acrossMigrationInput,
       lockWait: lockWaitInput,
       deploy: z
         .boolean()
@@ -82,7 +84,7 @@ export const promote = defineStep({
     ...(gated ? [gateLine(release, environment)] : []),
     ...nextLines(next),
   ],
-  async run({ release: name, to, reason, force, older, lockWait, deploy }, context) {
+  async run({ release: name, to, deploy, lockWait, ...options }, context) {
     const target = await context.environment(to)
     const source = await sourceOf(target, context)
     const release = await resolveRelease(name, source, context)
@@ -105,7 +107,7 @@ export const promote = defineStep({
       },
       context,
     )
-    if (!deploy && !older) await warnOfOlder(release, to, context)
+    if (!deploy && !options.older) await warnOfOlder(release, to, context)
     const result = {
       release: formatRelease(release),
       environment: to,
@@ -114,17 +116,17 @@ export const promote = defineStep({
       warMd5: release.warMd5,
     }
     if (!deploy) return { ...result, ...(await prepare(release, target, context)) }
-    const given = { release, env: to, reason, force, older, lockWait }
+    const given = { release, env: to, lockWait, ...options }
     const deployed = await callStep(deployStep, given, context)
     await callStep(verifyMd5, { env: to, release }, context)
     return { ...result, ...summarizeRun(deployed) }
   },
-  async plan({ release: name, to, reason, force, older, lockWait }, context) {
+  async plan({ release: name, to, lockWait, deploy: _deploy, plan: _plan, ...options }, context) {
     const environment = await context.environment(to)
     const source = await sourceOf(environment, context)
     const release = await resolveRelease(name, source, context)
-    const hosts = chooseHosts(environment, [], reason)
-    const request = { kind: 'deploy' as const, release, environment, reason, force, older, hosts }
+    const hosts = chooseHosts(environment, [], options.reason)
+    const request = { kind: 'deploy' as const, release, environment, hosts, ...options }
     const { planDeployment } = await import('../delivery/plan/plan.ts')
     const waits = lockWait === undefined ? undefined : duration.parse(lockWait)
     return planDeployment({ ...request, source, lockWait: waits }, context)

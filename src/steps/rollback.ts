@@ -14,7 +14,13 @@ import { formatRelease, type ReleaseName } from '../delivery/release-name.ts'
 import { pageThrough } from '../ledger/history.ts'
 import type { Deployment, Ledger } from '../ledger/ledger.ts'
 import type { EnvironmentSettings } from '../settings.ts'
-import { breakGlassInput, planInput, releaseName, withoutInput } from './inputs.ts'
+import {
+  acrossMigrationInput,
+  breakGlassInput,
+  planInput,
+  releaseName,
+  withoutInput,
+} from './inputs.ts'
 import { defineStep } from './step.ts'
 
 export const rollback = defineStep({
@@ -37,6 +43,7 @@ export const rollback = defineStep({
       .default(false)
       .describe('Go back to a release even if it is known to be bad there'),
     breakGlass: breakGlassInput,
+    acrossMigration: acrossMigrationInput,
     without: withoutInput,
     lockWait: duration.optional().describe('How long to wait while somebody else deploys there'),
     plan: planInput,
@@ -49,7 +56,7 @@ export const rollback = defineStep({
   report: ({ release, environment, left, marked, digest, warMd5, configRevision, config, url }) => [
     left === release
       ? `${release} runs in ${environment} with its config of before`
-      : `${release} runs in ${environment} again; ${marked ? `${left} is marked bad there` : `the deployment of ${left} was cut off, and marks nothing`}`,
+      : `${release} runs in ${environment} again; ${marked ? `${left} is marked bad there` : `the deployment of ${left} did not succeed, and marks nothing`}`,
     `Image    ${digest}`,
     `WAR MD5  ${warMd5}`,
     `Config   ${configRevision}, the one of ${config}`,
@@ -87,7 +94,8 @@ export const rollback = defineStep({
   },
 })
 
-interface Given extends Pick<DeploymentRequest, 'reason' | 'force' | 'breakGlass'> {
+interface Given
+  extends Pick<DeploymentRequest, 'reason' | 'force' | 'breakGlass' | 'acrossMigration'> {
   to?: ReleaseName | undefined
   config: 'then' | 'now'
 }
@@ -96,7 +104,7 @@ interface Given extends Pick<DeploymentRequest, 'reason' | 'force' | 'breakGlass
 async function requestOf(
   now: Running,
   { environment, hosts }: { environment: EnvironmentSettings; hosts: HostChoice },
-  { to, config, reason, force, breakGlass }: Given,
+  { to, config, reason, force, breakGlass, acrossMigration }: Given,
   context: Context,
 ): Promise<DeploymentRequest> {
   const target = await findDeploymentToRestore(now, { to, config }, context)
@@ -111,6 +119,7 @@ async function requestOf(
     reason,
     force,
     breakGlass,
+    acrossMigration,
     older: true,
     values: config === 'then' ? await recordedConfig(target, environment, context) : undefined,
     bad: marked ? now.left.version : undefined,

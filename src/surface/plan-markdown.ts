@@ -1,7 +1,15 @@
 import { shortDigest } from '../core/digest.ts'
 import { withoutControls } from '../core/log.ts'
 import type { Plan, PlannedHost } from '../delivery/plan/schema.ts'
-import { changeSigns, copyText, count, hostText, passage, restoreText } from './plan-words.ts'
+import {
+  changeSigns,
+  copyText,
+  count,
+  failureText,
+  hostText,
+  orderText,
+  passage,
+} from './plan-words.ts'
 
 /** A merge request shows so many of a list. */
 const MOST = 30
@@ -21,7 +29,8 @@ export function planMarkdown(plan: Plan): string {
     list(problems.flatMap(({ check, message, hint }) => problemItem(check, message, hint))),
     list(warnings.map((warning) => `Warning: ${prose(warning)}`)),
     hostsTable(plan),
-    `When a host fails, all are as before: ${prose(restoreText(plan))}.`,
+    orderText(plan) === undefined ? '' : `Order: ${code(orderText(plan) ?? '')}.`,
+    `When a host fails: ${prose(failureText(plan))}.`,
     imageText(plan),
     commitsText(plan),
     configText(plan),

@@ -4,10 +4,11 @@ import {
   changeSigns,
   copyText,
   count,
+  failureText,
   hostText,
+  orderText,
   passage,
   planFailure,
-  restoreText,
 } from './plan-words.ts'
 
 /** A terminal shows so many of a list; `--json` has them all. */
@@ -71,7 +72,12 @@ function configLines({ config }: Plan): string[] {
 
 function hostLines(plan: Plan): string[] {
   const lines = plan.hosts.map((host, at) => `${at + 1}. ${host.name}  ${hostText(host, plan)}`)
-  return [...under('Hosts', lines), ...under('Failure', [`restores ${restoreText(plan)}`])]
+  const order = orderText(plan)
+  return [
+    ...under('Hosts', lines),
+    ...under('Order', order ? [order] : []),
+    ...under('Failure', [failureText(plan)]),
+  ]
 }
 
 function obstacleLines({ lock, problems, warnings }: Plan): string[] {

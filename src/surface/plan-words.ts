@@ -52,14 +52,33 @@ export function copyText(image: NonNullable<Plan['image']>): string | undefined 
   return `copied first from ${from}, ${cost}`
 }
 
-/** What comes back when any host fails. */
-export function restoreText({ hosts }: Plan): string {
+/** What comes back when any host fails, and what does not. */
+export function failureText({ hosts, rollout }: Plan): string {
   const changed = hosts.filter(({ action }) => action === 'replace' || action === 'create')
   const places = changed.map(({ name, restores, error }) => {
     if (error !== null) return `${name}: not known`
     return `${name}: ${restores ?? 'nothing, as now'}`
   })
-  return places.join(', ')
+  const kept = {
+    restore: [],
+    stop: [
+      'only where it fails; hosts that are changed keep the new release, the rest is not touched',
+    ],
+    continue: ['only where it fails; all other hosts get the new release'],
+  }[rollout.onFailure]
+  return [`restores ${places.join(', ')}`, ...kept].join('; ')
+}
+
+/** In which order hosts are changed, and what runs before and after; undefined for one host alone. */
+export function orderText({ rollout: { before, stages, after } }: Plan): string | undefined {
+  if (before === null && after === null && stages.length < 2) return undefined
+  const steps = stages.map(({ do: what, hosts, milliseconds }) => {
+    if (what === 'change') return hosts.join(' and ')
+    const seconds = `${(milliseconds ?? 0) / 1000} s`
+    return what === 'pause' ? `wait ${seconds}` : `watch ${hosts.join(' and ')} for ${seconds}`
+  })
+  const command = (argv: string[] | null) => (argv ? [`run ${argv.join(' ')}`] : [])
+  return [...command(before), ...steps, ...command(after)].join(', then ')
 }
 
 /** A plan of what could not start is an error of the command that was asked for it. */

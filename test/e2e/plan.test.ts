@@ -263,7 +263,7 @@ async function plans(sandbox: Sandbox): Promise<void> {
     t.equal(said.code, 0, said.all)
     t.match(said.stdout, /^Plan {5}deploy webapi@1\.0\.0 → webapi@1\.0\.1 in test/)
     t.match(said.stdout, /1\. app-01 {2}webapi@1\.0\.0 → webapi@1\.0\.1; has the image/)
-    t.match(said.stdout, /Failure {2}restores app-01: webapi@1\.0\.0/)
+    t.match(said.stdout, /Failure {2}restores app-01: webapi@1\.0\.0\n/)
     t.notMatch(said.all, 'swordfish')
     const markdown = await readFile(join(folder, 'plan.md'), 'utf8')
     t.match(markdown, "`li: second: | 'x' @all`", 'mentions nobody')

@@ -2,7 +2,7 @@ import t from 'tap'
 import { type Plan, planSchema } from '../../src/delivery/plan/schema.ts'
 import { planMarkdown } from '../../src/surface/plan-markdown.ts'
 import { planLines } from '../../src/surface/plan-text.ts'
-import { bytesText, planFailure } from '../../src/surface/plan-words.ts'
+import { bytesText, orderText, planFailure } from '../../src/surface/plan-words.ts'
 
 const digest = `sha256:${'a'.repeat(64)}`
 
@@ -27,6 +27,10 @@ function plan(more: Partial<Plan> = {}): Plan {
     config: { before: null, after: digest, known: false, keys: [], files: [] },
     image: { reference: `registry.test/webapi@${digest}`, layers: 3, bytes: 1500, copy: null },
     hosts: [{ name: 'app-01', address: 'ssh://app-01', action: 'create', ...nothing }],
+    rollout: {
+      ...{ before: null, after: null, onFailure: 'restore' },
+      stages: [{ do: 'change', hosts: ['app-01'], milliseconds: null }],
+    },
     lock: null,
     ready: true,
     problems: [],
@@ -86,4 +90,26 @@ t.test('bytes are counted by thousands', async (t) => {
   t.same([0, 999, 1000, 1500, 123_456_789, 5e12].map(bytesText), [
     ...['0 B', '999 B', '1.0 kB', '1.5 kB', '123 MB', '5000 GB'],
   ])
+})
+
+t.test('the order of hosts is shown with what runs before, between and after them', async (t) => {
+  const stage = (what: 'change' | 'watch' | 'pause', hosts: string[], milliseconds = 0) => ({
+    ...{ do: what, hosts, milliseconds },
+  })
+  const stages = [
+    stage('change', ['app-01']),
+    stage('watch', ['app-01'], 60_000),
+    stage('change', ['app-02', 'app-03']),
+    stage('pause', [], 1500),
+    stage('change', ['app-04']),
+  ]
+  const rollout = { before: ['migrate', '--apply'], stages, after: ['warm-up'] }
+  const ordered = plan({ rollout: { ...rollout, onFailure: 'stop' } })
+  t.equal(
+    orderText(ordered),
+    'run migrate --apply, then app-01, then watch app-01 for 60 s, then app-02 and app-03, then wait 1.5 s, then app-04, then run warm-up',
+  )
+  t.match(planLines(ordered).join('\n'), /changed keep the new release, the rest is not touched/)
+  t.match(planMarkdown(ordered), /Order: `run migrate/)
+  t.equal(orderText(plan()), undefined)
 })

@@ -3,6 +3,7 @@ export const checkNames = [
   'lock',
   'identity',
   'mark',
+  'migration',
   'order',
   'image',
   'config',

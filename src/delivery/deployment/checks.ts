@@ -8,6 +8,7 @@ import type { CountedApproval } from '../gate/gate.ts'
 import type { Attempt } from './attempt.ts'
 import { type Content, readContent } from './content.ts'
 import { refuseBad } from './known-bad.ts'
+import { refuseCrossing } from './migrations.ts'
 import type { DeploymentRequest } from './request.ts'
 import { checkHosts } from './rollout.ts'
 
@@ -51,6 +52,7 @@ export async function checkAll(
 ): Promise<Checked> {
   const who = await attempt('identity', () => identifyActor(request, context))
   await attempt('mark', async () => refuseBad(request, await context.ledger()))
+  await attempt('migration', () => refuseCrossing(request, context))
   await attempt('order', () => requireOrder(request, context))
   const target = await context.target(withHosts(request.environment, request.hosts.change))
   const content = await read(request, context, attempt)

@@ -7,6 +7,9 @@ import { recordCounted } from '../gate/gate.ts'
 import { requireAdmitted } from './checks.ts'
 import type { Content } from './content.ts'
 import { type HeldLock, type LockRequest, withLock } from './lock.ts'
+import { recordCrossing } from './migrations.ts'
+import { commandsOf } from './one-off.ts'
+import { pruneAfter } from './prune.ts'
 import { recordEnd, recordFailure, recordStart, type SuccessFacts, successOf } from './record.ts'
 import type { DeploymentRequest } from './request.ts'
 import { rollOut } from './rollout.ts'
@@ -56,14 +59,18 @@ export async function deployUnderLock(
   const { revision: name, description } = content.rendering
   const deployment = await recordStart(start, { name, content: description }, context)
   if (breakGlass) await warnOfUnsigned(release.app, environment.name, context, deployment.id)
+  if (request.acrossMigration) await recordCrossing(deployment, who, context)
+  const commands = commandsOf(request, deployment, who, context)
   let results: InstanceResult[]
   try {
-    results = await rollOut({ ...request, ...content }, { target, deployment, lock }, context)
+    const place = { target, deployment, lock, commands }
+    results = await rollOut({ ...request, ...content }, place, context)
   } catch (error) {
     await recordFailure(deployment, error, context)
     throw error
   }
   await recordEnd(deployment, successOf(results, factsOf(request, who)), context)
+  await pruneAfter(request, { target, lock, who, deployment: deployment.id }, context)
   return { deployment, warMd5: content.expected.warMd5, results }
 }
 

@@ -1,11 +1,14 @@
+import { planStages } from '../../targets/docker/rollout/strategy.ts'
 import { instanceLabels } from '../../targets/labels.ts'
 import { type HostResponse, isFailure } from '../../targets/responses.ts'
 import type { HostPreview, Instance } from '../../targets/target.ts'
 import type { HostChoice } from '../deployment/host-choice.ts'
+import { argvOf } from '../deployment/one-off.ts'
 import type { DeploymentRequest } from '../deployment/request.ts'
+import { strategyOf } from '../deployment/rollout.ts'
 import type { RemoteImage } from '../image/remote-image.ts'
 import { formatRelease } from '../release-name.ts'
-import type { PlannedHost } from './schema.ts'
+import type { Plan, PlannedHost } from './schema.ts'
 
 const nothing = {
   runs: null,
@@ -29,6 +32,20 @@ export function planHosts(
     return planHost(name, address.text, response, image)
   })
   return [...changed, ...unchanged(hosts, addressOf)]
+}
+
+/** In which order, and how many at once, by the rollout's own strategy. */
+export function planRollout(request: DeploymentRequest): Plan['rollout'] {
+  const strategy = strategyOf(request)
+  const names = request.hosts.change.map(({ name }) => name)
+  const { before, after } = argvOf(request) ?? {}
+  const stages = planStages(names, strategy).map((stage) => ({
+    do: stage.do,
+    hosts: 'hosts' in stage ? [...stage.hosts] : [],
+    milliseconds: 'milliseconds' in stage ? stage.milliseconds : null,
+  }))
+  const words = (argv: readonly string[] | undefined) => (argv ? [...argv] : null)
+  return { before: words(before), stages, after: words(after), onFailure: strategy.onFailure }
 }
 
 function planHost(

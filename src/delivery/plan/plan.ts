@@ -13,7 +13,7 @@ import type { RemoteImage } from '../image/remote-image.ts'
 import { formatRelease } from '../release-name.ts'
 import { planCommits } from './commits.ts'
 import { planConfig } from './config.ts'
-import { planHosts } from './hosts.ts'
+import { planHosts, planRollout } from './hosts.ts'
 import { planImage, readPlanned } from './image.ts'
 import { checkLock, collectObstacles, type Obstacles } from './obstacles.ts'
 import type { PlanRequest } from './request.ts'
@@ -64,6 +64,7 @@ async function findFacts(
     config: await planConfig(current, content?.rendering, running, environment, context),
     image: content ? await planImage(request, content.image, obstacles) : null,
     hosts: planHosts(request, previews, content?.image),
+    rollout: planRollout(request),
   }
 }
 
@@ -104,14 +105,14 @@ function describeCurrent(current: Deployment, release: Release | undefined): Pla
  */
 function hashOf(
   { environment, adopt = false, bad }: PlanRequest,
-  { kind, release, digest, from, config, image, hosts }: Facts,
+  { kind, release, digest, from, config, hosts, rollout }: Facts,
 ): string {
   const { containerName, container } = environment
   return sha256(
     JSON.stringify([
       'crosscloud plan v1',
       [kind, environment.name, release, digest, from?.deployment, config.after],
-      [containerName, container, adopt, bad, image?.copy],
+      [containerName, container, adopt, bad, rollout],
       hosts.map(({ name, address, action, runs }) => [name, address, action, runs]),
     ]),
   )

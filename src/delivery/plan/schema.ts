@@ -1,4 +1,5 @@
 import { z } from 'zod'
+import { failurePolicies } from '../../targets/rollout-settings.ts'
 import { checkNames } from '../deployment/attempt.ts'
 
 /*
@@ -85,6 +86,19 @@ const host = z.object({
   error: z.string().nullable().describe('Why it could not be asked'),
 })
 
+const stage = z.object({
+  do: z.enum(['change', 'watch', 'pause']),
+  hosts: z.array(z.string()).describe('Changed at once, or watched'),
+  milliseconds: z.number().nullable().describe('How long they are watched, or the pause is'),
+})
+
+const rollout = z.object({
+  before: z.array(z.string()).nullable().describe('Command that runs once in the new image, first'),
+  stages: z.array(stage),
+  after: z.array(z.string()).nullable().describe('Command that runs once, last'),
+  onFailure: z.enum(failurePolicies),
+})
+
 const problem = z.object({
   check: z.enum(checkNames),
   code: z.string().describe('Of the error that the step would end with'),
@@ -108,6 +122,7 @@ export const planSchema = z.object({
   config,
   image: image.nullable().describe('Null where the image was not found'),
   hosts: z.array(host).describe('In the order in which they would be changed'),
+  rollout,
   lock: z
     .object({
       owner: z.string(),
