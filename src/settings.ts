@@ -21,6 +21,7 @@ import { parseAddress } from './targets/docker/address.ts'
 import type { ContainerSettings, HostAddress } from './targets/docker/host.ts'
 import { containerSettings, hostSettings } from './targets/docker/settings.ts'
 import { checkSlots } from './targets/docker/slots.ts'
+import { pruneSettings } from './targets/prune-settings.ts'
 import {
   type RolloutSettings,
   resolveRollout,
@@ -39,6 +40,9 @@ const environmentSettings = z.strictObject({
   rollout: rolloutSettings.optional().describe('Overrides of rollout'),
   url: z.string().optional().describe('Where people reach the application'),
   gate: gateSettings.optional().describe('What must be true before a deployment may start'),
+  prune: pruneSettings
+    .optional()
+    .describe('After a good deployment its hosts remove images that nobody needs any more'),
 })
 
 /** crosscloud.yml, whole. Its JSON schema is published from here. */
@@ -128,6 +132,8 @@ export interface EnvironmentSettings {
   rollout: RolloutSettings
   url: string | undefined
   gate: GateSettings | undefined
+  /** Whether hosts remove images that nobody needs any more, and how many stay. */
+  prune: { keep: number } | undefined
 }
 
 export const SETTINGS_FILE = 'crosscloud.yml'
@@ -194,6 +200,9 @@ export function resolveEnvironment(settings: Settings, name: string): Environmen
     },
     get gate() {
       return own.gate
+    },
+    get prune() {
+      return own.prune
     },
     get containerName() {
       return own.container?.name ?? settings.container?.name ?? `${settings.app}-${name}`

@@ -1,8 +1,11 @@
 import type { Readable } from 'node:stream'
 import { StepError } from '../core/errors.ts'
 import type { Log } from '../core/log.ts'
+import type { HostCheck, HostImages, InstanceKey, InstanceOperations } from './operations.ts'
 import type { HostResponse } from './responses.ts'
 import type { OneOffCommands, RolloutStrategy } from './rollout-settings.ts'
+
+export * from './operations.ts'
 
 /** `current` serves; `next` is to replace it and is not proven yet; `previous` is kept, stopped. */
 export type InstanceRole = 'current' | 'next' | 'previous'
@@ -26,7 +29,7 @@ export interface Instance {
   restarts: number
 }
 
-/** The environment's own by role, all with these labels, or all with this name or id. */
+/** The environment's own by role, all with these labels (none: every one), or all with this name or id. */
 export type InstanceQuery =
   | { roles: readonly InstanceRole[] }
   | { labels: Readonly<Record<string, string>> }
@@ -137,16 +140,18 @@ export function isRolloutFailure(error: unknown): error is RolloutFailure {
   return error instanceof StepError && 'standings' in error && Array.isArray(error.standings)
 }
 
-type InstanceKey = Pick<Instance, 'host' | 'id'>
-
 /**
  * Where an environment runs: Docker hosts now, a Swarm or a Kubernetes namespace later. `hosts` are
  * its parts that fail each on their own; a cluster is one. Nothing is sent before the first call.
  * Every target passes test/targets/target-conformance.ts.
  */
-export interface Target {
+export interface Target extends InstanceOperations {
   readonly hosts: readonly string[]
+  /** Undefined where the target clears images away itself. */
+  readonly images: HostImages | undefined
   ping(): Promise<HostResponse<void>[]>
+  /** What each host says of itself, and how its current instances would end. Changes nothing. */
+  check(): Promise<HostResponse<HostCheck>[]>
   instances(query: InstanceQuery): Promise<HostResponse<Instance[]>[]>
   /** INPUT_INVALID for files that this target cannot give to an instance. */
   checkFiles(files: readonly PlacedFile[]): void

@@ -10,6 +10,7 @@ import { refuseBad } from './known-bad.ts'
 import { type HeldLock, type LockRequest, withLock } from './lock.ts'
 import { recordCrossing, refuseCrossing } from './migrations.ts'
 import { commandsOf } from './one-off.ts'
+import { pruneAfter } from './prune.ts'
 import { recordEnd, recordFailure, recordStart, type SuccessFacts, successOf } from './record.ts'
 import type { DeploymentRequest } from './request.ts'
 import { checkHosts, rollOut } from './rollout.ts'
@@ -77,6 +78,7 @@ export async function deployUnderLock(
     throw error
   }
   await recordEnd(deployment, successOf(results, factsOf(request, who)), context)
+  await pruneAfter(request, { target, lock, who, deployment: deployment.id }, context)
   return { deployment, warMd5: content.expected.warMd5, results }
 }
 

@@ -1,9 +1,17 @@
 export const auditActions = [
   'lock',
   'unlock',
+  // The first version's names of `instances …`: its ledgers have them.
   'hosts start',
   'hosts stop',
   'hosts rm',
+  'instances start',
+  'instances stop',
+  'instances restart',
+  'instances rm',
+  'instances exec',
+  'hosts rmi',
+  'hosts prune',
   'retention',
   'break-glass',
   'sign-off',

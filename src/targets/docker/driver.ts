@@ -8,6 +8,7 @@ import { changes, placeFiles, placeOnVolumes, putBack, statOf } from './containe
 import { addressOf, containerOptions, RESTART_LABEL } from './container-options.ts'
 import { type HostName, startError, statusOf } from './errors.ts'
 import type { ContainerInfo, ContainerSpec, Host, RegistryCredential } from './host.ts'
+import { hostOperations } from './operations/operations.ts'
 import { checkFiles } from './placed-files.ts'
 import { pullImage } from './pull.ts'
 import { runToEnd } from './run.ts'
@@ -60,6 +61,7 @@ export async function connectDocker(options: DockerHostOptions): Promise<Host> {
   }
 
   return {
+    ...hostOperations({ docker, host, call, closed: closing.signal, local: engine.local }),
     name,
     bind: options.bind,
     async ping() {

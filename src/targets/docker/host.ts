@@ -2,6 +2,7 @@ import type { Readable } from 'node:stream'
 import type { InstanceChanges, PlacedFile } from '../target.ts'
 import type { EngineAddress } from './address.ts'
 import type { HealthEndpoint, PortBinding, Volume } from './notation.ts'
+import type { HostOperations } from './operations/operations.ts'
 import type { SlotPair } from './slots.ts'
 
 /** `container:` of an environment in crosscloud.yml, with its defaults. */
@@ -78,7 +79,7 @@ export interface HostAddress {
  * One machine that runs containers. Small verbs, each safe to repeat; the order of a deployment is
  * in rollout.ts, not here. Every driver passes test/targets/docker/host-conformance.ts.
  */
-export interface Host {
+export interface Host extends HostOperations {
   readonly name: string
   /** Where ports are published that name no address; everywhere when undefined. */
   readonly bind?: string | undefined
