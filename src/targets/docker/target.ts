@@ -3,6 +3,7 @@ import { StepError } from '../../core/errors.ts'
 import type { Log } from '../../core/log.ts'
 import { wait } from '../../core/retry.ts'
 import { instanceLabels } from '../labels.ts'
+import type { ProxyServer, ReverseProxy } from '../proxy.ts'
 import { requestAll } from '../responses.ts'
 import type {
   Instance,
@@ -17,6 +18,7 @@ import { connectDocker, type DockerHostOptions } from './driver.ts'
 import type { ContainerInfo, ContainerSettings, Host, HostAddress } from './host.ts'
 import { refuseFilesOnVolumes } from './placed-files.ts'
 import { ownHealth, waitUntilHealthy } from './rollout/health.ts'
+import { createRolloutProxy, type RolloutProxy } from './rollout/proxy.ts'
 import { nameOf, roles } from './rollout/roles.ts'
 import { rollOut } from './rollout/rollout.ts'
 
@@ -30,6 +32,14 @@ export interface DockerTargetSettings {
 export interface DockerTargetOptions extends Pick<DockerHostOptions, 'credentials' | 'signal'> {
   /** Folder that relative paths start from. */
   folder: string
+  /** Opens the environment's proxy, where it has one that deployments work. */
+  proxy?: (() => Promise<ServedProxy | undefined>) | undefined
+}
+
+/** A proxy and all servers of the environment, also those that a rollout passes by. */
+export interface ServedProxy {
+  proxy: ReverseProxy
+  servers: readonly ProxyServer[]
 }
 
 /** milliseconds */
@@ -63,7 +73,11 @@ export function openDockerTarget(
         return containers.map((container) => instanceOf(host, container, settings))
       }),
     checkFiles: (files) => refuseFilesOnVolumes(files, settings.container),
-    rollOut: async (request) => rollOut(rolloutOptions(await openAll(), settings, request)),
+    rollOut: async (request) =>
+      rollOut({
+        ...rolloutOptions(await openAll(), settings, request),
+        proxy: await openProxy(options),
+      }),
     read: async ({ host, id }, path) => (await open(host)).archive(id, path),
     changes: async ({ host, id }) => (await open(host)).changes(id),
     isFolder: async ({ host, id }, path) => (await open(host)).isFolder(id, path),
@@ -82,6 +96,11 @@ export function openDockerTarget(
       await Promise.allSettled([...opened.values()].map(async (host) => (await host).close()))
     },
   }
+}
+
+async function openProxy({ proxy }: DockerTargetOptions): Promise<RolloutProxy | undefined> {
+  const found = await proxy?.()
+  return found && createRolloutProxy(found.proxy, found.servers)
 }
 
 function operationsOf(

@@ -3,6 +3,7 @@ import type { RolloutStrategy } from '../../rollout-settings.ts'
 import type { RolloutCommands } from '../../target.ts'
 import type { ContainerInfo, ContainerSpec, Host } from '../host.ts'
 import type { Ownership } from './owner.ts'
+import type { RolloutProxy } from './proxy.ts'
 
 export interface RolloutOptions extends Ownership {
   /** In the order in which they are changed. */
@@ -17,6 +18,7 @@ export interface RolloutOptions extends Ownership {
    */
   halt?: AbortSignal | undefined
   strategy?: RolloutStrategy | undefined
+  proxy?: RolloutProxy | undefined
   commands?: RolloutCommands | undefined
   /** Throws unless the running, healthy container is the right one; the log names its host. */
   verify: (host: Host, container: ContainerInfo, log: Log) => Promise<void>

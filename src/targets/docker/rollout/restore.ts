@@ -5,6 +5,7 @@ import type { HostStanding, InstanceResult, RolloutFailure } from '../../target.
 import type { ContainerInfo, ContainerSpec, Host } from '../host.ts'
 import { rolloutFailure } from './failure.ts'
 import { ownHealth, waitUntilHealthy } from './health.ts'
+import type { RolloutProxy } from './proxy.ts'
 import { isInSlots, perform, survey } from './repair.ts'
 import { type Action, type Found, roles } from './roles.ts'
 import { decideInSlots, restoreInSlots } from './slot-repair.ts'
@@ -41,6 +42,7 @@ export interface RestoreOptions extends LockLabels {
   signal: AbortSignal
   checkLock?: (() => Promise<void>) | undefined
   strategy?: RolloutStrategy | undefined
+  proxy?: RolloutProxy | undefined
 }
 
 /**
@@ -226,7 +228,7 @@ async function restore(change: Change, options: RestoreOptions): Promise<HostSta
 async function goBack(
   { host, old, next, result }: Change,
   found: Found<ContainerInfo>,
-  { spec, log, signal }: RestoreOptions,
+  { spec, log, signal, proxy }: RestoreOptions,
 ): Promise<void> {
   if (old && !roles.some((role) => found[role]?.id === old.id)) {
     throw new StepError(
@@ -234,13 +236,18 @@ async function goBack(
       `host ${host.name}: the old ${spec.name} was removed by somebody`,
     )
   }
-  const actions = next && isInSlots({ next }) ? restoreInSlots : restoreActions
+  const inSlots = next !== undefined && isInSlots({ next })
+  if (!inSlots && result) await proxy?.takeOut(host, { log, signal })
+  const actions = inSlots ? restoreInSlots : restoreActions
   await perform(host, spec.name, found, actions(found, next?.id ?? '', old), {
     log,
     signal,
+    proxy,
     // A new container that took no requests yet need not end gracefully.
     stopTimeout: result ? spec.settings.stopTimeout : Math.min(spec.settings.stopTimeout, 5),
   })
+  // Nobody waits for its health then.
+  if (!inSlots && signal.aborted && old?.running) await proxy?.putIn(host, { log })
 }
 
 /**
@@ -266,7 +273,7 @@ async function prove(
     const health = ownHealth(labels, spec.settings.health)
     await waitUntilHealthy(host, { id, name: spec.name }, health, signal)
     log.info(`host ${host.name}: the old ${spec.name} serves again`)
-    await finishInSlots(host, options, signal)
+    if (!(await finishInSlots(host, options, signal))) await options.proxy?.putIn(host, { log })
     return stand('old')
   } catch (error) {
     if (signal?.aborted) return standing
@@ -282,17 +289,22 @@ async function prove(
   }
 }
 
-/** In slots the new container goes once the old one serves again. */
+/** In slots the new container goes once the old one serves again; false without slots. */
 async function finishInSlots(
   host: Host,
-  { spec, log, signal: cancelled }: RestoreOptions,
+  { spec, log, proxy, signal: cancelled }: RestoreOptions,
   signal: AbortSignal | undefined,
-): Promise<void> {
+): Promise<boolean> {
   const found = await survey(host, spec.name)
-  if (!found.next || !isInSlots(found)) return
-  const actions = decideInSlots(found)?.actions ?? []
-  const stopTimeout = spec.settings.stopTimeout
-  await perform(host, spec.name, found, actions, { log, signal: signal ?? cancelled, stopTimeout })
+  if (!isInSlots(found)) return false
+  const actions = found.next ? (decideInSlots(found)?.actions ?? []) : []
+  await perform(host, spec.name, found, actions, {
+    log,
+    proxy,
+    signal: signal ?? cancelled,
+    stopTimeout: spec.settings.stopTimeout,
+  })
+  return true
 }
 
 async function untouched({ host }: Change, options: RestoreOptions): Promise<HostStanding> {

@@ -47,6 +47,7 @@ async function prepare(options: RolloutOptions): Promise<ReadonlySet<Host>> {
   throwIfCancelled(signal)
   await onAll(hosts, (host) => host.ping())
   await checkLock?.()
+  await options.proxy?.prepare(hosts, log)
   const serving = new Set<Host>()
   await onAll(hosts, async (host) => {
     const found = await survey(host, spec.name)

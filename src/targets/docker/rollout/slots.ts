@@ -24,7 +24,7 @@ export async function switchSlots(
   options: RolloutOptions,
 ): Promise<InstanceResult> {
   const { host } = change
-  const { spec, log, signal, halt = signal, verify } = options
+  const { spec, log, signal, halt = signal, verify, proxy } = options
   const { name, settings } = spec
   change.started = Date.now()
   await throwIfStopped(options)
@@ -49,6 +49,7 @@ export async function switchSlots(
   await throwIfStopped(options)
   await takeOver(host, name, old, healthy)
   log.info(`${name} is the new container${old ? `, ${nameOf(name, 'previous')} the old one` : ''}`)
+  await proxy?.routeTo(host, number, { log, signal: halt })
   for (const retired of [found.current, found.previous]) {
     if (retired?.running) await drain(host, retired, options)
   }
