@@ -32,6 +32,7 @@ export function containerOptions(spec: ContainerSpec, bind = ''): ContainerCreat
   return {
     name: spec.name,
     Image: spec.image,
+    ...(spec.command && { Entrypoint: spec.command.slice(0, 1), Cmd: spec.command.slice(1) }),
     Labels: {
       ...spec.labels,
       [RESTART_LABEL]: settings.restart,

@@ -8,8 +8,10 @@ import { changes, placeFiles, placeOnVolumes, putBack, statOf } from './containe
 import { addressOf, containerOptions, RESTART_LABEL } from './container-options.ts'
 import { type HostName, startError, statusOf } from './errors.ts'
 import type { ContainerInfo, ContainerSpec, Host, RegistryCredential } from './host.ts'
+import { hostOperations } from './operations/operations.ts'
 import { checkFiles } from './placed-files.ts'
 import { pullImage } from './pull.ts'
+import { runToEnd } from './run.ts'
 
 export interface DockerHostOptions {
   /** How people call the host: `app-01`. */
@@ -41,7 +43,25 @@ export async function connectDocker(options: DockerHostOptions): Promise<Host> {
   const call = caller(host, closing.signal)
   const byId = (id: string) => docker.getContainer(id)
 
+  const start = async (id: string) => {
+    const container = byId(id)
+    const { Name, Config, HostConfig } = await call(`starting ${id}`, (abortSignal) =>
+      container.inspect({ abortSignal }),
+    )
+    const wanted = Config.Labels[RESTART_LABEL]
+    if (wanted && HostConfig.RestartPolicy?.Name !== wanted) {
+      await setRestartPolicy(call, container, wanted)
+    }
+    try {
+      await container.start({ abortSignal: AbortSignal.timeout(VERB_TIMEOUT) })
+    } catch (error) {
+      if (statusOf(error) === 304) return
+      throw startError(host, Name.slice(1), error)
+    }
+  }
+
   return {
+    ...hostOperations({ docker, host, call, closed: closing.signal, local: engine.local }),
     name,
     bind: options.bind,
     async ping() {
@@ -64,22 +84,8 @@ export async function connectDocker(options: DockerHostOptions): Promise<Host> {
     create: (spec) => create(engine, call, spec, options.bind),
     placeOnVolumes: (id, spec) => placeOnVolumes(byId(id), call, spec),
     putBack: (id) => putBack(byId(id), call),
-    async start(id) {
-      const container = byId(id)
-      const { Name, Config, HostConfig } = await call(`starting ${id}`, (abortSignal) =>
-        container.inspect({ abortSignal }),
-      )
-      const wanted = Config.Labels[RESTART_LABEL]
-      if (wanted && HostConfig.RestartPolicy?.Name !== wanted) {
-        await setRestartPolicy(call, container, wanted)
-      }
-      try {
-        await container.start({ abortSignal: AbortSignal.timeout(VERB_TIMEOUT) })
-      } catch (error) {
-        if (statusOf(error) === 304) return
-        throw startError(host, Name.slice(1), error)
-      }
-    },
+    start,
+    run: (id, onLine, stop) => runToEnd({ docker, id, call, start: () => start(id) }, onLine, stop),
     stop: (id, seconds) => stop(docker, call, id, seconds),
     async rename(id, newName) {
       await call(

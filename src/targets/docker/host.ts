@@ -2,6 +2,7 @@ import type { Readable } from 'node:stream'
 import type { InstanceChanges, PlacedFile } from '../target.ts'
 import type { EngineAddress } from './address.ts'
 import type { HealthEndpoint, PortBinding, Volume } from './notation.ts'
+import type { HostOperations } from './operations/operations.ts'
 import type { SlotPair } from './slots.ts'
 
 /** `container:` of an environment in crosscloud.yml, with its defaults. */
@@ -41,6 +42,8 @@ export interface ContainerSpec {
   labels: Record<string, string>
   settings: ContainerSettings
   files: readonly PlacedFile[]
+  /** Program and arguments in place of what the image would start. */
+  command?: readonly string[] | undefined
 }
 
 export interface ContainerInfo {
@@ -76,7 +79,7 @@ export interface HostAddress {
  * One machine that runs containers. Small verbs, each safe to repeat; the order of a deployment is
  * in rollout.ts, not here. Every driver passes test/targets/docker/host-conformance.ts.
  */
-export interface Host {
+export interface Host extends HostOperations {
   readonly name: string
   /** Where ports are published that name no address; everywhere when undefined. */
   readonly bind?: string | undefined
@@ -99,6 +102,12 @@ export interface Host {
   stop(id: string, timeoutSeconds: number): Promise<void>
   rename(id: string, name: string): Promise<void>
   remove(id: string): Promise<void>
+  /**
+   * Starts a created container, hands over the lines of its output, and waits for its end. When the
+   * signal fires it is no longer waited for, and goes on.
+   * @returns its exit code
+   */
+  run(id: string, onLine: (line: string) => void, signal: AbortSignal): Promise<number>
   /** The last lines of the container's output. */
   logs(id: string, lines: number): Promise<string[]>
   /** A tar stream of a path inside the container. NOT_FOUND when it has none. */

@@ -99,7 +99,8 @@ async function compile(): Promise<Buffer> {
 /**
  * Responds with 200 and its version on PORT. EXIT: ends at once with that code. EXIT_AFTER: seconds to
  * live. SICK: responds with 503. SLOW: seconds until it listens. FILE: prints that file first.
- * STOPPING: seconds from SIGTERM to its end.
+ * STOPPING: seconds from SIGTERM to its end. With arguments it is a command: it prints the second, and
+ * ends with the first after as many seconds as the third says.
  */
 const SERVER = String.raw`
 #include <arpa/inet.h>
@@ -112,7 +113,7 @@ const SERVER = String.raw`
 static const char *env(const char *name, const char *other) { char *v = getenv(name); return v ? v : other; }
 static void bye(int s) { int left = atoi(env("STOPPING", "0")); while (left) left = sleep(left); _exit(0); }
 static void late(int s) { _exit(atoi(env("EXIT", "9"))); }
-int main(void) {
+int main(int count, char **argument) {
   setvbuf(stdout, 0, _IOLBF, 0);
   signal(SIGTERM, bye);
   signal(SIGPIPE, SIG_IGN);
@@ -123,6 +124,11 @@ int main(void) {
     FILE *file = fopen(getenv("FILE"), "r");
     if (file) fgets(text, sizeof text, file);
     printf("file: %s\n", file ? text : "none");
+  }
+  if (count > 2) {
+    printf("command %s\n", argument[2]);
+    sleep(count > 3 ? atoi(argument[3]) : 0);
+    return atoi(argument[1]);
   }
   if (getenv("EXIT_AFTER")) { signal(SIGALRM, late); alarm(atoi(getenv("EXIT_AFTER"))); }
   else if (getenv("EXIT")) { printf("ending with %s\n", getenv("EXIT")); return atoi(getenv("EXIT")); }

@@ -5,6 +5,7 @@ import type { ContainerInfo, ContainerSpec, Host } from '../host.ts'
 import { slotOf } from '../slots.ts'
 import { ownHealth, waitUntilHealthy } from './health.ts'
 import { adoptedName, isOwn, type Ownership } from './owner.ts'
+import type { RolloutProxy } from './proxy.ts'
 import { type Action, type Finding, type Found, nameOf, only, type Role, roles } from './roles.ts'
 import { decideInSlots } from './slot-repair.ts'
 import { stopContainer } from './stop.ts'
@@ -63,13 +64,18 @@ export function decide(found: Found<{ running: boolean }>): Finding | undefined 
   }
 }
 
+export interface RepairOptions extends Ownership {
+  spec: Pick<ContainerSpec, 'labels' | 'settings'>
+  proxy?: RolloutProxy | undefined
+}
+
 /** Finds what a killed deployer left on the host, logs it, and repairs it. */
 export async function repair(
   host: Host,
   name: string,
   log: Log,
   signal?: AbortSignal,
-  ownership?: Ownership & { spec: Pick<ContainerSpec, 'settings'> },
+  options?: RepairOptions,
 ): Promise<void> {
   const found = await survey(host, name)
   const inSlots = isInSlots(found)
@@ -77,8 +83,26 @@ export async function repair(
   if (!finding) return
   log.warn(`host ${host.name}: ${name}: ${finding.text}`)
   // In slots the container to stop may be serving; else it was never verified.
-  const stopTimeout = (inSlots && ownership?.spec.settings.stopTimeout) || 10
-  await perform(host, name, found, finding.actions, { log, signal, ownership, stopTimeout })
+  const stopTimeout = (inSlots && options?.spec.settings.stopTimeout) || 10
+  const proxy = options?.proxy
+  proxy?.claim(host)
+  const how = { log, signal, stopTimeout, proxy, ownership: options }
+  await perform(host, name, found, finding.actions, how)
+  if (proxy) await realign(host, name, proxy, { log, signal })
+}
+
+/** What serves after a repair gets the requests again. */
+async function realign(
+  host: Host,
+  name: string,
+  proxy: RolloutProxy,
+  options: { log: Log; signal: AbortSignal | undefined },
+): Promise<void> {
+  const current = await host.inspect(name)
+  if (!current?.running) return
+  const slot = slotOf(current.labels)
+  if (slot === undefined) await proxy.putIn(host, options)
+  else await proxy.routeTo(host, slot, options)
 }
 
 /** Whether the newest container was made to run beside the one before it. */
@@ -104,6 +128,8 @@ export interface PerformOptions {
   signal: AbortSignal | undefined
   /** What is not ours is kept under another name where it would be removed. */
   ownership?: Ownership | undefined
+  /** A container in a slot is stopped once the other slot has its requests. */
+  proxy?: RolloutProxy | undefined
 }
 
 /**
@@ -115,7 +141,7 @@ export async function perform(
   name: string,
   found: Found<ContainerInfo>,
   actions: readonly Action[],
-  { log, stopTimeout, signal, ownership }: PerformOptions,
+  { log, stopTimeout, signal, ownership, proxy }: PerformOptions,
 ): Promise<void> {
   const ids: Partial<Record<Role, string>> = {}
   for (const role of roles) {
@@ -131,7 +157,12 @@ export async function perform(
       if (ids.next && isTime) await putFilesBack(host, containerOf(found, ids.next))
       if (action.do === 'start') await host.start(id)
       if (action.do === 'await') await awaitHealth(host, containerOf(found, id), signal)
-      if (action.do === 'stop') await stopContainer(host, id, stopTimeout, signal)
+      if (action.do === 'stop') {
+        const stays = ids.current === id ? undefined : ids.current
+        const slot = stays && slotOf(containerOf(found, stays).labels)
+        if (slot) await proxy?.routeTo(host, slot, { log, signal })
+        await stopContainer(host, id, stopTimeout, signal)
+      }
       if (action.do === 'remove') await removeOrKeep(host, name, containerOf(found, id), ownership)
       if (action.do === 'rename') {
         await host.rename(id, nameOf(name, action.to))

@@ -20,7 +20,7 @@ export async function replaceContainer(
   options: RolloutOptions,
 ): Promise<InstanceResult> {
   const { host } = change
-  const { spec, log, signal, verify } = options
+  const { spec, log, signal, halt = signal, verify, proxy } = options
   const { name, settings } = spec
   if (settings.slots) return switchSlots(change, served, settings.slots, options)
   change.started = Date.now()
@@ -34,21 +34,27 @@ export async function replaceContainer(
   change.next = next
   log.info(`created ${next.name}, files placed: ${spec.files.length}`)
   await throwIfStopped(options)
+  if (old) {
+    if (old.running) await proxy?.takeOut(host, { log, signal: halt })
+    await throwIfStopped(options)
+  }
   const stopped = Date.now()
   if (old) {
     await stopContainer(host, old.id, settings.stopTimeout, signal)
     log.info(`stopped the old ${name}, and keep it`)
   }
   await throwIfStopped(options)
-  await refuseTakenPort(host, next, settings.health, signal)
+  await refuseTakenPort(host, next, settings.health, halt)
   await throwIfStopped(options)
   if (settings.onVolume) await host.placeOnVolumes(next.id, spec)
   await host.start(next.id)
-  const healthy = await waitUntilHealthy(host, next, settings.health, signal)
+  const healthy = await waitUntilHealthy(host, next, settings.health, halt)
   const downtime = old?.running ? Date.now() - stopped : 0
   log.info(`${next.name} ${settings.health ? 'is healthy' : 'runs'}`)
-  await verify(host, healthy)
+  await verify(host, healthy, log)
   await throwIfStopped(options)
+  // Before the names move on: until then the next command finds that this deployment was cut off.
+  await proxy?.putIn(host, { log, signal: halt })
   await takeOver(host, name, old, healthy)
   log.info(`${name} is the new container${old ? `, ${nameOf(name, 'previous')} the old one` : ''}`)
   return {

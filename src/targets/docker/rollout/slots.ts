@@ -24,7 +24,7 @@ export async function switchSlots(
   options: RolloutOptions,
 ): Promise<InstanceResult> {
   const { host } = change
-  const { spec, log, signal, verify } = options
+  const { spec, log, signal, halt = signal, verify, proxy } = options
   const { name, settings } = spec
   change.started = Date.now()
   await throwIfStopped(options)
@@ -39,16 +39,17 @@ export async function switchSlots(
   const next = await host.create({ ...wanted, name: nameOf(name, 'next') })
   change.next = next
   log.info(`created ${next.name} in slot ${number}, files placed: ${spec.files.length}`)
-  await verify(host, next)
+  await verify(host, next, log)
   await throwIfStopped(options)
-  await refuseTakenPort(host, next, settings.health, signal)
+  await refuseTakenPort(host, next, settings.health, halt)
   await host.start(next.id)
-  const healthy = await waitUntilHealthy(host, next, settings.health, signal)
+  const healthy = await waitUntilHealthy(host, next, settings.health, halt)
   log.info(`${next.name} ${settings.health ? 'is healthy' : 'runs'} in slot ${number}`)
-  await verify(host, healthy)
+  await verify(host, healthy, log)
   await throwIfStopped(options)
   await takeOver(host, name, old, healthy)
   log.info(`${name} is the new container${old ? `, ${nameOf(name, 'previous')} the old one` : ''}`)
+  await proxy?.routeTo(host, number, { log, signal: halt })
   for (const retired of [found.current, found.previous]) {
     if (retired?.running) await drain(host, retired, options)
   }

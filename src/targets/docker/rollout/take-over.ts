@@ -3,9 +3,14 @@ import type { ContainerInfo, Host } from '../host.ts'
 import type { RolloutOptions } from './options.ts'
 import { nameOf } from './roles.ts'
 
-export async function throwIfStopped({ checkLock, signal }: RolloutOptions): Promise<void> {
+/** The safe points: whatever was done until here is in the change, and can be restored. */
+export async function throwIfStopped({
+  checkLock,
+  signal,
+  halt = signal,
+}: Pick<RolloutOptions, 'checkLock' | 'signal' | 'halt'>): Promise<void> {
   await checkLock?.()
-  throwIfCancelled(signal)
+  throwIfCancelled(halt)
 }
 
 /** The names move on. The `previous` of before waits as `older` until every host is changed. */
