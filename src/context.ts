@@ -125,6 +125,12 @@ export function createContext(options: ContextOptions): OpenContext {
     configKeys: async (environment) => openConfigKeys(environment, await settings(), options),
     target: async (environment) =>
       keep(openTarget(environment, await settings(), await credentials(), signal)),
+    proxy: async ({ name, proxy }, servers) => {
+      if (proxy === undefined) return undefined
+      const { app, folder } = await settings()
+      const { openProxy } = await import('./proxies/open.ts')
+      return keep(openProxy(proxy, { name: `${app}-${name}`, servers, folder, log }))
+    },
     actor: actorOf(variables),
     identify: async (environment, how) => {
       const { identity } = await settings()

@@ -10,6 +10,7 @@ export const layers: Readonly<Record<string, number>> = {
   redis: 2,
   config: 2,
   targets: 2,
+  proxies: 2,
   ledger: 2,
   gitlab: 2,
   identity: 2,
@@ -31,6 +32,10 @@ export const allowed: ReadonlyMap<string, string> = new Map([
   ['image → registry', 'an image is written with references and descriptors'],
   ['registry-server → registry', 'both sides of one protocol share its names'],
   ['config → redis', 'one of the stores is Redis'],
+  [
+    'proxies → targets',
+    'a rollout says what it asks of a proxy; one in a container is reached by its engine',
+  ],
   ['demo → cli', 'the demo runs the command line'],
   ['cli → demo', '`crosscloud demo` is a command'],
   ['cli → server', '`crosscloud serve` is a command'],

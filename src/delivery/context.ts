@@ -9,6 +9,7 @@ import type { Journal } from '../ledger/journal.ts'
 import type { Ledger, ProvenApproval } from '../ledger/ledger.ts'
 import type { RegistryClient } from '../registry/types.ts'
 import type { EnvironmentSettings, Settings } from '../settings.ts'
+import type { ProxyServer, ReverseProxy } from '../targets/proxy.ts'
 import type { Target } from '../targets/target.ts'
 
 /** The part of an environment that its target is opened with. */
@@ -42,6 +43,11 @@ export interface Context {
   configKeys(environment: EnvironmentSettings): Promise<KeyRing | undefined>
   /** Where an environment runs; each call opens it anew. */
   target(environment: TargetSettings): Promise<Target>
+  /** The proxy in front of these servers of an environment; undefined where its settings name none. */
+  proxy(
+    environment: EnvironmentSettings,
+    servers: readonly ProxyServer[],
+  ): Promise<ReverseProxy | undefined>
   /** Who does this, why and from where, as far as the process environment shows. */
   readonly actor: Actor
   /** Who does this in an environment, by a signed token where crosscloud.yml requires it. */
