@@ -16,6 +16,7 @@ import { gitlabSettings } from './gitlab/settings.ts'
 import { identitySettings } from './identity/settings.ts'
 import { checkBuilder, imageSettings, warSettings } from './image/settings.ts'
 import { ledgerSettings } from './ledger/settings.ts'
+import { type ProxySettings, proxySettings } from './proxies/settings.ts'
 import { parseRepository, type Repository } from './registry/reference.ts'
 import { parseAddress } from './targets/docker/address.ts'
 import type { ContainerSettings, HostAddress } from './targets/docker/host.ts'
@@ -38,6 +39,9 @@ const environmentSettings = z.strictObject({
   hosts: z.record(objectName, hostSettings).optional().describe('Docker hosts by name'),
   container: containerSettings.optional().describe('Overrides of container'),
   rollout: rolloutSettings.optional().describe('Overrides of rollout'),
+  proxy: proxySettings
+    .optional()
+    .describe('The proxy in front of its hosts, where deployments work it: docs/proxies.md'),
   url: z.string().optional().describe('Where people reach the application'),
   gate: gateSettings.optional().describe('What must be true before a deployment may start'),
   prune: pruneSettings
@@ -133,6 +137,8 @@ export interface EnvironmentSettings {
   containerName: string
   container: ContainerSettings
   rollout: RolloutSettings
+  /** Where deployments take servers out of it, and put them in. */
+  proxy: ProxySettings | undefined
   url: string | undefined
   gate: GateSettings | undefined
   /** Whether hosts remove images that nobody needs any more, and how many stay. */
@@ -197,6 +203,9 @@ export function resolveEnvironment(settings: Settings, name: string): Environmen
     },
     get configKey() {
       return own['config-key'] ?? settings['config-key']
+    },
+    get proxy() {
+      return own.proxy
     },
     get url() {
       return own.url

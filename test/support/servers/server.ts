@@ -32,6 +32,8 @@ const PACKAGES: Record<string, string> = {
   etcd: 'etcd-server',
   busybox: 'busybox-static',
   'redis-cli': 'redis-tools',
+  nginx: 'nginx-light',
+  apache2: 'apache2-bin',
 }
 
 /** Why a test must be skipped: the first program that is not here; false when all are. */
