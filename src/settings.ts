@@ -18,6 +18,8 @@ import { imageSettings, warSettings } from './image/settings.ts'
 import { ledgerSettings } from './ledger/settings.ts'
 import { parseRepository, type Repository } from './registry/reference.ts'
 import { parseAddress } from './targets/docker/address.ts'
+import { conflictsOf } from './targets/docker/container/conflicts.ts'
+import { mergeContainer, resolveContainer } from './targets/docker/container/resolve.ts'
 import type { ContainerSettings, HostAddress } from './targets/docker/host.ts'
 import { containerSettings, hostSettings } from './targets/docker/settings.ts'
 
@@ -59,6 +61,14 @@ export const settingsSchema = z
     gitlab: gitlabSettings.optional().describe('The project on GitLab'),
     container: containerSettings.optional(),
     environments: z.record(objectName, environmentSettings).default({}),
+  })
+  .check(({ value: { container, environments }, issues }) => {
+    for (const [name, { container: own }] of Object.entries(environments)) {
+      for (const { key, message } of conflictsOf(mergeContainer(container, own))) {
+        const place = own?.[key] === undefined ? [] : ['environments', name]
+        issues.push({ code: 'custom', input: own, path: [...place, 'container', key], message })
+      }
+    }
   })
   .check(({ value: { environments }, issues }) => {
     for (const [name, { from }] of Object.entries(environments)) {
@@ -195,7 +205,7 @@ export function resolveEnvironment(settings: Settings, name: string): Environmen
       }))
     },
     get container() {
-      return resolveContainer({ ...settings.container, ...own.container })
+      return resolveContainer(settings.container, own.container)
     },
   }
 }
@@ -215,21 +225,4 @@ export function withHosts(
     {},
     { ...parts, hosts: { value: hosts, enumerable: true } },
   ) as EnvironmentSettings
-}
-
-/** Copies lists and maps, so that what is not set in them is reported here and not while deploying. */
-function resolveContainer(
-  container: NonNullable<z.output<typeof settingsSchema>['container']>,
-): ContainerSettings {
-  return {
-    network: container.network ?? 'bridge',
-    ports: [...(container.ports ?? [])],
-    volumes: [...(container.volumes ?? [])],
-    onVolume: container['on-volume'] ?? false,
-    env: { ...container.env },
-    memory: container.memory,
-    restart: container.restart ?? 'unless-stopped',
-    stopTimeout: Math.ceil((container['stop-timeout'] ?? 30_000) / 1000),
-    health: container.health && { ...container.health },
-  }
 }

@@ -1,28 +1,15 @@
 import type { ContainerCreateOptions } from 'dockerode'
 import { StepError } from '../../core/errors.ts'
-import type { ContainerSpec, HealthSettings } from './host.ts'
-import { formatHealth, formatVolume, type PortBinding, parseHealth } from './notation.ts'
+import { containerPart, hostPart } from './container/options.ts'
+import { healthLabels } from './health/label.ts'
+import type { ContainerSpec } from './host.ts'
+import { formatVolume, type PortBinding } from './notation.ts'
 
 /** Keeps the restart policy a container should have, see driver.ts `stop`. */
 export const RESTART_LABEL = 'io.crosscloud.restart'
 
-/** Keeps a container's health check: the deployer that restores it may have other settings. */
-export const HEALTH_LABEL = 'io.crosscloud.health'
-
 /** On a container that may have placed files on volumes. */
 export const ON_VOLUME_LABEL = 'io.crosscloud.on-volume'
-
-function healthLabel(health: HealthSettings | undefined): string {
-  return JSON.stringify(
-    health ? { http: formatHealth(health.http), timeout: health.timeout } : null,
-  )
-}
-
-/** The health check that a label keeps; null where the container has none. Throws for damaged text. */
-export function readHealthLabel(label: string): HealthSettings | null {
-  const kept = JSON.parse(label) as { http: string; timeout: number } | null
-  return kept && { http: parseHealth(kept.http), timeout: kept.timeout }
-}
 
 /** The body of the engine's "create a container" call. Bad settings are INPUT_INVALID. */
 export function containerOptions(spec: ContainerSpec): ContainerCreateOptions {
@@ -32,13 +19,15 @@ export function containerOptions(spec: ContainerSpec): ContainerCreateOptions {
     name: spec.name,
     Image: spec.image,
     Labels: {
+      ...settings.labels,
       ...spec.labels,
       [RESTART_LABEL]: settings.restart,
-      [HEALTH_LABEL]: healthLabel(settings.health),
+      ...healthLabels(settings.health),
       ...(settings.onVolume && { [ON_VOLUME_LABEL]: 'true' }),
     },
     Env: Object.entries(settings.env).map(([key, value]) => environmentEntry(key, value)),
     StopTimeout: settings.stopTimeout,
+    ...containerPart(settings),
     ExposedPorts: Object.fromEntries(ports.map(({ container }) => [container, {}])),
     HostConfig: {
       NetworkMode: settings.network,
@@ -46,6 +35,7 @@ export function containerOptions(spec: ContainerSpec): ContainerCreateOptions {
       Binds: settings.volumes.map(formatVolume),
       RestartPolicy: { Name: settings.restart },
       ...(settings.memory === undefined ? {} : { Memory: settings.memory }),
+      ...hostPart(settings),
     },
   }
 }

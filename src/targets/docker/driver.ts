@@ -4,10 +4,13 @@ import { StepError } from '../../core/errors.ts'
 import type { EngineAddress } from './address.ts'
 import { type Caller, caller, VERB_TIMEOUT } from './call.ts'
 import { type Engine, openEngine, type TlsFiles } from './connect.ts'
+import { checkRequirements, joinNetworks } from './container/requirements.ts'
 import { changes, placeFiles, placeOnVolumes, putBack, statOf } from './container-files.ts'
 import { addressOf, containerOptions, RESTART_LABEL } from './container-options.ts'
 import { type HostName, startError, statusOf } from './errors.ts'
+import { engineHealth, runCommand } from './health/engine.ts'
 import type { ContainerInfo, ContainerSpec, Host, RegistryCredential } from './host.ts'
+import { unframe } from './output.ts'
 import { checkFiles } from './placed-files.ts'
 import { pullImage } from './pull.ts'
 
@@ -47,6 +50,7 @@ export async function connectDocker(options: DockerHostOptions): Promise<Host> {
       const ping = docker.ping as (options: { abortSignal: AbortSignal }) => Promise<unknown>
       await call('ping', () => ping.call(docker, { abortSignal }))
     },
+    checkSettings: (settings) => checkRequirements(docker, call, host, settings),
     pull: (image, onProgress) =>
       pullImage({ docker, host, credentials: options.credentials, signal }, image, onProgress),
     inspect: (container) => inspect(engine, call, container),
@@ -97,6 +101,7 @@ export async function connectDocker(options: DockerHostOptions): Promise<Host> {
         container.wait({ condition: 'removed', abortSignal })
       await call(doing, gone, { fine: [404] })
     },
+    runCommand: (id, command) => runCommand(byId(id), call, command),
     logs: (id, lines) => logs(docker, call, id, lines),
     async archive(id, path) {
       const stream = await call(
@@ -133,14 +138,17 @@ async function inspect(
   // The engine also takes the first digits of an id for a name.
   if (found.Name !== `/${name}` && found.Id !== name) return undefined
   const { State } = found
+  const running = State.Running && !State.Restarting
   return {
     id: found.Id,
     name: found.Name.slice(1),
     image: found.Config.Image,
     labels: found.Config.Labels,
-    running: State.Running && !State.Restarting,
-    exitCode: State.Running || State.Status === 'created' ? undefined : State.ExitCode,
+    running,
+    exitCode: running || State.Status === 'created' ? undefined : State.ExitCode,
     restarts: found.RestartCount,
+    outOfMemory: State.OOMKilled,
+    ...engineHealth(found),
     address: (port) => addressOf(found, port, engine),
   }
 }
@@ -155,6 +163,7 @@ async function create(engine: Engine, call: Caller, spec: ContainerSpec): Promis
     { hint: 'Look at docker ps -a and docker images on that host.' },
   )
   try {
+    await joinNetworks(docker, call, container.id, spec.settings)
     await placeFiles(container, call, spec)
     const info = await inspect(engine, call, container.id)
     if (info) return info
@@ -212,15 +221,4 @@ async function logs(docker: Docker, call: Caller, id: string, lines: number): Pr
   const all = text.split(/\r?\n/)
   if (all.at(-1) === '') all.pop()
   return all.slice(-lines)
-}
-
-/** Docker's stream format: https://docs.docker.com/reference/api/engine/version/v1.41/#tag/Container/operation/ContainerAttach */
-function unframe(bytes: Buffer): Buffer {
-  const parts: Buffer[] = []
-  for (let at = 0; at + 8 <= bytes.length; ) {
-    const end = at + 8 + bytes.readUInt32BE(at + 4)
-    parts.push(bytes.subarray(at + 8, end))
-    at = end
-  }
-  return Buffer.concat(parts)
 }

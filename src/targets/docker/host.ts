@@ -1,10 +1,14 @@
 import type { Readable } from 'node:stream'
 import type { InstanceChanges, PlacedFile } from '../target.ts'
 import type { EngineAddress } from './address.ts'
-import type { HealthEndpoint, PortBinding, Volume } from './notation.ts'
+import type { EngineSettings } from './container/options.ts'
+import type { HealthSettings } from './health/check.ts'
+import type { PortBinding, Volume } from './notation.ts'
+
+export type { HealthSettings } from './health/check.ts'
 
 /** `container:` of an environment in crosscloud.yml, with its defaults. */
-export interface ContainerSettings {
+export interface ContainerSettings extends EngineSettings {
   network: string
   ports: PortBinding[]
   volumes: Volume[]
@@ -18,12 +22,6 @@ export interface ContainerSettings {
   /** Seconds between asking the application to stop and ending it. */
   stopTimeout: number
   health?: HealthSettings | undefined
-}
-
-export interface HealthSettings {
-  http: HealthEndpoint
-  /** milliseconds */
-  timeout: number
 }
 
 /** Where a container keeps what its files replaced on volumes. */
@@ -50,8 +48,20 @@ export interface ContainerInfo {
   exitCode: number | undefined
   /** How often its host has started it again by itself since it was last started. */
   restarts: number
+  /** Whether the kernel ended a process in it for lack of memory. */
+  outOfMemory?: boolean
+  /** Whether its image has a HEALTHCHECK, which its engine runs. */
+  hasHealthCheck?: boolean
+  /** What that said last: `starting`, `healthy` or `unhealthy`, and what the check printed. */
+  health?: { status: string; output: string } | undefined
   /** Where a port of it responds, seen from here, when known: `http://127.0.0.1:8080`. */
   address(port: number): string | undefined
+}
+
+/** How a command in a container ended, and the last of what it printed. */
+export interface CommandResult {
+  exitCode: number
+  output: string
 }
 
 export interface RegistryCredential {
@@ -75,6 +85,8 @@ export interface Host {
   readonly name: string
   /** UNAVAILABLE, naming the host, when it does not respond. */
   ping(): Promise<void>
+  /** Throws where the host lacks what these settings need: a network, a log driver. */
+  checkSettings(settings: ContainerSettings): Promise<void>
   pull(image: string, onProgress?: (done: number, total: number) => void): Promise<void>
   inspect(name: string): Promise<ContainerInfo | undefined>
   /** Containers that have all these labels, stopped ones too. */
@@ -92,6 +104,8 @@ export interface Host {
   stop(id: string, timeoutSeconds: number): Promise<void>
   rename(id: string, name: string): Promise<void>
   remove(id: string): Promise<void>
+  /** Runs a program in the running container, without a shell, and waits for its end. */
+  runCommand(id: string, command: readonly string[]): Promise<CommandResult>
   /** The last lines of the container's output. */
   logs(id: string, lines: number): Promise<string[]>
   /** A tar stream of a path inside the container. NOT_FOUND when it has none. */

@@ -17,13 +17,7 @@ export async function publishDemoImage(
   version: string,
 ): Promise<string> {
   const { docker } = engine
-  const changes = [`ENV VERSION=${version}`, 'CMD ["/server"]', `LABEL version=${version}`]
-  const imported = await docker.importImage((await demoFiles(version)) as Readable, {
-    repo: repository,
-    tag: version,
-    changes,
-  })
-  await finished(docker, imported)
+  await importDemoImage(engine, repository, version)
   const image = docker.getImage(`${repository}:${version}`)
   const authconfig = { ...dockerRegistryUser, serveraddress: repository }
   const events = await finished(docker, await image.push({ authconfig }))
@@ -36,6 +30,20 @@ export async function publishDemoImage(
     .remove({ force: true })
     .catch(() => {})
   return byDigest
+}
+
+/** Makes the small image on the engine only, as `repository:version`. */
+export async function importDemoImage(
+  { docker }: TestEngine,
+  repository: string,
+  version: string,
+  more: readonly string[] = [],
+): Promise<string> {
+  const changes = [`ENV VERSION=${version}`, 'CMD ["/server"]', `LABEL version=${version}`, ...more]
+  const files = (await demoFiles(version)) as Readable
+  const imported = await docker.importImage(files, { repo: repository, tag: version, changes })
+  await finished(docker, imported)
+  return `${repository}:${version}`
 }
 
 interface EngineEvent {
@@ -99,7 +107,9 @@ async function compile(): Promise<Buffer> {
 /**
  * Responds with 200 and its version on PORT. EXIT: ends at once with that code. EXIT_AFTER: seconds to
  * live. SICK: responds with 503. SLOW: seconds until it listens. FILE: prints that file first.
- * STOPPING: seconds from SIGTERM to its end.
+ * STOPPING: seconds from SIGTERM to its end. SAYS: prints that. HOG: takes memory until it is ended.
+ * `/server exit N` ends with N, `/server cat FILE` prints a file,
+ * `/server sleep N` takes N seconds.
  */
 const SERVER = String.raw`
 #include <arpa/inet.h>
@@ -112,7 +122,16 @@ const SERVER = String.raw`
 static const char *env(const char *name, const char *other) { char *v = getenv(name); return v ? v : other; }
 static void bye(int s) { int left = atoi(env("STOPPING", "0")); while (left) left = sleep(left); _exit(0); }
 static void late(int s) { _exit(atoi(env("EXIT", "9"))); }
-int main(void) {
+static int cat(const char *path) {
+  FILE *file = fopen(path, "r");
+  if (!file) { perror(path); return 1; }
+  for (int c; (c = fgetc(file)) != EOF; ) putchar(c);
+  return 0;
+}
+int main(int count, char **arguments) {
+  if (count > 2 && !strcmp(arguments[1], "exit")) { puts("asked to end"); return atoi(arguments[2]); }
+  if (count > 2 && !strcmp(arguments[1], "cat")) return cat(arguments[2]);
+  if (count > 2 && !strcmp(arguments[1], "sleep")) return sleep(atoi(arguments[2]));
   setvbuf(stdout, 0, _IOLBF, 0);
   signal(SIGTERM, bye);
   signal(SIGPIPE, SIG_IGN);
@@ -124,6 +143,8 @@ int main(void) {
     if (file) fgets(text, sizeof text, file);
     printf("file: %s\n", file ? text : "none");
   }
+  if (getenv("SAYS")) puts(getenv("SAYS"));
+  if (getenv("HOG")) for (;;) memset(malloc(1 << 20), 1, 1 << 20);
   if (getenv("EXIT_AFTER")) { signal(SIGALRM, late); alarm(atoi(getenv("EXIT_AFTER"))); }
   else if (getenv("EXIT")) { printf("ending with %s\n", getenv("EXIT")); return atoi(getenv("EXIT")); }
   sleep(atoi(env("SLOW", "0")));

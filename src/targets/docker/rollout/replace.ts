@@ -1,7 +1,7 @@
 import { throwIfCancelled } from '../../../core/errors.ts'
 import type { InstanceResult } from '../../target.ts'
 import type { ContainerInfo, Host } from '../host.ts'
-import { refuseTakenPort, waitUntilHealthy } from './health.ts'
+import { refuseMissingCheck, refuseTakenPort, urlOf, waitUntilHealthy } from './health.ts'
 import type { RolloutOptions } from './options.ts'
 import { refuseForeign } from './owner.ts'
 import { nameOf } from './repair.ts'
@@ -30,6 +30,7 @@ export async function replaceContainer(
   change.old = old && { ...old, running: old.running || served }
   const next = await host.create({ ...spec, name: nameOf(name, 'next') })
   change.next = next
+  refuseMissingCheck(host, next, settings.health)
   log.info(`created ${next.name}, files placed: ${spec.files.length}`)
   await throwIfStopped(options)
   const stopped = Date.now()
@@ -53,7 +54,7 @@ export async function replaceContainer(
     host: host.name,
     instanceId: healthy.id,
     previousInstanceId: old?.id,
-    url: settings.health && healthy.address(settings.health.http.port),
+    url: urlOf(healthy, settings.health),
     duration: Date.now() - change.started,
     downtime,
   }

@@ -1,9 +1,10 @@
 import { StepError, toStepError } from '../../../core/errors.ts'
 import type { Log } from '../../../core/log.ts'
 import type { HostStanding, InstanceResult, RolloutFailure } from '../../target.ts'
+import { ownHealth } from '../health/label.ts'
 import type { ContainerInfo, ContainerSpec, Host } from '../host.ts'
 import { rolloutFailure } from './failure.ts'
-import { ownHealth, waitUntilHealthy } from './health.ts'
+import { waitUntilHealthy } from './health.ts'
 import { type Action, type Found, perform, roles, survey } from './repair.ts'
 import { cameAfter, type LockLabels, refuseYounger } from './younger.ts'
 

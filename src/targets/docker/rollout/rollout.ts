@@ -48,6 +48,7 @@ async function prepare(options: RolloutOptions): Promise<ReadonlySet<Host>> {
     const found = await survey(host, spec.name)
     refuseForeign(host, Object.values(found), options)
     refuseYounger(host, Object.values(found), options)
+    await host.checkSettings(spec.settings)
     if (found.current?.running) serving.add(host)
     else await warnOfOthers(host, options)
     await repair(host, spec.name, log, signal, options)
