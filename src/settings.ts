@@ -22,6 +22,12 @@ import { conflictsOf } from './targets/docker/container/conflicts.ts'
 import { mergeContainer, resolveContainer } from './targets/docker/container/resolve.ts'
 import type { ContainerSettings, HostAddress } from './targets/docker/host.ts'
 import { containerSettings, hostSettings } from './targets/docker/settings.ts'
+import { pruneSettings } from './targets/prune-settings.ts'
+import {
+  type RolloutSettings,
+  resolveRollout,
+  rolloutSettings,
+} from './targets/rollout-settings.ts'
 
 const environmentSettings = z.strictObject({
   from: objectName.optional().describe('The environment a release must come from'),
@@ -32,8 +38,12 @@ const environmentSettings = z.strictObject({
   'config-key': configKeySettings.optional(),
   hosts: z.record(objectName, hostSettings).optional().describe('Docker hosts by name'),
   container: containerSettings.optional().describe('Overrides of container'),
+  rollout: rolloutSettings.optional().describe('Overrides of rollout'),
   url: z.string().optional().describe('Where people reach the application'),
   gate: gateSettings.optional().describe('What must be true before a deployment may start'),
+  prune: pruneSettings
+    .optional()
+    .describe('After a good deployment its hosts remove images that nobody needs any more'),
 })
 
 /** crosscloud.yml, whole. Its JSON schema is published from here. */
@@ -60,6 +70,9 @@ export const settingsSchema = z
     identity: identitySettings.optional(),
     gitlab: gitlabSettings.optional().describe('The project on GitLab'),
     container: containerSettings.optional(),
+    rollout: rolloutSettings
+      .optional()
+      .describe('In which order hosts are changed, and commands that run once beside it'),
     environments: z.record(objectName, environmentSettings).default({}),
   })
   .check(({ value: { container, environments }, issues }) => {
@@ -125,8 +138,11 @@ export interface EnvironmentSettings {
   hosts: HostAddress[]
   containerName: string
   container: ContainerSettings
+  rollout: RolloutSettings
   url: string | undefined
   gate: GateSettings | undefined
+  /** Whether hosts remove images that nobody needs any more, and how many stay. */
+  prune: { keep: number } | undefined
 }
 
 export const SETTINGS_FILE = 'crosscloud.yml'
@@ -194,18 +210,20 @@ export function resolveEnvironment(settings: Settings, name: string): Environmen
     get gate() {
       return own.gate
     },
+    get prune() {
+      return own.prune
+    },
     get containerName() {
       return own.container?.name ?? settings.container?.name ?? `${settings.app}-${name}`
     },
     get hosts() {
-      return Object.entries(own.hosts ?? {}).map(([host, { address, certificates }]) => ({
-        name: host,
-        address,
-        certificates,
-      }))
+      return Object.entries(own.hosts ?? {}).map(([host, address]) => ({ name: host, ...address }))
     },
     get container() {
       return resolveContainer(settings.container, own.container)
+    },
+    get rollout() {
+      return resolveRollout({ ...settings.rollout, ...own.rollout })
     },
   }
 }

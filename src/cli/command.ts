@@ -10,6 +10,10 @@ export interface CommandResult {
   text: string
   /** The text is a document as well, for a program to read. */
   document?: true
+  /** What it is about was printed while it ran; without `--json` there is nothing left to print. */
+  printed?: true
+  /** That of a command which was run elsewhere, to be handed on. */
+  exitCode?: number
   /** The command ran to its end, and what it found is an error. */
   failure?: StepError
 }

@@ -46,7 +46,11 @@ const files: readonly CommandFile[] = [
     load: async () => (await import('./environment/sign-off.ts')).addSignOff,
   },
   { words: ['config'], load: async () => (await import('./config/commands.ts')).addConfigCommands },
-  { words: ['hosts'], load: async () => (await import('./environment/hosts.ts')).addHostCommands },
+  {
+    words: ['instances'],
+    load: async () => (await import('./instances/group.ts')).addInstanceCommands,
+  },
+  { words: ['hosts'], load: async () => (await import('./hosts/group.ts')).addHostCommands },
   { words: ['gitlab'], load: async () => (await import('./gitlab.ts')).addGitlabCommands },
   {
     words: ['retention'],

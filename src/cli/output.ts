@@ -87,6 +87,14 @@ export function jsonText(document: unknown, { maskValue }: Pick<Secrets, 'maskVa
   return JSON.stringify(document, masked, 2)
 }
 
+/** `512 MiB`, `1.5 GiB` */
+export function formatBytes(bytes: number): string {
+  const units = ['B', 'KiB', 'MiB', 'GiB', 'TiB']
+  let [size, unit] = [bytes, 0]
+  while (size >= 1024 && unit < units.length - 1) [size, unit] = [size / 1024, unit + 1]
+  return `${size < 10 && unit > 0 ? size.toFixed(1) : Math.round(size)} ${units[unit]}`
+}
+
 /** Rows under headings, each column as wide as its widest cell. */
 export function table(headings: readonly string[], rows: readonly (readonly string[])[]): string {
   const all = [headings, ...rows]

@@ -59,13 +59,13 @@ export function createPerform(
       ])
       if (found) ends.beside(errors)
       const failure = found ?? notHandedOn(titleOf(command), errors)
-      if (options.log === 'json' && !options.json) log.info(result.text)
-      else {
+      if (options.json) streams.stdout(`${jsonOf(result, failure, secrets)}\n`)
+      else if (options.log === 'json' && !result.printed) log.info(result.text)
+      else if (!result.printed) {
         const shown = result.document ? secrets.maskValue(text) : secrets.mask(text)
-        const json = options.json && jsonOf(result, failure, secrets)
-        streams.stdout(`${json || resultText(shown, variables)}\n`)
+        streams.stdout(`${resultText(shown, variables)}\n`)
       }
-      if (!failure) return
+      if (!failure) return ends.with(result.exitCode ?? 0)
       tellFailure(failure, options.log, { write: streams.stderr, mask: secrets.mask })
       ends.with(failure.exitCode)
     } finally {

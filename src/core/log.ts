@@ -97,6 +97,20 @@ export function createLog(options: LogOptions): Log {
   }
 }
 
+/** Lines of work that is done side by side are told apart by the name before each. */
+export function namedLog(log: Log, name: string): Log {
+  const named = (write: (text: string) => void) => (text: string) =>
+    write(text.startsWith(`host ${name}`) ? text : `${name}: ${text}`)
+  return {
+    ...log,
+    info: named(log.info),
+    warn: named(log.warn),
+    error: named(log.error),
+    debug: named(log.debug),
+    output: (line) => log.output(`${name}: ${line}`),
+  }
+}
+
 /** Removes colours and control characters: output of other programs must not end our sections. */
 export function withoutControls(text: string): string {
   // biome-ignore lint/suspicious/noControlCharactersInRegex: those are what is taken out

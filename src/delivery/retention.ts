@@ -69,10 +69,39 @@ export async function planRetention(
   return plans
 }
 
+/** What must stay on hosts, by the same rule as in repositories. */
+export interface ImageNeeds {
+  /** All that are known, newest first. */
+  releases: readonly Release[]
+  /** What runs, is being deployed, or was among the last deployments: the way back. */
+  deployed: ReadonlySet<Digest>
+  newest: ReadonlySet<Digest>
+}
+
+export async function imageNeeds(
+  environments: readonly string[],
+  keep: number,
+  context: Context,
+): Promise<ImageNeeds> {
+  const { app } = await context.settings()
+  const ledger = await context.ledger()
+  const releases = await ledger.releases(app, MOST)
+  const running = await findRunning(app, ledger)
+  const deployed = await Promise.all(environments.map((name) => deployedTo(name, keep, context)))
+  return {
+    releases,
+    deployed: new Set([...running, ...deployed.flat()]),
+    newest: new Set(releases.slice(0, keep).map(({ digest }) => digest)),
+  }
+}
+
 async function findRunning(app: string, ledger: Ledger): Promise<Digest[]> {
   const cells = await ledger.status({ app, environment: undefined })
   const digests = cells.flatMap(({ current }) => (current ? [current.digest] : []))
-  const versions = cells.flatMap(({ underway }) => (underway ? [underway.version] : []))
+  const versions = cells.flatMap(({ underway, partial }) => [
+    ...(underway ? [underway.version] : []),
+    ...partial.map(({ version }) => version),
+  ])
   const found = await Promise.all(versions.map((version) => ledger.findRelease(app, version)))
   return [...digests, ...found.flatMap((release) => (release ? [release.digest] : []))]
 }

@@ -1,17 +1,14 @@
 import { z } from 'zod'
-import { StepError } from '../core/errors.ts'
 import { duration } from '../core/settings/schema.ts'
-import { recordedConfig } from '../delivery/config/environment-config.ts'
-import type { Context } from '../delivery/context.ts'
+import { catchUp } from '../delivery/deployment/catch-up.ts'
 import { deployUnderLock, underLock } from '../delivery/deployment/deployment.ts'
-import { chooseHosts, chooseMissing } from '../delivery/deployment/host-choice.ts'
+import { chooseHosts } from '../delivery/deployment/host-choice.ts'
 import { deployedOutputs, nextLines, summarize } from '../delivery/deployment/outcome.ts'
 import type { DeploymentRequest } from '../delivery/deployment/request.ts'
 import { identifyActor } from '../delivery/gate/break-glass.ts'
-import { findCurrent, findOwnRelease, findRelease } from '../delivery/release.ts'
-import { formatRelease, type ReleaseName } from '../delivery/release-name.ts'
-import type { EnvironmentSettings } from '../settings.ts'
+import { findOwnRelease } from '../delivery/release.ts'
 import {
+  acrossMigrationInput,
   breakGlassInput,
   forceInput,
   olderInput,
@@ -36,11 +33,14 @@ export const deploy = defineStep({
       force: forceInput,
       older: olderInput,
       breakGlass: breakGlassInput,
+      acrossMigration: acrossMigrationInput,
       without: withoutInput,
       missing: z
         .boolean()
         .default(false)
-        .describe('Bring what runs there to the hosts that were left out, and to those alone'),
+        .describe(
+          'Bring what runs there, or the release, to the hosts without it, and to those alone',
+        ),
       adopt: z
         .boolean()
         .default(false)
@@ -79,31 +79,3 @@ export const deploy = defineStep({
     })
   },
 })
-
-/** The release and the config that the other hosts run, for those that are behind. */
-async function catchUp(
-  app: string,
-  environment: EnvironmentSettings,
-  { name, without, reason }: { name: ReleaseName | undefined; without: string[]; reason: string },
-  context: Context,
-): Promise<Pick<DeploymentRequest, 'release' | 'hosts' | 'reason' | 'values' | 'revision'>> {
-  const ledger = await context.ledger()
-  const current = await findCurrent(app, environment.name, ledger)
-  const runs = formatRelease(current)
-  const wanted = name === undefined ? runs : formatRelease(name)
-  if (wanted !== runs) {
-    throw new StepError('CONFLICT', `${runs} runs in ${environment.name}, not ${wanted}`, {
-      hint: `Without \`--missing\`, ${wanted} is deployed to all hosts.`,
-    })
-  }
-  const hosts = chooseMissing(environment, current, without, reason)
-  const names = hosts.change.map(({ name }) => name).join(', ')
-  context.log.info(`${names} is behind: ${runs} comes there, as ${current.id} was`)
-  return {
-    hosts,
-    release: await findRelease(current, ledger),
-    reason: reason || `catches up with ${current.id}: ${names}`,
-    values: await recordedConfig(current, environment, context),
-    revision: current.configRevision,
-  }
-}

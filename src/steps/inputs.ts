@@ -78,6 +78,11 @@ export const breakGlassInput = z
     'Go past the gate, by somebody whom the settings name, with a reason; a second person signs it off within a day',
   )
 
+export const acrossMigrationInput = z
+  .boolean()
+  .default(false)
+  .describe('Go back past a release that has run a command there, a migration; needs a reason')
+
 export const withoutInput = z
   .array(z.string())
   .default([])

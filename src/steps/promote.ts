@@ -12,6 +12,7 @@ import { withDigest, withTag } from '../registry/reference.ts'
 import type { EnvironmentSettings } from '../settings.ts'
 import { deploy as deployStep } from './deploy.ts'
 import {
+  acrossMigrationInput,
   callStep,
   forceInput,
   lockWaitInput,
@@ -37,6 +38,7 @@ export const promote = defineStep({
     reason: reasonInput,
     force: forceInput,
     older: olderInput,
+    acrossMigration: acrossMigrationInput,
     lockWait: lockWaitInput,
     deploy: z
       .boolean()
@@ -72,7 +74,7 @@ export const promote = defineStep({
     ...(gated ? [gateLine(release, environment)] : []),
     ...nextLines(next),
   ],
-  async run({ release: name, to, reason, force, older, lockWait, deploy }, context) {
+  async run({ release: name, to, deploy, lockWait, ...options }, context) {
     const target = await context.environment(to)
     const source = await sourceOf(target, context)
     const release = await resolveRelease(name, source, target, context)
@@ -94,7 +96,7 @@ export const promote = defineStep({
       },
       context,
     )
-    if (!deploy && !older) await warnOfOlder(release, to, context)
+    if (!deploy && !options.older) await warnOfOlder(release, to, context)
     const result = {
       release: formatRelease(release),
       environment: to,
@@ -103,7 +105,7 @@ export const promote = defineStep({
       warMd5: release.warMd5,
     }
     if (!deploy) return { ...result, ...(await prepare(release, target, context)) }
-    const given = { release, env: to, reason, force, older, lockWait }
+    const given = { release, env: to, lockWait, ...options }
     const deployed = await callStep(deployStep, given, context)
     await callStep(verifyMd5, { env: to, release }, context)
     return { ...result, ...summarizeRun(deployed) }

@@ -10,6 +10,7 @@ import { type Rendering, renderTemplates } from '../delivery/config/rendering.ts
 import type { Context } from '../delivery/context.ts'
 import { findOwnRelease } from '../delivery/release.ts'
 import type { EnvironmentSettings } from '../settings.ts'
+import { fillSlotValues } from '../targets/docker/slot-values.ts'
 import { releaseName } from './inputs.ts'
 import { defineStep } from './step.ts'
 
@@ -62,15 +63,12 @@ export const renderConfig = defineStep({
           await readTemplateFolder(resolve(context.cwd, templates ?? 'deploy')),
           context,
         )
-    const checked = runChecks ? await checkFiles(rendering, context) : []
+    const written = filesOfFirstSlot(rendering, environment)
+    const checked = runChecks ? await checkFiles(rendering.templates, written, context) : []
     const difference = await compare(inputs.diff, rendering, environment, context)
     const { out, tar } = check ? {} : inputs
-    if (out !== undefined) {
-      await writeFiles(resolve(context.cwd, out), rendering.files, context.signal)
-    }
-    if (tar !== undefined) {
-      await writeArchive(resolve(context.cwd, tar), rendering.files)
-    }
+    if (out !== undefined) await writeFiles(resolve(context.cwd, out), written, context.signal)
+    if (tar !== undefined) await writeArchive(resolve(context.cwd, tar), written)
     return {
       environment: env,
       configRevision: rendering.revision,
@@ -84,7 +82,15 @@ export const renderConfig = defineStep({
   },
 })
 
-async function checkFiles({ templates, files }: Rendering, context: Context): Promise<string[]> {
+function filesOfFirstSlot({ files }: Rendering, environment: EnvironmentSettings) {
+  return files.map((file) => ({ ...file, content: fillSlotValues(file.content, environment) }))
+}
+
+async function checkFiles(
+  templates: Rendering['templates'],
+  files: Rendering['files'],
+  context: Context,
+): Promise<string[]> {
   const { secrets, signal, log } = context
   const { passed, skipped } = await runCheckCommands(templates, files, {
     mask: secrets.mask,

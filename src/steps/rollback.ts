@@ -14,7 +14,7 @@ import { formatRelease, type ReleaseName } from '../delivery/release-name.ts'
 import { pageThrough } from '../ledger/history.ts'
 import type { Deployment, Ledger } from '../ledger/ledger.ts'
 import type { EnvironmentSettings } from '../settings.ts'
-import { breakGlassInput, releaseName, withoutInput } from './inputs.ts'
+import { acrossMigrationInput, breakGlassInput, releaseName, withoutInput } from './inputs.ts'
 import { defineStep } from './step.ts'
 
 export const rollback = defineStep({
@@ -37,6 +37,7 @@ export const rollback = defineStep({
       .default(false)
       .describe('Go back to a release even if it is known to be bad there'),
     breakGlass: breakGlassInput,
+    acrossMigration: acrossMigrationInput,
     without: withoutInput,
     lockWait: duration.optional().describe('How long to wait while somebody else deploys there'),
   }),
@@ -48,7 +49,7 @@ export const rollback = defineStep({
   report: ({ release, environment, left, marked, digest, warMd5, configRevision, config, url }) => [
     left === release
       ? `${release} runs in ${environment} with its config of before`
-      : `${release} runs in ${environment} again; ${marked ? `${left} is marked bad there` : `the deployment of ${left} was cut off, and marks nothing`}`,
+      : `${release} runs in ${environment} again; ${marked ? `${left} is marked bad there` : `the deployment of ${left} did not succeed, and marks nothing`}`,
     `Image    ${digest}`,
     `WAR MD5  ${warMd5}`,
     `Config   ${configRevision}, the one of ${config}`,

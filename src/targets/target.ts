@@ -1,7 +1,11 @@
 import type { Readable } from 'node:stream'
 import { StepError } from '../core/errors.ts'
 import type { Log } from '../core/log.ts'
+import type { HostCheck, HostImages, InstanceKey, InstanceOperations } from './operations.ts'
 import type { HostResponse } from './responses.ts'
+import type { OneOffCommands, RolloutStrategy } from './rollout-settings.ts'
+
+export * from './operations.ts'
 
 /** `current` serves; `next` is to replace it and is not proven yet; `previous` is kept, stopped. */
 export type InstanceRole = 'current' | 'next' | 'previous'
@@ -25,7 +29,7 @@ export interface Instance {
   restarts: number
 }
 
-/** The environment's own by role, all with these labels, or all with this name or id. */
+/** The environment's own by role, all with these labels (none: every one), or all with this name or id. */
 export type InstanceQuery =
   | { roles: readonly InstanceRole[] }
   | { labels: Readonly<Record<string, string>> }
@@ -55,6 +59,18 @@ export interface InstanceChanges {
   volumes: string[]
 }
 
+export type OneOff = 'before' | 'after'
+
+/** Commands to run once, and what is told of them; what `onStart` throws stops the command. */
+export interface RolloutCommands extends OneOffCommands {
+  /** Takes secrets out of what a command prints, before it is kept. */
+  mask(text: string): string
+  /** Called once it is certain that the command can be started. */
+  onStart(which: OneOff, host: string): Promise<void>
+  /** Called when it has succeeded, with its last lines. */
+  onEnd(which: OneOff, end: { duration: number; lines: readonly string[] }): Promise<void>
+}
+
 /** What must run on every host of a target. */
 export interface RolloutRequest {
   /** Always by digest: `registry/name@sha256:…`. */
@@ -64,8 +80,11 @@ export interface RolloutRequest {
   log: Log
   /** Stops the rollout between any two steps; what was changed is then restored. */
   signal: AbortSignal
-  /** Throws unless a running, healthy instance is the right one. */
-  verify(instance: Instance): Promise<void>
+  /** Default: one host after the other, and all restored on failure. */
+  strategy?: RolloutStrategy | undefined
+  commands?: RolloutCommands | undefined
+  /** Throws unless a running, healthy instance is the right one; the log names its host. */
+  verify(instance: Instance, log: Log): Promise<void>
   /** Throws when the deployment's lock was lost. */
   checkLock?: (() => Promise<void>) | undefined
   /** Takes over the names of instances that are not of this application, and keeps those. */
@@ -103,6 +122,8 @@ export interface HostStanding {
   duration: number
   /** The old instance runs again, and its health has not been checked: there was no time. */
   unproven?: boolean
+  /** Of a host that kept the new instance. */
+  result?: InstanceResult | undefined
 }
 
 /** What `rollOut` throws once it has begun to change hosts: the cause's code, and every host's standing. */
@@ -119,22 +140,24 @@ export function isRolloutFailure(error: unknown): error is RolloutFailure {
   return error instanceof StepError && 'standings' in error && Array.isArray(error.standings)
 }
 
-type InstanceKey = Pick<Instance, 'host' | 'id'>
-
 /**
  * Where an environment runs: Docker hosts now, a Swarm or a Kubernetes namespace later. `hosts` are
  * its parts that fail each on their own; a cluster is one. Nothing is sent before the first call.
  * Every target passes test/targets/target-conformance.ts.
  */
-export interface Target {
+export interface Target extends InstanceOperations {
   readonly hosts: readonly string[]
+  /** Undefined where the target clears images away itself. */
+  readonly images: HostImages | undefined
   ping(): Promise<HostResponse<void>[]>
+  /** What each host says of itself, and how its current instances would end. Changes nothing. */
+  check(): Promise<HostResponse<HostCheck>[]>
   instances(query: InstanceQuery): Promise<HostResponse<Instance[]>[]>
   /** INPUT_INVALID for files that this target cannot give to an instance. */
   checkFiles(files: readonly PlacedFile[]): void
   /**
-   * Puts the image on every host, or on none: on failure the old instances are restored. Throws a
-   * RolloutFailure once anything was changed.
+   * Puts the image on every host, or on none, unless the strategy says what stays on failure. Throws
+   * a RolloutFailure once anything was changed.
    */
   rollOut(request: RolloutRequest): Promise<InstanceResult[]>
   /** A tar stream of a path inside an instance. NOT_FOUND when it has none. */

@@ -2,7 +2,7 @@ import { Command } from 'commander'
 import Libsql from 'libsql'
 import t, { type Test } from 'tap'
 import type { CommandResult } from '../../src/cli/command.ts'
-import { addHostCommands } from '../../src/cli/environment/hosts.ts'
+import { addHostCommands } from '../../src/cli/hosts/group.ts'
 import { toStepError } from '../../src/core/errors.ts'
 import { openLedger } from '../../src/ledger/open.ts'
 import { runHere } from '../support/program.ts'
@@ -70,7 +70,7 @@ async function deploy(t: Test, sandbox: Sandbox, env: string, number: string, re
 }
 
 const skip = noEngine('docker-registry', 'gcc')
-t.test('hosts lists and changes only our own containers of an environment', { skip }, async (t) => {
+t.test('the former names list and change only our own containers', { skip }, async (t) => {
   const sandbox = await createSandbox(t)
   const { folder, engine } = sandbox
   const review = REVIEW.replace('IMAGE', sandbox.repository).replace('ENGINE', engine.address)
@@ -106,6 +106,7 @@ t.test('hosts lists and changes only our own containers of an environment', { sk
   t.match(both.text, /webapi-review-1 +1\.0\.0 +running.*\n.*webapi-review-2 +1\.0\.1/)
   t.match(await hosts(sandbox, ['logs', '--env', 'test', '--lines', '5']), {
     text: /^== webapi-test on app-01/,
+    log: 'warning: `hosts logs` is called `instances logs` now; the old name will go\n',
   })
 
   t.match(
@@ -135,12 +136,14 @@ t.test('hosts lists and changes only our own containers of an environment', { sk
   t.teardown(() => ledger.close())
   const subject = 'webapi-test on app-01'
   t.match(await ledger.events({ limit: 9 }), [
-    { action: 'hosts start', subject, by: 'li', environment: 'test' },
-    { action: 'hosts stop', subject, by: 'li' },
+    { action: 'instances start', subject, by: 'li', environment: 'test' },
+    { action: 'instances stop', subject, by: 'li' },
   ])
   const broken = new Libsql(`${folder}/ledger.db`)
   broken.exec('ALTER TABLE audit_events RENAME TO elsewhere')
-  t.match(await hosts(sandbox, ['stop', '--env', 'test']), { message: /recording "hosts stop"/ })
+  t.match(await hosts(sandbox, ['stop', '--env', 'test']), {
+    message: /recording "instances stop"/,
+  })
   broken.exec('ALTER TABLE elsewhere RENAME TO audit_events')
   broken.close()
   const unchanged = await hosts(sandbox, ['containers', '--env', 'test'])
@@ -160,7 +163,9 @@ t.test('hosts lists and changes only our own containers of an environment', { sk
     ['/webapi-review-1.older', '/webapi-review-2', '/webapi-test', '/webapi-test.previous'],
     'neither another merge request nor a stranger is touched',
   )
-  t.match(await hosts(sandbox, ['rm', '--env', 'review', '--yes']), { text: 'Nothing was there.' })
+  t.match(await hosts(sandbox, ['rm', '--env', 'review', '--yes']), {
+    text: 'Nothing was there.',
+  })
   t.match(await hosts(sandbox, ['stop', '--env', 'review']), { code: 'NOT_FOUND' })
   t.match(await hosts(sandbox, ['rm', '--env', 'test', '--yes']), {
     json: { removed: [{ name: 'webapi-test' }, { name: 'webapi-test.previous' }] },

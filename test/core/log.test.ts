@@ -1,6 +1,6 @@
 import fc from 'fast-check'
 import t from 'tap'
-import { createLog, type LogFormat, logFormats, silentLog } from '../../src/core/log.ts'
+import { createLog, type LogFormat, logFormats, namedLog, silentLog } from '../../src/core/log.ts'
 import { createSecrets } from '../../src/core/secrets.ts'
 
 function record(format: LogFormat, options: { verbose?: boolean; secrets?: string[] } = {}) {
@@ -262,4 +262,17 @@ await t.test('progress is drawn only on a terminal, and never above its end', as
     if (format === 'terminal') t.match(text(), /█{24} 100 %$/)
     else t.equal(text(), '', format)
   }
+})
+
+t.test('lines of work that is done side by side are told apart by a name', async (t) => {
+  const { log, text } = record('plain')
+  const named = namedLog(log, 'app-01')
+  named.info('created web')
+  named.output('it starts')
+  named.error('host app-01: it ended')
+  await named.section('below', async () => log.info('not named'))
+  t.equal(
+    text(),
+    'app-01: created web\n| app-01: it starts\nerror: host app-01: it ended\nbelow\n  not named\n',
+  )
 })

@@ -56,6 +56,24 @@ async function deliver(t: Test, demo: Demo) {
     )
   })
 
+  await t.test('the machine says what its threads do, and Tomcat its own log', async (t) => {
+    const { dumps } = (await json('instances', 'threads', '--env', 'test')) as {
+      dumps: { name: string; lines: string[] }[]
+    }
+    t.match(dumps, [{ name: 'webapi-test', lines: { 0: /^Full thread dump / } }])
+    t.ok(dumps[0]?.lines.some((line) => line.startsWith('"main" ')))
+    t.ok(dumps[0]?.lines.some((line) => /^JNI global ref/.test(line)))
+    const file = ['--file', 'logs/catalina.*.log', '--grep', 'Server startup']
+    const { files } = (await json('instances', 'logs', '--env', 'test', ...file)) as {
+      files: { lines: string[] }[]
+    }
+    t.match(files[0]?.lines, [/Server startup in/])
+    const { hosts } = (await json('hosts', 'check', '--env', 'test')) as {
+      hosts: { warnings: { text: string }[] }[]
+    }
+    t.notOk(hosts[0]?.warnings.some(({ text }) => /not java/.test(text)))
+  })
+
   await t.test('verify-md5 names each file that was changed in the container', async (t) => {
     const webapp = '/var/lib/tomcat10/webapps/ROOT'
     const good = await cli('verify-md5', '--env', 'test')

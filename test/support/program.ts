@@ -14,6 +14,9 @@ export interface ProgramOptions {
   /** What the person at the terminal types; without it nobody is there. */
   confirm?: (question: string) => boolean
   input?: string
+  signal?: AbortSignal
+  /** Sees what is printed as it comes. */
+  onText?: (text: string) => void
 }
 
 /** Runs the command line in this process, in a folder, with only these variables. */
@@ -25,6 +28,7 @@ export async function runHere(
   const into = (name: 'stdout' | 'stderr') => (text: string) => {
     printed[name] += text
     printed.all += text
+    options.onText?.(text)
   }
   const { confirm } = options
   const code = await runProgram({
@@ -34,7 +38,7 @@ export async function runHere(
       ...{ HOME: options.cwd, CROSSCLOUD_SERVER: 'true', GITLAB_USER_LOGIN: 'li' },
       ...options.variables,
     },
-    signal: new AbortController().signal,
+    signal: options.signal ?? new AbortController().signal,
     terminal: false,
     person: {
       confirm: confirm && (async (question) => confirm(question)),

@@ -9,6 +9,7 @@ import {
   type Instance,
   type InstanceQuery,
   isRolloutFailure,
+  type LogQuery,
   type RolloutRequest,
   type Target,
 } from '../../src/targets/target.ts'
@@ -159,6 +160,90 @@ export async function targetConformance(t: Test, setting: TargetSetting): Promis
     t.equal((await target.logs(instance, 1)).length, 1)
   })
 
+  await t.test('the log comes with its times, by lines and by moments', async (t) => {
+    const [instance] = await current()
+    if (!instance) throw new Error('nothing runs')
+    const read = async (query: LogQuery, until = signal) => {
+      const lines = []
+      for await (const line of target.readLog(instance, query, until)) lines.push(line)
+      return lines
+    }
+    const all = await read({})
+    t.ok(all.some(({ text }) => text === 'demo 1 starts'))
+    for (const { at } of all) t.match(at, /^\d{4}-\d\d-\d\dT[\d:]{8}\.\d{9}Z$/)
+    const [last] = await read({ lines: 1 })
+    t.same(await read({ since: last?.at ?? '' }), [last], 'that moment is in')
+    t.same(await read({ until: all[0]?.at ?? '' }), all.slice(0, 1), 'here, too')
+    t.same(await read({ until: '2020-01-31T12:00:00Z' }), [])
+    const stop = new AbortController()
+    const seen: string[] = []
+    await t.rejects(
+      async () => {
+        for await (const { text } of target.readLog(instance, { follow: true }, stop.signal)) {
+          seen.push(text)
+          if (seen.length === all.length) stop.abort()
+        }
+      },
+      { code: 'CANCELLED' },
+    )
+    t.same(
+      seen,
+      all.map(({ text }) => text),
+    )
+    const gone = { ...instance, id: 'nothing' }
+    await t.rejects(target.readLog(gone, {}, signal)[Symbol.asyncIterator]().next(), {
+      code: 'NOT_FOUND',
+    })
+  })
+
+  await t.test('a command runs in an instance, and its end and its lines come back', async (t) => {
+    const [instance] = await current()
+    if (!instance) throw new Error('nothing runs')
+    const lines: string[] = []
+    const onLine = (line: string, stream: string) => lines.push(`${stream}: ${line}`)
+    // The port is taken by the server that runs there already.
+    t.equal(await target.exec(instance, ['/server'], { signal, onLine }), 7)
+    t.same(lines.sort().slice(0, 1), ['stderr: a line on stderr'])
+    t.ok(lines.includes('stdout: demo 1 starts'))
+    const unknown = await target.exec(instance, ['/no such program'], { signal, onLine() {} }).then(
+      (code) => code,
+      ({ code }) => code,
+    )
+    t.ok([126, 127, 'INPUT_INVALID', 'COMMAND_FAILED'].includes(unknown), `${unknown}`)
+  })
+
+  await t.test('an instance says what it uses, and what it was started with', async (t) => {
+    const [instance] = await current()
+    if (!instance) throw new Error('nothing runs')
+    const { cpu, startedAt } = await target.stats(instance)
+    t.ok(cpu >= 0)
+    t.ok(Date.parse(startedAt) <= Date.now())
+    t.match(await target.variables(instance), { VERSION: '1' })
+    await t.rejects(target.threadDump(instance, signal), {
+      code: 'CONFLICT',
+      message: /\/server, not java/,
+    })
+  })
+
+  await t.test('hosts say what they are, and which images they keep', async (t) => {
+    const checks = valuesOf(await target.check())
+    t.equal(checks.length, target.hosts.length)
+    for (const { facts } of checks) {
+      t.match(facts, { engine: /\d/, apiVersion: /^\d+\.\d+$/ })
+      t.equal(facts.clockAhead ?? 0, 0)
+    }
+    if (target.images === undefined) return
+    const [running] = await current()
+    for (const images of valuesOf(await target.images.list())) {
+      const ours = images.find(({ references }) => references.includes(running?.image ?? ''))
+      t.match(ours, { usedBy: [{ name: running?.name, running: true }] })
+      t.ok((ours?.size ?? 0) > 100_000)
+    }
+    const host = target.hosts[0] ?? ''
+    await target.images.remove(host, images[0].replace(/.{8}$/, '00000000'))
+    await t.rejects(target.images.remove(host, running?.image ?? ''), { code: 'CONFLICT' })
+  })
+
   await t.test('a rollout that fails restores the old instances', async (t) => {
     const before = await current()
     const error = await target
@@ -223,6 +308,10 @@ export async function targetConformance(t: Test, setting: TargetSetting): Promis
     await target.start(instance)
     await target.start(instance)
     t.match(await again(), { running: true, exitCode: undefined })
+    const { startedAt } = await target.stats(instance)
+    await target.restart(instance, signal)
+    t.match(await again(), { running: true, exitCode: undefined })
+    t.ok((await target.stats(instance)).startedAt > startedAt)
     await target.remove(instance)
     await target.remove(instance)
     t.equal(await again(), undefined)

@@ -5,7 +5,7 @@ Map call(Object... given) {
         given,
         variable: 'crosscloudPromote',
         name: 'promote',
-        inputs: ['release', 'to', 'reason', 'force', 'older', 'lockWait', 'deploy'],
+        inputs: ['release', 'to', 'reason', 'force', 'older', 'acrossMigration', 'lockWait', 'deploy'],
         attempts: 3
     )
 }

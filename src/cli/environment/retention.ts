@@ -6,6 +6,7 @@ import { guardChange, recordAct } from '../../delivery/gate/guard.ts'
 import { formatRelease } from '../../delivery/release-name.ts'
 import { applyRetention, planRetention, type RetentionPlan } from '../../delivery/retention.ts'
 import { formatRepository } from '../../registry/reference.ts'
+import { FEWEST_IMAGES, MOST_IMAGES } from '../../targets/prune-settings.ts'
 import { addExample, type Perform } from '../command.ts'
 import type { ProcessEnvironment } from '../process-environment.ts'
 import { agree } from '../terminal.ts'
@@ -80,13 +81,13 @@ async function guardRepositories(
   return acts
 }
 
-/** With fewer there would be no way back. */
-const FEWEST = 2
-
-function readKeep(text: string): number {
+export function readKeep(text: string): number {
   const keep = Number(text)
-  if (Number.isInteger(keep) && keep >= FEWEST && keep <= 1000) return keep
-  throw new StepError('INPUT_INVALID', `--keep ${text} is not a number from ${FEWEST} to 1000`)
+  if (Number.isInteger(keep) && keep >= FEWEST_IMAGES && keep <= MOST_IMAGES) return keep
+  throw new StepError(
+    'INPUT_INVALID',
+    `--keep ${text} is not a number from ${FEWEST_IMAGES} to ${MOST_IMAGES}`,
+  )
 }
 
 function planLines({ repository, environments, remove, kept }: RetentionPlan): string[] {

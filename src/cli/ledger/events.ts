@@ -8,7 +8,7 @@ export interface HistoryEvent {
   at: string
   app: string
   environment: string
-  /** `unlock`, `hosts stop`, `config`, `marked bad`, `marked good`… */
+  /** `unlock`, `instances stop`, `config`, `marked bad`, `marked good`… */
   action: string
   /** What it was done to: a release, keys of the config, containers, the owner of a lock. */
   subject: string | null

@@ -196,12 +196,15 @@ function eventRow({ id, at, environment, app, action, by, identity, ...rest }: H
   const { reason, subject } = rest
   const what = action.startsWith('marked') ? (subject ?? app) : app
   const detail = what === subject || subject === null ? [] : [`(${shorten(subject)})`]
-  const why = [...(reason === null ? [] : [reason]), ...detail].join(' ')
+  const why = [...(reason === null ? [] : [firstLine(reason)]), ...detail].join(' ')
   return [id ?? '', minute(at), environment, what, action, '', signed(by, identity), why]
 }
 
 const signed = (by: string, identity: string | null | undefined) =>
   identity === 'unverified' || identity == null ? by : `${by} (signed)`
+
+/** The output of a command has many: `--json` has them all. */
+const firstLine = (text: string) => text.trim().replace(/\s*\n.*$/s, ' …')
 
 /** Many keys or containers: `--json` has them all. */
 const shorten = (text: string) => (text.length > 60 ? `${text.slice(0, 59)}…` : text)

@@ -2,6 +2,7 @@ import type { Command } from 'commander'
 import { shortDigest } from '../../core/digest.ts'
 import { StepError } from '../../core/errors.ts'
 import { joinErrors } from '../../core/settle-all.ts'
+import { describePartial } from '../../delivery/deployment/catch-up.ts'
 import { unsignedLine } from '../../delivery/gate/break-glass.ts'
 import { type LiveState, lookAtHosts } from '../../delivery/verification/live-state.ts'
 import type { StatusCell } from '../../ledger/ledger.ts'
@@ -108,7 +109,7 @@ function cellText(cell: StatusCell | undefined): string {
   const marks = [
     ...(cell.behind > 0 ? [`-${cell.behind}`] : []),
     ...(cell.bad ? ['bad'] : []),
-    ...(cell.missing.length > 0 ? ['not on all hosts'] : []),
+    ...(cell.missing.length + cell.partial.length > 0 ? ['not on all hosts'] : []),
     ...(cell.lock ? ['locked'] : []),
     ...(cell.unsigned.length > 0 ? ['BREAK-GLASS'] : []),
   ]
@@ -122,6 +123,7 @@ function behindText(behind: number): string {
 
 function notesOn(cell: StatusCell, states: readonly LiveState[]): string[] {
   const { app, environment, lock, underway, bad, missing, current, unsigned } = cell
+  const partial = describePartial(cell)
   const where = `${app} in ${environment}`
   return [
     ...unsigned.map(unsignedLine),
@@ -140,6 +142,11 @@ function notesOn(cell: StatusCell, states: readonly LiveState[]): string[] {
     ...(missing.length > 0
       ? [
           `${where}: ${missing.join(', ')} is behind, left out of ${current?.deployment}; \`crosscloud deploy --missing --env ${environment}\` catches up`,
+        ]
+      : []),
+    ...(partial.length > 0
+      ? [
+          `${where}: ${partial.join(', ')}, which failed on other hosts; \`crosscloud deploy --missing --release … --env ${environment}\` goes on, \`crosscloud rollback --env ${environment}\` takes it back`,
         ]
       : []),
     ...liveOf(cell, states).map(stateText),

@@ -37,6 +37,8 @@ export interface RenderOptions {
   now?: (() => Date) | undefined
   /** For `fileExists`: only the caller knows which machine is meant. */
   fileExists?: ((path: string) => boolean) | undefined
+  /** What `slot` writes for a value of the container's slot; without it, slot is an error. */
+  slot?: ((name: string) => string) | undefined
   /** Results of name lookups, see prefetchLookups. */
   lookups?: Lookups | undefined
 }
@@ -179,6 +181,10 @@ function renderTemplate(job: Job): Buffer {
     fileExists(path) {
       if (options.fileExists) return options.fileExists(path)
       throw templateError('the files of the container are not known here', 'Use a key instead.')
+    },
+    slot(name) {
+      if (options.slot) return options.slot(name)
+      throw templateError('the slots of the container are not known here', 'Use a key instead.')
     },
     lookup: (query) => lookupResult(options.lookups, query),
     limits: { characters: MOST_CHARACTERS, calls: MOST_CALLS, deadline },

@@ -4,6 +4,8 @@ import { diffFiles, type FilePair } from '../../config/rules/file-diff.ts'
 import type { RenderedFile } from '../../config/template/render.ts'
 import { errorCodeOf, isStepError, StepError } from '../../core/errors.ts'
 import type { EnvironmentSettings } from '../../settings.ts'
+import { fillSlotValues } from '../../targets/docker/slot-values.ts'
+import { slotOf } from '../../targets/docker/slots.ts'
 import { type ReadPath, readInstanceFile } from '../../targets/instance-files.ts'
 import { continueWith, failureOf, isSuccess } from '../../targets/responses.ts'
 import type { Context } from '../context.ts'
@@ -34,11 +36,11 @@ export async function diffRunning(
   const target = await context.target(environment)
   const running = await target.instances({ roles: ['current'] })
   const responses = await continueWith(running, async ([instance], host) => {
-    if (instance)
-      return compare(
-        rendering,
-        readFrom((path) => target.read(instance, path)),
-      )
+    if (instance) {
+      const read = readFrom((path) => target.read(instance, path))
+      const number = slotOf(instance.labels)
+      return compare(rendering, read, (text) => fillSlotValues(text, environment, number))
+    }
     throw new StepError('NOT_FOUND', `host ${host} has no container ${containerName}`, {
       hint: 'Nothing was deployed there yet. `--check` looks at the values alone.',
     })
@@ -58,6 +60,7 @@ export async function diffRunning(
 async function compare(
   rendering: Rendering,
   read: (path: string) => Promise<Buffer | undefined>,
+  fill: (text: Buffer) => Buffer = (text) => text,
 ): Promise<RenderedDiff> {
   const { files, config } = rendering
   const masked = new Map(renderMasked(rendering).map((file) => [file.path, file]))
@@ -66,8 +69,8 @@ async function compare(
     pairs.push({
       path,
       before: await read(path),
-      after: content,
-      masked: masked.get(path)?.content.toString(),
+      after: fill(content),
+      masked: masked.has(path) ? fill(masked.get(path)?.content as Buffer).toString() : undefined,
       holdsSecrets: keys.some((key) => config.isSecret(key)),
     })
   }

@@ -18,6 +18,7 @@ import { compileTemplates } from '../../config/template/templates.ts'
 import type { Digest } from '../../core/digest.ts'
 import { StepError, toStepError } from '../../core/errors.ts'
 import type { EnvironmentSettings } from '../../settings.ts'
+import { slotPlaceholder } from '../../targets/docker/slot-values.ts'
 import type { Context } from '../context.ts'
 import { type RemoteImage, readLayerFiles, TEMPLATES_FOLDER } from '../image/remote-image.ts'
 import { type EnvironmentConfig, readConfig } from './environment-config.ts'
@@ -63,7 +64,14 @@ export async function renderTemplates(
   const compiled = await compileTemplates(templates, context.codeCacheFolder)
   const lookups = await prefetchLookups(compiled, context)
   const render = (snapshot: ConfigSnapshot, locked?: EnvironmentConfig['locked']) =>
-    renderAll({ templates: compiled, snapshot, locked, lookups, environment: environment.name })
+    renderAll({
+      templates: compiled,
+      snapshot,
+      locked,
+      lookups,
+      environment: environment.name,
+      slot: (name) => slotPlaceholder(environment.container.slots, name),
+    })
   let rendered: Rendered = { files: [], warnings: [] }
   let hint: string | undefined
   try {

@@ -8,6 +8,9 @@ import { identifyActor, warnOfUnsigned } from '../gate/break-glass.ts'
 import { type Content, readContent } from './content.ts'
 import { refuseBad } from './known-bad.ts'
 import { type HeldLock, type LockRequest, withLock } from './lock.ts'
+import { recordCrossing, refuseCrossing } from './migrations.ts'
+import { commandsOf } from './one-off.ts'
+import { pruneAfter } from './prune.ts'
 import { recordEnd, recordFailure, recordStart, type SuccessFacts, successOf } from './record.ts'
 import type { DeploymentRequest } from './request.ts'
 import { checkHosts, rollOut } from './rollout.ts'
@@ -53,6 +56,7 @@ export async function deployUnderLock(
   const { release, environment, breakGlass } = request
   await warnOfUnsigned(release.app, environment.name, context)
   await refuseBad(request, await context.ledger())
+  await refuseCrossing(request, context)
   await requireOrder(request, context)
   const target = await context.target(withHosts(environment, request.hosts.change))
   const content = await readContent(request, context)
@@ -63,14 +67,18 @@ export async function deployUnderLock(
   const { revision: name, description } = content.rendering
   const deployment = await recordStart(start, { name, content: description }, context)
   if (breakGlass) await warnOfUnsigned(release.app, environment.name, context, deployment.id)
+  if (request.acrossMigration) await recordCrossing(deployment, who, context)
+  const commands = commandsOf(request, deployment, who, context)
   let results: InstanceResult[]
   try {
-    results = await rollOut({ ...request, ...content }, { target, deployment, lock }, context)
+    const place = { target, deployment, lock, commands }
+    results = await rollOut({ ...request, ...content }, place, context)
   } catch (error) {
     await recordFailure(deployment, error, context)
     throw error
   }
   await recordEnd(deployment, successOf(results, factsOf(request, who)), context)
+  await pruneAfter(request, { target, lock, who, deployment: deployment.id }, context)
   return { deployment, warMd5: content.expected.warMd5, results }
 }
 

@@ -135,13 +135,13 @@ function failureOf(error: unknown, { secrets }: Context): DeploymentEnd {
     state: 'failed',
     error: secrets.mask(`${code}: ${message}`),
     verified: false,
-    hosts: standings.map(({ host, instanceId, duration }) => ({
+    hosts: standings.map(({ host, serves, instanceId, duration, result }) => ({
       host,
       containerId: instanceId,
       duration,
-      previousContainerId: undefined,
-      url: undefined,
-      ok: false,
+      previousContainerId: result?.previousInstanceId,
+      url: result?.url,
+      ok: serves === 'new',
     })),
   }
 }

@@ -21,11 +21,15 @@ export interface DeploymentRequest {
   values?: ReadonlyMap<string, string> | undefined
   /** The config revision that must come of it, where hosts run that already. */
   revision?: string | undefined
+  /** It brings a deployment that failed on some of the hosts to those that lack it. */
+  finishes?: boolean | undefined
+  /** Goes back past a release whose deployment ran a command. */
+  acrossMigration?: boolean | undefined
   /** Version of the release that is rolled back from: bad there once this release runs. */
   bad?: string | undefined
 }
 
 /** Neither a rollback, nor what runs already brought to more hosts. */
-export function isNew({ kind, revision }: DeploymentRequest): boolean {
-  return kind === 'deploy' && revision === undefined
+export function isNew({ kind, revision, finishes }: DeploymentRequest): boolean {
+  return kind === 'deploy' && (revision === undefined || finishes === true)
 }

@@ -1,16 +1,17 @@
 import { StepError } from '../../core/errors.ts'
 import type { Deployment } from '../../ledger/ledger.ts'
 import { imageByDigest } from '../../registry/reference.ts'
-import { instanceLabels } from '../../targets/labels.ts'
+import { configFilesLabel, instanceLabels } from '../../targets/labels.ts'
 import { failureOf, isFailure, isSuccess } from '../../targets/responses.ts'
-import type { Instance, InstanceResult, Target } from '../../targets/target.ts'
+import type { RolloutStrategy } from '../../targets/rollout-settings.ts'
+import type { Instance, InstanceResult, RolloutCommands, Target } from '../../targets/target.ts'
 import type { Context } from '../context.ts'
 import { refuseOlder } from '../release-order.ts'
-import { configFilesLabel, describeFiles, verifyInstance } from '../verification/verification.ts'
+import { describeFiles, verifyInstance } from '../verification/verification.ts'
 import type { Content } from './content.ts'
 import type { HeldLock } from './lock.ts'
 import { findRemovedHosts } from './removed-hosts.ts'
-import type { DeploymentRequest } from './request.ts'
+import { type DeploymentRequest, isNew } from './request.ts'
 
 /** Checks before anything changes that all hosts respond, and that none runs a newer release. */
 export async function checkHosts(
@@ -59,10 +60,23 @@ function versionOf({ labels }: Instance, app: string): string[] {
   return of === app && version !== undefined ? [version] : []
 }
 
-/** The instances are verified one by one, each before the next host is touched. */
+/** What ran there already is not tried out again: a way back must be quick. */
+function strategyOf(request: DeploymentRequest): RolloutStrategy {
+  const { strategy } = request.environment.rollout
+  return isNew(request) ? strategy : { ...strategy, canary: { hosts: 0 }, pause: 0 }
+}
+
+interface RolloutPlace {
+  target: Target
+  deployment: Deployment
+  lock: HeldLock
+  commands: RolloutCommands | undefined
+}
+
+/** Each instance is verified before its host counts as changed. */
 export function rollOut(
   request: DeploymentRequest & Content,
-  { target, deployment, lock }: { target: Target; deployment: Deployment; lock: HeldLock },
+  { target, deployment, lock, commands }: RolloutPlace,
   context: Context,
 ): Promise<InstanceResult[]> {
   const { release, environment, rendering, expected, adopt } = request
@@ -80,13 +94,13 @@ export function rollOut(
     files: rendering.files,
     log: context.log,
     signal: context.signal,
+    strategy: strategyOf(request),
+    commands,
     checkLock: lock.check,
     adopt,
-    verify: async (instance) => {
+    verify: async (instance, log) => {
       const proof = await verifyInstance(target, instance, expected, context)
-      context.log.info(
-        `compared ${describeFiles(proof)}; nothing else changed, WAR MD5 ${expected.warMd5}`,
-      )
+      log.info(`compared ${describeFiles(proof)}; nothing else changed, WAR MD5 ${expected.warMd5}`)
     },
   })
 }

@@ -10,7 +10,7 @@ import { identifyActor } from './break-glass.ts'
 /** What a person does to an environment beside deploying to it. */
 export interface GuardedChange {
   environment: EnvironmentSettings
-  /** As the command is called: `hosts stop`. */
+  /** As the command is called: `instances stop`. */
   action: string
   reason: string | undefined
   /**
@@ -38,7 +38,7 @@ export async function guardChange(
   if (freezes.length === 0) return who
   const lines = freezes.map((freeze) => describeFreeze(name, freeze))
   throw new StepError('GATE_CLOSED', [`${action} must wait`, ...lines].join('\n'), {
-    hint: 'Going back stays possible: `crosscloud rollback`. So do lock, unlock, mark and hosts start.',
+    hint: 'Going back stays possible: `crosscloud rollback`. So do lock, unlock, mark, and instances start and restart.',
   })
 }
 

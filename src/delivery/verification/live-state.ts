@@ -38,7 +38,9 @@ export async function lookAtHosts(
         findRemovedHosts(app, environment, context),
       ])
       const states = [
-        ...responses.flatMap((response) => evaluate(response, current, environment.containerName)),
+        ...responses.flatMap((response) =>
+          evaluate(response, { current, cell, name: environment.containerName }),
+        ),
         ...takenOut.map((host) => ({ ...host, healthy: false })),
       ]
       return states.map((state) => ({ app, environment: cell.environment, ...state }))
@@ -49,10 +51,16 @@ export async function lookAtHosts(
 
 type HostState = Pick<LiveState, 'host' | 'healthy' | 'state' | 'error'>
 
+interface Expected {
+  current: Deployment | undefined
+  cell: StatusCell
+  /** Of the containers. */
+  name: string
+}
+
 function evaluate(
   response: HostResponse<Instance[]>,
-  current: Deployment | undefined,
-  name: string,
+  { current, cell, name }: Expected,
 ): HostState[] {
   const { host } = response
   if (isFailure(response)) {
@@ -65,10 +73,18 @@ function evaluate(
     return [{ host, healthy: current === undefined, state: `${left}there is no ${name}` }]
   }
   return response.value.map((instance) => {
-    const difference = differenceTo(current, instance)
+    const difference = partOf(cell, instance) ?? differenceTo(current, instance)
     const state = difference ?? 'runs, as the ledger says'
     return { host, healthy: difference === undefined, state: `${left}${state}` }
   })
+}
+
+/** What a deployment that failed on other hosts has left here, as the ledger says. */
+function partOf({ partial }: StatusCell, { host, running, labels }: Instance): string | undefined {
+  const left = partial.find((each) => each.host === host)
+  if (!running || left === undefined) return undefined
+  if (left.deployment !== labels[instanceLabels.deployment]) return undefined
+  return `runs ${left.version} of ${left.deployment}, as the ledger says, which failed on other hosts`
 }
 
 /** How an instance differs from what the ledger calls current. */

@@ -1,12 +1,11 @@
-import { createHash } from 'node:crypto'
 import { basename } from 'node:path'
 import { StepError, throwIfCancelled } from '../../core/errors.ts'
 import { isBelow } from '../../core/git/checkout.ts'
 import { indentedLines } from '../../core/lists.ts'
 import { labels, OWN_FOLDER } from '../../image/image.ts'
 import { compareEach, type ReadPath, readInstanceFile } from '../../targets/instance-files.ts'
-import { instanceLabels } from '../../targets/labels.ts'
-import type { Instance, InstanceReader, PlacedFile } from '../../targets/target.ts'
+import { hashOf, instanceLabels } from '../../targets/labels.ts'
+import type { Instance, InstanceReader } from '../../targets/target.ts'
 import type { Context } from '../context.ts'
 import {
   MANIFEST_FILE,
@@ -119,15 +118,6 @@ function writableLabel({ config }: RemoteImage): string[] {
   return text === undefined ? [] : (JSON.parse(text) as string[])
 }
 
-/** The label by which a later run sees whether the rendered files are still as they were placed. */
-export function configFilesLabel(files: readonly PlacedFile[]): string {
-  return JSON.stringify(Object.fromEntries(files.map(({ path, content }) => [path, hash(content)])))
-}
-
-function hash(content: Buffer): string {
-  return createHash('sha256').update(content).digest('hex')
-}
-
 /**
  * Compares every file of the web application and of the config inside the running instance, and
  * checks that nothing else differs from the image; VERIFY_FAILED names what does.
@@ -230,7 +220,7 @@ async function changedConfigFiles(
   for (const [path, wanted] of Object.entries(placed)) {
     const content = await readInstanceFile(read, path, LARGEST_CONFIG).catch(() => undefined)
     throwIfCancelled(signal)
-    if (content === undefined || hash(content) !== wanted) changed.push(path)
+    if (content === undefined || hashOf(content) !== wanted) changed.push(path)
   }
   return changed
 }

@@ -26,6 +26,7 @@ export function createStatus({ read, now }: Access): Status {
         await addBehind(db, query, cells)
         await addMarks(db, cells)
         await addMissing(db, query, cells)
+        await addPartial(db, query, cells)
         for (const deployment of await selectUnsigned(db, query)) {
           cellOf(deployment, cells).unsigned.push(deployment)
         }
@@ -57,6 +58,7 @@ const emptyCell = ({ app, environment }: Place): StatusCell => ({
   environment,
   current: undefined,
   missing: [],
+  partial: [],
   behind: 0,
   unsigned: [],
   bad: undefined,
@@ -186,4 +188,34 @@ async function addMissing(db: Kysely<Schema>, asked: StatusQuery, cells: Cells):
     .where('h.ok', '=', 0)
     .orderBy('h.position')
   for (const row of await query.execute()) cells.get(keyOf(row))?.missing.push(row.host)
+}
+
+/** Hosts that a failed deployment was left on after the last that succeeded, or where none ever did. */
+async function addPartial(
+  db: Kysely<Schema>,
+  { app, environment }: StatusQuery,
+  cells: Cells,
+): Promise<void> {
+  let query = db
+    .selectFrom('deployments as d')
+    .innerJoin('deployment_hosts as h', 'h.deployment', 'd.id')
+    .leftJoin('current_deployments as now', (join) =>
+      join.onRef('now.app', '=', 'd.app').onRef('now.environment', '=', 'd.environment'),
+    )
+    .select(['d.app', 'd.environment', 'd.id', 'd.version', 'h.host'])
+    .where('d.state', '=', 'failed')
+    .where('h.ok', '=', 1)
+    .where((row) =>
+      row.or([row('now.number', 'is', null), row('d.number', '>', row.ref('now.number'))]),
+    )
+    .orderBy('d.number')
+  if (app !== undefined) query = query.where('d.app', '=', app)
+  if (environment !== undefined) query = query.where('d.environment', '=', environment)
+  for (const { id: deployment, version, host, ...place } of await query.execute()) {
+    const cell = cellOf(place, cells)
+    const others = cell.partial.filter((known) => known.host !== host)
+    cell.partial = [...others, { host, deployment, version }].sort((a, b) =>
+      compare(a.host, b.host),
+    )
+  }
 }

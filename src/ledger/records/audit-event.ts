@@ -1,12 +1,22 @@
 export const auditActions = [
   'lock',
   'unlock',
+  // The first version's names of `instances …`: its ledgers have them.
   'hosts start',
   'hosts stop',
   'hosts rm',
+  'instances start',
+  'instances stop',
+  'instances restart',
+  'instances rm',
+  'instances exec',
+  'hosts rmi',
+  'hosts prune',
   'retention',
   'break-glass',
   'sign-off',
+  'command',
+  'across-migration',
 ] as const
 export type AuditAction = (typeof auditActions)[number]
 

@@ -22,7 +22,10 @@ export interface InstanceOutcome {
   /** Of the instance that it replaced. */
   previousContainerId: string | undefined
   url: string | undefined
-  /** Of a deployment that succeeded: false for a host that was left out. */
+  /**
+   * Of a deployment that succeeded: false for a host that was left out. Of a deployment that failed:
+   * true for a host that it was left on all the same, and that runs it.
+   */
   ok: boolean
   /** milliseconds */
   duration: number

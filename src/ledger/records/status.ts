@@ -29,6 +29,11 @@ export interface StatusCell {
     | undefined
   /** Hosts that the deployment which runs has left out: something older may run there. */
   missing: string[]
+  /**
+   * Hosts that a deployment after that was left on although it failed: it was to stop at a failure, or
+   * to go on past it. Of each host the newest, by its name.
+   */
+  partial: { host: string; deployment: string; version: string }[]
   /** Releases that were recorded after the one that runs. */
   behind: number
   /** Deployments there that went past the gate, and that nobody has signed off; oldest first. */

@@ -21,6 +21,7 @@ import {
 /** Places the files that are not on volumes. */
 export async function placeFiles(container: Docker.Container, call: Caller, spec: ContainerSpec) {
   const { inside, missing } = await survey(container, call, spec)
+  if (inside.length === 0) return
   await put(
     container,
     call,

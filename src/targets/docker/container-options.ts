@@ -4,6 +4,7 @@ import { containerPart, hostPart } from './container/options.ts'
 import { healthLabels } from './health/label.ts'
 import type { ContainerSpec } from './host.ts'
 import { formatVolume, type PortBinding } from './notation.ts'
+import { listeningPort } from './slots.ts'
 
 /** Keeps the restart policy a container should have, see driver.ts `stop`. */
 export const RESTART_LABEL = 'io.crosscloud.restart'
@@ -12,12 +13,13 @@ export const RESTART_LABEL = 'io.crosscloud.restart'
 export const ON_VOLUME_LABEL = 'io.crosscloud.on-volume'
 
 /** The body of the engine's "create a container" call. Bad settings are INPUT_INVALID. */
-export function containerOptions(spec: ContainerSpec): ContainerCreateOptions {
+export function containerOptions(spec: ContainerSpec, bind = ''): ContainerCreateOptions {
   const { settings } = spec
   const ports = settings.network === 'host' ? [] : settings.ports
   return {
     name: spec.name,
     Image: spec.image,
+    ...(spec.command && { Entrypoint: spec.command.slice(0, 1), Cmd: spec.command.slice(1) }),
     Labels: {
       ...settings.labels,
       ...spec.labels,
@@ -31,7 +33,7 @@ export function containerOptions(spec: ContainerSpec): ContainerCreateOptions {
     ExposedPorts: Object.fromEntries(ports.map(({ container }) => [container, {}])),
     HostConfig: {
       NetworkMode: settings.network,
-      PortBindings: bindings(ports),
+      PortBindings: bindings(ports, bind),
       Binds: settings.volumes.map(formatVolume),
       RestartPolicy: { Name: settings.restart },
       ...(settings.memory === undefined ? {} : { Memory: settings.memory }),
@@ -49,11 +51,12 @@ function environmentEntry(key: string, value: string): string {
 
 function bindings(
   ports: readonly PortBinding[],
+  bind: string,
 ): Record<string, { HostIp: string; HostPort: string }[]> {
   const byContainer: Record<string, { HostIp: string; HostPort: string }[]> = {}
   for (const { container, hostIp, hostPort } of ports) {
     const list = byContainer[container] ?? []
-    list.push({ HostIp: hostIp, HostPort: hostPort })
+    list.push({ HostIp: hostIp || bind, HostPort: hostPort })
     byContainer[container] = list
   }
   return byContainer
@@ -61,6 +64,7 @@ function bindings(
 
 /** The part of an engine's "inspect a container" response that says where it can be reached. */
 export interface NetworkFacts {
+  Config: { Labels: Record<string, string> }
   HostConfig: { NetworkMode?: string | undefined }
   NetworkSettings: {
     Ports?: Record<string, { HostIp: string; HostPort: string }[] | null | undefined>
@@ -74,7 +78,10 @@ export function addressOf(
   port: number,
   engine: { local: boolean; hostAddress: string },
 ): string | undefined {
-  if (facts.HostConfig.NetworkMode === 'host') return `http://${engine.hostAddress}:${port}`
+  if (facts.HostConfig.NetworkMode === 'host') {
+    const own = listeningPort(facts.Config.Labels, port)
+    return `http://${engine.hostAddress}:${own}`
+  }
   for (const { HostIp, HostPort } of facts.NetworkSettings.Ports?.[`${port}/tcp`] ?? []) {
     const host = publishedAt(HostIp, engine)
     if (host && HostPort) return `http://${host}:${HostPort}`

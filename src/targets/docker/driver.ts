@@ -8,11 +8,12 @@ import { checkRequirements, joinNetworks } from './container/requirements.ts'
 import { changes, placeFiles, placeOnVolumes, putBack, statOf } from './container-files.ts'
 import { addressOf, containerOptions, RESTART_LABEL } from './container-options.ts'
 import { type HostName, startError, statusOf } from './errors.ts'
-import { engineHealth, runCommand } from './health/engine.ts'
+import { engineHealth } from './health/engine.ts'
 import type { ContainerInfo, ContainerSpec, Host, RegistryCredential } from './host.ts'
-import { unframe } from './output.ts'
+import { hostOperations } from './operations/operations.ts'
 import { checkFiles } from './placed-files.ts'
 import { pullImage } from './pull.ts'
+import { runToEnd } from './run.ts'
 
 export interface DockerHostOptions {
   /** How people call the host: `app-01`. */
@@ -26,6 +27,8 @@ export interface DockerHostOptions {
    */
   signal: AbortSignal
   tls?: TlsFiles | undefined
+  /** Where ports are published that name no address; default: everywhere. */
+  bind?: string | undefined
   /** A file for `ssh -F`; without it ssh reads the user's own. */
   sshConfig?: string | undefined
 }
@@ -42,8 +45,27 @@ export async function connectDocker(options: DockerHostOptions): Promise<Host> {
   const call = caller(host, closing.signal)
   const byId = (id: string) => docker.getContainer(id)
 
+  const start = async (id: string) => {
+    const container = byId(id)
+    const { Name, Config, HostConfig } = await call(`starting ${id}`, (abortSignal) =>
+      container.inspect({ abortSignal }),
+    )
+    const wanted = Config.Labels[RESTART_LABEL]
+    if (wanted && HostConfig.RestartPolicy?.Name !== wanted) {
+      await setRestartPolicy(call, container, wanted)
+    }
+    try {
+      await container.start({ abortSignal: AbortSignal.timeout(VERB_TIMEOUT) })
+    } catch (error) {
+      if (statusOf(error) === 304) return
+      throw startError(host, Name.slice(1), error)
+    }
+  }
+
   return {
+    ...hostOperations({ docker, host, call, closed: closing.signal, local: engine.local }),
     name,
+    bind: options.bind,
     async ping() {
       const abortSignal = AbortSignal.any([signal, AbortSignal.timeout(PING_TIMEOUT)])
       // dockerode's types know no options here, its code does.
@@ -62,25 +84,11 @@ export async function connectDocker(options: DockerHostOptions): Promise<Host> {
       const containers = await Promise.all(found.map(({ Id }) => inspect(engine, call, Id)))
       return containers.filter((container) => container !== undefined)
     },
-    create: (spec) => create(engine, call, spec),
+    create: (spec) => create(engine, call, spec, options.bind),
     placeOnVolumes: (id, spec) => placeOnVolumes(byId(id), call, spec),
     putBack: (id) => putBack(byId(id), call),
-    async start(id) {
-      const container = byId(id)
-      const { Name, Config, HostConfig } = await call(`starting ${id}`, (abortSignal) =>
-        container.inspect({ abortSignal }),
-      )
-      const wanted = Config.Labels[RESTART_LABEL]
-      if (wanted && HostConfig.RestartPolicy?.Name !== wanted) {
-        await setRestartPolicy(call, container, wanted)
-      }
-      try {
-        await container.start({ abortSignal: AbortSignal.timeout(VERB_TIMEOUT) })
-      } catch (error) {
-        if (statusOf(error) === 304) return
-        throw startError(host, Name.slice(1), error)
-      }
-    },
+    start,
+    run: (id, onLine, stop) => runToEnd({ docker, id, call, start: () => start(id) }, onLine, stop),
     stop: (id, seconds) => stop(docker, call, id, seconds),
     async rename(id, newName) {
       await call(
@@ -101,7 +109,6 @@ export async function connectDocker(options: DockerHostOptions): Promise<Host> {
         container.wait({ condition: 'removed', abortSignal })
       await call(doing, gone, { fine: [404] })
     },
-    runCommand: (id, command) => runCommand(byId(id), call, command),
     logs: (id, lines) => logs(docker, call, id, lines),
     async archive(id, path) {
       const stream = await call(
@@ -153,10 +160,15 @@ async function inspect(
   }
 }
 
-async function create(engine: Engine, call: Caller, spec: ContainerSpec): Promise<ContainerInfo> {
+async function create(
+  engine: Engine,
+  call: Caller,
+  spec: ContainerSpec,
+  bind: string | undefined,
+): Promise<ContainerInfo> {
   const { docker } = engine
   checkFiles(spec.files)
-  const options = containerOptions(spec)
+  const options = containerOptions(spec, bind)
   const container = await call(
     `creating ${spec.name}`,
     (abortSignal) => docker.createContainer({ ...options, abortSignal }),
@@ -221,4 +233,15 @@ async function logs(docker: Docker, call: Caller, id: string, lines: number): Pr
   const all = text.split(/\r?\n/)
   if (all.at(-1) === '') all.pop()
   return all.slice(-lines)
+}
+
+/** Docker's stream format: https://docs.docker.com/reference/api/engine/version/v1.41/#tag/Container/operation/ContainerAttach */
+function unframe(bytes: Buffer): Buffer {
+  const parts: Buffer[] = []
+  for (let at = 0; at + 8 <= bytes.length; ) {
+    const end = at + 8 + bytes.readUInt32BE(at + 4)
+    parts.push(bytes.subarray(at + 8, end))
+    at = end
+  }
+  return Buffer.concat(parts)
 }

@@ -4,6 +4,8 @@ import type { EngineAddress } from './address.ts'
 import type { EngineSettings } from './container/options.ts'
 import type { HealthSettings } from './health/check.ts'
 import type { PortBinding, Volume } from './notation.ts'
+import type { HostOperations } from './operations/operations.ts'
+import type { SlotPair } from './slots.ts'
 
 export type { HealthSettings } from './health/check.ts'
 
@@ -11,6 +13,8 @@ export type { HealthSettings } from './health/check.ts'
 export interface ContainerSettings extends EngineSettings {
   network: string
   ports: PortBinding[]
+  /** With slots the new container starts beside the old one, which is stopped afterwards. */
+  slots?: SlotPair | undefined
   volumes: Volume[]
   /** Whether files may be placed on volumes; what they replace there comes back with the old container. */
   onVolume?: boolean | undefined
@@ -36,6 +40,8 @@ export interface ContainerSpec {
   labels: Record<string, string>
   settings: ContainerSettings
   files: readonly PlacedFile[]
+  /** Program and arguments in place of what the image would start. */
+  command?: readonly string[] | undefined
 }
 
 export interface ContainerInfo {
@@ -58,12 +64,6 @@ export interface ContainerInfo {
   address(port: number): string | undefined
 }
 
-/** How a command in a container ended, and the last of what it printed. */
-export interface CommandResult {
-  exitCode: number
-  output: string
-}
-
 export interface RegistryCredential {
   username: string
   password: string
@@ -75,14 +75,18 @@ export interface HostAddress {
   address: EngineAddress
   /** Folder with ca.pem, cert.pem and key.pem. */
   certificates: string | undefined
+  /** Where its containers' ports are published when they name no address; default: everywhere. */
+  bind?: string | undefined
 }
 
 /**
  * One machine that runs containers. Small verbs, each safe to repeat; the order of a deployment is
  * in rollout.ts, not here. Every driver passes test/targets/docker/host-conformance.ts.
  */
-export interface Host {
+export interface Host extends HostOperations {
   readonly name: string
+  /** Where ports are published that name no address; everywhere when undefined. */
+  readonly bind?: string | undefined
   /** UNAVAILABLE, naming the host, when it does not respond. */
   ping(): Promise<void>
   /** Throws where the host lacks what these settings need: a network, a log driver. */
@@ -104,8 +108,12 @@ export interface Host {
   stop(id: string, timeoutSeconds: number): Promise<void>
   rename(id: string, name: string): Promise<void>
   remove(id: string): Promise<void>
-  /** Runs a program in the running container, without a shell, and waits for its end. */
-  runCommand(id: string, command: readonly string[]): Promise<CommandResult>
+  /**
+   * Starts a created container, hands over the lines of its output, and waits for its end. When the
+   * signal fires it is no longer waited for, and goes on.
+   * @returns its exit code
+   */
+  run(id: string, onLine: (line: string) => void, signal: AbortSignal): Promise<number>
   /** The last lines of the container's output. */
   logs(id: string, lines: number): Promise<string[]>
   /** A tar stream of a path inside the container. NOT_FOUND when it has none. */

@@ -5,10 +5,12 @@ import { engineFields } from './container/settings.ts'
 import { healthSettings } from './health/settings.ts'
 import type { HostAddress } from './host.ts'
 import { PORT, parsePort, parseVolume, VOLUME } from './notation.ts'
+import { slotSettings } from './slots.ts'
 
 // The patterns are for editors; what is wrong is reported by the reader.
 const port = parsed(parsePort).meta({ pattern: PORT.source })
 const volume = parsed(parseVolume).meta({ pattern: VOLUME.source })
+const ipAddress = z.union([z.ipv4(), z.ipv6()], 'is not an IP address')
 
 /** `container:` in crosscloud.yml; an environment may override parts of it. */
 export const containerSettings = z.strictObject({
@@ -23,6 +25,9 @@ export const containerSettings = z.strictObject({
     .optional()
     .describe('bridge (default), host, or a network of the host'),
   ports: z.array(port).optional().describe("Published ports, in docker's notation"),
+  slots: slotSettings
+    .optional()
+    .describe('Two sets of published ports: the next container starts beside the one that serves'),
   volumes: z.array(volume).optional().describe("Folders of the host, in docker's notation"),
   'on-volume': z
     .boolean()
@@ -46,14 +51,17 @@ export const hostSettings = z
     z.strictObject({
       address: z.string(),
       certificates: z.string().optional().describe('Folder with ca.pem, cert.pem and key.pem'),
+      bind: ipAddress
+        .optional()
+        .describe('Address of the host at which ports are published that name none'),
     }),
   ])
   // After the union: a problem inside one of its members would be reported as "Invalid input".
   .transform((written, check): Omit<HostAddress, 'name'> => {
     const isText = typeof written === 'string'
-    const { address, certificates } = isText
-      ? { address: written, certificates: undefined }
+    const { address, certificates, bind } = isText
+      ? { address: written, certificates: undefined, bind: undefined }
       : written
-    const read = () => ({ address: parseAddress(address), certificates })
+    const read = () => ({ address: parseAddress(address), certificates, bind })
     return readOrReport(read, check, isText ? [] : ['address'])
   })

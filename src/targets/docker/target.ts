@@ -1,14 +1,26 @@
 import { resolve } from 'node:path'
 import { StepError } from '../../core/errors.ts'
+import type { Log } from '../../core/log.ts'
 import { wait } from '../../core/retry.ts'
 import { instanceLabels } from '../labels.ts'
+import type { ProxyServer, ReverseProxy } from '../proxy.ts'
 import { requestAll } from '../responses.ts'
-import type { Instance, InstanceQuery, InstanceRole, RolloutRequest, Target } from '../target.ts'
+import type {
+  Instance,
+  InstanceOperations,
+  InstanceQuery,
+  InstanceRole,
+  RolloutRequest,
+  Target,
+} from '../target.ts'
 import { tlsFiles } from './connect.ts'
 import { connectDocker, type DockerHostOptions } from './driver.ts'
+import { ownHealth } from './health/label.ts'
 import type { ContainerInfo, ContainerSettings, Host, HostAddress } from './host.ts'
 import { refuseFilesOnVolumes } from './placed-files.ts'
-import { nameOf, roles } from './rollout/repair.ts'
+import { waitUntilHealthy } from './rollout/health.ts'
+import { createRolloutProxy, type RolloutProxy } from './rollout/proxy.ts'
+import { nameOf, roles } from './rollout/roles.ts'
 import { rollOut } from './rollout/rollout.ts'
 
 /** The settings of an environment's containers; each part is read when it is used. */
@@ -21,6 +33,14 @@ export interface DockerTargetSettings {
 export interface DockerTargetOptions extends Pick<DockerHostOptions, 'credentials' | 'signal'> {
   /** Folder that relative paths start from. */
   folder: string
+  /** Opens the environment's proxy, where it has one that deployments work. */
+  proxy?: (() => Promise<ServedProxy | undefined>) | undefined
+}
+
+/** A proxy and all servers of the environment, also those that a rollout passes by. */
+export interface ServedProxy {
+  proxy: ReverseProxy
+  servers: readonly ProxyServer[]
 }
 
 /** milliseconds */
@@ -54,7 +74,11 @@ export function openDockerTarget(
         return containers.map((container) => instanceOf(host, container, settings))
       }),
     checkFiles: (files) => refuseFilesOnVolumes(files, settings.container),
-    rollOut: async (request) => rollOut(rolloutOptions(await openAll(), settings, request)),
+    rollOut: async (request) =>
+      rollOut({
+        ...rolloutOptions(await openAll(), settings, request),
+        proxy: await openProxy(options),
+      }),
     read: async ({ host, id }, path) => (await open(host)).archive(id, path),
     changes: async ({ host, id }) => (await open(host)).changes(id),
     isFolder: async ({ host, id }, path) => (await open(host)).isFolder(id, path),
@@ -62,18 +86,55 @@ export function openDockerTarget(
     start: async ({ host, id }) => (await open(host)).start(id),
     stop: async ({ host, id }) => (await open(host)).stop(id, settings.container.stopTimeout),
     remove: async ({ host, id }) => (await open(host)).remove(id),
+    ...operationsOf(open, settings),
+    check: () =>
+      onAll((host) => host.check({ containers: [nameOf(settings.containerName, 'current')] })),
+    images: {
+      list: () => onAll((host) => host.images()),
+      remove: async (host, reference) => (await open(host)).removeImage(reference),
+    },
     async close() {
       await Promise.allSettled([...opened.values()].map(async (host) => (await host).close()))
     },
   }
 }
 
+async function openProxy({ proxy }: DockerTargetOptions): Promise<RolloutProxy | undefined> {
+  const found = await proxy?.()
+  return found && createRolloutProxy(found.proxy, found.servers)
+}
+
+function operationsOf(
+  open: (name: string) => Promise<Host>,
+  settings: DockerTargetSettings,
+): InstanceOperations {
+  return {
+    async *readLog({ host, id }, query, signal) {
+      yield* (await open(host)).readLog(id, query, signal)
+    },
+    stats: async ({ host, id }) => (await open(host)).stats(id),
+    exec: async ({ host, id }, command, options) => (await open(host)).exec(id, command, options),
+    threadDump: async ({ host, id }, signal) => (await open(host)).threadDump(id, signal),
+    variables: async ({ host, id }) => (await open(host)).variables(id),
+    async restart({ host: name, id }, signal) {
+      const host = await open(name)
+      const { stopTimeout, health } = settings.container
+      await host.stop(id, stopTimeout)
+      await host.start(id)
+      const container = await host.inspect(id)
+      if (!container)
+        throw new StepError('NOT_FOUND', `host ${name}: ${id} was removed by somebody`)
+      await waitUntilHealthy(host, container, ownHealth(container.labels, health), signal)
+    },
+  }
+}
+
 function connect(
-  { name, address, certificates }: HostAddress,
+  { name, address, certificates, bind }: HostAddress,
   { folder, credentials, signal }: DockerTargetOptions,
 ): Promise<Host> {
   const tls = certificates === undefined ? undefined : tlsFiles(resolve(folder, certificates))
-  return connectDocker({ name, address, tls, credentials, signal })
+  return connectDocker({ name, address, bind, tls, credentials, signal })
 }
 
 async function inTime<T>(host: string, work: Promise<T>): Promise<T> {
@@ -116,13 +177,13 @@ function roleOf(name: string, containerName: string): InstanceRole | undefined {
   return role === 'older' ? 'previous' : role
 }
 
-function rolloutOptions(
-  hosts: Host[],
-  settings: DockerTargetSettings,
-  { image, labels, files, log, signal, verify, checkLock, adopt }: RolloutRequest,
-) {
+function rolloutOptions(hosts: Host[], settings: DockerTargetSettings, request: RolloutRequest) {
+  const { image, labels, files, log, signal, strategy, commands, verify, checkLock, adopt } =
+    request
   return {
     hosts,
+    strategy,
+    commands,
     spec: {
       name: settings.containerName,
       image,
@@ -136,6 +197,7 @@ function rolloutOptions(
     adopt,
     lockLabel: instanceLabels.lock,
     ownerLabels: [instanceLabels.application, instanceLabels.environment],
-    verify: (host: Host, container: ContainerInfo) => verify(instanceOf(host, container, settings)),
+    verify: (host: Host, container: ContainerInfo, log: Log) =>
+      verify(instanceOf(host, container, settings), log),
   }
 }

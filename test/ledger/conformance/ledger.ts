@@ -30,7 +30,7 @@ import {
   release,
   start,
 } from './samples.ts'
-import { listsDeliveries, showsStatus } from './status.ts'
+import { listsDeliveries, showsPartial, showsStatus } from './status.ts'
 
 /** What every ledger must do, whatever database it lives in. */
 export async function ledgerConformance(
@@ -73,6 +73,7 @@ export async function ledgerConformance(
   await withLedger('lists deployments past a gate until they are signed off', keepsBreakGlass)
   await withLedger('gives the history page by page', pagesHistory)
   await withLedger('shows which version is in which environment', showsStatus)
+  await withLedger('shows the hosts that a failed deployment was left on', showsPartial)
   await withLedger('lists what was delivered', listsDeliveries)
   await withLedger('keeps config revisions', keepsConfigRevisions)
   await withLedger('keeps config changes', keepsConfigChanges)

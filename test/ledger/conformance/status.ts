@@ -68,6 +68,38 @@ export async function showsStatus(t: Test, _: Ledger, open: OpenLedger): Promise
   t.match(lost, { lock: undefined, underway: { state: 'abandoned' } })
 }
 
+/** What a deployment that failed has left on some hosts counts until another succeeds. */
+export async function showsPartial(t: Test, ledger: Ledger): Promise<void> {
+  for (const version of ['1.0.0', '1.0.1', '1.0.2']) await ledger.recordRelease(release(version))
+  const put = async (version: string, state: 'succeeded' | 'failed', on: string) => {
+    const { id } = await start(ledger, release(version), 'test')
+    const hosts = ['a', 'b', 'c'].map((name) => outcome(name, { ok: on.includes(name) }))
+    await ledger.endDeployment(id, ended(state, hosts))
+    return id
+  }
+  const partial = async () => {
+    const cells = await ledger.status({ app: 'webapi', environment: 'test' })
+    return cells.flatMap((cell) => cell.partial)
+  }
+  const first = await put('1.0.0', 'failed', 'a')
+  const left = { host: 'a', deployment: first, version: '1.0.0' }
+  t.strictSame(await partial(), [left], 'even where nothing ever succeeded')
+  await put('1.0.0', 'succeeded', 'ab')
+  t.strictSame(await partial(), [])
+  const second = await put('1.0.1', 'failed', 'bc')
+  await put('1.0.2', 'failed', '')
+  const third = await put('1.0.2', 'failed', 'a c')
+  t.strictSame(await partial(), [
+    { host: 'a', deployment: third, version: '1.0.2' },
+    { host: 'b', deployment: second, version: '1.0.1' },
+    { host: 'c', deployment: third, version: '1.0.2' },
+  ])
+  t.match(await ledger.status(), [{ current: { version: '1.0.0' }, missing: ['c'] }])
+  t.strictSame(await ledger.status({ environment: 'staging' }), [])
+  await put('1.0.0', 'succeeded', 'abc')
+  t.strictSame(await partial(), [])
+}
+
 export async function listsDeliveries(t: Test, _: Ledger, open: OpenLedger): Promise<void> {
   let time = Date.parse('2026-05-01T12:00:00.000Z')
   const ledger = await open({ now: () => time })

@@ -107,9 +107,9 @@ async function compile(): Promise<Buffer> {
 /**
  * Responds with 200 and its version on PORT. EXIT: ends at once with that code. EXIT_AFTER: seconds to
  * live. SICK: responds with 503. SLOW: seconds until it listens. FILE: prints that file first.
- * STOPPING: seconds from SIGTERM to its end. SAYS: prints that. HOG: takes memory until it is ended.
- * `/server exit N` ends with N, `/server cat FILE` prints a file,
- * `/server sleep N` takes N seconds.
+ * STOPPING: seconds from SIGTERM to its end. SAYS: prints that. HOG: takes memory until it is
+ * ended. `cat FILE` prints a file. With other arguments it is a command: it prints the second, and
+ * ends with the first after as many seconds as the third says.
  */
 const SERVER = String.raw`
 #include <arpa/inet.h>
@@ -128,10 +128,8 @@ static int cat(const char *path) {
   for (int c; (c = fgetc(file)) != EOF; ) putchar(c);
   return 0;
 }
-int main(int count, char **arguments) {
-  if (count > 2 && !strcmp(arguments[1], "exit")) { puts("asked to end"); return atoi(arguments[2]); }
-  if (count > 2 && !strcmp(arguments[1], "cat")) return cat(arguments[2]);
-  if (count > 2 && !strcmp(arguments[1], "sleep")) return sleep(atoi(arguments[2]));
+int main(int count, char **argument) {
+  if (count > 2 && !strcmp(argument[1], "cat")) return cat(argument[2]);
   setvbuf(stdout, 0, _IOLBF, 0);
   signal(SIGTERM, bye);
   signal(SIGPIPE, SIG_IGN);
@@ -142,6 +140,11 @@ int main(int count, char **arguments) {
     FILE *file = fopen(getenv("FILE"), "r");
     if (file) fgets(text, sizeof text, file);
     printf("file: %s\n", file ? text : "none");
+  }
+  if (count > 2) {
+    printf("command %s\n", argument[2]);
+    sleep(count > 3 ? atoi(argument[3]) : 0);
+    return atoi(argument[1]);
   }
   if (getenv("SAYS")) puts(getenv("SAYS"));
   if (getenv("HOG")) for (;;) memset(malloc(1 << 20), 1, 1 << 20);

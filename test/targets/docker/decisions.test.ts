@@ -3,15 +3,16 @@ import { parseAddress } from '../../../src/targets/docker/address.ts'
 import { addressOf } from '../../../src/targets/docker/container-options.ts'
 import { parseHealth, parsePort, parseVolume } from '../../../src/targets/docker/notation.ts'
 import { checkFiles, parentFolders } from '../../../src/targets/docker/placed-files.ts'
+import { commandOf, decide } from '../../../src/targets/docker/rollout/repair.ts'
+import { restoreActions } from '../../../src/targets/docker/rollout/restore.ts'
 import {
   type Action,
-  commandOf,
-  decide,
   type Found,
   type Role,
   roles,
-} from '../../../src/targets/docker/rollout/repair.ts'
-import { restoreActions } from '../../../src/targets/docker/rollout/restore.ts'
+} from '../../../src/targets/docker/rollout/roles.ts'
+import { decideInSlots, restoreInSlots } from '../../../src/targets/docker/rollout/slot-repair.ts'
+import { SLOT_LABEL } from '../../../src/targets/docker/slots.ts'
 
 interface Fake {
   id: string
@@ -24,6 +25,16 @@ function state(text: string): Found<Fake> {
   for (const word of text.split(' ').filter(Boolean)) {
     const [role, how] = word.split(':')
     found[role as Role] = { id: role ?? '', running: how === 'up' }
+  }
+  return found
+}
+
+/** `current=old=up` → which container has the name, and whether it runs. */
+function now(text: string): Found<Fake> {
+  const found: Found<Fake> = {}
+  for (const word of text.split(' ')) {
+    const [role, id, how] = word.split('=')
+    found[role as Role] = { id: id ?? '', running: how === 'up' }
   }
   return found
 }
@@ -138,14 +149,6 @@ t.test('any state is repaired at once, and stays so', async (t) => {
 
 t.test('the old container is restored from wherever a rollout stopped', async (t) => {
   const up = { id: 'old', running: true }
-  const now = (text: string) => {
-    const found: Found<Fake> = {}
-    for (const word of text.split(' ')) {
-      const [role, id, how] = word.split('=')
-      found[role as Role] = { id: id ?? '', running: how === 'up' }
-    }
-    return found
-  }
   const table: [before: string, old: Fake | undefined, after: string][] = [
     ['current=old=up next=new=down', up, 'current=old:up'],
     ['current=old=down next=new=up previous=p=down', up, 'current=old:up previous=p:down'],
@@ -167,6 +170,80 @@ t.test('the old container is restored from wherever a rollout stopped', async (t
       const repaired = apply(half, decide(half)?.actions ?? [])
       t.ok(repaired.current?.running || !old?.running, `${before}, killed after ${done} actions`)
     }
+  }
+})
+
+t.test('every state in slots is repaired without a moment in which nothing runs', async (t) => {
+  const runs = (found: Found<Fake>) => Object.values(found).some(({ running }) => running)
+  for (const found of everyState()) {
+    const actions = decideInSlots(found)?.actions ?? []
+    const after = apply(found, actions)
+    const hasMain = Boolean(found.current || found.previous || found.older)
+    const ok =
+      !after.next &&
+      !after.older &&
+      Boolean(after.current) === hasMain &&
+      (actions.length === 0 || !after.current || after.current.running) &&
+      decideInSlots(after) === undefined
+    if (!ok) t.fail(`${show(found)} became ${show(after)}`)
+    for (let done = 1; done <= actions.length; done++) {
+      const half = apply(found, actions.slice(0, done))
+      if (hasMain && runs(found) && !runs(half)) {
+        t.fail(`${show(found)} after ${done} actions: nothing runs: ${show(half)}`)
+      }
+      const again = apply(half, decideInSlots(half)?.actions ?? [])
+      if (again.current?.running !== after.current?.running || again.next || again.older) {
+        t.fail(`${show(found)} after ${done} actions became ${show(again)}`)
+      }
+    }
+  }
+  t.pass('all states')
+})
+
+t.test('in slots a killed deployment is finished, or its old container stays', async (t) => {
+  const table: [when: string, before: string, after: string | undefined][] = [
+    ['all is well', 'current:up previous:down', undefined],
+    ['somebody stopped it', 'current:down previous:down', undefined],
+    ['somebody went back by hand', 'current:down previous:up', undefined],
+    ['killed before it was verified', 'current:up next:up', 'current=current:up'],
+    [
+      'killed between the renames',
+      'next:up previous:up older:down',
+      'current=next:up previous=previous:down',
+    ],
+    [
+      'killed before the stop',
+      'current:up previous:up',
+      'current=current:up previous=previous:down',
+    ],
+    ['killed while it went back', 'current:down next:up', 'current=current:up'],
+    ['killed between the renames back', 'next:up previous:down', 'current=previous:up'],
+  ]
+  for (const [when, before, after] of table) {
+    const found = state(before)
+    const finding = decideInSlots(found)
+    t.equal(finding && show(apply(found, finding.actions)), after, when)
+  }
+})
+
+t.test('in slots the new container stays until the old one serves again', async (t) => {
+  const old = { id: 'old', running: true }
+  const table: [before: string, started: boolean][] = [
+    ['current=old=up next=new=down', false],
+    ['current=old=up next=new=up older=p=down', false],
+    ['next=new=up previous=old=up older=p=down', false],
+    ['current=new=up previous=old=up', false],
+    ['current=new=up previous=old=down older=p=down', true],
+  ]
+  for (const [before, started] of table) {
+    const found = now(before)
+    const actions = restoreInSlots(found, 'new', old)
+    const half = apply(found, actions)
+    t.equal(half.current?.id, 'old', before)
+    t.ok(half.current?.running)
+    t.equal(Boolean(half.next), started, 'the new one is there where the old one has to start')
+    const after = apply(half, decideInSlots(half)?.actions ?? [])
+    t.match(show(after), /^current=old:up( previous=p:down)?$/)
   }
 })
 
@@ -242,6 +319,7 @@ t.test('a container is reached by its published port, its host or its own addres
   const local = { local: true, hostAddress: '127.0.0.1' }
   const remote = { local: false, hostAddress: 'app-01' }
   const facts = (HostIp: string) => ({
+    Config: { Labels: {} },
     HostConfig: { NetworkMode: 'bridge' },
     NetworkSettings: {
       Ports: { '8080/tcp': [{ HostIp, HostPort: '32768' }], '9090/tcp': null },
@@ -255,8 +333,15 @@ t.test('a container is reached by its published port, its host or its own addres
   t.equal(addressOf(facts('127.0.0.1'), 8080, remote), undefined, "the host's own loopback")
   t.equal(addressOf(facts('0.0.0.0'), 9090, local), 'http://172.17.0.2:9090')
   t.equal(addressOf(facts('0.0.0.0'), 9090, remote), undefined)
-  const onHost = { HostConfig: { NetworkMode: 'host' }, NetworkSettings: {} }
+  const onHost = {
+    Config: { Labels: {} },
+    HostConfig: { NetworkMode: 'host' },
+    NetworkSettings: {},
+  }
   t.equal(addressOf(onHost, 8080, remote), 'http://app-01:8080')
+  const slot = JSON.stringify({ slot: 2, ports: [['8080/tcp', '18082']] })
+  const inSlot = { ...onHost, Config: { Labels: { [SLOT_LABEL]: slot } } }
+  t.equal(addressOf(inSlot, 8080, remote), 'http://app-01:18082', 'in a slot it listens there')
 })
 
 t.test('files with an unsafe path, mode or owner are refused', async (t) => {

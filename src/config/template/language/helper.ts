@@ -28,6 +28,8 @@ export interface HelperHost {
   env(name: string): string | undefined
   now(): Date
   fileExists(path: string): boolean
+  /** Stands for a value that only the place where the file is put knows. */
+  slot(name: string): string
 }
 
 export interface Helper {

@@ -233,6 +233,7 @@ const worldHelpers: Record<string, Helper> = {
     { least: 0 },
   ),
   fileExists: helper([read.text], (host, path) => host.fileExists(path)),
+  slot: helper([read.text], (host, name) => host.slot(name)),
   lookupIP: addresses(() => true),
   lookupIPV4: addresses((address) => address.includes('.')),
   lookupIPV6: addresses((address) => address.includes(':')),

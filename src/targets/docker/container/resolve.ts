@@ -2,6 +2,7 @@ import { StepError } from '../../../core/errors.ts'
 import { resolveHealth } from '../health/settings.ts'
 import type { ContainerSettings } from '../host.ts'
 import type { ParsedContainer } from '../settings.ts'
+import { checkSlots } from '../slots.ts'
 import { conflictsOf } from './conflicts.ts'
 import type { EngineSettings } from './options.ts'
 
@@ -34,7 +35,7 @@ export function resolveContainer(
   }
   const { network, networks = [network ?? 'bridge'] } = container
   const [first = 'bridge', ...moreNetworks] = networks
-  return {
+  const settings: ContainerSettings = {
     ...engineSettings(container),
     network: first,
     moreNetworks,
@@ -43,10 +44,14 @@ export function resolveContainer(
     onVolume: container['on-volume'] ?? false,
     env: container.env ?? {},
     memory: container.memory,
-    restart: container.restart ?? 'unless-stopped',
+    slots: container.slots,
+    // An engine that was killed starts again what has "always", and nothing else.
+    restart: container.restart ?? (container.slots ? 'always' : 'unless-stopped'),
     stopTimeout: Math.ceil((container['stop-timeout'] ?? 30_000) / 1000),
     health: container.health && resolveHealth(container.health),
   }
+  checkSlots(settings)
+  return settings
 }
 
 function engineSettings(container: ParsedContainer): EngineSettings {

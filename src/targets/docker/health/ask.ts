@@ -1,6 +1,6 @@
 import { StepError, toStepError } from '../../../core/errors.ts'
 import { wait } from '../../../core/retry.ts'
-import type { CommandResult, ContainerInfo, Host } from '../host.ts'
+import type { ContainerInfo, Host } from '../host.ts'
 import { type HealthSettings, healthPort } from './check.ts'
 import { askHttp, askTcp, type ProbeLimits } from './probe.ts'
 
@@ -28,14 +28,20 @@ export function openCheck(host: Host, health: HealthSettings): Ask {
 
 function problemOf(state: ContainerInfo['health']): string | undefined {
   if (state?.status === 'healthy') return undefined
-  return [state?.status ?? 'its HEALTHCHECK has not run', lastLine(state?.output)].join(': ')
+  const said = [state?.status ?? 'it has not run', lastLine(state?.output)]
+  return said.filter(Boolean).join(': ')
+}
+
+interface Ended {
+  exitCode: number
+  output: string
 }
 
 /** A command that still runs is not started again: an engine cannot end it. */
 function commandCheck(host: Host, command: readonly string[]): Ask {
-  let pending: Promise<CommandResult | StepError> | undefined
+  let pending: Promise<Ended | StepError> | undefined
   return async ({ id }, { request, signal }) => {
-    pending ??= host.runCommand(id, command).catch(toStepError)
+    pending ??= runCommand(host, id, command).catch(toStepError)
     const stop = new AbortController()
     const signals = signal ? AbortSignal.any([stop.signal, signal]) : stop.signal
     const late = wait(request, signals).catch(() => {})
@@ -45,8 +51,18 @@ function commandCheck(host: Host, command: readonly string[]): Ask {
     pending = undefined
     if (result instanceof StepError) return result.message
     if (result.exitCode === 0) return undefined
-    return [`exit code ${result.exitCode}`, lastLine(result.output)].filter(Boolean).join(': ')
+    return [`exit code ${result.exitCode}`, result.output].filter(Boolean).join(': ')
   }
+}
+
+/** Until it ends, or until its host is closed. */
+async function runCommand(host: Host, id: string, command: readonly string[]): Promise<Ended> {
+  let output = ''
+  const onLine = (line: string) => {
+    output = lastLine(line) || output
+  }
+  const { signal } = new AbortController()
+  return { exitCode: await host.exec(id, command, { onLine, signal }), output }
 }
 
 const lastLine = (text = '') => text.trim().split('\n').at(-1)?.trim().slice(0, 200) ?? ''

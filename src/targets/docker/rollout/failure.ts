@@ -1,30 +1,48 @@
 import { StepError } from '../../../core/errors.ts'
 import type { HostStanding, RolloutFailure } from '../../target.ts'
 
-/** The cause, with how every host stands. */
+/** What failed, and on which host; none when the rollout was stopped between two hosts. */
+export interface HostFailure {
+  host: string | undefined
+  error: StepError
+  isHalted?: boolean
+}
+
+/** The cause, and what else failed, with how every host stands. */
 export function rolloutFailure(
   cause: StepError,
-  failedHost: string,
+  failures: readonly HostFailure[],
   standings: readonly HostStanding[],
   prove: () => Promise<RolloutFailure>,
 ): RolloutFailure {
-  const named = cause.message.includes(failedHost)
-  const what = named ? cause.message : `host ${failedHost}: ${cause.message}`
+  const what = failures.filter(({ isHalted }) => !isHalted).map(messageOf)
   const lines = standings.map((standing) => `  ${standing.host}: ${sentence(standing)}`)
-  const error = new StepError(cause.code, [what, ...lines].join('\n'), {
-    hint: cause.code === 'CANCELLED' ? afterCancel(standings) : cause.hint,
+  const error = new StepError(cause.code, [...new Set(what), ...lines].join('\n'), {
+    hint: hintOf(cause, standings),
     retryable: cause.retryable,
     cause,
   })
   const isUnproven = standings.some(({ unproven }) => unproven)
   return Object.assign(error, {
-    standings: standings.map((standing) =>
-      standing.host === failedHost
-        ? { ...standing, error: standing.error ?? cause.message }
-        : standing,
-    ),
+    standings: standings.map((standing) => {
+      const own = failures.find(({ host }) => host === standing.host)
+      return own ? { ...standing, error: standing.error ?? own.error.message } : standing
+    }),
     prove: isUnproven ? prove : undefined,
   })
+}
+
+function messageOf({ host, error: { message } }: HostFailure): string {
+  return host === undefined || message.includes(host) ? message : `host ${host}: ${message}`
+}
+
+/** Where only some hosts run the new release, it is said how that ends. */
+function hintOf({ code, hint }: StepError, standings: readonly HostStanding[]): string | undefined {
+  if (code === 'CANCELLED') return afterCancel(standings)
+  if (!standings.some(({ serves, error }) => serves === 'new' && error === undefined)) return hint
+  const way =
+    'The hosts with the new container keep it: `crosscloud status` shows them, `crosscloud deploy --missing --release …` brings it to the others, `crosscloud rollback` takes it back.'
+  return [hint, way].filter(Boolean).join(' ')
 }
 
 /** By now all that could be restored is restored. */
@@ -37,7 +55,7 @@ function afterCancel(standings: readonly HostStanding[]): string {
 function sentence({ serves, touched, error, unproven }: HostStanding): string {
   if (serves === 'unknown') return `NOT brought back, look at it now: ${error ?? ''}`
   if (serves === 'other') return 'left as it is: another deployment came after this one'
-  if (serves === 'new') return `the new container serves: ${error ?? ''}`
+  if (serves === 'new') return `the new container serves${error ? `: ${error}` : ''}`
   if (!touched) return `not touched, ${serves === 'old' ? 'the old container' : 'nothing'} serves`
   if (serves === 'nothing') return 'nothing serves, as before'
   if (unproven) return 'the old container runs again; its health was not looked at yet'

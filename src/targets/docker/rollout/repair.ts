@@ -1,31 +1,15 @@
 import { StepError } from '../../../core/errors.ts'
 import type { Log } from '../../../core/log.ts'
 import { ON_VOLUME_LABEL } from '../container-options.ts'
-import type { ContainerInfo, Host } from '../host.ts'
+import { ownHealth } from '../health/label.ts'
+import type { ContainerInfo, ContainerSpec, Host } from '../host.ts'
+import { slotOf } from '../slots.ts'
+import { waitUntilHealthy } from './health.ts'
 import { adoptedName, isOwn, type Ownership } from './owner.ts'
+import type { RolloutProxy } from './proxy.ts'
+import { type Action, type Finding, type Found, nameOf, only, type Role, roles } from './roles.ts'
+import { decideInSlots } from './slot-repair.ts'
 import { stopContainer } from './stop.ts'
-
-/**
- * The containers of one application on one host. `current` is called `<name>`; the others carry
- * their role behind a dot. `older` exists only while a rollout runs: the `previous` of before.
- */
-export const roles = ['current', 'next', 'previous', 'older'] as const
-export type Role = (typeof roles)[number]
-export type Found<Facts> = Partial<Record<Role, Facts>>
-
-export type Action =
-  | { do: 'start' | 'stop' | 'remove'; container: Role }
-  | { do: 'rename'; container: Role; to: Role }
-
-export interface Finding {
-  /** What happened, for the log. */
-  text: string
-  actions: Action[]
-}
-
-export function nameOf(name: string, role: Role): string {
-  return role === 'current' ? name : `${name}.${role}`
-}
 
 /**
  * What a deployer that was killed left behind, and how to repair it; undefined when all is well.
@@ -81,8 +65,9 @@ export function decide(found: Found<{ running: boolean }>): Finding | undefined 
   }
 }
 
-function only(condition: unknown, action: Action): Action[] {
-  return condition ? [action] : []
+export interface RepairOptions extends Ownership {
+  spec: Pick<ContainerSpec, 'labels' | 'settings'>
+  proxy?: RolloutProxy | undefined
 }
 
 /** Finds what a killed deployer left on the host, logs it, and repairs it. */
@@ -91,13 +76,39 @@ export async function repair(
   name: string,
   log: Log,
   signal?: AbortSignal,
-  ownership?: Ownership,
+  options?: RepairOptions,
 ): Promise<void> {
   const found = await survey(host, name)
-  const finding = decide(found)
+  const inSlots = isInSlots(found)
+  const finding = inSlots ? decideInSlots(found) : decide(found)
   if (!finding) return
   log.warn(`host ${host.name}: ${name}: ${finding.text}`)
-  await perform(host, name, found, finding.actions, { log, signal, ownership, stopTimeout: 10 })
+  // In slots the container to stop may be serving; else it was never verified.
+  const stopTimeout = (inSlots && options?.spec.settings.stopTimeout) || 10
+  const proxy = options?.proxy
+  proxy?.claim(host)
+  const how = { log, signal, stopTimeout, proxy, ownership: options }
+  await perform(host, name, found, finding.actions, how)
+  if (proxy) await realign(host, name, proxy, { log, signal })
+}
+
+/** What serves after a repair gets the requests again. */
+async function realign(
+  host: Host,
+  name: string,
+  proxy: RolloutProxy,
+  options: { log: Log; signal: AbortSignal | undefined },
+): Promise<void> {
+  const current = await host.inspect(name)
+  if (!current?.running) return
+  const slot = slotOf(current.labels)
+  if (slot === undefined) await proxy.putIn(host, options)
+  else await proxy.routeTo(host, slot, options)
+}
+
+/** Whether the newest container was made to run beside the one before it. */
+export function isInSlots({ current, next }: Found<Pick<ContainerInfo, 'labels'>>): boolean {
+  return slotOf((next ?? current)?.labels ?? {}) !== undefined
 }
 
 export async function survey(host: Host, name: string): Promise<Found<ContainerInfo>> {
@@ -118,6 +129,8 @@ export interface PerformOptions {
   signal: AbortSignal | undefined
   /** What is not ours is kept under another name where it would be removed. */
   ownership?: Ownership | undefined
+  /** A container in a slot is stopped once the other slot has its requests. */
+  proxy?: RolloutProxy | undefined
 }
 
 /**
@@ -129,7 +142,7 @@ export async function perform(
   name: string,
   found: Found<ContainerInfo>,
   actions: readonly Action[],
-  { log, stopTimeout, signal, ownership }: PerformOptions,
+  { log, stopTimeout, signal, ownership, proxy }: PerformOptions,
 ): Promise<void> {
   const ids: Partial<Record<Role, string>> = {}
   for (const role of roles) {
@@ -144,7 +157,13 @@ export async function perform(
       const isTime = action.do === (action.container === 'next' ? 'remove' : 'start')
       if (ids.next && isTime) await putFilesBack(host, containerOf(found, ids.next))
       if (action.do === 'start') await host.start(id)
-      if (action.do === 'stop') await stopContainer(host, id, stopTimeout, signal)
+      if (action.do === 'await') await awaitHealth(host, containerOf(found, id), signal)
+      if (action.do === 'stop') {
+        const stays = ids.current === id ? undefined : ids.current
+        const slot = stays && slotOf(containerOf(found, stays).labels)
+        if (slot) await proxy?.routeTo(host, slot, { log, signal })
+        await stopContainer(host, id, stopTimeout, signal)
+      }
       if (action.do === 'remove') await removeOrKeep(host, name, containerOf(found, id), ownership)
       if (action.do === 'rename') {
         await host.rename(id, nameOf(name, action.to))
@@ -158,6 +177,14 @@ export async function perform(
       throw error
     }
   }
+}
+
+async function awaitHealth(
+  host: Host,
+  { id, name, labels }: ContainerInfo,
+  signal: AbortSignal | undefined,
+): Promise<void> {
+  await waitUntilHealthy(host, { id, name }, ownHealth(labels, undefined), signal)
 }
 
 async function putFilesBack(host: Host, { id, labels }: ContainerInfo): Promise<void> {
@@ -184,14 +211,15 @@ export async function removeOrKeep(
 function describeAction(name: string, action: Action): string {
   const container = nameOf(name, action.container)
   if (action.do === 'rename') return `${container} is called ${nameOf(name, action.to)} now`
-  return `${{ start: 'started', stop: 'stopped', remove: 'removed' }[action.do]} ${container}`
+  const done = { start: 'started', await: 'serves:', stop: 'stopped', remove: 'removed' }
+  return `${done[action.do]} ${container}`
 }
 
 /** The action for a person at the host's own shell. */
 export function commandOf(name: string, action: Action): string {
   const container = nameOf(name, action.container)
   if (action.do === 'rename') return `docker rename ${container} ${nameOf(name, action.to)}`
-  return action.do === 'remove'
-    ? `docker rm --force ${container}`
-    : `docker ${action.do} ${container}`
+  if (action.do === 'remove') return `docker rm --force ${container}`
+  if (action.do === 'await') return `docker logs --tail 100 ${container}`
+  return `docker ${action.do} ${container}`
 }

@@ -1,16 +1,17 @@
-import { throwIfCancelled } from '../../../core/errors.ts'
 import type { InstanceResult } from '../../target.ts'
-import type { ContainerInfo, Host } from '../host.ts'
 import { refuseMissingCheck, refuseTakenPort, urlOf, waitUntilHealthy } from './health.ts'
 import type { RolloutOptions } from './options.ts'
 import { refuseForeign } from './owner.ts'
-import { nameOf } from './repair.ts'
 import type { Change } from './restore.ts'
+import { nameOf } from './roles.ts'
+import { switchSlots } from './slots.ts'
 import { stopContainer } from './stop.ts'
+import { takeOver, throwIfStopped } from './take-over.ts'
 import { refuseYounger } from './younger.ts'
 
 /**
- * Replaces the container of one host: the old one is stopped before the new one starts, and kept.
+ * Replaces the container of one host. In slots the old one is stopped once the new one serves; else
+ * before it starts. The old one is kept.
  * What was done is in `change` whenever it fails, so that it can be restored.
  */
 export async function replaceContainer(
@@ -19,8 +20,9 @@ export async function replaceContainer(
   options: RolloutOptions,
 ): Promise<InstanceResult> {
   const { host } = change
-  const { spec, log, signal, verify } = options
+  const { spec, log, signal, halt = signal, verify, proxy } = options
   const { name, settings } = spec
+  if (settings.slots) return switchSlots(change, served, settings.slots, options)
   change.started = Date.now()
   await throwIfStopped(options)
   const old = await host.inspect(name)
@@ -33,21 +35,27 @@ export async function replaceContainer(
   refuseMissingCheck(host, next, settings.health)
   log.info(`created ${next.name}, files placed: ${spec.files.length}`)
   await throwIfStopped(options)
+  if (old) {
+    if (old.running) await proxy?.takeOut(host, { log, signal: halt })
+    await throwIfStopped(options)
+  }
   const stopped = Date.now()
   if (old) {
     await stopContainer(host, old.id, settings.stopTimeout, signal)
     log.info(`stopped the old ${name}, and keep it`)
   }
   await throwIfStopped(options)
-  await refuseTakenPort(host, next, settings.health, signal)
+  await refuseTakenPort(host, next, settings.health, halt)
   await throwIfStopped(options)
   if (settings.onVolume) await host.placeOnVolumes(next.id, spec)
   await host.start(next.id)
-  const healthy = await waitUntilHealthy(host, next, settings.health, signal)
+  const healthy = await waitUntilHealthy(host, next, settings.health, halt)
   const downtime = old?.running ? Date.now() - stopped : 0
   log.info(`${next.name} ${settings.health ? 'is healthy' : 'runs'}`)
-  await verify(host, healthy)
+  await verify(host, healthy, log)
   await throwIfStopped(options)
+  // Before the names move on: until then the next command finds that this deployment was cut off.
+  await proxy?.putIn(host, { log, signal: halt })
   await takeOver(host, name, old, healthy)
   log.info(`${name} is the new container${old ? `, ${nameOf(name, 'previous')} the old one` : ''}`)
   return {
@@ -58,24 +66,4 @@ export async function replaceContainer(
     duration: Date.now() - change.started,
     downtime,
   }
-}
-
-async function throwIfStopped({ checkLock, signal }: RolloutOptions): Promise<void> {
-  await checkLock?.()
-  throwIfCancelled(signal)
-}
-
-/** The names move on. The `previous` of before waits as `older` until every host is changed. */
-async function takeOver(
-  host: Host,
-  name: string,
-  old: ContainerInfo | undefined,
-  healthy: ContainerInfo,
-) {
-  if (old) {
-    const previous = await host.inspect(nameOf(name, 'previous'))
-    if (previous) await host.rename(previous.id, nameOf(name, 'older'))
-    await host.rename(old.id, nameOf(name, 'previous'))
-  }
-  await host.rename(healthy.id, name)
 }

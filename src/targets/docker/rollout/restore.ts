@@ -1,11 +1,16 @@
 import { StepError, toStepError } from '../../../core/errors.ts'
-import type { Log } from '../../../core/log.ts'
+import { type Log, namedLog } from '../../../core/log.ts'
+import type { RolloutStrategy } from '../../rollout-settings.ts'
 import type { HostStanding, InstanceResult, RolloutFailure } from '../../target.ts'
 import { ownHealth } from '../health/label.ts'
 import type { ContainerInfo, ContainerSpec, Host } from '../host.ts'
 import { rolloutFailure } from './failure.ts'
 import { waitUntilHealthy } from './health.ts'
-import { type Action, type Found, perform, roles, survey } from './repair.ts'
+import type { RolloutProxy } from './proxy.ts'
+import { isInSlots, perform, survey } from './repair.ts'
+import { type Action, type Found, roles } from './roles.ts'
+import { decideInSlots, restoreInSlots } from './slot-repair.ts'
+import { chunks, countOf, oneByOne } from './strategy.ts'
 import { cameAfter, type LockLabels, refuseYounger } from './younger.ts'
 
 const LAST_LINES = 30
@@ -19,6 +24,16 @@ export interface Change {
   next?: ContainerInfo
   /** Set once the new container has taken over. */
   result?: InstanceResult
+  /** Set once the host is restored, or could not be. */
+  standing?: HostStanding
+}
+
+/** Why a rollout ended, or one of its hosts; without a host it was stopped between two of them. */
+export interface Failure {
+  change?: Change
+  error: StepError
+  /** Another host had failed: this host was in order, and only stopped on its way. */
+  isHalted?: boolean
 }
 
 export interface RestoreOptions extends LockLabels {
@@ -27,42 +42,82 @@ export interface RestoreOptions extends LockLabels {
   /** Once it has fired, the runner soon kills this process: do not wait for anything. */
   signal: AbortSignal
   checkLock?: (() => Promise<void>) | undefined
+  strategy?: RolloutStrategy | undefined
+  proxy?: RolloutProxy | undefined
 }
 
 /**
- * Restores the old containers and returns the error to throw. Normally one host after the other,
- * the failed host first, and each serves again before the next is touched. Once the rollout is
- * cancelled, all at once, and whether they serve is checked later: see `prove`.
+ * Restores the old containers and returns the error to throw: first, at once, the hosts that failed
+ * or were stopped on their way, as nothing or something bad serves there; then, unless changed hosts
+ * `keep` the new container, those as many at a time as they were changed, and each batch serves again
+ * before the next is touched. Once the rollout is cancelled, all at once, and whether they serve is
+ * checked later: see `prove`.
  */
 export async function restoreAll(
   changes: readonly Change[],
-  failed: Change,
-  thrown: StepError,
+  failures: readonly Failure[],
   options: RestoreOptions,
+  keep = false,
 ): Promise<RolloutFailure> {
-  const { log, signal } = options
-  log.error(thrown.message)
-  const cause = (await errorOf(options.checkLock)) ?? thrown
-  if (cause.message !== thrown.message) log.error(cause.message)
-  if (!signal.aborted) await showLastLines(failed, log)
-  const left = [failed, ...changes.filter(({ result }) => result)].filter(({ next }) => next)
-  const standings = new Map<Change, HostStanding>()
-  for (let change = left[0]; change && !signal.aborted; change = left[0]) {
-    const title = `bringing ${change.host.name} back`
-    const standing = await log.section(title, () => restoreAndProve(change, options))
-    standings.set(change, standing)
-    left.shift()
-  }
-  if (left.length > 0) {
-    const title = `bringing ${left.map(({ host }) => host.name).join(', ')} back at once`
-    await log.section(title, () =>
-      Promise.all(left.map(async (each) => standings.set(each, await restore(each, options)))),
-    )
-  }
+  const { log } = options
+  const [first] = failures
+  if (!first) throw new StepError('INTERNAL', 'nothing failed, and all hosts are to be restored')
+  if (!first.change) log.error(first.error.message)
+  const cause = (await errorOf(options.checkLock)) ?? first.error
+  if (cause.message !== first.error.message) log.error(cause.message)
+  await restoreFailed(failures, options)
+  const isLeft = ({ result, standing }: Change) => !keep && result && !standing
+  await restoreBatches(changes.filter(isLeft), options)
   const hosts = await Promise.all(
-    changes.map(async (each) => standings.get(each) ?? (await untouched(each, options))),
+    changes.map(async (each) => each.standing ?? kept(each) ?? (await untouched(each, options))),
   )
-  return failureOf(changes, failed, cause, hosts, options)
+  return failureOf(changes, failures, cause, hosts, options)
+}
+
+/** Restores the hosts of these failures, all at once, and keeps in each change how it stands. */
+export async function restoreFailed(
+  failures: readonly Failure[],
+  options: RestoreOptions,
+): Promise<void> {
+  const left = failures.flatMap(({ change, isHalted = false }) =>
+    change?.next && !change.standing ? [{ change, isHalted }] : [],
+  )
+  const genuine = left.filter(({ isHalted }) => !isHalted)
+  for (const { change } of options.signal.aborted ? [] : genuine) {
+    const { name } = change.host
+    await showLastLines(change, genuine.length > 1 ? namedLog(options.log, name) : options.log)
+  }
+  await restoreBatch(
+    left.map(({ change }) => change),
+    options,
+  )
+}
+
+async function restoreBatches(changes: readonly Change[], options: RestoreOptions): Promise<void> {
+  const size = countOf((options.strategy ?? oneByOne).parallel, changes.length)
+  const batches = chunks(changes, size)
+  while (!options.signal.aborted && batches.length > 0) {
+    await restoreBatch(batches.shift() ?? [], options)
+  }
+  await restoreBatch(batches.flat(), options)
+}
+
+async function restoreBatch(changes: readonly Change[], options: RestoreOptions): Promise<void> {
+  if (changes.length === 0) return
+  const names = changes.map(({ host }) => host.name).join(', ')
+  const title = changes.length === 1 ? `bringing ${names} back` : `bringing ${names} back at once`
+  const isCancelled = options.signal.aborted
+  const bringBack = async (change: Change) => {
+    change.standing = await (isCancelled ? restore : restoreAndProve)(change, options)
+  }
+  await options.log.section(title, () => Promise.all(changes.map(bringBack)))
+}
+
+function kept({ host, result }: Change): HostStanding | undefined {
+  if (!result) return undefined
+  const { instanceId, duration } = result
+  const standing = { host: host.name, touched: true, instanceId, duration, error: undefined }
+  return { ...standing, serves: 'new', result }
 }
 
 async function errorOf(check: (() => Promise<void>) | undefined): Promise<StepError | undefined> {
@@ -76,7 +131,7 @@ async function errorOf(check: (() => Promise<void>) | undefined): Promise<StepEr
 
 function failureOf(
   changes: readonly Change[],
-  failed: Change,
+  failures: readonly Failure[],
   cause: StepError,
   hosts: readonly HostStanding[],
   options: RestoreOptions,
@@ -86,11 +141,18 @@ function failureOf(
       const host = changes[at]?.host
       return host ? prove(standing, host, options) : standing
     })
-    return failureOf(changes, failed, cause, await Promise.all(proven), options)
+    return failureOf(changes, failures, cause, await Promise.all(proven), options)
   }
   const other = hosts.find(({ serves }) => serves === 'other')
-  if (!other) return rolloutFailure(cause, failed.host.name, hosts, proveAll)
-  return rolloutFailure(cameAfter(other.error ?? '', cause), other.host, hosts, proveAll)
+  if (other) {
+    const after = cameAfter(other.error ?? '', cause)
+    return rolloutFailure(after, [{ host: other.host, error: after }], hosts, proveAll)
+  }
+  const named = failures.map(({ change, ...rest }) => ({ host: change?.host.name, ...rest }))
+  const isCause = named[0]?.error === cause
+  const [first, ...others] = named
+  const all = first && !isCause ? [{ host: first.host, error: cause }, ...others] : named
+  return rolloutFailure(cause, all, hosts, proveAll)
 }
 
 async function showLastLines({ host, next }: Change, log: Log): Promise<void> {
@@ -154,7 +216,7 @@ async function restore(change: Change, options: RestoreOptions): Promise<HostSta
     }
     // Another deployment may be at work there, and has found the new container serving.
     const lost = result && (await errorOf(options.checkLock))
-    if (lost) return stand('new', result.instanceId, lost.message)
+    if (lost) return { ...stand('new', result.instanceId, lost.message), result }
     await goBack(change, found, options)
   } catch (error) {
     const { message } = toStepError(error)
@@ -167,7 +229,7 @@ async function restore(change: Change, options: RestoreOptions): Promise<HostSta
 async function goBack(
   { host, old, next, result }: Change,
   found: Found<ContainerInfo>,
-  { spec, log, signal }: RestoreOptions,
+  { spec, log, signal, proxy }: RestoreOptions,
 ): Promise<void> {
   if (old && !roles.some((role) => found[role]?.id === old.id)) {
     throw new StepError(
@@ -175,21 +237,31 @@ async function goBack(
       `host ${host.name}: the old ${spec.name} was removed by somebody`,
     )
   }
-  await perform(host, spec.name, found, restoreActions(found, next?.id ?? '', old), {
+  const inSlots = next !== undefined && isInSlots({ next })
+  if (!inSlots && result) await proxy?.takeOut(host, { log, signal })
+  const actions = inSlots ? restoreInSlots : restoreActions
+  await perform(host, spec.name, found, actions(found, next?.id ?? '', old), {
     log,
     signal,
+    proxy,
     // A new container that took no requests yet need not end gracefully.
     stopTimeout: result ? spec.settings.stopTimeout : Math.min(spec.settings.stopTimeout, 5),
   })
+  // Nobody waits for its health then.
+  if (!inSlots && signal.aborted && old?.running) await proxy?.putIn(host, { log })
 }
 
-/** Whether the old container serves; unproven as before when the signal fires meanwhile. */
+/**
+ * Whether the old container serves; unproven as before when the signal fires meanwhile. In slots the
+ * new container stays beside it until then.
+ */
 async function prove(
   standing: HostStanding,
   host: Host,
-  { spec, log }: RestoreOptions,
+  options: RestoreOptions,
   signal?: AbortSignal,
 ): Promise<HostStanding> {
+  const { spec, log } = options
   const { unproven, instanceId: id, ...rest } = standing
   if (!unproven || id === undefined) return standing
   const begun = Date.now()
@@ -202,18 +274,38 @@ async function prove(
     const health = ownHealth(labels, spec.settings.health)
     await waitUntilHealthy(host, { id, name: spec.name }, health, signal)
     log.info(`host ${host.name}: the old ${spec.name} serves again`)
+    if (!(await finishInSlots(host, options, signal))) await options.proxy?.putIn(host, { log })
     return stand('old')
   } catch (error) {
     if (signal?.aborted) return standing
     const { message } = toStepError(error)
     log.error(`host ${host.name}: the old ${spec.name} was started, but: ${message}`)
     log.error(`  Look at it on that host: \`docker logs --tail 100 ${spec.name}\``)
-    const running = await host.inspect(id).then(
-      (info) => info?.running,
-      () => false,
-    )
-    return stand(running ? 'old' : 'unknown', message)
+    const { current, next } = await survey(host, spec.name).catch((): Found<ContainerInfo> => ({}))
+    const isOldUp = current?.id === id && current.running
+    if (next?.running && isInSlots({ next })) {
+      return { ...stand('new', message), instanceId: next.id }
+    }
+    return stand(isOldUp ? 'old' : 'unknown', message)
   }
+}
+
+/** In slots the new container goes once the old one serves again; false without slots. */
+async function finishInSlots(
+  host: Host,
+  { spec, log, proxy, signal: cancelled }: RestoreOptions,
+  signal: AbortSignal | undefined,
+): Promise<boolean> {
+  const found = await survey(host, spec.name)
+  if (!isInSlots(found)) return false
+  const actions = found.next ? (decideInSlots(found)?.actions ?? []) : []
+  await perform(host, spec.name, found, actions, {
+    log,
+    proxy,
+    signal: signal ?? cancelled,
+    stopTimeout: spec.settings.stopTimeout,
+  })
+  return true
 }
 
 async function untouched({ host }: Change, options: RestoreOptions): Promise<HostStanding> {

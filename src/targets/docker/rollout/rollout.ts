@@ -3,34 +3,38 @@ import { settleAll } from '../../../core/settle-all.ts'
 import type { InstanceResult } from '../../target.ts'
 import type { Host } from '../host.ts'
 import { refuseFilesOnVolumes } from '../placed-files.ts'
+import { removeCommands, runCommand } from './command.ts'
 import type { RolloutOptions } from './options.ts'
 import { adoptedName, isOwn, refuseForeign } from './owner.ts'
-import { nameOf, removeOrKeep, repair, roles, survey } from './repair.ts'
-import { replaceContainer } from './replace.ts'
+import { removeOrKeep, repair, survey } from './repair.ts'
 import { type Change, restoreAll } from './restore.ts'
+import { nameOf, roles } from './roles.ts'
+import { changeHosts } from './stages.ts'
 import { refuseYounger } from './younger.ts'
 
 /**
- * Puts the container on every host, one after the other, or on none: when a host fails, it and the
- * hosts before it get their old container back. Before anything is stopped all hosts have
- * responded, are repaired and hold the image. Throws a RolloutFailure when a host failed.
+ * Puts the container on every host, by its strategy, or on none: when a host fails, it and, unless
+ * the strategy lets them stay, the hosts before it get their old container back. Before anything is
+ * stopped all hosts have responded, are repaired and hold the image, and the command `before` has
+ * succeeded. Throws a RolloutFailure when a host failed.
  */
 export async function rollOut(options: RolloutOptions): Promise<InstanceResult[]> {
-  const { hosts, spec, log } = options
+  const { hosts, spec } = options
   refuseFilesOnVolumes(spec.files, spec.settings)
   const serving = await prepare(options)
+  await runCommand('before', hosts[0], options)
   const changes = hosts.map((host): Change => ({ host, started: Date.now() }))
-  for (const change of changes) {
-    try {
-      change.result = await log.section(change.host.name, () =>
-        replaceContainer(change, serving.has(change.host), options),
-      )
-    } catch (error) {
-      throw await restoreAll(changes, change, toStepError(error), options)
-    }
+  const ending = await changeHosts(changes, serving, options)
+  if (ending.failures.length === 0) {
+    const failed = await runCommand('after', hosts[0], options).then(() => undefined, toStepError)
+    if (failed) ending.failures.push({ error: failed })
   }
-  // All hosts are changed and can no longer be restored, so nothing may fail.
-  await Promise.all(hosts.map((host) => tidy(host, options)))
+  const { failures, keep } = ending
+  const failure = failures.length > 0 && (await restoreAll(changes, failures, options, keep))
+  // What stays can no longer be restored, so nothing may fail.
+  const stays = changes.filter(({ result, standing }) => result && !standing)
+  await Promise.all(stays.map(({ host }) => tidy(host, options)))
+  if (failure) throw failure
   return changes.flatMap(({ result }) => result ?? [])
 }
 
@@ -43,12 +47,14 @@ async function prepare(options: RolloutOptions): Promise<ReadonlySet<Host>> {
   throwIfCancelled(signal)
   await onAll(hosts, (host) => host.ping())
   await checkLock?.()
+  await options.proxy?.prepare(hosts, log)
   const serving = new Set<Host>()
   await onAll(hosts, async (host) => {
     const found = await survey(host, spec.name)
     refuseForeign(host, Object.values(found), options)
     refuseYounger(host, Object.values(found), options)
     await host.checkSettings(spec.settings)
+    await removeCommands(host, options)
     if (found.current?.running) serving.add(host)
     else await warnOfOthers(host, options)
     await repair(host, spec.name, log, signal, options)
@@ -87,6 +93,8 @@ async function tidy(host: Host, options: RolloutOptions): Promise<void> {
   const { spec, log } = options
   const { name } = spec
   try {
+    // Another deployer may be at work there once the lock is lost.
+    await options.checkLock?.()
     const { previous, older } = await survey(host, name)
     if (older) await removeOrKeep(host, name, older, options)
     if (!previous || isOwn(previous, options)) return

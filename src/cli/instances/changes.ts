@@ -3,7 +3,7 @@ import { guardChange, recordAct, withLockOf } from '../../delivery/gate/guard.ts
 import type { Instance, Target } from '../../targets/target.ts'
 import { type CommandResult, readTimeout } from '../command.ts'
 import { agree, type Terminal } from '../terminal.ts'
-import { nothing, type Opened, own } from './own-containers.ts'
+import { nothing, type Opened, own, placeOf } from './open.ts'
 
 export interface ChangeOptions {
   reason?: string
@@ -11,8 +11,10 @@ export interface ChangeOptions {
   yes?: boolean
 }
 
-export interface HostChange {
-  verb: 'start' | 'stop' | 'rm'
+export interface InstanceChange {
+  verb: 'start' | 'stop' | 'restart' | 'rm'
+  /** Whether the first version had it as `hosts …`. */
+  former: boolean
   description: string
   done: string
   /** Whether the old containers that a rollback would need are meant, too. */
@@ -20,35 +22,56 @@ export interface HostChange {
   /** Whether nothing is left to be done with it. */
   isDone(instance: Instance): boolean
   question: string
-  work(instance: Instance, target: Target): Promise<void>
+  /** Whether a freeze stops it; what restores what ran does not wait. */
+  waitsForFreeze: boolean
+  work(instance: Instance, target: Target, signal: AbortSignal): Promise<void>
 }
 
-export const hostChanges: readonly HostChange[] = [
+export const instanceChanges: readonly InstanceChange[] = [
   {
     verb: 'start',
+    former: true,
     description: 'Start the container that was stopped.',
     done: 'started',
     all: false,
     isDone: ({ running }) => running,
     question: 'Start',
+    // What was stopped may come back in any night.
+    waitsForFreeze: false,
     work: (instance, target) => target.start(instance),
   },
   {
     verb: 'stop',
-    description: 'Stop the container; a deployment or `hosts start` brings it back.',
+    former: true,
+    description: 'Stop the container; a deployment or `instances start` brings it back.',
     done: 'stopped',
     all: false,
     isDone: () => false,
     question: 'Stop',
+    waitsForFreeze: true,
     work: (instance, target) => target.stop(instance),
   },
   {
+    verb: 'restart',
+    former: false,
+    description:
+      'Stop and start the container, host by host; each must be healthy before the next.',
+    done: 'restarted',
+    all: false,
+    isDone: () => false,
+    question: 'Restart',
+    waitsForFreeze: false,
+    work: (instance, target, signal) => target.restart(instance, signal),
+  },
+  {
     verb: 'rm',
+    former: true,
     description: 'Stop and remove the container and the old ones beside it.',
     done: 'removed',
     all: true,
     isDone: () => false,
     question: 'Remove',
+    waitsForFreeze: true,
     async work(instance, target) {
       if (instance.running) await target.stop(instance)
       await target.remove(instance)
@@ -57,18 +80,17 @@ export const hostChanges: readonly HostChange[] = [
 ]
 
 /** Changes containers under the environment's lock, so that no deployment is cut in half by it. */
-export async function changeHosts(
-  change: HostChange,
+export async function changeInstances(
+  change: InstanceChange,
   options: ChangeOptions,
   context: Context,
   opened: Opened,
   terminal: Terminal,
 ): Promise<CommandResult> {
   const { app, environment, target } = opened
-  const action = `hosts ${change.verb}` as const
+  const action = `instances ${change.verb}` as const
   const reason = options.reason ?? context.variable('CROSSCLOUD_REASON')
-  // What was stopped may come back in any night.
-  const waitsForFreeze = change.verb !== 'start'
+  const { waitsForFreeze } = change
   const who = await guardChange({ environment, action, reason, waitsForFreeze }, context)
   const names =
     environment.hosts.length === 0 ? 'no host' : environment.hosts.map(({ name }) => name)
@@ -88,7 +110,7 @@ export async function changeHosts(
     }
     for (const instance of found) {
       await lock.check()
-      await change.work(instance, target)
+      await change.work(instance, target, context.signal)
       context.log.info(`${instance.host}: ${change.done} ${instance.name}`)
     }
     const containers = found.map(({ host, name }) => ({ host, name }))
@@ -97,7 +119,7 @@ export async function changeHosts(
 }
 
 /** What is to be gone may be gone; what is to run or to rest must be there. */
-async function findContainers(change: HostChange, opened: Opened): Promise<Instance[]> {
+async function findContainers(change: InstanceChange, opened: Opened): Promise<Instance[]> {
   const { found: all, failure } = await own(opened)
   if (failure) throw failure
   const found = all.filter(({ role }) => change.all || role === 'current')
@@ -106,11 +128,10 @@ async function findContainers(change: HostChange, opened: Opened): Promise<Insta
 }
 
 /** `webapi on app-01, webapi on app-02` */
-const subjectOf = (found: readonly Instance[]) =>
-  found.map(({ host, name }) => `${name} on ${host}`).join(', ')
+const subjectOf = (found: readonly Instance[]) => found.map(placeOf).join(', ')
 
 /** The log names each container when it is done. */
-function summary({ verb, done }: HostChange, count: number): string {
+function summary({ verb, done }: InstanceChange, count: number): string {
   if (count === 0) return verb === 'rm' ? 'Nothing was there.' : `No container had to be ${done}.`
   return count === 1 ? `1 container was ${done}.` : `${count} containers were ${done}.`
 }

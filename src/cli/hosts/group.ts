@@ -1,0 +1,36 @@
+import type { Command } from 'commander'
+import type { CommandResult, Perform } from '../command.ts'
+import { addHostCommand, type HostOptions, type Opened, open } from '../instances/open.ts'
+import type { ProcessEnvironment } from '../process-environment.ts'
+import { checkHosts, listHosts } from './check.ts'
+import { addFormerCommands } from './former.ts'
+import { addImageCommands } from './images.ts'
+
+/** `crosscloud hosts …`: where an environment's instances run. */
+export function addHostCommands(
+  program: Command,
+  perform: Perform,
+  environment: Pick<ProcessEnvironment, 'person'>,
+): void {
+  const group = program
+    .command('hosts')
+    .description("An environment's hosts: what they are, and the images that they keep.")
+  const read = (command: Command, work: (opened: Opened) => Promise<CommandResult>): void => {
+    command.action(async (options: HostOptions) => {
+      await perform(command, async (context) => work(await open(options, context)))
+    })
+  }
+  const add = (name: string, description: string, example: string) =>
+    addHostCommand(group, name, description, example)
+  read(add('list', 'The hosts, and whether they answer.', 'list --env test'), listHosts)
+  read(
+    add(
+      'check',
+      'What each host says of itself, and what may go wrong there. Changes nothing.',
+      'check --env production',
+    ),
+    checkHosts,
+  )
+  addImageCommands(group, perform, environment)
+  addFormerCommands(group, perform, environment)
+}

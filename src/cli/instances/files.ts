@@ -1,0 +1,97 @@
+import { posix } from 'node:path'
+import { isStepError, StepError, toStepError } from '../../core/errors.ts'
+import { containerPath } from '../../core/settings/schema.ts'
+import { joinErrors } from '../../core/settle-all.ts'
+import type { Context } from '../../delivery/context.ts'
+import { readTail } from '../../targets/file-tail.ts'
+import { instanceLabels } from '../../targets/labels.ts'
+import type { Instance, Target } from '../../targets/target.ts'
+import { tomcatFolder } from '../../targets/tomcat.ts'
+import type { CommandResult } from '../command.ts'
+import type { LogRequest } from './log-request.ts'
+import { current, type Opened, placeOf } from './open.ts'
+
+/** The end of a file of each instance; a stopped instance's files can be read, too. */
+export async function showFile(
+  file: string,
+  { query, matches, print }: LogRequest,
+  opened: Opened,
+  context: Context,
+): Promise<CommandResult> {
+  const { target } = opened
+  const { found, failure: silent } = await current(opened)
+  const { image } = await context.settings()
+  const read = async (instance: Instance) => {
+    const path = await absolutePath(file, instance, target, image?.webapp)
+    const rendered = renderedFiles(instance)
+    if (rendered.includes(path)) throw isRendered(path)
+    const tail = await readTail((each) => target.read(instance, each), path, {
+      lines: query.lines ?? 1,
+      matches,
+      allows: (each) => !rendered.includes(each),
+      signal: context.signal,
+    }).catch((error: unknown) => {
+      if (!isStepError(error, 'NOT_FOUND')) throw error
+      throw error.with({ message: `${placeOf(instance)}: ${error.message}` })
+    })
+    return { host: instance.host, name: instance.name, ...tail }
+  }
+  const results = await Promise.allSettled(found.map(read))
+  const errors = silent ? [silent] : []
+  const files = results.flatMap((result) => {
+    if (result.status === 'fulfilled') return [result.value]
+    errors.push(toStepError(result.reason))
+    return []
+  })
+  const failure = joinErrors(errors)
+  if (files.length === 0 && failure) throw failure
+  for (const each of files) {
+    print(`== ${each.path} of ${placeOf(each)}`)
+    for (const line of each.lines) print(line)
+  }
+  return { json: { files }, text: '', printed: true, ...(failure && { failure }) }
+}
+
+/** `logs/localhost.log` is one of Tomcat's own: its folder is known from the instance's variables. */
+async function absolutePath(
+  file: string,
+  instance: Instance,
+  target: Target,
+  webapp: string | undefined,
+): Promise<string> {
+  const path = file.startsWith('/') ? file : await belowTomcat(file, instance, target, webapp)
+  const checked = containerPath.safeParse(path)
+  const isPlain = !posix.dirname(path).includes('*')
+  if (checked.success && isPlain) return path
+  const why = isPlain ? checked.error?.issues[0]?.message : 'has a * before its last part'
+  throw new StepError('INPUT_INVALID', `--file "${file}" ${why}`, {
+    hint: 'Write logs/localhost.log, "logs/localhost.*.log" for the newest, or an absolute path.',
+  })
+}
+
+async function belowTomcat(
+  file: string,
+  instance: Instance,
+  target: Target,
+  webapp: string | undefined,
+): Promise<string> {
+  const folder = tomcatFolder(await target.variables(instance)) ?? beforeWebapps(webapp)
+  if (folder !== undefined) return `${folder.replace(/\/$/, '')}/${file}`
+  throw new StepError('INPUT_INVALID', `nobody knows where Tomcat is in ${placeOf(instance)}`, {
+    hint: 'Give the whole path, or set CATALINA_BASE in the image.',
+  })
+}
+
+/** `/usr/local/tomcat/webapps/ROOT` → `/usr/local/tomcat` */
+const beforeWebapps = (webapp = '') => /^(\/.+)\/webapps\//.exec(webapp)?.[1]
+
+/** They may hold passwords. */
+function renderedFiles({ labels }: Instance): string[] {
+  return Object.keys(JSON.parse(labels[instanceLabels.configFiles] ?? '{}') as object)
+}
+
+function isRendered(path: string): StepError {
+  return new StepError('INPUT_INVALID', `${path} is no log: it was rendered from the config`, {
+    hint: '`crosscloud render-config --diff running` shows it without its secrets.',
+  })
+}

@@ -1,0 +1,30 @@
+import type { Command } from 'commander'
+import type { Context } from '../../delivery/context.ts'
+import { resultText } from '../output.ts'
+import type { ProcessEnvironment } from '../process-environment.ts'
+
+/** Prints lines that others wrote as they come: without secrets, and without control over a terminal. */
+export function linePrinter(
+  command: Command,
+  { log, secrets }: Pick<Context, 'log' | 'secrets'>,
+  { streams, variables }: Pick<ProcessEnvironment, 'streams' | 'variables'>,
+): (line: string, stream?: 'stdout' | 'stderr') => void {
+  const { json, log: format } = command.optsWithGlobals<{ json?: boolean; log?: string }>()
+  if (json) return () => {}
+  if (format === 'json') return (line) => log.output(line)
+  return (line, stream = 'stdout') =>
+    streams[stream](`${resultText(secrets.mask(line), variables)}\n`)
+}
+
+/** Tells lines of several instances apart; one alone needs no name. */
+export function namePrefixes(
+  instances: readonly { host: string; name: string }[],
+): (instance: { host: string; name: string }) => string {
+  if (instances.length < 2) return () => ''
+  const hosts = new Set(instances.map(({ host }) => host))
+  const isEnough = hosts.size === instances.length
+  const nameOf = ({ host, name }: { host: string; name: string }) =>
+    isEnough ? host : `${host}/${name}`
+  const width = Math.max(...instances.map((instance) => nameOf(instance).length))
+  return (instance) => `${nameOf(instance).padEnd(width)} | `
+}

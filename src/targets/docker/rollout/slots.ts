@@ -1,0 +1,113 @@
+import type { Log } from '../../../core/log.ts'
+import type { InstanceResult } from '../../target.ts'
+import type { ContainerInfo, ContainerSpec, Host } from '../host.ts'
+import { inSlot, otherSlot, type SlotPair, slotOf } from '../slots.ts'
+import { refuseMissingCheck, refuseTakenPort, urlOf, waitUntilHealthy } from './health.ts'
+import type { RolloutOptions } from './options.ts'
+import { refuseForeign } from './owner.ts'
+import { survey } from './repair.ts'
+import type { Change } from './restore.ts'
+import { type Found, nameOf } from './roles.ts'
+import { stopContainer } from './stop.ts'
+import { takeOver, throwIfStopped } from './take-over.ts'
+import { refuseYounger } from './younger.ts'
+
+/**
+ * Starts the new container in the free slot of a host while the old one serves in the other, and
+ * stops the old one only when the new one is healthy and verified. The names move on before the
+ * stop: a deployer killed at any point leaves a container that serves, and which one is decidable.
+ */
+export async function switchSlots(
+  change: Change,
+  served: boolean,
+  slots: SlotPair,
+  options: RolloutOptions,
+): Promise<InstanceResult> {
+  const { host } = change
+  const { spec, log, signal, halt = signal, verify, proxy } = options
+  const { name, settings } = spec
+  change.started = Date.now()
+  await throwIfStopped(options)
+  const found = await survey(host, name)
+  refuseForeign(host, [found.current], options)
+  refuseYounger(host, [found.current], options)
+  const old = found.current
+  change.old = old && { ...old, running: old.running || served }
+  const number = freeSlot(found)
+  const wanted = inSlot(spec, slots, number)
+  warnOfLoopback(host, wanted, log)
+  const next = await host.create({ ...wanted, name: nameOf(name, 'next') })
+  change.next = next
+  refuseMissingCheck(host, next, settings.health)
+  log.info(`created ${next.name} in slot ${number}, files placed: ${spec.files.length}`)
+  await verify(host, next, log)
+  await throwIfStopped(options)
+  await refuseTakenPort(host, next, settings.health, halt)
+  await host.start(next.id)
+  const healthy = await waitUntilHealthy(host, next, settings.health, halt)
+  log.info(`${next.name} ${settings.health ? 'is healthy' : 'runs'} in slot ${number}`)
+  await verify(host, healthy, log)
+  await throwIfStopped(options)
+  await takeOver(host, name, old, healthy)
+  log.info(`${name} is the new container${old ? `, ${nameOf(name, 'previous')} the old one` : ''}`)
+  await proxy?.routeTo(host, number, { log, signal: halt })
+  for (const retired of [found.current, found.previous]) {
+    if (retired?.running) await drain(host, retired, options)
+  }
+  return {
+    host: host.name,
+    instanceId: healthy.id,
+    previousInstanceId: old?.id,
+    url: urlOf(healthy, settings.health),
+    duration: Date.now() - change.started,
+    downtime: 0,
+  }
+}
+
+/**
+ * A port on loopback is served by the engine's own proxy, which accepts connections while the
+ * application does not listen yet, and resets them.
+ */
+function warnOfLoopback(host: Host, { settings }: ContainerSpec, log: Log): void {
+  if (settings.network === 'host') return
+  const at = settings.ports.map(({ hostIp }) => hostIp || (host.bind ?? ''))
+  const loopback = at.find((ip) => ip.startsWith('127.') || ip === '::1')
+  if (loopback === undefined) return
+  log.warn(
+    `host ${host.name}: the slots are published on ${loopback}: while the application starts, the engine accepts requests there and resets them, and a proxy does not repeat a POST; publish them on an address of the host (hosts.${host.name}.bind), or set "userland-proxy": false for the engine (docs/deploy.md)`,
+  )
+}
+
+/** The slot in which nothing runs, seen from the container that serves. */
+function freeSlot({ current, previous }: Found<ContainerInfo>) {
+  const serving = previous?.running && !current?.running ? previous : current
+  return otherSlot(serving && slotOf(serving.labels))
+}
+
+/** 128 + SIGTERM and SIGKILL: what an engine reports of a process that ended by a signal. */
+const TERMINATED = 143
+const KILLED = 137
+
+/** Stops the old container and reports whether it could finish the requests it had accepted. */
+async function drain(
+  host: Host,
+  { id }: ContainerInfo,
+  { spec, log, signal }: RolloutOptions,
+): Promise<void> {
+  const { stopTimeout } = spec.settings
+  const started = Date.now()
+  await stopContainer(host, id, stopTimeout, signal)
+  const stopped = await host.inspect(id)
+  const name = stopped?.name ?? nameOf(spec.name, 'previous')
+  const seconds = ((Date.now() - started) / 1000).toFixed(1)
+  if (stopped?.exitCode === KILLED) {
+    log.warn(
+      `host ${host.name}: ${name} was cut: it did not stop within ${stopTimeout} s, and requests it was working on are lost; let \`container.stop-timeout\` be 10 s longer than the application's own graceful stop`,
+    )
+  } else if (stopped?.exitCode === TERMINATED || stopped?.exitCode === 0) {
+    log.info(`${name} is drained: it stopped by itself after ${seconds} s, and is kept`)
+  } else {
+    const code = stopped?.exitCode ?? 'unknown'
+    log.info(`${name} stopped after ${seconds} s with exit code ${code}, and is kept`)
+  }
+}

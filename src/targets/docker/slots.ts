@@ -1,0 +1,169 @@
+import { z } from 'zod'
+import { StepError } from '../../core/errors.ts'
+import { parsed } from '../../core/settings/schema.ts'
+import { configFilesLabel, instanceLabels } from '../labels.ts'
+import type { ContainerSettings, ContainerSpec } from './host.ts'
+import { PORT, type PortBinding, parsePort } from './notation.ts'
+import { fillSlotValues } from './slot-values.ts'
+
+/**
+ * One of the two places of an application on a host, each with published ports of its own: the new
+ * container starts in the free one while the old container serves in the other.
+ */
+export interface Slot {
+  /** The first is the one that a proxy sends requests to. */
+  ports: PortBinding[]
+  /** Further variables of a container in this slot. */
+  env: Record<string, string>
+  /** What templates read as `{{slot "name"}}`. */
+  values: Record<string, string>
+}
+
+export type SlotPair = readonly [Slot, Slot]
+export type SlotNumber = 1 | 2
+
+/** Keeps a container's slot and its published ports: on the host's own network no engine knows them. */
+export const SLOT_LABEL = 'io.crosscloud.slot'
+
+const port = parsed(parsePort).meta({ pattern: PORT.source })
+const writtenSlot = z.union([
+  port,
+  z.strictObject({
+    ports: z.array(port).min(1).describe('The first is the one a proxy sends requests to'),
+    env: z.record(z.string(), z.string()).default({}).describe('Variables of this slot only'),
+    values: z
+      .record(
+        z.string().regex(/^[a-z][a-z0-9-]*$/, 'is not a name in lower case'),
+        z.union([z.string(), z.number()]).transform(String),
+      )
+      .default({})
+      .describe('What templates read as {{slot "name"}}; both slots have the same names'),
+  }),
+])
+
+/** `container.slots` in crosscloud.yml. */
+export const slotSettings = z
+  .array(writtenSlot)
+  .length(2, 'needs two slots: the container that serves is in one, the next starts in the other')
+  .transform((written): SlotPair => {
+    const [first, second] = written.map((slot) =>
+      'ports' in slot ? slot : { ports: [slot], env: {}, values: {} },
+    )
+    return [first as Slot, second as Slot]
+  })
+
+/** The slot of a container by its labels; undefined for one that was made without slots. */
+export function slotOf(labels: Readonly<Record<string, string>>): SlotNumber | undefined {
+  const number = readLabel(labels)?.slot
+  return number === 1 || number === 2 ? number : undefined
+}
+
+/**
+ * The port at which a container of a slot listens on the host's own network, for the port that it
+ * is called by in the settings.
+ */
+export function listeningPort(labels: Readonly<Record<string, string>>, port: number): number {
+  const bindings = readLabel(labels)?.ports ?? []
+  const own = bindings.find(([container]) => container === `${port}/tcp`)?.[1]
+  return own === undefined ? port : Number(own)
+}
+
+function readLabel(
+  labels: Readonly<Record<string, string>>,
+): { slot?: unknown; ports?: [string, string][] } | undefined {
+  const text = labels[SLOT_LABEL]
+  if (text === undefined) return undefined
+  try {
+    return JSON.parse(text) as ReturnType<typeof readLabel>
+  } catch {
+    return undefined
+  }
+}
+
+export function otherSlot(slot: SlotNumber | undefined): SlotNumber {
+  return slot === 1 ? 2 : 1
+}
+
+/** The container as it must be made for one of its slots. */
+export function inSlot(spec: ContainerSpec, slots: SlotPair, number: SlotNumber): ContainerSpec {
+  const { settings } = spec
+  const { ports, env } = slots[number - 1] as Slot
+  const label = {
+    slot: number,
+    ports: ports.map(({ container, hostPort }) => [container, hostPort]),
+  }
+  const files = spec.files.map((file) => ({
+    ...file,
+    content: fillSlotValues(file.content, { container: { slots } }, number),
+  }))
+  const { configFiles } = instanceLabels
+  return {
+    ...spec,
+    files,
+    labels: {
+      ...spec.labels,
+      ...(configFiles in spec.labels && { [configFiles]: configFilesLabel(files) }),
+      [SLOT_LABEL]: JSON.stringify(label),
+    },
+    settings: {
+      ...settings,
+      ports: [...settings.ports, ...ports],
+      env: {
+        ...settings.env,
+        CROSSCLOUD_SLOT: String(number),
+        CROSSCLOUD_SLOT_PORT: ports[0]?.hostPort ?? '',
+        ...env,
+      },
+    },
+  }
+}
+
+/** Refuses slots whose containers could not run side by side. */
+export function checkSlots(settings: ContainerSettings): void {
+  const { slots } = settings
+  if (slots === undefined) return
+  const bad = (what: string, hint: string) =>
+    new StepError('INPUT_INVALID', `container.slots: ${what}`, { hint })
+  const all = slots.flatMap(({ ports }) => ports)
+  if (all.some(({ hostPort }) => hostPort === '')) {
+    throw bad(
+      'each port of a slot needs a port of the host',
+      "Write '18081:8080' and '18082:8080': the proxy has to know both.",
+    )
+  }
+  const [one, other] = slots.map(({ values }) => Object.keys(values).sort().join(', '))
+  if (one !== other) {
+    throw bad(
+      `the slots have different values: ${one || 'none'} and ${other || 'none'}`,
+      'A template reads the same names in both.',
+    )
+  }
+  const [first, second] = slots.map(({ ports }) => ports.map(({ container }) => container))
+  if (first?.[0] !== second?.[0]) {
+    throw bad(
+      `the slots lead to different ports of the container: ${first?.[0]} and ${second?.[0]}`,
+      "Both name the same port of the container, as '18081:8080' and '18082:8080' do.",
+    )
+  }
+  const keys = all.map(({ hostPort, container }) => `${hostPort}/${container.split('/')[1]}`)
+  const twice = keys.find((key, at) => keys.indexOf(key) < at)
+  if (twice !== undefined) {
+    throw bad(
+      `port ${twice} is named twice`,
+      'Both slots run at once: each needs ports of its own.',
+    )
+  }
+  const shared = settings.ports.find(({ hostPort }) => hostPort !== '')
+  if (shared) {
+    throw bad(
+      `container.ports publishes ${shared.hostPort}, which only one of two containers can have`,
+      'Move it into the slots, with a port of its own in each.',
+    )
+  }
+  if (settings.onVolume) {
+    throw bad(
+      'files on volumes would be seen by the container that still serves',
+      'Render them to paths that are on no volume, or leave the slots out.',
+    )
+  }
+}

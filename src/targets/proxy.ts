@@ -1,0 +1,99 @@
+/** What a proxy sends requests to: one slot of a host, or a host with one fixed port. */
+export interface ProxyServer {
+  /** The host's name in crosscloud.yml. */
+  host: string
+  /** Counted from 1; undefined for a host with one fixed port. */
+  slot: number | undefined
+  /** Where the proxy reaches it: an IP address, or a name that the proxy resolves. */
+  address: string
+  port: number
+}
+
+/**
+ * `in`: it gets its share of the requests; `draining`: no new ones, what it has goes on; `out`: none.
+ */
+export type ServerMode = 'in' | 'draining' | 'out'
+
+/** How a proxy treats one of its servers now. */
+export interface ServerState {
+  server: ProxyServer
+  mode: ServerMode
+  /** What the proxy's own check of it says; undefined where the proxy makes none. */
+  up: boolean | undefined
+  /** Its share of the requests in percent of an ordinary one; undefined where that is unknown. */
+  weight: number | undefined
+}
+
+export interface Cancellation {
+  /** Ends the waiting; what was changed by then stays, see `restore`. */
+  signal?: AbortSignal | undefined
+}
+
+export interface TakeOut extends Cancellation {
+  /**
+   * Takes over: it is put in, if it is not in, and the proxy itself must find it up before the other
+   * one loses its requests.
+   */
+  instead?: ProxyServer | undefined
+  /** Whether it may go although no other server is left: then the proxy answers with an error. */
+  evenIfLast?: boolean | undefined
+}
+
+/** How the requests of a server ended that was taken out. */
+export interface Drained {
+  /** Requests still under way when the drain time was over; undefined where the proxy cannot tell. */
+  left: number | undefined
+  /** milliseconds */
+  duration: number
+}
+
+/** What the proxy has counted since it began to count: two of them give the rate between. */
+export interface ResponseCounts {
+  all: number
+  /** With a status of 500 or more. */
+  failed: number
+}
+
+/**
+ * The proxy in front of an environment, as a rollout uses it. Nothing is sent before the first call.
+ * Every change returns once the proxy works by it. Errors name the proxy: UNAVAILABLE when it cannot
+ * be reached, COMMAND_FAILED when it refuses a change, which then has not been made.
+ * Every driver passes test/proxies/proxy-conformance.ts.
+ */
+export interface ReverseProxy {
+  /** For people: `nginx on lb-01`. */
+  readonly name: string
+  /** Whether `setWeights` can be used. */
+  readonly isWeighted: boolean
+  /**
+   * Every server of the environment, in their order. Changes nothing, so it is the check before a
+   * rollout, too: NOT_FOUND or CONFLICT when the proxy does not have all of them, FORBIDDEN when
+   * they may not be changed.
+   */
+  states(): Promise<ServerState[]>
+  /**
+   * Completes or takes back what a deployer that was killed left half-done, under the deployment's
+   * lock. @returns what was found, for people; undefined when nothing was
+   */
+  repair(): Promise<string | undefined>
+  /** Whether the server gets requests, and the proxy's own check, where it makes one, finds it up. */
+  isServing(server: ProxyServer): Promise<boolean>
+  /** Back once the server is serving; UNAVAILABLE when the proxy's own check does not find it up. */
+  putIn(server: ProxyServer, options?: Cancellation): Promise<void>
+  /**
+   * Sends the server no more requests and waits until it has none, or the environment's drain time
+   * is over. CONFLICT, and nothing is changed, when no other server would be serving.
+   */
+  takeOut(server: ProxyServer, options?: TakeOut): Promise<Drained>
+  /** Shares in percent, 1 to 100, of an ordinary server's; other servers keep theirs. */
+  setWeights(weights: ReadonlyMap<ProxyServer, number>): Promise<void>
+  /**
+   * Makes the servers as they were when `states` was asked. Those that were in come first and must be
+   * up before another is taken out: when they are not, it throws and the others go on serving. Once
+   * the signal has fired nothing is waited for: the process soon ends.
+   */
+  restore(before: readonly ServerState[], options?: Cancellation): Promise<void>
+  /** Of one server; undefined where the proxy does not count. */
+  responses(server: ProxyServer): Promise<ResponseCounts | undefined>
+  close(): Promise<void>
+}

@@ -1,0 +1,209 @@
+import Libsql from 'libsql'
+import t, { type Test } from 'tap'
+import { openLedger } from '../../src/ledger/open.ts'
+import { startCli } from '../support/cli.ts'
+import { runHere } from '../support/program.ts'
+import { noEngine } from '../support/servers/engine.ts'
+import { createSandbox, type Sandbox } from '../support/setups/sandbox.ts'
+
+t.setTimeout(180_000)
+
+/** Two environments on one engine: one that prunes, one with a gate; their images are in one repository. */
+const environments = ({ repository, engine }: Sandbox) =>
+  [
+    `  shop: { image: "${repository}", config: "file:config/test.yaml", hosts: { app-01: "${engine.address}" }, prune: { keep: 2 } }`,
+    `  prod: { image: "${repository}", config: "file:config/test.yaml", hosts: { app-01: "${engine.address}" }, gate: { approvals: 1 } }`,
+  ].join('\n')
+
+type Command = (...args: string[]) => ReturnType<typeof runHere>
+
+async function prepare(t: Test) {
+  const sandbox = await createSandbox(t)
+  await sandbox.configure(
+    'sqlite:ledger.db',
+    environments(sandbox),
+    'env: { CATALINA_BASE: /app, PASSWORD: none }',
+  )
+  for (const version of ['1.0.0', '1.0.1', '1.0.2', '1.0.3']) await sandbox.release(version)
+  const cli: Command = (...args) =>
+    runHere(args, {
+      cwd: sandbox.folder,
+      variables: { ...sandbox.variables, CROSSCLOUD_ENV: 'shop' },
+    })
+  const deploy = async (version: string) => {
+    const said = await cli('deploy', '--release', `webapi@${version}`)
+    t.equal(said.code, 0, said.all)
+    return said
+  }
+  const ledger = await openLedger(`${sandbox.folder}/ledger.db`)
+  t.teardown(() => ledger.close())
+  return { ...sandbox, cli, deploy, ledger }
+}
+
+type Prepared = Awaited<ReturnType<typeof prepare>>
+
+const skip = noEngine('docker-registry', 'gcc')
+t.test('people look at instances and hosts, and change them by hand', { skip }, async (t) => {
+  const prepared = await prepare(t)
+  await prepared.deploy('1.0.0')
+  await prepared.deploy('1.0.1')
+  await t.test('instances are listed, and everything else may be looked at', (t) =>
+    list(t, prepared),
+  )
+  await t.test('the log is read by lines, patterns and times, and so are files', (t) =>
+    readLogs(t, prepared),
+  )
+  await t.test('a command runs in an instance, and the ledger has it', (t) =>
+    runCommands(t, prepared),
+  )
+  await t.test('a restart waits until the instance is healthy again', (t) => restart(t, prepared))
+  await t.test('images that nobody needs go, and no others', (t) => prune(t, prepared))
+  await t.test('a log is followed to the next instance, until Ctrl-C', (t) => follow(t, prepared))
+  await t.test('an image goes only when nothing was made from it', (t) => removeImage(t, prepared))
+})
+
+async function list(t: Test, { cli, engine }: Prepared) {
+  const [ours] = await engine.docker.listContainers({ filters: { name: ['webapi-shop'] } })
+  const stranger = await engine.docker.createContainer({ Image: ours?.ImageID ?? '', name: 'cron' })
+  const { stdout } = await cli('instances', 'list')
+  t.match(
+    stdout,
+    /^host +instance +version +state +restarts\napp-01 +webapi-shop +1\.0\.1 +running/,
+  )
+  t.match(stdout, /webapi-shop\.previous +1\.0\.0 +ended/)
+  t.notMatch(stdout, /cron/)
+  const { instances } = JSON.parse((await cli('instances', 'list', '--all', '--json')).stdout)
+  t.match(instances, [
+    { name: 'cron', application: '', running: false },
+    { name: 'webapi-shop', application: 'webapi', environment: 'shop' },
+    { name: 'webapi-shop.previous' },
+  ])
+  await stranger.remove()
+  const stats = JSON.parse((await cli('instances', 'stats', '--json')).stdout)
+  t.match(stats, { instances: [{ host: 'app-01', name: 'webapi-shop', restarts: 0 }] })
+  t.match((await cli('instances', 'stats')).stdout, /up for\napp-01 +webapi-shop +\d+\.\d %/)
+  const threads = await cli('instances', 'threads')
+  t.match(threads, { code: 1, stderr: /first process is \/server, not java/ })
+  const check = JSON.parse((await cli('hosts', 'check', '--json')).stdout)
+  t.match(check.hosts, [{ host: 'app-01', answers: true, facts: { clockAhead: 0 } }])
+  t.match((await cli('hosts', 'check')).stdout, /8080\/tcp is published on a loopback address/)
+}
+
+async function readLogs(t: Test, { cli }: Prepared) {
+  const { stdout } = await cli('instances', 'logs')
+  t.match(stdout, /^demo 1 starts$/m)
+  t.equal((await cli('instances', 'logs', '--lines', '1')).stdout.split('\n').length, 2)
+  const found = await cli('instances', 'logs', '--grep', '^demo .* starts$', '--json')
+  t.match(JSON.parse(found.stdout), {
+    lines: [{ host: 'app-01', name: 'webapi-shop', text: 'demo 1 starts' }],
+  })
+  t.equal((await cli('instances', 'logs', '--until', '2020-01-31')).stdout, '')
+  t.equal((await cli('instances', 'logs', '--since', '1h')).stdout, stdout)
+  const file = await cli('instances', 'logs', '--file', 'ROOT/*.html')
+  t.match(file.stdout, '== /app/ROOT/index.html of webapi-shop on app-01\n<h1>demo 1</h1>\n')
+  for (const [args, message] of [
+    [['--file', '../etc/passwd'], /without "\."/],
+    [['--file', 'l*gs/x.log'], /has a \* before its last part/],
+    [['--file', '/tmp/app.properties'], /rendered from the config/],
+    [['--file', 'x.log', '--follow'], /--file cannot be followed/],
+    [['--follow', '--json'], /no one JSON document/],
+    [['--since', 'yesterday'], /--since "yesterday" is no time/],
+    [['--grep', '('], /--grep/],
+    [['--lines', '0'], /--lines "0"/],
+  ] as const) {
+    t.match(await cli('instances', 'logs', ...args), { code: 2, stderr: message }, args.join(' '))
+  }
+  const missing = await cli('instances', 'logs', '--file', 'logs/none.log')
+  t.match(missing, { code: 1, stderr: /none\.log/ })
+}
+
+async function runCommands(t: Test, { cli, ledger }: Prepared) {
+  const said = await cli('instances', 'exec', '--reason', 'to see', '--', '/server', '--x')
+  t.match(said, { code: 7, stdout: 'demo 1 starts\n', stderr: /^a line on stderr$/m })
+  t.match(await ledger.events({ limit: 1 }), [
+    {
+      action: 'instances exec',
+      subject: 'webapi-shop on app-01: /server --x',
+      reason: 'to see',
+      by: 'li',
+    },
+  ])
+  const json = await cli('instances', 'exec', '--json', '--', '/server')
+  t.match(JSON.parse(json.stdout), { instances: [{ host: 'app-01', exitCode: 7 }] })
+  t.match(await cli('instances', 'exec', '--env', 'prod', '--', '/server'), {
+    code: 1,
+    stderr: /prod has a gate, and a command could change what was approved/,
+  })
+  const lock = await ledger.lock('webapi', 'shop', 'wang', 'stocktaking', 60_000)
+  const locked = await cli('instances', 'exec', '--', '/server')
+  t.match(locked, { code: 1, stdout: '', stderr: /stocktaking/ })
+  await ledger.unlock(lock)
+}
+
+async function restart(t: Test, { cli, ledger }: Prepared) {
+  t.match(await cli('instances', 'restart'), { code: 0, stdout: /restarted webapi-shop/ })
+  t.match(await ledger.events({ limit: 1 }), [{ action: 'instances restart' }])
+  t.match((await cli('instances', 'list')).stdout, /webapi-shop +1\.0\.1 +running/)
+}
+
+async function prune(t: Test, { cli, deploy, ledger, folder }: Prepared) {
+  const broken = new Libsql(`${folder}/ledger.db`)
+  broken.exec(
+    "CREATE TRIGGER refuse BEFORE INSERT ON audit_events BEGIN SELECT RAISE(ABORT, 'no'); END",
+  )
+  t.match((await deploy('1.0.2')).all, /warning: images that nobody needs were not all removed/)
+  broken.exec('DROP TRIGGER refuse')
+  broken.close()
+  const before = JSON.parse((await cli('hosts', 'images', '--json')).stdout)
+  t.same(
+    before.images
+      .map(({ version, use }: { version: string; use: string }) => `${version} ${use}`)
+      .sort(),
+    ['1.0.0 none', '1.0.1 stopped', '1.0.2 runs'],
+  )
+  t.match((await cli('hosts', 'images', '--all')).stdout, /webapi@1\.0\.2 .* runs/)
+  t.match((await cli('hosts', 'prune', '--dry-run')).stdout, 'app-01: webapi@1.0.0\n1 to remove.\n')
+  t.match((await cli('hosts', 'prune', '--keep', '1')).stderr, /--keep 1 is not a number from 2/)
+  t.match(await cli('hosts', 'prune', '--keep', '4'), { stdout: 'Nothing to remove.\n' })
+  t.match(await cli('hosts', 'prune'), { code: 0, stdout: /1 removed\.\n$/ })
+  t.match(await ledger.events({ limit: 1 }), [
+    { action: 'hosts prune', subject: 'webapi@1.0.0 on app-01' },
+  ])
+  t.notMatch((await cli('hosts', 'images')).stdout, /1\.0\.0/)
+}
+
+async function follow(t: Test, { cli, deploy, folder, variables, ledger }: Prepared) {
+  const env = { ...variables, CROSSCLOUD_ENV: 'shop' }
+  const followed = startCli(['instances', 'logs', '--follow', '--lines', '9'], { cwd: folder, env })
+  await followed.until('demo 1 starts')
+  await deploy('1.0.3')
+  await followed.until('webapi-shop on app-01 took its place, version 1.0.3; going on with its log')
+  followed.child.kill('SIGINT')
+  const { code, stdout, stderr } = await followed.finished
+  t.equal(code, 0, stderr)
+  t.match(stderr, /^-- the log of webapi-shop on app-01 ended/m)
+  t.notMatch(stdout, /--/, 'what is said beside the lines is on stderr')
+  t.match(await ledger.events({ limit: 1 }), [
+    { action: 'hosts prune', subject: 'webapi@1.0.1 on app-01', reason: /^after d\d+$/ },
+  ])
+  t.notMatch((await cli('hosts', 'images')).stdout, /1\.0\.1/, 'the deployment removed it')
+}
+
+async function removeImage(t: Test, { cli, engine, ledger }: Prepared) {
+  t.match(await cli('hosts', 'rmi', 'webapi@1.0.3', '--force', '--reason', 'x'), {
+    code: 1,
+    stderr: /webapi-shop was made from webapi@1\.0\.3/,
+  })
+  t.match(await cli('hosts', 'rmi', 'webapi@1.0.0'), { code: 1, stderr: /on none of these hosts/ })
+  await engine.docker.getContainer('webapi-shop.previous').remove()
+  t.match(await cli('hosts', 'rmi', 'webapi@1.0.2', '--force'), {
+    code: 1,
+    stderr: /a rollback would need webapi@1\.0\.2/,
+  })
+  const removed = await cli('hosts', 'rmi', 'webapi@1.0.2', '--force', '--reason', 'a password')
+  t.match(removed, { code: 0, stdout: /1 removed/ })
+  t.match(await ledger.events({ limit: 1 }), [
+    { action: 'hosts rmi', subject: 'webapi@1.0.2 on app-01', reason: 'a password' },
+  ])
+  t.notMatch((await cli('hosts', 'images')).stdout, /1\.0\.2/)
+}

@@ -1,0 +1,230 @@
+import t, { type Test } from 'tap'
+import { StepError } from '../../../src/core/errors.ts'
+import { createLog } from '../../../src/core/log.ts'
+import { parseAddress } from '../../../src/targets/docker/address.ts'
+import { connectDocker } from '../../../src/targets/docker/driver.ts'
+import type { ContainerSpec, Host } from '../../../src/targets/docker/host.ts'
+import { parseHealth, parsePort } from '../../../src/targets/docker/notation.ts'
+import type { RolloutOptions } from '../../../src/targets/docker/rollout/options.ts'
+import { rollOut } from '../../../src/targets/docker/rollout/rollout.ts'
+import { type SlotPair, slotOf } from '../../../src/targets/docker/slots.ts'
+import { isRolloutFailure } from '../../../src/targets/target.ts'
+import { startDockerRegistry } from '../../support/servers/docker-registry.ts'
+import { noEngine, startEngine, type TestEngine } from '../../support/servers/engine.ts'
+import { freePort } from '../../support/servers/ports.ts'
+import { publishDemoImage } from '../../support/setups/demo-image.ts'
+import { settings } from './host-conformance.ts'
+import { mortal } from './mortal.ts'
+import { startTraffic } from './traffic.ts'
+
+const skip = noEngine('docker-registry', 'gcc')
+if (skip) t.test('slots', { skip }, async () => {})
+else {
+  const [first, second] = await Promise.all([startEngine(), startEngine()])
+  const registry = await startDockerRegistry()
+  t.teardown(() => Promise.all([first.stop(), second.stop(), registry.close()]))
+  await inSlots(first, second, `${registry.address}/team/demo`)
+}
+
+/** On the host's own network, where a port refuses connections until the application listens. */
+async function inSlots(first: TestEngine, second: TestEngine, repository: string): Promise<void> {
+  const v1 = await publishDemoImage(first, repository, '1')
+  const v2 = await publishDemoImage(first, repository, '2')
+  const { signal } = new AbortController()
+  const connect = (name: string, { address }: TestEngine) =>
+    connectDocker({
+      name,
+      address: parseAddress(address),
+      credentials: async () => undefined,
+      signal,
+    })
+  const a = await connect('app-01', first)
+  const b = await connect('app-02', second)
+
+  const place = async () => {
+    const ports = [await freePort(), await freePort()] as const
+    const slot = (port: number) => ({
+      ports: [parsePort(`${port}:8080`)],
+      env: { PORT: String(port) },
+      values: { name: `at-${port}` },
+    })
+    const slots: SlotPair = [slot(ports[0]), slot(ports[1])]
+    return { ports, slots }
+  }
+  const spec = (
+    name: string,
+    image: string,
+    slots: SlotPair,
+    env: Record<string, string> = {},
+  ): ContainerSpec => ({
+    name,
+    image,
+    labels: { 'test.name': name },
+    settings: {
+      ...settings,
+      network: 'host',
+      ports: [],
+      slots,
+      env,
+      health: { http: parseHealth(':8080/healthz'), timeout: 3000 },
+    },
+    files: [],
+  })
+  const go = (options: Partial<RolloutOptions> & { spec: ContainerSpec }) =>
+    rollOut({ hosts: [a], log: lines().log, signal, verify: async () => {}, ...options })
+  const fail = async (options: Partial<RolloutOptions> & { spec: ContainerSpec }) => {
+    const error = await go(options).then(
+      () => undefined,
+      (thrown: unknown) => thrown,
+    )
+    if (!isRolloutFailure(error)) throw new Error(`not a rollout failure: ${error}`)
+    return error
+  }
+  const names = async (host: Host, name: string) => {
+    const found = await host.list({ 'test.name': name })
+    const show = (each: (typeof found)[number]) =>
+      `${each.name} ${slotOf(each.labels)} ${each.running ? 'up' : 'down'}`
+    return found.map(show).sort()
+  }
+  const noneLost = async (t: Test, ports: readonly number[], work: () => Promise<void>) => {
+    const traffic = startTraffic(ports)
+    await work().finally(() => traffic.stop())
+    const { sent, lost } = traffic
+    t.same(lost, [], `none of ${sent()} requests is lost`)
+    t.ok(sent() > 10)
+  }
+
+  t.test('the next version starts beside the one that serves', async (t) => {
+    const { ports, slots } = await place()
+    const seen: string[] = []
+    const verify = async (_: Host, { name, running }: { name: string; running: boolean }) => {
+      seen.push(`${name} ${running ? 'up' : 'created'}`)
+    }
+    const content = Buffer.from('@crosscloud.slot.name@ is slot @crosscloud.slot.number@')
+    const file = { path: '/conf/slot', content, mode: 0o444, uid: 0, gid: 0 }
+    const [result] = await go({
+      spec: { ...spec('web', v1, slots, { FILE: '/conf/slot' }), files: [file] },
+      verify,
+    })
+    t.match(
+      (await a.logs(result?.instanceId ?? '', 9)).join('\n'),
+      `file: at-${ports[0]} is slot 1`,
+      'a rendered file has the values of its slot',
+    )
+    t.equal(result?.url, `http://127.0.0.1:${ports[0]}`)
+    t.same(seen, ['web.next created', 'web.next up'], 'its files are compared before its start')
+    t.same(await names(a, 'web'), ['web 1 up'])
+    await noneLost(t, ports, async () => {
+      const logged = lines()
+      const [next] = await go({ spec: spec('web', v2, slots), log: logged.log })
+      t.match(next, { downtime: 0, previousInstanceId: result?.instanceId })
+      t.match(logged.text(), /web\.previous is drained: it stopped by itself/)
+      t.same(await names(a, 'web'), ['web 2 up', 'web.previous 1 down'])
+      await go({ spec: spec('web', v1, slots) })
+      t.same(await names(a, 'web'), ['web 1 up', 'web.previous 2 down'])
+    })
+    const policies = await Promise.all(
+      ['web', 'web.previous'].map((name) => first.docker.getContainer(name).inspect()),
+    )
+    t.same(
+      policies.map(({ HostConfig }) => HostConfig.RestartPolicy?.Name),
+      ['always', 'no'],
+      'a reboot starts the one that serves',
+    )
+  })
+
+  t.test('a container that does not stop in time is reported as cut', async (t) => {
+    const { slots } = await place()
+    const slow = spec('slow', v1, slots, { STOPPING: '30' })
+    await go({ spec: { ...slow, settings: { ...slow.settings, stopTimeout: 1 } } })
+    const logged = lines()
+    const next = spec('slow', v2, slots)
+    await go({ spec: { ...next, settings: { ...next.settings, stopTimeout: 1 } }, log: logged.log })
+    t.match(logged.text(), /warning: host app-01: slow\.previous was cut: .* within 1 s/)
+    t.same(await names(a, 'slow'), ['slow 2 up', 'slow.previous 1 down'])
+  })
+
+  t.test('a version that fails never takes the place of the one that serves', async (t) => {
+    const { ports, slots } = await place()
+    await go({ spec: spec('sick', v1, slots) })
+    const before = await first.docker.getContainer('sick').inspect()
+    await noneLost(t, ports.slice(0, 1), async () => {
+      const error = await fail({ spec: spec('sick', v2, slots, { SICK: 'yes' }) })
+      t.match(error.standings, [{ serves: 'old', instanceId: before.Id, touched: true }])
+      const verify = async () => Promise.reject(new StepError('VERIFY_FAILED', 'not as baked'))
+      t.match(await fail({ spec: spec('sick', v2, slots), verify }), { code: 'VERIFY_FAILED' })
+    })
+    const after = await first.docker.getContainer('sick').inspect()
+    t.equal(after.State.StartedAt, before.State.StartedAt, 'it was never stopped')
+    t.same(await names(a, 'sick'), ['sick 1 up'])
+  })
+
+  t.test('when a later host fails the hosts before it go back without a gap', async (t) => {
+    const { ports, slots } = await place()
+    await go({ spec: spec('pair', v1, slots) })
+    const old = (await a.inspect('pair'))?.id
+    const other = await place()
+    await go({ spec: spec('pair', v1, other.slots), hosts: [b] })
+    const verify = async (host: Host) => {
+      if (host === b) throw new StepError('VERIFY_FAILED', 'not on this one')
+    }
+    await noneLost(t, ports, async () => {
+      const error = await fail({ spec: spec('pair', v2, slots), hosts: [a, b], verify })
+      t.match(error.standings, [
+        { host: 'app-01', serves: 'old', instanceId: old, error: undefined },
+        { host: 'app-02', serves: 'old', error: /not on/ },
+      ])
+    })
+    t.same(await names(a, 'pair'), ['pair 1 up'])
+    t.same(await names(b, 'pair'), ['pair 1 up'])
+  })
+
+  t.test('a cancelled rollout leaves both containers until the old one serves', async (t) => {
+    const { ports, slots } = await place()
+    await go({ spec: spec('halt', v1, slots) })
+    const stop = new AbortController()
+    const checkLock = async () => {
+      const previous = await a.inspect('halt.previous')
+      if (previous && !previous.running) stop.abort()
+    }
+    await noneLost(t, ports, async () => {
+      const error = await fail({
+        spec: spec('halt', v2, slots),
+        hosts: [a, b],
+        signal: stop.signal,
+        checkLock,
+      })
+      t.equal(error.code, 'CANCELLED')
+      t.match(error.standings, [{ host: 'app-01', serves: 'old', unproven: true }, {}])
+      const proven = await error.prove?.()
+      t.match(proven?.standings, [{ host: 'app-01', serves: 'old' }, {}])
+    })
+    t.same(await names(a, 'halt'), ['halt 1 up'])
+  })
+
+  t.test('a deployer killed anywhere leaves a container that serves', async (t) => {
+    const { ports, slots } = await place()
+    await go({ spec: spec('kill', v1, slots) })
+    await go({ spec: spec('kill', v2, slots) })
+    const states = new Set<string>()
+    await noneLost(t, ports, async () => {
+      for (const verify of [async () => {}, async () => Promise.reject(new Error('no'))]) {
+        for (let verbs = 1; verbs <= 8; verbs++) {
+          const hosts = [mortal(a, verbs)]
+          await go({ spec: spec('kill', v2, slots), hosts, verify }).catch(() => {})
+          states.add((await names(a, 'kill')).join(', '))
+        }
+      }
+      await go({ spec: spec('kill', v1, slots) })
+    })
+    t.ok(states.size >= 5, [...states].join(' | '))
+    t.match((await names(a, 'kill')).join(), /^kill \d up,kill\.previous \d down$/)
+  })
+}
+
+function lines() {
+  const written: string[] = []
+  const write = (text: string) => void written.push(text)
+  const log = createLog({ format: 'plain', write, mask: (text) => text })
+  return { log, text: () => written.join('') }
+}
