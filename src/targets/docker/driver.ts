@@ -9,6 +9,7 @@ import { changes, placeFiles, placeOnVolumes, putBack, statOf } from './containe
 import { addressOf, containerOptions, RESTART_LABEL } from './container-options.ts'
 import { type HostName, startError, statusOf } from './errors.ts'
 import { engineHealth } from './health/engine.ts'
+import { heldLayers } from './held-layers.ts'
 import type { ContainerInfo, ContainerSpec, Host, RegistryCredential } from './host.ts'
 import { hostOperations } from './operations/operations.ts'
 import { checkFiles } from './placed-files.ts'
@@ -75,6 +76,7 @@ export async function connectDocker(options: DockerHostOptions): Promise<Host> {
     checkSettings: (settings) => checkRequirements(docker, call, host, settings),
     pull: (image, onProgress) =>
       pullImage({ docker, host, credentials: options.credentials, signal }, image, onProgress),
+    heldLayers: (image, diffIds) => heldLayers(docker, call, image, diffIds),
     inspect: (container) => inspect(engine, call, container),
     async list(labels) {
       const filters = { label: Object.entries(labels).map(([key, value]) => `${key}=${value}`) }

@@ -12,7 +12,7 @@ import { exec, type TestEngine } from '../servers/engine.ts'
  * @returns its reference by digest
  */
 export async function publishDemoImage(
-  engine: TestEngine,
+  engine: Pick<TestEngine, 'docker'>,
   repository: string,
   version: string,
 ): Promise<string> {
@@ -34,7 +34,7 @@ export async function publishDemoImage(
 
 /** Makes the small image on the engine only, as `repository:version`. */
 export async function importDemoImage(
-  { docker }: TestEngine,
+  { docker }: Pick<TestEngine, 'docker'>,
   repository: string,
   version: string,
   more: readonly string[] = [],
