@@ -19,9 +19,10 @@ import { ledgerSettings } from './ledger/settings.ts'
 import { type ProxySettings, proxySettings } from './proxies/settings.ts'
 import { parseRepository, type Repository } from './registry/reference.ts'
 import { parseAddress } from './targets/docker/address.ts'
+import { conflictsOf } from './targets/docker/container/conflicts.ts'
+import { mergeContainer, resolveContainer } from './targets/docker/container/resolve.ts'
 import type { ContainerSettings, HostAddress } from './targets/docker/host.ts'
 import { containerSettings, hostSettings } from './targets/docker/settings.ts'
-import { checkSlots } from './targets/docker/slots.ts'
 import { pruneSettings } from './targets/prune-settings.ts'
 import {
   type RolloutSettings,
@@ -80,6 +81,14 @@ export const settingsSchema = z
       .optional()
       .describe('In which order hosts are changed, and commands that run once beside it'),
     environments: z.record(objectName, environmentSettings).default({}),
+  })
+  .check(({ value: { container, environments }, issues }) => {
+    for (const [name, { container: own }] of Object.entries(environments)) {
+      for (const { key, message } of conflictsOf(mergeContainer(container, own))) {
+        const place = own?.[key] === undefined ? [] : ['environments', name]
+        issues.push({ code: 'custom', input: own, path: [...place, 'container', key], message })
+      }
+    }
   })
   .check(({ value: { environments }, issues }) => {
     for (const [name, { from }] of Object.entries(environments)) {
@@ -223,7 +232,7 @@ export function resolveEnvironment(settings: Settings, name: string): Environmen
       return Object.entries(own.hosts ?? {}).map(([host, address]) => ({ name: host, ...address }))
     },
     get container() {
-      return resolveContainer({ ...settings.container, ...own.container })
+      return resolveContainer(settings.container, own.container)
     },
     get rollout() {
       return resolveRollout({ ...settings.rollout, ...own.rollout })
@@ -246,25 +255,4 @@ export function withHosts(
     {},
     { ...parts, hosts: { value: hosts, enumerable: true } },
   ) as EnvironmentSettings
-}
-
-/** Copies lists and maps, so that what is not set in them is reported here and not while deploying. */
-function resolveContainer(
-  container: NonNullable<z.output<typeof settingsSchema>['container']>,
-): ContainerSettings {
-  const settings: ContainerSettings = {
-    network: container.network ?? 'bridge',
-    ports: [...(container.ports ?? [])],
-    volumes: [...(container.volumes ?? [])],
-    onVolume: container['on-volume'] ?? false,
-    env: { ...container.env },
-    memory: container.memory,
-    slots: container.slots,
-    // An engine that was killed starts again what has "always", and nothing else.
-    restart: container.restart ?? (container.slots ? 'always' : 'unless-stopped'),
-    stopTimeout: Math.ceil((container['stop-timeout'] ?? 30_000) / 1000),
-    health: container.health && { ...container.health },
-  }
-  checkSlots(settings)
-  return settings
 }

@@ -24,6 +24,7 @@ function executable(path: string): boolean {
 
 const PACKAGES: Record<string, string> = {
   dockerd: 'docker.io',
+  'docker-proxy': 'docker.io',
   docker: 'docker.io',
   ip: 'iproute2',
   mariadbd: 'mariadb-server',
