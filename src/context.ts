@@ -39,6 +39,8 @@ export interface ContextOptions {
   log: Log
   secrets: Secrets
   signal: AbortSignal
+  /** For work that only reads: the ledger refuses every change, and the journal waits on. */
+  readOnly?: boolean | undefined
 }
 
 /** A context that closes everything it opened. */
@@ -76,7 +78,7 @@ export function createContext(options: ContextOptions): OpenContext {
   )
   const ledger = once(async () => {
     const found = await keep(openLedger(await settings(), { ...options, empty: emptyForLedger }))
-    await deliverJournal(await openJournal(found, variables), found, log)
+    if (!options.readOnly) await deliverJournal(await openJournal(found, variables), found, log)
     return found
   })
   const clients = new Map<string, Promise<HttpClient>>()
