@@ -1,9 +1,9 @@
-import { isStepError } from '../../core/errors.ts'
-import type { HostPreview, PreviewRequest } from '../target.ts'
-import type { ContainerInfo, ContainerSettings, Host } from './host.ts'
-import { type Ownership, refuseForeign } from './rollout/owner.ts'
-import { survey } from './rollout/repair.ts'
-import { freeSlot } from './rollout/slots.ts'
+import { isStepError } from '../../../core/errors.ts'
+import type { HostPreview, PreviewRequest } from '../../target.ts'
+import type { ContainerInfo, ContainerSettings, Host } from '../host.ts'
+import { type Ownership, refuseForeign } from '../rollout/owner.ts'
+import { survey } from '../rollout/repair.ts'
+import { freeSlot } from '../rollout/slots.ts'
 
 /** What a rollout would find on a host, by the same checks; nothing is changed. */
 export async function previewHost<Instance>(

@@ -1,5 +1,5 @@
 import type Docker from 'dockerode'
-import type { Caller } from './call.ts'
+import type { Caller } from '../call.ts'
 
 /** Images that are looked at. */
 const MOST_IMAGES = 50
