@@ -1,18 +1,17 @@
 import { createWriteStream } from 'node:fs'
-import { mkdir, mkdtemp, readdir, readFile, realpath, rm, writeFile } from 'node:fs/promises'
+import { mkdir, mkdtemp, rm, writeFile } from 'node:fs/promises'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { pipeline } from 'node:stream/promises'
 import { ZipFile } from 'yazl'
 import { table } from '../src/cli/output.ts'
-import { StepError } from '../src/core/errors.ts'
 import { silentLog } from '../src/core/log.ts'
 import { run } from '../src/core/process/process.ts'
 import { startEngine } from '../src/demo/engine.ts'
 import { startDockerRegistry } from '../test/support/servers/docker-registry.ts'
+import { readJars } from './jars.ts'
 import { median, time } from './measure.ts'
 
-const JARS = '/usr/share/java'
 const ROUNDS = 5
 const GOAL = { ratio: 0.25, bytes: 64 * 1024 }
 
@@ -90,23 +89,6 @@ async function makeBase(
   await run('tar', ['-C', files, '-cf', join(work, '..', 'base.tar'), '.'])
   await docker('import', join(work, '..', 'base.tar'), base)
   await docker('push', '--quiet', base)
-}
-
-/** Every jar once: many names in the folder are links to the same file. */
-async function readJars(): Promise<Map<string, Buffer>> {
-  const names = await readdir(JARS).catch(() => [])
-  const jars = new Map<string, Buffer>()
-  const seen = new Set<string>()
-  for (const name of names.filter((name) => name.endsWith('.jar')).sort()) {
-    const path = await realpath(join(JARS, name))
-    if (seen.has(path)) continue
-    seen.add(path)
-    jars.set(name, await readFile(path))
-  }
-  if (jars.size >= 100) return jars
-  throw new StepError('NOT_FOUND', `${JARS} holds ${jars.size} jars; the bench needs 100 or more`, {
-    hint: 'apt-get install maven maven-debian-helper',
-  })
 }
 
 async function writeWar(path: string, jars: ReadonlyMap<string, Buffer>, round: number) {

@@ -122,8 +122,8 @@ What a variable brings is a secret, whatever it is called: where it would be pri
 logs, errors, tables and reports. Values below four characters are not masked anywhere; in what programs
 read (\`--json\`, \`config export\`, the name of a JUnit report, the outputs of an action) values below
 eight stay, as they are words of the document. Shown by their nature are \`app\`, \`war.path\`,
-\`image.base\`, \`gitlab.url\`, \`gitlab.project\`, \`identity.issuer\`, and of an environment \`image\`, \`url\`
-and \`hosts\`: there only a variable called like a secret (\`PASS\`, \`SECRET\`, \`TOKEN\`, \`KEY\`,
+\`image.base\` and what \`image\` says to docker, \`gitlab.url\`, \`gitlab.project\`, \`identity.issuer\`, and of
+an environment \`image\`, \`url\` and \`hosts\`: there only a variable called like a secret (\`PASS\`, \`SECRET\`, \`TOKEN\`, \`KEY\`,
 \`CREDENTIAL\`) is one.`,
   },
   server: {

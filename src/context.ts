@@ -1,5 +1,6 @@
 import { access } from 'node:fs/promises'
 import { dirname, resolve } from 'node:path'
+import type { ImageBuilder } from './builder/builder.ts'
 import type { KeyRing } from './config/rules/encryption.ts'
 import type { ConfigStore } from './config/store/store.ts'
 import { StepError } from './core/errors.ts'
@@ -131,6 +132,7 @@ export function createContext(options: ContextOptions): OpenContext {
       const { openProxy } = await import('./proxies/open.ts')
       return keep(openProxy(proxy, { name: `${app}-${name}`, servers, folder, log }))
     },
+    imageBuilder: async (engine) => keep(openBuilder(engine, await credentials(), options)),
     actor: actorOf(variables),
     identify: async (environment, how) => {
       const { identity } = await settings()
@@ -291,12 +293,27 @@ async function openTarget(
   signal: AbortSignal,
 ): Promise<Target> {
   const { openDockerTarget } = await import('./targets/docker/target.ts')
-  return openDockerTarget(environment, {
-    folder,
-    signal,
-    credentials: async (registry) => {
-      const found = await source.find(registry)
-      return found && 'password' in found ? found : undefined
-    },
-  })
+  return openDockerTarget(environment, { folder, signal, credentials: passwordsOf(source) })
+}
+
+/** What engines take; they know no tokens. */
+function passwordsOf(source: CredentialSource) {
+  return async (registry: string) => {
+    const found = await source.find(registry)
+    return found && 'password' in found ? found : undefined
+  }
+}
+
+/** Without an address, the engine that docker's own client would speak to. */
+async function openBuilder(
+  engine: Parameters<Context['imageBuilder']>[0],
+  source: CredentialSource,
+  { cwd, variables, signal }: ContextOptions,
+): Promise<ImageBuilder> {
+  const [{ openImageBuilder }, { findEngine }] = await Promise.all([
+    import('./builder/engine.ts'),
+    import('./builder/address.ts'),
+  ])
+  const { address, tls } = findEngine(engine, { cwd, variables, home: homeFolder(variables) })
+  return openImageBuilder({ address, tls, signal, credentials: passwordsOf(source) })
 }

@@ -11,6 +11,7 @@ export const layers: Readonly<Record<string, number>> = {
   config: 2,
   targets: 2,
   proxies: 2,
+  builder: 2,
   ledger: 2,
   gitlab: 2,
   identity: 2,
@@ -31,6 +32,7 @@ export const layers: Readonly<Record<string, number>> = {
 export const allowed: ReadonlyMap<string, string> = new Map([
   ['image → registry', 'an image is written with references and descriptors'],
   ['registry-server → registry', 'both sides of one protocol share its names'],
+  ['builder → targets', 'an engine that builds is connected to as one that runs containers'],
   ['config → redis', 'one of the stores is Redis'],
   [
     'proxies → targets',

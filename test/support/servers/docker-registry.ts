@@ -8,6 +8,8 @@ export interface DockerRegistryOptions {
   htpasswd?: boolean
   /** Allow DELETE of manifests and blobs. */
   delete?: boolean
+  /** Address of this machine to listen at; default: loopback. */
+  host?: string
 }
 
 export interface DockerRegistry {
@@ -27,7 +29,7 @@ export async function startDockerRegistry(
   options: DockerRegistryOptions = {},
 ): Promise<DockerRegistry> {
   const { folder, remove } = await serverFolder('registry')
-  const address = `127.0.0.1:${await freePort()}`
+  const address = `${options.host ?? '127.0.0.1'}:${await freePort()}`
   await writeFile(join(folder, 'htpasswd'), HTPASSWD)
   const config = {
     version: '0.1',

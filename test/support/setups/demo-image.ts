@@ -12,7 +12,7 @@ import { exec, type TestEngine } from '../servers/engine.ts'
  * @returns its reference by digest
  */
 export async function publishDemoImage(
-  engine: TestEngine,
+  engine: Pick<TestEngine, 'docker'>,
   repository: string,
   version: string,
 ): Promise<string> {

@@ -1,0 +1,83 @@
+import type { measureByHand } from './by-hand.ts'
+import type { Losses } from './losses.ts'
+import type { measureRecreate, measureRollback } from './quiet.ts'
+import type { measureSwitches } from './switches.ts'
+
+/** Milliseconds beyond what the application itself takes. */
+const GOAL = { recreate: 150, rollback: 2000, own: 50 }
+
+/** What one part of the bench found, for programs and for people. */
+export interface Part {
+  json: object
+  rows: string[][]
+  details: string[]
+}
+
+const verdict = (isMet: boolean) => (isMet ? 'met' : 'NOT MET')
+
+const limited = (name: string, value: number, goal: number) => [
+  ...[name, `${Math.round(value)} ms`, `≤ ${goal} ms`],
+  verdict(value <= goal),
+]
+
+const numbers = (round: object) =>
+  Object.entries(round)
+    .map(([name, value]) => `${name} ${Math.round(value)}`)
+    .join(', ')
+
+export function recreatePart(found: Awaited<ReturnType<typeof measureRecreate>>): Part {
+  return {
+    json: { goal: GOAL.recreate, ...found },
+    rows: [limited('recreate: gap beyond stop and boot', found.beyond, GOAL.recreate)],
+    details: found.rounds.map(numbers),
+  }
+}
+
+export function rollbackPart(found: Awaited<ReturnType<typeof measureRollback>>): Part {
+  return {
+    json: { goal: { beyond: GOAL.rollback, own: GOAL.own }, ...found },
+    rows: [
+      limited('rollback: serves, beyond the boot', found.beyond, GOAL.rollback),
+      limited('time of our own, a host', found.own, GOAL.own),
+    ],
+    details: found.rounds.map(numbers),
+  }
+}
+
+export function switchesPart(
+  name: string,
+  found: Awaited<ReturnType<typeof measureSwitches>>,
+): Part {
+  const { failed, postsTwice, postsNever, failedVisits, lostSessions } = found
+  const isMet = failed + postsTwice + postsNever + failedVisits + lostSessions === 0
+  const title = `${found.switches} switches of slots behind ${name}`
+  return {
+    json: found,
+    rows: [[title, lossText(found), 'none lost', verdict(isMet)]],
+    details: [
+      `a command takes ${found.seconds.toFixed(1)} s, the slowest request ${found.slowest} ms`,
+      JSON.stringify(found.errors),
+    ],
+  }
+}
+
+/** A peer has no goal. */
+export function byHandPart(
+  name: string,
+  found: Losses & Partial<Awaited<ReturnType<typeof measureByHand>>>,
+): Part {
+  return {
+    json: found,
+    rows: [[`peer: ${name}`, lossText(found), '', '']],
+    details: [
+      `took ${Math.round(found.took ?? 0)} ms, the slowest request ${found.slowest} ms`,
+      JSON.stringify(found.errors),
+    ],
+  }
+}
+
+function lossText(losses: Losses): string {
+  const { sent, failed, resets, posts, postsTwice, postsNever } = losses
+  const { visits, failedVisits, lostSessions } = losses
+  return `${failed} of ${sent} failed (${resets} resets); POSTs ${posts}: ${postsTwice} twice, ${postsNever} never; users: ${failedVisits} of ${visits} pages failed, ${lostSessions} sessions lost`
+}
