@@ -24,7 +24,7 @@ const RUNTIME = 'node24'
 /** The step that is the whole flow: the action at the root. */
 const WHOLE_FLOW = 'release'
 /** Pages with workflows to copy. */
-const WORKFLOW_PAGES = ['docs/github.md', 'docs/webhooks.md']
+const WORKFLOW_PAGES = ['docs/github.md', 'docs/plan.md', 'docs/webhooks.md']
 
 /** Everything that is derived from the steps and the settings: path → text. */
 export async function renderGeneratedFiles(root: string): Promise<Map<string, string>> {

@@ -86,7 +86,8 @@ const input = (name: string) => `$[[ inputs.${name} ]]`
 
 /** A template with one job, which runs one step. */
 export function gitlabTemplate(step: Step): string {
-  const fields = fieldsOf(step.inputs)
+  // GitLab records each job of a template as a deployment, which a plan is not (docs/plan.md).
+  const fields = fieldsOf(step.inputs).filter(({ name }) => name !== 'plan')
   const { environment, identity, artifacts } = step.ci ?? {}
   const environmentInput = environment && (step.environmentInput ?? 'env')
   const own = fields.map((field): [string, object] => {

@@ -72,8 +72,8 @@ Yes and no are \`true\` and \`false\`, in any case. Every action also takes \`wo
 \`settings\`, and reads the variables that \`env:\` sets ([docs/github.md](github.md)).
 What is in dotenv is a variable of the jobs after it, with \`--dotenv FILE\`; lists are in \`--json\` only.
 
-\`--dotenv FILE\` and \`--junit FILE\` replace a file or a link at that path, and nothing else; its folder
-must be there. Inside the working folder a linked folder on the way is followed only as far as it
+\`--dotenv FILE\`, \`--junit FILE\` and, with \`--plan\`, \`--markdown FILE\` ([docs/plan.md](plan.md)) replace
+a file or a link at that path, and nothing else; its folder must be there. Inside the working folder a linked folder on the way is followed only as far as it
 stays inside. An absolute path to another place is taken as it is.
 
 In a GitLab template an input is taken as it is: \`$NAME\` in it is not replaced. What a job in
@@ -122,8 +122,8 @@ What a variable brings is a secret, whatever it is called: where it would be pri
 logs, errors, tables and reports. Values below four characters are not masked anywhere; in what programs
 read (\`--json\`, \`config export\`, the name of a JUnit report, the outputs of an action) values below
 eight stay, as they are words of the document. Shown by their nature are \`app\`, \`war.path\`,
-\`image.base\`, \`gitlab.url\`, \`gitlab.project\`, \`identity.issuer\`, and of an environment \`image\`, \`url\`
-and \`hosts\`: there only a variable called like a secret (\`PASS\`, \`SECRET\`, \`TOKEN\`, \`KEY\`,
+\`image.base\` and what \`image\` says to docker, \`gitlab.url\`, \`gitlab.project\`, \`identity.issuer\`, and of
+an environment \`image\`, \`url\` and \`hosts\`: there only a variable called like a secret (\`PASS\`, \`SECRET\`, \`TOKEN\`, \`KEY\`,
 \`CREDENTIAL\`) is one.`,
   },
   server: {

@@ -1,5 +1,6 @@
 import { access } from 'node:fs/promises'
 import { dirname, resolve } from 'node:path'
+import type { ImageBuilder } from './builder/builder.ts'
 import type { KeyRing } from './config/rules/encryption.ts'
 import type { ConfigStore } from './config/store/store.ts'
 import { StepError } from './core/errors.ts'
@@ -39,6 +40,8 @@ export interface ContextOptions {
   log: Log
   secrets: Secrets
   signal: AbortSignal
+  /** For work that only reads: the ledger refuses every change, and the journal waits on. */
+  readOnly?: boolean | undefined
 }
 
 /** A context that closes everything it opened. */
@@ -76,7 +79,7 @@ export function createContext(options: ContextOptions): OpenContext {
   )
   const ledger = once(async () => {
     const found = await keep(openLedger(await settings(), { ...options, empty: emptyForLedger }))
-    await deliverJournal(await openJournal(found, variables), found, log)
+    if (!options.readOnly) await deliverJournal(await openJournal(found, variables), found, log)
     return found
   })
   const clients = new Map<string, Promise<HttpClient>>()
@@ -123,6 +126,7 @@ export function createContext(options: ContextOptions): OpenContext {
     configKeys: async (environment) => openConfigKeys(environment, await settings(), options),
     target: async (environment) =>
       keep(openTarget(environment, await settings(), await credentials(), signal)),
+    imageBuilder: async (engine) => keep(openBuilder(engine, await credentials(), options)),
     actor: actorOf(variables),
     identify: async (environment, how) => {
       const { identity } = await settings()
@@ -283,12 +287,27 @@ async function openTarget(
   signal: AbortSignal,
 ): Promise<Target> {
   const { openDockerTarget } = await import('./targets/docker/target.ts')
-  return openDockerTarget(environment, {
-    folder,
-    signal,
-    credentials: async (registry) => {
-      const found = await source.find(registry)
-      return found && 'password' in found ? found : undefined
-    },
-  })
+  return openDockerTarget(environment, { folder, signal, credentials: passwordsOf(source) })
+}
+
+/** What engines take; they know no tokens. */
+function passwordsOf(source: CredentialSource) {
+  return async (registry: string) => {
+    const found = await source.find(registry)
+    return found && 'password' in found ? found : undefined
+  }
+}
+
+/** Without an address, the engine that docker's own client would speak to. */
+async function openBuilder(
+  engine: Parameters<Context['imageBuilder']>[0],
+  source: CredentialSource,
+  { cwd, variables, signal }: ContextOptions,
+): Promise<ImageBuilder> {
+  const [{ openImageBuilder }, { findEngine }] = await Promise.all([
+    import('./builder/engine.ts'),
+    import('./builder/address.ts'),
+  ])
+  const { address, tls } = findEngine(engine, { cwd, variables, home: homeFolder(variables) })
+  return openImageBuilder({ address, tls, signal, credentials: passwordsOf(source) })
 }

@@ -4,7 +4,7 @@ import type { StoreSettings } from './config/store/open.ts'
 import { configKeySettings, storeSettings } from './config/store/settings.ts'
 import { StepError } from './core/errors.ts'
 import type { Secrets } from './core/secrets.ts'
-import { objectName, parsed } from './core/settings/schema.ts'
+import { acrossFields, objectName, parsed } from './core/settings/schema.ts'
 import {
   type OpenedSettings,
   openYamlSettings,
@@ -14,7 +14,7 @@ import {
 import { type GateSettings, gateSettings } from './gate/settings.ts'
 import { gitlabSettings } from './gitlab/settings.ts'
 import { identitySettings } from './identity/settings.ts'
-import { imageSettings, warSettings } from './image/settings.ts'
+import { checkBuilder, imageSettings, warSettings } from './image/settings.ts'
 import { ledgerSettings } from './ledger/settings.ts'
 import { parseRepository, type Repository } from './registry/reference.ts'
 import { parseAddress } from './targets/docker/address.ts'
@@ -50,7 +50,10 @@ export const settingsSchema = z
   .strictObject({
     app: objectName.describe('Name of the application'),
     war: warSettings.optional(),
-    image: imageSettings.optional(),
+    image: imageSettings
+      .extend({ engine: hostSettings.optional().describe('For docker: Docker Engine that builds') })
+      .check(acrossFields(checkBuilder))
+      .optional(),
     ledger: ledgerSettings
       .optional()
       .describe(
@@ -165,7 +168,7 @@ export function openSettings(
 
 /** Names, references and addresses, which outputs and links are made of. */
 const SHOWN =
-  /^(?:app|war\/path|image\/base|gitlab\/(?:url|project)|identity\/issuer|environments\/[^/]+\/(?:image|url|hosts\/[^/]+(?:\/address)?))$/
+  /^(?:app|war\/path|image\/(?:base|dockerfile|context|target|args\/[^/]+|engine(?:\/address)?)|gitlab\/(?:url|project)|identity\/issuer|environments\/[^/]+\/(?:image|url|hosts\/[^/]+(?:\/address)?))$/
 
 const isShown = (path: readonly string[]) => SHOWN.test(path.join('/'))
 

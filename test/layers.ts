@@ -10,6 +10,7 @@ export const layers: Readonly<Record<string, number>> = {
   redis: 2,
   config: 2,
   targets: 2,
+  builder: 2,
   ledger: 2,
   gitlab: 2,
   identity: 2,
@@ -30,6 +31,7 @@ export const layers: Readonly<Record<string, number>> = {
 export const allowed: ReadonlyMap<string, string> = new Map([
   ['image → registry', 'an image is written with references and descriptors'],
   ['registry-server → registry', 'both sides of one protocol share its names'],
+  ['builder → targets', 'an engine that builds is connected to as one that runs containers'],
   ['config → redis', 'one of the stores is Redis'],
   ['demo → cli', 'the demo runs the command line'],
   ['cli → demo', '`crosscloud demo` is a command'],

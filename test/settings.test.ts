@@ -175,6 +175,31 @@ await t.test(
   },
 )
 
+await t.test('each builder has settings that mean nothing to the other', async (t) => {
+  const image = (lines: string) => `app: webapi\nimage:\n  webapp: /srv/ROOT\n${lines}`
+  t.match(await problems('app: webapi\nimage: { layout: packaged }'), [
+    /image\.webapp is required/,
+    /image\.base is required/,
+  ])
+  const docker = '  builder: docker\n'
+  t.match(await problems(image(`${docker}  base: tomcat\n  start-script: true\n  times: commit`)), [
+    /image\.times is not for builder docker/,
+    /image\.base is not for builder docker/,
+    /image\.start-script is not for builder docker/,
+  ])
+  t.match(await problems(image('  base: tomcat\n  target: web\n  engine: tcp://build')), [
+    /image\.target is for builder docker only/,
+    /image\.engine is for builder docker only/,
+  ])
+  t.match(await problems(image(`${docker}  engine: build-01`)), [
+    /image\.engine.*"build-01" is not/,
+  ])
+  const { settings } = await parse(
+    image(`${docker}  args: { ZONE: "\${ZONE}" }\n  engine: tcp://build`),
+  )
+  t.match(settings.image, { args: { ZONE: 'blue' }, engine: { address: { host: 'build' } } })
+})
+
 await t.test('a file that holds no settings is refused', async (t) => {
   const bad: [string, RegExp][] = [
     ['', /app is required/],

@@ -4,7 +4,12 @@ import { createLog } from '../core/log.ts'
 import { failUnlessDone, onHangUp, outliveReaders, stopOnSignals } from '../core/process/signals.ts'
 import { createSecrets, type Secrets } from '../core/secrets.ts'
 import { loadStep } from '../steps/index.ts'
-import { kebab, runStep } from '../steps/inputs.ts'
+import { isPlanned, kebab, planStep, runStep } from '../steps/inputs.ts'
+import { planOutputs } from '../steps/plan.ts'
+import type { Step } from '../steps/step.ts'
+import { planMarkdown } from '../surface/plan-markdown.ts'
+import { planLines } from '../surface/plan-text.ts'
+import { planFailure } from '../surface/plan-words.ts'
 import { actionWording, inWords } from '../surface/wording.ts'
 import { readInputs, readPlace } from './inputs.ts'
 import { annotation, writeSummary } from './report.ts'
@@ -22,8 +27,12 @@ export async function runAction(name: string): Promise<void> {
   const secrets = createSecrets((value) => core.setSecret(value))
   let context: OpenContext | undefined
   try {
-    context = await openContext(core, secrets)
-    await perform(name, core, context)
+    const step = await loadStep(name)
+    if (!step) throw new StepError('INTERNAL', `there is no step ${name}`)
+    const inputs = readInputs(step, process.env)
+    const readOnly = isPlanned(step, inputs)
+    context = await openContext(core, secrets, readOnly)
+    await (readOnly ? showPlan : perform)(step, inputs, core, context)
   } catch (error) {
     const failure = explained(error)
     core.error(secrets.mask(inWords(annotation(failure), actionWording)), {
@@ -36,7 +45,7 @@ export async function runAction(name: string): Promise<void> {
   }
 }
 
-async function openContext(core: Core, secrets: Secrets): Promise<OpenContext> {
+async function openContext(core: Core, secrets: Secrets, readOnly: boolean): Promise<OpenContext> {
   const { mask } = secrets
   const stop = stopOnSignals(process, { terminal: false, exit: () => process.exit(1) })
   onHangUp(process)
@@ -53,20 +62,50 @@ async function openContext(core: Core, secrets: Secrets): Promise<OpenContext> {
     }),
     secrets,
     signal: stop.signal,
+    readOnly,
   })
 }
 
-async function perform(name: string, core: Core, context: OpenContext): Promise<void> {
-  const step = await loadStep(name)
-  if (!step) throw new StepError('INTERNAL', `there is no step ${name}`)
-  const outputs = await runStep(step, readInputs(step, process.env), context)
+type Inputs = ReturnType<typeof readInputs>
+
+async function perform(
+  step: Step,
+  inputs: Inputs,
+  core: Core,
+  context: OpenContext,
+): Promise<void> {
+  const outputs = await runStep(step, inputs, context)
   for (const line of step.report(outputs)) context.log.info(line)
-  setOutputs(core, name, outputs)
-  if (process.env.GITHUB_STEP_SUMMARY) {
-    await writeSummary(core, step, outputs, context.secrets.mask).catch((error: unknown) =>
-      context.log.warn(`the summary cannot be written: ${describe(error)}`),
-    )
-  }
+  setOutputs(core, step.name, outputs)
+  await summarize(context, (mask) => writeSummary(core, step, outputs, mask))
+}
+
+/** The job fails where the deployment could not start, and its summary says why. */
+async function showPlan(
+  step: Step,
+  inputs: Inputs,
+  core: Core,
+  context: OpenContext,
+): Promise<void> {
+  const plan = await planStep(step, inputs, context)
+  for (const line of planLines(plan)) context.log.info(line)
+  setOutputs(core, step.name, planOutputs.parse(plan))
+  await summarize(context, async (mask) => {
+    const text = mask(inWords(planMarkdown(plan), actionWording))
+    await core.summary.addRaw(text, true).write()
+  })
+  const failure = planFailure(plan)
+  if (failure) throw failure
+}
+
+async function summarize(
+  { log, secrets }: OpenContext,
+  write: (mask: (text: string) => string) => Promise<void>,
+): Promise<void> {
+  if (!process.env.GITHUB_STEP_SUMMARY) return
+  await write(secrets.mask).catch((error: unknown) =>
+    log.warn(`the summary cannot be written: ${describe(error)}`),
+  )
 }
 
 /** Later steps of the job read the outputs: without them it must not go on. */

@@ -10,6 +10,8 @@ export interface CommandResult {
   text: string
   /** The text is a document as well, for a program to read. */
   document?: true
+  /** The same for a merge request, where `--markdown` names a file. */
+  markdown?: string
   /** What it is about was printed while it ran; without `--json` there is nothing left to print. */
   printed?: true
   /** That of a command which was run elsewhere, to be handed on. */
@@ -24,6 +26,8 @@ export interface Reported {
   environment?: string | undefined
   /** What a step declares to put out. */
   outputs?: z.ZodObject
+  /** Whether it only reads: then nothing can be written into the ledger. */
+  readOnly?: boolean
 }
 
 export type CommandWork = (context: OpenContext) => Promise<CommandResult>

@@ -15,6 +15,7 @@ interface GlobalOptions {
   log?: LogFormat
   dotenv?: string
   junit?: string
+  markdown?: string
 }
 
 /** What is left to do when a command has ended. */
@@ -34,11 +35,20 @@ export function createPerform(
   const word = wordFor(variables)
   return async (command, work, reported = {}) => {
     const options = command.optsWithGlobals<GlobalOptions>()
-    const { dotenv, junit } = await openReports(command, options, reported, cwd)
+    const { dotenv, junit, markdown } = await openReports(command, options, reported, cwd)
     const log = makeLog(options, processEnvironment, secrets.mask)
     const settingsFile = options.settings ?? (variables.CROSSCLOUD_SETTINGS || undefined)
     const { createContext } = await import('../context.ts')
-    const context = createContext({ cwd, settingsFile, variables, log, secrets, signal })
+    const { readOnly } = reported
+    const context = createContext({
+      cwd,
+      settingsFile,
+      variables,
+      log,
+      secrets,
+      signal,
+      readOnly,
+    })
     const writeJunit = async (text: string, failure: StepError | undefined) => {
       const { environment = command.opts().env } = reported
       const title = [titleOf(command), environment].filter(Boolean).join(' ')
@@ -56,6 +66,7 @@ export function createPerform(
       const errors = await errorsOf([
         () => writeJunit(text, found),
         async () => dotenv?.write(dotenvLines(reported.outputs, result.json)),
+        async () => markdown?.write(secrets.mask(word(result.markdown ?? ''))),
       ])
       if (found) ends.beside(errors)
       const failure = found ?? notHandedOn(titleOf(command), errors)
@@ -95,7 +106,7 @@ function notHandedOn(title: string, errors: readonly StepError[]): StepError | u
 /** What was at their paths is gone from here on, whatever becomes of the command. */
 async function openReports(
   command: Command,
-  { dotenv, junit }: GlobalOptions,
+  { dotenv, junit, markdown }: GlobalOptions,
   { outputs }: Reported,
   cwd: string,
 ) {
@@ -106,7 +117,11 @@ async function openReports(
   }
   const fresh = (flag: string, name: string | undefined) =>
     name === undefined ? undefined : freshReport(cwd, flag, name)
-  return { dotenv: await fresh('--dotenv', dotenv), junit: await fresh('--junit', junit) }
+  return {
+    dotenv: await fresh('--dotenv', dotenv),
+    junit: await fresh('--junit', junit),
+    markdown: await fresh('--markdown', markdown),
+  }
 }
 
 /** `verify-md5`, `config lint` */

@@ -1,3 +1,4 @@
+import type { ImageBuilder } from '../builder/builder.ts'
 import type { KeyRing } from '../config/rules/encryption.ts'
 import type { ConfigStore } from '../config/store/store.ts'
 import type { HttpClient } from '../core/http/client.ts'
@@ -42,6 +43,14 @@ export interface Context {
   configKeys(environment: EnvironmentSettings): Promise<KeyRing | undefined>
   /** Where an environment runs; each call opens it anew. */
   target(environment: TargetSettings): Promise<Target>
+  /**
+   * A Docker Engine that builds images: at this address, else where `DOCKER_HOST` says, else at the
+   * local socket. `certificates` is a folder with ca.pem, cert.pem and key.pem.
+   */
+  imageBuilder(engine: {
+    address: string | undefined
+    certificates: string | undefined
+  }): Promise<ImageBuilder>
   /** Who does this, why and from where, as far as the process environment shows. */
   readonly actor: Actor
   /** Who does this in an environment, by a signed token where crosscloud.yml requires it. */

@@ -15,20 +15,22 @@ interface LedgerOptions {
   log: Log
   /** Variables in the ledger's settings that are empty. */
   empty: readonly string[]
+  /** For a command that only reads. */
+  readOnly?: boolean | undefined
 }
 
 /** The ledger of crosscloud.yml, else a file of this user's. */
 export async function openLedger(
   { ledger, folder }: Settings,
-  { variables, signal, log, empty }: LedgerOptions,
+  { variables, signal, log, empty, readOnly }: LedgerOptions,
 ): Promise<Ledger> {
   const { openLedger: open } = await import('../ledger/open.ts')
   try {
-    if (ledger !== undefined) return await open(ledger, { folder, signal })
+    if (ledger !== undefined) return await open(ledger, { folder, signal, readOnly })
     const path = await findDefaultLedger(folder, variables)
-    if (await exists(path)) log.debug(`ledger: ${path}`)
+    if (readOnly || (await exists(path))) log.debug(`ledger: ${path}`)
     else log.info(`new ledger: ${path}; others see it once crosscloud.yml names a database`)
-    return await open(`sqlite:${path}`, { signal })
+    return await open(`sqlite:${path}`, { signal, readOnly })
   } catch (error) {
     throw withEmpty(error, empty)
   }

@@ -3,6 +3,7 @@ import { run } from '../core/process/process.ts'
 import type { Release } from '../ledger/ledger.ts'
 import type { Context } from './context.ts'
 import { formatRelease } from './release-name.ts'
+import { COMMIT } from './source/commits.ts'
 
 /**
  * Stops a release that is older than a release that runs there: its pipeline was slower, or an old
@@ -82,8 +83,6 @@ async function findSetback(
   const branches = [release.branch, running.branch].map((name) => name ?? 'none').join(' and ')
   return setback(`it was recorded earlier, on another branch (${branches})`, false)
 }
-
-const COMMIT = /^[0-9a-f]{7,64}$/
 
 /**
  * How a commit is related to another; `apart` when they have a common ancestor and neither is the

@@ -8,6 +8,7 @@ import type { War, WarDigests, WarEntry } from './war/war.ts'
 
 export type LayerName =
   | 'base'
+  | 'built'
   | 'additions'
   | 'dependencies'
   | 'snapshots'

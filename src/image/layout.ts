@@ -29,7 +29,7 @@ const BASE_ANNOTATION = 'io.crosscloud.base'
 export async function writeLayout(
   folder: string,
   image: Image,
-  layers: readonly Layer[],
+  layers: readonly Pick<Layer, 'digest'>[],
   cache: LayerCache,
   base: Reference | undefined,
 ): Promise<void> {

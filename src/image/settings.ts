@@ -1,5 +1,5 @@
 import { z } from 'zod'
-import { containerPath } from '../core/settings/schema.ts'
+import { containerPath, type ReportField } from '../core/settings/schema.ts'
 import { warLayouts } from './layers.ts'
 import { nameCharsets } from './war/names.ts'
 import { fileTimes } from './war/times.ts'
@@ -27,9 +27,19 @@ export const warSettings = z.strictObject({
     .describe('Character set of names that the WAR does not mark as UTF-8'),
 })
 
+/** What makes the image. */
+export const builders = ['crosscloud', 'docker'] as const
+
 /** `image:` in crosscloud.yml: what the WAR is baked into. */
 export const imageSettings = z.strictObject({
-  base: z.string().describe('Base image, best by digest; `scratch` for none'),
+  builder: z
+    .enum(builders)
+    .default('crosscloud')
+    .describe('crosscloud bakes on a base, without a daemon; docker builds by your own Dockerfile'),
+  base: z
+    .string()
+    .optional()
+    .describe('Base image, best by digest; `scratch` for none; required unless docker builds'),
   layout: z.enum(warLayouts).default('exploded').describe('Files of the WAR, or one .war file'),
   webapp: containerPath.describe('Where the web application lives in the image, without .war'),
   times: z
@@ -55,4 +65,45 @@ export const imageSettings = z.strictObject({
     .boolean()
     .default(false)
     .describe("Print application, version and the WAR's MD5 when a container starts"),
+  dockerfile: z
+    .string()
+    .optional()
+    .describe('For docker: your Dockerfile; default: Dockerfile in the context'),
+  context: z
+    .string()
+    .optional()
+    .describe('For docker: folder that is sent as build context; default: that of crosscloud.yml'),
+  args: z
+    .record(z.string(), z.string())
+    .optional()
+    .describe('For docker: build arguments; never secrets'),
+  target: z.string().optional().describe('For docker: stage to build; default: the last'),
 })
+
+/** What means nothing to the other builder, as crosscloud.yml and bake-image call it. */
+const ofCrosscloud = ['base', 'add', 'entrypoint', 'start-script', 'startScript']
+const ofDocker = [
+  'dockerfile',
+  'context',
+  'args',
+  'buildArgs',
+  'target',
+  'engine',
+  'engineCertificates',
+]
+
+/** A base is needed without docker; with it, the Dockerfile decides. */
+export function checkBuilder(given: object, report: ReportField): void {
+  const fields = given as Record<string, unknown>
+  const isDocker = fields.builder === 'docker'
+  if (!isDocker && fields.base === undefined) report('base', 'is required')
+  if (isDocker && fields.times === 'commit') report('times', 'is not for builder docker')
+  for (const [name, value] of Object.entries(fields)) {
+    const isNone = value === undefined || value === false || (Array.isArray(value) && !value.length)
+    if (isNone) continue
+    if (isDocker && ofCrosscloud.includes(name)) {
+      report(name, 'is not for builder docker: the Dockerfile decides it')
+    }
+    if (!isDocker && ofDocker.includes(name)) report(name, 'is for builder docker only')
+  }
+}

@@ -34,6 +34,8 @@ export * from './records/status.ts'
 export interface Ledger {
   /** How people call it, without any secret. */
   readonly name: string
+  /** What every lock names it by, made with it: tokens of two ledgers cannot be compared. */
+  id(): Promise<string>
   /**
    * Hands out the next version of an application; two callers never get the same. The first is
    * 1.0.0; after x.y.9 comes x.(y+1).0, after x.9.9 (x+1).0.0.

@@ -15,6 +15,8 @@ export interface OpenLedgerOptions {
   folder?: string
   /** Ends the opening only. */
   signal?: AbortSignal | undefined
+  /** Opens what is there, with an account that may only read: nothing is made, migrated or written. */
+  readOnly?: boolean | undefined
 }
 
 /**
@@ -25,7 +27,7 @@ export async function openLedger(
   address: string | LedgerAddress,
   options: OpenLedgerOptions = {},
 ): Promise<Ledger> {
-  const { folder = '.', signal } = options
+  const { folder = '.', signal, readOnly } = options
   const place: LedgerAddress = typeof address === 'string' ? { url: address } : address
   const { url } = place
   // A single letter before the colon is a drive of Windows.
@@ -33,7 +35,7 @@ export async function openLedger(
   if (scheme === 'mysql' || scheme === 'mysqls') {
     const { openMysqlLedger } = await import('./database/mysql.ts')
     const tls = await readTlsFiles(place, { folder, owner: 'ledger' })
-    return await openMysqlLedger(url, { signal, tls, approvals: approvalsOf(place) })
+    return await openMysqlLedger(url, { signal, tls, approvals: approvalsOf(place), readOnly })
   }
   if (approvalsOf(place) !== undefined) {
     throw new StepError('INPUT_INVALID', 'ledger: approvals is for MySQL, not for SQLite', {
@@ -50,7 +52,7 @@ export async function openLedger(
     throw new StepError('INPUT_INVALID', 'ledger: no path', { hint: 'Use sqlite:path.' })
   }
   const { openSqliteLedger } = await import('./database/sqlite.ts')
-  return await openSqliteLedger(resolve(folder, path), { signal })
+  return await openSqliteLedger(resolve(folder, path), { signal, readOnly })
 }
 
 /** The variables in it are looked up when they are needed: few jobs have them. */

@@ -49,7 +49,7 @@ export async function copyImage(
   refuseOtherDigest(target, digest)
   const there = target.tag === undefined ? await client.resolve(withDigest(target, digest)) : held
   if (there === digest) return { digest, changed: false, blobs }
-  if (held !== undefined && !options.overwrite) throw taken(target, held, digest)
+  if (!options.overwrite) refuseTaken(target, held, digest)
 
   if (!sameRepository(source, target)) {
     const count = (outcome: BlobOutcome) => {
@@ -73,9 +73,11 @@ function refuseOtherDigest(target: Reference, digest: Digest): void {
   })
 }
 
-function taken(target: Reference, held: Digest, digest: Digest): StepError {
+/** CONFLICT when the target's tag holds another digest: a tag is not moved unless that is asked for. */
+export function refuseTaken(target: Reference, held: Digest | undefined, digest: Digest): void {
+  if (held === undefined || held === digest) return
   const message = `${formatReference(tagOf(target))} is ${held} already, not ${digest}`
-  return new StepError('CONFLICT', message, {
+  throw new StepError('CONFLICT', message, {
     hint: 'Use another tag, or say overwrite to move this one.',
   })
 }

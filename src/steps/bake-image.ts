@@ -1,37 +1,28 @@
 import { resolve } from 'node:path'
 import { z } from 'zod'
 import { StepError } from '../core/errors.ts'
-import { containerPath, objectName, version } from '../core/settings/schema.ts'
+import { acrossFields, containerPath, objectName, version } from '../core/settings/schema.ts'
 import type { Context } from '../delivery/context.ts'
 import {
-  refuseFilesOfBase,
   refuseForeign,
   refuseWideWritable,
   requirePackable,
   warnOfLocale,
 } from '../delivery/image/bake-checks.ts'
-import { planFolders, readBase } from '../delivery/image/base-image.ts'
-import { fileManifests } from '../delivery/image/file-manifest.ts'
-import { setTimes } from '../delivery/image/image-times.ts'
+import { readBase } from '../delivery/image/base-image.ts'
+import { buildOn } from '../delivery/image/composed.ts'
+import { buildDirectly } from '../delivery/image/direct-image.ts'
+import { buildWithDocker } from '../delivery/image/docker-image.ts'
+import { findRecordedImage } from '../delivery/image/recorded-image.ts'
 import { START_SCRIPT, TEMPLATES_FOLDER } from '../delivery/image/remote-image.ts'
-import { type Addition, planAdditions } from '../image/additions.ts'
-import { placeOnBase } from '../image/base/place.ts'
-import { buildLayer } from '../image/build.ts'
 import { type BaseImage, composeImage, labels, OWN_FOLDER } from '../image/image.ts'
-import {
-  type Layer,
-  type LayerPlan,
-  planTexts,
-  planWar,
-  type WarLayout,
-  warLayouts,
-} from '../image/layers.ts'
+import { type LayerPlan, planTexts, warLayouts } from '../image/layers.ts'
 import { DEFAULT_IMAGE_FOLDER, writeLayout } from '../image/layout.ts'
-import { refusePointers } from '../image/lfs-pointers.ts'
-import { refuseOverlaps } from '../image/overlaps.ts'
+import { builders, checkBuilder } from '../image/settings.ts'
 import { nameCharsets } from '../image/war/names.ts'
 import { fileTimes } from '../image/war/times.ts'
-import { openWar, requireWebApplication, type War, type WarDigests } from '../image/war/war.ts'
+import { openWar, requireWebApplication, type WarDigests } from '../image/war/war.ts'
+import type { Settings } from '../settings.ts'
 import { imageReference } from './inputs.ts'
 import { defineStep } from './step.ts'
 
@@ -40,15 +31,11 @@ const addition = z.string().refine((text) => {
   return at > 0 && containerPath.safeParse(text.slice(at + 1)).success
 }, 'is not an addition; write from:/where/in/the/image')
 
-export const bakeImage = defineStep({
-  name: 'bake-image',
-  summary: 'Bake the WAR into an image that knows no environment; no daemon is needed.',
-  example: 'bake-image --war target/webapi.war --version 1.4.2',
-  ci: { artifacts: ['.crosscloud/image/'] },
-  inputs: z.object({
+const inputs = z
+  .object({
     app: objectName.describe('Name of the application'),
     war: z.string().describe('WAR to bake'),
-    base: imageReference.describe('Base image, best by digest; `scratch` for none'),
+    base: imageReference.optional().describe('Base image, best by digest; `scratch` for none'),
     webapp: containerPath.describe('Where the web application lives in the image, without .war'),
     warLayout: z.enum(warLayouts).default('exploded').describe('Its files, or one .war file'),
     warStatic: z
@@ -82,12 +69,61 @@ export const bakeImage = defineStep({
       .boolean()
       .default(false)
       .describe("Print application, version and WAR MD5 at a container's start"),
+    builder: z
+      .enum(builders)
+      .default('crosscloud')
+      .describe('What makes the image: crosscloud, without a daemon, or docker by your Dockerfile'),
+    dockerfile: z
+      .string()
+      .optional()
+      .describe('Your Dockerfile; default: Dockerfile in the context'),
+    context: z
+      .string()
+      .optional()
+      .describe('Folder that is sent to the engine as build context; default: the current one'),
+    buildArgs: z
+      .array(z.string())
+      .default([])
+      .describe('Build arguments, as NAME=value; never secrets'),
+    target: z.string().optional().describe('Stage of the Dockerfile to build; default: the last'),
+    engine: z
+      .string()
+      .optional()
+      .describe('Docker Engine that builds; default: DOCKER_HOST, else the local socket'),
+    engineCertificates: z
+      .string()
+      .optional()
+      .describe('Folder with ca.pem, cert.pem and key.pem for that engine'),
     architecture: z.string().default('amd64').describe('Which of the base images to take'),
     imageFolder: z
       .string()
       .default(DEFAULT_IMAGE_FOLDER)
       .describe('Folder to write the OCI image layout to'),
-  }),
+  })
+  .check(acrossFields(checkBuilder))
+type Inputs = z.output<typeof inputs>
+
+/** What `image:` says for a build by docker. */
+function builderInputs(image: NonNullable<Settings['image']>, folder: string) {
+  const { builder, dockerfile, context = '.', args = {}, target, engine } = image
+  if (builder !== 'docker') return {}
+  return {
+    ...{ builder, target, context: resolve(folder, context) },
+    ...(dockerfile !== undefined && { dockerfile: resolve(folder, dockerfile) }),
+    buildArgs: Object.entries(args).map(([name, value]) => `${name}=${value}`),
+    ...(engine && { engine: engine.address.text }),
+    ...(engine?.certificates !== undefined && {
+      engineCertificates: resolve(folder, engine.certificates),
+    }),
+  }
+}
+
+export const bakeImage = defineStep({
+  name: 'bake-image',
+  summary: 'Bake the WAR into an image that knows no environment; no daemon is needed.',
+  example: 'bake-image --war target/webapi.war --version 1.4.2',
+  ci: { artifacts: ['.crosscloud/image/'] },
+  inputs,
   outputs: z.object({
     imageFolder: z.string().describe('Folder of the OCI image layout'),
     digest: z.string().describe('Digest of the image'),
@@ -109,6 +145,7 @@ export const bakeImage = defineStep({
       entrypoint: image.entrypoint,
       writable: image.writable,
       startScript: image['start-script'],
+      ...builderInputs(image, folder),
     }),
   }),
   report: ({ imageFolder, digest, version: number, warMd5, layers }) => [
@@ -122,78 +159,58 @@ export const bakeImage = defineStep({
     const war = await openWar(resolve(context.cwd, inputs.war), inputs.warNames)
     try {
       requireWebApplication(war, { staticFiles: inputs.warStatic })
-      const [digests, base, templates] = await Promise.all([
+      const [digests, base, templates, number] = await Promise.all([
         war.digest(context.signal),
-        readBase(inputs.base, inputs, context),
+        inputs.base === undefined ? undefined : readBase(inputs.base, inputs, context),
         inputs.templates === undefined ? undefined : readTemplates(inputs.templates, context),
+        resolveVersion(inputs.app, inputs.version, context),
       ])
-      warnOfLocale(war, base.image, context)
-      if (base.folders) refuseFilesOfBase(inputs, war, base.folders)
-      const number = await resolveVersion(inputs.app, inputs.version, context)
       const cache = { folder: context.cacheFolder, sealKey: await context.sealKey() }
-      const layers: Layer[] = []
-      const { folders } = base
-      const build = async (plans: LayerPlan[]) => {
-        for (const plan of folders ? placeOnBase(plans, folders) : plans) {
-          layers.push(await buildLayer(plan, cache, context.signal))
-        }
-      }
-      const files = await planFiles(war, digests, inputs, context)
-      await build(await setTimes(files, war, inputs, context))
-      const manifests = await fileManifests(layers, war, inputs, context.signal)
-      await build([
-        ...(base.reference && folders ? [planFolders(folders)] : []),
-        ...(templates ? [planTexts('templates', TEMPLATES_FOLDER, asFiles(templates))] : []),
-        planTexts('manifest', OWN_FOLDER, asFiles(manifests)),
-        ...(inputs.startScript ? [startLayer(inputs.app, number, digests.md5)] : []),
-      ])
-      const image = composeImage({
-        base: base.image,
-        layers,
-        created: war.newest.toISOString(),
-        labels: imageLabels({ ...inputs, number, base: base.image, digests, created: war.newest }),
-        ...entrypointOf(inputs, base.image),
-      })
       const folder = resolve(context.cwd, inputs.imageFolder)
-      await writeLayout(folder, image, layers, cache, base.reference)
-      return {
+      const result = {
         imageFolder: inputs.imageFolder,
-        digest: image.manifest.digest,
         version: number,
         warMd5: digests.md5,
         warSha256: digests.sha256,
-        layers: layers.length,
       }
+      const recorded = await findRecorded({ ...inputs, number }, digests, context)
+      if (recorded) {
+        await writeLayout(folder, recorded.image, [], cache, recorded.reference)
+        return { ...result, digest: recorded.image.manifest.digest, layers: 0 }
+      }
+      // The only place where a builder is chosen.
+      const composed = base
+        ? await buildDirectly(base, inputs, war, digests, cache, context)
+        : await buildWithDocker(inputs, war, digests, cache, context)
+      const { reference, folders, blobs, created } = composed
+      warnOfLocale(war, composed.base, context)
+      const own: LayerPlan[] = [
+        ...(templates ? [planTexts('templates', TEMPLATES_FOLDER, asFiles(templates))] : []),
+        planTexts('manifest', OWN_FOLDER, asFiles(composed.manifests)),
+        ...(inputs.startScript ? [startLayer(inputs.app, number, digests.md5)] : []),
+      ]
+      const layers = [...composed.layers, ...(await buildOn(folders, own, cache, context.signal))]
+      const described = imageLabels({ ...inputs, number, base: composed.base, digests, created })
+      const image = composeImage({
+        ...{ base: composed.base, layers, created },
+        labels: { ...composed.labels, ...described },
+        ...entrypointOf(inputs, composed.base),
+      })
+      await writeLayout(folder, image, [...blobs, ...layers], cache, reference)
+      return { ...result, digest: image.manifest.digest, layers: blobs.length + layers.length }
     } finally {
       await war.close()
     }
   },
 })
 
-/** The additions, and above them the WAR. */
-async function planFiles(
-  war: War,
+/** Where the same input gives the same image, nothing needs to be looked up. */
+async function findRecorded(
+  { builder, ...inputs }: Inputs & { number: string | undefined },
   digests: WarDigests,
-  { add, webapp, warLayout: layout }: { add: string[]; webapp: string; warLayout: WarLayout },
   context: Context,
-): Promise<LayerPlan[]> {
-  const additions = await planAdditions(additionsOf(add, context), context.signal)
-  const plans = planWar(war, digests, { layout, webapp })
-  const owned = additions.map((plan, index) => ({ owner: add[index] ?? '', plan }))
-  refuseOverlaps(plans, owned, { layout, webapp })
-  const files = planWar(war, digests, { layout: 'exploded', webapp })
-  await refusePointers([...additions, ...files])
-  return [...additions, ...plans]
-}
-
-/** `bin/confd:/usr/local/bin/confd` */
-function additionsOf(add: readonly string[], { cwd }: Context): Addition[] {
-  return add.map((text) => {
-    const at = text.lastIndexOf(':/')
-    const from = resolve(cwd, text.slice(0, at))
-    refuseForeign(from, cwd)
-    return { from, to: text.slice(at + 1) }
-  })
+) {
+  return builder === 'docker' ? findRecordedImage(inputs, digests, context) : undefined
 }
 
 /** The template folder's files, checked for problems that would stop every environment. */
@@ -263,12 +280,12 @@ function imageLabels(options: {
   writable: string[]
   base: BaseImage
   digests: { md5: string; sha256: string; size: number }
-  created: Date
+  created: string
 }): Record<string, string> {
   const { digests, base, number, commit } = options
   return {
     [labels.application]: options.app,
-    [labels.created]: options.created.toISOString(),
+    [labels.created]: options.created,
     ...(number !== undefined && { [labels.version]: number }),
     ...(commit !== undefined && { [labels.revision]: commit }),
     ...(base.digest !== undefined && { [labels.baseDigest]: base.digest }),

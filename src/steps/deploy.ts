@@ -1,5 +1,6 @@
 import { z } from 'zod'
 import { duration } from '../core/settings/schema.ts'
+import type { Context } from '../delivery/context.ts'
 import { catchUp } from '../delivery/deployment/catch-up.ts'
 import { deployUnderLock, underLock } from '../delivery/deployment/deployment.ts'
 import { chooseHosts } from '../delivery/deployment/host-choice.ts'
@@ -7,11 +8,14 @@ import { deployedOutputs, nextLines, summarize } from '../delivery/deployment/ou
 import type { DeploymentRequest } from '../delivery/deployment/request.ts'
 import { identifyActor } from '../delivery/gate/break-glass.ts'
 import { findOwnRelease } from '../delivery/release.ts'
+import type { ReleaseName } from '../delivery/release-name.ts'
+import type { EnvironmentSettings } from '../settings.ts'
 import {
   acrossMigrationInput,
   breakGlassInput,
   forceInput,
   olderInput,
+  planInput,
   reasonInput,
   releaseName,
   withoutInput,
@@ -46,6 +50,7 @@ export const deploy = defineStep({
         .default(false)
         .describe('Take over a container that has the name and is not of this application'),
       lockWait: duration.optional().describe('How long to wait for another deployment: 10m'),
+      plan: planInput,
     })
     .check(({ value: { release, missing }, issues }) => {
       if (release !== undefined || missing) return
@@ -60,22 +65,53 @@ export const deploy = defineStep({
     ...(url ? [`Address  ${url}`] : []),
     ...nextLines(next),
   ],
-  async run({ release: name, env, reason, without, missing, lockWait = 0, ...options }, context) {
+  async run(inputs, context) {
+    const { env, reason, breakGlass, lockWait = 0 } = inputs
     const environment = await context.environment(env)
     const settings = await context.settings()
-    const { breakGlass } = options
     if (breakGlass) await identifyActor({ environment, reason, breakGlass }, context)
-    const common = { kind: 'deploy' as const, environment, reason, ...options }
-    const hosts = chooseHosts(environment, without, reason)
-    const release = name === undefined ? undefined : await findOwnRelease(name, context)
-    const app = release?.app ?? settings.app
+    const { app, resolve } = await readRequest(inputs, environment, context)
     const place = { app, environment: env, reason: reason || 'deploy', timeout: lockWait }
     return underLock(place, context, async (lock) => {
-      const request: DeploymentRequest =
-        release && !missing
-          ? { ...common, release, hosts }
-          : { ...common, ...(await catchUp(app, environment, { name, without, reason }, context)) }
+      const request = await resolve()
       return summarize(request, await deployUnderLock(request, lock, context), settings)
     })
   },
+  async plan(inputs, context) {
+    const environment = await context.environment(inputs.env)
+    const { resolve } = await readRequest(inputs, environment, context)
+    const { planDeployment } = await import('../delivery/plan/plan.ts')
+    return planDeployment({ ...(await resolve()), lockWait: inputs.lockWait }, context)
+  },
 })
+
+interface Given
+  extends Pick<
+    DeploymentRequest,
+    'reason' | 'force' | 'older' | 'breakGlass' | 'acrossMigration' | 'adopt'
+  > {
+  release?: ReleaseName | undefined
+  without: string[]
+  missing: boolean
+}
+
+/** What to deploy, read before the lock; what is behind is only known under it. */
+async function readRequest(
+  { release: name, without, missing, ...given }: Given,
+  environment: EnvironmentSettings,
+  context: Context,
+): Promise<{ app: string; resolve: () => Promise<DeploymentRequest> }> {
+  const { reason, force, older, breakGlass, acrossMigration, adopt } = given
+  const options = { reason, force, older, breakGlass, acrossMigration, adopt }
+  const common = { kind: 'deploy' as const, environment, ...options }
+  const hosts = chooseHosts(environment, without, reason)
+  const release = name === undefined ? undefined : await findOwnRelease(name, context)
+  const app = release?.app ?? (await context.settings()).app
+  if (release && !missing) return { app, resolve: async () => ({ ...common, release, hosts }) }
+  const wanted = { name, without, reason }
+  const resolve = async () => ({
+    ...common,
+    ...(await catchUp(app, environment, wanted, context)),
+  })
+  return { app, resolve }
+}

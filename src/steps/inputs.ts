@@ -2,6 +2,7 @@ import { z } from 'zod'
 import { StepError, toStepError } from '../core/errors.ts'
 import { durationText, issueLines } from '../core/settings/schema.ts'
 import type { Context } from '../delivery/context.ts'
+import type { Plan } from '../delivery/plan/schema.ts'
 import { formatRelease, parseRelease } from '../delivery/release-name.ts'
 import {
   formatReference,
@@ -88,6 +89,13 @@ export const withoutInput = z
   .default([])
   .describe('Hosts to go past because they do not answer; needs a reason')
 
+export const planInput = z
+  .boolean()
+  .default(false)
+  .describe(
+    'Only say what would be done, and all that stands in its way; it reads, and changes nothing',
+  )
+
 const NO_RELEASE =
   '`crosscloud push-image` gives a release when it records one; with `--no-record` there is none.'
 
@@ -132,11 +140,39 @@ export async function runStep<Inputs extends z.ZodObject, Outputs extends z.ZodO
   given: Partial<z.input<Inputs>>,
   context: Context,
 ): Promise<z.output<Outputs>> {
+  const inputs = await readInputs(step, given, context)
+  if (!isPlanned(step, inputs)) return step.run(inputs, context)
+  throw new StepError('INPUT_INVALID', `${step.name} runs, and a plan was asked for`, {
+    hint: 'As a library: `planStep` makes the plan.',
+  })
+}
+
+/** What a step would do with the same inputs; with `readOnly` in its context, nothing can be written. */
+export async function planStep<Inputs extends z.ZodObject>(
+  step: Step<Inputs>,
+  given: Partial<z.input<Inputs>>,
+  context: Context,
+): Promise<Plan> {
+  if (step.plan !== undefined) return step.plan(await readInputs(step, given, context), context)
+  throw new StepError('INPUT_INVALID', `${step.name} has no plan`, {
+    hint: '`deploy`, `promote` and `rollback` have one.',
+  })
+}
+
+/** Whether the inputs ask what a step would do, and not to do it. */
+export function isPlanned(step: Pick<Step, 'plan'>, inputs: Record<string, unknown>): boolean {
+  return step.plan !== undefined && inputs.plan === true
+}
+
+async function readInputs<Inputs extends z.ZodObject>(
+  step: Pick<Step<Inputs>, 'name' | 'inputs' | 'fromSettings'>,
+  given: Partial<z.input<Inputs>>,
+  context: Context,
+): Promise<z.output<Inputs>> {
   const settings = (await context.hasSettings()) ? await context.settings() : undefined
   const { env } = given as { env?: string }
   const environment = settings && env !== undefined ? await context.environment(env) : undefined
-  const inputs = parseInputs(step, completeInputs(step, given, settings, environment))
-  return step.run(inputs, context)
+  return parseInputs(step, completeInputs(step, given, settings, environment))
 }
 
 /** Runs a step as a section of a composite step: its title, its log lines, its report. */

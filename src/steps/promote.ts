@@ -1,7 +1,9 @@
 import { z } from 'zod'
 import { StepError } from '../core/errors.ts'
+import { duration } from '../core/settings/schema.ts'
 import { renderRelease, withoutWarnings } from '../delivery/config/release-config.ts'
 import type { Context } from '../delivery/context.ts'
+import { chooseHosts } from '../delivery/deployment/host-choice.ts'
 import { nextLines, summarizeRun } from '../delivery/deployment/outcome.ts'
 import { identifyDeployer, passGate, requireVerifiedUpstream } from '../delivery/gate/gate.ts'
 import { findOwnRelease, findRelease } from '../delivery/release.ts'
@@ -17,6 +19,7 @@ import {
   forceInput,
   lockWaitInput,
   olderInput,
+  planInput,
   reasonInput,
   releaseName,
 } from './inputs.ts'
@@ -30,23 +33,30 @@ export const promote = defineStep({
   summary: 'Bring a release, unchanged, from the environment before to the next one.',
   example: 'promote --release webapi@1.4.2 --to staging',
   ci: { environment: 'change', identity: true },
-  inputs: z.object({
-    release: releaseName
-      .optional()
-      .describe('Release; default: the one that runs in the environment before'),
-    to: z.string().describe('Environment to bring it to'),
-    reason: reasonInput,
-    force: forceInput,
-    older: olderInput,
-    acrossMigration: acrossMigrationInput,
-    lockWait: lockWaitInput,
-    deploy: z
-      .boolean()
-      .default(true)
-      .describe(
-        'Deploy it; else only bring the image there, and check that its config is complete',
-      ),
-  }),
+  inputs: z
+    .object({
+      release: releaseName
+        .optional()
+        .describe('Release; default: the one that runs in the environment before'),
+      to: z.string().describe('Environment to bring it to'),
+      reason: reasonInput,
+      force: forceInput,
+      older: olderInput,
+      acrossMigration: acrossMigrationInput,
+      lockWait: lockWaitInput,
+      deploy: z
+        .boolean()
+        .default(true)
+        .describe(
+          'Deploy it; else only bring the image there, and check that its config is complete',
+        ),
+      plan: planInput,
+    })
+    .check(({ value: { deploy, plan }, issues }) => {
+      if (deploy || !plan) return
+      const message = 'is of the deployment: leave out --no-deploy'
+      issues.push({ code: 'custom', path: ['plan'], input: plan, message })
+    }),
   environmentInput: 'to',
   outputs: z.object({
     release: z.string().describe('Release, as application@version'),
@@ -77,7 +87,8 @@ export const promote = defineStep({
   async run({ release: name, to, deploy, lockWait, ...options }, context) {
     const target = await context.environment(to)
     const source = await sourceOf(target, context)
-    const release = await resolveRelease(name, source, target, context)
+    const release = await resolveRelease(name, source, context)
+    if (name !== undefined) await requireVerifiedUpstream(release, target, context)
     // Before anything is copied; the deployment renders and passes the gate again, under its lock.
     const { revision: configRevision } = await renderRelease(
       release,
@@ -110,6 +121,16 @@ export const promote = defineStep({
     await callStep(verifyMd5, { env: to, release }, context)
     return { ...result, ...summarizeRun(deployed) }
   },
+  async plan({ release: name, to, lockWait, deploy: _deploy, plan: _plan, ...options }, context) {
+    const environment = await context.environment(to)
+    const source = await sourceOf(environment, context)
+    const release = await resolveRelease(name, source, context)
+    const hosts = chooseHosts(environment, [], options.reason)
+    const request = { kind: 'deploy' as const, release, environment, hosts, ...options }
+    const { planDeployment } = await import('../delivery/plan/plan.ts')
+    const waits = lockWait === undefined ? undefined : duration.parse(lockWait)
+    return planDeployment({ ...request, source, lockWait: waits }, context)
+  },
 })
 
 function gateLine(release: string, environment: string): string {
@@ -135,13 +156,12 @@ async function sourceOf(
   })
 }
 
-/** The requested release, which must have run before, or the release that runs there. */
+/** The requested release, or the release that runs there. */
 async function resolveRelease(
   name: ReleaseName | undefined,
   source: EnvironmentSettings,
-  target: EnvironmentSettings,
   context: Context,
-) {
+): Promise<Release> {
   const { app } = await context.settings()
   const ledger = await context.ledger()
   if (name === undefined) {
@@ -151,7 +171,5 @@ async function resolveRelease(
       hint: `Run \`crosscloud release --env ${source.name}\` first.`,
     })
   }
-  const release = await findOwnRelease(name, context)
-  await requireVerifiedUpstream(release, target, context)
-  return release
+  return findOwnRelease(name, context)
 }

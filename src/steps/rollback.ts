@@ -14,7 +14,13 @@ import { formatRelease, type ReleaseName } from '../delivery/release-name.ts'
 import { pageThrough } from '../ledger/history.ts'
 import type { Deployment, Ledger } from '../ledger/ledger.ts'
 import type { EnvironmentSettings } from '../settings.ts'
-import { acrossMigrationInput, breakGlassInput, releaseName, withoutInput } from './inputs.ts'
+import {
+  acrossMigrationInput,
+  breakGlassInput,
+  planInput,
+  releaseName,
+  withoutInput,
+} from './inputs.ts'
 import { defineStep } from './step.ts'
 
 export const rollback = defineStep({
@@ -40,6 +46,7 @@ export const rollback = defineStep({
     acrossMigration: acrossMigrationInput,
     without: withoutInput,
     lockWait: duration.optional().describe('How long to wait while somebody else deploys there'),
+    plan: planInput,
   }),
   outputs: deployedOutputs.extend({
     left: z.string().describe('Release that was left behind'),
@@ -55,12 +62,13 @@ export const rollback = defineStep({
     `Config   ${configRevision}, the one of ${config}`,
     ...(url ? [`Address  ${url}`] : []),
   ],
-  async run({ env, to, config, reason, without, lockWait = 0, ...options }, context) {
+  async run(inputs, context) {
+    const { env, to, config, reason, breakGlass, lockWait = 0 } = inputs
     const environment = await context.environment(env)
     const settings = await context.settings()
     const { app } = settings
-    const hosts = chooseHosts(environment, without, reason)
-    await identifyActor({ environment, reason, breakGlass: options.breakGlass }, context)
+    const hosts = chooseHosts(environment, inputs.without, reason)
+    await identifyActor({ environment, reason, breakGlass }, context)
     const place = { app, environment, hosts }
     // What to roll back is resolved before waiting for the lock.
     const meant = await findRunning(place, context)
@@ -69,26 +77,54 @@ export const rollback = defineStep({
     return underLock(lock, context, async (lock) => {
       const now = await findRunning(place, context)
       refuseOther(meant.current, now.current)
-      const target = await findDeploymentToRestore(now, { to, config }, context)
-      const [left, back] = [formatRelease(now.left), formatRelease(target)]
-      context.log.info(`${env}: from ${left} back to ${back}, as ${target.id} was`)
-      const marked = left !== back && !now.cut
-      const request: DeploymentRequest = {
-        kind: 'rollback',
-        release: await findRelease(target, await context.ledger()),
-        environment,
-        hosts,
-        reason,
-        ...options,
-        older: true,
-        values: config === 'then' ? await recordedConfig(target, environment, context) : undefined,
-        bad: marked ? now.left.version : undefined,
-      }
+      const request = await requestOf(now, place, inputs, context)
       const deployed = await deployUnderLock(request, lock, context)
+      const left = formatRelease(now.left)
+      const marked = request.bad !== undefined
       return { ...summarize(request, deployed, settings), left, marked, config }
     })
   },
+  async plan(inputs, context) {
+    const environment = await context.environment(inputs.env)
+    const hosts = chooseHosts(environment, inputs.without, inputs.reason)
+    const place = { app: (await context.settings()).app, environment, hosts }
+    const request = await requestOf(await findRunning(place, context), place, inputs, context)
+    const { planDeployment } = await import('../delivery/plan/plan.ts')
+    return planDeployment({ ...request, lockWait: inputs.lockWait }, context)
+  },
 })
+
+interface Given
+  extends Pick<DeploymentRequest, 'reason' | 'force' | 'breakGlass' | 'acrossMigration'> {
+  to?: ReleaseName | undefined
+  config: 'then' | 'now'
+}
+
+/** The deployment that goes back from what runs now. */
+async function requestOf(
+  now: Running,
+  { environment, hosts }: { environment: EnvironmentSettings; hosts: HostChoice },
+  { to, config, reason, force, breakGlass, acrossMigration }: Given,
+  context: Context,
+): Promise<DeploymentRequest> {
+  const target = await findDeploymentToRestore(now, { to, config }, context)
+  const [left, back] = [formatRelease(now.left), formatRelease(target)]
+  context.log.info(`${environment.name}: from ${left} back to ${back}, as ${target.id} was`)
+  const marked = left !== back && !now.cut
+  return {
+    kind: 'rollback',
+    release: await findRelease(target, await context.ledger()),
+    environment,
+    hosts,
+    reason,
+    force,
+    breakGlass,
+    acrossMigration,
+    older: true,
+    values: config === 'then' ? await recordedConfig(target, environment, context) : undefined,
+    bad: marked ? now.left.version : undefined,
+  }
+}
 
 /** What is left behind: the ledger's current deployment, or a deployment that was cut off since. */
 interface Running {

@@ -1,5 +1,6 @@
 import type { z } from 'zod'
 import type { Context } from '../delivery/context.ts'
+import type { Plan } from '../delivery/plan/schema.ts'
 import type { EnvironmentSettings, Settings } from '../settings.ts'
 
 /** What a job in CI has to know of the step that it runs. */
@@ -41,6 +42,11 @@ export interface Step<
   /** The result for people: one line for each fact. */
   report(outputs: z.output<Outputs>): string[]
   run(inputs: z.output<Inputs>, context: Context): Promise<z.output<Outputs>>
+  /**
+   * What `run` would do with the same inputs, and all that stands in its way, with read rights alone.
+   * A step that has it has the input `plan`, too.
+   */
+  plan?(inputs: z.output<Inputs>, context: Context): Promise<Plan>
 }
 
 export function defineStep<Inputs extends z.ZodObject, Outputs extends z.ZodObject>(

@@ -91,6 +91,24 @@ export interface RolloutRequest {
   adopt?: boolean | undefined
 }
 
+/** What a rollout would be asked for, and the diff ids of its image's layers, in order. */
+export interface PreviewRequest extends Pick<RolloutRequest, 'image' | 'labels' | 'adopt'> {
+  diffIds: readonly string[]
+}
+
+/** What a rollout would find on a host. */
+export interface HostPreview {
+  current: Instance | undefined
+  /** Names of instances that a deployer which was killed has left: the rollout repairs that first. */
+  leftovers: string[]
+  /** Why the rollout would not touch this host. */
+  refusal: StepError | undefined
+  /** Layers of the image, from the first on, that the host need not fetch. */
+  heldLayers: number
+  /** Where an instance has two places: the free one, which it starts in beside the other. */
+  slot: number | undefined
+}
+
 /** One instance after a rollout. */
 export interface InstanceResult {
   host: string
@@ -153,6 +171,8 @@ export interface Target extends InstanceOperations {
   /** What each host says of itself, and how its current instances would end. Changes nothing. */
   check(): Promise<HostResponse<HostCheck>[]>
   instances(query: InstanceQuery): Promise<HostResponse<Instance[]>[]>
+  /** What a rollout would find, by the same checks; reads only. */
+  preview(request: PreviewRequest): Promise<HostResponse<HostPreview>[]>
   /** INPUT_INVALID for files that this target cannot give to an instance. */
   checkFiles(files: readonly PlacedFile[]): void
   /**

@@ -25,6 +25,7 @@ async function hosts(
   const { createSecrets } = await import('../../src/core/secrets.ts')
   const program = new Command('crosscloud').exitOverride()
   let answer: CommandResult | undefined
+  const printed: string[] = []
   const context = createContext({
     cwd: sandbox.folder,
     variables: {
@@ -43,11 +44,14 @@ async function hosts(
     async (_command, work) => {
       answer = await work(context)
     },
-    { person: { confirm: options.confirm, readInput: async () => '' } },
+    {
+      person: { confirm: options.confirm, readInput: async () => '' },
+      streams: { stdout() {}, stderr: (text) => printed.push(text) },
+    },
   )
   try {
     await program.parseAsync(['hosts', ...args], { from: 'user' })
-    return { text: answer?.text ?? '', json: answer?.json, log: text() }
+    return { text: answer?.text ?? '', json: answer?.json, log: text(), beside: printed.join('') }
   } catch (error) {
     const { code, message, hint } = toStepError(error)
     return { code, message, hint }
@@ -106,7 +110,8 @@ t.test('the former names list and change only our own containers', { skip }, asy
   t.match(both.text, /webapi-review-1 +1\.0\.0 +running.*\n.*webapi-review-2 +1\.0\.1/)
   t.match(await hosts(sandbox, ['logs', '--env', 'test', '--lines', '5']), {
     text: /^== webapi-test on app-01/,
-    log: 'warning: `hosts logs` is called `instances logs` now; the old name will go\n',
+    log: '',
+    beside: 'warning: `hosts logs` is called `instances logs` now; the old name will go\n',
   })
 
   t.match(

@@ -84,6 +84,10 @@ t.test(
         { queue, schedules: [{ name: 'a', cron: 'H 3 * * *', run: 'drift', folder: '.' }] },
         /is not a cron line/,
       ],
+      [
+        { queue, schedules: [{ name: 'a', cron: '0 3 * * *', run: 'prune', folder: '.' }] },
+        /schedules.0.env is required: hosts are those of one environment/,
+      ],
       [{ queue, gitlab: { ...source, 'catch-up': true } }, /gitlab.catch-up needs gitlab.token/],
       [
         {

@@ -90,6 +90,19 @@ export async function targetConformance(t: Test, setting: TargetSetting): Promis
     }
   })
 
+  await t.test('a preview finds what a rollout would find, and changes nothing', async (t) => {
+    const before = await current()
+    const asked = { ...request(images[0], '1'), diffIds: ['sha256:of-another-image'] }
+    const preview = async (more: object) => valuesOf(await target.preview({ ...asked, ...more }))
+    const own = await preview({})
+    t.match(own, [{ current: { running: true }, leftovers: [], heldLayers: 0 }])
+    t.equal(own[0]?.refusal, undefined)
+    const labels = { ...asked.labels, [instanceLabels.application]: 'another' }
+    t.match(await preview({ labels }), [{ refusal: { code: 'CONFLICT' } }])
+    t.equal((await preview({ labels, adopt: true }))[0]?.refusal, undefined)
+    t.same(await current(), before)
+  })
+
   await t.test('instances are found by role, by label, by name and by id', async (t) => {
     const [instance] = await current()
     if (!instance) throw new Error('nothing runs')

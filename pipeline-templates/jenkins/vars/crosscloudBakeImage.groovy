@@ -5,7 +5,7 @@ Map call(Object... given) {
         given,
         variable: 'crosscloudBakeImage',
         name: 'bake-image',
-        inputs: ['app', 'war', 'base', 'webapp', 'warLayout', 'warStatic', 'warNames', 'times', 'templates', 'add', 'entrypoint', 'writable', 'version', 'commit', 'startScript', 'architecture', 'imageFolder'],
+        inputs: ['app', 'war', 'base', 'webapp', 'warLayout', 'warStatic', 'warNames', 'times', 'templates', 'add', 'entrypoint', 'writable', 'version', 'commit', 'startScript', 'builder', 'dockerfile', 'context', 'buildArgs', 'target', 'engine', 'engineCertificates', 'architecture', 'imageFolder'],
         attempts: 3
     )
 }

@@ -5,7 +5,7 @@ Map call(Object... given) {
         given,
         variable: 'crosscloudDeploy',
         name: 'deploy',
-        inputs: ['release', 'env', 'reason', 'force', 'older', 'breakGlass', 'acrossMigration', 'without', 'missing', 'adopt', 'lockWait'],
+        inputs: ['release', 'env', 'reason', 'force', 'older', 'breakGlass', 'acrossMigration', 'without', 'missing', 'adopt', 'lockWait', 'plan'],
         attempts: 3
     )
 }

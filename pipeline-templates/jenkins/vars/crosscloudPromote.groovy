@@ -5,7 +5,7 @@ Map call(Object... given) {
         given,
         variable: 'crosscloudPromote',
         name: 'promote',
-        inputs: ['release', 'to', 'reason', 'force', 'older', 'acrossMigration', 'lockWait', 'deploy'],
+        inputs: ['release', 'to', 'reason', 'force', 'older', 'acrossMigration', 'lockWait', 'deploy', 'plan'],
         attempts: 3
     )
 }

@@ -5,7 +5,7 @@ Map call(Object... given) {
         given,
         variable: 'crosscloudRollback',
         name: 'rollback',
-        inputs: ['env', 'to', 'config', 'reason', 'force', 'breakGlass', 'acrossMigration', 'without', 'lockWait'],
+        inputs: ['env', 'to', 'config', 'reason', 'force', 'breakGlass', 'acrossMigration', 'without', 'lockWait', 'plan'],
         attempts: 3
     )
 }

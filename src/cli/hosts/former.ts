@@ -1,5 +1,4 @@
 import type { Command } from 'commander'
-import type { Context } from '../../delivery/context.ts'
 import type { CommandResult, Perform } from '../command.ts'
 import { type ChangeOptions, changeInstances, instanceChanges } from '../instances/changes.ts'
 import { instanceTable, rowOf } from '../instances/list.ts'
@@ -20,14 +19,19 @@ import type { ProcessEnvironment } from '../process-environment.ts'
 export function addFormerCommands(
   group: Command,
   perform: Perform,
-  { person }: Pick<ProcessEnvironment, 'person'>,
+  { person, streams }: Pick<ProcessEnvironment, 'person' | 'streams'>,
 ): void {
+  // Beside the output, which is as it was.
+  const warn = (name: string, now: string) =>
+    streams.stderr(
+      `warning: \`hosts ${name}\` is called \`instances ${now}\` now; the old name will go\n`,
+    )
   const add = (name: string, now: string) =>
     addHostCommand(group, name, `The former name of \`instances ${now}\`.`, `${name} --env test`)
   const containers = add('containers', 'list')
   containers.action(async (options: HostOptions) => {
     await perform(containers, async (context) => {
-      warn('containers', 'list', context)
+      warn('containers', 'list')
       return listContainers(await open(options, context))
     })
   })
@@ -35,7 +39,7 @@ export function addFormerCommands(
   logs.action(async (options: HostOptions & { lines: string }) => {
     const lines = readLines(options.lines, 10_000)
     await perform(logs, async (context) => {
-      warn('logs', 'logs', context)
+      warn('logs', 'logs')
       return showLogs(await open(options, context), lines)
     })
   })
@@ -47,15 +51,11 @@ export function addFormerCommands(
       .option('--yes', 'do not ask')
     command.action(async (options: HostOptions & ChangeOptions) => {
       await perform(command, async (context) => {
-        warn(verb, verb, context)
+        warn(verb, verb)
         return changeInstances(change, options, context, await open(options, context), person)
       })
     })
   }
-}
-
-function warn(name: string, now: string, { log }: Context): void {
-  log.warn(`\`hosts ${name}\` is called \`instances ${now}\` now; the old name will go`)
 }
 
 async function listContainers(opened: Opened): Promise<CommandResult> {

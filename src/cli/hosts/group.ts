@@ -10,7 +10,7 @@ import { addImageCommands } from './images.ts'
 export function addHostCommands(
   program: Command,
   perform: Perform,
-  environment: Pick<ProcessEnvironment, 'person'>,
+  environment: Pick<ProcessEnvironment, 'person' | 'streams'>,
 ): void {
   const group = program
     .command('hosts')

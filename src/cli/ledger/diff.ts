@@ -3,11 +3,11 @@ import { changedKeys, type RevisionChanges } from '../../config/rules/revision.t
 import { shortDigest } from '../../core/digest.ts'
 import { describe } from '../../core/errors.ts'
 import { isDirty, withoutMark } from '../../core/git/commit.ts'
-import { run } from '../../core/process/process.ts'
 import type { Context } from '../../delivery/context.ts'
 import { openImage } from '../../delivery/image/remote-image.ts'
 import { findRelease } from '../../delivery/release.ts'
 import { formatRelease, parseRelease } from '../../delivery/release-name.ts'
+import { COMMIT, commitsBetween } from '../../delivery/source/commits.ts'
 import type { Deployment, Release } from '../../ledger/ledger.ts'
 import { parseRepository, withDigest } from '../../registry/reference.ts'
 import { addExample, type CommandResult, type Perform } from '../command.ts'
@@ -52,14 +52,12 @@ async function compare(before: Release, after: Release, context: Context): Promi
   }
 }
 
-const COMMIT = /^[0-9a-f]{7,64}$/
-
-async function readCommits(before: Release, after: Release, { cwd, signal }: Context) {
+async function readCommits(before: Release, after: Release, context: Context) {
   const [a, b] = [withoutMark(before.commit ?? ''), withoutMark(after.commit ?? '')]
   if (!COMMIT.test(a) || !COMMIT.test(b)) {
     return { list: null, lines: ['not recorded for both releases'] }
   }
-  const { list, lines } = await commitsBetween(a, b, { cwd, signal })
+  const { list, lines } = await describeCommits(a, b, context)
   const dirty = [before, after].filter(({ commit }) => isDirty(commit)).map(formatRelease)
   return {
     list,
@@ -67,22 +65,16 @@ async function readCommits(before: Release, after: Release, { cwd, signal }: Con
   }
 }
 
-async function commitsBetween(
-  a: string,
-  b: string,
-  { cwd, signal }: Pick<Context, 'cwd' | 'signal'>,
-) {
+async function describeCommits(a: string, b: string, context: Context) {
   if (a === b) return { list: [], lines: [`the same, ${a.slice(0, 12)}`] }
-  try {
-    const args = ['log', '--no-decorate', '--format=%h %an: %s', `${a}..${b}`, '--']
-    const { stdout } = await run('git', args, { cwd, signal })
-    const list = stdout.trim().split('\n').filter(Boolean)
-    return {
-      list,
-      lines: list.length > 0 ? list : [`none from ${a.slice(0, 12)}; it was a step back`],
-    }
-  } catch {
+  const commits = await commitsBetween(a, b, context)
+  if (commits === undefined) {
     return { list: null, lines: [`${a.slice(0, 12)}..${b.slice(0, 12)}, not in this checkout`] }
+  }
+  const list = commits.map(({ short, author, subject }) => `${short} ${author}: ${subject}`)
+  return {
+    list,
+    lines: list.length > 0 ? list : [`none from ${a.slice(0, 12)}; it was a step back`],
   }
 }
 

@@ -32,6 +32,25 @@ export function parsed<T>(read: (text: string) => T) {
   return z.string().transform((text, check): T => readOrReport(() => read(text), check))
 }
 
+/** Reports what is wrong with one field of a map. */
+export type ReportField = (name: string, message: string) => void
+
+/**
+ * A rule over several fields of a map, for `.check()`. Unlike Zod's own it is looked at even where
+ * fields are wrong by themselves, so that all problems are reported at once.
+ */
+export function acrossFields<T extends object>(rule: (fields: T, report: ReportField) => void) {
+  const check = z.check<T>(({ value, issues }) => {
+    if (typeof value !== 'object' || value === null) return
+    rule(value, (name, message) => {
+      const isReported = issues.some(({ path }) => path?.[0] === name)
+      if (!isReported) issues.push({ code: 'custom', input: value, path: [name], message })
+    })
+  })
+  check._zod.def.when = () => true
+  return check
+}
+
 /** What a reader returns; what it throws is a problem of the setting at `path`, seen from here. */
 export function readOrReport<T>(
   read: () => T,

@@ -6,6 +6,7 @@ import type { Context } from '../context.ts'
 import { openImage, type RemoteImage } from '../image/remote-image.ts'
 import { formatRelease } from '../release-name.ts'
 import { type Expectation, expectedFiles } from '../verification/verification.ts'
+import type { Attempt } from './attempt.ts'
 import type { DeploymentRequest } from './request.ts'
 
 /** What will run, read once: what the gate admits is what is deployed. */
@@ -15,18 +16,27 @@ export interface Content {
   expected: Expectation
 }
 
-export async function readContent(request: DeploymentRequest, context: Context): Promise<Content> {
-  const { environment } = request
-  const image = await openThere(request, context)
-  const [rendering, expected] = await Promise.all([
-    renderFor(environment, image, context, request.values),
-    expectedFiles(image, context),
-  ])
-  refuseOtherConfig(request, rendering)
-  return { image, rendering, expected }
+/** Undefined where `attempt` has noted why it cannot be read. */
+export async function readContent(
+  request: DeploymentRequest,
+  context: Context,
+  attempt: Attempt,
+  open: typeof openThere = openThere,
+): Promise<Content | undefined> {
+  const image = await attempt('image', () => open(request, context))
+  if (image === undefined) return undefined
+  const rest = await attempt('config', async () => {
+    const [rendering, expected] = await Promise.all([
+      renderFor(request.environment, image, context, request.values),
+      expectedFiles(image, context),
+    ])
+    refuseOtherConfig(request, rendering)
+    return { rendering, expected }
+  })
+  return rest && { image, ...rest }
 }
 
-async function openThere(
+export async function openThere(
   { release, environment, breakGlass }: DeploymentRequest,
   context: Context,
 ): Promise<RemoteImage> {

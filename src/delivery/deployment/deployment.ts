@@ -1,19 +1,18 @@
 import type { Who } from '../../identity/who.ts'
 import type { Deployment, DeploymentStart } from '../../ledger/ledger.ts'
-import { withHosts } from '../../settings.ts'
 import { type InstanceResult, isRolloutFailure } from '../../targets/target.ts'
 import type { Context } from '../context.ts'
-import { admit, requireOrder } from '../gate/admission.ts'
-import { identifyActor, warnOfUnsigned } from '../gate/break-glass.ts'
-import { type Content, readContent } from './content.ts'
-import { refuseBad } from './known-bad.ts'
+import { warnOfUnsigned } from '../gate/break-glass.ts'
+import { recordCounted } from '../gate/gate.ts'
+import { requireAdmitted } from './checks.ts'
+import type { Content } from './content.ts'
 import { type HeldLock, type LockRequest, withLock } from './lock.ts'
-import { recordCrossing, refuseCrossing } from './migrations.ts'
+import { recordCrossing } from './migrations.ts'
 import { commandsOf } from './one-off.ts'
 import { pruneAfter } from './prune.ts'
 import { recordEnd, recordFailure, recordStart, type SuccessFacts, successOf } from './record.ts'
 import type { DeploymentRequest } from './request.ts'
-import { checkHosts, rollOut } from './rollout.ts'
+import { rollOut } from './rollout.ts'
 
 /** What runs after a deployment. */
 export interface Deployed {
@@ -52,17 +51,10 @@ export async function deployUnderLock(
   lock: HeldLock,
   context: Context,
 ): Promise<Deployed> {
-  const who = await identifyActor(request, context)
   const { release, environment, breakGlass } = request
   await warnOfUnsigned(release.app, environment.name, context)
-  await refuseBad(request, await context.ledger())
-  await refuseCrossing(request, context)
-  await requireOrder(request, context)
-  const target = await context.target(withHosts(environment, request.hosts.change))
-  const content = await readContent(request, context)
-  target.checkFiles(content.rendering.files)
-  const approvals = await admit(request, content.rendering, who, context)
-  await checkHosts(request, target, context)
+  const { who, target, content, approvals: counted } = await requireAdmitted(request, context)
+  const approvals = await recordCounted(request, counted, await context.ledger())
   const start = startOf(request, content, { who, approvals, lock }, context)
   const { revision: name, description } = content.rendering
   const deployment = await recordStart(start, { name, content: description }, context)

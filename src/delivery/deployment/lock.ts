@@ -6,6 +6,7 @@ import { describe, isStepError, StepError, toStepError } from '../../core/errors
 import { forgetLiving, isOver, type Liveness, showLiving } from '../../core/process/liveness.ts'
 import { retry, wait } from '../../core/retry.ts'
 import type { Ledger, Lock } from '../../ledger/ledger.ts'
+import { isLocked } from '../../ledger/locked.ts'
 import type { Context } from '../context.ts'
 
 /** milliseconds: how long a lock outlives a deployer that was killed. */
@@ -183,6 +184,16 @@ async function freeOfTheDead(
   await retry(() => ledger.unlock(held), { ...TRIES, signal: context.signal })
   await forgetLiving(livingFolder(context), subjectOf(held))
   return true
+}
+
+/** CONFLICT while somebody else has the lock; nothing is taken, and no place in the queue. */
+export async function requireFree(
+  { app, environment }: Pick<LockRequest, 'app' | 'environment'>,
+  context: Context,
+): Promise<void> {
+  const held = await (await context.ledger()).findLock(app, environment)
+  if (!held || (await isOver(livingFolder(context), subjectOf(held)))) return
+  throw withAdvice(isLocked(held))
 }
 
 function withAdvice(error: StepError): StepError {

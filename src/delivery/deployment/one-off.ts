@@ -7,19 +7,28 @@ import { recordAct } from '../gate/guard.ts'
 import { type DeploymentRequest, isNew } from './request.ts'
 
 /**
- * The commands that a deployment runs, and their record in the ledger. A rollback restores what ran, so
- * it runs none; nor does what brings hosts to the release that runs. Where a deployment that failed on
- * some hosts is brought to the others, `before` has run for it, and `after` has not.
+ * What a deployment runs once. A rollback restores what ran, so it runs none; nor does what brings hosts
+ * to the release that runs. Where a deployment that failed on some hosts is brought to the others,
+ * `before` has run for it, and `after` has not.
  */
+export function argvOf(
+  request: DeploymentRequest,
+): Pick<RolloutCommands, 'before' | 'after'> | undefined {
+  if (!isNew(request)) return undefined
+  const { before, after } = request.environment.rollout.commands
+  return { before: request.finishes ? undefined : before, after }
+}
+
+/** The commands that a deployment runs, and their record in the ledger. */
 export function commandsOf(
   request: DeploymentRequest,
   { id, environment }: Pick<Deployment, 'id' | 'environment'>,
   who: Who,
   context: Context,
 ): RolloutCommands | undefined {
-  if (!isNew(request)) return undefined
-  const { before, after, timeout } = request.environment.rollout.commands
-  const argv = { before: request.finishes ? undefined : before, after }
+  const argv = argvOf(request)
+  if (argv === undefined) return undefined
+  const { timeout } = request.environment.rollout.commands
   const { mask } = context.secrets
   const record = (reason: string) =>
     recordAct('command', { environment, subject: id, reason: mask(reason) }, who, context)

@@ -2,12 +2,13 @@ import { StepError } from '../../core/errors.ts'
 import type { Deployment } from '../../ledger/ledger.ts'
 import { imageByDigest } from '../../registry/reference.ts'
 import { configFilesLabel, instanceLabels } from '../../targets/labels.ts'
-import { failureOf, isFailure, isSuccess } from '../../targets/responses.ts'
+import { failureOf, type HostResponse, isFailure, isSuccess } from '../../targets/responses.ts'
 import type { RolloutStrategy } from '../../targets/rollout-settings.ts'
 import type { Instance, InstanceResult, RolloutCommands, Target } from '../../targets/target.ts'
 import type { Context } from '../context.ts'
 import { refuseOlder } from '../release-order.ts'
 import { describeFiles, verifyInstance } from '../verification/verification.ts'
+import type { Attempt } from './attempt.ts'
 import type { Content } from './content.ts'
 import type { HeldLock } from './lock.ts'
 import { findRemovedHosts } from './removed-hosts.ts'
@@ -18,30 +19,28 @@ export async function checkHosts(
   request: DeploymentRequest,
   target: Target,
   context: Context,
+  attempt: Attempt,
 ): Promise<void> {
-  const { release, environment } = request
-  const [takenOut] = await Promise.all([
+  const { release, environment, kind, older } = request
+  const [takenOut, responses] = await Promise.all([
     findRemovedHosts(release.app, environment, context),
-    requireResponses(request, target, context),
+    target.instances({ roles: ['current'] }),
   ])
+  await attempt('hosts', async () => requireResponses(responses))
+  if (kind === 'deploy') {
+    const running = responses.filter(isSuccess).flatMap(({ value }) => value)
+    const versions = running.flatMap((instance) => versionOf(instance, release.app))
+    const wanted = { release, environment: environment.name, older }
+    await attempt('older', () => refuseOlder(wanted, versions, context))
+  }
   for (const { host, state } of takenOut) context.log.warn(`host ${host} ${state}`)
 }
 
-async function requireResponses(
-  { release, environment, kind, older }: DeploymentRequest,
-  target: Target,
-  context: Context,
-): Promise<void> {
-  const responses = await target.instances({ roles: ['current'] })
+function requireResponses(responses: readonly HostResponse<Instance[]>[]): void {
   const error = failureOf(responses)
-  if (error) {
-    const silent = responses.filter(isFailure).map(({ host }) => host)
-    throw silent.length === responses.length ? error : adviseWithout(error, silent)
-  }
-  if (kind !== 'deploy') return
-  const running = responses.filter(isSuccess).flatMap(({ value }) => value)
-  const versions = running.flatMap((instance) => versionOf(instance, release.app))
-  await refuseOlder({ release, environment: environment.name, older }, versions, context)
+  if (!error) return
+  const silent = responses.filter(isFailure).map(({ host }) => host)
+  throw silent.length === responses.length ? error : adviseWithout(error, silent)
 }
 
 function adviseWithout(error: StepError, silent: readonly string[]): StepError {
@@ -61,7 +60,7 @@ function versionOf({ labels }: Instance, app: string): string[] {
 }
 
 /** What ran there already is not tried out again: a way back must be quick. */
-function strategyOf(request: DeploymentRequest): RolloutStrategy {
+export function strategyOf(request: DeploymentRequest): RolloutStrategy {
   const { strategy } = request.environment.rollout
   return isNew(request) ? strategy : { ...strategy, canary: { hosts: 0 }, pause: 0 }
 }

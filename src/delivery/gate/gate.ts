@@ -45,8 +45,17 @@ export function identifyDeployer(
   return context.identify(name, { required: gate !== undefined, strict: false })
 }
 
-/** GATE_CLOSED with all that is missing; else the ids of the approvals that opened the gate. */
-export async function passGate(passage: Passage, who: Who, context: Context): Promise<string[]> {
+/** GATE_CLOSED with all that is missing; else the approvals of GitLab that opened it are recorded. */
+export async function passGate(passage: Passage, who: Who, context: Context): Promise<void> {
+  await recordCounted(passage, await openGate(passage, who, context), await context.ledger())
+}
+
+/** GATE_CLOSED with all that is missing; else the approvals that opened the gate. It only reads. */
+export async function openGate(
+  passage: Passage,
+  who: Who,
+  context: Context,
+): Promise<CountedApproval[]> {
   const platform = await platformApprovals(passage, who, context)
   const evaluation = await evaluate(passage, who, platform, context)
   if (evaluation === undefined) return []
@@ -55,7 +64,7 @@ export async function passGate(passage: Passage, who: Who, context: Context): Pr
   if (evaluation.open) {
     const by = evaluation.counted.map(({ by }) => by).join(', ')
     context.log.info(`the gate of ${environment.name} is open for ${name}${by && `, by ${by}`}`)
-    return await idsOf(passage, evaluation.counted, await context.ledger())
+    return evaluation.counted
   }
   const title = `the gate of ${environment.name} is closed for ${name}`
   throw new StepError('GATE_CLOSED', [title, ...evaluation.problems].join('\n'), {
@@ -68,10 +77,10 @@ export async function passGate(passage: Passage, who: Who, context: Context): Pr
 /** The id of approvals that the ledger does not have yet. */
 const NOT_IN_LEDGER = 'elsewhere'
 
-/** The ledger records an approval of GitLab, once, as soon as it admits a deployment. */
-async function idsOf(
-  { release: { app, version }, environment }: Passage,
-  counted: readonly CheckedApproval[],
+/** The ids of these approvals; one of GitLab is recorded, once, as soon as it admits a deployment. */
+export async function recordCounted(
+  { release: { app, version }, environment }: Pick<Passage, 'release' | 'environment'>,
+  counted: readonly CountedApproval[],
   ledger: Ledger,
 ): Promise<string[]> {
   const isNew = counted.some(({ id }) => id === NOT_IN_LEDGER)
@@ -127,14 +136,14 @@ export async function evaluate(
   who: Who,
   more: readonly Approval[],
   context: Context,
-): Promise<Evaluation<CheckedApproval> | undefined> {
+): Promise<Evaluation<CountedApproval> | undefined> {
   const { gate, name, from } = environment
   if (gate === undefined) return undefined
   const ledger = await context.ledger()
   const { identity } = await context.settings()
   const given = await approvalsOf({ release, environment }, context)
   const unsigned = await ledger.unsigned({ app: release.app, environment: name })
-  return evaluateGate<CheckedApproval>(
+  return evaluateGate<CountedApproval>(
     gate,
     {
       release,
@@ -151,7 +160,7 @@ export async function evaluate(
 }
 
 /** An approval, and why it counts for nothing where it does. */
-type CheckedApproval = Approval & { unproven?: string | undefined }
+export type CountedApproval = Approval & { unproven?: string | undefined }
 
 /** All approvals of a release. Those that admit it must be proven each time; a rejection counts anyway. */
 async function approvalsOf(
@@ -160,13 +169,13 @@ async function approvalsOf(
     environment: { name, gate },
   }: Omit<Passage, 'configRevision'>,
   context: Context,
-): Promise<CheckedApproval[]> {
+): Promise<CountedApproval[]> {
   const ledger = await context.ledger()
   const { identity } = await context.settings()
   if (identity === 'unverified' || gate?.approvals === 0) {
     return await ledger.approvals(app, name, version)
   }
-  const checked: CheckedApproval[] = []
+  const checked: CountedApproval[] = []
   for (const proven of await ledger.provenApprovals(app, name, version)) {
     const { approval } = proven
     const mayCount =

@@ -1,36 +1,59 @@
 import { throwIfCancelled } from '../../core/errors.ts'
 import { contentMd5 } from '../../image/gzip.ts'
-import type { Layer, WarLayout } from '../../image/layers.ts'
+import type { Layer, LayerContent, WarLayout } from '../../image/layers.ts'
 import type { War } from '../../image/war/war.ts'
 import { MANIFEST_FILE, UNPACKED_FILE } from './remote-image.ts'
+
+interface Place {
+  warLayout: WarLayout
+  webapp: string
+}
 
 /** The lists of files that an image carries, by which each file in a container is compared. */
 export async function fileManifests(
   layers: readonly Layer[],
   war: War,
-  { warLayout, webapp }: { warLayout: WarLayout; webapp: string },
+  { warLayout, webapp }: Place,
   signal: AbortSignal,
 ): Promise<Map<string, Buffer>> {
-  const manifests = new Map([[MANIFEST_FILE, fileManifest(layers)]])
+  const manifests = new Map([[MANIFEST_FILE, manifestOf(layers.flatMap(({ files }) => files))]])
   if (warLayout === 'packaged') {
-    manifests.set(UNPACKED_FILE, await unpackedManifest(war, webapp, signal))
+    manifests.set(UNPACKED_FILE, manifestOf(await listWar(war, webapp, signal)))
   }
   return manifests
 }
 
-/** What `md5sum -c` reads: a line for every file of the WAR and of the additions. */
-function fileManifest(layers: readonly Layer[]): Buffer {
-  const lines = layers.flatMap(({ files }) => files.map((file) => `${file.md5}  ${file.path}\n`))
-  return Buffer.from(lines.join(''))
+/** The same for an image of which nothing but the WAR is known. */
+export function manifestsOf(
+  files: readonly LayerContent[],
+  warMd5: string,
+  { warLayout, webapp }: Place,
+): Map<string, Buffer> {
+  const unpacked = manifestOf(files)
+  if (warLayout === 'exploded') return new Map([[MANIFEST_FILE, unpacked]])
+  const whole = manifestOf([{ path: `${webapp.replace(/\/+$/, '')}.war`, md5: warMd5 }])
+  return new Map([
+    [MANIFEST_FILE, whole],
+    [UNPACKED_FILE, unpacked],
+  ])
 }
 
-/** The same for what a server makes of the .war file, whole as its directory promises. */
-async function unpackedManifest(war: War, webapp: string, signal: AbortSignal): Promise<Buffer> {
-  const lines: string[] = []
+/** What `md5sum -c` reads: a line for every file. */
+function manifestOf(files: readonly LayerContent[]): Buffer {
+  return Buffer.from(files.map(({ path, md5 }) => `${md5}  ${path}\n`).join(''))
+}
+
+/** What a server makes of the .war file, whole as its directory promises. */
+export async function listWar(
+  war: War,
+  webapp: string,
+  signal: AbortSignal,
+): Promise<LayerContent[]> {
+  const files: LayerContent[] = []
   for (const entry of war.entries) {
     throwIfCancelled(signal)
     const md5 = await contentMd5({ ...entry, read: () => war.readStored(entry) })
-    lines.push(`${md5}  ${webapp.replace(/\/+$/, '')}/${entry.name}\n`)
+    files.push({ path: `${webapp.replace(/\/+$/, '')}/${entry.name}`, md5 })
   }
-  return Buffer.from(lines.join(''))
+  return files
 }

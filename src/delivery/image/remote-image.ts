@@ -55,7 +55,7 @@ async function readImage(
     })
   }
   const content = readManifest(manifest.bytes)
-  const config = readImageConfig(await readText(registry, reference, content.config), content)
+  const config = readImageConfig(await readBlob(registry, reference, content.config), content)
   return { reference, manifest, content, config }
 }
 
@@ -97,7 +97,8 @@ function isPlatform<T extends { os: string }>(platform: T | undefined): platform
   return Boolean(platform) && platform?.os !== 'unknown'
 }
 
-async function readText(
+/** A blob that is small by its nature. */
+export async function readBlob(
   registry: RegistryClient,
   repository: Repository,
   blob: Descriptor,

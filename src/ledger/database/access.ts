@@ -1,5 +1,5 @@
 import type { Kysely, Transaction } from 'kysely'
-import { explain, type StepError, toStepError } from '../../core/errors.ts'
+import { explain, StepError, toStepError } from '../../core/errors.ts'
 import { wait } from '../../core/retry.ts'
 import { invalid } from './names.ts'
 import type { Counter, Schema } from './schema.ts'
@@ -18,6 +18,8 @@ export interface Database {
   translate(error: unknown): StepError | undefined
   /** The same database by the approvals' account, opened when it is first asked for. */
   approvals?: (() => Promise<Kysely<Schema>>) | undefined
+  /** Nothing may be written. */
+  readOnly?: boolean | undefined
   close(): Promise<void>
   /** Milliseconds since 1970. */
   now(): number
@@ -56,9 +58,16 @@ export function accessTo(
           .setAccessMode('read only')
           .execute(query),
       ),
-    write: (what, change) => run(what, async () => (await open()).transaction().execute(change)),
+    async write(what, change) {
+      if (database.readOnly) throw isReadOnly(what, database.name)
+      return run(what, async () => (await open()).transaction().execute(change))
+    },
     now: database.now,
   }
+}
+
+function isReadOnly(what: string, name: string): StepError {
+  return new StepError('FORBIDDEN', `${what}: ledger ${name} is open for reading only`)
 }
 
 type Contended = Pick<Database, 'contended' | 'timeout'>

@@ -3,7 +3,7 @@ import type { Kysely } from 'kysely'
 import { throwIfCancelled } from '../../core/errors.ts'
 import type { TlsTexts } from '../../core/files/tls-files.ts'
 import type { Ledger } from '../ledger.ts'
-import { isMigrated, migrate } from '../migrations/migrate.ts'
+import { isMigrated, migrate, requireNewest } from '../migrations/migrate.ts'
 import { ledgerError, retryContended } from './access.ts'
 import { createLedger } from './ledger.ts'
 import { type MysqlAddress, parseMysqlAddress } from './mysql-address.ts'
@@ -22,6 +22,8 @@ export interface MysqlLedgerOptions {
   tls?: TlsTexts | undefined
   /** How long a response may take, in milliseconds. */
   timeout?: number
+  /** Opens it as it is: nothing is migrated or written. */
+  readOnly?: boolean | undefined
 }
 
 const TIMEOUT = 15_000
@@ -41,6 +43,7 @@ export async function openMysqlLedger(
     tls,
     timeout: responseTimeout = RESPONSE_TIMEOUT,
     approvals,
+    readOnly = false,
   }: MysqlLedgerOptions = {},
 ): Promise<Ledger> {
   const address = parseMysqlAddress(url, tls)
@@ -53,7 +56,8 @@ export async function openMysqlLedger(
     const tableOptions = sql`engine = InnoDB default charset = utf8mb4 collate = utf8mb4_bin`
     const timeout = TIMEOUT
     const schema = { name, dialect: 'mysql', tableOptions, refusesChanges } as const
-    if (!(await isMigrated(db, name))) {
+    if (readOnly) await requireNewest(db, name)
+    else if (!(await isMigrated(db, name))) {
       // An index on a large table takes long, and the server sends nothing meanwhile.
       const patient = await connect(address, MIGRATING)
       await retryContended({ contended, timeout }, () => migrate(patient, schema), signal).finally(
@@ -69,6 +73,7 @@ export async function openMysqlLedger(
       name,
       contended,
       translate,
+      readOnly,
       async close() {
         await Promise.all([apart?.close(), db.destroy()])
       },

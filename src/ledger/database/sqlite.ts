@@ -4,7 +4,7 @@ import { dirname, resolve } from 'node:path'
 import type { Dialect, Kysely } from 'kysely'
 import { describe, errorCodeOf, explain, StepError, throwIfCancelled } from '../../core/errors.ts'
 import type { Ledger } from '../ledger.ts'
-import { checkedMigrations, migrate } from '../migrations/migrate.ts'
+import { checkedMigrations, migrate, requireNewest } from '../migrations/migrate.ts'
 import { ledgerError, retryContended } from './access.ts'
 import { createLedger } from './ledger.ts'
 import type { Schema } from './schema.ts'
@@ -16,6 +16,8 @@ export interface SqliteLedgerOptions {
   timeout?: number
   /** Milliseconds since 1970. */
   now?: () => number
+  /** Opens what is there, as it is: nothing is made, migrated or written. */
+  readOnly?: boolean | undefined
 }
 
 const TIMEOUT = 15_000
@@ -30,24 +32,27 @@ type Handle = import('libsql').Database
  */
 export async function openSqliteLedger(
   path: string,
-  { signal, timeout = TIMEOUT, now = Date.now }: SqliteLedgerOptions = {},
+  { signal, timeout = TIMEOUT, now = Date.now, readOnly = false }: SqliteLedgerOptions = {},
 ): Promise<Ledger> {
   const file = resolve(path)
   const name = `sqlite:${file}`
   const translate = (error: unknown) => translateSqlite(name, error)
   throwIfCancelled(signal)
   try {
-    await assureFile(file, name)
+    if (readOnly) await assureReadable(file, name)
+    else await assureFile(file, name)
     const connection = await connect(file)
     const { db } = connection
-    const close = () => disconnect(connection)
+    const close = () => (readOnly ? leave(connection) : disconnect(connection))
+    const opening = () => (readOnly ? prepareReading : prepare)(connection, name)
     try {
-      await retryContended({ contended, timeout }, () => prepare(connection, name), signal)
+      await retryContended({ contended, timeout }, opening, signal)
     } catch (error) {
       await close()
       throw error
     }
-    return createLedger({ db, dialect: 'sqlite', name, contended, translate, close, timeout, now })
+    const common = { db, dialect: 'sqlite', name, contended, translate } as const
+    return createLedger({ ...common, close, timeout, now, readOnly })
   } catch (error) {
     throw ledgerError({ translate }, 'opening the ledger', error)
   }
@@ -67,6 +72,12 @@ async function assureFile(file: string, name: string): Promise<void> {
   }
   throw new StepError('INPUT_INVALID', `ledger ${name} is a folder`, {
     hint: 'Name a file in it: sqlite:path/ledger.db.',
+  })
+}
+
+async function assureReadable(file: string, name: string): Promise<void> {
+  await access(file, constants.R_OK).catch((error: unknown) => {
+    throw explain(`ledger ${name}`, error)
   })
 }
 
@@ -185,6 +196,12 @@ async function prepare({ handle, db }: Connection, name: string): Promise<void> 
   })
 }
 
+/** From here on SQLite refuses every change. */
+async function prepareReading({ handle, db }: Connection, name: string): Promise<void> {
+  handle.exec('pragma query_only = on')
+  await db.connection().execute((connection) => requireNewest(connection, name))
+}
+
 async function within(
   handle: Handle,
   begin: (handle: Handle) => void,
@@ -207,6 +224,10 @@ async function disconnect({ handle, db }: Connection): Promise<void> {
   } catch {
     // Another process reads or writes; the last process to close does it.
   }
+  await leave({ handle, db })
+}
+
+async function leave({ handle, db }: Connection): Promise<void> {
   await db.destroy()
   if (handle.open) handle.close()
 }

@@ -47,6 +47,12 @@ export async function isMigrated(db: Kysely<Schema>, name: string): Promise<bool
   return done.length === Object.keys(MIGRATIONS).length
 }
 
+/** For those who only read: UNAUTHORIZED, with the next step, for an older schema. */
+export async function requireNewest(db: Kysely<Schema>, name: string): Promise<void> {
+  const done = await checkedMigrations(db, name)
+  if (done.length < Object.keys(MIGRATIONS).length) throw mayNotMigrate(name, done)
+}
+
 /** The migrations a database has had. Refuses, by reading alone, another application's database and a newer ledger. */
 export async function checkedMigrations(db: Kysely<Schema>, name: string): Promise<string[]> {
   const known = Object.keys(MIGRATIONS)

@@ -4,8 +4,9 @@ import { type Access, nextNumber, timestamp } from '../database/access.ts'
 import { checkFilled, checkName, checkTtl } from '../database/names.ts'
 import type { LockQueueTable, LocksTable, Schema } from '../database/schema.ts'
 import type { Ledger, Lock } from '../ledger.ts'
+import { isLocked } from '../locked.ts'
 
-type Locks = Pick<Ledger, 'lock' | 'leaveQueue' | 'findLock' | 'heartbeat' | 'unlock'>
+type Locks = Pick<Ledger, 'id' | 'lock' | 'leaveQueue' | 'findLock' | 'heartbeat' | 'unlock'>
 
 /**
  * A lock is a row. Every change takes the `lock` counter first and so waits for all others;
@@ -19,6 +20,11 @@ export function createLocks({ read, write, now }: Access): Locks {
     return { app, environment, owner, reason, token, ledger: id, expiresAt: expires_at }
   }
   return {
+    async id() {
+      id ??= await read('looking up the id of the ledger', ledgerId)
+      return id
+    },
+
     async lock(app, environment, owner, reason, ttl, queue) {
       checkPlace(app, environment)
       checkFilled("the lock's owner", owner, 255)
@@ -105,7 +111,7 @@ async function refuse(
   queued: boolean,
   moment: string,
 ): Promise<StepError | undefined> {
-  if (held && held.expires_at > moment) return isLocked(held)
+  if (held && held.expires_at > moment) return isLocked({ ...held, expiresAt: held.expires_at })
   if (!queued) return undefined
   const first = await trx
     .selectFrom('lock_queue')
@@ -178,15 +184,6 @@ async function remove(
 function checkPlace(app: string, environment: string): void {
   checkName('application', app)
   checkName('environment', environment)
-}
-
-function isLocked(held: Selectable<LocksTable>): StepError {
-  const { app, environment, owner, reason, expires_at } = held
-  return new StepError(
-    'CONFLICT',
-    `${app} in ${environment} is locked by ${owner} (${reason}) until ${expires_at}`,
-    { hint: `Wait until ${owner} is done, or unlock it if that run is gone.` },
-  )
 }
 
 function comesFirst({ app, environment, owner, reason }: LockQueueTable): StepError {

@@ -7,6 +7,7 @@ import { type Engine, openEngine, type TlsFiles } from './connect.ts'
 import { changes, placeFiles, placeOnVolumes, putBack, statOf } from './container-files.ts'
 import { addressOf, containerOptions, RESTART_LABEL } from './container-options.ts'
 import { type HostName, startError, statusOf } from './errors.ts'
+import { heldLayers } from './held-layers.ts'
 import type { ContainerInfo, ContainerSpec, Host, RegistryCredential } from './host.ts'
 import { hostOperations } from './operations/operations.ts'
 import { checkFiles } from './placed-files.ts'
@@ -72,6 +73,7 @@ export async function connectDocker(options: DockerHostOptions): Promise<Host> {
     },
     pull: (image, onProgress) =>
       pullImage({ docker, host, credentials: options.credentials, signal }, image, onProgress),
+    heldLayers: (image, diffIds) => heldLayers(docker, call, image, diffIds),
     inspect: (container) => inspect(engine, call, container),
     async list(labels) {
       const filters = { label: Object.entries(labels).map(([key, value]) => `${key}=${value}`) }

@@ -86,6 +86,8 @@ export interface Host extends HostOperations {
   /** UNAVAILABLE, naming the host, when it does not respond. */
   ping(): Promise<void>
   pull(image: string, onProgress?: (done: number, total: number) => void): Promise<void>
+  /** How many layers of an image, from the first on, it need not pull; `diffIds` are of its config. */
+  heldLayers(image: string, diffIds: readonly string[]): Promise<number>
   inspect(name: string): Promise<ContainerInfo | undefined>
   /** Containers that have all these labels, stopped ones too. */
   list(labels: Record<string, string>): Promise<ContainerInfo[]>

@@ -116,7 +116,8 @@ function layerProgress(onProgress: ((done: number, total: number) => void) | und
   }
 }
 
-async function* jsonLines<T>(stream: NodeJS.ReadableStream): AsyncGenerator<T> {
+/** What an engine reports while it works: one JSON object a line. */
+export async function* jsonLines<T>(stream: NodeJS.ReadableStream): AsyncGenerator<T> {
   const decoder = new TextDecoder()
   let rest = ''
   for await (const chunk of stream) {

@@ -17,6 +17,7 @@ import { tlsFiles } from './connect.ts'
 import { connectDocker, type DockerHostOptions } from './driver.ts'
 import type { ContainerInfo, ContainerSettings, Host, HostAddress } from './host.ts'
 import { refuseFilesOnVolumes } from './placed-files.ts'
+import { previewHost } from './preview.ts'
 import { ownHealth, waitUntilHealthy } from './rollout/health.ts'
 import { createRolloutProxy, type RolloutProxy } from './rollout/proxy.ts'
 import { nameOf, roles } from './rollout/roles.ts'
@@ -71,6 +72,13 @@ export function openDockerTarget(
       onAll(async (host) => {
         const containers = await find(host, settings, query)
         return containers.map((container) => instanceOf(host, container, settings))
+      }),
+    preview: (request) =>
+      onAll((host) => {
+        const ownership = { ...OWNERSHIP, spec: request, adopt: request.adopt }
+        return previewHost(host, settings, request, ownership, (container) =>
+          instanceOf(host, container, settings),
+        )
       }),
     checkFiles: (files) => refuseFilesOnVolumes(files, settings.container),
     rollOut: async (request) =>
@@ -176,6 +184,12 @@ function roleOf(name: string, containerName: string): InstanceRole | undefined {
   return role === 'older' ? 'previous' : role
 }
 
+/** The labels that a container's owner is known by. */
+const OWNERSHIP = {
+  lockLabel: instanceLabels.lock,
+  ownerLabels: [instanceLabels.application, instanceLabels.environment],
+} as const
+
 function rolloutOptions(hosts: Host[], settings: DockerTargetSettings, request: RolloutRequest) {
   const { image, labels, files, log, signal, strategy, commands, verify, checkLock, adopt } =
     request
@@ -194,8 +208,7 @@ function rolloutOptions(hosts: Host[], settings: DockerTargetSettings, request: 
     signal,
     checkLock,
     adopt,
-    lockLabel: instanceLabels.lock,
-    ownerLabels: [instanceLabels.application, instanceLabels.environment],
+    ...OWNERSHIP,
     verify: (host: Host, container: ContainerInfo, log: Log) =>
       verify(instanceOf(host, container, settings), log),
   }

@@ -192,6 +192,7 @@ export async function keepsToItsRights(t: Test, server: Mariadb) {
   t.equal((await reader.deployments({ limit: 10 })).length, 3)
   t.match(await reader.current(), [{ id: 'd3' }])
   await t.rejects(reader.nextVersion('webapi'), { code: 'UNAUTHORIZED' })
+  await plansWith(t, await openLedger(as('reader'), { readOnly: true }))
 
   const sql = await createConnection(as('deployer'))
   t.teardown(() => sql.end())
@@ -209,4 +210,19 @@ export async function keepsToItsRights(t: Test, server: Mariadb) {
     code: 'UNAUTHORIZED',
     message: /has schema 0003-deployment-life, this crosscloud needs 0004-/,
   })
+}
+
+/** All that a plan of a deployment asks the ledger, but for what proves approvals. */
+async function plansWith(t: Test, reader: Ledger): Promise<void> {
+  t.teardown(() => reader.close())
+  const place = { app: 'webapi', environment: 'test' }
+  t.match(await reader.id(), /./)
+  await t.resolves(reader.findLock('webapi', 'test'))
+  await t.resolves(reader.findMark('webapi', 'test', '1.0.0'))
+  await t.resolves(reader.currentDeployment('webapi', 'test'))
+  await t.resolves(reader.findConfigRevision('sha256:x'))
+  await t.resolves(reader.hosts('webapi', 'test'))
+  await t.resolves(reader.unsigned(place))
+  await t.resolves(reader.events({ ...place, limit: 1 }))
+  await t.rejects(reader.nextVersion('webapi'), { code: 'FORBIDDEN' })
 }

@@ -29,8 +29,12 @@ export function noEngine(...programs: string[]): string | false {
  * A Docker Engine of its own: its data, its bridge, its subnet, and no rule in iptables, so that
  * several can run at once (ports are published by docker-proxy).
  */
-export async function startEngine(options: { tls?: boolean } = {}): Promise<TestEngine> {
+export async function startEngine(
+  options: { tls?: boolean; buildKit?: boolean } = {},
+): Promise<TestEngine> {
   const { folder } = await serverFolder('engine')
+  const settings = join(folder, 'daemon.json')
+  await writeFile(settings, JSON.stringify({ features: { buildkit: options.buildKit === true } }))
   const bridge = `cce${Math.random().toString(36).slice(2, 10)}`
   await makeBridge(bridge)
   const socket = join(folder, 'docker.sock')
@@ -42,6 +46,7 @@ export async function startEngine(options: { tls?: boolean } = {}): Promise<Test
       [
         ...['--data-root', join(folder, 'data'), '--exec-root', join(folder, 'exec')],
         ...['-p', join(folder, 'pid'), '-H', `unix://${socket}`, '--bridge', bridge],
+        ...['--config-file', settings],
         ...['--iptables=false', '--ip6tables=false', '--ip-forward=false', '--ip-masq=false'],
         ...['--shutdown-timeout', '2', ...(tcp ? tcp.flags : [])],
       ],

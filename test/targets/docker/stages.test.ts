@@ -13,6 +13,7 @@ import { isRolloutFailure } from '../../../src/targets/target.ts'
 import { startDockerRegistry } from '../../support/servers/docker-registry.ts'
 import { noEngine, startEngine, type TestEngine } from '../../support/servers/engine.ts'
 import { publishDemoImage } from '../../support/setups/demo-image.ts'
+import { until } from '../../support/until.ts'
 import { settings as base } from './host-conformance.ts'
 import { oneOffCommands } from './one-off-commands.ts'
 import { viewOf } from './views.ts'
@@ -82,10 +83,6 @@ function createRollouts(on: Host, images: readonly [string, string]) {
   return { named, spec, go, fail, seen }
 }
 
-const bad = async () => {
-  throw new StepError('VERIFY_FAILED', 'it is not what was baked')
-}
-
 async function stages(engine: TestEngine, repository: string): Promise<void> {
   const images = [
     await publishDemoImage(engine, repository, '1'),
@@ -97,10 +94,21 @@ async function stages(engine: TestEngine, repository: string): Promise<void> {
   })
   const rollouts = createRollouts(on, images)
   const { named, spec, go, fail, seen } = rollouts
-  const many = { parallel: { hosts: 2 } }
+  const hosts = named('abcd')
+  const [a, b, c, d] = hosts
+  if (!a || !b || !c || !d) throw new Error('four hosts')
+  const name = 'web'
+  const expect = async (t: Test, ...wanted: string[]) =>
+    t.same(
+      await seen(hosts, name),
+      wanted.map((each, at) => `${hosts[at]?.name}: ${each}`),
+    )
+  const failOn = (pattern: RegExp) => async (host: Host) => {
+    if (!pattern.test(host.name)) return
+    throw new StepError('VERIFY_FAILED', 'it is not what was baked')
+  }
 
   t.test('as many hosts are changed at once as the strategy says', async (t) => {
-    const hosts = named('abcd')
     let [inside, most] = [0, 0]
     let arrived: (() => void)[] = []
     const verify = async () => {
@@ -114,36 +122,31 @@ async function stages(engine: TestEngine, repository: string): Promise<void> {
       })
       inside--
     }
-    const { thrown, text } = await go({ hosts, spec: spec('many', 1), verify, strategy: many })
+    const strategy = { parallel: { hosts: 2 } }
+    const { thrown, text } = await go({ hosts, spec: spec(name, 1), verify, strategy })
     t.equal(thrown, undefined)
     t.equal(most, 2)
-    t.same(await seen(hosts, 'many'), ['host-a: 1', 'host-b: 1', 'host-c: 1', 'host-d: 1'])
+    await expect(t, '1', '1', '1', '1')
     t.match(text, /^host-a, host-b\n/m)
-    t.match(text, /^ {2}host-b: created many\.next/m, 'each line names its host')
+    t.match(text, /^ {2}host-b: created web\.next/m, 'each line names its host')
     t.match(text, /^host-c, host-d\n/m)
   })
 
   t.test('a failure stops the hosts that are in progress, and all are restored', async (t) => {
-    const hosts = named('abcd')
-    await go({ hosts, spec: spec('halt', 1), strategy: { parallel: { hosts: 4 } } })
-    const [a, b, c, d] = hosts
-    if (!a || !b || !c || !d) throw new Error('four hosts')
     // The third would listen after ten minutes.
     const slow: Host = {
       ...c,
       create: (wanted) =>
         c.create({ ...wanted, settings: { ...wanted.settings, env: { SLOW: '600' } } }),
     }
-    const isThere = async (host: Host) => (await host.inspect('halt.next'))?.running
+    const isRunning = async () => (await c.inspect('web.next'))?.running ?? false
     const verify = async (host: Host) => {
-      if (host.name === 'host-b') {
-        while (!(await isThere(slow))) await new Promise((resolve) => setTimeout(resolve, 20))
-        await bad()
-      }
+      if (host.name === 'host-b') await until(isRunning)
+      await failOn(/b$/)(host)
     }
     const { error, text } = await fail({
       ...{ hosts: [a, b, slow, d], verify, strategy: { parallel: { hosts: 3 } } },
-      spec: spec('halt', 2, { health: { http: parseHealth(':8080/'), timeout: 600_000 } }),
+      spec: spec(name, 2, { health: { http: parseHealth(':8080/'), timeout: 600_000 } }),
     })
     t.match(error.message, /^host host-b: it is not what was baked\n {2}host-a: the old/)
     t.match(error.standings, [
@@ -153,18 +156,44 @@ async function stages(engine: TestEngine, repository: string): Promise<void> {
       { host: 'host-d', serves: 'old', touched: false },
     ])
     t.match(text, /bringing .*host-b.* back at once/)
-    t.same(await seen(hosts, 'halt'), ['host-a: 1', 'host-b: 1', 'host-c: 1', 'host-d: 1'])
+    await expect(t, '1', '1', '1', '1')
+  })
+
+  t.test('a canary that fails is restored, whatever is set', async (t) => {
+    let killed: Promise<void> | undefined
+    const kill = async () => {
+      const id = (await a.inspect(name))?.id
+      if (id) await a.stop(id, 1)
+    }
+    const { error } = await fail({
+      ...{ hosts, spec: spec(name, 2) },
+      strategy: { canary: { hosts: 1 }, onFailure: 'continue', watch: 600_000 },
+      onText(text) {
+        if (text.includes('watching host-a for 600 s')) killed ??= kill()
+      },
+    })
+    await killed
+    t.match(error.message, /^host host-a: web ended with exit code 0\n {2}host-a: the old/)
+    await expect(t, '1', '1', '1', '1')
+  })
+
+  t.test('a cancel ends a pause and a watch at once', async (t) => {
+    const cancelAt = async (words: string, strategy: Partial<RolloutStrategy>) => {
+      const stop = new AbortController()
+      const onText = (text: string) => text.includes(words) && stop.abort()
+      const common = { hosts, spec: spec(name, 2), signal: stop.signal }
+      const { error } = await fail({ ...common, strategy, onText })
+      t.match(error, { code: 'CANCELLED', message: /^cancelled\n {2}host-a: the old/ })
+    }
+    await cancelAt('waiting 600 s', { pause: 600_000 })
+    await cancelAt('watching', { canary: { hosts: 1 }, watch: 600_000 })
+    await expect(t, '1', '1', '1', '1')
   })
 
   t.test('with on-failure: stop, changed hosts stay, and the rest is not touched', async (t) => {
-    const hosts = named('abc')
-    // Twice, so that there is an older container to tidy up.
-    await go({ hosts, spec: spec('stop', 1), strategy: { parallel: { hosts: 3 } } })
-    await go({ hosts, spec: spec('stop', 1), strategy: { parallel: { hosts: 3 } } })
-    const verify = async ({ name }: Host) => (name === 'host-b' ? bad() : undefined)
-    const { error } = await fail({
-      ...{ hosts, verify, spec: spec('stop', 2), strategy: { onFailure: 'stop' } },
-    })
+    const strategy = { onFailure: 'stop' } as const
+    const verify = failOn(/b$/)
+    const { error } = await fail({ hosts, verify, spec: spec(name, 2), strategy })
     t.match(error, {
       code: 'VERIFY_FAILED',
       message: /host-a: the new container serves\n {2}host-b: the old .*\n {2}host-c: not touched/,
@@ -173,90 +202,29 @@ async function stages(engine: TestEngine, repository: string): Promise<void> {
         { serves: 'new', touched: true, error: undefined, result: { host: 'host-a' } },
         { serves: 'old', error: /not what was baked/ },
         { serves: 'old', touched: false },
+        { serves: 'old', touched: false },
       ],
     })
-    t.same(await seen(hosts, 'stop'), [
-      'host-a: 1.previous down, 2',
-      'host-b: 1, 1.previous down',
-      'host-c: 1, 1.previous down',
-    ])
+    await expect(t, '1.previous down, 2', '1', '1', '1')
   })
 
   t.test('with on-failure: continue, failed hosts are restored and the rest goes on', async (t) => {
-    const hosts = named('abcd')
-    await go({ hosts, spec: spec('on', 1), strategy: { parallel: { hosts: 4 } } })
-    const verify = async ({ name }: Host) => (/[ac]$/.test(name) ? bad() : undefined)
-    const strategy = { ...many, onFailure: 'continue' } as const
-    const { error } = await fail({ hosts, verify, spec: spec('on', 2), strategy })
+    const strategy = { parallel: { hosts: 2 }, onFailure: 'continue' } as const
+    const verify = failOn(/[ac]$/)
+    const { error } = await fail({ hosts, verify, spec: spec(name, 2), strategy })
     t.match(error.message, /^host host-a: .*\nhost host-c: .*\n {2}host-a: the old container/)
     t.same(
       error.standings.map(({ serves }) => serves),
       ['old', 'new', 'old', 'new'],
     )
-    t.same(await seen(hosts, 'on'), [
-      ...['host-a: 1', 'host-b: 1.previous down, 2'],
-      ...['host-c: 1', 'host-d: 1.previous down, 2'],
-    ])
-    const stop = new AbortController()
-    const cancelling = async () => stop.abort()
-    const cut = await fail({
-      ...{ hosts, verify: cancelling, spec: spec('on', 2), strategy, signal: stop.signal },
-    })
-    t.equal(cut.error.code, 'CANCELLED')
-    t.match(cut.error.standings.slice(2), [{ touched: false }, { touched: false }])
-  })
-
-  t.test('a canary is watched, and restored when it fails, whatever is set', async (t) => {
-    const hosts = named('abc')
-    await go({ hosts, spec: spec('bird', 1), strategy: { parallel: { hosts: 3 } } })
-    const canary = { canary: { hosts: 1 }, onFailure: 'continue' } as const
-    const kill = async () => {
-      const id = (await hosts[0]?.inspect('bird'))?.id
-      if (id) await hosts[0]?.stop(id, 1)
-    }
-    let killed: Promise<void> | undefined
-    const { error } = await fail({
-      ...{ hosts, spec: spec('bird', 2), strategy: { ...canary, watch: 600_000 } },
-      onText(text) {
-        if (text.includes('watching host-a for 600 s')) killed ??= kill()
-      },
-    })
-    await killed
-    t.match(error.message, /^host host-a: bird ended with exit code 0\n {2}host-a: the old/)
-    t.same(await seen(hosts, 'bird'), ['host-a: 1', 'host-b: 1', 'host-c: 1'])
-    const good = await go({
-      ...{ hosts, spec: spec('bird', 2), strategy: { ...canary, ...many, watch: 1 } },
-    })
-    t.equal(good.thrown, undefined)
-    t.match(good.text, /^host-a \(canary\)\n(?:.*\n)*.*stayed healthy.*\nhost-b, host-c\n/m)
-  })
-
-  t.test('a cancel ends a pause and a watch at once', async (t) => {
-    const hosts = named('ab')
-    await go({ hosts, spec: spec('wait', 1), strategy: { parallel: { hosts: 2 } } })
-    const cancelAt = async (words: string, strategy: Partial<RolloutStrategy>) => {
-      const stop = new AbortController()
-      const onText = (text: string) => text.includes(words) && stop.abort()
-      const common = { hosts, spec: spec('wait', 2), signal: stop.signal }
-      const { error } = await fail({ ...common, strategy, onText })
-      t.match(error, { code: 'CANCELLED', message: /^cancelled\n {2}host-a: / })
-      return seen(hosts, 'wait')
-    }
-    const old = ['host-a: 1', 'host-b: 1']
-    t.same(await cancelAt('waiting 600 s', { pause: 600_000 }), old)
-    t.same(await cancelAt('watching', { canary: { hosts: 1 }, watch: 600_000 }), old)
-    t.same(await cancelAt('waiting 600 s', { pause: 600_000, onFailure: 'stop' }), [
-      'host-a: 1.previous down, 2',
-      'host-b: 1',
-    ])
+    await expect(t, '1.previous down, 2', '1.previous down, 2', '1', '1.previous down, 2')
   })
 
   t.test('a lock that is lost during a pause stops the rollout', async (t) => {
-    const hosts = named('ab')
-    await go({ hosts, spec: spec('lock', 1), strategy: { parallel: { hosts: 2 } } })
     let isLost = false
     const { error } = await fail({
-      ...{ hosts, spec: spec('lock', 2), strategy: { pause: 1, onFailure: 'continue' } },
+      ...{ hosts: [c, a], spec: spec(name, 2) },
+      strategy: { pause: 1, onFailure: 'continue' },
       onText: (text) => {
         isLost ||= text.includes('before the next hosts')
       },
@@ -267,5 +235,18 @@ async function stages(engine: TestEngine, repository: string): Promise<void> {
     t.match(error, { code: 'CONFLICT', standings: [{ serves: 'new' }, { touched: false }] })
   })
 
-  t.test('commands run once for a deployment', (t: Test) => oneOffCommands(t, rollouts))
+  t.test('the rest follows a canary that stays healthy', async (t) => {
+    const strategy = { canary: { hosts: 1 }, parallel: { hosts: 3 }, watch: 1 }
+    const { thrown, text } = await go({ hosts, spec: spec(name, 1), strategy })
+    t.equal(thrown, undefined)
+    t.match(text, /^host-a \(canary\)\n(?:.*\n)*.*stayed healthy.*\nhost-b, host-c, host-d\n/m)
+    const replaced = '1, 2.previous down'
+    await expect(t, replaced, replaced, replaced, replaced)
+  })
+
+  t.test('commands run once for a deployment', async (t: Test) => {
+    // The engine has a dozen addresses.
+    for (const { id } of await on.list({})) await on.remove(id)
+    await oneOffCommands(t, rollouts)
+  })
 }

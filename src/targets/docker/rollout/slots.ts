@@ -78,7 +78,7 @@ function warnOfLoopback(host: Host, { settings }: ContainerSpec, log: Log): void
 }
 
 /** The slot in which nothing runs, seen from the container that serves. */
-function freeSlot({ current, previous }: Found<ContainerInfo>) {
+export function freeSlot({ current, previous }: Found<ContainerInfo>) {
   const serving = previous?.running && !current?.running ? previous : current
   return otherSlot(serving && slotOf(serving.labels))
 }

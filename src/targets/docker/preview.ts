@@ -1,0 +1,38 @@
+import { isStepError } from '../../core/errors.ts'
+import type { HostPreview, PreviewRequest } from '../target.ts'
+import type { ContainerInfo, ContainerSettings, Host } from './host.ts'
+import { type Ownership, refuseForeign } from './rollout/owner.ts'
+import { survey } from './rollout/repair.ts'
+import { freeSlot } from './rollout/slots.ts'
+
+/** What a rollout would find on a host, by the same checks; nothing is changed. */
+export async function previewHost<Instance>(
+  host: Host,
+  settings: { readonly containerName: string; readonly container: ContainerSettings },
+  { image, diffIds }: PreviewRequest,
+  ownership: Ownership,
+  instanceOf: (container: ContainerInfo) => Instance,
+): Promise<Omit<HostPreview, 'current'> & { current: Instance | undefined }> {
+  const [found, heldLayers] = await Promise.all([
+    survey(host, settings.containerName),
+    host.heldLayers(image, diffIds),
+  ])
+  const { current, next, older } = found
+  return {
+    current: current && instanceOf(current),
+    leftovers: [next, older].flatMap((container) => container?.name ?? []),
+    refusal: refusalOf(() => refuseForeign(host, Object.values(found), ownership)),
+    heldLayers,
+    slot: settings.container.slots && freeSlot(found),
+  }
+}
+
+function refusalOf(check: () => void) {
+  try {
+    check()
+  } catch (error) {
+    if (isStepError(error)) return error
+    throw error
+  }
+  return undefined
+}
