@@ -3,7 +3,22 @@ import type { InstanceChanges, PlacedFile } from '../target.ts'
 import type { EngineAddress } from './address.ts'
 import type { HealthEndpoint, PortBinding, Volume } from './notation.ts'
 import type { HostOperations } from './operations/operations.ts'
-import type { SlotPair } from './slots.ts'
+
+/**
+ * One of the two places of an application on a host, each with published ports of its own: the new
+ * container starts in the free one while the old container serves in the other.
+ */
+export interface Slot {
+  /** The first is the one that a proxy sends requests to. */
+  ports: PortBinding[]
+  /** Further variables of a container in this slot. */
+  env: Record<string, string>
+  /** What templates read as `{{slot "name"}}`. */
+  values: Record<string, string>
+}
+
+export type SlotPair = readonly [Slot, Slot]
+export type SlotNumber = 1 | 2
 
 /** `container:` of an environment in crosscloud.yml, with its defaults. */
 export interface ContainerSettings {
