@@ -30,6 +30,7 @@ import {
   SETTINGS_FILE,
   type Settings,
 } from './settings.ts'
+import type { DockerTargetOptions } from './targets/docker/target.ts'
 import type { Target } from './targets/target.ts'
 
 export interface ContextOptions {
@@ -124,8 +125,14 @@ export function createContext(options: ContextOptions): OpenContext {
     journal: async () => openJournal(await ledger(), variables),
     configStore,
     configKeys: async (environment) => openConfigKeys(environment, await settings(), options),
-    target: async (environment) =>
-      keep(openTarget(environment, await settings(), await credentials(), signal)),
+    target: async (environment) => {
+      const known = await settings()
+      const proxy = async () => {
+        const found = await openEnvironmentProxy(environment.name, known, log)
+        return found && { ...found, proxy: await keep(found.proxy) }
+      }
+      return keep(openTarget(environment, known, await credentials(), { signal, proxy }))
+    },
     imageBuilder: async (engine) => keep(openBuilder(engine, await credentials(), options)),
     actor: actorOf(variables),
     identify: async (environment, how) => {
@@ -284,10 +291,22 @@ async function openTarget(
   environment: TargetSettings,
   { folder }: Settings,
   source: CredentialSource,
-  signal: AbortSignal,
+  options: Pick<DockerTargetOptions, 'signal' | 'proxy'>,
 ): Promise<Target> {
   const { openDockerTarget } = await import('./targets/docker/target.ts')
-  return openDockerTarget(environment, { folder, signal, credentials: passwordsOf(source) })
+  return openDockerTarget(environment, { ...options, folder, credentials: passwordsOf(source) })
+}
+
+/** With the servers of all its hosts, also where a deployment is about some of them. */
+async function openEnvironmentProxy(name: string | undefined, settings: Settings, log: Log) {
+  const environment = name === undefined ? undefined : resolveEnvironment(settings, name)
+  if (environment?.proxy === undefined) return undefined
+  const { openProxy } = await import('./proxies/open.ts')
+  const { proxyServers } = await import('./targets/docker/proxy-servers.ts')
+  const servers = proxyServers(environment.hosts, environment.container)
+  const { app, folder } = settings
+  const options = { name: `${app}-${name}`, servers, folder, log }
+  return { servers, proxy: openProxy(environment.proxy, options) }
 }
 
 /** What engines take; they know no tokens. */

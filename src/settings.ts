@@ -16,11 +16,13 @@ import { gitlabSettings } from './gitlab/settings.ts'
 import { identitySettings } from './identity/settings.ts'
 import { checkBuilder, imageSettings, warSettings } from './image/settings.ts'
 import { ledgerSettings } from './ledger/settings.ts'
+import { type ProxySettings, proxySettings } from './proxies/settings.ts'
 import { parseRepository, type Repository } from './registry/reference.ts'
 import { parseAddress } from './targets/docker/address.ts'
+import { conflictsOf } from './targets/docker/container/conflicts.ts'
+import { mergeContainer, resolveContainer } from './targets/docker/container/resolve.ts'
 import type { ContainerSettings, HostAddress } from './targets/docker/host.ts'
 import { containerSettings, hostSettings } from './targets/docker/settings.ts'
-import { checkSlots } from './targets/docker/slots.ts'
 import { pruneSettings } from './targets/prune-settings.ts'
 import {
   type RolloutSettings,
@@ -38,6 +40,9 @@ const environmentSettings = z.strictObject({
   hosts: z.record(objectName, hostSettings).optional().describe('Docker hosts by name'),
   container: containerSettings.optional().describe('Overrides of container'),
   rollout: rolloutSettings.optional().describe('Overrides of rollout'),
+  proxy: proxySettings
+    .optional()
+    .describe('The proxy in front of its hosts, where deployments work it: docs/proxies.md'),
   url: z.string().optional().describe('Where people reach the application'),
   gate: gateSettings.optional().describe('What must be true before a deployment may start'),
   prune: pruneSettings
@@ -76,6 +81,14 @@ export const settingsSchema = z
       .optional()
       .describe('In which order hosts are changed, and commands that run once beside it'),
     environments: z.record(objectName, environmentSettings).default({}),
+  })
+  .check(({ value: { container, environments }, issues }) => {
+    for (const [name, { container: own }] of Object.entries(environments)) {
+      for (const { key, message } of conflictsOf(mergeContainer(container, own))) {
+        const place = own?.[key] === undefined ? [] : ['environments', name]
+        issues.push({ code: 'custom', input: own, path: [...place, 'container', key], message })
+      }
+    }
   })
   .check(({ value: { environments }, issues }) => {
     for (const [name, { from }] of Object.entries(environments)) {
@@ -133,6 +146,8 @@ export interface EnvironmentSettings {
   containerName: string
   container: ContainerSettings
   rollout: RolloutSettings
+  /** Where deployments take servers out of it, and put them in. */
+  proxy: ProxySettings | undefined
   url: string | undefined
   gate: GateSettings | undefined
   /** Whether hosts remove images that nobody needs any more, and how many stay. */
@@ -198,6 +213,9 @@ export function resolveEnvironment(settings: Settings, name: string): Environmen
     get configKey() {
       return own['config-key'] ?? settings['config-key']
     },
+    get proxy() {
+      return own.proxy
+    },
     get url() {
       return own.url
     },
@@ -214,7 +232,7 @@ export function resolveEnvironment(settings: Settings, name: string): Environmen
       return Object.entries(own.hosts ?? {}).map(([host, address]) => ({ name: host, ...address }))
     },
     get container() {
-      return resolveContainer({ ...settings.container, ...own.container })
+      return resolveContainer(settings.container, own.container)
     },
     get rollout() {
       return resolveRollout({ ...settings.rollout, ...own.rollout })
@@ -237,25 +255,4 @@ export function withHosts(
     {},
     { ...parts, hosts: { value: hosts, enumerable: true } },
   ) as EnvironmentSettings
-}
-
-/** Copies lists and maps, so that what is not set in them is reported here and not while deploying. */
-function resolveContainer(
-  container: NonNullable<z.output<typeof settingsSchema>['container']>,
-): ContainerSettings {
-  const settings: ContainerSettings = {
-    network: container.network ?? 'bridge',
-    ports: [...(container.ports ?? [])],
-    volumes: [...(container.volumes ?? [])],
-    onVolume: container['on-volume'] ?? false,
-    env: { ...container.env },
-    memory: container.memory,
-    slots: container.slots,
-    // An engine that was killed starts again what has "always", and nothing else.
-    restart: container.restart ?? (container.slots ? 'always' : 'unless-stopped'),
-    stopTimeout: Math.ceil((container['stop-timeout'] ?? 30_000) / 1000),
-    health: container.health && { ...container.health },
-  }
-  checkSlots(settings)
-  return settings
 }

@@ -11,6 +11,7 @@ export const layers: Readonly<Record<string, number>> = {
   config: 2,
   targets: 2,
   builder: 2,
+  proxies: 2,
   ledger: 2,
   gitlab: 2,
   identity: 2,
@@ -33,6 +34,10 @@ export const allowed: ReadonlyMap<string, string> = new Map([
   ['registry-server → registry', 'both sides of one protocol share its names'],
   ['builder → targets', 'an engine that builds is connected to as one that runs containers'],
   ['config → redis', 'one of the stores is Redis'],
+  [
+    'proxies → targets',
+    'a rollout says what it asks of a proxy; one in a container is reached by its engine',
+  ],
   ['demo → cli', 'the demo runs the command line'],
   ['cli → demo', '`crosscloud demo` is a command'],
   ['cli → server', '`crosscloud serve` is a command'],

@@ -13,7 +13,8 @@ import type { EnvironmentSettings, Settings } from '../settings.ts'
 import type { Target } from '../targets/target.ts'
 
 /** The part of an environment that its target is opened with. */
-export type TargetSettings = Pick<EnvironmentSettings, 'hosts' | 'containerName' | 'container'>
+export type TargetSettings = Pick<EnvironmentSettings, 'hosts' | 'containerName' | 'container'> &
+  Partial<Pick<EnvironmentSettings, 'name'>>
 
 /**
  * What a step may ask for. Drivers are functions: each is built on first use, so a step that never

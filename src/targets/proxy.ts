@@ -73,7 +73,7 @@ export interface ReverseProxy {
   states(): Promise<ServerState[]>
   /**
    * Completes or takes back what a deployer that was killed left half-done, under the deployment's
-   * lock. @returns what was found, for people; undefined when nothing was
+   * lock. @returns what was found, for people and without the proxy's name; undefined when nothing was
    */
   repair(): Promise<string | undefined>
   /** Whether the server gets requests, and the proxy's own check, where it makes one, finds it up. */

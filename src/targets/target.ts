@@ -55,7 +55,7 @@ export interface FileChange {
 /** How an instance differs from its image; a folder is listed with whatever changed in it. */
 export interface InstanceChanges {
   changes: FileChange[]
-  /** Where volumes and folders of the host are mounted: what is in there is not listed. */
+  /** Where volumes, folders of the host or of memory are mounted: what is in there is not listed. */
   volumes: string[]
 }
 

@@ -47,7 +47,8 @@ async function fill(ledger: Ledger, commits: readonly string[] = []) {
     state = 'succeeded',
   ) => {
     const { id } = await start(ledger, release(version), environment, more)
-    const hosts = [outcome('app-01', { url: `http://app-01.${environment}:8080` })]
+    const ok = state === 'succeeded'
+    const hosts = [outcome('app-01', { url: `http://app-01.${environment}:8080`, ok })]
     await ledger.endDeployment(id, ended(state as 'failed', hosts))
     return id
   }

@@ -24,6 +24,14 @@ export interface RunResult {
   stderr: string
 }
 
+/** The details of a COMMAND_FAILED by `run`. */
+export interface CommandDetails {
+  /** Undefined when a signal or the time limit ended it. */
+  exitCode: number | undefined
+  /** The last lines that it printed. */
+  printed: string
+}
+
 /** Between SIGTERM and SIGKILL, in milliseconds. */
 const KILL_DELAY = 5000
 /** How many of the last lines an error shows. */
@@ -155,7 +163,7 @@ function failure(
   failed: Failed,
   timeout: number | undefined,
   cause: unknown,
-): StepError {
+): StepError<CommandDetails> {
   if (errorCodeOf(cause) === 'ENOENT') {
     return new StepError('NOT_FOUND', `${command}: no such program`, {
       hint: `Install ${command}, or put it on the PATH.`,
@@ -172,6 +180,7 @@ function failure(
   const lines = failed.printed.join('\n').trim()
   return new StepError('COMMAND_FAILED', `${fact}${lines ? `\n${lines}` : ''}`, {
     ...(failed.logged && { summary: fact }),
+    details: { exitCode: failed.exitCode, printed: lines },
     cause,
   })
 }

@@ -129,8 +129,19 @@ export function issueLines(
         text: `is not a known setting${didYouMean(key, known)}`,
       }))
     }
+    const inside = unionIssues(issue)
+    if (inside) return issueLines(inside, schema)
     return [{ path, text: textOf(issue) }]
   })
+}
+
+/** The problems inside the member of a union that the value was meant for: the type is right. */
+function unionIssues(issue: z.core.$ZodIssue): z.core.$ZodIssue[] | undefined {
+  if (issue.code !== 'invalid_union' || issue.message !== 'Invalid input') return undefined
+  const meant = issue.errors.find((errors) =>
+    errors.every(({ path, code }) => path.length > 0 || code === 'unrecognized_keys'),
+  )
+  return meant?.map((each) => ({ ...each, path: [...issue.path, ...each.path] }))
 }
 
 interface Node {
@@ -176,6 +187,7 @@ function textOf(issue: z.core.$ZodIssue): string {
     if (input === undefined) return message.includes('undefined') ? 'is required' : message
     return `is ${nounOf(input)}; write ${nouns[issue.expected] ?? issue.expected}`
   }
+  if (code === 'invalid_union') return unionText(issue)
   if (code === 'invalid_value') return `is not one of ${issue.values.join(', ')}`
   if (code === 'invalid_format' && issue.format === 'url') return 'is no URL'
   if (code === 'too_small') {
@@ -183,6 +195,16 @@ function textOf(issue: z.core.$ZodIssue): string {
     return empty && Number(issue.minimum) === 1 ? 'is empty' : `is less than ${issue.minimum}`
   }
   return code === 'too_big' ? `is more than ${issue.maximum}` : message
+}
+
+function unionText({ errors, input, message }: z.core.$ZodIssueInvalidUnion): string {
+  const expected = errors.flatMap((each) =>
+    each.flatMap((inner) =>
+      inner.code === 'invalid_type' ? (nouns[inner.expected] ?? inner.expected) : [],
+    ),
+  )
+  if (input === undefined || expected.length === 0) return message
+  return `is ${nounOf(input)}; write ${[...new Set(expected)].join(' or ')}`
 }
 
 function nounOf(input: unknown): string {

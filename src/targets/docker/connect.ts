@@ -5,6 +5,7 @@ import { Duplex } from 'node:stream'
 import type Docker from 'dockerode'
 import { describe, StepError } from '../../core/errors.ts'
 import { readTlsFiles } from '../../core/files/tls-files.ts'
+import { sshArguments } from '../../core/process/ssh.ts'
 import type { EngineAddress } from './address.ts'
 
 /** Files in PEM form for mutual TLS with a Docker Engine. */
@@ -93,18 +94,9 @@ async function readTls(files: TlsFiles, host: string): Promise<TlsFiles> {
   })
 }
 
-/**
- * The system's ssh is used, not a library: it checks the host's key and knows the user's
- * configuration, keys and agent. The far end is the docker client's own tunnel.
- */
+/** The far end is the docker client's own tunnel. */
 function sshAgent(to: Extract<EngineAddress, { kind: 'ssh' }>, config: string | undefined): Agent {
-  const args = [
-    ...['-T', '-o', 'BatchMode=yes', '-o', 'ConnectTimeout=10', '-o', 'ServerAliveInterval=15'],
-    ...(config === undefined ? [] : ['-F', config]),
-    ...(to.port === undefined ? [] : ['-p', String(to.port)]),
-    ...(to.user === undefined ? [] : ['-l', to.user]),
-    ...['--', to.host, 'docker', 'system', 'dial-stdio'],
-  ]
+  const args = [...sshArguments(to, config), 'docker', 'system', 'dial-stdio']
   const agent = new Agent({ keepAlive: true, maxSockets: 6 })
   return Object.assign(agent, { createConnection: () => tunnel(args) })
 }

@@ -8,11 +8,20 @@ import { eachEntry } from '../instance-files.ts'
 import type { InstanceChanges, PlacedFile } from '../target.ts'
 import { type Caller, VERB_TIMEOUT } from './call.ts'
 import { type ContainerSpec, REPLACED_FOLDER } from './host.ts'
-import { isOnVolumeOf, onVolumeError, parentFolders, tarOf, volumePaths } from './placed-files.ts'
+import {
+  inMemoryError,
+  isOnVolumeOf,
+  onVolumeError,
+  parentFolders,
+  tarOf,
+  tmpfsPaths,
+  volumePaths,
+} from './placed-files.ts'
 
 /** Places the files that are not on volumes. */
 export async function placeFiles(container: Docker.Container, call: Caller, spec: ContainerSpec) {
   const { inside, missing } = await survey(container, call, spec)
+  if (inside.length === 0) return
   await put(
     container,
     call,
@@ -126,10 +135,13 @@ async function survey(
     })
   }
   const volumes = volumePaths(settings)
-  const isOnVolume = ({ path }: PlacedFile) => {
+  const realPath = ({ path }: PlacedFile) => {
     const folder = posix.dirname(path)
-    return isOnVolumeOf(volumes, posix.join(real.get(folder) ?? folder, posix.basename(path)))
+    return posix.join(real.get(folder) ?? folder, posix.basename(path))
   }
+  const hidden = files.find((file) => isOnVolumeOf(tmpfsPaths(settings), realPath(file)))
+  if (hidden) throw inMemoryError(hidden.path)
+  const isOnVolume = (file: PlacedFile) => isOnVolumeOf(volumes, realPath(file))
   const onVolumes = files.filter(isOnVolume)
   const [first] = onVolumes
   if (first && !settings.onVolume) throw onVolumeError(first.path)
@@ -172,7 +184,10 @@ const CHANGE_KINDS = ['changed', 'added', 'deleted'] as const
 /** Without what `placeOnVolumes` keeps. */
 export async function changes(container: Docker.Container, call: Caller): Promise<InstanceChanges> {
   const doing = `comparing container ${container.id.slice(0, 12)} with its image`
-  const { Mounts } = await call(doing, (abortSignal) => container.inspect({ abortSignal }))
+  const { Mounts, HostConfig } = await call(doing, (abortSignal) =>
+    container.inspect({ abortSignal }),
+  )
+  const inMemory = Object.keys(HostConfig.Tmpfs ?? {})
   const found = (await call(doing, (abortSignal) => container.changes({ abortSignal }))) as
     | { Path: string; Kind: 0 | 1 | 2 }[]
     | null
@@ -181,6 +196,6 @@ export async function changes(container: Docker.Container, call: Caller): Promis
     changes: (Array.isArray(found) ? found : [])
       .filter(({ Path }) => !isBelow(Path, REPLACED_FOLDER))
       .map(({ Path, Kind }) => ({ path: Path, kind: CHANGE_KINDS[Kind] })),
-    volumes: Mounts.map(({ Destination }) => Destination).sort(),
+    volumes: [...Mounts.map(({ Destination }) => Destination), ...inMemory].sort(),
   }
 }

@@ -1,29 +1,16 @@
 import type { ContainerCreateOptions } from 'dockerode'
 import { StepError } from '../../core/errors.ts'
-import type { ContainerSpec, HealthSettings } from './host.ts'
-import { formatHealth, formatVolume, type PortBinding, parseHealth } from './notation.ts'
+import { containerPart, hostPart } from './container/options.ts'
+import { healthLabels } from './health/label.ts'
+import type { ContainerSpec } from './host.ts'
+import { formatVolume, type PortBinding } from './notation.ts'
 import { listeningPort } from './slots.ts'
 
 /** Keeps the restart policy a container should have, see driver.ts `stop`. */
 export const RESTART_LABEL = 'io.crosscloud.restart'
 
-/** Keeps a container's health check: the deployer that restores it may have other settings. */
-export const HEALTH_LABEL = 'io.crosscloud.health'
-
 /** On a container that may have placed files on volumes. */
 export const ON_VOLUME_LABEL = 'io.crosscloud.on-volume'
-
-function healthLabel(health: HealthSettings | undefined): string {
-  return JSON.stringify(
-    health ? { http: formatHealth(health.http), timeout: health.timeout } : null,
-  )
-}
-
-/** The health check that a label keeps; null where the container has none. Throws for damaged text. */
-export function readHealthLabel(label: string): HealthSettings | null {
-  const kept = JSON.parse(label) as { http: string; timeout: number } | null
-  return kept && { http: parseHealth(kept.http), timeout: kept.timeout }
-}
 
 /** The body of the engine's "create a container" call. Bad settings are INPUT_INVALID. */
 export function containerOptions(spec: ContainerSpec, bind = ''): ContainerCreateOptions {
@@ -34,13 +21,15 @@ export function containerOptions(spec: ContainerSpec, bind = ''): ContainerCreat
     Image: spec.image,
     ...(spec.command && { Entrypoint: spec.command.slice(0, 1), Cmd: spec.command.slice(1) }),
     Labels: {
+      ...settings.labels,
       ...spec.labels,
       [RESTART_LABEL]: settings.restart,
-      [HEALTH_LABEL]: healthLabel(settings.health),
+      ...healthLabels(settings.health),
       ...(settings.onVolume && { [ON_VOLUME_LABEL]: 'true' }),
     },
     Env: Object.entries(settings.env).map(([key, value]) => environmentEntry(key, value)),
     StopTimeout: settings.stopTimeout,
+    ...containerPart(settings),
     ExposedPorts: Object.fromEntries(ports.map(({ container }) => [container, {}])),
     HostConfig: {
       NetworkMode: settings.network,
@@ -48,6 +37,7 @@ export function containerOptions(spec: ContainerSpec, bind = ''): ContainerCreat
       Binds: settings.volumes.map(formatVolume),
       RestartPolicy: { Name: settings.restart },
       ...(settings.memory === undefined ? {} : { Memory: settings.memory }),
+      ...hostPart(settings),
     },
   }
 }

@@ -4,9 +4,11 @@ import { StepError } from '../../core/errors.ts'
 import type { EngineAddress } from './address.ts'
 import { type Caller, caller, VERB_TIMEOUT } from './call.ts'
 import { type Engine, openEngine, type TlsFiles } from './connect.ts'
+import { checkRequirements, joinNetworks } from './container/requirements.ts'
 import { changes, placeFiles, placeOnVolumes, putBack, statOf } from './container-files.ts'
 import { addressOf, containerOptions, RESTART_LABEL } from './container-options.ts'
 import { type HostName, startError, statusOf } from './errors.ts'
+import { engineHealth } from './health/engine.ts'
 import { heldLayers } from './held-layers.ts'
 import type { ContainerInfo, ContainerSpec, Host, RegistryCredential } from './host.ts'
 import { hostOperations } from './operations/operations.ts'
@@ -71,6 +73,7 @@ export async function connectDocker(options: DockerHostOptions): Promise<Host> {
       const ping = docker.ping as (options: { abortSignal: AbortSignal }) => Promise<unknown>
       await call('ping', () => ping.call(docker, { abortSignal }))
     },
+    checkSettings: (settings) => checkRequirements(docker, call, host, settings),
     pull: (image, onProgress) =>
       pullImage({ docker, host, credentials: options.credentials, signal }, image, onProgress),
     heldLayers: (image, diffIds) => heldLayers(docker, call, image, diffIds),
@@ -144,14 +147,17 @@ async function inspect(
   // The engine also takes the first digits of an id for a name.
   if (found.Name !== `/${name}` && found.Id !== name) return undefined
   const { State } = found
+  const running = State.Running && !State.Restarting
   return {
     id: found.Id,
     name: found.Name.slice(1),
     image: found.Config.Image,
     labels: found.Config.Labels,
-    running: State.Running && !State.Restarting,
-    exitCode: State.Running || State.Status === 'created' ? undefined : State.ExitCode,
+    running,
+    exitCode: running || State.Status === 'created' ? undefined : State.ExitCode,
     restarts: found.RestartCount,
+    outOfMemory: State.OOMKilled,
+    ...engineHealth(found),
     address: (port) => addressOf(found, port, engine),
   }
 }
@@ -171,6 +177,7 @@ async function create(
     { hint: 'Look at docker ps -a and docker images on that host.' },
   )
   try {
+    await joinNetworks(docker, call, container.id, spec.settings)
     await placeFiles(container, call, spec)
     const info = await inspect(engine, call, container.id)
     if (info) return info

@@ -1,7 +1,9 @@
 import type { Readable } from 'node:stream'
 import type { InstanceChanges, PlacedFile } from '../target.ts'
 import type { EngineAddress } from './address.ts'
-import type { HealthEndpoint, PortBinding, Volume } from './notation.ts'
+import type { EngineSettings } from './container/options.ts'
+import type { HealthSettings } from './health/check.ts'
+import type { PortBinding, Volume } from './notation.ts'
 import type { HostOperations } from './operations/operations.ts'
 
 /**
@@ -20,8 +22,10 @@ export interface Slot {
 export type SlotPair = readonly [Slot, Slot]
 export type SlotNumber = 1 | 2
 
+export type { HealthSettings } from './health/check.ts'
+
 /** `container:` of an environment in crosscloud.yml, with its defaults. */
-export interface ContainerSettings {
+export interface ContainerSettings extends EngineSettings {
   network: string
   ports: PortBinding[]
   /** With slots the new container starts beside the old one, which is stopped afterwards. */
@@ -37,12 +41,6 @@ export interface ContainerSettings {
   /** Seconds between asking the application to stop and ending it. */
   stopTimeout: number
   health?: HealthSettings | undefined
-}
-
-export interface HealthSettings {
-  http: HealthEndpoint
-  /** milliseconds */
-  timeout: number
 }
 
 /** Where a container keeps what its files replaced on volumes. */
@@ -71,6 +69,12 @@ export interface ContainerInfo {
   exitCode: number | undefined
   /** How often its host has started it again by itself since it was last started. */
   restarts: number
+  /** Whether the kernel ended a process in it for lack of memory. */
+  outOfMemory?: boolean
+  /** Whether its image has a HEALTHCHECK, which its engine runs. */
+  hasHealthCheck?: boolean
+  /** What that said last: `starting`, `healthy` or `unhealthy`, and what the check printed. */
+  health?: { status: string; output: string } | undefined
   /** Where a port of it responds, seen from here, when known: `http://127.0.0.1:8080`. */
   address(port: number): string | undefined
 }
@@ -100,6 +104,8 @@ export interface Host extends HostOperations {
   readonly bind?: string | undefined
   /** UNAVAILABLE, naming the host, when it does not respond. */
   ping(): Promise<void>
+  /** Throws where the host lacks what these settings need: a network, a log driver. */
+  checkSettings(settings: ContainerSettings): Promise<void>
   pull(image: string, onProgress?: (done: number, total: number) => void): Promise<void>
   /** How many layers of an image, from the first on, it need not pull; `diffIds` are of its config. */
   heldLayers(image: string, diffIds: readonly string[]): Promise<number>

@@ -17,7 +17,7 @@ export interface Volume {
   access: 'ro' | 'rw' | undefined
 }
 
-/** Where a container responds with 2xx when all is well. */
+/** Where a container responds when all is well. */
 export interface HealthEndpoint {
   port: number
   path: string
@@ -27,7 +27,7 @@ export const PORT = /^(?:(?:(\[[\da-f:]+\]|[\d.]+):)?(\d{0,5}):)?(\d{1,5})(?:\/(
 export const VOLUME = /^([^:]+):(\/[^:]*)(?::(ro|rw))?$/
 export const HEALTH = /^:(\d{1,5})(\/\S*)$/
 
-const isPort = (number: string) => Number(number) >= 1 && Number(number) <= 65535
+export const isPort = (number: string) => Number(number) >= 1 && Number(number) <= 65535
 
 /** Reads `[[address:][hostPort]:]containerPort[/protocol]`, as docker writes it, without ranges. */
 export function parsePort(text: string): PortBinding {

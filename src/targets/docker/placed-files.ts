@@ -40,7 +40,7 @@ export function parentFolders(files: readonly PlacedFile[]): string[] {
 }
 
 /** Where the settings mount something in the container. */
-export function volumePaths({ volumes }: Pick<ContainerSettings, 'volumes'>): string[] {
+export function volumePaths({ volumes }: { volumes: readonly { path: string }[] }): string[] {
   return volumes.map(({ path }) => posix.normalize(path).replace(/\/+$/, ''))
 }
 
@@ -48,15 +48,45 @@ export function isOnVolumeOf(volumes: readonly string[], path: string): boolean 
   return volumes.some((volume) => path.startsWith(`${volume}/`) || path === volume)
 }
 
-/** The old container sees what is placed on a volume, and would keep it when it is restored. */
+/**
+ * The old container sees what is placed on a volume, and would keep it when it is restored. What is
+ * placed below a folder in memory is hidden once the container runs, and an engine places nothing in
+ * a read-only file system.
+ */
 export function refuseFilesOnVolumes(
   files: readonly PlacedFile[],
   settings: ContainerSettings,
 ): void {
+  refuseHidden(files, settings)
   if (settings.onVolume) return
   const volumes = volumePaths(settings)
   const found = files.find(({ path }) => isOnVolumeOf(volumes, path))
   if (found) throw onVolumeError(found.path)
+}
+
+/** Where the settings put folders in memory. */
+export function tmpfsPaths({ tmpfs = [] }: Pick<ContainerSettings, 'tmpfs'>): string[] {
+  return volumePaths({ volumes: tmpfs.map(({ path }) => ({ path })) })
+}
+
+function refuseHidden(files: readonly PlacedFile[], settings: ContainerSettings): void {
+  const [first] = files
+  if (first && settings.readOnly) {
+    throw new StepError('INPUT_INVALID', `${first.path} cannot be placed: container.read-only`, {
+      hint: 'Docker places no files in a read-only container. Leave `container.read-only` out, or render no files.',
+    })
+  }
+  const folders = tmpfsPaths(settings)
+  const hidden = files.find(({ path }) => isOnVolumeOf(folders, path))
+  if (hidden) throw inMemoryError(hidden.path)
+}
+
+export function inMemoryError(path: string): StepError {
+  return new StepError(
+    'INPUT_INVALID',
+    `${path} is in a folder of container.tmpfs, which is empty when the container starts`,
+    { hint: 'Render it to another path, or leave the folder out of `container.tmpfs`.' },
+  )
 }
 
 export function onVolumeError(path: string): StepError {

@@ -21,15 +21,18 @@ export async function previewHost<Instance>(
   return {
     current: current && instanceOf(current),
     leftovers: [next, older].flatMap((container) => container?.name ?? []),
-    refusal: refusalOf(() => refuseForeign(host, Object.values(found), ownership)),
+    refusal: await refusalOf(async () => {
+      refuseForeign(host, Object.values(found), ownership)
+      await host.checkSettings(settings.container)
+    }),
     heldLayers,
     slot: settings.container.slots && freeSlot(found),
   }
 }
 
-function refusalOf(check: () => void) {
+async function refusalOf(check: () => Promise<void>) {
   try {
-    check()
+    await check()
   } catch (error) {
     if (isStepError(error)) return error
     throw error

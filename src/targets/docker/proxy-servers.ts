@@ -1,5 +1,6 @@
 import { StepError } from '../../core/errors.ts'
 import type { ProxyServer } from '../proxy.ts'
+import { healthPort } from './health/check.ts'
 import type { ContainerSettings, HostAddress } from './host.ts'
 import type { PortBinding } from './notation.ts'
 
@@ -22,7 +23,7 @@ export function proxyServers(
     )
   }
   const [first] = ports
-  const port = network === 'host' ? health?.http.port : Number(first?.hostPort || Number.NaN)
+  const port = network === 'host' ? healthPort(health) : Number(first?.hostPort || Number.NaN)
   if (port === undefined || Number.isNaN(port)) {
     throw new StepError('INPUT_INVALID', 'proxy: no port is known that it sends requests to', {
       hint: "Write container.slots: ['18081:8080', '18082:8080'], or container.ports: ['8080:8080'].",

@@ -1,15 +1,16 @@
 import { z } from 'zod'
 import { byteSize, duration, parsed, readOrReport } from '../../core/settings/schema.ts'
 import { parseAddress } from './address.ts'
+import { engineFields } from './container/settings.ts'
+import { healthSettings } from './health/settings.ts'
 import type { HostAddress } from './host.ts'
-import { HEALTH, PORT, parseHealth, parsePort, parseVolume, VOLUME } from './notation.ts'
+import { PORT, parsePort, parseVolume, VOLUME } from './notation.ts'
 import { slotSettings } from './slots.ts'
 
 // The patterns are for editors; what is wrong is reported by the reader.
 const port = parsed(parsePort).meta({ pattern: PORT.source })
 const volume = parsed(parseVolume).meta({ pattern: VOLUME.source })
 const ipAddress = z.union([z.ipv4(), z.ipv6()], 'is not an IP address')
-const health = parsed(parseHealth).meta({ pattern: HEALTH.source })
 
 /** `container:` in crosscloud.yml; an environment may override parts of it. */
 export const containerSettings = z.strictObject({
@@ -36,13 +37,12 @@ export const containerSettings = z.strictObject({
   memory: byteSize.optional().describe('Memory limit'),
   restart: z.enum(['no', 'always', 'unless-stopped', 'on-failure']).optional(),
   'stop-timeout': duration.optional().describe('How long the application may take to stop'),
-  health: z
-    .strictObject({
-      http: health.describe("The container's port and the path that answers 2xx when all is well"),
-      timeout: duration.default(60_000).describe('How long a start may take'),
-    })
-    .optional(),
+  ...engineFields,
+  health: healthSettings.optional().describe('How it is known that the application is well'),
 })
+
+/** `container:` as it was written, its texts read; without defaults. */
+export type ParsedContainer = z.output<typeof containerSettings>
 
 /** A Docker Engine: its address, or address and the folder with ca.pem, cert.pem, key.pem. */
 export const hostSettings = z

@@ -109,7 +109,7 @@ export interface SshServer {
 }
 
 /** An ssh server whose docker client speaks to this engine. */
-export async function startSshServer(engine: TestEngine): Promise<SshServer> {
+export async function startSshServer(engine: Pick<TestEngine, 'socket'>): Promise<SshServer> {
   const { folder, remove } = await serverFolder('ssh')
   const file = (name: string) => join(folder, name)
   for (const name of ['host', 'user']) {

@@ -24,6 +24,7 @@ function executable(path: string): boolean {
 
 const PACKAGES: Record<string, string> = {
   dockerd: 'docker.io',
+  'docker-proxy': 'docker.io',
   docker: 'docker.io',
   ip: 'iproute2',
   mariadbd: 'mariadb-server',
@@ -32,6 +33,8 @@ const PACKAGES: Record<string, string> = {
   etcd: 'etcd-server',
   busybox: 'busybox-static',
   'redis-cli': 'redis-tools',
+  nginx: 'nginx-light',
+  apache2: 'apache2-bin',
 }
 
 /** Why a test must be skipped: the first program that is not here; false when all are. */

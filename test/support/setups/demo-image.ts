@@ -17,13 +17,7 @@ export async function publishDemoImage(
   version: string,
 ): Promise<string> {
   const { docker } = engine
-  const changes = [`ENV VERSION=${version}`, 'CMD ["/server"]', `LABEL version=${version}`]
-  const imported = await docker.importImage((await demoFiles(version)) as Readable, {
-    repo: repository,
-    tag: version,
-    changes,
-  })
-  await finished(docker, imported)
+  await importDemoImage(engine, repository, version)
   const image = docker.getImage(`${repository}:${version}`)
   const authconfig = { ...dockerRegistryUser, serveraddress: repository }
   const events = await finished(docker, await image.push({ authconfig }))
@@ -36,6 +30,20 @@ export async function publishDemoImage(
     .remove({ force: true })
     .catch(() => {})
   return byDigest
+}
+
+/** Makes the small image on the engine only, as `repository:version`. */
+export async function importDemoImage(
+  { docker }: Pick<TestEngine, 'docker'>,
+  repository: string,
+  version: string,
+  more: readonly string[] = [],
+): Promise<string> {
+  const changes = [`ENV VERSION=${version}`, 'CMD ["/server"]', `LABEL version=${version}`, ...more]
+  const files = (await demoFiles(version)) as Readable
+  const imported = await docker.importImage(files, { repo: repository, tag: version, changes })
+  await finished(docker, imported)
+  return `${repository}:${version}`
 }
 
 interface EngineEvent {
@@ -99,7 +107,8 @@ async function compile(): Promise<Buffer> {
 /**
  * Responds with 200 and its version on PORT. EXIT: ends at once with that code. EXIT_AFTER: seconds to
  * live. SICK: responds with 503. SLOW: seconds until it listens. FILE: prints that file first.
- * STOPPING: seconds from SIGTERM to its end. With arguments it is a command: it prints the second, and
+ * STOPPING: seconds from SIGTERM to its end. SAYS: prints that. HOG: takes memory until it is
+ * ended. `cat FILE` prints a file. With other arguments it is a command: it prints the second, and
  * ends with the first after as many seconds as the third says.
  */
 const SERVER = String.raw`
@@ -113,7 +122,14 @@ const SERVER = String.raw`
 static const char *env(const char *name, const char *other) { char *v = getenv(name); return v ? v : other; }
 static void bye(int s) { int left = atoi(env("STOPPING", "0")); while (left) left = sleep(left); _exit(0); }
 static void late(int s) { _exit(atoi(env("EXIT", "9"))); }
+static int cat(const char *path) {
+  FILE *file = fopen(path, "r");
+  if (!file) { perror(path); return 1; }
+  for (int c; (c = fgetc(file)) != EOF; ) putchar(c);
+  return 0;
+}
 int main(int count, char **argument) {
+  if (count > 2 && !strcmp(argument[1], "cat")) return cat(argument[2]);
   setvbuf(stdout, 0, _IOLBF, 0);
   signal(SIGTERM, bye);
   signal(SIGPIPE, SIG_IGN);
@@ -130,6 +146,8 @@ int main(int count, char **argument) {
     sleep(count > 3 ? atoi(argument[3]) : 0);
     return atoi(argument[1]);
   }
+  if (getenv("SAYS")) puts(getenv("SAYS"));
+  if (getenv("HOG")) for (;;) memset(malloc(1 << 20), 1, 1 << 20);
   if (getenv("EXIT_AFTER")) { signal(SIGALRM, late); alarm(atoi(getenv("EXIT_AFTER"))); }
   else if (getenv("EXIT")) { printf("ending with %s\n", getenv("EXIT")); return atoi(getenv("EXIT")); }
   sleep(atoi(env("SLOW", "0")));

@@ -141,6 +141,24 @@ export async function hostConformance(t: Test, setting: ConformanceSetting): Pro
     t.same(await host.list({ 'test.run': name }), [])
   })
 
+  await t.test('a container is run to its end, with its lines and its exit code', async (t) => {
+    const once = { ...settings, ports: [], restart: 'no' as const, health: undefined }
+    const make = (...command: string[]) =>
+      host.create({ ...spec, name: `${name}.once`, files: [], settings: once, command })
+    const failing = await make('/server', '3', 'ünïcode')
+    const lines: string[] = []
+    const { signal } = new AbortController()
+    t.equal(await host.run(failing.id, (line) => lines.push(line), signal), 3)
+    t.same(lines.sort(), ['a line on stderr', 'command ünïcode', 'demo 1 starts'])
+    await host.remove(failing.id)
+    const endless = await make('/server', '0', 'sleeps', '600')
+    const stop = new AbortController()
+    const onLine = (line: string) => line === 'command sleeps' && stop.abort()
+    await t.rejects(host.run(endless.id, onLine, stop.signal), { code: 'CANCELLED' })
+    t.match(await host.inspect(endless.id), { running: true }, 'it is left to the caller')
+    await host.remove(endless.id)
+  })
+
   await t.test('an error names the port that is taken', async (t) => {
     const first = await host.create({ ...spec, files: [] })
     await host.start(first.id)

@@ -141,7 +141,7 @@ async function rollouts(first: TestEngine, second: TestEngine, repository: strin
       t.match(text, /\| ending with 3/)
       t.ok(Date.now() - started < 15_000, 'without waiting for the health check')
       dying.settings.restart = 'always'
-      t.match((await fail({ spec: dying })).error.message, /ended, and was started again/)
+      t.match((await fail({ spec: dying })).error.message, /ended.*, and was started again/)
       await expectOld(t)
     })
 

@@ -1,119 +1,140 @@
-import { startDeadline } from '../../../core/deadline.ts'
-import { describe, errorCodeOf, StepError } from '../../../core/errors.ts'
+import { isStepError, StepError } from '../../../core/errors.ts'
 import { wait } from '../../../core/retry.ts'
-import { HEALTH_LABEL, readHealthLabel } from '../container-options.ts'
 import { portTaken } from '../errors.ts'
-import type { ContainerInfo, HealthSettings, Host } from '../host.ts'
-import { formatHealth, type HealthEndpoint } from '../notation.ts'
+import { openCheck } from '../health/ask.ts'
+import { defaults, type HealthSettings, healthPort, settling } from '../health/check.ts'
+import { exitText, lastException } from '../health/last-words.ts'
+import { isTaken } from '../health/probe.ts'
+import type { ContainerInfo, Host } from '../host.ts'
+import { formatHealth } from '../notation.ts'
 
-const POLL = 250
-/** milliseconds, all of them */
-const REQUEST_TIMEOUT = 5000
+/** milliseconds */
+const FIRST_PAUSE = 50
+const LONGEST_PAUSE = 1000
+const FIRST_CONNECT = 500
+/** What the last request may take when the timeout is over. */
+const LAST_REQUEST = 1000
 const PORT_CHECK_TIMEOUT = 2000
-/** How long a container without a health check must run. */
-const SETTLING = 3000
+/** An exception may have many lines. */
+const LOG_LINES = 300
 
-/** The health check a container was created with; `otherwise` for containers without that label. */
-export function ownHealth(
-  labels: Readonly<Record<string, string>> | undefined,
-  otherwise: HealthSettings | undefined,
-): HealthSettings | undefined {
-  const kept = labels?.[HEALTH_LABEL]
-  if (kept === undefined) return otherwise
-  try {
-    const health = readHealthLabel(kept)
-    if (health === null) return undefined
-    return health.timeout > 0 ? health : otherwise
-  } catch {
-    return otherwise
-  }
-}
+type Named = Pick<ContainerInfo, 'id' | 'name'>
 
 /**
- * Waits until a started container responds with 2xx, or, without health settings, has run for 3 s.
+ * Waits until a started container passes its health check, or, without one, has run for 3 s.
  * Fails at once when it ends or is started again by its host, VERIFY_FAILED after the timeout.
  * @returns the container as it is then
  */
 export async function waitUntilHealthy(
   host: Host,
-  container: Pick<ContainerInfo, 'id' | 'name'>,
-  health: HealthSettings | undefined,
+  container: Named,
+  health: HealthSettings = settling,
   signal?: AbortSignal,
 ): Promise<ContainerInfo> {
-  const endpoint = health?.http
-  const started = Date.now()
-  const timeout = health?.timeout ?? SETTLING
-  for (let last = 'no response yet'; ; ) {
-    const seen = await stillRunning(host, container)
-    if (endpoint) {
-      last = await probe(host, seen, endpoint, signal)
-      // A 2xx proves nothing when the container has ended: another process responded.
-      if (last === '') return await stillRunning(host, container)
-    }
-    if (Date.now() - started >= timeout) {
-      if (!endpoint) return seen
-      throw new StepError(
-        'VERIFY_FAILED',
-        `host ${host.name}: ${container.name} is not healthy after ${timeout / 1000} s: GET ${formatHealth(endpoint)}: ${last}`,
-        {
-          hint: "Read the container's lines above; if it only needs longer, raise container.health.timeout.",
-        },
-      )
-    }
-    await wait(Math.max(1, Math.min(POLL, started + timeout - Date.now())), signal)
+  try {
+    return await untilHealthy(host, container, health, signal)
+  } catch (error) {
+    if (signal?.aborted || !isStepError(error)) throw error
+    if (error.code !== 'VERIFY_FAILED' && error.code !== 'COMMAND_FAILED') throw error
+    const exception = lastException(await host.logs(container.id, LOG_LINES).catch(() => []))
+    throw exception === undefined
+      ? error
+      : error.with({
+          message: `${error.message}; last exception: ${exception}`,
+          cause: error.cause,
+        })
   }
 }
 
-async function stillRunning(
+async function untilHealthy(
   host: Host,
-  { id, name }: Pick<ContainerInfo, 'id' | 'name'>,
+  container: Named,
+  health: HealthSettings,
+  signal: AbortSignal | undefined,
 ): Promise<ContainerInfo> {
-  const seen = await host.inspect(id)
-  const bad = (what: string) =>
-    new StepError('COMMAND_FAILED', `host ${host.name}: ${name} ${what}`, {
-      hint: 'Its last lines show why. Correct the release or its config, then deploy again.',
-    })
-  if (!seen) throw bad('was removed by somebody')
-  if (seen.restarts > 0) throw bad(`ended, and was started again ${seen.restarts} times`)
-  if (!seen.running) throw bad(`ended with exit code ${seen.exitCode ?? 'unknown'}`)
-  return seen
+  const { timeout, interval, successes = 1, requestTimeout = defaults.requestTimeout } = health
+  const ask = openCheck(host, health)
+  const started = Date.now()
+  for (let inARow = 0; ; ) {
+    const seen = await stillRunning(host, container)
+    const elapsed = Date.now() - started
+    const request = Math.min(requestTimeout, Math.max(LAST_REQUEST, timeout - elapsed))
+    const connect = Math.min(request, Math.max(FIRST_CONNECT, elapsed / 10))
+    const problem = await ask(seen, { elapsed, request, connect, signal })
+    inARow = problem === undefined ? inARow + 1 : 0
+    // A good response proves nothing when the container has ended: another process responded.
+    if (inARow >= successes) return await stillRunning(host, container)
+    const left = started + timeout - Date.now()
+    if (left <= 0 && !('running' in health)) {
+      const few = `${inARow} good responses in a row, of ${successes}`
+      throw unhealthy(host, await stillRunning(host, container), health, problem ?? few)
+    }
+    // About a fiftieth of the start's time is lost to the pause, however long a start takes.
+    const pause = Math.min(LONGEST_PAUSE, Math.max(FIRST_PAUSE, elapsed / 50))
+    await wait(Math.max(1, Math.min(interval ?? pause, left)), signal)
+  }
 }
 
-/** Empty for a 2xx response; otherwise what came instead. */
-async function probe(
+function unhealthy(
   host: Host,
   container: ContainerInfo,
-  { port, path }: HealthEndpoint,
-  signal: AbortSignal | undefined,
-): Promise<string> {
-  const address = container.address(port)
-  if (address === undefined) {
-    throw new StepError(
-      'INPUT_INVALID',
-      `host ${host.name}: port ${port} of ${container.name} cannot be reached from here`,
-      { hint: `Publish it (container.ports: ["${port}:${port}"]), or use network: host.` },
-    )
-  }
-  const limit = startDeadline(REQUEST_TIMEOUT)
-  try {
-    const response = await fetch(`${address}${path}`, {
-      redirect: 'manual',
-      headers: { connection: 'close' },
-      signal: signal ? AbortSignal.any([signal, limit.signal]) : limit.signal,
-    })
-    await response.body?.cancel()
-    return response.ok ? '' : `HTTP ${response.status}`
-  } catch (error) {
-    if (limit.signal.aborted) return describe(limit.signal.reason)
-    return errorCodeOf(error) ?? describe(error)
-  } finally {
-    limit.end()
-  }
+  health: HealthSettings,
+  problem: string,
+): StepError {
+  const after = `is not healthy after ${health.timeout / 1000} s`
+  const memory = container.outOfMemory ? '; the kernel ended a process in it, out of memory' : ''
+  const needsStatus = /^HTTP [1345]/.test(problem)
+  return new StepError(
+    'VERIFY_FAILED',
+    `host ${host.name}: ${container.name} ${after}: ${checkText(health)}: ${problem}${memory}`,
+    {
+      hint: needsStatus
+        ? "If this is how it responds when all is well, write that in container.health.http.statuses; else read the container's lines above."
+        : "Read the container's lines above; if it only needs longer, raise container.health.timeout.",
+    },
+  )
+}
+
+function checkText(health: HealthSettings): string {
+  if ('http' in health) return `GET ${formatHealth(health.http)}`
+  if ('tcp' in health) return `connecting to :${health.tcp.port}`
+  if ('command' in health) return `running ${health.command[0]}`
+  return 'docker' in health ? 'HEALTHCHECK' : 'running'
+}
+
+async function stillRunning(host: Host, { id, name }: Named): Promise<ContainerInfo> {
+  const seen = await host.inspect(id)
+  const hint = 'Its last lines show why. Correct the release or its config, then deploy again.'
+  const bad = (what: string, next = hint) =>
+    new StepError('COMMAND_FAILED', `host ${host.name}: ${name} ${what}`, { hint: next })
+  if (!seen) throw bad('was removed by somebody')
+  if (seen.running && seen.restarts === 0) return seen
+  const ended = seen.running ? 'ended' : `ended with exit code ${exitText(seen.exitCode)}`
+  const again = seen.restarts > 0 ? `, and was started again ${seen.restarts} times` : ''
+  if (!seen.outOfMemory) throw bad(`${ended}${again}`)
+  throw bad(
+    `${ended}, killed by the kernel: out of memory${again}`,
+    'Raise container.memory, or let the JVM take less of it: -XX:MaxRAMPercentage=75.',
+  )
+}
+
+/** Found before the old container is stopped. */
+export function refuseMissingCheck(
+  host: Host,
+  created: ContainerInfo,
+  health: HealthSettings | undefined,
+): void {
+  if (!health || !('docker' in health) || created.hasHealthCheck) return
+  throw new StepError(
+    'INPUT_INVALID',
+    `host ${host.name}: the image of ${created.name} has no HEALTHCHECK`,
+    { hint: 'Give the base image one, or choose another check: container.health.http.' },
+  )
 }
 
 /**
  * On the host's own network no engine notices a taken port: another process would pass the health
- * check. So nothing may respond there before the container starts.
+ * check. So nothing may listen there before the container starts.
  */
 export async function refuseTakenPort(
   host: Host,
@@ -121,20 +142,18 @@ export async function refuseTakenPort(
   health: HealthSettings | undefined,
   signal: AbortSignal,
 ): Promise<void> {
-  if (!health) return
-  const { port, path } = health.http
-  const address = created.address(port)
-  if (address === undefined) return
-  const limit = startDeadline(PORT_CHECK_TIMEOUT)
-  try {
-    await fetch(`${address}${path}`, {
-      redirect: 'manual',
-      signal: AbortSignal.any([signal, limit.signal]),
-    })
-  } catch {
-    return
-  } finally {
-    limit.end()
-  }
-  throw portTaken(host.name, created.name, port)
+  const port = healthPort(health)
+  const address = port === undefined ? undefined : created.address(port)
+  if (port === undefined || address === undefined) return
+  const limits = { connect: PORT_CHECK_TIMEOUT, request: PORT_CHECK_TIMEOUT, signal }
+  if (await isTaken(address, limits)) throw portTaken(host.name, created.name, port)
+}
+
+/** Where a healthy container responds, when its check tells. */
+export function urlOf(
+  container: ContainerInfo,
+  health: HealthSettings | undefined,
+): string | undefined {
+  const port = healthPort(health)
+  return port === undefined ? undefined : container.address(port)
 }

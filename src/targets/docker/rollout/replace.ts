@@ -1,5 +1,5 @@
 import type { InstanceResult } from '../../target.ts'
-import { refuseTakenPort, waitUntilHealthy } from './health.ts'
+import { refuseMissingCheck, refuseTakenPort, urlOf, waitUntilHealthy } from './health.ts'
 import type { RolloutOptions } from './options.ts'
 import { refuseForeign } from './owner.ts'
 import type { Change } from './restore.ts'
@@ -32,6 +32,7 @@ export async function replaceContainer(
   change.old = old && { ...old, running: old.running || served }
   const next = await host.create({ ...spec, name: nameOf(name, 'next') })
   change.next = next
+  refuseMissingCheck(host, next, settings.health)
   log.info(`created ${next.name}, files placed: ${spec.files.length}`)
   await throwIfStopped(options)
   if (old) {
@@ -61,7 +62,7 @@ export async function replaceContainer(
     host: host.name,
     instanceId: healthy.id,
     previousInstanceId: old?.id,
-    url: settings.health && healthy.address(settings.health.http.port),
+    url: urlOf(healthy, settings.health),
     duration: Date.now() - change.started,
     downtime,
   }

@@ -53,6 +53,7 @@ async function prepare(options: RolloutOptions): Promise<ReadonlySet<Host>> {
     const found = await survey(host, spec.name)
     refuseForeign(host, Object.values(found), options)
     refuseYounger(host, Object.values(found), options)
+    await host.checkSettings(spec.settings)
     await removeCommands(host, options)
     if (found.current?.running) serving.add(host)
     else await warnOfOthers(host, options)

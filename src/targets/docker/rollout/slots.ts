@@ -2,7 +2,7 @@ import type { Log } from '../../../core/log.ts'
 import type { InstanceResult } from '../../target.ts'
 import type { ContainerInfo, ContainerSpec, Host, SlotPair } from '../host.ts'
 import { inSlot, otherSlot, slotOf } from '../slots.ts'
-import { refuseTakenPort, waitUntilHealthy } from './health.ts'
+import { refuseMissingCheck, refuseTakenPort, urlOf, waitUntilHealthy } from './health.ts'
 import type { RolloutOptions } from './options.ts'
 import { refuseForeign } from './owner.ts'
 import { survey } from './repair.ts'
@@ -38,6 +38,7 @@ export async function switchSlots(
   warnOfLoopback(host, wanted, log)
   const next = await host.create({ ...wanted, name: nameOf(name, 'next') })
   change.next = next
+  refuseMissingCheck(host, next, settings.health)
   log.info(`created ${next.name} in slot ${number}, files placed: ${spec.files.length}`)
   await verify(host, next, log)
   await throwIfStopped(options)
@@ -57,7 +58,7 @@ export async function switchSlots(
     host: host.name,
     instanceId: healthy.id,
     previousInstanceId: old?.id,
-    url: settings.health && healthy.address(settings.health.http.port),
+    url: urlOf(healthy, settings.health),
     duration: Date.now() - change.started,
     downtime: 0,
   }

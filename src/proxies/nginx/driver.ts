@@ -1,0 +1,195 @@
+import { posix } from 'node:path'
+import { explain, StepError } from '../../core/errors.ts'
+import type { ProxyServer, ServerState } from '../../targets/proxy.ts'
+import { type Change, type Driver, endpointOf } from '../driver.ts'
+import { exists, readText, remove, rename, writeText } from '../machine/files.ts'
+import type { Machine } from '../machine/machine.ts'
+import type { NginxSettings } from '../settings.ts'
+import { type IncludedServer, parseInclude, type ReadInclude, renderInclude } from './include.ts'
+import { openStatus, type Status } from './status.ts'
+import { type Workers, watchWorkers } from './workers.ts'
+
+export interface NginxOptions {
+  machine: Machine
+  settings: NginxSettings
+  /** The upstream's name where the settings have none. */
+  upstream: string
+  servers: readonly ProxyServer[]
+  /** Milliseconds until a reload must be done. */
+  timeout?: number | undefined
+}
+
+interface Nginx extends NginxOptions {
+  name: string
+  status: Status
+  workers: Workers
+  paths: { file: string; next: string; before: string }
+}
+
+/** The names of what is not included: nginx reads `*.conf` only. */
+function pathsIn(folder: string, upstream: string) {
+  const file = posix.join(folder, `${upstream}.conf`)
+  return { file, next: `${file}.next`, before: `${file}.before` }
+}
+
+/**
+ * nginx, by a file of our own in a folder that its configuration includes. It has no check of its
+ * own in the free version: a server is in, or it is not.
+ */
+export function createNginxDriver(options: NginxOptions): Driver {
+  const { machine, settings, servers } = options
+  const upstream = settings.upstream ?? options.upstream
+  const name = `nginx on ${machine.name}`
+  const nginx: Nginx = {
+    ...options,
+    upstream,
+    name,
+    status: openStatus(name, settings.status, { upstream, timeout: options.timeout }),
+    workers: watchWorkers(machine, settings['pid-file']),
+    paths: pathsIn(settings.folder, upstream),
+  }
+  return {
+    name,
+    isWeighted: true,
+    checks: false,
+    async read() {
+      const include = await readInclude(nginx)
+      const served = await nginx.status.generation()
+      if (served !== include.generation) throw notLoaded(nginx, include.generation, served)
+      return servers.map((server): ServerState => {
+        const { isIn, weight } = stateIn(include, server)
+        return { server, mode: isIn ? 'in' : 'out', up: undefined, weight }
+      })
+    },
+    change: (changes) => change(nginx, changes),
+    pending: () => nginx.workers.ending(),
+    repair: () => repair(nginx),
+    async close() {
+      nginx.status.close()
+      await machine.close()
+    },
+  }
+}
+
+/** A server that the file does not know yet, of a host that is new, gets no requests. */
+const stateIn = ({ servers }: ReadInclude, server: ProxyServer) =>
+  servers.get(endpointOf(server)) ?? { isIn: false, weight: 100 }
+
+async function readInclude({ machine, name, upstream, paths }: Nginx): Promise<ReadInclude> {
+  const text = await readText(machine, paths.file)
+  if (text === undefined) {
+    throw new StepError('NOT_FOUND', `${name}: there is no ${paths.file}`, {
+      hint: `Make it once, with the upstream ${upstream} that docs/proxies.md shows, and reload nginx.`,
+    })
+  }
+  const include = parseInclude(text, upstream)
+  if (include) return include
+  throw new StepError('CONFLICT', `${name}: ${paths.file} was not written by crosscloud`, {
+    hint: `Move it away, and make the file anew with the upstream ${upstream}: docs/proxies.md.`,
+  })
+}
+
+function notLoaded({ name, paths }: Nginx, written: number, served: number): StepError {
+  return new StepError(
+    'CONFLICT',
+    `${name}: ${paths.file} has the generation ${written}, and nginx works by ${served}`,
+    {
+      hint: 'Reload nginx and see its log. A file mounted alone into a container stays the old one: mount the folder.',
+    },
+  )
+}
+
+async function change(nginx: Nginx, changes: readonly Change[]): Promise<void> {
+  const { servers, upstream, settings } = nginx
+  const include = await readInclude(nginx)
+  const wanted = servers.map((server): IncludedServer => {
+    const own = changes.filter((each) => endpointOf(each.server) === endpointOf(server))
+    return own.reduce<IncludedServer>(
+      (found, { mode, weight }) => ({
+        server,
+        isIn: mode === undefined ? found.isIn : mode === 'in',
+        weight: weight ?? found.weight,
+      }),
+      { server, ...stateIn(include, server) },
+    )
+  })
+  const isSame = wanted.every(({ server, isIn, weight }) => {
+    const now = stateIn(include, server)
+    return now.isIn === isIn && now.weight === weight
+  })
+  if (isSame) return
+  const generation = include.generation + 1
+  const { sessions } = settings
+  await install(
+    nginx,
+    renderInclude({ upstream, sessions, generation, servers: wanted }),
+    generation,
+  )
+}
+
+/** The file is written aside, and the one before is kept until nginx works by the new one. */
+async function install(nginx: Nginx, text: string, generation: number): Promise<void> {
+  const { machine, paths, name } = nginx
+  await writeText(machine, paths.next, text)
+  await machine.run(['cp', '-f', paths.file, paths.before])
+  try {
+    await rename(machine, paths.next, paths.file)
+    await test(nginx)
+    await reload(nginx, generation)
+  } catch (error) {
+    await takeBack(nginx).catch((failure: unknown) => {
+      throw explain(`${name}: the change failed, and ${paths.before} was NOT put back`, failure)
+    })
+    throw error
+  }
+  await remove(machine, paths.before)
+}
+
+/** A broken file that stays behind would keep nginx from its next start. */
+async function takeBack(nginx: Nginx): Promise<void> {
+  const { machine, paths } = nginx
+  await rename(machine, paths.before, paths.file)
+  const { generation } = await readInclude(nginx)
+  if ((await nginx.status.generation()) !== generation) await reload(nginx, generation)
+}
+
+async function test({ machine, settings, name }: Nginx): Promise<void> {
+  const [program, ...args] = settings.command
+  await machine.run([program, ...args, '-t']).catch((error: unknown) => {
+    throw explain(`${name} refuses the configuration`, error)
+  })
+}
+
+/** By nginx's own command: a signal through the engine would mark the container as stopped by hand. */
+async function reload(nginx: Nginx, generation: number): Promise<void> {
+  const { machine, settings, workers, status, name } = nginx
+  const [program, ...args] = settings.command
+  await workers.remember()
+  await machine.run([program, ...args, '-s', 'reload']).catch((error: unknown) => {
+    throw explain(`${name}: it does not reload`, error)
+  })
+  await status.untilGeneration(generation)
+}
+
+async function repair(nginx: Nginx): Promise<string | undefined> {
+  const { machine, paths, status } = nginx
+  const interrupted = await exists(machine, paths.before)
+  if (!interrupted && !(await exists(machine, paths.file))) return undefined
+  const { generation } = await readInclude(nginx)
+  const served = await status.generation()
+  if (served === generation) {
+    if (!interrupted) return undefined
+    await remove(machine, paths.before)
+    return `a change of ${paths.file} was interrupted after it was made`
+  }
+  try {
+    await test(nginx)
+    await reload(nginx, generation)
+  } catch (error) {
+    if (!interrupted) throw error
+    await takeBack(nginx)
+    return `an interrupted change of ${paths.file} was taken back, as nginx refuses it`
+  }
+  await remove(machine, paths.before)
+  return `an interrupted change of ${paths.file} was completed`
+}

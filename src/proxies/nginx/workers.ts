@@ -1,0 +1,53 @@
+import { isStepError } from '../../core/errors.ts'
+import type { CommandDetails } from '../../core/process/process.ts'
+import type { Machine } from '../machine/machine.ts'
+
+export interface Workers {
+  /** Call it before each reload: what runs then is old afterwards. */
+  remember(): Promise<void>
+  /** Old workers that still end their requests; undefined where the machine does not show it. */
+  ending(): Promise<number | undefined>
+}
+
+/**
+ * nginx's worker processes, as /proc shows them: that takes no `ps`, which its images lack. After a
+ * reload an old worker lives as long as one of its requests, or a WebSocket.
+ */
+export function watchWorkers(machine: Machine, pidFile: string): Workers {
+  const old = new Set<string>()
+  return {
+    async remember() {
+      for (const pid of (await childrenOf(machine, pidFile)) ?? []) old.add(pid)
+    },
+    async ending() {
+      const now = await childrenOf(machine, pidFile)
+      if (now === undefined) return undefined
+      // Of a reload before this driver was opened nobody remembered any: their titles tell.
+      const known = now.filter((pid) => old.has(pid)).length
+      return now.length === 0 ? 0 : Math.max(known, await shuttingDown(machine, now))
+    },
+  }
+}
+
+/** proc(5), /proc/PID/task/TID/children. */
+async function childrenOf(machine: Machine, pidFile: string): Promise<string[] | undefined> {
+  try {
+    const pid = (await machine.run(['cat', pidFile])).trim()
+    if (!/^\d+$/.test(pid)) return undefined
+    const children = await machine.run(['cat', `/proc/${pid}/task/${pid}/children`])
+    return children.match(/\d+/g) ?? []
+  } catch (error) {
+    if (isStepError(error, 'COMMAND_FAILED')) return undefined
+    throw error
+  }
+}
+
+async function shuttingDown(machine: Machine, pids: readonly string[]): Promise<number> {
+  const files = pids.map((pid) => `/proc/${pid}/cmdline`)
+  const titles = await machine.run(['cat', ...files]).catch((error: unknown) => {
+    // One of them has ended meanwhile; the others are printed all the same.
+    if (!isStepError(error, 'COMMAND_FAILED')) throw error
+    return (error.details as CommandDetails).printed
+  })
+  return titles.split('worker process is shutting down').length - 1
+}
