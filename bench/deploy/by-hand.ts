@@ -40,7 +40,9 @@ export async function measureBoot(project: Project): Promise<number> {
 export async function measureByHand(project: Project) {
   const { host } = project
   await runByHand(project, 'run', OLD)
-  const proxy = await proxies.nginx([`${host.address}:${PORTS.plain}`])
+  const proxy = await proxies.nginx([
+    { host: host.name, slot: undefined, address: host.address, port: PORTS.plain },
+  ])
   try {
     const probe = startProbe(host.address, PORTS.plain)
     while (probe.good.length === 0) await sleep(50)

@@ -1,5 +1,7 @@
 import { writeFile } from 'node:fs/promises'
 import { join } from 'node:path'
+import { haproxySnippets, nginxSnippets, type Snippet } from '../../src/proxies/snippets.ts'
+import type { ProxyServer } from '../../src/targets/proxy.ts'
 import { freePort, reach } from '../../test/support/servers/ports.ts'
 import { serverFolder, startServer } from '../../test/support/servers/server.ts'
 import type { Endpoint } from './load.ts'
@@ -7,9 +9,6 @@ import type { Endpoint } from './load.ts'
 export interface BenchProxy extends Endpoint {
   stop(): Promise<void>
 }
-
-/** `address:port` of each slot; one for a container without. */
-type Servers = readonly string[]
 
 export const proxies = { nginx: startNginx, haproxy: startHaproxy } as const
 export type ProxyName = keyof typeof proxies
@@ -56,24 +55,20 @@ export const nginxArgs = (folder: string, file: string) => [
   ...['-c', file, '-p', folder, '-e', 'stderr'],
 ]
 
-async function startNginx(servers: Servers): Promise<BenchProxy> {
+const NAME = 'orders-slots'
+
+/** What operators paste, and nothing else. */
+const textOf = (snippets: readonly Snippet[], place: string) =>
+  snippets.filter((snippet) => snippet.place === place).map(({ text }) => text)
+
+async function startNginx(servers: readonly ProxyServer[]): Promise<BenchProxy> {
   const port = await freePort()
+  const snippets = nginxSnippets({ name: NAME, servers })
   const http = [
-    "map $http_upgrade $connection_upgrade { default upgrade; '' ''; }",
-    'upstream application {',
-    ...servers.map((server) => `server ${server} max_fails=0;`),
-    'keepalive 32; keepalive_timeout 5s;',
-    '}',
+    ...textOf(snippets, 'in http { }'),
     `server { listen 127.0.0.1:${port} backlog=4096;`,
-    'location / {',
-    'proxy_pass http://application;',
-    'proxy_http_version 1.1;',
-    'proxy_set_header Upgrade $http_upgrade;',
-    'proxy_set_header Connection $connection_upgrade;',
-    'proxy_connect_timeout 1s;',
-    'proxy_read_timeout 300s;',
-    'proxy_next_upstream error timeout;',
-    '} }',
+    ...textOf(snippets, 'in server { }'),
+    '}',
   ]
   const stop = await startProxy({
     program: 'nginx',
@@ -84,19 +79,13 @@ async function startNginx(servers: Servers): Promise<BenchProxy> {
   return { host: '127.0.0.1', port, stop }
 }
 
-async function startHaproxy(servers: Servers): Promise<BenchProxy> {
+async function startHaproxy(servers: readonly ProxyServer[]): Promise<BenchProxy> {
   const port = await freePort()
+  const snippets = haproxySnippets({ name: NAME, servers, health: '/health' })
   const lines = [
-    ...['global', 'maxconn 4096'],
-    ...['defaults', 'mode http', 'timeout connect 1s', 'timeout client 300s'],
-    ...['timeout server 300s', 'timeout check 3s'],
-    ...['frontend all', `bind 127.0.0.1:${port} backlog 4096`, 'default_backend application'],
-    ...['backend application', 'balance roundrobin', 'option redispatch 1', 'retries 3'],
-    'retry-on conn-failure empty-response',
-    'http-request disable-l7-retry if METH_POST',
-    ...['option http-server-close', 'option httpchk GET /health'],
-    'default-server check inter 1s fastinter 300ms fall 3 rise 2 pool-purge-delay 1s',
-    ...servers.map((server, index) => `server slot${index + 1} ${server}`),
+    ...['global', 'maxconn 4096', 'defaults', 'mode http', 'timeout client 300s'],
+    ...['frontend all', `bind 127.0.0.1:${port} backlog 4096`, `default_backend ${NAME}`],
+    ...textOf(snippets, 'in haproxy.cfg'),
   ]
   const stop = await startProxy({
     program: 'haproxy',

@@ -10,7 +10,8 @@ const [OLD, NEW] = RELEASES
 /** Deployments and rollbacks in slots, behind a proxy that nobody tells anything. */
 export async function measureSwitches(project: Project, name: ProxyName, rounds: number) {
   await deploy(project, 'slots', OLD)
-  const servers = PORTS.slots.map((port) => `${project.host.address}:${port}`)
+  const { name: host, address } = project.host
+  const servers = PORTS.slots.map((port, at) => ({ host, slot: at + 1, address, port }))
   const proxy = await proxies[name](servers)
   const seconds: number[] = []
   const ran = ({ took }: Ran) => void seconds.push(took / 1000)
