@@ -22,6 +22,9 @@ const blocks = async (page: string, language: string) => {
   return [...text.matchAll(fence)].map(([, block = '']) => block)
 }
 
+/** Commands that have commands of their own. */
+const GROUPS = ['config', 'hosts', 'instances', 'ledger', 'gitlab', 'events']
+
 t.test('every command that the documents show is one, with these flags', async (t) => {
   const helps = new Map<string, Promise<string>>()
   const help = (words: string[]) => {
@@ -41,9 +44,7 @@ t.test('every command that the documents show is one, with these flags', async (
       const [, rest = ''] = /^crosscloud ([^#|>]*)/.exec(line) ?? []
       if (rest === '' || rest.startsWith('--')) continue
       const words = rest.trim().split(/\s+/)
-      const group = ['config', 'hosts', 'ledger', 'gitlab', 'events'].includes(words[0] ?? '')
-        ? 2
-        : 1
+      const group = GROUPS.includes(words[0] ?? '') ? 2 : 1
       const shown = await help(words.slice(0, group))
       t.match(shown, `crosscloud ${words.slice(0, group).join(' ')}`, `${page}: ${line}`)
       for (const [flag] of rest.matchAll(/--[a-z][\w-]*/g)) {
