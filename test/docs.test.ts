@@ -41,7 +41,9 @@ t.test('every command that the documents show is one, with these flags', async (
       const [, rest = ''] = /^crosscloud ([^#|>]*)/.exec(line) ?? []
       if (rest === '' || rest.startsWith('--')) continue
       const words = rest.trim().split(/\s+/)
-      const group = ['config', 'hosts', 'ledger', 'gitlab', 'events'].includes(words[0] ?? '')
+      const group = ['config', 'hosts', 'instances', 'ledger', 'gitlab', 'events'].includes(
+        words[0] ?? '',
+      )
         ? 2
         : 1
       const shown = await help(words.slice(0, group))
