@@ -2,9 +2,18 @@ import { parseArgs } from 'node:util'
 import { table } from '../src/cli/output.ts'
 import { StepError } from '../src/core/errors.ts'
 import { measureByHand } from './deploy/by-hand.ts'
+import type { BenchHost } from './deploy/hosts.ts'
+import { measureParallel } from './deploy/parallel.ts'
 import { makeProject, type Project } from './deploy/project.ts'
 import { measureRecreate, measureRollback } from './deploy/quiet.ts'
-import { byHandPart, type Part, recreatePart, rollbackPart, switchesPart } from './deploy/report.ts'
+import {
+  byHandPart,
+  type Part,
+  parallelPart,
+  recreatePart,
+  rollbackPart,
+  switchesPart,
+} from './deploy/report.ts'
 import { onStage, type Stage } from './deploy/stage.ts'
 import { measureSwarm } from './deploy/swarm.ts'
 import { measureSwitches } from './deploy/switches.ts'
@@ -13,6 +22,7 @@ const ROUNDS = 20
 
 interface On {
   stage: Stage
+  host: BenchHost
   project: Project
   rounds: number
 }
@@ -24,6 +34,7 @@ const parts: Record<string, (on: On) => Promise<Part>> = {
     switchesPart('nginx', await measureSwitches(project, 'nginx', rounds)),
   haproxy: async ({ project, rounds }) =>
     switchesPart('HAProxy', await measureSwitches(project, 'haproxy', rounds)),
+  parallel: async ({ stage, host }) => parallelPart(await measureParallel(stage, host)),
   'by-hand': async ({ project }) =>
     byHandPart('docker stop; rm; run', await measureByHand(project)),
   swarm: async ({ project }) => byHandPart('Swarm, start-first', await measureSwarm(project)),
@@ -41,7 +52,7 @@ export async function benchDeploy(flags: readonly string[]) {
     const project = await makeProject(await stage.makeFolder('orders'), stage.registry, host)
     const measured: Record<string, Part> = {}
     for (const name of names) {
-      const part = await parts[name]?.({ stage, project, rounds })
+      const part = await parts[name]?.({ stage, host, project, rounds })
       if (!part) continue
       measured[name] = part
       // The bench takes many minutes: what is measured is shown at once.

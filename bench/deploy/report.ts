@@ -1,10 +1,11 @@
 import type { measureByHand } from './by-hand.ts'
 import type { Losses } from './losses.ts'
+import type { measureParallel } from './parallel.ts'
 import type { measureRecreate, measureRollback } from './quiet.ts'
 import type { measureSwitches } from './switches.ts'
 
-/** Milliseconds beyond what the application itself takes. */
-const GOAL = { recreate: 150, rollback: 2000, own: 50 }
+/** Milliseconds beyond what the application itself takes; how much longer many hosts may take. */
+const GOAL = { recreate: 150, rollback: 2000, own: 50, parallel: 1.5 }
 
 /** What one part of the bench found, for programs and for people. */
 export interface Part {
@@ -58,6 +59,17 @@ export function switchesPart(
       `a command takes ${found.seconds.toFixed(1)} s, the slowest request ${found.slowest} ms`,
       JSON.stringify(found.errors),
     ],
+  }
+}
+
+export function parallelPart(found: Awaited<ReturnType<typeof measureParallel>>): Part {
+  const { hosts, ratio } = found
+  const measured = `${ratio.toFixed(2)} × one host`
+  const goal = `≤ ${GOAL.parallel} ×`
+  return {
+    json: { goal: GOAL.parallel, ...found },
+    rows: [[`${hosts} hosts at once`, measured, goal, verdict(ratio <= GOAL.parallel)]],
+    details: [numbers(found)],
   }
 }
 

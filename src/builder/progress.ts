@@ -17,6 +17,8 @@ interface BuildEvent {
   errorDetail?: { message?: string }
 }
 
+/** The id of what BuildKit reports. */
+const REPORT = 'moby.buildkit.trace'
 /** How many of the last lines an error shows. */
 const LAST_LINES = 20
 
@@ -48,8 +50,8 @@ export async function followBuild(
   }
   let id: string | undefined
   for await (const event of jsonLines<BuildEvent>(stream)) {
-    if (typeof event.aux === 'string') noteReport(Buffer.from(event.aux, 'base64'), progress)
-    else id = event.aux?.ID ?? id
+    if (typeof event.aux === 'object') id = event.aux.ID ?? id
+    else if (event.id === REPORT) noteReport(Buffer.from(event.aux ?? '', 'base64'), progress)
     const status = event.id === undefined && event.status !== undefined ? `${event.status}\n` : ''
     noteOutput(event.stream ?? status, progress)
     if (event.error !== undefined) {

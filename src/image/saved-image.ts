@@ -4,7 +4,7 @@ import { posix } from 'node:path'
 import type { Readable } from 'node:stream'
 import { buffer } from 'node:stream/consumers'
 import { pipeline } from 'node:stream/promises'
-import { type Digest, sha256 } from '../core/digest.ts'
+import { sha256 } from '../core/digest.ts'
 import { StepError, throwIfCancelled } from '../core/errors.ts'
 import { mediaTypes } from '../registry/types.ts'
 import { type LayerCache, stageBlob } from './cache.ts'
@@ -23,8 +23,8 @@ export interface SavedImage {
 
 export interface SaveOptions {
   cache: LayerCache
-  /** Layers that need no blob: the registry has them. */
-  known: ReadonlySet<Digest>
+  /** How many of the lowest layers need no blob, as the registry has them. */
+  known: number
   /** Absolute paths below which files are looked at. */
   roots: readonly string[]
   signal: AbortSignal
@@ -56,7 +56,7 @@ export async function readSavedImage(stream: Readable, options: SaveOptions): Pr
     const layers: SavedImage['layers'] = []
     for (const [index, diffId] of diffIds.entries()) {
       const open = () => contentOf(part(names[index] ?? ''))
-      const keep = { cache, diffId, tree, signal, isKept: !known.has(diffId) }
+      const keep = { cache, diffId, tree, signal, isKept: index >= known }
       layers.push(await keepSavedLayer(open, keep))
     }
     return { config, layers, tree }

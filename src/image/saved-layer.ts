@@ -71,7 +71,8 @@ async function startsWith(content: AsyncGenerator<Buffer>, start: Buffer): Promi
   return false
 }
 
-const gzip = (content: AsyncGenerator<Buffer>) => through(content, createGzip({ level: LEVEL }))
+const gzip = (content: AsyncGenerator<Buffer>) =>
+  through(content, createGzip({ level: LEVEL, chunkSize: 256 * 1024 }))
 const gunzip = (content: AsyncGenerator<Buffer>) =>
   through(content, createGunzip({ chunkSize: 256 * 1024 }))
 

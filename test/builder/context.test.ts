@@ -127,6 +127,7 @@ t.test('what cannot be built is said before anything is sent', async (t) => {
     [{ dockerfile: 'Other' }, 'NOT_FOUND', /Dockerfile .*Other does not exist/],
     [{ context: 'elsewhere' }, 'INPUT_INVALID', /symbolic link on its way leads elsewhere/],
     [{ buildArgs: ['NEXUS_PASSWORD=x'] }, 'INPUT_INVALID', /NEXUS_PASSWORD looks like a secret/],
+    [{ buildArgs: ['NEXUS=https://li:secret@nexus'] }, 'INPUT_INVALID', /NEXUS holds a password/],
     [{ buildArgs: ['WAR=x'] }, 'INPUT_INVALID', /WAR: crosscloud sets it itself/],
     [{ buildArgs: ['9=x'] }, 'INPUT_INVALID', /not written NAME=value$/],
   ]

@@ -69,7 +69,7 @@ t.test('a symbolic link is no file', async (t) => {
   t.strictSame([...tree.below('/srv/ROOT')], [['/srv/ROOT/a', 'link to b']])
 })
 
-/** As newer engines write it: an OCI layout with manifest.json, layers compressed or not. */
+/** An OCI layout with manifest.json, layers compressed or not, by way of links as of equal layers. */
 async function archive(options: { layers: Buffer[]; blobs?: Buffer[]; diffIds?: string[] }) {
   const { layers, blobs = layers, diffIds = layers.map((bytes) => sha256(bytes)) } = options
   const config = Buffer.from(
@@ -79,37 +79,41 @@ async function archive(options: { layers: Buffer[]; blobs?: Buffer[]; diffIds?: 
     }),
   )
   const path = (bytes: Buffer) => `blobs/sha256/${sha256(bytes).slice(7)}`
-  const manifest = [{ Config: path(config), RepoTags: null, Layers: blobs.map(path) }]
+  const names = blobs.map((blob, index) => `${index}${path(blob)}`)
+  const manifest = [{ Config: path(config), RepoTags: null, Layers: names }]
   const tar = pack()
-  for (const blob of [...blobs, config]) tar.entry({ name: path(blob) }, blob)
+  for (const blob of new Set([...blobs, config])) tar.entry({ name: path(blob) }, blob)
+  for (const [index, name] of names.entries()) {
+    tar.entry({ name, type: 'symlink', linkname: `../../${path(blobs[index] as Buffer)}` })
+  }
   tar.entry({ name: 'manifest.json' }, JSON.stringify(manifest))
   tar.finalize()
   return Readable.from(await buffer(tar as unknown as Readable), { objectMode: false })
 }
 
-const read = async (folder: string, stream: Readable, known: string[] = []) =>
+const read = async (folder: string, stream: Readable, known = 0) =>
   readSavedImage(stream, {
     cache: { folder, sealKey: Buffer.alloc(32) },
-    known: new Set(known as never[]),
-    ...{ roots: ['/srv/ROOT'], signal },
+    ...{ known, roots: ['/srv/ROOT'], signal },
   })
 
 t.test('an image that an engine wrote out', async (t) => {
   const folder = await temporaryFolder(t)
   const large = await layer({ 'srv/ROOT/large': 'x'.repeat(400_000) })
-  const layers = [await layer(base), large]
-  const plain = await read(folder, await archive({ layers }), [sha256(layers[0] as Buffer)])
+  const layers = [await layer(base), large, await layer(base)]
+  const plain = await read(folder, await archive({ layers }), 1)
   t.equal(plain.layers[0], undefined, 'what the registry has is not packed again')
   t.match(plain.layers[1], { diffId: sha256(large) })
+  t.match(plain.layers[2], { diffId: sha256(layers[0] as Buffer) }, 'the same content once more')
   t.equal(plain.tree.below('/srv/ROOT').size, 4)
   t.notOk('container' in plain.config)
 
   const packed = gzipSync(large)
-  const blobs = [layers[0] as Buffer, packed]
+  const blobs = [layers[0] as Buffer, packed, layers[0] as Buffer]
   const again = await read(await temporaryFolder(t), await archive({ layers, blobs }))
   t.match(again.layers[1], { digest: sha256(packed), size: packed.length }, 'kept as it came')
 
-  const other = await archive({ layers, diffIds: [sha256('a'), sha256('b')] })
+  const other = await archive({ layers, diffIds: ['a', 'b', 'c'].map((text) => sha256(text)) })
   await t.rejects(read(folder, other), { code: 'VERIFY_FAILED' })
   const cut = await buffer(await archive({ layers }))
   const half = Readable.from(cut.subarray(0, cut.length / 2), { objectMode: false })

@@ -1,10 +1,11 @@
 import type { Command } from 'commander'
-import type { CommandResult, Perform } from '../command.ts'
+import { type CommandResult, type Perform, requireText } from '../command.ts'
 import { addHostCommand, type HostOptions, type Opened, open } from '../instances/open.ts'
 import type { ProcessEnvironment } from '../process-environment.ts'
 import { checkHosts, listHosts } from './check.ts'
 import { addFormerCommands } from './former.ts'
 import { addImageCommands } from './images.ts'
+import { PROXIES, printProxyConfig } from './proxy-config.ts'
 
 /** `crosscloud hosts …`: where an environment's instances run. */
 export function addHostCommands(
@@ -31,6 +32,17 @@ export function addHostCommands(
     ),
     checkHosts,
   )
+  const proxy = add(
+    'proxy-config',
+    'What to paste once into the proxy in front of the hosts, filled in.',
+    'proxy-config --env production --kind haproxy',
+  ).option('--kind <name>', `${PROXIES.join(', ')}; default: that of the settings, else nginx`)
+  proxy.action(async (options: HostOptions & { kind?: string }) => {
+    await perform(proxy, async (context) => {
+      const name = requireText(options.env ?? context.variable('CROSSCLOUD_ENV'), '--env')
+      return printProxyConfig(options.kind, await context.environment(name), context)
+    })
+  })
   addImageCommands(group, perform, environment)
   addFormerCommands(group, perform, environment)
 }

@@ -5,6 +5,7 @@ import { IGNORE_FILE, readIgnoreFile } from '../../builder/ignore.ts'
 import { namesSecret } from '../../config/rules/secrecy.ts'
 import { errorCodeOf, StepError } from '../../core/errors.ts'
 import { isBelow } from '../../core/git/checkout.ts'
+import { passwordIn } from '../../core/secrets.ts'
 import type { Context } from '../context.ts'
 import { refuseForeign } from './bake-checks.ts'
 
@@ -96,8 +97,9 @@ function readArguments(written: readonly string[]): Record<string, string> {
         hint: 'It is the path of the WAR in the build context.',
       })
     }
-    if (namesSecret(name)) {
-      throw new StepError('INPUT_INVALID', `build argument ${name} looks like a secret`, {
+    if (namesSecret(name) || passwordIn(value) !== undefined) {
+      const what = namesSecret(name) ? 'looks like a secret' : 'holds a password'
+      throw new StepError('INPUT_INVALID', `build argument ${name} ${what}`, {
         hint: 'Everybody who has the image can read build arguments in its history. Keep secrets in the config centre; if this is none, give it another name.',
       })
     }

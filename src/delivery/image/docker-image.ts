@@ -66,7 +66,7 @@ export async function buildWithDocker(
   if (!base) log.info('which image it began from is not known, and is not recorded')
   const saved = await readSavedImage(await builder.save(id), {
     ...{ cache, signal },
-    known: new Set(base?.remote?.config.rootfs.diff_ids),
+    known: base?.remote?.content.layers.length ?? 0,
     roots: [webapp, `${webapp.replace(/\/+$/, '')}.war`],
   })
   const files = await listWar(war, webapp, signal)

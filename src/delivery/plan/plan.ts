@@ -31,7 +31,8 @@ export async function planDeployment(request: PlanRequest, outer: Context): Prom
   const { target, content } = await checkAll(request, context, attempt, readPlanned(request))
   const previews = await preview(request, target, content?.image, context)
   for (const { value } of previews.filter(isSuccess)) {
-    if (value.refusal) obstacles.note('owner', value.refusal)
+    const { refusal } = value
+    if (refusal) obstacles.note(refusal.code === 'CONFLICT' ? 'owner' : 'hosts', refusal)
   }
   const facts = await findFacts(request, content, previews, obstacles)
   const ready = problems.length === 0

@@ -5,7 +5,22 @@ import type { EngineSettings } from './container/options.ts'
 import type { HealthSettings } from './health/check.ts'
 import type { PortBinding, Volume } from './notation.ts'
 import type { HostOperations } from './operations/operations.ts'
-import type { SlotPair } from './slots.ts'
+
+/**
+ * One of the two places of an application on a host, each with published ports of its own: the new
+ * container starts in the free one while the old container serves in the other.
+ */
+export interface Slot {
+  /** The first is the one that a proxy sends requests to. */
+  ports: PortBinding[]
+  /** Further variables of a container in this slot. */
+  env: Record<string, string>
+  /** What templates read as `{{slot "name"}}`. */
+  values: Record<string, string>
+}
+
+export type SlotPair = readonly [Slot, Slot]
+export type SlotNumber = 1 | 2
 
 export type { HealthSettings } from './health/check.ts'
 

@@ -1,5 +1,5 @@
 import { StepError } from '../../core/errors.ts'
-import type { SlotNumber, SlotPair } from './slots.ts'
+import type { SlotNumber, SlotPair } from './host.ts'
 
 /**
  * What a template writes for a value of its slot: a rendering, and its config revision, are the same

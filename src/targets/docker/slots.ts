@@ -2,25 +2,9 @@ import { z } from 'zod'
 import { StepError } from '../../core/errors.ts'
 import { parsed } from '../../core/settings/schema.ts'
 import { configFilesLabel, instanceLabels } from '../labels.ts'
-import type { ContainerSettings, ContainerSpec } from './host.ts'
-import { PORT, type PortBinding, parsePort } from './notation.ts'
+import type { ContainerSettings, ContainerSpec, Slot, SlotNumber, SlotPair } from './host.ts'
+import { PORT, parsePort } from './notation.ts'
 import { fillSlotValues } from './slot-values.ts'
-
-/**
- * One of the two places of an application on a host, each with published ports of its own: the new
- * container starts in the free one while the old container serves in the other.
- */
-export interface Slot {
-  /** The first is the one that a proxy sends requests to. */
-  ports: PortBinding[]
-  /** Further variables of a container in this slot. */
-  env: Record<string, string>
-  /** What templates read as `{{slot "name"}}`. */
-  values: Record<string, string>
-}
-
-export type SlotPair = readonly [Slot, Slot]
-export type SlotNumber = 1 | 2
 
 /** Keeps a container's slot and its published ports: on the host's own network no engine knows them. */
 export const SLOT_LABEL = 'io.crosscloud.slot'

@@ -5,39 +5,10 @@ import { parseHealth, parsePort, parseVolume } from '../../../src/targets/docker
 import { checkFiles, parentFolders } from '../../../src/targets/docker/placed-files.ts'
 import { commandOf, decide } from '../../../src/targets/docker/rollout/repair.ts'
 import { restoreActions } from '../../../src/targets/docker/rollout/restore.ts'
-import {
-  type Action,
-  type Found,
-  type Role,
-  roles,
-} from '../../../src/targets/docker/rollout/roles.ts'
+import { type Action, type Found, roles } from '../../../src/targets/docker/rollout/roles.ts'
 import { decideInSlots, restoreInSlots } from '../../../src/targets/docker/rollout/slot-repair.ts'
 import { SLOT_LABEL } from '../../../src/targets/docker/slots.ts'
-
-interface Fake {
-  id: string
-  running: boolean
-}
-
-/** `current:up next:down` → what is there. */
-function state(text: string): Found<Fake> {
-  const found: Found<Fake> = {}
-  for (const word of text.split(' ').filter(Boolean)) {
-    const [role, how] = word.split(':')
-    found[role as Role] = { id: role ?? '', running: how === 'up' }
-  }
-  return found
-}
-
-/** `current=old=up` → which container has the name, and whether it runs. */
-function now(text: string): Found<Fake> {
-  const found: Found<Fake> = {}
-  for (const word of text.split(' ')) {
-    const [role, id, how] = word.split('=')
-    found[role as Role] = { id: id ?? '', running: how === 'up' }
-  }
-  return found
-}
+import { type Fake, now, state } from './states.ts'
 
 function show(found: Found<Fake>): string {
   return roles

@@ -37,6 +37,7 @@ function createHost(name: string) {
   const host = {
     name,
     ping: async () => {},
+    checkSettings: async () => {},
     pull: async () => {},
     inspect: async (key: string) => find(key),
     create: async (wanted: ContainerSpec) => put(wanted, false),

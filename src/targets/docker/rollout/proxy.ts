@@ -1,8 +1,7 @@
 import { StepError } from '../../../core/errors.ts'
 import type { Log } from '../../../core/log.ts'
 import type { ProxyServer, ReverseProxy, ServerState } from '../../proxy.ts'
-import type { Host } from '../host.ts'
-import type { SlotNumber } from '../slots.ts'
+import type { Host, SlotNumber } from '../host.ts'
 
 /** The proxy in front of the hosts, as the rollout of one host uses it. */
 export interface RolloutProxy {

@@ -1,0 +1,175 @@
+import t, { type Test } from 'tap'
+import { createLog, silentLog } from '../../../src/core/log.ts'
+import { openProxy } from '../../../src/proxies/open.ts'
+import { parseAddress } from '../../../src/targets/docker/address.ts'
+import { connectDocker } from '../../../src/targets/docker/driver.ts'
+import type { ContainerSettings, Host } from '../../../src/targets/docker/host.ts'
+import { parseHealth, parsePort } from '../../../src/targets/docker/notation.ts'
+import type { RolloutOptions } from '../../../src/targets/docker/rollout/options.ts'
+import { createRolloutProxy } from '../../../src/targets/docker/rollout/proxy.ts'
+import { rollOut } from '../../../src/targets/docker/rollout/rollout.ts'
+import type { ProxyServer, ReverseProxy } from '../../../src/targets/proxy.ts'
+import { startDockerRegistry } from '../../support/servers/docker-registry.ts'
+import { noEngine, startEngine, type TestEngine } from '../../support/servers/engine.ts'
+import { freePort } from '../../support/servers/ports.ts'
+import {
+  NAME,
+  parseProxy,
+  startHaproxy,
+  startNginx,
+  type TestProxy,
+} from '../../support/servers/reverse-proxies.ts'
+import { publishDemoImage } from '../../support/setups/demo-image.ts'
+import { settings } from './host-conformance.ts'
+import { mortal } from './mortal.ts'
+import { startTraffic } from './traffic.ts'
+
+const skip = noEngine('docker-registry', 'gcc', 'nginx', 'haproxy')
+if (skip) t.test('rollouts behind a proxy', { skip }, async () => {})
+else {
+  const engine = await startEngine()
+  const registry = await startDockerRegistry()
+  t.teardown(() => Promise.all([engine.stop(), registry.close()]))
+  await behindProxies(engine, `${registry.address}/team/demo`)
+}
+
+async function behindProxies(engine: TestEngine, repository: string): Promise<void> {
+  const v1 = await publishDemoImage(engine, repository, '1')
+  const v2 = await publishDemoImage(engine, repository, '2')
+  const { signal } = new AbortController()
+  const connect = (name: string, bind: string) =>
+    connectDocker({
+      name,
+      bind,
+      address: parseAddress(engine.address),
+      credentials: async () => undefined,
+      signal,
+    })
+  const spec = (name: string, image: string, own: Partial<ContainerSettings>) => ({
+    name,
+    image,
+    labels: { 'test.name': name },
+    settings: {
+      ...settings,
+      health: { http: parseHealth(':8080/health'), timeout: 5000 },
+      ...own,
+    },
+    files: [],
+  })
+  const go = (options: Partial<RolloutOptions> & Pick<RolloutOptions, 'spec' | 'hosts'>) =>
+    rollOut({ log: silentLog, signal, verify: async () => {}, ...options })
+  const open = async (t: Test, started: TestProxy, servers: readonly ProxyServer[]) => {
+    const settings = parseProxy({ ...started.settings, drain: '2s' })
+    const options = { name: NAME, servers, folder: started.folder, log: silentLog }
+    const proxy = await openProxy(settings, options)
+    t.teardown(() => proxy.close())
+    return proxy
+  }
+  const modes = async (proxy: ReverseProxy) =>
+    Object.fromEntries(
+      (await proxy.states()).map(({ server, mode }) => [server.slot ?? server.host, mode]),
+    )
+  const noneLost = async (t: Test, url: string, work: () => Promise<void>) => {
+    const traffic = startTraffic([Number(new URL(url).port)])
+    await work().finally(() => traffic.stop())
+    t.same(traffic.lost, [], `none of ${traffic.sent()} requests is lost`)
+    t.ok(traffic.sent() > 10)
+  }
+  const slotsOf = async (host: string) => {
+    const ports = [await freePort(), await freePort()] as const
+    const slot = (port: number) => ({
+      ports: [parsePort(`${port}:8080`)],
+      env: { PORT: String(port) },
+      values: {},
+    })
+    const servers = ports.map(
+      (port, at): ProxyServer => ({ host, slot: at + 1, address: '127.0.0.1', port }),
+    )
+    const own: Partial<ContainerSettings> = {
+      network: 'host',
+      ports: [],
+      slots: [slot(ports[0]), slot(ports[1])],
+    }
+    return { servers, own }
+  }
+
+  for (const [kind, start] of [
+    ['nginx', startNginx],
+    ['haproxy', startHaproxy],
+  ] as const) {
+    t.test(`${kind}: requests leave a slot before its container is stopped`, async (t) => {
+      const host = await connect('app-01', '127.0.0.1')
+      const { servers, own } = await slotsOf('app-01')
+      const started = await start(t, servers)
+      const reverse = await open(t, started, servers)
+      const proxy = createRolloutProxy(reverse, servers)
+      const name = `web-${kind}`
+      const deploy = (image: string, on: Host = host) =>
+        go({ spec: spec(name, image, own), hosts: [on], proxy })
+      await deploy(v1)
+      t.same(await modes(reverse), { 1: 'in', 2: 'out' })
+      await noneLost(t, started.url, async () => {
+        await deploy(v2)
+        t.same(await modes(reverse), { 1: 'out', 2: 'in' })
+        const sick = spec(name, v1, { ...own, env: { SICK: 'yes' } })
+        await t.rejects(go({ spec: sick, hosts: [host], proxy }), { code: 'VERIFY_FAILED' })
+        t.same(await modes(reverse), { 1: 'out', 2: 'in' }, 'a failure leaves the proxy as it was')
+        // The whole way is about eight verbs; two of them are enough to meet each of its halves.
+        for (const verbs of [3, 5]) await deploy(v1, mortal(host, verbs)).catch(() => {})
+        await deploy(v1)
+      })
+      const current = await host.inspect(name)
+      const slot = current?.labels['io.crosscloud.slot']?.includes('"slot":1') ? 1 : 2
+      t.same(await modes(reverse), { 1: 'out', 2: 'out', [slot]: 'in' })
+    })
+  }
+
+  t.test('a host with one port is out of the proxy while its container is replaced', async (t) => {
+    const [a, b] = [await connect('app-01', '127.0.0.2'), await connect('app-02', '127.0.0.3')]
+    const port = await freePort()
+    const servers = [
+      { host: 'app-01', slot: undefined, address: '127.0.0.2', port },
+      { host: 'app-02', slot: undefined, address: '127.0.0.3', port },
+    ]
+    const started = await startHaproxy(t, servers)
+    const reverse = await open(t, started, servers)
+    const proxy = createRolloutProxy(reverse, servers)
+    // Both hosts are one engine here: each has a name of its own for its container.
+    const on = (host: Host, name: string): Host => ({
+      ...host,
+      inspect: (of) => host.inspect(of.replace(/^fixed/, name)),
+      create: (wanted) => host.create({ ...wanted, name: wanted.name.replace(/^fixed/, name) }),
+      rename: (id, to) => host.rename(id, to.replace(/^fixed/, name)),
+    })
+    const hosts = [on(a, 'one'), on(b, 'two')]
+    const own = { ports: [parsePort(`${port}:8080`)] }
+    const deploy = (image: string) => go({ spec: spec('fixed', image, own), hosts, proxy })
+    await deploy(v1)
+    t.same(await modes(reverse), { 'app-01': 'in', 'app-02': 'in' })
+    await noneLost(t, started.url, async () => {
+      await deploy(v2)
+      t.same(await modes(reverse), { 'app-01': 'in', 'app-02': 'in' })
+      const verify = async (host: Host) => {
+        if (host.name === 'app-02') throw new Error('not on this one')
+      }
+      await t.rejects(go({ spec: spec('fixed', v1, own), hosts, proxy, verify }))
+      t.same(await modes(reverse), { 'app-01': 'in', 'app-02': 'in' }, 'both are back')
+    })
+  })
+
+  t.test('a host that somebody took out stays out', async (t) => {
+    const host = await connect('app-01', '127.0.0.1')
+    const { servers, own } = await slotsOf('app-01')
+    const other = { host: 'app-02', slot: 1, address: '127.0.0.1', port: await freePort() }
+    const all = [...servers, other, { ...other, slot: 2, port: await freePort() }]
+    const reverse = await open(t, await startNginx(t, all), all)
+    for (const server of servers) await reverse.takeOut(server, { evenIfLast: true })
+    const lines: string[] = []
+    const log = createLog({ format: 'plain', write: (text) => void lines.push(text), mask: String })
+    const proxy = createRolloutProxy(reverse, all)
+    await go({ spec: spec('alone', v1, own), hosts: [host], proxy, log })
+    t.match(lines.join(''), /warning: nginx.*app-01 is out of it: somebody took it out/)
+    const states = await reverse.states()
+    t.ok(states.every(({ server, mode }) => (server.host === 'app-01') === (mode !== 'in')))
+  })
+}
