@@ -1,4 +1,4 @@
-import type { ContainerInfo, Host } from '../../../src/targets/docker/host.ts'
+import type { ContainerInfo, Host } from '../../../../src/targets/docker/host.ts'
 
 /**
  * A host of its own on an engine that others use, too: its containers' names begin with its own name

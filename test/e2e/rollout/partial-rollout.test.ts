@@ -1,11 +1,11 @@
 import { readFile, writeFile } from 'node:fs/promises'
 import { join } from 'node:path'
 import t, { type Test } from 'tap'
-import { runHere } from '../support/program.ts'
-import { noEngine, startEngine, type TestEngine } from '../support/servers/engine.ts'
-import { freePort } from '../support/servers/ports.ts'
-import { createSandbox, type Sandbox } from '../support/setups/sandbox.ts'
-import { createLife } from './life.ts'
+import { runHere } from '../../support/program.ts'
+import { noEngine, startEngine, type TestEngine } from '../../support/servers/engine.ts'
+import { freePort } from '../../support/servers/ports.ts'
+import { createSandbox, type Sandbox } from '../../support/setups/sandbox.ts'
+import { createLife } from '../life.ts'
 
 const skip = noEngine('docker-registry', 'gcc')
 if (skip) t.test('partial rollouts', { skip }, async () => {})

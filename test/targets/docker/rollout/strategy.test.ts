@@ -4,12 +4,12 @@ import {
   countOf,
   oneByOne,
   planStages,
-} from '../../../src/targets/docker/rollout/strategy.ts'
+} from '../../../../src/targets/docker/rollout/strategy.ts'
 import {
   parseHostCount,
   resolveRollout,
   rolloutSettings,
-} from '../../../src/targets/rollout-settings.ts'
+} from '../../../../src/targets/rollout-settings.ts'
 
 const hosts = ['a', 'b', 'c', 'd', 'e', 'f']
 const plan = (strategy: object, of: readonly string[] = hosts) =>

@@ -1,10 +1,10 @@
 import t from 'tap'
-import { StepError } from '../../../src/core/errors.ts'
-import { createLog } from '../../../src/core/log.ts'
-import type { ContainerInfo, ContainerSpec, Host } from '../../../src/targets/docker/host.ts'
-import { rollOut } from '../../../src/targets/docker/rollout/rollout.ts'
-import { isRolloutFailure } from '../../../src/targets/target.ts'
-import { settings as base } from './host-conformance.ts'
+import { StepError } from '../../../../src/core/errors.ts'
+import { createLog } from '../../../../src/core/log.ts'
+import type { ContainerInfo, ContainerSpec, Host } from '../../../../src/targets/docker/host.ts'
+import { rollOut } from '../../../../src/targets/docker/rollout/rollout.ts'
+import { isRolloutFailure } from '../../../../src/targets/target.ts'
+import { settings as base } from '../host-conformance.ts'
 
 const LOCK = 'test.lock'
 const spec = (token: number): ContainerSpec => ({

@@ -1,6 +1,6 @@
 import type { Test } from 'tap'
-import { StepError } from '../../../src/core/errors.ts'
-import type { RolloutCommands } from '../../../src/targets/target.ts'
+import { StepError } from '../../../../src/core/errors.ts'
+import type { RolloutCommands } from '../../../../src/targets/target.ts'
 import type { Rollouts } from './stages.test.ts'
 
 /** What one-off commands must do, on hosts of one engine. */
