@@ -36,13 +36,3 @@ export interface MachineOptions {
   /** A file for `ssh -F`; without it ssh reads the user's own. */
   sshConfig?: string | undefined
 }
-
-export async function openMachine(options: MachineOptions): Promise<Machine> {
-  const { address, container } = options
-  if (container !== undefined) {
-    const { openContainer } = await import('./container.ts')
-    return openContainer(container, options)
-  }
-  const { openLocal, openSsh } = await import('./program.ts')
-  return address?.kind === 'ssh' ? openSsh(address, options.sshConfig) : openLocal()
-}
