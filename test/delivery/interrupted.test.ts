@@ -7,12 +7,12 @@ import { recordEnd, recordStart, successOf } from '../../src/delivery/deployment
 import { openLedger } from '../../src/ledger/open.ts'
 import { digestOf, release } from '../ledger/conformance/samples.ts'
 import { testContext } from '../support/context.ts'
+import { startMariadb } from '../support/servers/mariadb.ts'
 import {
   type CutMode,
   type CuttingProxy,
   startCuttingProxy,
-} from '../support/servers/cutting-proxy.ts'
-import { startMariadb } from '../support/servers/mariadb.ts'
+} from '../support/servers/proxies/cutting-proxy.ts'
 import { missingProgram } from '../support/servers/server.ts'
 import { listen } from '../support/setups/sandbox.ts'
 import { temporaryFolder } from '../support/temporary.ts'

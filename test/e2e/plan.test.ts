@@ -8,7 +8,7 @@ import { planSchema } from '../../src/delivery/plan/schema.ts'
 import { runAction } from '../support/ci/action.ts'
 import { runHere } from '../support/program.ts'
 import { noEngine } from '../support/servers/engine.ts'
-import { type Recorder, startRecorder } from '../support/servers/recorder.ts'
+import { type Recorder, startRecorder } from '../support/servers/proxies/recorder.ts'
 import { createSandbox, type Sandbox } from '../support/setups/sandbox.ts'
 
 const isRead = (request: string) => /^(?:GET|HEAD) /.test(request)

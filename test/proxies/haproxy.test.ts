@@ -12,7 +12,7 @@ import {
   parseProxy,
   startHaproxy,
   type TestProxy,
-} from '../support/servers/reverse-proxies.ts'
+} from '../support/servers/proxies/reverse-proxies.ts'
 import { missingProgram } from '../support/servers/server.ts'
 import { until } from '../support/until.ts'
 import { proxyConformance } from './proxy-conformance.ts'

@@ -15,7 +15,12 @@ import {
   type TestEngine,
 } from '../support/servers/engine.ts'
 import { freePort, reach } from '../support/servers/ports.ts'
-import { NAME, parseProxy, startNginx, writeNginx } from '../support/servers/reverse-proxies.ts'
+import {
+  NAME,
+  parseProxy,
+  startNginx,
+  writeNginx,
+} from '../support/servers/proxies/reverse-proxies.ts'
 import { findProgram, missingProgram, serverFolder } from '../support/servers/server.ts'
 import { temporaryFolder } from '../support/temporary.ts'
 import { until } from '../support/until.ts'

@@ -5,7 +5,12 @@ import { silentLog } from '../../src/core/log.ts'
 import { openProxy } from '../../src/proxies/open.ts'
 import type { ReverseProxy } from '../../src/targets/proxy.ts'
 import { type Backend, send, startBackends } from '../support/servers/backends.ts'
-import { NAME, parseProxy, startNginx, type TestProxy } from '../support/servers/reverse-proxies.ts'
+import {
+  NAME,
+  parseProxy,
+  startNginx,
+  type TestProxy,
+} from '../support/servers/proxies/reverse-proxies.ts'
 import { missingProgram } from '../support/servers/server.ts'
 import { until } from '../support/until.ts'
 import { proxyConformance } from './proxy-conformance.ts'

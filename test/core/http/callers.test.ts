@@ -14,7 +14,7 @@ import { fetchKeys } from '../../../src/identity/issuer.ts'
 import { createRegistryClient } from '../../../src/registry/client.ts'
 import { call } from '../../../src/server/platforms/http.ts'
 import { makeCertificates } from '../../support/data/certificates.ts'
-import { startProxy } from '../../support/servers/proxy.ts'
+import { startProxy } from '../../support/servers/proxies/proxy.ts'
 import { temporaryFolder } from '../../support/temporary.ts'
 
 interface Way {

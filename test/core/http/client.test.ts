@@ -7,7 +7,7 @@ import { setTimeout as sleep } from 'node:timers/promises'
 import t, { type Test } from 'tap'
 import { createHttpClient, type HttpOptions } from '../../../src/core/http/client.ts'
 import { retryAfterOf } from '../../../src/core/http/errors.ts'
-import { startProxy } from '../../support/servers/proxy.ts'
+import { startProxy } from '../../support/servers/proxies/proxy.ts'
 
 const { signal } = new AbortController()
 const get = { signal }

@@ -1,6 +1,6 @@
 import { writeFile } from 'node:fs/promises'
 import { join } from 'node:path'
-import { NAME, type TestProxy } from './reverse-proxies.ts'
+import { NAME, type TestProxy } from './proxies/reverse-proxies.ts'
 
 /** A program of the user's that works HAProxy by its socket: `perl lb.pl SOCKET VERB SERVER WEIGHT`. */
 const PROGRAM = `

@@ -7,6 +7,8 @@ import type { Host, SlotNumber } from '../host.ts'
 export interface RolloutProxy {
   /** Before anything is changed: repairs what a killed deployer left, and finds hosts that are out. */
   prepare(hosts: readonly Host[], log: Log): Promise<void>
+  /** No requests come to the container that is to start there, until it is routed to. */
+  keepOut(host: Host, slot: SlotNumber, options: ProxyOptions): Promise<void>
   /** Requests for the host go to this slot, and the other one has none any more. */
   routeTo(host: Host, slot: SlotNumber, options: ProxyOptions): Promise<void>
   /** A host with one port gets no requests while its container is replaced. */
@@ -43,6 +45,9 @@ export function createRolloutProxy(
         out.add(host)
         log.warn(`${proxy.name}: ${host} is out of it: somebody took it out, and it stays out`)
       }
+    },
+    async keepOut(host, slot, { signal }) {
+      if (!out.has(host.name)) await proxy.takeOut(of(host, slot), { evenIfLast: true, signal })
     },
     async routeTo(host, slot, { log, signal }) {
       if (out.has(host.name)) return

@@ -43,6 +43,7 @@ export async function switchSlots(
   await verify(host, next, log)
   await throwIfStopped(options)
   await refuseTakenPort(host, next, settings.health, halt)
+  await proxy?.keepOut(host, number, { log, signal: halt })
   await host.start(next.id)
   const healthy = await waitUntilHealthy(host, next, settings.health, halt)
   log.info(`${next.name} ${settings.health ? 'is healthy' : 'runs'} in slot ${number}`)

@@ -1,12 +1,12 @@
 import { writeFile } from 'node:fs/promises'
 import { join } from 'node:path'
 import t, { type Test } from 'tap'
-import { renderTemplates } from '../../../src/delivery/config/rendering.ts'
-import { fillSlotValues } from '../../../src/targets/docker/slot-values.ts'
-import { inSlot, slotOf } from '../../../src/targets/docker/slots.ts'
-import { configFilesLabel, instanceLabels } from '../../../src/targets/labels.ts'
-import { testContext } from '../../support/context.ts'
-import { temporaryFolder } from '../../support/temporary.ts'
+import { renderTemplates } from '../../../../src/delivery/config/rendering.ts'
+import { fillSlotValues } from '../../../../src/targets/docker/slot-values.ts'
+import { inSlot, slotOf } from '../../../../src/targets/docker/slots.ts'
+import { configFilesLabel, instanceLabels } from '../../../../src/targets/labels.ts'
+import { testContext } from '../../../support/context.ts'
+import { temporaryFolder } from '../../../support/temporary.ts'
 
 /** A project whose `container:` and config centre are these, and its environment. */
 async function open(t: Test, container: string) {

@@ -1,27 +1,27 @@
 import t, { type Test } from 'tap'
-import { createLog, silentLog } from '../../../src/core/log.ts'
-import { openProxy } from '../../../src/proxies/open.ts'
-import { parseAddress } from '../../../src/targets/docker/address.ts'
-import { connectDocker } from '../../../src/targets/docker/driver.ts'
-import type { ContainerSettings, Host } from '../../../src/targets/docker/host.ts'
-import { parseHealth, parsePort } from '../../../src/targets/docker/notation.ts'
-import type { RolloutOptions } from '../../../src/targets/docker/rollout/options.ts'
-import { createRolloutProxy } from '../../../src/targets/docker/rollout/proxy.ts'
-import { rollOut } from '../../../src/targets/docker/rollout/rollout.ts'
-import type { ProxyServer, ReverseProxy } from '../../../src/targets/proxy.ts'
-import { startDockerRegistry } from '../../support/servers/docker-registry.ts'
-import { noEngine, startEngine, type TestEngine } from '../../support/servers/engine.ts'
-import { freePort } from '../../support/servers/ports.ts'
+import { createLog, silentLog } from '../../../../src/core/log.ts'
+import { openProxy } from '../../../../src/proxies/open.ts'
+import { parseAddress } from '../../../../src/targets/docker/address.ts'
+import { connectDocker } from '../../../../src/targets/docker/driver.ts'
+import type { ContainerSettings, Host } from '../../../../src/targets/docker/host.ts'
+import { parseHealth, parsePort } from '../../../../src/targets/docker/notation.ts'
+import type { RolloutOptions } from '../../../../src/targets/docker/rollout/options.ts'
+import { createRolloutProxy } from '../../../../src/targets/docker/rollout/proxy.ts'
+import { rollOut } from '../../../../src/targets/docker/rollout/rollout.ts'
+import type { ProxyServer, ReverseProxy } from '../../../../src/targets/proxy.ts'
+import { startDockerRegistry } from '../../../support/servers/docker-registry.ts'
+import { noEngine, startEngine, type TestEngine } from '../../../support/servers/engine.ts'
+import { freePort } from '../../../support/servers/ports.ts'
 import {
   NAME,
   parseProxy,
   startHaproxy,
   startNginx,
   type TestProxy,
-} from '../../support/servers/reverse-proxies.ts'
-import { publishDemoImage } from '../../support/setups/demo-image.ts'
-import { settings } from './host-conformance.ts'
-import { mortal } from './mortal.ts'
+} from '../../../support/servers/proxies/reverse-proxies.ts'
+import { publishDemoImage } from '../../../support/setups/demo-image.ts'
+import { settings } from '../host-conformance.ts'
+import { mortal } from '../mortal.ts'
 import { startTraffic } from './traffic.ts'
 
 const skip = noEngine('docker-registry', 'gcc', 'nginx', 'haproxy')

@@ -1,12 +1,12 @@
 import { mkdir, writeFile } from 'node:fs/promises'
 import { join } from 'node:path'
 import type { Test } from 'tap'
-import type { ProxySettings } from '../../../src/proxies/settings.ts'
-import { proxySettings } from '../../../src/proxies/settings.ts'
-import { haproxySnippets, nginxSnippets, type Snippet } from '../../../src/proxies/snippets.ts'
-import type { ProxyServer } from '../../../src/targets/proxy.ts'
-import { freePort, reach } from './ports.ts'
-import { findProgram, type RunningServer, serverFolder, startServer } from './server.ts'
+import type { ProxySettings } from '../../../../src/proxies/settings.ts'
+import { proxySettings } from '../../../../src/proxies/settings.ts'
+import { haproxySnippets, nginxSnippets, type Snippet } from '../../../../src/proxies/snippets.ts'
+import type { ProxyServer } from '../../../../src/targets/proxy.ts'
+import { freePort, reach } from '../ports.ts'
+import { findProgram, type RunningServer, serverFolder, startServer } from '../server.ts'
 
 export const NAME = 'webapi-test'
 
