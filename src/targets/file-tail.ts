@@ -27,16 +27,42 @@ export interface TailOptions {
 export async function readTail(
   read: ReadPath,
   path: string,
-  { lines: most, matches = () => true, allows = () => true, signal }: TailOptions,
+  options: TailOptions,
 ): Promise<FileTail> {
+  let found = await readHere(read, path, options)
+  for (let links = 0; 'link' in found && links < MOST_LINKS; links++) {
+    found = await readHere(read, found.link, options)
+  }
+  if ('path' in found) return found
+  throw new StepError('NOT_FOUND', `there is no file ${path}`, {
+    hint: posix.basename(path).includes('*')
+      ? 'The folder has no file of such a name.'
+      : 'It may have a date in its name: `--file "logs/localhost.*.log"` takes the newest.',
+  })
+}
+
+/** Links that follow one another, as path_resolution(7) has it. */
+const MOST_LINKS = 40
+
+/** Where the folder is a link, what it leads to, as Debian's Tomcat has it; never a file that is one. */
+async function readHere(
+  read: ReadPath,
+  path: string,
+  { lines: most, matches = () => true, allows = () => true, signal }: TailOptions,
+): Promise<FileTail | { link: string } | { nothing: true }> {
   const [folder, name] = [posix.dirname(path), posix.basename(path)]
   const isPattern = name.includes('*')
   const fits = isPattern ? patternOf(name) : (found: string) => found === name
   let best: (FileTail & { time: number }) | undefined
+  let link: string | undefined
   await eachEntry(await read(isPattern ? folder : path), signal, async (entry) => {
-    const { name: entryPath, type, mtime } = entry.header
+    const { name: entryPath, type, mtime, linkname } = entry.header
     const parts = entryPath.replace(/^(?:\.?\/)+/, '').split('/')
     const found = parts.at(-1) ?? ''
+    if (isPattern && type === 'symlink' && parts.length === 1 && linkname) {
+      link = posix.join(posix.resolve(posix.dirname(folder), linkname), name)
+      return true
+    }
     const full = posix.join(folder, found)
     const isHere = parts.length === (isPattern ? 2 : 1)
     if (type !== 'file' || !isHere || !fits(found) || !allows(full)) return false
@@ -52,11 +78,7 @@ export async function readTail(
     return !isPattern
   })
   if (best) return { path: best.path, lines: best.lines }
-  throw new StepError('NOT_FOUND', `there is no file ${path}`, {
-    hint: isPattern
-      ? 'The folder has no file of such a name.'
-      : 'It may have a date in its name: `--file "logs/localhost.*.log"` takes the newest.',
-  })
+  return link === undefined ? { nothing: true } : { link }
 }
 
 /** `localhost.*.log`; nothing else has a meaning of its own. */

@@ -94,6 +94,18 @@ t.test('the end of a file is read, the newest where several have such a name', a
       lines: ['one', 'two'],
     },
   )
+  const linked = (path: string) => {
+    if (path !== '/t/link') return read(path.replace('/var/log/t', '/t/logs'))
+    const tar = pack()
+    tar.entry({ name: 'link', type: 'symlink', linkname: '../var/log/t' })
+    tar.finalize()
+    return Promise.resolve(Readable.from(tar))
+  }
+  t.strictSame(
+    await readTail(linked, '/t/link/catalina.*', { lines: 1, signal }),
+    { path: '/var/log/t/catalina.log', lines: ['other'] },
+    'the folder may be a link',
+  )
   for (const path of ['/t/logs/none.*.log', '/t/logs/localhost.link.log', '/t/logs/a.c*g']) {
     await t.rejects(readTail(read, path, { lines: 2, signal }), { code: 'NOT_FOUND' }, path)
   }
