@@ -73,7 +73,7 @@ async function killed(sandbox: Sandbox): Promise<void> {
         t.equal(code, 0, stderr)
         t.match(
           stdout,
-          /webapi@1\.0\.1 runs in test again; the deployment of webapi@1\.0\.0 was cut off/,
+          /webapi@1\.0\.1 runs in test again; the deployment of webapi@1\.0\.0 did not succeed/,
         )
         t.equal(await sandbox.read('webapi-test', '/srv/web/index.html'), '<h1>webapi 1.0.1</h1>')
       }
@@ -114,7 +114,7 @@ async function killed(sandbox: Sandbox): Promise<void> {
     const { stdout, stderr } = await runCli(back, options)
     t.match(
       stdout,
-      /webapi@1\.0\.2 runs in test again; the deployment of webapi@1\.0\.3 was cut off/,
+      /webapi@1\.0\.2 runs in test again; the deployment of webapi@1\.0\.3 did not succeed/,
       stderr,
     )
   })

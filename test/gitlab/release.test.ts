@@ -175,7 +175,7 @@ await t.test('rollback and stop are jobs that a person starts', { skip }, async 
       variables: { CROSSCLOUD_ENV: 'production', CROSSCLOUD_REASON: /^rolled back by a click, / },
     },
     {
-      args: ['hosts', 'stop'],
+      args: ['instances', 'stop'],
       variables: { CROSSCLOUD_ENV: 'production', CROSSCLOUD_REASON: /^stopped by a click, / },
     },
   ])

@@ -80,7 +80,7 @@ t.test('a merge request is deployed for itself, and removed', { skip }, async (t
   const stopped = await pipeline(...request, 'review-stop')
   t.ok(stopped.ok, stopped.output)
   t.match((await calls()).at(-1), {
-    args: ['hosts', 'rm', '--yes'],
+    args: ['instances', 'rm', '--yes'],
     variables: { ...all, CROSSCLOUD_ENV: 'review', CROSSCLOUD_LOCK_WAIT: '10m' },
   })
 

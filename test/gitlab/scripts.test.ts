@@ -200,7 +200,7 @@ await t.test('every job that changes an environment waits while somebody else do
   for (const name of names) {
     for (const [job, { script, variables = {} }] of await jobsOf(name, {})) {
       const lines = script.join('\n')
-      if (!/^crosscloud (?:deploy|promote|rollback|release|hosts (?:stop|rm))\b/m.test(lines))
+      if (!/^crosscloud (?:deploy|promote|rollback|release|instances (?:stop|rm))\b/m.test(lines))
         continue
       t.ok('CROSSCLOUD_LOCK_WAIT' in variables, `${name}: ${job}`)
       found++
