@@ -302,8 +302,7 @@ async function openEnvironmentProxy(name: string | undefined, settings: Settings
   const environment = name === undefined ? undefined : resolveEnvironment(settings, name)
   if (environment?.proxy === undefined) return undefined
   const { openProxy } = await import('./proxies/open.ts')
-  const { proxyServers } = await import('./targets/docker/proxy-servers.ts')
-  const servers = proxyServers(environment.hosts, environment.container)
+  const servers = environment.proxyServers
   const { app, folder } = settings
   const options = { name: `${app}-${name}`, servers, folder, log }
   return { servers, proxy: openProxy(environment.proxy, options) }

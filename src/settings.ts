@@ -17,12 +17,15 @@ import { identitySettings } from './identity/settings.ts'
 import { checkBuilder, imageSettings, warSettings } from './image/settings.ts'
 import { ledgerSettings } from './ledger/settings.ts'
 import { type ProxySettings, proxySettings } from './proxies/settings.ts'
+
 import { parseRepository, type Repository } from './registry/reference.ts'
 import { parseAddress } from './targets/docker/address.ts'
 import { conflictsOf } from './targets/docker/container/conflicts.ts'
 import { mergeContainer, resolveContainer } from './targets/docker/container/resolve.ts'
 import type { ContainerSettings, HostAddress } from './targets/docker/host.ts'
+import { proxyServers } from './targets/docker/proxy-servers.ts'
 import { containerSettings, hostSettings } from './targets/docker/settings.ts'
+import type { ProxyServer } from './targets/proxy.ts'
 import { pruneSettings } from './targets/prune-settings.ts'
 import {
   type RolloutSettings,
@@ -148,6 +151,8 @@ export interface EnvironmentSettings {
   rollout: RolloutSettings
   /** Where deployments take servers out of it, and put them in. */
   proxy: ProxySettings | undefined
+  /** What a proxy in front of all its hosts sends requests to. */
+  proxyServers: ProxyServer[]
   url: string | undefined
   gate: GateSettings | undefined
   /** Whether hosts remove images that nobody needs any more, and how many stay. */
@@ -199,6 +204,9 @@ export function resolveEnvironment(settings: Settings, name: string): Environmen
       hint: `Known environments: ${known}.`,
     })
   }
+  const hosts = () =>
+    Object.entries(own.hosts ?? {}).map(([host, address]) => ({ name: host, ...address }))
+  const container = () => resolveContainer(settings.container, own.container)
   return {
     name,
     get from() {
@@ -216,6 +224,9 @@ export function resolveEnvironment(settings: Settings, name: string): Environmen
     get proxy() {
       return own.proxy
     },
+    get proxyServers() {
+      return proxyServers(hosts(), container())
+    },
     get url() {
       return own.url
     },
@@ -229,10 +240,10 @@ export function resolveEnvironment(settings: Settings, name: string): Environmen
       return own.container?.name ?? settings.container?.name ?? `${settings.app}-${name}`
     },
     get hosts() {
-      return Object.entries(own.hosts ?? {}).map(([host, address]) => ({ name: host, ...address }))
+      return hosts()
     },
     get container() {
-      return resolveContainer(settings.container, own.container)
+      return container()
     },
     get rollout() {
       return resolveRollout({ ...settings.rollout, ...own.rollout })

@@ -54,7 +54,7 @@ export const promote = defineStep({
     })
     .check(({ value: { deploy, plan }, issues }) => {
       if (deploy || !plan) return
-      const message = 'is of the deployment: leave out --no-deploy'
+      const message = 'is of the deployment: leave out `--no-deploy`'
       issues.push({ code: 'custom', path: ['plan'], input: plan, message })
     }),
   environmentInput: 'to',

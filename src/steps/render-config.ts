@@ -10,7 +10,7 @@ import { type Rendering, renderTemplates } from '../delivery/config/rendering.ts
 import type { Context } from '../delivery/context.ts'
 import { findOwnRelease } from '../delivery/release.ts'
 import type { EnvironmentSettings } from '../settings.ts'
-import { fillSlotValues } from '../targets/docker/slot-values.ts'
+import { fillSlotValues } from '../targets/slot-values.ts'
 import { releaseName } from './inputs.ts'
 import { defineStep } from './step.ts'
 

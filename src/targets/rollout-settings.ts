@@ -82,7 +82,7 @@ export const rolloutSettings = z.strictObject({
     ),
   before: command
     .optional()
-    .describe('Command run once in the new image before the first host: [migrate, --apply]'),
+    .describe('Command run once in the new image before the first host: [/opt/migrate.sh, all]'),
   after: command.optional().describe('Command run once in the new image after the last host'),
   timeout: time.optional().describe('How long before and after may each take; default 15m'),
 })

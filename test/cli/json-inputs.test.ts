@@ -54,7 +54,7 @@ t.test('all problems in them are reported, with the inputs there are', async (t)
       'CROSSCLOUD_INPUTS, force: "yes" is not true or false',
       'CROSSCLOUD_INPUTS, env: ["a"] is not a string',
     ].join('\n'),
-    hint: 'Inputs here: release, env, reason, force, older, breakGlass, without, missing, adopt, lockWait.',
+    hint: 'Inputs here: release, env, reason, force, older, breakGlass, acrossMigration, without, missing, adopt, lockWait, plan.',
   })
   for (const text of ['[]', '"x"', 'null', '{"env": ']) {
     await t.rejects(gather('deploy', text), /CROSSCLOUD_INPUTS is not a JSON object/, text)

@@ -1,7 +1,6 @@
 import { StepError } from '../../core/errors.ts'
 import type { Context } from '../../delivery/context.ts'
 import type { EnvironmentSettings } from '../../settings.ts'
-import { proxyServers } from '../../targets/docker/proxy-servers.ts'
 import type { CommandResult } from '../command.ts'
 
 export const PROXIES = ['nginx', 'haproxy', 'apache'] as const
@@ -30,8 +29,8 @@ function readKind(text: string): ProxyKind {
 }
 
 async function snippetsOf(kind: ProxyKind, name: string, environment: EnvironmentSettings) {
-  const { hosts, container, proxy } = environment
-  const options = { name, servers: proxyServers(hosts, container) }
+  const { container, proxy, proxyServers: servers } = environment
+  const options = { name, servers }
   const { apacheSnippets, haproxySnippets, nginxSnippets } = await import(
     '../../proxies/snippets.ts'
   )

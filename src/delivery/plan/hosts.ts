@@ -1,6 +1,6 @@
-import { planStages } from '../../targets/docker/rollout/strategy.ts'
 import { instanceLabels } from '../../targets/labels.ts'
 import { type HostResponse, isFailure } from '../../targets/responses.ts'
+import { planStages } from '../../targets/strategy.ts'
 import type { HostPreview, Instance } from '../../targets/target.ts'
 import type { HostChoice } from '../deployment/host-choice.ts'
 import { argvOf } from '../deployment/one-off.ts'

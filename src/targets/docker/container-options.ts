@@ -1,10 +1,10 @@
 import type { ContainerCreateOptions } from 'dockerode'
 import { StepError } from '../../core/errors.ts'
+import { listeningPort } from '../slot.ts'
 import { containerPart, hostPart } from './container/options.ts'
 import { healthLabels } from './health/label.ts'
 import type { ContainerSpec } from './host.ts'
 import { formatVolume, type PortBinding } from './notation.ts'
-import { listeningPort } from './slots.ts'
 
 /** Keeps the restart policy a container should have, see driver.ts `stop`. */
 export const RESTART_LABEL = 'io.crosscloud.restart'

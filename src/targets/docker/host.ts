@@ -20,7 +20,6 @@ export interface Slot {
 }
 
 export type SlotPair = readonly [Slot, Slot]
-export type SlotNumber = 1 | 2
 
 export type { HealthSettings } from './health/check.ts'
 

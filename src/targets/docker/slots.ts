@@ -2,12 +2,10 @@ import { z } from 'zod'
 import { StepError } from '../../core/errors.ts'
 import { parsed } from '../../core/settings/schema.ts'
 import { configFilesLabel, instanceLabels } from '../labels.ts'
-import type { ContainerSettings, ContainerSpec, Slot, SlotNumber, SlotPair } from './host.ts'
+import { SLOT_LABEL, type SlotNumber } from '../slot.ts'
+import { fillSlotValues } from '../slot-values.ts'
+import type { ContainerSettings, ContainerSpec, Slot, SlotPair } from './host.ts'
 import { PORT, parsePort } from './notation.ts'
-import { fillSlotValues } from './slot-values.ts'
-
-/** Keeps a container's slot and its published ports: on the host's own network no engine knows them. */
-export const SLOT_LABEL = 'io.crosscloud.slot'
 
 const port = parsed(parsePort).meta({ pattern: PORT.source })
 const writtenSlot = z.union([
@@ -35,38 +33,6 @@ export const slotSettings = z
     )
     return [first as Slot, second as Slot]
   })
-
-/** The slot of a container by its labels; undefined for one that was made without slots. */
-export function slotOf(labels: Readonly<Record<string, string>>): SlotNumber | undefined {
-  const number = readLabel(labels)?.slot
-  return number === 1 || number === 2 ? number : undefined
-}
-
-/**
- * The port at which a container of a slot listens on the host's own network, for the port that it
- * is called by in the settings.
- */
-export function listeningPort(labels: Readonly<Record<string, string>>, port: number): number {
-  const bindings = readLabel(labels)?.ports ?? []
-  const own = bindings.find(([container]) => container === `${port}/tcp`)?.[1]
-  return own === undefined ? port : Number(own)
-}
-
-function readLabel(
-  labels: Readonly<Record<string, string>>,
-): { slot?: unknown; ports?: [string, string][] } | undefined {
-  const text = labels[SLOT_LABEL]
-  if (text === undefined) return undefined
-  try {
-    return JSON.parse(text) as ReturnType<typeof readLabel>
-  } catch {
-    return undefined
-  }
-}
-
-export function otherSlot(slot: SlotNumber | undefined): SlotNumber {
-  return slot === 1 ? 2 : 1
-}
 
 /** The container as it must be made for one of its slots. */
 export function inSlot(spec: ContainerSpec, slots: SlotPair, number: SlotNumber): ContainerSpec {

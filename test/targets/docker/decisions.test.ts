@@ -7,7 +7,7 @@ import { commandOf, decide } from '../../../src/targets/docker/rollout/repair.ts
 import { restoreActions } from '../../../src/targets/docker/rollout/restore.ts'
 import { type Action, type Found, roles } from '../../../src/targets/docker/rollout/roles.ts'
 import { decideInSlots, restoreInSlots } from '../../../src/targets/docker/rollout/slot-repair.ts'
-import { SLOT_LABEL } from '../../../src/targets/docker/slots.ts'
+import { SLOT_LABEL } from '../../../src/targets/slot.ts'
 import { type Fake, now, state } from './states.ts'
 
 function show(found: Found<Fake>): string {

@@ -1,7 +1,8 @@
 import { StepError } from '../../../core/errors.ts'
 import type { Log } from '../../../core/log.ts'
 import type { ProxyServer, ReverseProxy, ServerState } from '../../proxy.ts'
-import type { Host, SlotNumber } from '../host.ts'
+import type { SlotNumber } from '../../slot.ts'
+import type { Host } from '../host.ts'
 
 /** The proxy in front of the hosts, as the rollout of one host uses it. */
 export interface RolloutProxy {

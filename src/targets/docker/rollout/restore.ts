@@ -1,6 +1,7 @@
 import { StepError, toStepError } from '../../../core/errors.ts'
 import { type Log, namedLog } from '../../../core/log.ts'
 import type { RolloutStrategy } from '../../rollout-settings.ts'
+import { chunks, countOf, oneByOne } from '../../strategy.ts'
 import type { HostStanding, InstanceResult, RolloutFailure } from '../../target.ts'
 import { ownHealth } from '../health/label.ts'
 import type { ContainerInfo, ContainerSpec, Host } from '../host.ts'
@@ -10,7 +11,6 @@ import type { RolloutProxy } from './proxy.ts'
 import { isInSlots, perform, survey } from './repair.ts'
 import { type Action, type Found, roles } from './roles.ts'
 import { decideInSlots, restoreInSlots } from './slot-repair.ts'
-import { chunks, countOf, oneByOne } from './strategy.ts'
 import { cameAfter, type LockLabels, refuseYounger } from './younger.ts'
 
 const LAST_LINES = 30

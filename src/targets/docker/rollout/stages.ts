@@ -1,12 +1,12 @@
 import { StepError, toStepError } from '../../../core/errors.ts'
 import { namedLog } from '../../../core/log.ts'
 import { wait } from '../../../core/retry.ts'
+import { oneByOne, planStages, type Stage } from '../../strategy.ts'
 import type { Host } from '../host.ts'
 import { waitUntilHealthy } from './health.ts'
 import type { RolloutOptions } from './options.ts'
 import { replaceContainer } from './replace.ts'
 import { type Change, type Failure, restoreFailed } from './restore.ts'
-import { oneByOne, planStages, type Stage } from './strategy.ts'
 import { throwIfStopped } from './take-over.ts'
 
 /** Milliseconds between two looks at a canary. */

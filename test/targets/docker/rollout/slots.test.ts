@@ -7,7 +7,7 @@ import type { ContainerSpec, Host, SlotPair } from '../../../../src/targets/dock
 import { parseHealth, parsePort } from '../../../../src/targets/docker/notation.ts'
 import type { RolloutOptions } from '../../../../src/targets/docker/rollout/options.ts'
 import { rollOut } from '../../../../src/targets/docker/rollout/rollout.ts'
-import { slotOf } from '../../../../src/targets/docker/slots.ts'
+import { slotOf } from '../../../../src/targets/slot.ts'
 import { isRolloutFailure } from '../../../../src/targets/target.ts'
 import { startDockerRegistry } from '../../../support/servers/docker-registry.ts'
 import { noEngine, startEngine, type TestEngine } from '../../../support/servers/engine.ts'

@@ -1,4 +1,4 @@
-import type { HostCount, RolloutStrategy } from '../../rollout-settings.ts'
+import type { HostCount, RolloutStrategy } from './rollout-settings.ts'
 
 /** What a rollout does next; `hosts` are changed at once. */
 export type Stage<T> =

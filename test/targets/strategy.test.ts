@@ -1,15 +1,10 @@
 import t from 'tap'
 import {
-  chunks,
-  countOf,
-  oneByOne,
-  planStages,
-} from '../../../../src/targets/docker/rollout/strategy.ts'
-import {
   parseHostCount,
   resolveRollout,
   rolloutSettings,
-} from '../../../../src/targets/rollout-settings.ts'
+} from '../../src/targets/rollout-settings.ts'
+import { chunks, countOf, oneByOne, planStages } from '../../src/targets/strategy.ts'
 
 const hosts = ['a', 'b', 'c', 'd', 'e', 'f']
 const plan = (strategy: object, of: readonly string[] = hosts) =>

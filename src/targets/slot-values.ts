@@ -1,11 +1,19 @@
-import { StepError } from '../../core/errors.ts'
-import type { SlotNumber, SlotPair } from './host.ts'
+import { StepError } from '../core/errors.ts'
+import type { SlotNumber } from './slot.ts'
+
+/** What is known of each of two slots. */
+type Slots = readonly [SlotFacts, SlotFacts]
+
+interface SlotFacts {
+  readonly ports: readonly { hostPort: string }[]
+  readonly values: Readonly<Record<string, string>>
+}
 
 /**
  * What a template writes for a value of its slot: a rendering, and its config revision, are the same
  * for both slots, and the value is filled in when the slot is known.
  */
-export function slotPlaceholder(slots: SlotPair | undefined, name: string): string {
+export function slotPlaceholder(slots: Slots | undefined, name: string): string {
   const hint = 'docs/deploy.md shows how slots have values.'
   if (slots === undefined) {
     throw new StepError('INPUT_INVALID', `slot "${name}": the environment has no slots`, { hint })
@@ -19,7 +27,7 @@ export function slotPlaceholder(slots: SlotPair | undefined, name: string): stri
 /** The text of a file with the values of a slot; a container without slots has the first's. */
 export function fillSlotValues(
   content: Buffer,
-  environment: { readonly container: { slots?: SlotPair | undefined } },
+  environment: { readonly container: { slots?: Slots | undefined } },
   number: SlotNumber = 1,
 ): Buffer {
   // Settings are looked up where they are used.
@@ -38,7 +46,7 @@ const PLACEHOLDER = /@crosscloud\.slot\.([a-z][a-z0-9-]*)@/g
 const placeholder = (name: string) => `${START}${name}@`
 
 /** `number` and `port` are known of every slot. */
-function slotValue(slots: SlotPair, number: SlotNumber, name: string): string | undefined {
+function slotValue(slots: Slots, number: SlotNumber, name: string): string | undefined {
   const slot = slots[number - 1]
   if (name === 'number') return String(number)
   if (name === 'port') return slot?.ports[0]?.hostPort
