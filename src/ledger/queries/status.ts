@@ -191,31 +191,84 @@ async function addMissing(db: Kysely<Schema>, asked: StatusQuery, cells: Cells):
 }
 
 /** Hosts that a failed deployment was left on after the last that succeeded, or where none ever did. */
-async function addPartial(
+async function addPartial(db: Kysely<Schema>, asked: StatusQuery, cells: Cells): Promise<void> {
+  const places = [...(await placesWithNewer(db, asked)), ...(await placesWithoutCurrent(db, asked))]
+  for (let at = 0; at < places.length; at += PLACES_A_QUERY) {
+    const rows = await selectLeftAfter(db, places.slice(at, at + PLACES_A_QUERY))
+    for (const { id: deployment, version, host, ...place } of rows) {
+      const cell = cellOf(place, cells)
+      const others = cell.partial.filter((known) => known.host !== host)
+      cell.partial = [...others, { host, deployment, version }].sort((a, b) =>
+        compare(a.host, b.host),
+      )
+    }
+  }
+}
+
+/** Ranges that a database looks up one by one in its index. */
+const PLACES_A_QUERY = 200
+
+interface PlaceAfter extends Place {
+  /** The number of a deployment: those after it count. */
+  after: number
+}
+
+/** Where a deployment came after what runs: one look into the index for each. */
+async function placesWithNewer(
   db: Kysely<Schema>,
   { app, environment }: StatusQuery,
-  cells: Cells,
-): Promise<void> {
+): Promise<PlaceAfter[]> {
   let query = db
+    .selectFrom('current_deployments as now')
+    .select(['now.app', 'now.environment', 'now.number as after'])
+    .select((row) =>
+      row
+        .selectFrom('deployments as d')
+        .select('d.number')
+        .whereRef('d.app', '=', 'now.app')
+        .whereRef('d.environment', '=', 'now.environment')
+        .orderBy('d.number', 'desc')
+        .limit(1)
+        .as('newest'),
+    )
+  if (app !== undefined) query = query.where('now.app', '=', app)
+  if (environment !== undefined) query = query.where('now.environment', '=', environment)
+  const rows = await query.execute()
+  return rows.filter(({ after, newest }) => newest !== null && Number(newest) > Number(after))
+}
+
+/** Of one application: over all of them this would read the whole history. */
+async function placesWithoutCurrent(
+  db: Kysely<Schema>,
+  { app, environment }: StatusQuery,
+): Promise<PlaceAfter[]> {
+  if (app === undefined) return []
+  let query = db.selectFrom('deployments').select('environment').distinct().where('app', '=', app)
+  if (environment !== undefined) query = query.where('environment', '=', environment)
+  const current = db.selectFrom('current_deployments').select('environment').where('app', '=', app)
+  const [all, known] = [await query.execute(), await current.execute()]
+  const isKnown = new Set(known.map((row) => row.environment))
+  return all.flatMap((row) => (isKnown.has(row.environment) ? [] : [{ ...row, app, after: 0 }]))
+}
+
+function selectLeftAfter(db: Kysely<Schema>, places: readonly PlaceAfter[]) {
+  return db
     .selectFrom('deployments as d')
     .innerJoin('deployment_hosts as h', 'h.deployment', 'd.id')
-    .leftJoin('current_deployments as now', (join) =>
-      join.onRef('now.app', '=', 'd.app').onRef('now.environment', '=', 'd.environment'),
-    )
     .select(['d.app', 'd.environment', 'd.id', 'd.version', 'h.host'])
     .where('d.state', '=', 'failed')
     .where('h.ok', '=', 1)
     .where((row) =>
-      row.or([row('now.number', 'is', null), row('d.number', '>', row.ref('now.number'))]),
+      row.or(
+        places.map(({ app, environment, after }) =>
+          row.and([
+            row('d.app', '=', app),
+            row('d.environment', '=', environment),
+            row('d.number', '>', after),
+          ]),
+        ),
+      ),
     )
     .orderBy('d.number')
-  if (app !== undefined) query = query.where('d.app', '=', app)
-  if (environment !== undefined) query = query.where('d.environment', '=', environment)
-  for (const { id: deployment, version, host, ...place } of await query.execute()) {
-    const cell = cellOf(place, cells)
-    const others = cell.partial.filter((known) => known.host !== host)
-    cell.partial = [...others, { host, deployment, version }].sort((a, b) =>
-      compare(a.host, b.host),
-    )
-  }
+    .execute()
 }
