@@ -77,6 +77,23 @@ export async function digestFile(path: string, signal?: AbortSignal): Promise<Fi
   }
 }
 
+/** Passes bytes through; `result` gives the digest and size of what has passed, once, at the end. */
+export function digestingStream(): {
+  stream: Transform
+  result(): { digest: Digest; size: number }
+} {
+  const hash = createHash('sha256')
+  let size = 0
+  const stream = new Transform({
+    transform(chunk: Buffer, _encoding, done) {
+      size += chunk.length
+      hash.update(chunk)
+      done(null, chunk)
+    },
+  })
+  return { stream, result: () => ({ digest: `sha256:${hash.digest('hex')}`, size }) }
+}
+
 /** Passes bytes through and fails at the end unless digest and size are the expected ones. */
 export function verifyingStream(
   what: string,

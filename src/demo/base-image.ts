@@ -1,11 +1,9 @@
-import { createHash } from 'node:crypto'
 import { createReadStream, createWriteStream } from 'node:fs'
 import { mkdir, readdir, readFile, rm, writeFile } from 'node:fs/promises'
 import { join, resolve } from 'node:path'
-import { Transform } from 'node:stream'
 import { pipeline } from 'node:stream/promises'
 import { createGzip } from 'node:zlib'
-import type { Digest } from '../core/digest.ts'
+import { type Digest, digestingStream } from '../core/digest.ts'
 import { explain, StepError } from '../core/errors.ts'
 import { replaceFile } from '../core/files/atomic-file.ts'
 import type { Log } from '../core/log.ts'
@@ -220,8 +218,8 @@ async function compress(
   layer: string,
   signal: AbortSignal | undefined,
 ): Promise<Pick<BaseImage, 'digest' | 'diffId' | 'size'>> {
-  const plain = digesting()
-  const packed = digesting()
+  const plain = digestingStream()
+  const packed = digestingStream()
   await pipeline(
     createReadStream(tar, { highWaterMark: 1 << 20 }),
     plain.stream,
@@ -232,18 +230,4 @@ async function compress(
   )
   const { digest, size } = packed.result()
   return { digest, size, diffId: plain.result().digest }
-}
-
-function digesting() {
-  const hash = createHash('sha256')
-  let size = 0
-  const stream = new Transform({
-    transform(chunk: Buffer, _encoding, done) {
-      size += chunk.length
-      hash.update(chunk)
-      done(null, chunk)
-    },
-  })
-  const result = () => ({ digest: `sha256:${hash.digest('hex')}` as Digest, size })
-  return { stream, result }
 }

@@ -1,8 +1,8 @@
 import { createHash } from 'node:crypto'
 import { posix } from 'node:path'
-import { Readable, Transform } from 'node:stream'
+import { Readable } from 'node:stream'
 import { pipeline } from 'node:stream/promises'
-import type { Digest } from '../core/digest.ts'
+import { type Digest, digestingStream } from '../core/digest.ts'
 import { StepError, throwIfCancelled } from '../core/errors.ts'
 import { foldersAbove, tarPath } from './paths.ts'
 
@@ -68,13 +68,7 @@ async function readChange(
   signal: AbortSignal,
 ): Promise<{ change: Change; diffId: Digest }> {
   const { extract } = await import('tar-stream')
-  const hash = createHash('sha256')
-  const hashed = new Transform({
-    transform(chunk: Buffer, _encoding, done) {
-      hash.update(chunk)
-      done(null, chunk)
-    },
-  })
+  const hashed = digestingStream()
   const change: Change = {
     removed: new Set(),
     emptied: new Set(),
@@ -92,12 +86,12 @@ async function readChange(
   })()
   try {
     const source = Readable.from(tar, { objectMode: false })
-    await Promise.all([pipeline(source, hashed, unpack, { signal }), reading])
+    await Promise.all([pipeline(source, hashed.stream, unpack, { signal }), reading])
   } catch (error) {
     throwIfCancelled(signal)
     throw new StepError('INPUT_INVALID', 'a layer is not a readable tar archive', { cause: error })
   }
-  return { change, diffId: `sha256:${hash.digest('hex')}` }
+  return { change, diffId: hashed.result().digest }
 }
 
 interface Header {

@@ -14,9 +14,15 @@ import { findOwnRelease } from '../../delivery/release.ts'
 import { parseRelease } from '../../delivery/release-name.ts'
 import { FEWEST_IMAGES } from '../../targets/prune-settings.ts'
 import { failureOf } from '../../targets/responses.ts'
-import { type CommandResult, type Perform, readTimeout } from '../command.ts'
+import type { CommandResult, Perform } from '../command.ts'
 import { readKeep } from '../environment/retention.ts'
-import { addHostCommand, type HostOptions, type Opened, open } from '../instances/open.ts'
+import {
+  addHostCommand,
+  type HostOptions,
+  lockRequestOf,
+  type Opened,
+  open,
+} from '../instances/open.ts'
 import { formatBytes, table } from '../output.ts'
 import type { ProcessEnvironment } from '../process-environment.ts'
 import { agree, type Terminal } from '../terminal.ts'
@@ -196,9 +202,10 @@ interface Removal {
 async function remove(
   { action, keep, choose }: Removal,
   options: RemoveOptions,
-  { app, environment, target }: Opened,
+  opened: Opened,
   { context, person }: { context: Context; person: Terminal },
 ): Promise<CommandResult> {
+  const { app, environment, target } = opened
   const reason = reasonOf(options, context)
   const look = async () => {
     const { found, responses } = await findImages({ environment, target, keep }, context)
@@ -215,12 +222,8 @@ async function remove(
   const who = await guardChange({ environment, action, reason, waitsForFreeze: false }, context)
   const what = seen.length === 1 ? 'this image' : `these ${seen.length} images`
   await agree(person, `Remove ${what}?`, options.yes ?? false)
-  const request = {
-    app,
-    environment: environment.name,
-    reason: reason || action,
-    timeout: readTimeout(options.lockWait ?? context.variable('CROSSCLOUD_LOCK_WAIT')),
-  }
+  const { lockWait } = options
+  const request = lockRequestOf(opened, { action, reason, lockWait }, context)
   return withLockOf(who, request, context, async (lock) => {
     const { chosen } = await look()
     if (chosen.length === 0) return { json, text: 'Nothing to remove.' }

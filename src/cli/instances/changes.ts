@@ -1,9 +1,9 @@
 import type { Context } from '../../delivery/context.ts'
 import { guardChange, recordAct, withLockOf } from '../../delivery/gate/guard.ts'
 import type { Instance, Target } from '../../targets/target.ts'
-import { type CommandResult, readTimeout } from '../command.ts'
+import type { CommandResult } from '../command.ts'
 import { agree, type Terminal } from '../terminal.ts'
-import { nothing, type Opened, own, placeOf } from './open.ts'
+import { lockRequestOf, nothing, type Opened, own, placeOf } from './open.ts'
 
 export interface ChangeOptions {
   reason?: string
@@ -87,7 +87,7 @@ export async function changeInstances(
   opened: Opened,
   terminal: Terminal,
 ): Promise<CommandResult> {
-  const { app, environment, target } = opened
+  const { environment, target } = opened
   const action = `instances ${change.verb}` as const
   const reason = options.reason ?? context.variable('CROSSCLOUD_REASON')
   const { waitsForFreeze } = change
@@ -96,12 +96,8 @@ export async function changeInstances(
     environment.hosts.length === 0 ? 'no host' : environment.hosts.map(({ name }) => name)
   const question = `${change.question} ${environment.containerName} on ${names}?`
   await agree(terminal, question, options.yes ?? false)
-  const request = {
-    app,
-    environment: environment.name,
-    reason: reason || action,
-    timeout: readTimeout(options.lockWait ?? context.variable('CROSSCLOUD_LOCK_WAIT')),
-  }
+  const { lockWait } = options
+  const request = lockRequestOf(opened, { action, reason, lockWait }, context)
   return withLockOf(who, request, context, async (lock) => {
     const found = await findContainers(change, opened)
     if (found.length > 0) {

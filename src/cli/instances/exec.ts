@@ -3,9 +3,17 @@ import { StepError } from '../../core/errors.ts'
 import type { Context } from '../../delivery/context.ts'
 import { guardChange, recordAct, withLockOf } from '../../delivery/gate/guard.ts'
 import type { EnvironmentSettings } from '../../settings.ts'
-import { type CommandResult, type Perform, readTimeout } from '../command.ts'
+import type { CommandResult, Perform } from '../command.ts'
 import type { ProcessEnvironment } from '../process-environment.ts'
-import { addHostCommand, current, type HostOptions, type Opened, open, placeOf } from './open.ts'
+import {
+  addHostCommand,
+  current,
+  type HostOptions,
+  lockRequestOf,
+  type Opened,
+  open,
+  placeOf,
+} from './open.ts'
 import { linePrinter, namePrefixes } from './print.ts'
 
 interface ExecOptions extends HostOptions {
@@ -41,19 +49,15 @@ async function runEverywhere(
   opened: Opened,
   print: ReturnType<typeof linePrinter>,
 ): Promise<CommandResult> {
-  const { app, environment, target } = opened
+  const { environment, target } = opened
   const action = 'instances exec'
   const reason = options.reason ?? context.variable('CROSSCLOUD_REASON')
   const { breakGlass = false } = options
   if (!breakGlass) refuseAtGate(environment)
   const change = { environment, action, reason, waitsForFreeze: false, breakGlass }
   const who = await guardChange(change, context)
-  const request = {
-    app,
-    environment: environment.name,
-    reason: reason || action,
-    timeout: readTimeout(options.lockWait ?? context.variable('CROSSCLOUD_LOCK_WAIT')),
-  }
+  const { lockWait } = options
+  const request = lockRequestOf(opened, { action, reason, lockWait }, context)
   return withLockOf(who, request, context, async (lock) => {
     const { found, failure } = await current(opened)
     if (failure) throw failure

@@ -1,11 +1,12 @@
 import type { Command } from 'commander'
 import { StepError } from '../../core/errors.ts'
 import type { Context } from '../../delivery/context.ts'
+import type { LockRequest } from '../../delivery/deployment/lock.ts'
 import { type EnvironmentSettings, withHosts } from '../../settings.ts'
 import { instanceLabels } from '../../targets/labels.ts'
 import { failureOf, isSuccess } from '../../targets/responses.ts'
 import type { Instance, Target } from '../../targets/target.ts'
-import { addExample, requireText } from '../command.ts'
+import { addExample, readTimeout, requireText } from '../command.ts'
 
 export interface HostOptions {
   env?: string
@@ -53,6 +54,20 @@ export async function open({ env, host: only }: HostOptions, context: Context): 
   const chosen = environment.hosts.filter((one) => only === undefined || only.includes(one.name))
   const meant = withHosts(environment, chosen)
   return { app, environment: meant, target: await context.target(meant) }
+}
+
+/** What a change of hosts or instances holds the environment's lock with. */
+export function lockRequestOf(
+  { app, environment }: Opened,
+  change: { action: string; reason: string | undefined; lockWait: string | undefined },
+  context: Context,
+): LockRequest {
+  return {
+    app,
+    environment: environment.name,
+    reason: change.reason || change.action,
+    timeout: readTimeout(change.lockWait ?? context.variable('CROSSCLOUD_LOCK_WAIT')),
+  }
 }
 
 /** Instances, and the hosts that did not respond. */

@@ -1,9 +1,8 @@
-import { createHash } from 'node:crypto'
 import { posix } from 'node:path'
-import { type Readable, Transform } from 'node:stream'
+import type { Readable } from 'node:stream'
 import { pipeline } from 'node:stream/promises'
 import { createGunzip } from 'node:zlib'
-import type { Digest } from '../../core/digest.ts'
+import { type Digest, digestingStream } from '../../core/digest.ts'
 import { StepError, throwIfCancelled } from '../../core/errors.ts'
 import type { LayerFolders } from './folders.ts'
 
@@ -27,13 +26,7 @@ export async function readLayerFolders(
     return undefined
   }
   const { extract } = await import('tar-stream')
-  const hash = createHash('sha256')
-  const hashed = new Transform({
-    transform(chunk: Buffer, _encoding, done) {
-      hash.update(chunk)
-      done(null, chunk)
-    },
-  })
+  const hashed = digestingStream()
   const unpack = extract()
   const found: LayerFolders = { folders: {}, links: {}, files: {}, removed: [], emptied: [] }
   const reading = (async () => {
@@ -46,13 +39,13 @@ export async function readLayerFolders(
     ? [createGunzip({ chunkSize: 256 * 1024 })]
     : []
   try {
-    await Promise.all([pipeline([blob, ...unzip, hashed, unpack]), reading])
+    await Promise.all([pipeline([blob, ...unzip, hashed.stream, unpack]), reading])
   } catch (error) {
     throwIfCancelled(signal)
     if (error instanceof StepError) throw error
     throw new StepError('INPUT_INVALID', 'is not a readable tar archive', { cause: error })
   }
-  if (`sha256:${hash.digest('hex')}` === diffId) return found
+  if (hashed.result().digest === diffId) return found
   throw new StepError('VERIFY_FAILED', `is not ${diffId}, as the image says`)
 }
 

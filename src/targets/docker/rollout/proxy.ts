@@ -1,7 +1,7 @@
 import { StepError } from '../../../core/errors.ts'
 import type { Log } from '../../../core/log.ts'
 import type { ProxyServer, ReverseProxy, ServerState } from '../../proxy.ts'
-import type { SlotNumber } from '../../slot.ts'
+import { otherSlot, type SlotNumber } from '../../slot.ts'
 import type { Host } from '../host.ts'
 
 /** The proxy in front of the hosts, as the rollout of one host uses it. */
@@ -52,7 +52,7 @@ export function createRolloutProxy(
     },
     async routeTo(host, slot, { log, signal }) {
       if (out.has(host.name)) return
-      const [instead, server] = [of(host, slot), of(host, slot === 1 ? 2 : 1)]
+      const [instead, server] = [of(host, slot), of(host, otherSlot(slot))]
       const drained = await proxy.takeOut(server, { instead, signal })
       log.info(`${proxy.name}: requests for ${host.name} go to slot ${slot}${describe(drained)}`)
     },
