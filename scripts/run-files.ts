@@ -1,13 +1,15 @@
 import { type ChildProcess, spawn } from 'node:child_process'
 import { text } from 'node:stream/consumers'
+import { fileURLToPath } from 'node:url'
+import { FILE_ENDED } from './test-files.ts'
 
-// Runs test files, each in a Node process of its own. tap's own runner makes Node load tap's coverage
-// into every process that a test starts, which doubles the start of each command line.
+// Runs test files, each batch of them in a Node process of its own. tap's own runner makes Node load
+// tap's coverage into every process that a test starts, which doubles the start of each command line.
 
 export interface RunOptions {
-  /** How many files run at the same time. */
+  /** How many processes run at the same time. */
   jobs: number
-  /** Seconds until a file is ended. */
+  /** Seconds until a process is ended. */
   timeout: number
 }
 
@@ -26,6 +28,7 @@ export interface RunResult {
 }
 
 interface FileResult {
+  file: string
   passed: boolean
   seconds: number
   /** What the file printed, TAP and all. */
@@ -33,35 +36,40 @@ interface FileResult {
 }
 
 /**
- * Runs the files in this order and prints a line for each, what was skipped, and all output of those
- * that failed.
+ * Runs the batches in this order and prints a line for each file, what was skipped, and all output of
+ * those that failed.
  */
 export async function runFiles(
-  files: readonly string[],
+  batches: readonly (readonly string[])[],
   options: RunOptions,
   print: (line: string) => void = console.log,
 ): Promise<RunResult> {
-  if (files.length === 0) throw new Error('no test file was found')
+  if (batches.flat().length === 0) throw new Error('no test file was found')
   if (!(options.jobs >= 1)) throw new Error('jobs must be a number of at least 1')
-  const waiting = [...files]
+  const waiting = batches.filter((batch) => batch.length > 0)
   const failed: string[] = []
   const totals: Totals = { total: 0, pass: 0, fail: 0, skip: 0 }
   let number = 0
   const work = async () => {
-    for (let file = waiting.shift(); file !== undefined; file = waiting.shift()) {
-      const { passed, seconds, output } = await runFile(file, options.timeout)
+    for (let batch = waiting.shift(); batch !== undefined; batch = waiting.shift()) {
+      const { output, files } = await runBatch(batch, options.timeout)
       addTotals(totals, output)
-      if (!passed) {
-        failed.push(file)
-        print(`# ${file}\n${output.trimEnd()}`)
+      for (const result of files) {
+        number += 1
+        if (!result.passed) failed.push(result.file)
+        printResult(result, number, print)
       }
-      number += 1
-      print(`${passed ? 'ok' : 'not ok'} ${number} - ${file} # time=${seconds.toFixed(1)}s`)
-      if (passed) for (const line of skippedLines(output)) print(`    ${line}`)
     }
   }
   await Promise.all(Array.from({ length: options.jobs }, work))
   return { failed, totals }
+}
+
+function printResult(result: FileResult, number: number, print: (line: string) => void): void {
+  const { file, passed, seconds, output } = result
+  if (!passed) print(`# ${file}\n${output.trimEnd()}`)
+  print(`${passed ? 'ok' : 'not ok'} ${number} - ${file} # time=${seconds.toFixed(1)}s`)
+  if (passed) for (const line of skippedLines(output)) print(`    ${line}`)
 }
 
 const skippedLines = (output: string) =>
@@ -75,25 +83,60 @@ function addTotals(totals: Totals, output: string): void {
   }
 }
 
-async function runFile(file: string, timeout: number): Promise<FileResult> {
+async function runBatch(
+  batch: readonly string[],
+  timeout: number,
+): Promise<{ output: string; files: FileResult[] }> {
   const started = Date.now()
   // tap first: what is loaded after the hooks of typescript.mjs passes through their thread.
   const hooks = ['--import=tap', '--import=./scripts/typescript.mjs']
-  const args = [...hooks, '--enable-source-maps', file]
-  const child = spawn(process.execPath, args, {
-    env: { ...process.env, TAP: '1', TAP_TIMEOUT: `${timeout}`, FORCE_COLOR: '0' },
+  const entry = batch.length === 1 ? batch : [TEST_FILES]
+  const several = batch.length === 1 ? {} : { TEST_FILES: batch.join(' ') }
+  const child = spawn(process.execPath, [...hooks, '--enable-source-maps', ...entry], {
+    env: { ...process.env, ...several, TAP: '1', TAP_TIMEOUT: `${timeout}`, FORCE_COLOR: '0' },
     stdio: ['ignore', 'pipe', 'pipe'],
   })
   const stopTimer = endInTime(child, timeout)
   const code = new Promise<number | null>((resolve) => child.once('close', resolve))
-  const printed = await Promise.all([text(child.stdout), text(child.stderr)])
-  const passed = (await code) === 0 && hasPassed(printed[0])
+  const [printed, errors] = await Promise.all([text(child.stdout), text(child.stderr)])
+  const clean = (await code) === 0
   stopTimer()
-  return { passed, seconds: (Date.now() - started) / 1000, output: printed.join('') }
+  const output = `${printed}${errors}`
+  const [file] = batch
+  if (file !== undefined && batch.length === 1) {
+    const passed = clean && hasPassed(printed)
+    return { output, files: [{ file, passed, seconds: (Date.now() - started) / 1000, output }] }
+  }
+  return { output, files: divide(batch, { printed, errors, clean }) }
 }
 
-/** A file that printed no plan never came to its end, whatever its status is. */
-const hasPassed = (output: string) => /^1\.\.\d/m.test(output) && !/^not ok /m.test(output)
+const TEST_FILES = fileURLToPath(new URL('test-files.ts', import.meta.url))
+
+/** What a batch printed, by file. When it failed outside of its tests, no file is known to have passed. */
+function divide(
+  batch: readonly string[],
+  { printed, errors, clean }: { printed: string; errors: string; clean: boolean },
+): FileResult[] {
+  const sound = hasPlan(printed)
+  let from = 0
+  const files = batch.map((file): FileResult => {
+    const start = printed.indexOf(`\n${FILE_ENDED}${file} `, from)
+    const end = start === -1 ? printed.length : start
+    const own = printed.slice(from, end)
+    const seconds = Number(/ ([\d.]+) s$/m.exec(printed.slice(start + 1))?.[1] ?? 0)
+    from = start === -1 ? from : end + 1
+    const passed = start !== -1 && sound && !FAILED.test(own)
+    return { file, passed, seconds, output: passed ? own : `${own}${errors}` }
+  })
+  if (clean || files.some(({ passed }) => !passed)) return files
+  return files.map((result) => ({ ...result, passed: false, output: `${result.output}${errors}` }))
+}
+
+const FAILED = /^not ok /m
+
+/** A process that printed no plan never came to its end, whatever its status is. */
+const hasPlan = (output: string) => /^1\.\.\d/m.test(output)
+const hasPassed = (output: string) => hasPlan(output) && !FAILED.test(output)
 
 /** tap ends itself by its own timer, unless it is busy; SIGALRM makes it print what it waits for. */
 function endInTime(child: ChildProcess, timeout: number): () => void {

@@ -15,13 +15,17 @@ const place = (file: string) => {
   return found === -1 ? SLOW_FIRST.length : found
 }
 
-async function chooseFiles(wanted: readonly string[]): Promise<readonly string[]> {
+/** Files that need a server run alone; unit tests share a process, for most take less than its start. */
+async function chooseBatches(wanted: readonly string[], jobs: number): Promise<string[][]> {
   const { unit, servers } = await findTestFiles()
-  const slowFirst = servers.toSorted((left, right) => place(left) - place(right))
-  if (wanted.length === 0) return [...slowFirst, ...unit]
-  if (wanted.length === 1 && wanted[0] === 'unit') return unit
-  if (wanted.length === 1 && wanted[0] === 'servers') return slowFirst
-  return wanted
+  const alone = servers.toSorted((left, right) => place(left) - place(right)).map((file) => [file])
+  const together = Array.from({ length: jobs }, (_, first) =>
+    unit.filter((_, number) => number % jobs === first),
+  )
+  if (wanted.length === 0) return [...alone, ...together]
+  if (wanted.length === 1 && wanted[0] === 'unit') return together
+  if (wanted.length === 1 && wanted[0] === 'servers') return alone
+  return wanted.map((file) => [file])
 }
 
 process.chdir(ROOT)
@@ -29,13 +33,14 @@ const { values, positionals } = parseArgs({
   options: { jobs: { type: 'string' } },
   allowPositionals: true,
 })
-const files = await chooseFiles(positionals)
-const started = Date.now()
 // Many a test waits for a server's timers: one file more than there are processors keeps them busy.
 const jobs = Number(values.jobs ?? availableParallelism() + 1)
-const { failed, totals } = await runFiles(files, { jobs, timeout: TIMEOUT })
+const batches = await chooseBatches(positionals, jobs)
+const started = Date.now()
+const { failed, totals } = await runFiles(batches, { jobs, timeout: TIMEOUT })
 const seconds = ((Date.now() - started) / 1000).toFixed(1)
-console.log(`# ${files.length - failed.length} of ${files.length} files passed in ${seconds} s`)
+const count = batches.flat().length
+console.log(`# ${count - failed.length} of ${count} files passed in ${seconds} s`)
 for (const file of failed) console.log(`# failed: npm run test:one ${file}`)
 const { total, pass, fail, skip } = totals
 console.log(`# { total: ${total}, pass: ${pass}, fail: ${fail}, skip: ${skip} }`)

@@ -13,7 +13,7 @@ t.test('the runner of test files', async (t) => {
     const file = join(folder, 'one.test.ts')
     await writeFile(file, `import t from '${TAP}'\n${text}`)
     const lines: string[] = []
-    const { failed, totals } = await runFiles([file], { jobs: 1, timeout }, (line) =>
+    const { failed, totals } = await runFiles([[file]], { jobs: 1, timeout }, (line) =>
       lines.push(line),
     )
     return { failed: failed.length, totals, output: lines.join('\n') }
@@ -45,7 +45,10 @@ t.test('the runner of test files', async (t) => {
 
   await t.test('a run of nothing is an error', async (t) => {
     await t.rejects(runFiles([], { jobs: 1, timeout: 60 }), /no test file was found/)
-    await t.rejects(runFiles(['x'], { jobs: Number('two'), timeout: 60 }), /jobs must be a number/)
+    await t.rejects(
+      runFiles([['x']], { jobs: Number('two'), timeout: 60 }),
+      /jobs must be a number/,
+    )
   })
 
   await t.test('a file that takes too long is ended', async (t) => {

@@ -10,7 +10,7 @@ import { runHere } from '../support/program.ts'
 import { temporaryFolder } from '../support/temporary.ts'
 
 const ALWAYS = '[{ days: [mon, tue, wed, thu, fri, sat, sun], reason: stocktaking }]'
-const issuer = await startIssuer(t)
+const issuer = await startIssuer()
 
 /** An application with a gate before production, and people whose jobs there are signed. */
 async function project(t: Test, { gate = '{ approvals: 1 }' } = {}) {

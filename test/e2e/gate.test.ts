@@ -16,7 +16,7 @@ if (skip) t.test('the gate of production', { skip }, async () => {})
 else await gate(await createSandbox(t))
 
 async function gate(sandbox: Sandbox): Promise<void> {
-  const issuer = await startIssuer(t)
+  const issuer = await startIssuer()
   const gitlab = await startGitlab(t, { project: 'team/webapi' })
   const production = (more: string) => `  production:
     from: test

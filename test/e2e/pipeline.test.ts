@@ -47,7 +47,7 @@ async function configure(t: Test, { project, addresses, engine }: Demo) {
   const password = VALUES.LEDGER_PASSWORD
   await mariadb.query(`create user 'crosscloud'@'%' identified by '${password}'`)
   await mariadb.query("grant all on crosscloud.* to 'crosscloud'@'%'")
-  const issuer = await startIssuer(t)
+  const issuer = await startIssuer()
   const { settings, includes } = await readPage()
   const here = parseDocument(await readFile(join(project, 'crosscloud.yml'), 'utf8'))
   const replace = (path: string[], from: string | RegExp, to: string) => {

@@ -24,7 +24,7 @@ async function configure(t: Test, { project, addresses, engine }: Demo) {
   await mariadb.query('create database ledger')
   await mariadb.query("create user 'crosscloud'@'%' identified by 'a-secret-word'")
   await mariadb.query("grant all on ledger.* to 'crosscloud'@'%'")
-  const issuer = await startIssuer(t)
+  const issuer = await startIssuer()
   const file = join(project, 'crosscloud.yml')
   const settings = parseDocument(await readFile(file, 'utf8'))
   settings.set('ledger', `mysql://crosscloud:\${LEDGER_PASSWORD}@127.0.0.1:${mariadb.port}/ledger`)

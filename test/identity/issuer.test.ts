@@ -18,7 +18,7 @@ const access: IssuerAccess = {
   retry: { attempts: 2, firstPause: 5 },
   timeout: 2000,
 }
-const issuer = await startIssuer(t)
+const issuer = await startIssuer()
 const rules: TokenRules = {
   issuer: issuer.url,
   audience: 'crosscloud',
@@ -61,7 +61,7 @@ await t.test('an issuer that fails is UNAVAILABLE, and which failures pass is kn
   const good = await gitlab()
 
   await t.test('is down', async (t) => {
-    const gone = await startIssuer(t)
+    const gone = await startIssuer()
     await gone.close()
     const error = await refusal(t, await gone.sign(gitlabClaims(gone.url)), { issuer: gone.url })
     t.match(error, { code: 'UNAVAILABLE', retryable: true, exitCode: 75, message: /ECONNREFUSED/ })
@@ -150,7 +150,7 @@ await t.test(
     const folder = await makeCertificates(join(await temporaryFolder(t), 'tls'))
     const read = (name: string) => readFile(join(folder, name), 'utf8')
     const tls = { key: await read('server-key.pem'), cert: await read('server.pem') }
-    const secure = await startIssuer(t, { tls })
+    const secure = await startIssuer({ tls })
     const token = await secure.sign(gitlabClaims(secure.url))
     const error = await refusal(t, token, { issuer: secure.url })
     t.match(error, { code: 'UNAVAILABLE', retryable: false, hint: /certificate authority/ })

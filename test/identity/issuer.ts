@@ -3,7 +3,6 @@ import { createServer, type RequestListener, type Server } from 'node:http'
 import { createServer as createSecureServer } from 'node:https'
 import type { AddressInfo } from 'node:net'
 import { exportJWK, generateKeyPair, type JWK, type JWTPayload, SignJWT } from 'jose'
-import type { Test } from 'tap'
 
 /** A claim that is undefined is not there. */
 export type Claims = Record<string, unknown>
@@ -20,11 +19,17 @@ export interface TestIssuer {
   close(): Promise<void>
 }
 
-/** A real issuer on 127.0.0.1, with an RS256 and an ES256 key. */
-export async function startIssuer(
-  t: Pick<Test, 'teardown'>,
-  { path = '', tls }: { path?: string; tls?: { key: string; cert: string } } = {},
-): Promise<TestIssuer> {
+/**
+ * A real issuer on 127.0.0.1, with an RS256 and an ES256 key. It keeps no process running, so nobody
+ * has to close it.
+ */
+export async function startIssuer({
+  path = '',
+  tls,
+}: {
+  path?: string
+  tls?: { key: string; cert: string }
+} = {}): Promise<TestIssuer> {
   const pairs = new Map([
     ['RS256', await generateKeyPair('RS256')],
     ['ES256', await generateKeyPair('ES256')],
@@ -49,6 +54,8 @@ export async function startIssuer(
   }
   const server: Server = tls ? createSecureServer(tls, listener) : createServer(listener)
   await new Promise<void>((resolve) => server.listen(0, '127.0.0.1', resolve))
+  server.unref()
+  server.on('connection', (socket) => socket.unref())
   const { port } = server.address() as AddressInfo
   const url = `${tls ? 'https' : 'http'}://127.0.0.1:${port}${path}`
   const close = () =>
@@ -56,7 +63,6 @@ export async function startIssuer(
       server.close(() => resolve())
       server.closeAllConnections()
     })
-  t.teardown(close)
   return {
     url,
     keys,

@@ -62,7 +62,7 @@ await t.test('identity settings are checked, with a message for each mistake', a
 
 await t.test("GitHub's token request", async (t) => {
   const { signal } = new AbortController()
-  const github = await startIssuer(t)
+  const github = await startIssuer()
   const access = { http: createHttpClient(), retry: { attempts: 2, firstPause: 5 } }
   const variables = {
     ACTIONS_ID_TOKEN_REQUEST_URL: `${github.url}/id?api-version=2.0&job=7`,

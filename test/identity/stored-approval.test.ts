@@ -12,7 +12,7 @@ import { type Claims, gitlabClaims, startIssuer, variantsOf } from './issuer.ts'
 import { verifyIdToken } from './verify-id-token.ts'
 
 const { signal } = new AbortController()
-const issuer = await startIssuer(t)
+const issuer = await startIssuer()
 const rules: StoredApprovalRules = {
   issuer: issuer.url,
   audience: 'crosscloud',

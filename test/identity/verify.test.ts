@@ -15,7 +15,7 @@ const access: IssuerAccess = {
   retry: { attempts: 2, firstPause: 5 },
   timeout: 2000,
 }
-const issuer = await startIssuer(t)
+const issuer = await startIssuer()
 const rules: TokenRules = {
   issuer: issuer.url,
   audience: 'crosscloud',
@@ -99,7 +99,7 @@ await t.test("a good token of GitHub's", async (t) => {
     ref: 'refs/heads/main',
     refProtected: true,
   })
-  const server = await startIssuer(t, { path: '/_services/token' })
+  const server = await startIssuer({ path: '/_services/token' })
   const token = await server.sign(githubClaims(server.url))
   const identity = await verifyIdToken(token, { ...rules, issuer: server.url }, access)
   const root = new URL(server.url).origin

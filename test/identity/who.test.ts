@@ -34,7 +34,7 @@ t.test('without a token the hint fits this CI system', async (t) => {
 })
 
 t.test('a token has one hash, however its signature is written', async (t) => {
-  const issuer = await startIssuer(t)
+  const issuer = await startIssuer()
   const { signal } = new AbortController()
   const token = await issuer.sign(gitlabClaims(issuer.url))
   const hashes = [token, ...variantsOf(token)].map(async (one) => {
