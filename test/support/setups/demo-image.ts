@@ -108,7 +108,7 @@ async function compile(): Promise<Buffer> {
  * Responds with 200 and its version on PORT. EXIT: ends at once with that code. EXIT_AFTER: seconds to
  * live. SICK: responds with 503. SLOW: seconds until it listens. FILE: prints that file first.
  * STOPPING: seconds from SIGTERM to its end. SAYS: prints that. HOG: takes memory until it is
- * ended. `cat FILE` prints a file. With other arguments it is a command: it prints the second, and
+ * ended; with a path, only where that file is. `cat FILE` prints a file. With other arguments it is a command: it prints the second, and
  * ends with the first after as many seconds as the third says.
  */
 const SERVER = String.raw`
@@ -147,7 +147,8 @@ int main(int count, char **argument) {
     return atoi(argument[1]);
   }
   if (getenv("SAYS")) puts(getenv("SAYS"));
-  if (getenv("HOG")) for (;;) memset(malloc(1 << 20), 1, 1 << 20);
+  const char *hog = getenv("HOG");
+  if (hog && (*hog != '/' || !access(hog, F_OK))) for (;;) memset(malloc(1 << 20), 1, 1 << 20);
   if (getenv("EXIT_AFTER")) { signal(SIGALRM, late); alarm(atoi(getenv("EXIT_AFTER"))); }
   else if (getenv("EXIT")) { printf("ending with %s\n", getenv("EXIT")); return atoi(getenv("EXIT")); }
   sleep(atoi(env("SLOW", "0")));

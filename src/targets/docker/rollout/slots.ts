@@ -7,7 +7,7 @@ import { refuseMissingCheck, refuseTakenPort, urlOf, waitUntilHealthy } from './
 import type { RolloutOptions } from './options.ts'
 import { refuseForeign } from './owner.ts'
 import { survey } from './repair.ts'
-import type { Change } from './restore.ts'
+import type { Change } from './restore-host.ts'
 import { type Found, nameOf } from './roles.ts'
 import { stopContainer } from './stop.ts'
 import { takeOver, throwIfStopped } from './take-over.ts'

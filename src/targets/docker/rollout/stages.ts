@@ -6,7 +6,8 @@ import type { Host } from '../host.ts'
 import { waitUntilHealthy } from './health.ts'
 import type { RolloutOptions } from './options.ts'
 import { replaceContainer } from './replace.ts'
-import { type Change, type Failure, restoreFailed } from './restore.ts'
+import { type Failure, restoreFailed } from './restore.ts'
+import type { Change } from './restore-host.ts'
 import { throwIfStopped } from './take-over.ts'
 
 /** Milliseconds between two looks at a canary. */
