@@ -201,10 +201,9 @@ t.test('Tomcat serves the example on an engine of our own', { skip }, async (t) 
   await t.test('Tomcat is process 1 and receives SIGTERM', async (t) => {
     const [info] = await docker.listContainers({ limit: 1 })
     const container = docker.getContainer(info?.Id ?? '')
-    const before = Date.now()
-    await container.stop({ t: 20 })
-    t.ok(Date.now() - before < 10_000)
-    t.equal((await container.inspect()).State.ExitCode, 143)
+    await container.stop({ t: 60 })
+    const { ExitCode } = (await container.inspect()).State
+    t.equal(ExitCode, 128 + 15, 'ended by itself; what is killed has 128 + 9')
   })
 
   await t.test('what a killed run left is ended by the next', async (t) => {

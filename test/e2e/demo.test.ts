@@ -184,7 +184,8 @@ async function deliver(t: Test, demo: Demo) {
         join(project, 'crosscloud.yml'),
         (await readFile(join(project, 'crosscloud.yml'), 'utf8')).replace(
           'timeout: 60s',
-          'timeout: 12s',
+          // Longer than a busy machine needs until Tomcat responds at all.
+          'timeout: 20s',
         ),
       )
       const before = await docker('inspect', '-f', '{{.Id}}', 'webapi-test')

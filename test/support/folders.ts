@@ -8,6 +8,3 @@ export const DEMO_FOLDER = kept('demo')
 
 /** Where a newer Node is than the one that runs the tests. */
 export const NEWER_NODE_FOLDER = kept('node')
-
-/** The small servers that tests deploy, compiled. */
-export const SERVERS_FOLDER = kept('servers')

@@ -1,11 +1,9 @@
-import { existsSync } from 'node:fs'
-import { mkdir, mkdtemp, readFile, rename, rm, writeFile } from 'node:fs/promises'
+import { mkdtemp, readFile, rm, writeFile } from 'node:fs/promises'
+import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import type { Readable } from 'node:stream'
 import type Docker from 'dockerode'
 import { pack } from 'tar-stream'
-import { sha256 } from '../../../src/core/digest.ts'
-import { SERVERS_FOLDER } from '../folders.ts'
 import { dockerRegistryUser } from '../servers/docker-registry.ts'
 import { exec, type TestEngine } from '../servers/engine.ts'
 
@@ -95,18 +93,12 @@ function demoServer(): Promise<Buffer> {
   return compiled
 }
 
-/** Compiled once and kept for other tests, by what it was made of. */
 async function compile(): Promise<Buffer> {
-  const made = join(SERVERS_FOLDER, sha256(SERVER).slice('sha256:'.length))
-  if (existsSync(made)) return readFile(made)
-  await mkdir(SERVERS_FOLDER, { recursive: true })
-  const folder = await mkdtemp(join(SERVERS_FOLDER, 'unfinished-'))
-  const [source, server] = [join(folder, 'server.c'), join(folder, 'server')]
+  const folder = await mkdtemp(join(tmpdir(), 'ccd-'))
   try {
-    await writeFile(source, SERVER)
-    await exec('gcc', ['-static', '-Os', '-o', server, source])
-    await rename(server, made)
-    return await readFile(made)
+    await writeFile(join(folder, 'server.c'), SERVER)
+    await exec('gcc', ['-static', '-Os', '-o', join(folder, 'server'), join(folder, 'server.c')])
+    return await readFile(join(folder, 'server'))
   } finally {
     await rm(folder, { recursive: true, force: true })
   }
