@@ -1,3 +1,4 @@
+import { readFile } from 'node:fs/promises'
 import t from 'tap'
 import { findTestFiles, kindOf } from './support/unit-tests.ts'
 
@@ -37,3 +38,10 @@ t.test(
     }
   },
 )
+
+t.test('no test sets a time limit for the others of its process', async (t) => {
+  const { unit, local } = await findTestFiles()
+  for (const file of [...unit, ...local]) {
+    t.notMatch(await readFile(file, 'utf8'), /^t\.setTimeout/m, file)
+  }
+})
