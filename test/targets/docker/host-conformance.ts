@@ -212,7 +212,7 @@ async function tarHeaders(host: Host, id: string, path: string): Promise<Record<
   return headers
 }
 
-export async function until<T>(look: () => Promise<T | undefined>, seconds = 10): Promise<T> {
+export async function until<T>(look: () => Promise<T | undefined>, seconds = 60): Promise<T> {
   for (const end = Date.now() + seconds * 1000; Date.now() < end; ) {
     const seen = await look()
     if (seen !== undefined) return seen
