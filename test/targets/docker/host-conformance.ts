@@ -18,7 +18,7 @@ export const settings: ContainerSettings = {
   memory: 64 * 1024 * 1024,
   restart: 'always',
   stopTimeout: 2,
-  health: { http: parseHealth(':8080/healthz'), timeout: 5000 },
+  health: { http: parseHealth(':8080/healthz'), timeout: 60_000 },
 }
 
 /** What every driver of a host must do. */
