@@ -29,7 +29,7 @@ export interface DockerMachine extends Pick<Machine, 'cut' | 'mend'> {
   stop(): Promise<void>
 }
 
-export interface DockerMachineOptions {
+interface DockerMachineOptions {
   /** `address:port` of a registry that speaks plain HTTP. */
   registry: string
   /** A folder of `makeCertificates` for its address, to listen there with mutual TLS, too. */
