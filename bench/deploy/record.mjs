@@ -35,5 +35,7 @@ subscribe('undici:request:trailers', end)
 subscribe('undici:request:error', end)
 
 process.on('exit', () => {
-  if (file) writeFileSync(file, JSON.stringify({ started: performance.timeOrigin, calls }))
+  const { userCPUTime, systemCPUTime, maxRSS } = process.resourceUsage()
+  const usage = { cpu: (userCPUTime + systemCPUTime) / 1000, memory: maxRSS * 1024 }
+  if (file) writeFileSync(file, JSON.stringify({ started: performance.timeOrigin, calls, usage }))
 })
