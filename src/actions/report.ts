@@ -1,5 +1,5 @@
-import { stripVTControlCharacters } from 'node:util'
 import type { StepError } from '../core/errors.ts'
+import { withoutControls } from '../core/plain-text.ts'
 import { kebab } from '../steps/inputs.ts'
 import type { Step } from '../steps/step.ts'
 
@@ -9,7 +9,7 @@ const ANNOTATION_LENGTH = 4000
 
 /** A failure as one annotation: the fact, without what another program printed into the log. */
 export function annotation({ message, summary, hint }: StepError): string {
-  const lines = stripVTControlCharacters(summary ?? message)
+  const lines = withoutControls(summary ?? message)
     .split('\n')
     .filter((line) => line.trim())
   const more = lines.length - ANNOTATION_LINES
