@@ -3,6 +3,7 @@ import t from 'tap'
 import { pack } from 'tar-stream'
 import { pieces, timedLines } from '../../src/targets/docker/operations/output.ts'
 import { readTail } from '../../src/targets/file-tail.ts'
+import { instanceLabels, placedFilesOf } from '../../src/targets/labels.ts'
 
 async function all<T>(values: AsyncIterable<T>): Promise<T[]> {
   const found: T[] = []
@@ -108,5 +109,21 @@ t.test('the end of a file is read, the newest where several have such a name', a
   )
   for (const path of ['/t/logs/none.*.log', '/t/logs/localhost.link.log', '/t/logs/a.c*g']) {
     await t.rejects(readTail(read, path, { lines: 2, signal }), { code: 'NOT_FOUND' }, path)
+  }
+})
+
+t.test('which files were rendered is known from a label that a deployment wrote', async (t) => {
+  const placed = (label?: string) =>
+    placedFilesOf({
+      host: 'app-01',
+      name: 'web',
+      labels: label === undefined ? {} : { [instanceLabels.configFiles]: label },
+    })
+  const hash = 'a'.repeat(64)
+  t.strictSame(placed(`{"/etc/app/x":"${hash}"}`), { '/etc/app/x': hash })
+  t.strictSame(placed(), {})
+  for (const label of ['', 'null', '[]', '{"/x":1}', '{"x":"a"}', `{"/a/../b":"${hash}"}`]) {
+    const message = /^web on app-01: its label io\.crosscloud\.config\.files is not/
+    t.throws(() => placed(label), { code: 'INPUT_INVALID', message }, label)
   }
 })

@@ -4,7 +4,7 @@ import { containerPath } from '../../core/settings/schema.ts'
 import { joinErrors } from '../../core/settle-all.ts'
 import type { Context } from '../../delivery/context.ts'
 import { readTail } from '../../targets/file-tail.ts'
-import { instanceLabels } from '../../targets/labels.ts'
+import { placedFilesOf } from '../../targets/labels.ts'
 import type { Instance, Target } from '../../targets/target.ts'
 import { tomcatFolder } from '../../targets/tomcat.ts'
 import type { CommandResult } from '../command.ts'
@@ -86,8 +86,8 @@ async function belowTomcat(
 const beforeWebapps = (webapp = '') => /^(\/.+)\/webapps\//.exec(webapp)?.[1]
 
 /** They may hold passwords. */
-function renderedFiles({ labels }: Instance): string[] {
-  return Object.keys(JSON.parse(labels[instanceLabels.configFiles] ?? '{}') as object)
+function renderedFiles(instance: Instance): string[] {
+  return Object.keys(placedFilesOf(instance))
 }
 
 function isRendered(path: string): StepError {

@@ -4,7 +4,7 @@ import { isBelow } from '../../core/git/checkout.ts'
 import { indentedLines } from '../../core/lists.ts'
 import { labels, OWN_FOLDER } from '../../image/image.ts'
 import { compareEach, type ReadPath, readInstanceFile } from '../../targets/instance-files.ts'
-import { hashOf, instanceLabels } from '../../targets/labels.ts'
+import { hashOf, placedFilesOf } from '../../targets/labels.ts'
 import type { Instance, InstanceReader } from '../../targets/target.ts'
 import type { Context } from '../context.ts'
 import {
@@ -128,7 +128,7 @@ export async function verifyInstance(
   expected: Expectation,
   { signal }: Context,
 ): Promise<Proof> {
-  const placed = placedFiles(instance)
+  const placed = placedFilesOf(instance)
   const read = (path: string) => target.read(instance, path)
   const { changes, volumes } = await target.changes(instance)
   const { writable, webapp } = expected
@@ -165,12 +165,7 @@ export async function verifyInstance(
   }
 }
 
-/** Path → SHA-256 of the files that a deployment placed, by the instance's label. */
-type PlacedFiles = Readonly<Record<string, string>>
-
-function placedFiles({ labels }: Instance): PlacedFiles {
-  return JSON.parse(labels[instanceLabels.configFiles] ?? '{}') as PlacedFiles
-}
+type PlacedFiles = ReturnType<typeof placedFilesOf>
 
 async function compareWebapp(
   read: ReadPath,
