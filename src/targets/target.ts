@@ -186,6 +186,8 @@ export interface Target extends InstanceOperations {
   changes(instance: InstanceKey): Promise<InstanceChanges>
   /** Whether a path inside an instance is a folder; a link to a folder is not. */
   isFolder(instance: InstanceKey, path: string): Promise<boolean>
+  /** Where the link at a path inside an instance leads; undefined for what is no link. */
+  readLink(instance: InstanceKey, path: string): Promise<string | undefined>
   /** The last lines of its output. */
   logs(instance: InstanceKey, lines: number): Promise<string[]>
   start(instance: InstanceKey): Promise<void>

@@ -125,6 +125,15 @@ export async function connectDocker(options: DockerHostOptions): Promise<Host> {
       const found = await statOf(byId(id), call, path, `container ${id.slice(0, 12)}`)
       return found?.kind === 'folder'
     },
+    async readLink(id, path) {
+      const name = `container ${id.slice(0, 12)}`
+      const found = await statOf(byId(id), call, path, name)
+      if (found?.kind !== 'link') return undefined
+      if (found.target !== undefined) return found.target
+      throw new StepError('CONFLICT', `${name} on ${host.name}: nobody knows where ${path} leads`, {
+        hint: 'Give the path that this link leads to.',
+      })
+    },
     async close() {
       closing.abort()
       engine.close()

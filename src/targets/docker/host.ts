@@ -138,5 +138,7 @@ export interface Host extends HostOperations {
   changes(id: string): Promise<InstanceChanges>
   /** Whether a path inside the container is a folder; a link to a folder is not. */
   isFolder(id: string, path: string): Promise<boolean>
+  /** Where the link at a path inside the container leads; undefined for what is no link. */
+  readLink(id: string, path: string): Promise<string | undefined>
   close(): Promise<void>
 }

@@ -90,6 +90,7 @@ export function openDockerTarget(
     read: async ({ host, id }, path) => (await open(host)).archive(id, path),
     changes: async ({ host, id }) => (await open(host)).changes(id),
     isFolder: async ({ host, id }, path) => (await open(host)).isFolder(id, path),
+    readLink: async ({ host, id }, path) => (await open(host)).readLink(id, path),
     logs: async ({ host, id }, lines) => (await open(host)).logs(id, lines),
     start: async ({ host, id }) => (await open(host)).start(id),
     stop: async ({ host, id }) => (await open(host)).stop(id, settings.container.stopTimeout),
