@@ -74,6 +74,17 @@ t.test('links are sent as links, also those that lead out of the context', async
   t.notOk(names.some((name) => name.startsWith('etc/')))
 })
 
+t.test('a .dockerignore that is a link is refused', async (t) => {
+  for (const name of ['.dockerignore', 'Dockerfile.dockerignore']) {
+    const folder = await project(t, {})
+    await symlink('/etc/hostname', join(folder, name))
+    const message = `${join(folder, name)} is a symbolic link`
+    await t.rejects(read(folder), { code: 'INPUT_INVALID', message })
+  }
+  const folder = await project(t, { '.dockerignore/a': '' })
+  await t.rejects(read(folder), { code: 'INPUT_INVALID', message: /is no plain file/ })
+})
+
 t.test('the WAR is sent once, and its argument says where it is', async (t) => {
   const folder = await project(t, {})
   const plain = await sent(folder)

@@ -1,7 +1,7 @@
 import { readFile, realpath } from 'node:fs/promises'
 import { dirname, join, relative, resolve, sep } from 'node:path'
 import { type ContextEntry, listContext, packContext, RESERVED } from '../../builder/context.ts'
-import { IGNORE_FILE, readIgnoreFile } from '../../builder/ignore.ts'
+import { IGNORE_FILE, readIgnoreFile, readOwnFile } from '../../builder/ignore.ts'
 import { namesSecret } from '../../config/rules/secrecy.ts'
 import { errorCodeOf, StepError } from '../../core/errors.ts'
 import { isBelow } from '../../core/git/checkout.ts'
@@ -53,7 +53,7 @@ export async function readBuildContext(
   const entries = listed.filter(({ path }) => path !== place && path !== IGNORE_FILE)
   entries.push({ kind: 'text', path: place, content })
   // The engine leaves these two out again where the file says so.
-  const ignored = await readFile(ignoreFile).catch(() => undefined)
+  const ignored = await readOwnFile(ignoreFile)
   if (ignored) entries.push({ kind: 'text', path: IGNORE_FILE, content: ignored })
   const source = await realpath(war)
   const known = entries.find((entry) => entry.kind === 'file' && entry.source === war)
