@@ -5,9 +5,15 @@ import type { Machine } from '../machine/machine.ts'
 export interface Workers {
   /** Call it before each reload: what runs then is old afterwards. */
   remember(): Promise<void>
+  /** Old workers that still take new connections; undefined where the machine does not show it. */
+  accepting(): Promise<number | undefined>
   /** Old workers that still end their requests; undefined where the machine does not show it. */
   ending(): Promise<number | undefined>
 }
+
+/** A worker takes this title before it closes its listening sockets, and accepts nothing after it. */
+const ENDING = 'worker process is shutting down'
+const ACCEPTING = /worker process(?! is shutting down)/
 
 /**
  * nginx's worker processes, as /proc shows them: that takes no `ps`, which its images lack. After a
@@ -19,12 +25,17 @@ export function watchWorkers(machine: Machine, pidFile: string): Workers {
     async remember() {
       for (const pid of (await childrenOf(machine, pidFile)) ?? []) old.add(pid)
     },
+    async accepting() {
+      const now = await childrenOf(machine, pidFile)
+      const known = now?.filter((pid) => old.has(pid))
+      return known && (await titlesOf(machine, known)).split(ACCEPTING).length - 1
+    },
     async ending() {
       const now = await childrenOf(machine, pidFile)
       if (now === undefined) return undefined
       // Of a reload before this driver was opened nobody remembered any: their titles tell.
       const known = now.filter((pid) => old.has(pid)).length
-      return now.length === 0 ? 0 : Math.max(known, await shuttingDown(machine, now))
+      return Math.max(known, (await titlesOf(machine, now)).split(ENDING).length - 1)
     },
   }
 }
@@ -42,12 +53,13 @@ async function childrenOf(machine: Machine, pidFile: string): Promise<string[] |
   }
 }
 
-async function shuttingDown(machine: Machine, pids: readonly string[]): Promise<number> {
+/** What processes are called, one after the other. */
+async function titlesOf(machine: Machine, pids: readonly string[]): Promise<string> {
+  if (pids.length === 0) return ''
   const files = pids.map((pid) => `/proc/${pid}/cmdline`)
-  const titles = await machine.run(['cat', ...files]).catch((error: unknown) => {
+  return machine.run(['cat', ...files]).catch((error: unknown) => {
     // One of them has ended meanwhile; the others are printed all the same.
     if (!isStepError(error, 'COMMAND_FAILED')) throw error
     return (error.details as CommandDetails).printed
   })
-  return titles.split('worker process is shutting down').length - 1
 }
