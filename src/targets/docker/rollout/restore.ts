@@ -239,8 +239,12 @@ async function goBack(
   }
   const inSlots = next !== undefined && isInSlots({ next })
   if (!inSlots && result) await proxy?.takeOut(host, { log, signal })
-  const actions = inSlots ? restoreInSlots : restoreActions
-  await perform(host, spec.name, found, actions(found, next?.id ?? '', old), {
+  const actions = (inSlots ? restoreInSlots : restoreActions)(found, next?.id ?? '', old)
+  const isRemoval = (action: Action) => action.do === 'remove' && action.container === 'next'
+  // A proxy that the host is out of: the new container tells the next command so, until it is in.
+  const waits = !inSlots && proxy !== undefined && old?.running === true
+  const now = waits ? actions.filter((action) => !isRemoval(action)) : actions
+  await perform(host, spec.name, found, now, {
     log,
     signal,
     proxy,
@@ -248,7 +252,20 @@ async function goBack(
     stopTimeout: result ? spec.settings.stopTimeout : Math.min(spec.settings.stopTimeout, 5),
   })
   // Nobody waits for its health then.
-  if (!inSlots && signal.aborted && old?.running) await proxy?.putIn(host, { log })
+  if (waits && signal.aborted) await putInAgain(host, { spec, log, signal, proxy })
+}
+
+/** The old container serves at the host's one port; the new one has no more to tell. */
+async function putInAgain(
+  host: Host,
+  { spec, log, signal, proxy }: Pick<RestoreOptions, 'spec' | 'log' | 'signal' | 'proxy'>,
+): Promise<void> {
+  if (!proxy) return
+  await proxy.putIn(host, { log })
+  const found = await survey(host, spec.name)
+  const { stopTimeout } = spec.settings
+  const removal: Action[] = [{ do: 'remove', container: 'next' }]
+  await perform(host, spec.name, found, removal, { log, signal, proxy, stopTimeout })
 }
 
 /**
@@ -274,7 +291,7 @@ async function prove(
     const health = ownHealth(labels, spec.settings.health)
     await waitUntilHealthy(host, { id, name: spec.name }, health, signal)
     log.info(`host ${host.name}: the old ${spec.name} serves again`)
-    if (!(await finishInSlots(host, options, signal))) await options.proxy?.putIn(host, { log })
+    if (!(await finishInSlots(host, options, signal))) await putInAgain(host, options)
     return stand('old')
   } catch (error) {
     if (signal?.aborted) return standing
