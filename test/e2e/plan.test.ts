@@ -10,6 +10,7 @@ import { runHere } from '../support/program.ts'
 import { noEngine } from '../support/servers/engine.ts'
 import { type Recorder, startRecorder } from '../support/servers/proxies/recorder.ts'
 import { createSandbox, type Sandbox } from '../support/setups/sandbox.ts'
+import { plannedProxy } from './rollout/planned-proxy.ts'
 
 const isRead = (request: string) => /^(?:GET|HEAD) /.test(request)
 
@@ -300,6 +301,8 @@ async function plans(sandbox: Sandbox): Promise<void> {
       t.match(bad.printed, /::error.*cannot be deployed to test now: mark/)
     },
   )
+
+  await plannedProxy(t, { folder, configure, plan: () => plan(...deploy('1.0.0')) })
 
   await t.test('with slots, a plan says where the new container starts', async (t) => {
     await configure({ container: 'container: { slots: ["18081:8080", "18082:8080"] }' })
