@@ -21,21 +21,25 @@ const ACCEPTING = /worker process(?! is shutting down)/
  */
 export function watchWorkers(machine: Machine, pidFile: string): Workers {
   const old = new Set<string>()
+  const children = async () => {
+    const now = await childrenOf(machine, pidFile)
+    // The number of one that has ended may become that of another process.
+    for (const pid of now ? old : []) if (!now?.includes(pid)) old.delete(pid)
+    return now
+  }
   return {
     async remember() {
-      for (const pid of (await childrenOf(machine, pidFile)) ?? []) old.add(pid)
+      for (const pid of (await children()) ?? []) old.add(pid)
     },
     async accepting() {
-      const now = await childrenOf(machine, pidFile)
-      const known = now?.filter((pid) => old.has(pid))
-      return known && (await titlesOf(machine, known)).split(ACCEPTING).length - 1
+      if ((await children()) === undefined) return undefined
+      return (await titlesOf(machine, [...old])).split(ACCEPTING).length - 1
     },
     async ending() {
-      const now = await childrenOf(machine, pidFile)
+      const now = await children()
       if (now === undefined) return undefined
       // Of a reload before this driver was opened nobody remembered any: their titles tell.
-      const known = now.filter((pid) => old.has(pid)).length
-      return Math.max(known, (await titlesOf(machine, now)).split(ENDING).length - 1)
+      return Math.max(old.size, (await titlesOf(machine, now)).split(ENDING).length - 1)
     },
   }
 }
@@ -45,8 +49,10 @@ async function childrenOf(machine: Machine, pidFile: string): Promise<string[] |
   try {
     const pid = (await machine.run(['cat', pidFile])).trim()
     if (!/^\d+$/.test(pid)) return undefined
-    const children = await machine.run(['cat', `/proc/${pid}/task/${pid}/children`])
-    return children.match(/\d+/g) ?? []
+    // Read twice: while one of them ends, another may be missed.
+    const file = `/proc/${pid}/task/${pid}/children`
+    const children = await machine.run(['cat', file, file])
+    return [...new Set(children.match(/\d+/g))]
   } catch (error) {
     if (isStepError(error, 'COMMAND_FAILED')) return undefined
     throw error
