@@ -306,12 +306,6 @@ async function plans(sandbox: Sandbox): Promise<void> {
   )
 
   await plannedProxy(t, { folder, configure, plan: () => plan(...deploy('1.0.0')) })
-
-  await t.test('with slots, a plan says where the new container starts', async (t) => {
-    await configure({ container: 'container: { slots: ["18081:8080", "18082:8080"] }' })
-    const { plan: beside } = await plan(...deploy('1.0.0'))
-    t.match(beside.hosts, [{ slot: 1, runs: { release: 'webapi@1.0.0' } }])
-  })
 }
 
 /** Two commits, the second with a subject that means something to Markdown. */

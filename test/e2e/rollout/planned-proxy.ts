@@ -9,7 +9,7 @@ interface Planning {
   plan(): Promise<{ code: number; plan: Plan }>
 }
 
-/** What a plan says of the proxy, of an application that runs on app-01. */
+/** What a plan says of the proxy and of slots, of an application that runs on app-01. */
 export async function plannedProxy(t: Test, { folder, configure, plan }: Planning): Promise<void> {
   await t.test('a plan asks the proxy, and says what it would be told', async (t) => {
     const commands = `{ take-out: [touch, out], put-in: [touch, in], check: [test, -e, 'in-{{name}}'] }`
@@ -42,5 +42,11 @@ export async function plannedProxy(t: Test, { folder, configure, plan }: Plannin
     await configure({ container: proxied.replace('[test,', '[missing-program,') })
     const { plan: broken } = await plan()
     t.match(broken, { ready: false, proxy: null, problems: [{ check: 'proxy' }] })
+  })
+
+  await t.test('with slots, a plan says where the new container starts', async (t) => {
+    await configure({ container: 'container: { slots: ["18081:8080", "18082:8080"] }' })
+    const { plan: beside } = await plan()
+    t.match(beside.hosts, [{ slot: 1, runs: { release: 'webapi@1.0.0' } }])
   })
 }
