@@ -2,6 +2,7 @@ import type { Readable } from 'node:stream'
 import { StepError } from '../core/errors.ts'
 import type { Log } from '../core/log.ts'
 import type { HostCheck, HostImages, InstanceKey, InstanceOperations } from './operations.ts'
+import type { ProxyPreview } from './proxy.ts'
 import type { HostResponse } from './responses.ts'
 import type { OneOffCommands, RolloutStrategy } from './rollout-settings.ts'
 
@@ -173,6 +174,8 @@ export interface Target extends InstanceOperations {
   instances(query: InstanceQuery): Promise<HostResponse<Instance[]>[]>
   /** What a rollout would find, by the same checks; reads only. */
   preview(request: PreviewRequest): Promise<HostResponse<HostPreview>[]>
+  /** What a rollout would find at the proxy that it works, if there is one; reads only. */
+  previewProxy(): Promise<ProxyPreview | undefined>
   /** INPUT_INVALID for files that this target cannot give to an instance. */
   checkFiles(files: readonly PlacedFile[]): void
   /**
