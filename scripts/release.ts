@@ -4,9 +4,6 @@ import { join } from 'node:path'
 import { parseArgs } from 'node:util'
 import { describe, StepError, toStepError } from '../src/core/errors.ts'
 import { run } from '../src/core/process/process.ts'
-import { stepNames } from '../src/steps/index.ts'
-import { ACTION_FILES, bundleActions } from './bundle.mjs'
-import { renderGeneratedFiles } from './generated-files.ts'
 
 // Makes what workflows name after the @: a commit on no branch, with the bundle that the sources
 // lack, tagged vX.Y.Z and vX. Run by `npm run release`, in a clean checkout.
@@ -102,8 +99,11 @@ function missingPushes({ tags }: Plan, commit: string, { origin }: Tagged): stri
   ]
 }
 
-/** Nothing of an older bundle may get the tag. */
+/** Nothing of an older bundle may get the tag. Only here are all steps needed, and the bundler. */
 async function build(): Promise<void> {
+  const { renderGeneratedFiles } = await import('./generated-files.ts')
+  const { stepNames } = await import('../src/steps/index.ts')
+  const { bundleActions } = await import('./bundle.mjs')
   for (const [path, text] of await renderGeneratedFiles(process.cwd())) {
     if ((await readFile(path, 'utf8').catch(() => '')) === text) continue
     throw new StepError('CONFLICT', `${path} is not what the sources say`, {
@@ -116,6 +116,7 @@ async function build(): Promise<void> {
 
 /** What an action loads: a line for each step, and the bundle. */
 async function bundleFiles(): Promise<string[]> {
+  const { ACTION_FILES } = await import('./bundle.mjs')
   const names = await readdir('dist').catch(() => [])
   return [...names.filter((name) => name.endsWith('.cjs')), ACTION_FILES].map(
     (name) => `dist/${name}`,

@@ -112,7 +112,7 @@ async function runBatch(
 
 const TEST_FILES = fileURLToPath(new URL('test-files.ts', import.meta.url))
 
-/** What a batch printed, by file. When it failed outside of its tests, no file is known to have passed. */
+/** What a batch printed, by file. When only the process failed, no file is known to have passed. */
 function divide(
   batch: readonly string[],
   { printed, errors, clean }: { printed: string; errors: string; clean: boolean },
@@ -124,8 +124,8 @@ function divide(
     const end = start === -1 ? printed.length : start
     const own = printed.slice(from, end)
     const seconds = Number(/ ([\d.]+) s$/m.exec(printed.slice(start + 1))?.[1] ?? 0)
-    from = start === -1 ? from : end + 1
-    const passed = start !== -1 && sound && !FAILED.test(own)
+    from = start === -1 ? from : printed.indexOf('\n', start + 1)
+    const passed = start !== -1 && sound && RAN.test(own) && !FAILED.test(own)
     return { file, passed, seconds, output: passed ? own : `${own}${errors}` }
   })
   if (clean || files.some(({ passed }) => !passed)) return files
@@ -133,6 +133,8 @@ function divide(
 }
 
 const FAILED = /^not ok /m
+/** A file without a test has not passed. */
+const RAN = /^ok /m
 
 /** A process that printed no plan never came to its end, whatever its status is. */
 const hasPlan = (output: string) => /^1\.\.\d/m.test(output)

@@ -4,7 +4,8 @@ import { pathToFileURL } from 'node:url'
 
 // Runs test files in one process, one after another, and prints a line when each has ended:
 //   TEST_FILES='FILE FILE…' node --import=tap --import=./scripts/typescript.mjs scripts/test-files.ts
-// tap names a folder after all arguments, and that name would be too long. The start of Node, tap and the loader takes a second of a processor, and longer than most unit tests.
+// The start of Node, tap and the loader takes a second, longer than most unit tests. The files are no
+// arguments: tap names a folder after these, and the name would be too long.
 
 /** Begins the line: the file and its seconds follow. */
 export const FILE_ENDED = '# ended: '

@@ -15,16 +15,15 @@ const place = (file: string) => {
   return found === -1 ? SLOW_FIRST.length : found
 }
 
-/** Files that need a server run alone; unit tests share a process, for most take less than its start. */
+/** Files that start servers run alone; others share a process, for most take less than its start. */
 async function chooseBatches(wanted: readonly string[], jobs: number): Promise<string[][]> {
-  const { unit, servers } = await findTestFiles()
+  const { unit, local, servers } = await findTestFiles()
   const alone = servers.toSorted((left, right) => place(left) - place(right)).map((file) => [file])
-  const together = Array.from({ length: jobs }, (_, first) =>
-    unit.filter((_, number) => number % jobs === first),
-  )
-  if (wanted.length === 0) return [...alone, ...together]
-  if (wanted.length === 1 && wanted[0] === 'unit') return together
-  if (wanted.length === 1 && wanted[0] === 'servers') return alone
+  const together = (files: readonly string[]) =>
+    Array.from({ length: jobs }, (_, first) => files.filter((_, number) => number % jobs === first))
+  if (wanted.length === 0) return [...alone, ...together(local), ...together(unit)]
+  if (wanted.length === 1 && wanted[0] === 'unit') return together(unit)
+  if (wanted.length === 1 && wanted[0] === 'servers') return [...alone, ...together(local)]
   return wanted.map((file) => [file])
 }
 

@@ -69,4 +69,51 @@ t.test('the runner of test files', async (t) => {
     )
     t.equal(failed, 0, output)
   })
+
+  const runBatch = async (...texts: string[]) => {
+    const files = texts.map((_, number) => join(folder, `batch-${number}.test.ts`))
+    await Promise.all(
+      texts.map((text, number) =>
+        writeFile(files[number] ?? '', `import t from '${TAP}'\n${text}`),
+      ),
+    )
+    const lines: string[] = []
+    const { failed, totals } = await runFiles([files], { jobs: 1, timeout: 60 }, (line) =>
+      lines.push(line),
+    )
+    return { failed: failed.map((file) => files.indexOf(file)), totals, output: lines.join('\n') }
+  }
+
+  await t.test('files that share a process are judged each by its own tests', async (t) => {
+    const { failed, totals, output } = await runBatch(
+      "t.test('slow', () => new Promise((end) => setTimeout(end, 200)))\nt.pass()",
+      "t.equal(1, 2, 'sums up')",
+      "await t.test('last', async (t) => t.equal(process.env.TEST_FILES, undefined))",
+      'const nothing = 1',
+    )
+    t.strictSame(failed, [1, 3], 'the one with a failed test, and the one without a test')
+    t.strictSame(totals, { total: 4, pass: 3, fail: 1, skip: 0 })
+    t.match(output, /^ok 1 - .*batch-0[\s\S]*not ok 3 - sums up[\s\S]*not ok 2 - .*batch-1/)
+    t.notMatch(output, /last/, 'what passed is a line')
+  })
+
+  await t.test(
+    'when a shared process ends early, what it did not come to has failed',
+    async (t) => {
+      const { failed } = await runBatch("t.pass('fine')", 'process.exit(0)', "t.pass('never')")
+      t.strictSame(failed, [1, 2], 'what had ended before has passed')
+      const thrown = await runBatch(
+        "t.pass('fine')",
+        "throw new Error('a typo')",
+        "t.pass('never')",
+      )
+      t.ok(thrown.failed.includes(1) && thrown.failed.includes(2))
+      t.match(thrown.output, 'a typo')
+      const late = await runBatch(
+        "t.pass('a')",
+        'setTimeout(() => { process.exitCode = 3 }, 50)\nt.pass()',
+      )
+      t.strictSame(late.failed, [0, 1], 'a bad status of the process belongs to no file')
+    },
+  )
 })

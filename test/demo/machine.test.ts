@@ -133,16 +133,22 @@ t.test('an engine that is elsewhere is not used', async (t) => {
   t.match(said, [/elsewhere/])
 })
 
+const builds = await temporaryFolder(t)
+/** Of the example; built by the first test that follows, deployed by the next. */
+let war = ''
+
 t.test('the example builds, twice the same bytes', { skip }, async (t) => {
-  const folder = await temporaryFolder(t)
   const args = await prepareMaven(cache)
   t.same(await prepareMaven(cache), args)
-  const wars = []
-  for (const name of ['one', 'two']) wars.push(await buildExample(join(folder, name), args))
-  const [one, two] = await Promise.all(wars.map((war) => digestFile(war)))
-  t.same(one, two)
-  const other = await buildExample(join(folder, 'one'), [...args, '-Drevision=1.0.1'])
-  t.not((await digestFile(other)).md5, one?.md5, 'another version is another WAR')
+  war = await buildExample(join(builds, 'one'), args)
+  const again = await buildExample(join(builds, 'two'), args)
+  t.same(await digestFile(war), await digestFile(again))
+  const other = await buildExample(join(builds, 'two'), [...args, '-Drevision=1.0.1'])
+  t.not(
+    (await digestFile(other)).md5,
+    (await digestFile(war)).md5,
+    'another version is another WAR',
+  )
 })
 
 t.test('Tomcat serves the example on an engine of our own', { skip }, async (t) => {
@@ -161,7 +167,6 @@ t.test('Tomcat serves the example on an engine of our own', { skip }, async (t) 
   const { default: Dockerode } = await import('dockerode')
   const docker = new Dockerode({ socketPath: engine.socket })
   const image = await importBase(docker, base)
-  const war = await buildExample(join(folder, 'webapi'), await prepareMaven(cache))
   const properties = 'greeting = Grüße <b>\nenvironment = test\ndb.url = jdbc:x\ndb.pool = 5\n'
   const start = async (withProperties: boolean) =>
     startTomcat(docker, image, folder, war, base.webapp, withProperties ? properties : undefined)
@@ -196,10 +201,9 @@ t.test('Tomcat serves the example on an engine of our own', { skip }, async (t) 
   await t.test('Tomcat is process 1 and receives SIGTERM', async (t) => {
     const [info] = await docker.listContainers({ limit: 1 })
     const container = docker.getContainer(info?.Id ?? '')
-    const before = Date.now()
-    await container.stop({ t: 20 })
-    t.ok(Date.now() - before < 10_000)
-    t.equal((await container.inspect()).State.ExitCode, 143)
+    await container.stop({ t: 60 })
+    const { ExitCode } = (await container.inspect()).State
+    t.equal(ExitCode, 128 + 15, 'ended by itself; what is killed has 128 + 9')
   })
 
   await t.test('what a killed run left is ended by the next', async (t) => {

@@ -13,7 +13,7 @@ import { createDemo, type Demo } from '../support/setups/demo.ts'
 
 const SECRET = 'a-secret-of-the-test-1'
 const missing = missingProgram('redis-server', 'redis-cli', 'git')
-const demo = missing || (await createDemo(t))
+const demo = missing || (await createDemo(t, { server: 'small' }))
 if (typeof demo === 'string') t.test('webhooks of the demo', { skip: demo }, async () => {})
 else await t.test('webhooks of the demo', (t) => webhooks(t, demo))
 

@@ -16,6 +16,7 @@ import { deliver, startQueueRedis, startWebhookServer } from '../support/servers
 
 const SECRET = 'a-secret-of-the-test-1'
 const skip = missingProgram('redis-server', 'redis-cli')
+const RUNS = Number(process.env.FC_RUNS ?? 2000)
 const text = (value: unknown) => JSON.stringify(value)
 const push = text(fixture('gitlab/push'))
 
@@ -193,11 +194,11 @@ t.test('a server responds to senders and operators as documented', { skip }, asy
     },
   )
 
-  await t.test('10,000 duplicates at once make one job', async (t) => {
+  await t.test('1,000 duplicates at once make one job', async (t) => {
     const before = await outcome('gitlab', 'accepted')
     const headers = { 'x-gitlab-token': SECRET, 'idempotency-key': 'many' }
     const one = async () => {
-      for (let n = 0; n < 500; n++) await send('gitlab', headers)
+      for (let n = 0; n < 50; n++) await send('gitlab', headers)
     }
     await Promise.all(Array.from({ length: 20 }, one))
     t.equal(await outcome('gitlab', 'accepted'), before + 1)
@@ -205,7 +206,7 @@ t.test('a server responds to senders and operators as documented', { skip }, asy
     t.equal(gitlab.pipelines.length, 3, 'one more')
   })
 
-  await t.test('10,000 mutated bodies never cause an error of the server', async (t) => {
+  await t.test('mutated bodies never cause an error of the server', async (t) => {
     const bodies = [
       'gitlab/push',
       'gitlab/pipeline',
@@ -235,7 +236,7 @@ t.test('a server responds to senders and operators as documented', { skip }, asy
         { weight: 1, arbitrary: fc.uint8Array({ maxLength: 200 }).map((one) => Buffer.from(one)) },
         { weight: 1, arbitrary: fc.jsonValue().map((one) => Buffer.from(text(one))) },
       ),
-      10_000,
+      RUNS,
     )
     const types = ['application/json', 'text/plain', 'application/x-www-form-urlencoded', 'x']
     let next = 0
@@ -254,7 +255,10 @@ t.test('a server responds to senders and operators as documented', { skip }, asy
       `answers: ${[...statuses].map(([status, count]) => `${status}: ${count}`).join(', ')}`,
     )
     t.equal([...statuses.keys()].filter((status) => status >= 500).length, 0)
-    t.ok((statuses.get(400) ?? 0) > 1000 && statuses.has(202), 'many were wrong, some were right')
+    t.ok(
+      (statuses.get(400) ?? 0) > RUNS / 10 && statuses.has(202),
+      'many were wrong, some were right',
+    )
     t.equal(server.running.child.exitCode, null, 'it lives')
   })
 

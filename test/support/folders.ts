@@ -8,3 +8,6 @@ export const DEMO_FOLDER = kept('demo')
 
 /** Where a newer Node is than the one that runs the tests. */
 export const NEWER_NODE_FOLDER = kept('node')
+
+/** The small server of the demo image, compiled. */
+export const DEMO_SERVER_FOLDER = join(process.cwd(), '.cache', 'demo-server')

@@ -10,7 +10,7 @@ export interface ProgramResult {
 
 export interface ProgramOptions {
   cwd: string
-  variables?: Record<string, string>
+  variables?: Record<string, string | undefined>
   /** What the person at the terminal types; without it nobody is there. */
   confirm?: (question: string) => boolean
   input?: string

@@ -7,13 +7,19 @@ export const ROOT = fileURLToPath(new URL('../../', import.meta.url))
 
 /** Support that listens on a socket or starts a server, and the demo, which starts an engine. */
 const SERVERS = /^(?:test\/support\/(?:servers|platforms|setups|ci)|src\/demo)\//
-/** What starts processes, and a path to what `npm run build` makes. */
-const STARTS = /from 'node:child_[p]rocess'|\/core\/process\/process\.ts'|['"`](?:\.\.\/)+dist\b/
+/** Of these, what has servers in this process alone. */
+const WITHIN = /^test\/support\/servers\/(?:embedded-registry|http|ports|browser)\.ts$/
+/** What starts processes of any kind, and a path to what `npm run build` makes. */
+const STARTS = /from 'node:child_[p]rocess'|['"`](?:\.\.\/)+dist\b/
+/** What runs a program to its end. */
+const RUNS = /\/core\/process\/process\.ts'/
 const IMPORT = /(?:import\(|import |from )\s*['"](\.[^'"]+)['"]/g
 
 export interface TestFiles {
   /** They need Node alone: no server, not even of our own, no other process, nothing built. */
   unit: string[]
+  /** Servers in their own process, and programs that end, such as tar and git. */
+  local: string[]
   /** All others. */
   servers: string[]
 }
@@ -22,25 +28,29 @@ export interface TestFiles {
 export async function findTestFiles(): Promise<TestFiles> {
   const names = await readdir(join(ROOT, 'test'), { recursive: true })
   const files = names.filter((name) => name.endsWith('.test.ts')).map((name) => `test/${name}`)
-  const found: TestFiles = { unit: [], servers: [] }
-  for (const file of files.sort()) {
-    const kind = (await needsMore(file, new Set())) ? 'servers' : 'unit'
-    found[kind].push(file)
-  }
+  const found: TestFiles = { unit: [], local: [], servers: [] }
+  for (const file of files.sort()) found[await kindOf(file)].push(file)
   return found
 }
 
-/** Whether a file, or what it imports of the tests and scripts, needs more than Node. */
-export async function needsMore(file: string, seen: Set<string>): Promise<boolean> {
-  if (SERVERS.test(file)) return true
-  if (seen.has(file) || file.startsWith('src/')) return false
+/** The kind of a test that is this file, or imports it. */
+export async function kindOf(
+  file: string,
+  seen: Set<string> = new Set(),
+): Promise<keyof TestFiles> {
+  if (WITHIN.test(file)) return 'local'
+  if (SERVERS.test(file)) return 'servers'
+  if (seen.has(file) || file.startsWith('src/')) return 'unit'
   seen.add(file)
   const path = join(ROOT, file)
-  if (!existsSync(path)) return false
+  if (!existsSync(path)) return 'unit'
   const text = await readFile(path, 'utf8')
-  if (STARTS.test(text)) return true
+  if (STARTS.test(text)) return 'servers'
+  let kind: keyof TestFiles = RUNS.test(text) ? 'local' : 'unit'
   for (const [, imported = ''] of text.matchAll(IMPORT)) {
-    if (await needsMore(relative(ROOT, resolve(path, '..', imported)), seen)) return true
+    const below = await kindOf(relative(ROOT, resolve(path, '..', imported)), seen)
+    if (below === 'servers') return below
+    if (below === 'local') kind = below
   }
-  return false
+  return kind
 }

@@ -1,6 +1,6 @@
 import type { Readable } from 'node:stream'
 import type Docker from 'dockerode'
-import { StepError } from '../../core/errors.ts'
+import { StepError, toStepError } from '../../core/errors.ts'
 import type { EngineAddress } from './address.ts'
 import { type Caller, caller, VERB_TIMEOUT } from './call.ts'
 import { type Engine, openEngine, type TlsFiles } from './connect.ts'
@@ -200,6 +200,17 @@ async function setRestartPolicy(call: Caller, container: Docker.Container, polic
   )
 }
 
+/** An engine refuses it when the container ends right then; once stopped, it takes it. */
+async function trySetRestartPolicy(call: Caller, container: Docker.Container, policy: string) {
+  try {
+    await setRestartPolicy(call, container, policy)
+    return true
+  } catch (error) {
+    if (statusOf(toStepError(error).cause) === undefined) throw error
+    return false
+  }
+}
+
 /**
  * With the policy `always` an engine starts even stopped containers when it starts itself: after
  * a reboot old and new would run side by side. So a stopped container has no such policy until `start`.
@@ -211,15 +222,15 @@ async function stop(docker: Docker, call: Caller, id: string, seconds: number): 
     fine: [404],
   })
   if (typeof found === 'number') return
-  const { Labels } = found.Config
-  if (found.HostConfig.RestartPolicy?.Name === 'always') {
-    // A container that is not ours has no such label; with this policy it stays stopped, too.
-    await setRestartPolicy(call, container, Labels[RESTART_LABEL] ? 'no' : 'unless-stopped')
-  }
+  const isAlways = found.HostConfig.RestartPolicy?.Name === 'always'
+  // A container that is not ours has no such label; with this policy it stays stopped, too.
+  const policy = found.Config.Labels[RESTART_LABEL] ? 'no' : 'unless-stopped'
+  const isSet = !isAlways || (await trySetRestartPolicy(call, container, policy))
   await call(doing, (abortSignal) => container.stop({ t: seconds, abortSignal }), {
     fine: [304, 404],
     timeout: VERB_TIMEOUT + seconds * 1000,
   })
+  if (!isSet) await setRestartPolicy(call, container, policy)
 }
 
 async function logs(docker: Docker, call: Caller, id: string, lines: number): Promise<string[]> {

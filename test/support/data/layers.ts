@@ -50,11 +50,12 @@ export function noise(size: number, seed: string): Buffer {
 
 export const LONG = `${'a-folder-with-a-long-name/'.repeat(4)}${'n'.repeat(60)}.txt`
 export const LONGER = `${'ein-sehr-länger-Name/'.repeat(14)}ü.txt`
+/** The large ones are read in two chunks, of at most 1 MiB. */
 export const sample: Record<string, string | Buffer> = {
-  'WEB-INF/lib/spring-core-6.1.jar': noise(3_000_000, 'spring'),
+  'WEB-INF/lib/spring-core-6.1.jar': noise(1_200_000, 'spring'),
   'WEB-INF/lib/a-1.0.jar': noise(1000, 'a'),
   'WEB-INF/lib/own-2.0-SNAPSHOT.jar': noise(70_000, 'own'),
-  'WEB-INF/lib/stored-1.0.jar': noise(2_200_000, 'stored'),
+  'WEB-INF/lib/stored-1.0.jar': noise(1_100_000, 'stored'),
   'WEB-INF/classes/com/example/A.class': 'class A'.repeat(500),
   'WEB-INF/classes/com/example/B.class': noise(65_536, 'B'),
   'WEB-INF/classes/messages_zh.properties': 'greeting=你好',

@@ -1,9 +1,12 @@
-import { mkdtemp, readFile, rm, writeFile } from 'node:fs/promises'
+import { createHash } from 'node:crypto'
+import { mkdir, mkdtemp, readFile, rm, writeFile } from 'node:fs/promises'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import type { Readable } from 'node:stream'
 import type Docker from 'dockerode'
 import { pack } from 'tar-stream'
+import { replaceFile } from '../../../src/core/files/atomic-file.ts'
+import { DEMO_SERVER_FOLDER } from '../folders.ts'
 import { dockerRegistryUser } from '../servers/docker-registry.ts'
 import { exec, type TestEngine } from '../servers/engine.ts'
 
@@ -89,8 +92,19 @@ export function demoApplication(version: string): Record<string, string> {
 let compiled: Promise<Buffer> | undefined
 
 function demoServer(): Promise<Buffer> {
-  compiled ??= compile()
+  compiled ??= keptServer()
   return compiled
+}
+
+/** Compiled once for all tests: a file's name says which source it was made from. */
+async function keptServer(): Promise<Buffer> {
+  const kept = join(DEMO_SERVER_FOLDER, createHash('sha256').update(SERVER).digest('hex'))
+  return readFile(kept).catch(async () => {
+    const made = await compile()
+    await mkdir(DEMO_SERVER_FOLDER, { recursive: true })
+    await replaceFile(kept, made, { mode: 0o644, durable: false })
+    return made
+  })
 }
 
 async function compile(): Promise<Buffer> {

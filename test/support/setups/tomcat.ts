@@ -1,8 +1,8 @@
 import { mkdir, readFile } from 'node:fs/promises'
 import { dirname, join } from 'node:path'
 import { parse } from 'yaml'
-import { runCli } from '../cli.ts'
 import { writeWar } from '../data/war.ts'
+import { runHere } from '../program.ts'
 import { until } from '../until.ts'
 import type { Demo } from './demo.ts'
 
@@ -22,12 +22,14 @@ export async function bakeFiles(
   more: readonly string[] = [],
 ): Promise<string> {
   const { image } = parse(await readFile(join(project, 'crosscloud.yml'), 'utf8'))
-  const cwd = join(dirname(project), 'baked')
+  const work = dirname(project)
+  const cwd = join(work, 'baked')
   await mkdir(cwd, { recursive: true })
   await writeWar(join(cwd, 'small.war'), files)
   const cli = async (...args: string[]) => {
-    const env = { CROSSCLOUD_CACHE: join(cwd, '.cache') }
-    const { code, stdout, stderr } = await runCli([...args, '--json'], { cwd, env })
+    // The demo's, with the key of its seals: what is known of the base is not read again.
+    const variables = { CROSSCLOUD_CACHE: join(work, 'cache'), HOME: process.env.HOME }
+    const { code, stdout, stderr } = await runHere([...args, '--json'], { cwd, variables })
     if (code !== 0) throw new Error(`${args.join(' ')} ended with ${code}:\n${stderr}`)
     return JSON.parse(stdout) as { image: string }
   }

@@ -5,7 +5,9 @@ import type { HealthSettings } from '../../../src/targets/docker/health/check.ts
 import type { ContainerSettings, ContainerSpec, Host } from '../../../src/targets/docker/host.ts'
 import { refuseMissingCheck, waitUntilHealthy } from '../../../src/targets/docker/rollout/health.ts'
 import { noEngine, startEngine, type TestEngine } from '../../support/servers/engine.ts'
+import { startRecorder } from '../../support/servers/proxies/recorder.ts'
 import { importDemoImage } from '../../support/setups/demo-image.ts'
+import { temporaryFolder } from '../../support/temporary.ts'
 import { settings as base, until } from './host-conformance.ts'
 
 const { signal } = new AbortController()
@@ -186,6 +188,24 @@ function engineSettings(host: Host, engine: TestEngine, spec: Spec): void {
     t.match(mounts, /tmpfs \/tmp tmpfs [^\n]*size=1024k/)
     t.match(mounts, /\/dev\/shm tmpfs [^\n]*size=8192k/)
     t.ok((await host.changes(id)).volumes.includes('/tmp'), 'what is in memory is not compared')
+  })
+
+  t.test('a container that ends by itself while it is stopped stays stopped', async (t) => {
+    // An engine cannot set the restart policy then; most often a container ends a moment later.
+    const socket = `${await temporaryFolder(t)}/engine.sock`
+    const recorder = await startRecorder(t, { socketPath: engine.socket }, socket)
+    const address = parseAddress(`unix://${socket}`)
+    const credentials = async () => undefined
+    const through = await connectDocker({ name: 'app-01', address, credentials, signal })
+    t.teardown(() => through.close())
+    const { id } = await host.create(spec({ restart: 'always' }))
+    t.teardown(() => host.remove(id))
+    await host.start(id)
+    recorder.refuseNext(/^POST .*\/update$/)
+    await through.stop(id, 1)
+    t.equal(recorder.requests().filter((request) => request.endsWith('/update')).length, 2)
+    const { State, HostConfig } = await docker.getContainer(id).inspect()
+    t.match([State.Running, HostConfig.RestartPolicy], [false, { Name: 'no' }])
   })
 
   t.test('what a host lacks is found before anything is changed', async (t) => {

@@ -95,6 +95,14 @@ t.test('every state that a killed deployer can leave is repaired', async (t) => 
   }
 })
 
+t.test('a container between two restarts is stopped before another gets its port', async (t) => {
+  const next = { running: false, restarts: 2 }
+  for (const old of [{ current: { running: false } }, { previous: { running: true } }]) {
+    const actions = decide({ ...old, next })?.actions
+    t.match(actions, [{ do: 'stop', container: 'next' }], Object.keys(old).join())
+  }
+})
+
 t.test('any state is repaired at once, and stays so', async (t) => {
   for (const found of everyState()) {
     const actions = decide(found)?.actions ?? []

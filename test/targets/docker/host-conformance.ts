@@ -18,7 +18,7 @@ export const settings: ContainerSettings = {
   memory: 64 * 1024 * 1024,
   restart: 'always',
   stopTimeout: 2,
-  health: { http: parseHealth(':8080/healthz'), timeout: 5000 },
+  health: { http: parseHealth(':8080/healthz'), timeout: 60_000 },
 }
 
 /** What every driver of a host must do. */
@@ -212,7 +212,7 @@ async function tarHeaders(host: Host, id: string, path: string): Promise<Record<
   return headers
 }
 
-export async function until<T>(look: () => Promise<T | undefined>, seconds = 10): Promise<T> {
+export async function until<T>(look: () => Promise<T | undefined>, seconds = 60): Promise<T> {
   for (const end = Date.now() + seconds * 1000; Date.now() < end; ) {
     const seen = await look()
     if (seen !== undefined) return seen

@@ -1,6 +1,5 @@
 import t, { type Test } from 'tap'
 import { StepError } from '../../../src/core/errors.ts'
-import { createLog, type Log } from '../../../src/core/log.ts'
 import { parseAddress } from '../../../src/targets/docker/address.ts'
 import { connectDocker } from '../../../src/targets/docker/driver.ts'
 import type { ContainerSettings, ContainerSpec, Host } from '../../../src/targets/docker/host.ts'
@@ -13,30 +12,36 @@ import { startDockerRegistry } from '../../support/servers/docker-registry.ts'
 import { noEngine, startEngine, type TestEngine } from '../../support/servers/engine.ts'
 import { freePort } from '../../support/servers/ports.ts'
 import { publishDemoImage } from '../../support/setups/demo-image.ts'
+import { listen } from '../../support/setups/sandbox.ts'
 import { temporaryFolder } from '../../support/temporary.ts'
 import { filesOnVolumes } from './files-on-volumes.ts'
 import { settings as base, until, untilText } from './host-conformance.ts'
 import { mortal } from './mortal.ts'
+import { viewOf } from './rollout/views.ts'
 
 const settings: ContainerSettings = { ...base, restart: 'no' }
 const none = async () => undefined
 const skip = noEngine('docker-registry', 'gcc')
 if (skip) t.test('rollouts', { skip }, async () => {})
 else {
-  const [first, second] = await Promise.all([startEngine(), startEngine()])
+  const engine = await startEngine()
   const registry = await startDockerRegistry()
-  t.teardown(() => Promise.all([first.stop(), second.stop(), registry.close()]))
-  await rollouts(first, second, `${registry.address}/team/demo`)
+  t.teardown(() => Promise.all([engine.stop(), registry.close()]))
+  await rollouts(engine, `${registry.address}/team/demo`)
 }
 
-async function rollouts(first: TestEngine, second: TestEngine, repository: string): Promise<void> {
-  const v1 = await publishDemoImage(first, repository, '1')
-  const v2 = await publishDemoImage(first, repository, '2')
+async function rollouts(engine: TestEngine, repository: string): Promise<void> {
+  const v1 = await publishDemoImage(engine, repository, '1')
+  const v2 = await publishDemoImage(engine, repository, '2')
   const { signal } = new AbortController()
   const connect = (name: string, address: string) =>
     connectDocker({ name, address: parseAddress(address), credentials: none, signal })
-  const a = await connect('app-01', first.address)
-  const b = await connect('app-02', second.address)
+  const on = await connect('engine', engine.address)
+  const [a, b] = [viewOf(on, 'app-01'), viewOf(on, 'app-02')]
+  // The engine has a dozen addresses.
+  const clear = async () => {
+    for (const { id } of await on.list({})) await on.remove(id)
+  }
 
   const spec = (name: string, image: string, env: Record<string, string> = {}): ContainerSpec => ({
     name,
@@ -46,9 +51,9 @@ async function rollouts(first: TestEngine, second: TestEngine, repository: strin
     files: [],
   })
   const go = (options: Partial<RolloutOptions> & { spec: ContainerSpec }) =>
-    rollOut({ hosts: [a, b], log: lines().log, signal, verify: async () => {}, ...options })
+    rollOut({ hosts: [a, b], log: listen().log, signal, verify: async () => {}, ...options })
   const fail = async (options: Partial<RolloutOptions> & { spec: ContainerSpec }) => {
-    const logged = lines()
+    const logged = listen()
     const error = await go({ log: logged.log, ...options }).then(
       () => undefined,
       (thrown: unknown) => thrown,
@@ -61,11 +66,12 @@ async function rollouts(first: TestEngine, second: TestEngine, repository: strin
     return found.map((each) => `${each.name} ${each.running ? 'up' : 'down'}`).sort()
   }
   const serves = async (host: Host, name: string) =>
-    untilText((await host.inspect(name))?.address(8080) ?? '')
+    untilText(await until(async () => (await host.inspect(name))?.address(8080)))
   const idOf = async (host: Host, name: string) => (await host.inspect(name))?.id
 
   t.test('versions replace one another on two hosts', async (t) => {
-    const logged = lines()
+    t.teardown(clear)
+    const logged = listen()
     const file = { content: Buffer.from('placed'), mode: 0o400, uid: 0, gid: 0 }
     const seen: string[] = []
     const results = await go({
@@ -98,6 +104,7 @@ async function rollouts(first: TestEngine, second: TestEngine, repository: strin
   })
 
   t.test('when the first host fails its old container is restored', async (t) => {
+    t.teardown(clear)
     await go({ spec: spec('one', v1) })
     const old = await idOf(a, 'one')
     const expectOld = async (t: Test) => {
@@ -141,7 +148,13 @@ async function rollouts(first: TestEngine, second: TestEngine, repository: strin
       t.match(text, /\| ending with 3/)
       t.ok(Date.now() - started < 15_000, 'without waiting for the health check')
       dying.settings.restart = 'always'
-      t.match((await fail({ spec: dying })).error.message, /ended.*, and was started again/)
+      const again = (await fail({ spec: dying })).error
+      t.match(again.message, /ended.*, and was started again/)
+      t.match(
+        again.standings,
+        [{ serves: 'old', error: /ended/ }, { serves: 'old' }],
+        again.message,
+      )
       await expectOld(t)
     })
 
@@ -205,6 +218,7 @@ async function rollouts(first: TestEngine, second: TestEngine, repository: strin
   })
 
   t.test('when the second host fails the first is restored, too', async (t) => {
+    t.teardown(clear)
     await go({ spec: spec('two', v1) })
     await go({ spec: spec('two', v1) })
     const before = [await idOf(a, 'two'), await idOf(a, 'two.previous'), await idOf(b, 'two')]
@@ -266,7 +280,7 @@ async function rollouts(first: TestEngine, second: TestEngine, repository: strin
     t.match(gone.error.standings, [{ serves: 'unknown', error: /old loud was removed/ }])
     t.match(gone.text, /error: host app-01: loud was NOT brought back/)
 
-    await repair(a, 'loud', lines().log)
+    await repair(a, 'loud', listen().log)
     await go({ spec: spec('loud', v1), hosts: [a] })
     const dead = { spec: spec('loud', v2, { EXIT: '1' }), hosts: [mortal(a, 3)] }
     const cut = await fail(dead)
@@ -285,7 +299,7 @@ async function rollouts(first: TestEngine, second: TestEngine, repository: strin
         await go({ spec: spec('kill', v2), hosts: [host], verify }).catch(() => {})
         const left = (await names(a, 'kill')).join(', ')
         states.add(left)
-        await repair(a, 'kill', lines().log)
+        await repair(a, 'kill', listen().log)
         const repaired = await names(a, 'kill')
         t.ok(
           ['kill up', 'kill up, kill.previous down'].includes(repaired.join(', ')),
@@ -303,12 +317,12 @@ async function rollouts(first: TestEngine, second: TestEngine, repository: strin
 
   t.test('repair logs what it found, and nothing when all is well', async (t) => {
     const next = await a.create(spec('left.next', v1))
-    const logged = lines()
+    const logged = listen()
     await repair(a, 'left', logged.log)
     t.match(logged.text(), /warning: host app-01: left: a first deployment was cut off/)
     t.match(logged.text(), /removed left\.next/)
     t.equal(await a.inspect(next.id), undefined)
-    const quiet = lines()
+    const quiet = listen()
     await repair(a, 'left', quiet.log)
     t.equal(quiet.text(), '')
   })
@@ -332,11 +346,4 @@ async function rollouts(first: TestEngine, second: TestEngine, repository: strin
     t.equal(await idOf(a, 'still'), before)
     t.same(await names(a, 'still'), ['still up'])
   })
-}
-
-function lines(): { log: Log; text(): string } {
-  const written: string[] = []
-  const write = (text: string) => void written.push(text)
-  const log = createLog({ format: 'plain', write, mask: (text) => text })
-  return { log, text: () => written.join('') }
 }

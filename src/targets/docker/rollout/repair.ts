@@ -17,8 +17,10 @@ import { stopContainer } from './stop.ts'
  * after the new container was verified. The actions are ordered so that being killed among them
  * leaves a state that can be decided again, and never looks like a container stopped by hand.
  */
-export function decide(found: Found<{ running: boolean }>): Finding | undefined {
+export function decide(found: Found<{ running: boolean; restarts?: number }>): Finding | undefined {
   const { current, next, previous, older } = found
+  // Between two restarts it does not run, and takes the port again a moment later.
+  const mayRun = next && (next.running || (next.restarts ?? 0) > 0)
   if (current) {
     if (!next && !older) return undefined
     return {
@@ -26,7 +28,7 @@ export function decide(found: Found<{ running: boolean }>): Finding | undefined 
         ? 'a deployment was cut off before its new container was verified; the old one stays'
         : 'a deployment was cut off before it had tidied up',
       actions: [
-        ...only(next?.running, { do: 'stop', container: 'next' }),
+        ...only(mayRun, { do: 'stop', container: 'next' }),
         ...only(!current.running, { do: 'start', container: 'current' }),
         ...only(next, { do: 'remove', container: 'next' }),
         ...only(older && previous, { do: 'remove', container: 'older' }),
@@ -50,7 +52,7 @@ export function decide(found: Found<{ running: boolean }>): Finding | undefined 
     return {
       text: 'the container that should serve is missing; the one before it is put back',
       actions: [
-        ...only(next?.running, { do: 'stop', container: 'next' }),
+        ...only(mayRun, { do: 'stop', container: 'next' }),
         ...only(!found[old]?.running, { do: 'start', container: old }),
         { do: 'rename', container: old, to: 'current' },
         ...only(next, { do: 'remove', container: 'next' }),

@@ -11,6 +11,8 @@ export interface Recorder {
   clear(): void
   /** From now on every request that is not a GET or HEAD is refused, as by a server that only reads. */
   refuseWrites(refused: boolean): void
+  /** The next request that is like this is refused as by an engine that cannot, others are not. */
+  refuseNext(pattern: RegExp): void
 }
 
 /** Stands before an HTTP server, at a socket where `path` names one, and notes what it is asked. */
@@ -21,6 +23,7 @@ export async function startRecorder(
 ): Promise<Recorder> {
   let seen: { line: string; agent: string }[] = []
   let refusing = false
+  let refuseOnce: RegExp | undefined
   const server = createServer((request: IncomingMessage, response) => {
     const { method = '', url = '', headers } = request
     seen.push({ line: `${method} ${url}`, agent: headers['user-agent'] ?? '' })
@@ -29,6 +32,12 @@ export async function startRecorder(
       response.end(
         '{"errors":[{"code":"UNSUPPORTED","message":"read-only"}],"message":"read-only"}',
       )
+      return
+    }
+    if (refuseOnce?.test(`${method} ${url}`)) {
+      refuseOnce = undefined
+      response.writeHead(500, { 'content-type': 'application/json' })
+      response.end('{"message":"cannot update a stopped container: unknown"}')
       return
     }
     const onward = open({ ...to, method, path: url, headers }, (answer) => {
@@ -55,6 +64,9 @@ export async function startRecorder(
     },
     refuseWrites(refused) {
       refusing = refused
+    },
+    refuseNext(pattern) {
+      refuseOnce = pattern
     },
   }
 }

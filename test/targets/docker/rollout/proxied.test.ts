@@ -51,7 +51,7 @@ async function behindProxies(engine: TestEngine, repository: string): Promise<vo
     labels: { 'test.name': name },
     settings: {
       ...settings,
-      health: { http: parseHealth(':8080/health'), timeout: 5000 },
+      health: { http: parseHealth(':8080/health'), timeout: 60_000 },
       ...own,
     },
     files: [],
@@ -111,7 +111,8 @@ async function behindProxies(engine: TestEngine, repository: string): Promise<vo
       await noneLost(t, started.url, async () => {
         await deploy(v2)
         t.same(await modes(reverse), { 1: 'out', 2: 'in' })
-        const sick = spec(name, v1, { ...own, env: { SICK: 'yes' } })
+        const health = { http: parseHealth(':8080/health'), timeout: 1500 }
+        const sick = spec(name, v1, { ...own, health, env: { SICK: 'yes' } })
         await t.rejects(go({ spec: sick, hosts: [host], proxy }), { code: 'VERIFY_FAILED' })
         t.same(await modes(reverse), { 1: 'out', 2: 'in' }, 'a failure leaves the proxy as it was')
         // The whole way is about eight verbs; two of them are enough to meet each of its halves.

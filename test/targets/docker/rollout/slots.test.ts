@@ -66,7 +66,7 @@ async function inSlots(first: TestEngine, second: TestEngine, repository: string
       ports: [],
       slots,
       env,
-      health: { http: parseHealth(':8080/healthz'), timeout: 3000 },
+      health: { http: parseHealth(':8080/healthz'), timeout: 60_000 },
     },
     files: [],
   })
@@ -149,7 +149,9 @@ async function inSlots(first: TestEngine, second: TestEngine, repository: string
     await go({ spec: spec('sick', v1, slots) })
     const before = await first.docker.getContainer('sick').inspect()
     await noneLost(t, ports.slice(0, 1), async () => {
-      const error = await fail({ spec: spec('sick', v2, slots, { SICK: 'yes' }) })
+      const sick = spec('sick', v2, slots, { SICK: 'yes' })
+      sick.settings.health = { http: parseHealth(':8080/healthz'), timeout: 1500 }
+      const error = await fail({ spec: sick })
       t.match(error.standings, [{ serves: 'old', instanceId: before.Id, touched: true }])
       const verify = async () => Promise.reject(new StepError('VERIFY_FAILED', 'not as baked'))
       t.match(await fail({ spec: spec('sick', v2, slots), verify }), { code: 'VERIFY_FAILED' })
