@@ -93,6 +93,7 @@ export function openDockerTarget(
       }),
     read: async ({ host, id }, path) => (await open(host)).archive(id, path),
     changes: async ({ host, id }) => (await open(host)).changes(id),
+    origin: async ({ host, id }) => (await open(host)).origin(id),
     isFolder: async ({ host, id }, path) => (await open(host)).isFolder(id, path),
     logs: async ({ host, id }, lines) => (await open(host)).logs(id, lines),
     start: async ({ host, id }) => (await open(host)).start(id),
