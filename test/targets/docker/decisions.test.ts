@@ -6,7 +6,7 @@ import { checkFiles, parentFolders } from '../../../src/targets/docker/placed-fi
 import { commandOf, decide } from '../../../src/targets/docker/rollout/repair.ts'
 import { restoreActions } from '../../../src/targets/docker/rollout/restore-host.ts'
 import { type Action, type Found, roles } from '../../../src/targets/docker/rollout/roles.ts'
-import { decideInSlots, restoreInSlots } from '../../../src/targets/docker/rollout/slot-repair.ts'
+import { decideInSlots, restoreInSlots } from '../../../src/targets/docker/rollout/slots/repair.ts'
 import { SLOT_LABEL } from '../../../src/targets/slot.ts'
 import { type Fake, now, state } from './states.ts'
 
