@@ -117,6 +117,8 @@ export interface HostPreview {
   leftovers: string[]
   /** Why the rollout would not touch this host. */
   refusal: StepError | undefined
+  /** What gives the new instance power over its host, in words, and whether the current one lacks it. */
+  access: { text: string; isNew: boolean }[]
   /** Layers of the image, from the first on, that the host need not fetch. */
   heldLayers: number
   /** Where an instance has two places: the free one, which it starts in beside the other. */

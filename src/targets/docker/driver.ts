@@ -4,6 +4,7 @@ import { StepError, toStepError } from '../../core/errors.ts'
 import type { EngineAddress } from './address.ts'
 import { type Caller, caller, VERB_TIMEOUT } from './call.ts'
 import { type Engine, openEngine, type TlsFiles } from './connect.ts'
+import { hostAccess } from './container/host-access.ts'
 import { checkRequirements, joinNetworks } from './container/requirements.ts'
 import { changes, origin, placeFiles, placeOnVolumes, putBack, statOf } from './container-files.ts'
 import { addressOf, containerOptions, RESTART_LABEL } from './container-options.ts'
@@ -168,6 +169,7 @@ async function inspect(
     restarts: found.RestartCount,
     outOfMemory: State.OOMKilled,
     ...engineHealth(found),
+    access: hostAccess(found),
     address: (port) => addressOf(found, port, engine),
   }
 }

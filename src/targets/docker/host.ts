@@ -74,6 +74,8 @@ export interface ContainerInfo {
   hasHealthCheck?: boolean
   /** What that said last: `starting`, `healthy` or `unhealthy`, and what the check printed. */
   health?: { status: string; output: string } | undefined
+  /** What gives it power over its host, in words. */
+  access?: readonly string[]
   /** Where a port of it responds, seen from here, when known: `http://127.0.0.1:8080`. */
   address(port: number): string | undefined
 }
