@@ -1,4 +1,4 @@
-import { readFile, writeFile } from 'node:fs/promises'
+import { readFile, rename, symlink, writeFile } from 'node:fs/promises'
 import { join } from 'node:path'
 import { setTimeout as sleep } from 'node:timers/promises'
 import t, { type Test } from 'tap'
@@ -216,3 +216,26 @@ t.test('what is missing is named, with the next step', { skip }, async (t) => {
     ),
   )
 })
+
+t.test(
+  'an include file that is a link is refused, and its folder is as before',
+  { skip },
+  async (t) => {
+    const backends = await startBackends(t, 1)
+    const servers = backends.map(({ server }) => server)
+    const nginx = await startNginx(t, servers)
+    const proxy = await open(t, backends, nginx.settings)
+    const path = join(nginx.folder, 'crosscloud', `${NAME}.conf`)
+    const elsewhere = join(nginx.folder, 'elsewhere')
+    await rename(path, elsewhere)
+    const text = await readFile(elsewhere, 'utf8')
+    await symlink(elsewhere, path)
+    const refused = {
+      code: 'CONFLICT',
+      message: `nginx on this machine: ${path} is a symbolic link`,
+    }
+    await t.rejects(proxy.states(), refused)
+    await t.rejects(proxy.check(), refused)
+    t.equal(await readFile(elsewhere, 'utf8'), text)
+  },
+)

@@ -3,7 +3,7 @@ import { explain, StepError } from '../../core/errors.ts'
 import { wait } from '../../core/retry.ts'
 import type { ProxyServer, ServerState } from '../../targets/proxy.ts'
 import { type Change, type Driver, endpointOf } from '../driver.ts'
-import { exists, readText, remove, rename, writeText } from '../machine/files.ts'
+import { exists, isLink, readText, remove, rename, writeText } from '../machine/files.ts'
 import type { Machine } from '../machine/machine.ts'
 import type { NginxSettings } from '../settings.ts'
 import { type IncludedServer, parseInclude, type ReadInclude, renderInclude } from './include.ts'
@@ -81,7 +81,14 @@ export function createNginxDriver(options: NginxOptions): Driver {
 const stateIn = ({ servers }: ReadInclude, server: ProxyServer) =>
   servers.get(endpointOf(server)) ?? { isIn: false, weight: 100 }
 
-async function readInclude({ machine, name, upstream, paths }: Nginx): Promise<ReadInclude> {
+async function readInclude(nginx: Nginx): Promise<ReadInclude> {
+  const { machine, name, upstream, paths } = nginx
+  for (const path of [paths.file, paths.before]) {
+    if (!(await isLink(machine, path))) continue
+    throw new StepError('CONFLICT', `${name}: ${path} is a symbolic link`, {
+      hint: 'Put the file itself into the folder: a change would replace the link, or what it leads to.',
+    })
+  }
   const text = await readText(machine, paths.file)
   if (text === undefined) {
     throw new StepError('NOT_FOUND', `${name}: there is no ${paths.file}`, {
