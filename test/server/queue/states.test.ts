@@ -126,3 +126,37 @@ t.test('a text that ends with half an emoji is stored like any other', { skip },
   t.match(await finish(id, partition, 'dead', cut), { kind: 'none' })
   t.match(await records.find(id), { state: 'dead', error: 'GitLab refuses "\ufffd' })
 })
+
+t.test('a run whose job was given to another one starts nothing more', { skip }, async (t) => {
+  const redis = await startQueueRedis(t)
+  const client = new Redis(redis.url)
+  t.teardown(() => client.disconnect())
+  const { partitions, store, owner } = openQueue(client, 1000)
+  const run = (name: string, timeout = 60_000) => ({
+    ...owner('busy', name),
+    lock: { queue: 'calls' as const, token: `token of ${name}`, timeout },
+  })
+  const key = '{crosscloud:test}:calls:job:lock'
+  const lockFor = (name: string) => client.set(key, `token of ${name}`, 'PX', 30_000)
+  const id = await store('busy')
+  await lockFor('run1')
+  t.match(await partitions.claim(run('run1')), { kind: 'event', id })
+  t.equal(await partitions.confirm(run('run1')), true)
+  t.ok((await client.pttl(key)) > 30_000, 'and it has the whole timeout from then on')
+
+  await lockFor('run2')
+  t.equal(await partitions.confirm(run('run1')), false, 'before the other run has claimed it')
+  t.match(await partitions.claim(run('run1')), { kind: 'none' }, 'nor does it take it back')
+  t.match(await partitions.claim(run('run2')), { kind: 'event', id, begun: Number })
+  t.equal(await partitions.confirm(run('run2')), true)
+  t.equal(await partitions.confirm(run('run1')), false)
+  await client.del(key)
+  t.equal(await partitions.confirm(run('run2')), false, 'an expired lock may be anybody’s')
+
+  await lockFor('run2')
+  await client.config('RESETSTAT')
+  await redis.cli('client', 'pause', '400', 'ALL')
+  t.equal(await partitions.confirm(run('run2', 400)), true)
+  const [, calls] = /cmdstat_evalsha:calls=(\d+)/.exec(await client.info('commandstats')) ?? []
+  t.ok(Number(calls) >= 2, `a late answer is asked for again: ${calls} times`)
+})
