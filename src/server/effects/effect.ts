@@ -47,8 +47,8 @@ export const isPassable = ({ details }: StepError): boolean =>
   (details as Partial<Passable> | undefined)?.passable === true
 
 /** The worker stood still, or Redis was away, for longer than `queue.stalled-timeout`. */
-export const takenOver = (id: string): StepError =>
-  new StepError('CANCELLED', `another worker may work on event ${id} by now`, {
+export const takenOver = (): StepError =>
+  new StepError('CANCELLED', 'another worker may work on this event by now', {
     details: { takenOver: true },
   })
 

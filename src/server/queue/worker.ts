@@ -118,7 +118,7 @@ async function attempt(
         begunAt: begun ?? now,
         receivedAt: received,
         async confirm() {
-          if (!(await options.partitions.confirm(owner))) throw takenOver(id)
+          if (!(await options.partitions.confirm(owner))) throw takenOver()
         },
       })) ?? notificationOutcome(facts)
     await feedback.report(event, route, outcome.state, outcome.text, outcome.url)
@@ -128,7 +128,10 @@ async function attempt(
     const text = mask(error.hint ? `${error.message}\n${error.hint}` : error.message)
     const again = { next: Date.now(), counts: false, passable: false }
     if (signal.aborted) return { ...again, error: 'the server was stopped' }
-    if (isTakenOver(error)) return { ...again, error: text }
+    if (isTakenOver(error)) {
+      log.warn(`${id}: ${error.message}; it is given back`)
+      return { ...again, error: text }
+    }
     const next = nextTry(error, event, now, route)
     if (next === undefined) {
       if (route) await feedback.report(event, route, 'failed', error.message)
