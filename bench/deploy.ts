@@ -3,11 +3,13 @@ import { table } from '../src/cli/output.ts'
 import { StepError } from '../src/core/errors.ts'
 import { measureByHand } from './deploy/by-hand.ts'
 import type { BenchHost } from './deploy/hosts.ts'
+import { measureManyHosts } from './deploy/many-hosts.ts'
 import { measureParallel } from './deploy/parallel.ts'
 import { makeProject, type Project } from './deploy/project.ts'
 import { measureRecreate, measureRollback } from './deploy/quiet.ts'
 import {
   byHandPart,
+  manyHostsPart,
   type Part,
   parallelPart,
   recreatePart,
@@ -23,21 +25,24 @@ const ROUNDS = 20
 interface On {
   stage: Stage
   host: BenchHost
-  project: Project
+  /** Made when it is first asked for. */
+  project: () => Promise<Project>
   rounds: number
 }
 
 const parts: Record<string, (on: On) => Promise<Part>> = {
-  recreate: async ({ project }) => recreatePart(await measureRecreate(project)),
-  rollback: async ({ project }) => rollbackPart(await measureRollback(project)),
+  recreate: async ({ project }) => recreatePart(await measureRecreate(await project())),
+  rollback: async ({ project }) => rollbackPart(await measureRollback(await project())),
   nginx: async ({ project, rounds }) =>
-    switchesPart('nginx', await measureSwitches(project, 'nginx', rounds)),
+    switchesPart('nginx', await measureSwitches(await project(), 'nginx', rounds)),
   haproxy: async ({ project, rounds }) =>
-    switchesPart('HAProxy', await measureSwitches(project, 'haproxy', rounds)),
+    switchesPart('HAProxy', await measureSwitches(await project(), 'haproxy', rounds)),
   parallel: async ({ stage, host }) => parallelPart(await measureParallel(stage, host)),
+  hosts: async ({ stage, host }) => manyHostsPart(await measureManyHosts(stage, host)),
   'by-hand': async ({ project }) =>
-    byHandPart('docker stop; rm; run', await measureByHand(project)),
-  swarm: async ({ project }) => byHandPart('Swarm, start-first', await measureSwarm(project)),
+    byHandPart('docker stop; rm; run', await measureByHand(await project())),
+  swarm: async ({ project }) =>
+    byHandPart('Swarm, start-first', await measureSwarm(await project())),
 }
 
 /**
@@ -49,7 +54,11 @@ export async function benchDeploy(flags: readonly string[]) {
   const { rounds, names } = readFlags(flags)
   return onStage(async (stage) => {
     const host = await stage.addHost()
-    const project = await makeProject(await stage.makeFolder('orders'), stage.registry, host)
+    let made: Promise<Project> | undefined
+    const project = () =>
+      (made ??= stage
+        .makeFolder('orders')
+        .then((folder) => makeProject(folder, stage.registry, host)))
     const measured: Record<string, Part> = {}
     for (const name of names) {
       const part = await parts[name]?.({ stage, host, project, rounds })

@@ -15,6 +15,8 @@ export interface Ran {
   /** milliseconds */
   took: number
   calls: Call[]
+  /** Milliseconds of a processor, and the most bytes of memory. */
+  usage: { cpu: number; memory: number }
   /** What it printed. */
   output: string
 }
@@ -34,8 +36,14 @@ export function commandLine(cwd: string): CommandLine {
     const at = Date.now()
     const { stdout, stderr } = await run(process.execPath, [MAIN, ...args], { cwd, env })
     const took = Date.now() - at
-    const { calls } = JSON.parse(await readFile(file, 'utf8')) as { calls?: Call[] }
-    if (!calls) throw new StepError('INTERNAL', `${args[0]} wrote no requests down`)
-    return { at, took, calls, output: args.includes('--json') ? stdout : `${stdout}\n${stderr}` }
+    const { calls, usage } = JSON.parse(await readFile(file, 'utf8')) as Partial<Ran>
+    if (!calls || !usage) throw new StepError('INTERNAL', `${args[0]} wrote no requests down`)
+    return {
+      at,
+      took,
+      calls,
+      usage,
+      output: args.includes('--json') ? stdout : `${stdout}\n${stderr}`,
+    }
   }
 }

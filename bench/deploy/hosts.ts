@@ -1,9 +1,7 @@
-import { join } from 'node:path'
-import Docker from 'dockerode'
+import type Docker from 'dockerode'
 import { run } from '../../src/core/process/process.ts'
-import { removeTree } from '../../src/demo/leftovers.ts'
-import { serverFolder, startServer } from '../../test/support/servers/server.ts'
-import { makeMachine, type Network } from './network.ts'
+import { startDockerMachine } from '../../test/support/servers/docker-machine.ts'
+import type { Network } from '../../test/support/servers/network.ts'
 
 /** A Docker host: an engine in a network of its own, with the firewall rules that publish ports. */
 export interface BenchHost {
@@ -24,36 +22,10 @@ export async function startHost(
   number: number,
   registry: string,
 ): Promise<BenchHost> {
-  const { folder } = await serverFolder('bench-host')
-  const machine = await makeMachine(network, number)
-  const socket = join(folder, 'docker.sock')
-  const engine = `unix://${socket}`
+  const machine = await startDockerMachine(network, number, { registry })
+  const { name, address, engine, stop } = machine
+  const env = { DOCKER_BUILDKIT: '0' }
   const docker = async (...args: string[]) =>
-    (await run('docker', ['-H', engine, ...args], { env: { DOCKER_BUILDKIT: '0' } })).stdout
-  const clear = async () => {
-    await removeTree(folder)
-    await machine.remove()
-  }
-  const [program = '', ...enter] = machine.enter
-  const args = [
-    ...[...enter, 'dockerd', '-H', engine, '-p', join(folder, 'pid')],
-    ...['--data-root', join(folder, 'data'), '--exec-root', join(folder, 'exec')],
-    ...['--insecure-registry', registry, '--shutdown-timeout', '5'],
-  ]
-  const api = new Docker({ socketPath: socket })
-  const ready = () => api.ping()
-  try {
-    const daemon = await startServer(program, args, { ready, detached: true })
-    const stop = async () => {
-      const containers = await docker('ps', '--all', '--quiet').catch(() => '')
-      const ids = containers.split('\n').filter(Boolean)
-      if (ids.length > 0) await docker('rm', '--force', '--volumes', ...ids).catch(() => {})
-      await daemon.stop()
-      await clear()
-    }
-    return { name: `app-0${number}`, address: machine.address, engine, docker, api, stop }
-  } catch (error) {
-    await clear()
-    throw error
-  }
+    (await run('docker', ['-H', engine.address, ...args], { env })).stdout
+  return { name, address, engine: engine.address, docker, api: engine.docker, stop }
 }

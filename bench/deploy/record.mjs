@@ -4,15 +4,21 @@ import { writeFileSync } from 'node:fs'
 
 const file = process.env.BENCH_CALLS
 const calls = []
+const requests = new WeakMap()
 const fetches = new Map()
 const now = () => performance.timeOrigin + performance.now()
 
 subscribe('http.client.request.start', ({ request }) => {
   const call = { method: request.method, path: request.path, kind: 'engine', started: now() }
   calls.push(call)
+  requests.set(request, call)
   request.once('close', () => {
     call.ended = now()
   })
+})
+subscribe('http.client.response.finish', ({ request, response }) => {
+  const call = requests.get(request)
+  if (call) call.status = response.statusCode
 })
 
 subscribe('undici:request:create', ({ request }) => {
@@ -35,5 +41,7 @@ subscribe('undici:request:trailers', end)
 subscribe('undici:request:error', end)
 
 process.on('exit', () => {
-  if (file) writeFileSync(file, JSON.stringify({ started: performance.timeOrigin, calls }))
+  const { userCPUTime, systemCPUTime, maxRSS } = process.resourceUsage()
+  const usage = { cpu: (userCPUTime + systemCPUTime) / 1000, memory: maxRSS * 1024 }
+  if (file) writeFileSync(file, JSON.stringify({ started: performance.timeOrigin, calls, usage }))
 })

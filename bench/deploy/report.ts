@@ -1,11 +1,12 @@
 import type { measureByHand } from './by-hand.ts'
 import type { Losses } from './losses.ts'
+import type { measureManyHosts } from './many-hosts.ts'
 import type { measureParallel } from './parallel.ts'
 import type { measureRecreate, measureRollback } from './quiet.ts'
 import type { measureSwitches } from './switches.ts'
 
 /** Milliseconds beyond what the application itself takes; how much longer many hosts may take. */
-const GOAL = { recreate: 150, rollback: 2000, own: 50, parallel: 1.5 }
+const GOAL = { recreate: 150, rollback: 2000, own: 50, parallel: 1.5, flat: 1.5 }
 
 /** What one part of the bench found, for programs and for people. */
 export interface Part {
@@ -70,6 +71,35 @@ export function parallelPart(found: Awaited<ReturnType<typeof measureParallel>>)
     json: { goal: GOAL.parallel, ...found },
     rows: [[`${hosts} hosts at once`, measured, goal, verdict(ratio <= GOAL.parallel)]],
     details: [numbers(found)],
+  }
+}
+
+/** Own time is flat where a host among many takes as much as a host among few. */
+export function manyHostsPart(found: Awaited<ReturnType<typeof measureManyHosts>>): Part {
+  const [few, many] = [found[0], found.at(-1)]
+  const ratio = (many?.own ?? Number.NaN) / (few?.own ?? Number.NaN)
+  const added = (many?.memory ?? Number.NaN) - (few?.memory ?? Number.NaN)
+  const each = added / ((many?.hosts ?? 0) - (few?.hosts ?? 0))
+  const flat = `${ratio.toFixed(2)} × that of ${few?.hosts}`
+  return {
+    json: { goal: { own: GOAL.own, flat: GOAL.flat }, measured: found },
+    rows: [
+      ...found.map(({ hosts, own }) => limited(`${hosts} hosts: own time, each`, own, GOAL.own)),
+      [
+        `${many?.hosts} hosts: own time, each`,
+        flat,
+        `≤ ${GOAL.flat} ×`,
+        verdict(ratio <= GOAL.flat),
+      ],
+      ...found.map(({ hosts, memory }) => [
+        `${hosts} hosts: memory`,
+        `${Math.round(memory)} MB`,
+        '',
+        '',
+      ]),
+      ['memory that each more host takes', `${each.toFixed(2)} MB`, '', ''],
+    ],
+    details: found.map(numbers),
   }
 }
 

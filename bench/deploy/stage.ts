@@ -2,9 +2,9 @@ import { mkdir } from 'node:fs/promises'
 import { join } from 'node:path'
 import { StepError } from '../../src/core/errors.ts'
 import { startDockerRegistry } from '../../test/support/servers/docker-registry.ts'
+import { makeNetwork } from '../../test/support/servers/network.ts'
 import { missingProgram, serverFolder } from '../../test/support/servers/server.ts'
 import { type BenchHost, startHost } from './hosts.ts'
-import { makeNetwork } from './network.ts'
 
 const PROGRAMS = ['dockerd', 'docker', 'docker-registry', 'ip', 'iptables', 'nsenter', 'nginx']
 

@@ -9,6 +9,7 @@ import {
   hostText,
   orderText,
   passage,
+  proxyTexts,
 } from './plan-words.ts'
 
 /** A merge request shows so many of a list. */
@@ -30,6 +31,7 @@ export function planMarkdown(plan: Plan): string {
     list(warnings.map((warning) => `Warning: ${prose(warning)}`)),
     hostsTable(plan),
     orderText(plan) === undefined ? '' : `Order: ${code(orderText(plan) ?? '')}.`,
+    proxyText(plan),
     `When a host fails: ${prose(failureText(plan))}.`,
     imageText(plan),
     commitsText(plan),
@@ -56,6 +58,11 @@ function hostsTable(plan: Plan): string {
     '| --- | --- | --- | --- |',
     ...plan.hosts.map(row),
   ].join('\n')
+}
+
+function proxyText(plan: Plan): string {
+  const lines = proxyTexts(plan).map(code)
+  return lines.length === 0 ? '' : `Proxy:\n\n${list(lines)}`
 }
 
 function imageText({ image, digest }: Plan): string {

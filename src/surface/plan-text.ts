@@ -9,6 +9,7 @@ import {
   orderText,
   passage,
   planFailure,
+  proxyTexts,
 } from './plan-words.ts'
 
 /** A terminal shows so many of a list; `--json` has them all. */
@@ -76,6 +77,7 @@ function hostLines(plan: Plan): string[] {
   return [
     ...under('Hosts', lines),
     ...under('Order', order ? [order] : []),
+    ...under('Proxy', proxyTexts(plan)),
     ...under('Failure', [failureText(plan)]),
   ]
 }

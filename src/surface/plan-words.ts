@@ -1,5 +1,7 @@
 import { StepError } from '../core/errors.ts'
-import type { Plan, PlannedHost } from '../delivery/plan/schema.ts'
+import type { Plan, PlannedHost, PlannedProxy } from '../delivery/plan/schema.ts'
+
+type PlannedServer = NonNullable<PlannedProxy['servers']>[number]
 
 /** Words that a terminal and a merge request share. */
 
@@ -79,6 +81,28 @@ export function orderText({ rollout: { before, stages, after } }: Plan): string 
   })
   const command = (argv: string[] | null) => (argv ? [`run ${argv.join(' ')}`] : [])
   return [...command(before), ...steps, ...command(after)].join(', then ')
+}
+
+/** What the proxy has and is told, a line each; none without a proxy. */
+export function proxyTexts({ proxy }: Pick<Plan, 'proxy'>): string[] {
+  if (proxy === null) return []
+  const { name, leftover, hosts, servers, canary } = proxy
+  const steps = hosts.map(({ name: host, out, steps }) => {
+    if (out) return `${host} is out of it: somebody took it out, and it stays out`
+    return steps.map(({ do: what, server }) => `${what} ${server}`).join(', then ')
+  })
+  const share = canary === null ? [] : [`the canary gets ${canary} % of all requests`]
+  const repair = leftover === null ? [] : [`first repairs: ${leftover}`]
+  return [
+    servers ? `${name}: ${servers.map(serverText).join(', ')}` : name,
+    ...[...repair, ...steps.filter(Boolean), ...share],
+  ]
+}
+
+function serverText({ name, mode, up, weight }: PlannedServer): string {
+  const down = up === false && mode === 'in' ? ' but down' : ''
+  const share = weight === null || weight === 100 ? '' : ` with ${weight} %`
+  return `${name} ${mode}${down}${share}`
 }
 
 /** A plan of what could not start is an error of the command that was asked for it. */

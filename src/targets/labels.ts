@@ -1,4 +1,4 @@
-import { createHash } from 'node:crypto'
+import { createHash, randomBytes, scryptSync } from 'node:crypto'
 import type { PlacedFile } from './target.ts'
 
 /**
@@ -20,11 +20,28 @@ export const instanceLabels = {
 
 /** The label by which a later run sees whether the rendered files are still as they were placed. */
 export function configFilesLabel(files: readonly PlacedFile[]): string {
-  const hashes = files.map(({ path, content }) => [path, hashOf(content)])
+  const hashes = files.map(({ path, content, slowHash }) => [path, slowHash ?? hashOf(content)])
   return JSON.stringify(Object.fromEntries(hashes))
 }
 
-/** The SHA-256 of a placed file, as that label has it. */
-export function hashOf(content: Buffer): string {
+/** Whether a file is as that label has it: `hash` is the label's part for its path. */
+export function isAsLabelled(content: Buffer, hash: unknown): boolean {
+  const [, salt] = SLOW.exec(String(hash)) ?? []
+  return hash === (salt === undefined ? hashOf(content) : slow(content, salt))
+}
+
+/** For a file that is one secret: salted, and slow to try guesses with. */
+export function slowHashOf(content: Buffer): string {
+  return slow(content, randomBytes(16).toString('hex'))
+}
+
+const SLOW = /^scrypt:([0-9a-f]{32}):/
+
+/** https://www.rfc-editor.org/rfc/rfc7914 */
+function slow(content: Buffer, salt: string): string {
+  return `scrypt:${salt}:${scryptSync(content, salt, 32).toString('hex')}`
+}
+
+function hashOf(content: Buffer): string {
   return createHash('sha256').update(content).digest('hex')
 }

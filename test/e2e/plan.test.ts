@@ -1,7 +1,6 @@
 import { execFileSync } from 'node:child_process'
 import { mkdir, readdir, readFile, writeFile } from 'node:fs/promises'
 import { join } from 'node:path'
-import { fileURLToPath } from 'node:url'
 import t from 'tap'
 import { sha256 } from '../../src/core/digest.ts'
 import { planSchema } from '../../src/delivery/plan/schema.ts'
@@ -10,6 +9,7 @@ import { runHere } from '../support/program.ts'
 import { noEngine } from '../support/servers/engine.ts'
 import { type Recorder, startRecorder } from '../support/servers/proxies/recorder.ts'
 import { createSandbox, type Sandbox } from '../support/setups/sandbox.ts'
+import { plannedProxy } from './rollout/planned-proxy.ts'
 
 const isRead = (request: string) => /^(?:GET|HEAD) /.test(request)
 
@@ -282,13 +282,17 @@ async function plans(sandbox: Sandbox): Promise<void> {
     async (t) => {
       const dist = join(folder, 'action')
       await mkdir(dist)
-      const main = JSON.stringify(new URL('../../src/actions/main.ts', import.meta.url))
+      // As built, but not bundled: the bundle has no SQLite.
+      const main = JSON.stringify(new URL('../../dist/actions/main.js', import.meta.url))
       const start = `import(${main}).then(({ runAction }) => runAction('deploy'))`
       await writeFile(join(dist, 'deploy.cjs'), start)
-      const loader = fileURLToPath(new URL('../../scripts/typescript.mjs', import.meta.url))
-      const env = { ...variables, NODE_OPTIONS: `--import=${loader}` }
       const run = (inputs: object) =>
-        runAction(folder, 'deploy', { env: 'test', plan: 'true', ...inputs }, { dist, env })
+        runAction(
+          folder,
+          'deploy',
+          { env: 'test', plan: 'true', ...inputs },
+          { dist, env: variables },
+        )
       const [good, bad] = [
         await run({ release: 'webapi@1.0.0' }),
         await run({ release: 'webapi@1.0.1' }),
@@ -301,11 +305,7 @@ async function plans(sandbox: Sandbox): Promise<void> {
     },
   )
 
-  await t.test('with slots, a plan says where the new container starts', async (t) => {
-    await configure({ container: 'container: { slots: ["18081:8080", "18082:8080"] }' })
-    const { plan: beside } = await plan(...deploy('1.0.0'))
-    t.match(beside.hosts, [{ slot: 1, runs: { release: 'webapi@1.0.0' } }])
-  })
+  await plannedProxy(t, { folder, configure, plan: () => plan(...deploy('1.0.0')) })
 }
 
 /** Two commits, the second with a subject that means something to Markdown. */

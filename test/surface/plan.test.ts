@@ -71,6 +71,40 @@ t.test('what others wrote is only shown in Markdown', async (t) => {
   t.ok(lines.every((line) => !line.includes('\n')))
 })
 
+t.test('a plan says what the proxy has, and what it is told', async (t) => {
+  const server = { address: '10.0.0.11:18081', mode: 'in' as const, up: true, weight: 100 }
+  const proxied = plan({
+    proxy: {
+      ...{ name: 'HAProxy on lb-01', leftover: 'a change was interrupted', canary: 10 },
+      hosts: [
+        {
+          ...{ name: 'app-01', out: false },
+          steps: [
+            { do: 'put in', server: 'app-01-2' },
+            { do: 'take out', server: 'app-01-1' },
+          ],
+        },
+        { name: 'app-02', out: true, steps: [] },
+      ],
+      servers: [
+        { ...server, name: 'app-01-1', up: false },
+        { ...server, name: 'app-02-1', mode: 'out', weight: 30 },
+      ],
+    },
+  })
+  const lines = [
+    'HAProxy on lb-01: app-01-1 in but down, app-02-1 out with 30 %',
+    'first repairs: a change was interrupted',
+    'put in app-01-2, then take out app-01-1',
+    'app-02 is out of it: somebody took it out, and it stays out',
+    'the canary gets 10 % of all requests',
+  ]
+  const shown = planLines(proxied).join('\n')
+  for (const line of lines) t.ok(shown.includes(line), line)
+  for (const line of lines) t.ok(planMarkdown(proxied).includes(`- \`${line}\``), line)
+  t.notMatch(planLines(plan()).join('\n'), /Proxy/)
+})
+
 t.test('long lists are cut short, and say so', async (t) => {
   const added = Array.from({ length: 500 }, (_, at) => commit(at, 'x'.repeat(500)))
   const long = plan({ commits: { known: true, why: null, added, removed: [] } })

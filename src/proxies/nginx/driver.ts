@@ -1,12 +1,13 @@
 import { posix } from 'node:path'
 import { explain, StepError } from '../../core/errors.ts'
+import { wait } from '../../core/retry.ts'
 import type { ProxyServer, ServerState } from '../../targets/proxy.ts'
 import { type Change, type Driver, endpointOf } from '../driver.ts'
 import { exists, readText, remove, rename, writeText } from '../machine/files.ts'
 import type { Machine } from '../machine/machine.ts'
 import type { NginxSettings } from '../settings.ts'
 import { type IncludedServer, parseInclude, type ReadInclude, renderInclude } from './include.ts'
-import { openStatus, type Status } from './status.ts'
+import { openStatus, RELOAD_TIMEOUT, type Status } from './status.ts'
 import { type Workers, watchWorkers } from './workers.ts'
 
 export interface NginxOptions {
@@ -25,6 +26,10 @@ interface Nginx extends NginxOptions {
   workers: Workers
   paths: { file: string; next: string; before: string }
 }
+
+/** milliseconds */
+const POLL = 50
+const UNSEEN = 1000
 
 /** The names of what is not included: nginx reads `*.conf` only. */
 function pathsIn(folder: string, upstream: string) {
@@ -63,6 +68,7 @@ export function createNginxDriver(options: NginxOptions): Driver {
     },
     change: (changes) => change(nginx, changes),
     pending: () => nginx.workers.ending(),
+    check: () => check(nginx),
     repair: () => repair(nginx),
     async close() {
       nginx.status.close()
@@ -169,6 +175,37 @@ async function reload(nginx: Nginx, generation: number): Promise<void> {
     throw explain(`${name}: it does not reload`, error)
   })
   await status.untilGeneration(generation)
+  await untilReplaced(nginx)
+}
+
+/**
+ * New workers serve the new generation a tenth of a second before the old ones are told to end, and
+ * for so long both take new connections.
+ */
+async function untilReplaced({ workers, name, timeout = RELOAD_TIMEOUT }: Nginx): Promise<void> {
+  for (const end = Date.now() + timeout; ; await wait(POLL)) {
+    const left = await workers.accepting()
+    if (left === 0) return
+    // Nobody can see them: they have had ten times what nginx leaves them.
+    if (left === undefined) return wait(UNSEEN)
+    if (Date.now() < end) continue
+    throw new StepError(
+      'VERIFY_FAILED',
+      `${name}: ${timeout / 1000} s after its reload ${left} of its old worker processes still take requests`,
+      { hint: "Read nginx's log, and look at its processes: `ps -ef | grep nginx`." },
+    )
+  }
+}
+
+/** What `repair` would find; it reads only, as `nginx -t` does. */
+async function check(nginx: Nginx): Promise<string | undefined> {
+  const { machine, paths, status } = nginx
+  const { generation } = await readInclude(nginx)
+  const served = await status.generation()
+  if (await exists(machine, paths.before)) return `a change of ${paths.file} was interrupted`
+  await test(nginx)
+  if (served === generation) return undefined
+  return `${paths.file} has the generation ${generation}, and it works by ${served}`
 }
 
 async function repair(nginx: Nginx): Promise<string | undefined> {
@@ -177,13 +214,12 @@ async function repair(nginx: Nginx): Promise<string | undefined> {
   if (!interrupted && !(await exists(machine, paths.file))) return undefined
   const { generation } = await readInclude(nginx)
   const served = await status.generation()
-  if (served === generation) {
-    if (!interrupted) return undefined
-    await remove(machine, paths.before)
-    return `a change of ${paths.file} was interrupted after it was made`
-  }
+  if (served === generation && !interrupted) return undefined
+  const before = await readText(machine, paths.before)
+  const wasMade = before !== (await readText(machine, paths.file))
   try {
     await test(nginx)
+    // Also where its number is served: an old worker may still take requests, too.
     await reload(nginx, generation)
   } catch (error) {
     if (!interrupted) throw error
@@ -191,5 +227,6 @@ async function repair(nginx: Nginx): Promise<string | undefined> {
     return `an interrupted change of ${paths.file} was taken back, as nginx refuses it`
   }
   await remove(machine, paths.before)
-  return `an interrupted change of ${paths.file} was completed`
+  if (served !== generation) return `an interrupted change of ${paths.file} was completed`
+  return `a change of ${paths.file} was interrupted ${wasMade ? 'after' : 'before'} it was made`
 }

@@ -5,7 +5,7 @@ import type { EngineAddress } from './address.ts'
 import { type Caller, caller, VERB_TIMEOUT } from './call.ts'
 import { type Engine, openEngine, type TlsFiles } from './connect.ts'
 import { checkRequirements, joinNetworks } from './container/requirements.ts'
-import { changes, placeFiles, placeOnVolumes, putBack, statOf } from './container-files.ts'
+import { changes, origin, placeFiles, placeOnVolumes, putBack, statOf } from './container-files.ts'
 import { addressOf, containerOptions, RESTART_LABEL } from './container-options.ts'
 import { type HostName, startError, statusOf } from './errors.ts'
 import { engineHealth } from './health/engine.ts'
@@ -121,6 +121,7 @@ export async function connectDocker(options: DockerHostOptions): Promise<Host> {
       return stream as Readable
     },
     changes: (id) => changes(byId(id), call),
+    origin: (id) => origin(byId(id), call),
     async isFolder(id, path) {
       const found = await statOf(byId(id), call, path, `container ${id.slice(0, 12)}`)
       return found?.kind === 'folder'

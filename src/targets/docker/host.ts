@@ -1,5 +1,5 @@
 import type { Readable } from 'node:stream'
-import type { InstanceChanges, PlacedFile } from '../target.ts'
+import type { InstanceChanges, InstanceOrigin, PlacedFile } from '../target.ts'
 import type { EngineAddress } from './address.ts'
 import type { EngineSettings } from './container/options.ts'
 import type { HealthSettings } from './health/check.ts'
@@ -136,6 +136,8 @@ export interface Host extends HostOperations {
   archive(id: string, path: string): Promise<Readable>
   /** Everything in the container that is not as its image has it. */
   changes(id: string): Promise<InstanceChanges>
+  /** What the container was made of. */
+  origin(id: string): Promise<InstanceOrigin>
   /** Whether a path inside the container is a folder; a link to a folder is not. */
   isFolder(id: string, path: string): Promise<boolean>
   close(): Promise<void>

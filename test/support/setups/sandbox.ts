@@ -7,7 +7,7 @@ import { runStep } from '../../../src/steps/inputs.ts'
 import { pushImage } from '../../../src/steps/push-image.ts'
 import { testContext } from '../context.ts'
 import { writeWar } from '../data/war.ts'
-import { startDockerRegistry } from '../servers/docker-registry.ts'
+import { type DockerRegistry, startDockerRegistry } from '../servers/docker-registry.ts'
 import { startEngine, type TestEngine } from '../servers/engine.ts'
 import { temporaryFolder } from '../temporary.ts'
 import { publishDemoImage } from './demo-image.ts'
@@ -30,13 +30,19 @@ export interface Sandbox {
 
 const USER = Buffer.from('alice:open-sesame').toString('base64')
 
+/** What is not given is started for the test. */
+interface SandboxServers {
+  engine?: TestEngine
+  registry?: DockerRegistry
+}
+
 /** Only where `noEngine('docker-registry', 'gcc')` is false. */
-export async function createSandbox(t: Test): Promise<Sandbox> {
+export async function createSandbox(t: Test, servers: SandboxServers = {}): Promise<Sandbox> {
   const folder = await temporaryFolder(t)
-  const engine = await startEngine()
-  t.teardown(() => engine.stop())
-  const registry = await startDockerRegistry()
-  t.teardown(() => registry.close())
+  const engine = servers.engine ?? (await startEngine())
+  if (!servers.engine) t.teardown(() => engine.stop())
+  const registry = servers.registry ?? (await startDockerRegistry())
+  if (!servers.registry) t.teardown(() => registry.close())
   const base = await publishDemoImage(engine, `${registry.address}/base`, '1')
   const repository = `${registry.address}/team/webapi`
   const place = async (path: string, text: string) => {

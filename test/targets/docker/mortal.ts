@@ -4,7 +4,7 @@ import type { Host } from '../../../src/targets/docker/host.ts'
 /** A host whose deployer is dead after so many changing verbs: from then on every verb fails. */
 export function mortal(host: Host, verbs: number): Host {
   let left = verbs
-  const dead = () => new StepError('UNAVAILABLE', `host ${host.name}: the deployer is dead`)
+  const dead = () => new StepError('INTERNAL', `host ${host.name}: the deployer is dead`)
   const changing = <Args extends unknown[], Result>(verb: (...args: Args) => Promise<Result>) =>
     alive(async (...args: Args) => {
       if (--left < 0) throw dead()

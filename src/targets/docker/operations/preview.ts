@@ -3,7 +3,7 @@ import type { HostPreview, PreviewRequest } from '../../target.ts'
 import type { ContainerInfo, ContainerSettings, Host } from '../host.ts'
 import { type Ownership, refuseForeign } from '../rollout/owner.ts'
 import { survey } from '../rollout/repair.ts'
-import { freeSlot } from '../rollout/slots.ts'
+import { freeSlot } from '../rollout/slots/switch.ts'
 
 /** What a rollout would find on a host, by the same checks; nothing is changed. */
 export async function previewHost<Instance>(

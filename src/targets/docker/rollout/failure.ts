@@ -48,11 +48,14 @@ function hintOf({ code, hint }: StepError, standings: readonly HostStanding[]): 
 /** By now all that could be restored is restored. */
 function afterCancel(standings: readonly HostStanding[]): string {
   return standings.some(({ serves }) => serves === 'unknown')
-    ? 'Look at the hosts that were not brought back, then run the same command again.'
+    ? 'Look at the hosts of which it is not known what serves, then run the same command again.'
     : 'Run the same command again.'
 }
 
 function sentence({ serves, touched, error, unproven }: HostStanding): string {
+  if (serves === 'unknown' && !touched) {
+    return `not touched; what serves there is not known: ${error ?? ''}`
+  }
   if (serves === 'unknown') return `NOT brought back, look at it now: ${error ?? ''}`
   if (serves === 'other') return 'left as it is: another deployment came after this one'
   if (serves === 'new') return `the new container serves${error ? `: ${error}` : ''}`

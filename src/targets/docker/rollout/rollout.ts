@@ -7,7 +7,8 @@ import { removeCommands, runCommand } from './command.ts'
 import type { RolloutOptions } from './options.ts'
 import { adoptedName, isOwn, refuseForeign } from './owner.ts'
 import { removeOrKeep, repair, survey } from './repair.ts'
-import { type Change, restoreAll } from './restore.ts'
+import { restoreAll } from './restore.ts'
+import type { Change } from './restore-host.ts'
 import { nameOf, roles } from './roles.ts'
 import { changeHosts } from './stages.ts'
 import { refuseYounger } from './younger.ts'
@@ -31,6 +32,11 @@ export async function rollOut(options: RolloutOptions): Promise<InstanceResult[]
   }
   const { failures, keep } = ending
   const failure = failures.length > 0 && (await restoreAll(changes, failures, options, keep))
+  await options.proxy?.endCanary().catch((error: unknown) => {
+    options.log.warn(
+      `${toStepError(error).message}; the next deployment gives all hosts their share`,
+    )
+  })
   // What stays can no longer be restored, so nothing may fail.
   const stays = changes.filter(({ result, standing }) => result && !standing)
   await Promise.all(stays.map(({ host }) => tidy(host, options)))
@@ -59,6 +65,7 @@ async function prepare(options: RolloutOptions): Promise<ReadonlySet<Host>> {
     else await warnOfOthers(host, options)
     await repair(host, spec.name, log, signal, options)
   })
+  options.proxy?.reportOut(log)
   throwIfCancelled(signal)
   await log.section(`pulling ${spec.image}`, () =>
     onAll(hosts, async (host) => {

@@ -12,8 +12,13 @@ import { noEngine, startEngine, type TestEngine } from '../../../support/servers
 import { publishDemoImage } from '../../../support/setups/demo-image.ts'
 import { settings as base, untilText } from '../host-conformance.ts'
 
-/** The docker executor kills a job's container 6.3 s after the cancel; much of it must be left. */
-const LONGEST = 4500
+/**
+ * The docker executor kills a job's container 6.3 s after the cancel. A busy machine may take longer
+ * here than one that deploys; whoever waits for what these containers do, waits for 30 s at least.
+ */
+const LONGEST = 20_000
+/** Seconds from SIGTERM to the end of a container that must not be waited for. */
+const DEAF = '60'
 
 const skip = noEngine('docker-registry', 'gcc')
 if (skip) t.test('cancelled rollouts', { skip }, async () => {})
@@ -61,7 +66,14 @@ async function cancelled(first: TestEngine, second: TestEngine, repository: stri
       setTimeout(() => stop.abort(), 300)
     }
     const log = createLog({ format: 'plain', write, mask: (text) => text })
-    const going = go({ spec: spec(name, v2, { ...env, SLOW: '60' }), log, signal: stop.signal })
+    const stops: number[] = []
+    const stopping: Host['stop'] = (id, seconds) => {
+      if (stop.signal.aborted) stops.push(seconds)
+      return a.stop(id, seconds)
+    }
+    const hosts = [{ ...a, stop: stopping }, b]
+    const next = spec(name, v2, { ...env, SLOW: '60' })
+    const going = go({ hosts, spec: next, log, signal: stop.signal })
     const error = await going.then(
       () => undefined,
       (thrown: unknown) => thrown,
@@ -70,7 +82,7 @@ async function cancelled(first: TestEngine, second: TestEngine, repository: stri
     const took = Date.now() - at - 300
     t.ok(took < LONGEST, `the old containers run ${took} ms after the cancel`)
     t.equal(error.code, 'CANCELLED')
-    return { error, old }
+    return { error, old, stops }
   }
   const expectOld = async (t: Test, host: Host, name: string, id: string | undefined) => {
     const found = await host.list({ 'test.name': name })
@@ -104,20 +116,20 @@ async function cancelled(first: TestEngine, second: TestEngine, repository: stri
   })
 
   t.test('a new container that does not hear SIGTERM is not waited for', async (t) => {
-    const { error, old } = await cancelAt(t, 'new', 'stopped the old new', { STOPPING: '5' })
+    const { error, old, stops } = await cancelAt(t, 'new', 'stopped the old new', { STOPPING: '5' })
+    t.same(stops, [1], 'seconds that it gets')
     t.match(error.standings, [{ serves: 'old', unproven: true }, {}])
     await expectOld(t, a, 'new', old[0]?.instanceId)
   })
 
   t.test('an old container that was just asked to stop is not waited for', async (t) => {
-    const { error, old } = await cancelAt(t, 'old', 'created old.next', { STOPPING: '20' })
+    const { error, old } = await cancelAt(t, 'old', 'created old.next', { STOPPING: DEAF })
     t.match(error.standings, [{ serves: 'old', unproven: true }, {}])
     await expectOld(t, a, 'old', old[0]?.instanceId)
   })
 
   t.test('after a cancel all hosts are restored at once, finished hosts, too', async (t) => {
-    const env = { STOPPING: '5' }
-    const old = await go({ spec: spec('both', v1, env) })
+    const old = await go({ spec: spec('both', v1, {}) })
     const stop = new AbortController()
     let at = 0
     const verify = async (host: Host) => {
@@ -125,7 +137,8 @@ async function cancelled(first: TestEngine, second: TestEngine, repository: stri
       at = Date.now()
       stop.abort()
     }
-    const error = await go({ spec: spec('both', v2, env), verify, signal: stop.signal }).catch(
+    const next = spec('both', v2, { STOPPING: DEAF })
+    const error = await go({ spec: next, verify, signal: stop.signal }).catch(
       (thrown: unknown) => thrown,
     )
     if (!isRolloutFailure(error)) throw new Error(`not a rollout failure: ${error}`)
@@ -161,7 +174,7 @@ async function cancelled(first: TestEngine, second: TestEngine, repository: stri
       log,
     }).catch((thrown: unknown) => thrown)
     if (!isRolloutFailure(error)) throw new Error(`not a rollout failure: ${error}`)
-    t.ok(Date.now() - at < 2000, 'its health was not waited for')
+    t.ok(Date.now() - at < 4500, 'its health was not waited for')
     t.match(error, { code: 'INTERNAL', standings: [{ serves: 'old', unproven: true }] })
     t.match((await error.prove?.())?.message, /app-01: the old container serves again/)
   })

@@ -1,7 +1,8 @@
-import { run } from '../../src/core/process/process.ts'
-import { addBridge, removeBridge } from '../../src/demo/network.ts'
+import { execFileSync } from 'node:child_process'
+import { run } from '../../../src/core/process/process.ts'
+import { addBridge, removeBridge } from '../../../src/demo/network.ts'
 
-/** A bridge that the bench's machines hang on; this machine is the first address of it. */
+/** A bridge that machines hang on; this machine is the first address of it. */
 export interface Network {
   bridge: string
   /** `10.213.107.`: a machine's address without its last number. */
@@ -22,11 +23,14 @@ export async function makeNetwork(): Promise<Network> {
   return { bridge, prefix, remove: () => removeBridge(bridge) }
 }
 
-/** A machine as far as its network goes: a namespace with one address of the bench's network. */
+/** A machine as far as its network goes: a namespace with one address of the network. */
 export interface Machine {
   address: string
   /** The words before a command that make it run there. */
   enter: readonly string[]
+  /** Pulls its cable, at once: what is sent to it is lost, and it cannot be found any more. */
+  cut(): void
+  mend(): void
   remove(): Promise<void>
 }
 
@@ -50,7 +54,14 @@ export async function makeMachine({ bridge, prefix }: Network, number: number): 
     await inside('link', 'set', 'eth0', 'up')
     await inside('link', 'set', 'lo', 'up')
     await inside('route', 'add', 'default', 'via', `${prefix}1`)
-    return { address, enter, remove }
+    const ip = (...args: string[]) => void execFileSync('ip', args)
+    const mend = () => ip('link', 'set', name, 'up')
+    const cut = () => {
+      ip('link', 'set', name, 'down')
+      // Else it depends on the entry's age whether a connection waits or fails.
+      ip('neighbour', 'flush', 'to', address)
+    }
+    return { address, enter, cut, mend, remove }
   } catch (error) {
     await remove()
     throw error
