@@ -32,6 +32,7 @@ import {
   resolveRollout,
   rolloutSettings,
 } from './targets/rollout-settings.ts'
+import { type ContainerSecret, resolveSecrets } from './targets/secret-settings.ts'
 
 const environmentSettings = z.strictObject({
   from: objectName.optional().describe('The environment a release must come from'),
@@ -148,6 +149,8 @@ export interface EnvironmentSettings {
   hosts: HostAddress[]
   containerName: string
   container: ContainerSettings
+  /** What its containers read from files of their own. */
+  secrets: readonly ContainerSecret[]
   rollout: RolloutSettings
   /** Where deployments take servers out of it, and put them in. */
   proxy: ProxySettings | undefined
@@ -241,6 +244,9 @@ export function resolveEnvironment(settings: Settings, name: string): Environmen
     },
     get hosts() {
       return hosts()
+    },
+    get secrets() {
+      return resolveSecrets(mergeContainer(settings.container, own.container))
     },
     get container() {
       return container()

@@ -1,5 +1,6 @@
 /** A request that the command line sent; times as Date.now(). */
 export interface Call {
+  /** `engine` also for health checks, which go by the same client. */
   kind: 'engine' | 'fetch'
   method: string
   path: string
@@ -11,7 +12,7 @@ export interface Call {
   error?: string
 }
 
-const isHealth = ({ kind, path }: Call) => kind === 'fetch' && path === '/health'
+const isHealth = ({ path }: Call) => path === '/health'
 
 function find(calls: readonly Call[], method: string, path: RegExp): Call | undefined {
   return calls.findLast((call) => call.method === method && path.test(call.path))

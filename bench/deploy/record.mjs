@@ -4,15 +4,21 @@ import { writeFileSync } from 'node:fs'
 
 const file = process.env.BENCH_CALLS
 const calls = []
+const requests = new WeakMap()
 const fetches = new Map()
 const now = () => performance.timeOrigin + performance.now()
 
 subscribe('http.client.request.start', ({ request }) => {
   const call = { method: request.method, path: request.path, kind: 'engine', started: now() }
   calls.push(call)
+  requests.set(request, call)
   request.once('close', () => {
     call.ended = now()
   })
+})
+subscribe('http.client.response.finish', ({ request, response }) => {
+  const call = requests.get(request)
+  if (call) call.status = response.statusCode
 })
 
 subscribe('undici:request:create', ({ request }) => {

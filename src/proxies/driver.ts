@@ -24,6 +24,8 @@ export interface Driver {
   /** How many requests the server may still have; undefined where the proxy cannot tell. */
   pending(server: ProxyServer): Promise<number | undefined>
   /** See ReverseProxy. */
+  check?(): Promise<string | undefined>
+  /** See ReverseProxy. */
   repair?(): Promise<string | undefined>
   /** See ReverseProxy. */
   responses?(server: ProxyServer): Promise<ResponseCounts | undefined>

@@ -90,6 +90,7 @@ export function createProxy(driver: Driver, options: TrafficOptions): ReversePro
     name,
     isWeighted,
     states,
+    check: () => inTurn(async () => driver.check?.()),
     repair: () => inTurn(async () => driver.repair?.()),
     isServing: async (server) => isServingNow(await read(server)),
     putIn: (server, { signal } = {}) => putIn(server, signal),

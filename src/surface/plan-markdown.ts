@@ -2,6 +2,7 @@ import { shortDigest } from '../core/digest.ts'
 import { withoutControls } from '../core/plain-text.ts'
 import type { Plan, PlannedHost } from '../delivery/plan/schema.ts'
 import {
+  accessTexts,
   changeSigns,
   copyText,
   count,
@@ -9,6 +10,7 @@ import {
   hostText,
   orderText,
   passage,
+  proxyTexts,
 } from './plan-words.ts'
 
 /** A merge request shows so many of a list. */
@@ -29,7 +31,9 @@ export function planMarkdown(plan: Plan): string {
     list(problems.flatMap(({ check, message, hint }) => problemItem(check, message, hint))),
     list(warnings.map((warning) => `Warning: ${prose(warning)}`)),
     hostsTable(plan),
+    accessText(plan),
     orderText(plan) === undefined ? '' : `Order: ${code(orderText(plan) ?? '')}.`,
+    proxyText(plan),
     `When a host fails: ${prose(failureText(plan))}.`,
     imageText(plan),
     commitsText(plan),
@@ -56,6 +60,17 @@ function hostsTable(plan: Plan): string {
     '| --- | --- | --- | --- |',
     ...plan.hosts.map(row),
   ].join('\n')
+}
+
+function proxyText(plan: Plan): string {
+  const lines = proxyTexts(plan).map(code)
+  return lines.length === 0 ? '' : `Proxy:\n\n${list(lines)}`
+}
+
+function accessText(plan: Plan): string {
+  const texts = accessTexts(plan)
+  if (texts.length === 0) return ''
+  return ['What gives the container power over its host:', list(texts.map(prose))].join('\n\n')
 }
 
 function imageText({ image, digest }: Plan): string {

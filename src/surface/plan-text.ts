@@ -1,6 +1,7 @@
 import { shortDigest } from '../core/digest.ts'
 import type { Plan } from '../delivery/plan/schema.ts'
 import {
+  accessTexts,
   changeSigns,
   copyText,
   count,
@@ -9,6 +10,7 @@ import {
   orderText,
   passage,
   planFailure,
+  proxyTexts,
 } from './plan-words.ts'
 
 /** A terminal shows so many of a list; `--json` has them all. */
@@ -75,7 +77,9 @@ function hostLines(plan: Plan): string[] {
   const order = orderText(plan)
   return [
     ...under('Hosts', lines),
+    ...under('Access', accessTexts(plan)),
     ...under('Order', order ? [order] : []),
+    ...under('Proxy', proxyTexts(plan)),
     ...under('Failure', [failureText(plan)]),
   ]
 }

@@ -1,5 +1,7 @@
 import { StepError } from '../core/errors.ts'
-import type { Plan, PlannedHost } from '../delivery/plan/schema.ts'
+import type { Plan, PlannedHost, PlannedProxy } from '../delivery/plan/schema.ts'
+
+type PlannedServer = NonNullable<PlannedProxy['servers']>[number]
 
 /** Words that a terminal and a merge request share. */
 
@@ -34,6 +36,19 @@ export function hostText(
   const change = `${now ?? 'nothing'} → ${to.name}${now === null ? '' : place}`
   const repair = leftovers.length > 0 ? [`first repairs ${leftovers.join(', ')}`] : []
   return [change, ...repair, lackText(lacks)].join('; ')
+}
+
+/** What gives the new containers power over their hosts, and where that is new. */
+export function accessTexts({ hosts }: Pick<Plan, 'hosts'>): string[] {
+  const holders = hosts.filter(({ access }) => access.length > 0)
+  const texts = new Set(holders.flatMap(({ access }) => access.map(({ text }) => text)))
+  return [...texts].map((text) => {
+    const isNew = (host: PlannedHost) =>
+      host.access.some((each) => each.text === text && each.isNew)
+    const where = holders.filter(isNew).map(({ name }) => name)
+    if (where.length === 0) return `${text}, as now`
+    return where.length === holders.length ? `NEW: ${text}` : `NEW on ${where.join(', ')}: ${text}`
+  })
 }
 
 export function lackText(lacks: PlannedHost['lacks']): string {
@@ -79,6 +94,28 @@ export function orderText({ rollout: { before, stages, after } }: Plan): string 
   })
   const command = (argv: string[] | null) => (argv ? [`run ${argv.join(' ')}`] : [])
   return [...command(before), ...steps, ...command(after)].join(', then ')
+}
+
+/** What the proxy has and is told, a line each; none without a proxy. */
+export function proxyTexts({ proxy }: Pick<Plan, 'proxy'>): string[] {
+  if (proxy === null) return []
+  const { name, leftover, hosts, servers, canary } = proxy
+  const steps = hosts.map(({ name: host, out, steps }) => {
+    if (out) return `${host} is out of it: somebody took it out, and it stays out`
+    return steps.map(({ do: what, server }) => `${what} ${server}`).join(', then ')
+  })
+  const share = canary === null ? [] : [`the canary gets ${canary} % of all requests`]
+  const repair = leftover === null ? [] : [`first repairs: ${leftover}`]
+  return [
+    servers ? `${name}: ${servers.map(serverText).join(', ')}` : name,
+    ...[...repair, ...steps.filter(Boolean), ...share],
+  ]
+}
+
+function serverText({ name, mode, up, weight }: PlannedServer): string {
+  const down = up === false && mode === 'in' ? ' but down' : ''
+  const share = weight === null || weight === 100 ? '' : ` with ${weight} %`
+  return `${name} ${mode}${down}${share}`
 }
 
 /** A plan of what could not start is an error of the command that was asked for it. */

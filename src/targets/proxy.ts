@@ -24,6 +24,17 @@ export interface ServerState {
   weight: number | undefined
 }
 
+/** What a rollout would find at the proxy in front of its hosts. */
+export interface ProxyPreview {
+  /** For people: `nginx on lb-01`. */
+  name: string
+  isWeighted: boolean
+  /** What a deployer that was killed has left there: a rollout repairs that first. */
+  leftover: string | undefined
+  /** Undefined where they are known only after the repair. */
+  states: ServerState[] | undefined
+}
+
 export interface Cancellation {
   /** Ends the waiting; what was changed by then stays, see `restore`. */
   signal?: AbortSignal | undefined
@@ -71,6 +82,11 @@ export interface ReverseProxy {
    * they may not be changed.
    */
   states(): Promise<ServerState[]>
+  /**
+   * Whether it can be reached and accepts its configuration; changes nothing. COMMAND_FAILED when it
+   * does not. @returns what `repair` would put right, as that says it; undefined when nothing
+   */
+  check(): Promise<string | undefined>
   /**
    * Completes or takes back what a deployer that was killed left half-done, under the deployment's
    * lock. @returns what was found, for people and without the proxy's name; undefined when nothing was

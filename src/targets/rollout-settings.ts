@@ -17,6 +17,11 @@ export interface RolloutStrategy {
   canary: HostCount
   /** Milliseconds for which the canary is watched. */
   watch: number
+  /**
+   * By how many percent of its responses the canary may have more server errors than the other
+   * hosts meanwhile, where the proxy counts them.
+   */
+  maxErrorRate: number
   onFailure: FailurePolicy
 }
 
@@ -47,6 +52,13 @@ export function parseHostCount(written: string | number, least: 0 | 1): HostCoun
   return { percent: amount }
 }
 
+/** `5%` or `0.5%`, as a number. Throws for anything else. */
+function parsePercent(written: string): number {
+  const [, number] = /^(\d{1,3}(?:\.\d{1,3})?)%$/.exec(written) ?? []
+  if (number !== undefined && Number(number) <= 100) return Number(number)
+  throw new Error("is no share; write '5%' or '0.5%'")
+}
+
 const hostCount = (least: 0 | 1) =>
   z
     .union([z.number(), z.string()])
@@ -70,10 +82,19 @@ export const rolloutSettings = z.strictObject({
   pause: time.optional().describe('How long to wait between two batches of hosts; default 0s'),
   canary: hostCount(0)
     .optional()
-    .describe("How many hosts are changed and watched before the rest: 1 or '10%'; default 0"),
+    .describe(
+      "How many hosts are changed and watched before the rest: 1 or '10%'; where the proxy has weights, a share is that of the requests; default 0",
+    ),
   watch: time
     .optional()
     .describe('How long the canary must stay healthy before the rest follow; default 1m'),
+  'max-error-rate': z
+    .string()
+    .transform((written, check) => readOrReport(() => parsePercent(written), check))
+    .optional()
+    .describe(
+      "By how much the canary's share of responses with a status of 500 or more may exceed that of the other hosts, where the proxy counts them; default 5%",
+    ),
   'on-failure': z
     .enum(failurePolicies)
     .optional()
@@ -97,6 +118,7 @@ export function resolveRollout(written: WrittenRollout): RolloutSettings {
       pause: written.pause ?? 0,
       canary: written.canary ?? { hosts: 0 },
       watch: written.watch ?? 60_000,
+      maxErrorRate: written['max-error-rate'] ?? 5,
       onFailure: written['on-failure'] ?? 'restore',
     },
     commands: {

@@ -11,6 +11,7 @@ export const oneByOne: RolloutStrategy = {
   pause: 0,
   canary: { hosts: 0 },
   watch: 0,
+  maxErrorRate: 5,
   onFailure: 'restore',
 }
 
@@ -20,7 +21,7 @@ export const oneByOne: RolloutStrategy = {
  */
 export function planStages<T>(
   hosts: readonly T[],
-  { parallel, pause, canary, watch }: Omit<RolloutStrategy, 'onFailure'>,
+  { parallel, pause, canary, watch }: Omit<RolloutStrategy, 'maxErrorRate' | 'onFailure'>,
 ): Stage<T>[] {
   const size = countOf(parallel, hosts.length)
   const first = countOf(canary, hosts.length)
@@ -40,6 +41,16 @@ export function planStages<T>(
 export function countOf(count: HostCount, total: number): number {
   if ('hosts' in count) return Math.min(count.hosts, total)
   return Math.max(1, Math.floor((total * count.percent) / 100))
+}
+
+/**
+ * The weight in percent that gives the canary this share of the requests, where the other hosts have
+ * 100 each; no host gets more than that.
+ */
+export function canaryWeight(percent: number, total: number, canaries: number): number {
+  if (percent >= 100) return 100
+  const weight = (100 * percent * (total - canaries)) / (canaries * (100 - percent))
+  return Math.min(100, Math.max(1, Math.round(weight)))
 }
 
 export function chunks<T>(items: readonly T[], size: number): T[][] {

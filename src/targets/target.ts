@@ -2,6 +2,7 @@ import type { Readable } from 'node:stream'
 import { StepError } from '../core/errors.ts'
 import type { Log } from '../core/log.ts'
 import type { HostCheck, HostImages, InstanceKey, InstanceOperations } from './operations.ts'
+import type { ProxyPreview } from './proxy.ts'
 import type { HostResponse } from './responses.ts'
 import type { OneOffCommands, RolloutStrategy } from './rollout-settings.ts'
 
@@ -24,6 +25,7 @@ export interface Instance {
   /** See labels.ts. */
   labels: Readonly<Record<string, string>>
   running: boolean
+  /** Undefined while it runs, and before its first start. */
   exitCode: number | undefined
   /** How often its host has started it again by itself since it was last started. */
   restarts: number
@@ -44,6 +46,8 @@ export interface PlacedFile {
   mode: number
   uid: number
   gid: number
+  /** What a label has in place of its SHA-256, which would let everybody test guesses at a secret. */
+  slowHash?: string | undefined
 }
 
 /** A path of an instance that is not as its image has it. */
@@ -56,6 +60,16 @@ export interface FileChange {
 export interface InstanceChanges {
   changes: FileChange[]
   /** Where volumes, folders of the host or of memory are mounted: what is in there is not listed. */
+  volumes: string[]
+}
+
+/** What an instance was made of, as its host tells without looking at any file. */
+export interface InstanceOrigin {
+  /** Digest of its image: of the config or the manifest, by how its host keeps images. */
+  imageDigest: string
+  /** Bytes of the files in it that are not its image's. */
+  ownBytes: number
+  /** Where volumes, folders of the host or of memory are mounted. */
   volumes: string[]
 }
 
@@ -103,6 +117,8 @@ export interface HostPreview {
   leftovers: string[]
   /** Why the rollout would not touch this host. */
   refusal: StepError | undefined
+  /** What gives the new instance power over its host, in words, and whether the current one lacks it. */
+  access: { text: string; isNew: boolean }[]
   /** Layers of the image, from the first on, that the host need not fetch. */
   heldLayers: number
   /** Where an instance has two places: the free one, which it starts in beside the other. */
@@ -173,6 +189,8 @@ export interface Target extends InstanceOperations {
   instances(query: InstanceQuery): Promise<HostResponse<Instance[]>[]>
   /** What a rollout would find, by the same checks; reads only. */
   preview(request: PreviewRequest): Promise<HostResponse<HostPreview>[]>
+  /** What a rollout would find at the proxy that it works, if there is one; reads only. */
+  previewProxy(): Promise<ProxyPreview | undefined>
   /** INPUT_INVALID for files that this target cannot give to an instance. */
   checkFiles(files: readonly PlacedFile[]): void
   /**
@@ -184,8 +202,12 @@ export interface Target extends InstanceOperations {
   read(instance: InstanceKey, path: string): Promise<Readable>
   /** Everything in an instance that is not as its image has it. */
   changes(instance: InstanceKey): Promise<InstanceChanges>
+  /** What an instance was made of; far cheaper than `changes`. */
+  origin(instance: InstanceKey): Promise<InstanceOrigin>
   /** Whether a path inside an instance is a folder; a link to a folder is not. */
   isFolder(instance: InstanceKey, path: string): Promise<boolean>
+  /** Where the link at a path inside an instance leads; undefined for what is no link. */
+  readLink(instance: InstanceKey, path: string): Promise<string | undefined>
   /** The last lines of its output. */
   logs(instance: InstanceKey, lines: number): Promise<string[]>
   start(instance: InstanceKey): Promise<void>
@@ -197,4 +219,4 @@ export interface Target extends InstanceOperations {
 }
 
 /** What the comparison of an instance with its image needs. */
-export type InstanceReader = Pick<Target, 'read' | 'changes' | 'isFolder'>
+export type InstanceReader = Pick<Target, 'read' | 'changes' | 'origin' | 'isFolder'>

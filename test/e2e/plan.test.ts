@@ -9,6 +9,7 @@ import { runHere } from '../support/program.ts'
 import { noEngine } from '../support/servers/engine.ts'
 import { type Recorder, startRecorder } from '../support/servers/proxies/recorder.ts'
 import { createSandbox, type Sandbox } from '../support/setups/sandbox.ts'
+import { plannedProxy } from './rollout/planned-proxy.ts'
 
 const isRead = (request: string) => /^(?:GET|HEAD) /.test(request)
 
@@ -304,11 +305,7 @@ async function plans(sandbox: Sandbox): Promise<void> {
     },
   )
 
-  await t.test('with slots, a plan says where the new container starts', async (t) => {
-    await configure({ container: 'container: { slots: ["18081:8080", "18082:8080"] }' })
-    const { plan: beside } = await plan(...deploy('1.0.0'))
-    t.match(beside.hosts, [{ slot: 1, runs: { release: 'webapi@1.0.0' } }])
-  })
+  await plannedProxy(t, { folder, configure, plan: () => plan(...deploy('1.0.0')) })
 }
 
 /** Two commits, the second with a subject that means something to Markdown. */

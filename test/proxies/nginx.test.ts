@@ -1,5 +1,6 @@
-import { readFile, writeFile } from 'node:fs/promises'
+import { readFile, rename, symlink, writeFile } from 'node:fs/promises'
 import { join } from 'node:path'
+import { setTimeout as sleep } from 'node:timers/promises'
 import t, { type Test } from 'tap'
 import { silentLog } from '../../src/core/log.ts'
 import { openProxy } from '../../src/proxies/open.ts'
@@ -13,7 +14,7 @@ import {
 } from '../support/servers/proxies/reverse-proxies.ts'
 import { missingProgram } from '../support/servers/server.ts'
 import { until } from '../support/until.ts'
-import { proxyConformance } from './proxy-conformance.ts'
+import { follow, proxyConformance } from './proxy-conformance.ts'
 
 const skip = missingProgram('nginx')
 
@@ -21,7 +22,7 @@ async function open(
   t: Pick<Test, 'teardown'>,
   backends: readonly Backend[],
   written: Record<string, unknown>,
-  more: { timeout?: number } = {},
+  more: { timeout?: number; owner?: { application: string; environment: string } } = {},
 ): Promise<ReverseProxy> {
   const servers = backends.map(({ server }) => server)
   const options = { name: NAME, servers, folder: '.', log: silentLog, ...more }
@@ -66,6 +67,7 @@ t.test(
     })
     t.equal(await readFile(path, 'utf8'), text)
     t.same(await proxy.states(), before)
+    await t.rejects(proxy.check(), { message: /refuses the configuration/ })
     await writeFile(other, '')
     await proxy.takeOut(one)
     t.equal((await send(nginx.url)).body, 'slot 2')
@@ -96,6 +98,36 @@ t.test(
   },
 )
 
+t.test('a change is done once no old worker takes requests any more', { skip }, async (t) => {
+  const [first, second] = (await startBackends(t, 2)) as [Backend, Backend]
+  const nginx = await startNginx(t, [first.server, second.server])
+  const proxy = await open(t, [first, second], nginx.settings)
+  for (const { server } of [first, second]) await proxy.takeOut(server, { evenIfLast: true })
+  const master = (await readFile(join(nginx.folder, 'nginx.pid'), 'utf8')).trim()
+  const children = `/proc/${master}/task/${master}/children`
+  const worker = Number(await readFile(children, 'utf8'))
+  // The old worker cannot hear that it is to end, as where it gets no time of the processor.
+  const script = `case "$*" in *reload*) kill -STOP ${worker};; esac; exec "$@"`
+  const { command } = nginx.settings.nginx as { command: string[] }
+  const slow = await open(
+    t,
+    [first, second],
+    withNginx(nginx, { command: ['sh', '-c', script, 'sh', ...command] }),
+  )
+  const putting = follow(slow.putIn(first.server))
+  try {
+    const status = `${nginx.url}/.crosscloud/${NAME}`
+    t.ok(await until(async () => putting.isOver || (await send(status)).body === '4'))
+    await sleep(1000)
+    t.notOk(putting.isOver, 'the old worker still listens')
+  } finally {
+    process.kill(worker, 'SIGCONT')
+  }
+  await putting.promise
+  t.not((await readFile(children, 'utf8')).trim(), String(worker))
+  t.equal((await send(nginx.url)).body, 'slot 1')
+})
+
 t.test('what a killed deployer left is completed or taken back', { skip }, async (t) => {
   const backends = await startBackends(t, 2)
   const nginx = await startNginx(
@@ -113,7 +145,9 @@ t.test('what a killed deployer left is completed or taken back', { skip }, async
     await writeFile(`${path}.before`, text)
     await writeFile(path, next)
     await t.rejects(proxy.states(), { code: 'CONFLICT', message: /generation 2.*works by 1/ })
+    t.match(await proxy.check(), /was interrupted/)
     t.match(await proxy.repair(), /was completed/)
+    t.equal(await proxy.check(), undefined)
     t.same((await proxy.states()).length, 2)
     t.equal(await proxy.repair(), undefined)
   })
@@ -181,4 +215,47 @@ t.test('what is missing is named, with the next step', { skip }, async (t) => {
       ),
     ),
   )
+})
+
+t.test(
+  'an include file that is a link is refused, and its folder is as before',
+  { skip },
+  async (t) => {
+    const backends = await startBackends(t, 1)
+    const servers = backends.map(({ server }) => server)
+    const nginx = await startNginx(t, servers)
+    const proxy = await open(t, backends, nginx.settings)
+    const path = join(nginx.folder, 'crosscloud', `${NAME}.conf`)
+    const elsewhere = join(nginx.folder, 'elsewhere')
+    await rename(path, elsewhere)
+    const text = await readFile(elsewhere, 'utf8')
+    await symlink(elsewhere, path)
+    const refused = {
+      code: 'CONFLICT',
+      message: `nginx on this machine: ${path} is a symbolic link`,
+    }
+    await t.rejects(proxy.states(), refused)
+    await t.rejects(proxy.check(), refused)
+    t.equal(await readFile(elsewhere, 'utf8'), text)
+  },
+)
+
+t.test('the include file of another application or environment is refused', { skip }, async (t) => {
+  const backends = await startBackends(t, 2)
+  const servers = backends.map(({ server }) => server)
+  const [one] = servers
+  if (!one) throw new Error('no server')
+  const nginx = await startNginx(t, servers)
+  const path = join(nginx.folder, 'crosscloud', `${NAME}.conf`)
+  const owner = { application: 'a-b', environment: 'c' }
+  const own = await open(t, backends, nginx.settings, { owner })
+  await own.takeOut(one)
+  const text = await readFile(path, 'utf8')
+  t.match(text, '\n# of a-b in c\n')
+  const other = { application: 'a', environment: 'b-c' }
+  const foreign = await open(t, backends.slice(0, 1), nginx.settings, { owner: other })
+  const message = `nginx on this machine: ${path} is of a-b in c, not of a in b-c`
+  await t.rejects(foreign.states(), { code: 'CONFLICT', message })
+  await t.rejects(foreign.putIn(one), { code: 'CONFLICT', message })
+  t.equal(await readFile(path, 'utf8'), text)
 })

@@ -179,7 +179,8 @@ async function holdPost(backend: Backend, url: string) {
 const countOf = (backends: readonly Backend[], id: string) =>
   backends.flatMap(({ seen }) => seen).filter((each) => each === id).length
 
-function follow<T>(promise: Promise<T>) {
+/** A promise, and whether it is settled. */
+export function follow<T>(promise: Promise<T>) {
   const followed = { promise, isOver: false }
   const end = () => {
     followed.isOver = true
@@ -189,7 +190,7 @@ function follow<T>(promise: Promise<T>) {
 }
 
 /** Requests one after the other, until they are stopped; what failed is returned. */
-function startLoad(url: string) {
+export function startLoad(url: string) {
   const bodies: string[] = []
   const failed: string[] = []
   let isRunning = true

@@ -11,6 +11,7 @@ function plan(more: Partial<Plan> = {}): Plan {
     runs: null,
     lacks: null,
     slot: null,
+    access: [],
     leftovers: [],
     restores: null,
     error: null,
@@ -71,6 +72,40 @@ t.test('what others wrote is only shown in Markdown', async (t) => {
   t.ok(lines.every((line) => !line.includes('\n')))
 })
 
+t.test('a plan says what the proxy has, and what it is told', async (t) => {
+  const server = { address: '10.0.0.11:18081', mode: 'in' as const, up: true, weight: 100 }
+  const proxied = plan({
+    proxy: {
+      ...{ name: 'HAProxy on lb-01', leftover: 'a change was interrupted', canary: 10 },
+      hosts: [
+        {
+          ...{ name: 'app-01', out: false },
+          steps: [
+            { do: 'put in', server: 'app-01-2' },
+            { do: 'take out', server: 'app-01-1' },
+          ],
+        },
+        { name: 'app-02', out: true, steps: [] },
+      ],
+      servers: [
+        { ...server, name: 'app-01-1', up: false },
+        { ...server, name: 'app-02-1', mode: 'out', weight: 30 },
+      ],
+    },
+  })
+  const lines = [
+    'HAProxy on lb-01: app-01-1 in but down, app-02-1 out with 30 %',
+    'first repairs: a change was interrupted',
+    'put in app-01-2, then take out app-01-1',
+    'app-02 is out of it: somebody took it out, and it stays out',
+    'the canary gets 10 % of all requests',
+  ]
+  const shown = planLines(proxied).join('\n')
+  for (const line of lines) t.ok(shown.includes(line), line)
+  for (const line of lines) t.ok(planMarkdown(proxied).includes(`- \`${line}\``), line)
+  t.notMatch(planLines(plan()).join('\n'), /Proxy/)
+})
+
 t.test('long lists are cut short, and say so', async (t) => {
   const added = Array.from({ length: 500 }, (_, at) => commit(at, 'x'.repeat(500)))
   const long = plan({ commits: { known: true, why: null, added, removed: [] } })
@@ -113,3 +148,24 @@ t.test('the order of hosts is shown with what runs before, between and after the
   t.match(planMarkdown(ordered), /Order: `run migrate/)
   t.equal(orderText(plan()), undefined)
 })
+
+t.test(
+  'what gives a container power over its host is named, and marked where it is new',
+  async (t) => {
+    const [host] = plan().hosts
+    const access = (isNew: boolean) => [
+      { text: 'mounts / of the host at /host', isNew },
+      { text: 'runs as root by its settings', isNew: false },
+    ]
+    const hosts = [
+      { ...host, name: 'app-01', access: access(true) },
+      { ...host, name: 'app-02', access: access(false) },
+    ] as Plan['hosts']
+    const text = planLines(plan({ hosts })).join('\n')
+    t.match(text, 'Access   NEW on app-01: mounts / of the host at /host\n')
+    t.match(text, '         runs as root by its settings, as now\n')
+    t.match(planLines(plan({ hosts: hosts.slice(0, 1) })).join('\n'), 'Access   NEW: mounts /')
+    t.match(planMarkdown(plan({ hosts })), /power over its host:\n\n- NEW on app-01: mounts/)
+    t.notMatch(planLines(plan()).join('\n'), 'Access')
+  },
+)

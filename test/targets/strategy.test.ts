@@ -4,7 +4,7 @@ import {
   resolveRollout,
   rolloutSettings,
 } from '../../src/targets/rollout-settings.ts'
-import { chunks, countOf, oneByOne, planStages } from '../../src/targets/strategy.ts'
+import { canaryWeight, chunks, countOf, oneByOne, planStages } from '../../src/targets/strategy.ts'
 
 const hosts = ['a', 'b', 'c', 'd', 'e', 'f']
 const plan = (strategy: object, of: readonly string[] = hosts) =>
@@ -87,4 +87,21 @@ t.test('rollout settings have defaults, and an empty command takes one back', as
   ]) {
     t.notOk(rolloutSettings.safeParse(bad).success, JSON.stringify(bad))
   }
+})
+
+t.test('a canary is weighed so that it gets its share of the requests', async (t) => {
+  t.equal(canaryWeight(10, 2, 1), 11)
+  t.equal(canaryWeight(10, 4, 1), 33)
+  t.equal(canaryWeight(10, 20, 2), 100)
+  t.equal(canaryWeight(50, 20, 1), 100, 'no host gets more than the others')
+  t.equal(canaryWeight(1, 2, 1), 1)
+  t.equal(canaryWeight(100, 2, 1), 100)
+})
+
+t.test('an error rate is a share', async (t) => {
+  const rate = (text: string) =>
+    resolveRollout(rolloutSettings.parse({ 'max-error-rate': text })).strategy.maxErrorRate
+  t.same([rate('5%'), rate('0.5%'), rate('100%')], [5, 0.5, 100])
+  t.equal(resolveRollout({}).strategy.maxErrorRate, 5)
+  for (const text of ['5', '101%', '-1%', '%']) t.throws(() => rate(text), /is no share/)
 })

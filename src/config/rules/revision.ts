@@ -14,6 +14,9 @@ export interface RevisionInput {
   files: readonly Pick<RenderedFile, 'path' | 'content' | 'mode' | 'uid' | 'gid' | 'keys'>[]
 }
 
+/** A variable of the deploying process among the keys: those of a config centre begin with a slash. */
+export const isVariable = (key: string): boolean => key.startsWith('$')
+
 export interface RevisionKey {
   /** In clear. */
   value: string

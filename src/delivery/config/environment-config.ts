@@ -4,13 +4,14 @@ import {
   openSnapshot,
   unseal,
 } from '../../config/rules/encryption.ts'
-import { keptKeys } from '../../config/rules/revision.ts'
+import { isVariable, keptKeys } from '../../config/rules/revision.ts'
 import type { ConfigSchema } from '../../config/rules/schema.ts'
 import { createShow, isSecret, keepable } from '../../config/rules/secrecy.ts'
 import type { ConfigSnapshot } from '../../config/store/store.ts'
 import { StepError } from '../../core/errors.ts'
 import type { Deployment } from '../../ledger/ledger.ts'
 import type { EnvironmentSettings } from '../../settings.ts'
+import { secretKeys } from '../../targets/secret-settings.ts'
 import type { Context } from '../context.ts'
 
 /** An environment's keys at one moment, with all that is known of them. */
@@ -92,10 +93,15 @@ export async function recordedConfig(
   }
   const { values, withheld } = keptKeys(content)
   const { locked } = openSnapshot(values, await context.configKeys(environment))
-  const lost = [...withheld, ...locked.keys()]
+  // What has become a secret of its own since is in no file of then.
+  const later = secretKeys(environment.secrets).filter(
+    (key) => !values.has(key) && !withheld.includes(key),
+  )
+  const lost = [...withheld, ...locked.keys(), ...later]
   if (lost.length === 0) return values
-  const now = await (await context.configStore(environment)).snapshot(lost)
-  for (const key of lost) {
+  const keys = lost.filter((key) => !isVariable(key))
+  const now = await readStore(environment, keys, context)
+  for (const key of keys) {
     const value = now.get(key)
     if (value !== undefined) values.set(key, value)
     else values.delete(key)

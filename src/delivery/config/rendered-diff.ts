@@ -1,6 +1,7 @@
 import { lstat, readFile } from 'node:fs/promises'
 import { join } from 'node:path'
 import { diffFiles, type FilePair } from '../../config/rules/file-diff.ts'
+import { isVariable } from '../../config/rules/revision.ts'
 import type { RenderedFile } from '../../config/template/render.ts'
 import { errorCodeOf, isStepError, StepError } from '../../core/errors.ts'
 import type { EnvironmentSettings } from '../../settings.ts'
@@ -71,7 +72,7 @@ async function compare(
       before: await read(path),
       after: fill(content),
       masked: masked.has(path) ? fill(masked.get(path)?.content as Buffer).toString() : undefined,
-      holdsSecrets: keys.some((key) => config.isSecret(key)),
+      holdsSecrets: keys.some((key) => isVariable(key) || config.isSecret(key)),
     })
   }
   const different = await diffFiles(pairs)

@@ -18,10 +18,12 @@ import { compileTemplates } from '../../config/template/templates.ts'
 import type { Digest } from '../../core/digest.ts'
 import { StepError, toStepError } from '../../core/errors.ts'
 import type { EnvironmentSettings } from '../../settings.ts'
+import { secretKeys } from '../../targets/secret-settings.ts'
 import { slotPlaceholder } from '../../targets/slot-values.ts'
 import type { Context } from '../context.ts'
 import { type RemoteImage, readLayerFiles, TEMPLATES_FOLDER } from '../image/remote-image.ts'
 import { type EnvironmentConfig, readConfig } from './environment-config.ts'
+import { readSecretFiles, type SecretFiles } from './secret-files.ts'
 
 /** An environment's config files, complete and checked, and the revision they came from. */
 export interface Rendering {
@@ -58,7 +60,8 @@ export async function renderTemplates(
 ): Promise<Rendering> {
   const templates = source.size === 0 ? [] : readTemplates(source)
   const schema = await readConfigSchema(source)
-  const roots = [...new Set(templates.flatMap((template) => template.roots))]
+  const wanted = [...templates.flatMap(({ roots }) => roots), ...secretKeys(environment.secrets)]
+  const roots = [...new Set(wanted)]
   const config = await readConfig(environment, roots, schema, context, then)
   let problems = schemaProblems(schema, config)
   const compiled = await compileTemplates(templates, context.codeCacheFolder)
@@ -86,13 +89,21 @@ export async function renderTemplates(
     problems = [...lines, ...problems.filter((problem) => !known(problem))]
     hint = failure.hint
   }
+  const own = readSecretFiles(environment, config, context)
+  const files = [...rendered.files, ...own.files]
+  problems = [...problems, ...own.problems, ...placedTwice(files)]
   if (problems.length > 0) {
     const advice = hint ?? 'Correct the values with `crosscloud config set`, or the schema.'
     throw new StepError('INPUT_INVALID', problems.join('\n'), { hint: advice })
   }
   for (const warning of rendered.warnings) context.log.warn(warning)
-  const described = describeFiles(templates, rendered.files, config)
-  return { ...rendered, templates, config, render, ...described }
+  const described = describeFiles(templates, files, config, own.variables)
+  return { ...rendered, files, templates, config, render, ...described }
+}
+
+function placedTwice(files: readonly RenderedFile[]): string[] {
+  const twice = files.filter(({ path }, at) => files.findIndex((file) => file.path === path) < at)
+  return twice.map(({ path, template }) => `${template}: another file has the path ${path}`)
 }
 
 async function attempt(work: () => unknown, otherwise: unknown): Promise<unknown> {
@@ -113,8 +124,11 @@ function describeFiles(
   templates: readonly ConfigTemplate[],
   files: readonly RenderedFile[],
   { values, ring, isSecret }: EnvironmentConfig,
+  variables: SecretFiles['variables'],
 ) {
   const input = revisionInput(templates, files, (key) => {
+    const variable = variables.get(key)
+    if (variable) return variable
     const [value, secret] = [values.get(key) ?? '', isSecret(key)]
     // Encrypted anew, whatever the store holds: the same value has the same record.
     const sealed = ring === undefined ? null : sealAlike(ring, key, value)

@@ -10,6 +10,7 @@ export const checkNames = [
   'files',
   'gate',
   'hosts',
+  'proxy',
   'older',
   'owner',
 ] as const

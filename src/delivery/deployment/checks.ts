@@ -55,12 +55,15 @@ export async function checkAll(
   await attempt('migration', () => refuseCrossing(request, context))
   await attempt('order', () => requireOrder(request, context))
   const target = await context.target(withHosts(request.environment, request.hosts.change))
+  // The hosts respond while the registry is read.
+  const running = target.instances({ roles: ['current'] })
+  running.catch(() => {})
   const content = await read(request, context, attempt)
   if (content) await attempt('files', async () => target.checkFiles(content.rendering.files))
   const approvals = await attempt('gate', async () =>
     admit(request, content?.rendering, who ?? stranger(context), context),
   )
-  await checkHosts(request, target, context, attempt)
+  await checkHosts(request, running, context, attempt)
   return { who, target, content, approvals }
 }
 

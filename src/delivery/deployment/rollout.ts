@@ -17,19 +17,19 @@ import { type DeploymentRequest, isNew } from './request.ts'
 /** Checks before anything changes that all hosts respond, and that none runs a newer release. */
 export async function checkHosts(
   request: DeploymentRequest,
-  target: Target,
+  running: ReturnType<Target['instances']>,
   context: Context,
   attempt: Attempt,
 ): Promise<void> {
   const { release, environment, kind, older } = request
   const [takenOut, responses] = await Promise.all([
     findRemovedHosts(release.app, environment, context),
-    target.instances({ roles: ['current'] }),
+    running,
   ])
   await attempt('hosts', async () => requireResponses(responses))
   if (kind === 'deploy') {
-    const running = responses.filter(isSuccess).flatMap(({ value }) => value)
-    const versions = running.flatMap((instance) => versionOf(instance, release.app))
+    const instances = responses.filter(isSuccess).flatMap(({ value }) => value)
+    const versions = instances.flatMap((instance) => versionOf(instance, release.app))
     const wanted = { release, environment: environment.name, older }
     await attempt('older', () => refuseOlder(wanted, versions, context))
   }
@@ -99,7 +99,12 @@ export function rollOut(
     adopt,
     verify: async (instance, log) => {
       const proof = await verifyInstance(target, instance, expected, context)
-      log.info(`compared ${describeFiles(proof)}; nothing else changed, WAR MD5 ${expected.warMd5}`)
+      const files = describeFiles(proof)
+      log.info(
+        proof.byOrigin
+          ? `made from the image, with no file of others: ${files}; WAR MD5 ${expected.warMd5}`
+          : `compared ${files}; nothing else changed, WAR MD5 ${expected.warMd5}`,
+      )
     },
   })
 }

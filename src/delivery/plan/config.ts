@@ -1,8 +1,8 @@
-import { changedKeys, keptKeys } from '../../config/rules/revision.ts'
+import { changedKeys, isVariable, keptKeys } from '../../config/rules/revision.ts'
 import { compareBytes } from '../../config/store/keys.ts'
 import type { Deployment } from '../../ledger/ledger.ts'
 import type { EnvironmentSettings } from '../../settings.ts'
-import { configFilesLabel, instanceLabels } from '../../targets/labels.ts'
+import { instanceLabels, isAsLabelled } from '../../targets/labels.ts'
 import { slotOf } from '../../targets/slot.ts'
 import { fillSlotValues } from '../../targets/slot-values.ts'
 import type { Instance } from '../../targets/target.ts'
@@ -46,6 +46,7 @@ function planKeys(then: string, { description, config }: Rendering): Config['key
     return config.show(key, value, config.isSecret(key) || config.isSecret(key, value))
   }
   const after = (key: string) => {
+    if (isVariable(key)) return '(secret, of the job)'
     const value = config.stored.get(key)
     return value === undefined ? null : config.show(key, value)
   }
@@ -77,12 +78,13 @@ function planFiles(
     if (label === undefined) continue
     // What differs between the slots of a container is no change of its config.
     const inSlot = (content: Buffer) => fillSlotValues(content, environment, slotOf(labels))
-    const filled = files.map((file) => ({ ...file, content: inSlot(file.content) }))
-    const [then, now] = [hashesOf(label), hashesOf(configFilesLabel(filled))]
-    for (const path of new Set([...now.keys(), ...then.keys()])) {
-      if (now.get(path) === then.get(path)) continue
-      found.set(path, !then.has(path) ? 'added' : !now.has(path) ? 'removed' : 'changed')
+    const then = hashesOf(label)
+    for (const { path, content } of files) {
+      if (!then.has(path)) found.set(path, 'added')
+      else if (!isAsLabelled(inSlot(content), then.get(path))) found.set(path, 'changed')
     }
+    const now = new Set(files.map(({ path }) => path))
+    for (const path of then.keys()) if (!now.has(path)) found.set(path, 'removed')
   }
   return [...found]
     .sort(([a], [b]) => compareBytes(a, b))

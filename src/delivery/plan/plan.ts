@@ -2,6 +2,7 @@ import { sha256 } from '../../core/digest.ts'
 import type { Deployment, Release } from '../../ledger/ledger.ts'
 import { imageByDigest } from '../../registry/reference.ts'
 import { instanceLabels } from '../../targets/labels.ts'
+import type { ProxyPreview } from '../../targets/proxy.ts'
 import { type HostResponse, isSuccess } from '../../targets/responses.ts'
 import type { HostPreview, Target } from '../../targets/target.ts'
 import type { Context } from '../context.ts'
@@ -16,6 +17,7 @@ import { planConfig } from './config.ts'
 import { planHosts, planRollout } from './hosts.ts'
 import { planImage, readPlanned } from './image.ts'
 import { checkLock, collectObstacles, type Obstacles } from './obstacles.ts'
+import { planProxy } from './proxy.ts'
 import type { PlanRequest } from './request.ts'
 import type { Plan } from './schema.ts'
 
@@ -34,17 +36,24 @@ export async function planDeployment(request: PlanRequest, outer: Context): Prom
     const { refusal } = value
     if (refusal) obstacles.note(refusal.code === 'CONFLICT' ? 'owner' : 'hosts', refusal)
   }
-  const facts = await findFacts(request, content, previews, obstacles)
+  const proxy = await attempt('proxy', () => target.previewProxy())
+  const facts = await findFacts(request, content, { previews, proxy }, obstacles)
   const ready = problems.length === 0
   return { ...facts, lock, ready, problems, warnings, hash: hashOf(request, facts) }
 }
 
 type Facts = Omit<Plan, 'lock' | 'ready' | 'problems' | 'warnings' | 'hash'>
 
+/** What hosts, and the proxy in front of them, say of themselves. */
+interface Found {
+  previews: readonly HostResponse<HostPreview>[]
+  proxy: ProxyPreview | undefined
+}
+
 async function findFacts(
   request: PlanRequest,
   content: Content | undefined,
-  previews: readonly HostResponse<HostPreview>[],
+  { previews, proxy }: Found,
   obstacles: Obstacles,
 ): Promise<Facts> {
   const { context } = obstacles
@@ -53,6 +62,7 @@ async function findFacts(
   const current = await ledger.currentDeployment(release.app, environment.name)
   const before = current && (await ledger.findRelease(release.app, current.version))
   const running = previews.filter(isSuccess).flatMap(({ value }) => value.current ?? [])
+  const hosts = planHosts(request, previews, content?.image)
   return {
     kind: source ? 'promote' : kind,
     release: formatRelease(release),
@@ -64,8 +74,9 @@ async function findFacts(
     commits: await planCommits(before, release, context),
     config: await planConfig(current, content?.rendering, running, environment, context),
     image: content ? await planImage(request, content.image, obstacles) : null,
-    hosts: planHosts(request, previews, content?.image),
+    hosts,
     rollout: planRollout(request),
+    proxy: proxy ? planProxy(request, proxy, hosts) : null,
   }
 }
 
@@ -106,7 +117,7 @@ function describeCurrent(current: Deployment, release: Release | undefined): Pla
  */
 function hashOf(
   { environment, adopt = false, bad }: PlanRequest,
-  { kind, release, digest, from, config, hosts, rollout }: Facts,
+  { kind, release, digest, from, config, hosts, rollout, proxy }: Facts,
 ): string {
   const { containerName, container } = environment
   return sha256(
@@ -115,6 +126,7 @@ function hashOf(
       [kind, environment.name, release, digest, from?.deployment, config.after],
       [containerName, container, adopt, bad, rollout],
       hosts.map(({ name, address, action, runs }) => [name, address, action, runs]),
+      ...(proxy ? [[proxy.name, proxy.hosts, proxy.canary]] : []),
     ]),
   )
 }

@@ -81,6 +81,11 @@ const host = z.object({
     .int()
     .nullable()
     .describe('Slot that the new container starts in, beside the other'),
+  access: z
+    .array(z.object({ text: z.string(), isNew: z.boolean() }))
+    .describe(
+      'What gives the new container power over its host, and whether the one that runs lacks it',
+    ),
   leftovers: z.array(z.string()).describe('Left by a deployer that was killed: repaired first'),
   restores: z.string().nullable().describe('What comes back there when any host fails'),
   error: z.string().nullable().describe('Why it could not be asked'),
@@ -97,6 +102,35 @@ const rollout = z.object({
   stages: z.array(stage),
   after: z.array(z.string()).nullable().describe('Command that runs once, last'),
   onFailure: z.enum(failurePolicies),
+})
+
+const proxyServer = z.object({
+  name: z.string().describe("The host's name, with the slot: app-01-2"),
+  address: z.string(),
+  mode: z.enum(['in', 'draining', 'out']).describe('Whether it gets requests now'),
+  up: z.boolean().nullable().describe("What the proxy's own check says; null without one"),
+  weight: z.number().nullable().describe('Percent of an ordinary share; null where not known'),
+})
+
+const proxy = z.object({
+  name: z.string(),
+  leftover: z.string().nullable().describe('Left by a deployer that was killed: repaired first'),
+  hosts: z
+    .array(
+      z.object({
+        name: z.string(),
+        out: z.boolean().describe('Somebody took it out, and it stays out'),
+        steps: z
+          .array(z.object({ do: z.enum(['put in', 'take out']), server: z.string() }))
+          .describe('What the proxy is told while the host is changed, in order'),
+      }),
+    )
+    .describe('Hosts that would be changed, in order'),
+  servers: z
+    .array(proxyServer)
+    .nullable()
+    .describe('All of the environment; null where they are known only after the repair'),
+  canary: z.number().nullable().describe('Percent of all requests that the canary gets'),
 })
 
 const problem = z.object({
@@ -123,6 +157,10 @@ export const planSchema = z.object({
   image: image.nullable().describe('Null where the image was not found'),
   hosts: z.array(host).describe('In the order in which they would be changed'),
   rollout,
+  proxy: proxy
+    .nullable()
+    .default(null)
+    .describe('Null without a proxy, or where it cannot be asked'),
   lock: z
     .object({
       owner: z.string(),
@@ -138,4 +176,5 @@ export const planSchema = z.object({
 })
 
 export type Plan = z.output<typeof planSchema>
+export type PlannedProxy = NonNullable<Plan['proxy']>
 export type PlannedHost = Plan['hosts'][number]

@@ -1,10 +1,11 @@
 import { basename } from 'node:path'
+import pLimit from 'p-limit'
 import { StepError, throwIfCancelled } from '../../core/errors.ts'
 import { isBelow } from '../../core/git/checkout.ts'
 import { indentedLines } from '../../core/lists.ts'
 import { labels, OWN_FOLDER } from '../../image/image.ts'
 import { compareEach, type ReadPath, readInstanceFile } from '../../targets/instance-files.ts'
-import { hashOf, instanceLabels } from '../../targets/labels.ts'
+import { isAsLabelled, placedFilesOf } from '../../targets/labels.ts'
 import type { Instance, InstanceReader } from '../../targets/target.ts'
 import type { Context } from '../context.ts'
 import {
@@ -26,6 +27,8 @@ import { compareTree, type Tree, treeProblems } from './web-application.ts'
 /** What was compared in one instance, and what was not. */
 export interface Proof {
   host: string
+  /** Whether it never ran, and the files of its image were not read. */
+  byOrigin: boolean
   /** Files compared: of the WAR, of the image beside it, and rendered. */
   war: number
   image: number
@@ -119,27 +122,37 @@ function writableLabel({ config }: RemoteImage): string[] {
 }
 
 /**
- * Compares every file of the web application and of the config inside the running instance, and
- * checks that nothing else differs from the image; VERIFY_FAILED names what does.
+ * Compares every file of the web application and of the config inside an instance, and checks that
+ * nothing else differs from the image; VERIFY_FAILED names what does. Of an instance that never ran
+ * the files of its image are not read, where it can be proven that it has no others.
  */
 export async function verifyInstance(
   target: InstanceReader,
   instance: Instance,
   expected: Expectation,
+  context: Context,
+): Promise<Proof> {
+  const proof = await proveByOrigin(target, instance, expected, context)
+  return proof ?? (await compareInstance(target, instance, expected, context))
+}
+
+async function compareInstance(
+  target: InstanceReader,
+  instance: Instance,
+  expected: Expectation,
   { signal }: Context,
 ): Promise<Proof> {
-  const placed = placedFiles(instance)
+  const placed = placedFilesOf(instance)
   const read = (path: string) => target.read(instance, path)
   const { changes, volumes } = await target.changes(instance)
   const { writable, webapp } = expected
   const changed = new Set(changes.map(({ path }) => path))
-  const war = await compareWebapp(read, expected, { placed, changed, signal })
-  const beside = filterPaths(
-    expected.beside,
-    (path) => !Object.hasOwn(placed, path) && placeOf(path, writable.named) === undefined,
-  )
-  const others = await compareEach(read, beside, signal)
-  const config = await changedConfigFiles(read, placed, signal)
+  const beside = comparedBeside(expected, placed)
+  const [war, others, config] = await Promise.all([
+    compareWebapp(read, expected, { placed, changed, signal }),
+    compareEach(read, beside, signal),
+    readConfigFiles(read, placed, signal),
+  ])
   const isCompared = (path: string) =>
     Object.hasOwn(placed, path) ||
     beside.has(path) ||
@@ -151,12 +164,13 @@ export async function verifyInstance(
     ...war.problems,
     ...others.changed.map((path) => problemLine('changed', path)),
     ...others.missing.map((path) => problemLine('missing', path)),
-    ...config.map((path) => `${problemLine('changed', path)} (rendered config)`),
+    ...config.changed.map((path) => `${problemLine('changed', path)} (rendered config)`),
     ...rest.problems,
   ]
   if (problems.length > 0) throw notAsBaked(instance, expected, problems)
   return {
     host: instance.host,
+    byOrigin: false,
     war: war.files,
     image: beside.size,
     rendered: Object.keys(placed).length,
@@ -165,11 +179,51 @@ export async function verifyInstance(
   }
 }
 
-/** Path → SHA-256 of the files that a deployment placed, by the instance's label. */
-type PlacedFiles = Readonly<Record<string, string>>
+type PlacedFiles = ReturnType<typeof placedFilesOf>
 
-function placedFiles({ labels }: Instance): PlacedFiles {
-  return JSON.parse(labels[instanceLabels.configFiles] ?? '{}') as PlacedFiles
+function comparedBeside({ beside, writable }: Expectation, placed: PlacedFiles) {
+  return filterPaths(
+    beside,
+    (path) => !Object.hasOwn(placed, path) && placeOf(path, writable.named) === undefined,
+  )
+}
+
+/**
+ * An instance that nobody ran, made from the image that the registry has, has the image's files, and
+ * others only if somebody put them into it: then it holds more bytes than the files that were placed.
+ * Its host has checked the image's layers by their digests when it fetched them.
+ * @returns undefined where this proves nothing, or something differs
+ */
+async function proveByOrigin(
+  target: InstanceReader,
+  instance: Instance,
+  expected: Expectation,
+  { signal }: Context,
+): Promise<Proof | undefined> {
+  if (instance.running || instance.exitCode !== undefined) return undefined
+  const placed = placedFilesOf(instance)
+  const read = (path: string) => target.read(instance, path)
+  const [{ imageDigest, ownBytes, volumes }, config] = await Promise.all([
+    target.origin(instance),
+    readConfigFiles(read, placed, signal),
+  ])
+  const { image, webapp, beside } = expected
+  const digests: string[] = [image.content.config.digest, image.manifest.digest]
+  const paths = [...webapp.map(({ root }) => root), ...beside.keys()]
+  const isHidden = volumes.some((volume) =>
+    paths.some((path) => isBelow(path, volume) || isBelow(volume, path)),
+  )
+  if (!digests.includes(imageDigest) || isHidden) return undefined
+  if (config.changed.length > 0 || config.bytes !== ownBytes) return undefined
+  return {
+    host: instance.host,
+    byOrigin: true,
+    war: webapp.reduce((sum, { files, unpacked }) => sum + (unpacked ? 0 : files.size), 0),
+    image: comparedBeside(expected, placed).size,
+    rendered: Object.keys(placed).length,
+    written: new Map(),
+    volumes,
+  }
 }
 
 async function compareWebapp(
@@ -210,17 +264,22 @@ function notAsBaked(
 }
 
 const LARGEST_CONFIG = 16 * 2 ** 20
+/** Files of one instance that are read at once. */
+const CONCURRENT_READS = 4
 
-async function changedConfigFiles(
+async function readConfigFiles(
   read: ReadPath,
   placed: PlacedFiles,
   signal: AbortSignal,
-): Promise<string[]> {
+): Promise<{ changed: string[]; bytes: number }> {
   const changed: string[] = []
-  for (const [path, wanted] of Object.entries(placed)) {
+  let bytes = 0
+  await pLimit(CONCURRENT_READS).map(Object.entries(placed), async ([path, wanted]) => {
+    throwIfCancelled(signal)
     const content = await readInstanceFile(read, path, LARGEST_CONFIG).catch(() => undefined)
     throwIfCancelled(signal)
-    if (content === undefined || hashOf(content) !== wanted) changed.push(path)
-  }
-  return changed
+    bytes += content?.length ?? 0
+    if (content === undefined || !isAsLabelled(content, wanted)) changed.push(path)
+  })
+  return { changed: changed.sort(), bytes }
 }

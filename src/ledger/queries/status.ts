@@ -1,4 +1,4 @@
-import type { Kysely } from 'kysely'
+import type { Kysely, Selectable } from 'kysely'
 import type { Digest } from '../../core/digest.ts'
 import { selectUnsigned } from '../break-glass.ts'
 import { type Access, timestamp } from '../database/access.ts'
@@ -21,12 +21,12 @@ export function createStatus({ read, now }: Access): Status {
     async status(query = {}) {
       checkQuery(query)
       return await read('reading what runs where', async (db) => {
-        const cells = await currentCells(db, query)
+        const { cells, newer } = await currentCells(db, query)
         await addUnderway(db, query, cells, timestamp(now()))
         await addBehind(db, query, cells)
         await addMarks(db, cells)
         await addMissing(db, query, cells)
-        await addPartial(db, query, cells)
+        await addPartial(db, [...newer, ...(await placesWithoutCurrent(db, query))], cells)
         for (const deployment of await selectUnsigned(db, query)) {
           cellOf(deployment, cells).unsigned.push(deployment)
         }
@@ -84,29 +84,63 @@ function selectCurrent(db: Kysely<Schema>, { app, environment }: StatusQuery) {
   return query
 }
 
-async function currentCells(db: Kysely<Schema>, asked: StatusQuery): Promise<Cells> {
+interface PlaceAfter extends Place {
+  /** The number of a deployment: those after it count. */
+  after: number
+}
+
+/** What runs, and where a deployment came after that: one look into the index for each. */
+async function currentCells(
+  db: Kysely<Schema>,
+  asked: StatusQuery,
+): Promise<{ cells: Cells; newer: PlaceAfter[] }> {
   const query = selectCurrent(db, asked)
-    .select(['d.id', 'd.version', 'd.digest', 'd.config_revision', 'd.kind'])
+    .select(['d.id', 'd.number', 'd.version', 'd.digest', 'd.config_revision', 'd.kind'])
     .select(['d.started_by', 'd.started_at', 'd.finished_at', 'd.verified'])
+    .select((row) =>
+      row
+        .selectFrom('deployments as last')
+        .select('last.number')
+        .whereRef('last.app', '=', 'now.app')
+        .whereRef('last.environment', '=', 'now.environment')
+        .orderBy('last.number', 'desc')
+        .limit(1)
+        .as('newest'),
+    )
   const rows = await query.execute()
-  return new Map(
-    rows.map((row) => [
-      keyOf(row),
-      {
-        ...emptyCell(row),
-        current: {
-          deployment: row.id,
-          version: row.version,
-          digest: row.digest as Digest,
-          configRevision: row.config_revision,
-          kind: row.kind as DeploymentKind,
-          by: row.started_by,
-          since: row.finished_at ?? row.started_at,
-          verified: row.verified === 1,
-        },
-      },
-    ]),
+  const cells = new Map(
+    rows.map((row) => [keyOf(row), { ...emptyCell(row), current: currentOf(row) }]),
   )
+  const newer = rows.flatMap(({ app, environment, number, newest }) =>
+    Number(newest) > Number(number) ? [{ app, environment, after: Number(number) }] : [],
+  )
+  return { cells, newer }
+}
+
+type CurrentRow = Pick<
+  Selectable<Schema['deployments']>,
+  | 'id'
+  | 'version'
+  | 'digest'
+  | 'config_revision'
+  | 'kind'
+  | 'started_by'
+  | 'started_at'
+  | 'finished_at'
+  | 'verified'
+>
+
+function currentOf(row: CurrentRow): StatusCell['current'] {
+  return {
+    deployment: row.id,
+    version: row.version,
+    digest: row.digest as Digest,
+    configRevision: row.config_revision,
+    kind: row.kind as DeploymentKind,
+    by: row.started_by,
+    since: row.finished_at ?? row.started_at,
+    verified: row.verified === 1,
+  }
 }
 
 /** Deployments that have not ended, and locks; there are few of both at any time. */
@@ -191,8 +225,11 @@ async function addMissing(db: Kysely<Schema>, asked: StatusQuery, cells: Cells):
 }
 
 /** Hosts that a failed deployment was left on after the last that succeeded, or where none ever did. */
-async function addPartial(db: Kysely<Schema>, asked: StatusQuery, cells: Cells): Promise<void> {
-  const places = [...(await placesWithNewer(db, asked)), ...(await placesWithoutCurrent(db, asked))]
+async function addPartial(
+  db: Kysely<Schema>,
+  places: readonly PlaceAfter[],
+  cells: Cells,
+): Promise<void> {
   for (let at = 0; at < places.length; at += PLACES_A_QUERY) {
     const rows = await selectLeftAfter(db, places.slice(at, at + PLACES_A_QUERY))
     for (const { id: deployment, version, host, ...place } of rows) {
@@ -208,47 +245,22 @@ async function addPartial(db: Kysely<Schema>, asked: StatusQuery, cells: Cells):
 /** Ranges that a database looks up one by one in its index. */
 const PLACES_A_QUERY = 200
 
-interface PlaceAfter extends Place {
-  /** The number of a deployment: those after it count. */
-  after: number
-}
-
-/** Where a deployment came after what runs: one look into the index for each. */
-async function placesWithNewer(
-  db: Kysely<Schema>,
-  { app, environment }: StatusQuery,
-): Promise<PlaceAfter[]> {
-  let query = db
-    .selectFrom('current_deployments as now')
-    .select(['now.app', 'now.environment', 'now.number as after'])
-    .select((row) =>
-      row
-        .selectFrom('deployments as d')
-        .select('d.number')
-        .whereRef('d.app', '=', 'now.app')
-        .whereRef('d.environment', '=', 'now.environment')
-        .orderBy('d.number', 'desc')
-        .limit(1)
-        .as('newest'),
-    )
-  if (app !== undefined) query = query.where('now.app', '=', app)
-  if (environment !== undefined) query = query.where('now.environment', '=', environment)
-  const rows = await query.execute()
-  return rows.filter(({ after, newest }) => newest !== null && Number(newest) > Number(after))
-}
-
-/** Of one application: over all of them this would read the whole history. */
+/** Where nothing ever succeeded, by the hosts that deployments were begun for: those are few. */
 async function placesWithoutCurrent(
   db: Kysely<Schema>,
   { app, environment }: StatusQuery,
 ): Promise<PlaceAfter[]> {
-  if (app === undefined) return []
-  let query = db.selectFrom('deployments').select('environment').distinct().where('app', '=', app)
-  if (environment !== undefined) query = query.where('environment', '=', environment)
-  const current = db.selectFrom('current_deployments').select('environment').where('app', '=', app)
-  const [all, known] = [await query.execute(), await current.execute()]
-  const isKnown = new Set(known.map((row) => row.environment))
-  return all.flatMap((row) => (isKnown.has(row.environment) ? [] : [{ ...row, app, after: 0 }]))
+  let query = db
+    .selectFrom('hosts as h')
+    .leftJoin('current_deployments as now', (join) =>
+      join.onRef('now.app', '=', 'h.app').onRef('now.environment', '=', 'h.environment'),
+    )
+    .select(['h.app', 'h.environment'])
+    .distinct()
+    .where('now.number', 'is', null)
+  if (app !== undefined) query = query.where('h.app', '=', app)
+  if (environment !== undefined) query = query.where('h.environment', '=', environment)
+  return (await query.execute()).map((place) => ({ ...place, after: 0 }))
 }
 
 function selectLeftAfter(db: Kysely<Schema>, places: readonly PlaceAfter[]) {

@@ -91,6 +91,11 @@ export function createCommandsDriver({ settings, servers, folder, log }: Command
         if (await asks('check', server)) throw stillIn(name, server)
       }
     },
+    // What a canary that was cut off has left cannot be asked for.
+    async repair() {
+      if (isWeighted) for (const server of servers) await change({ server, weight: 100 })
+      return undefined
+    },
     async pending(server) {
       if (settings.drained === undefined) return undefined
       return (await asks('drained', server)) ? 0 : 1

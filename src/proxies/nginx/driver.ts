@@ -1,12 +1,19 @@
 import { posix } from 'node:path'
 import { explain, StepError } from '../../core/errors.ts'
+import { wait } from '../../core/retry.ts'
 import type { ProxyServer, ServerState } from '../../targets/proxy.ts'
 import { type Change, type Driver, endpointOf } from '../driver.ts'
-import { exists, readText, remove, rename, writeText } from '../machine/files.ts'
+import { exists, isLink, readText, remove, rename, writeText } from '../machine/files.ts'
 import type { Machine } from '../machine/machine.ts'
 import type { NginxSettings } from '../settings.ts'
-import { type IncludedServer, parseInclude, type ReadInclude, renderInclude } from './include.ts'
-import { openStatus, type Status } from './status.ts'
+import {
+  type IncludedServer,
+  type Owner,
+  parseInclude,
+  type ReadInclude,
+  renderInclude,
+} from './include.ts'
+import { openStatus, RELOAD_TIMEOUT, type Status } from './status.ts'
 import { type Workers, watchWorkers } from './workers.ts'
 
 export interface NginxOptions {
@@ -15,6 +22,8 @@ export interface NginxOptions {
   /** The upstream's name where the settings have none. */
   upstream: string
   servers: readonly ProxyServer[]
+  /** Whose file it is; a file of another owner is refused. */
+  owner?: Owner | undefined
   /** Milliseconds until a reload must be done. */
   timeout?: number | undefined
 }
@@ -25,6 +34,10 @@ interface Nginx extends NginxOptions {
   workers: Workers
   paths: { file: string; next: string; before: string }
 }
+
+/** milliseconds */
+const POLL = 50
+const UNSEEN = 1000
 
 /** The names of what is not included: nginx reads `*.conf` only. */
 function pathsIn(folder: string, upstream: string) {
@@ -63,6 +76,7 @@ export function createNginxDriver(options: NginxOptions): Driver {
     },
     change: (changes) => change(nginx, changes),
     pending: () => nginx.workers.ending(),
+    check: () => check(nginx),
     repair: () => repair(nginx),
     async close() {
       nginx.status.close()
@@ -75,7 +89,14 @@ export function createNginxDriver(options: NginxOptions): Driver {
 const stateIn = ({ servers }: ReadInclude, server: ProxyServer) =>
   servers.get(endpointOf(server)) ?? { isIn: false, weight: 100 }
 
-async function readInclude({ machine, name, upstream, paths }: Nginx): Promise<ReadInclude> {
+async function readInclude(nginx: Nginx): Promise<ReadInclude> {
+  const { machine, name, upstream, paths } = nginx
+  for (const path of [paths.file, paths.before]) {
+    if (!(await isLink(machine, path))) continue
+    throw new StepError('CONFLICT', `${name}: ${path} is a symbolic link`, {
+      hint: 'Put the file itself into the folder: a change would replace the link, or what it leads to.',
+    })
+  }
   const text = await readText(machine, paths.file)
   if (text === undefined) {
     throw new StepError('NOT_FOUND', `${name}: there is no ${paths.file}`, {
@@ -83,10 +104,22 @@ async function readInclude({ machine, name, upstream, paths }: Nginx): Promise<R
     })
   }
   const include = parseInclude(text, upstream)
-  if (include) return include
+  if (include) return ownOf(include, nginx)
   throw new StepError('CONFLICT', `${name}: ${paths.file} was not written by crosscloud`, {
     hint: `Move it away, and make the file anew with the upstream ${upstream}: docs/proxies.md.`,
   })
+}
+
+function ownOf(include: ReadInclude, { name, owner, paths }: Nginx): ReadInclude {
+  const theirs = include.owner
+  if (!theirs || !owner) return include
+  const same = theirs.application === owner.application && theirs.environment === owner.environment
+  if (same) return include
+  throw new StepError(
+    'CONFLICT',
+    `${name}: ${paths.file} is of ${theirs.application} in ${theirs.environment}, not of ${owner.application} in ${owner.environment}`,
+    { hint: 'Give one of them another name: proxy.nginx.upstream.' },
+  )
 }
 
 function notLoaded({ name, paths }: Nginx, written: number, served: number): StepError {
@@ -100,7 +133,7 @@ function notLoaded({ name, paths }: Nginx, written: number, served: number): Ste
 }
 
 async function change(nginx: Nginx, changes: readonly Change[]): Promise<void> {
-  const { servers, upstream, settings } = nginx
+  const { servers, upstream, settings, owner } = nginx
   const include = await readInclude(nginx)
   const wanted = servers.map((server): IncludedServer => {
     const own = changes.filter((each) => endpointOf(each.server) === endpointOf(server))
@@ -122,7 +155,7 @@ async function change(nginx: Nginx, changes: readonly Change[]): Promise<void> {
   const { sessions } = settings
   await install(
     nginx,
-    renderInclude({ upstream, sessions, generation, servers: wanted }),
+    renderInclude({ upstream, sessions, generation, servers: wanted, owner }),
     generation,
   )
 }
@@ -169,6 +202,37 @@ async function reload(nginx: Nginx, generation: number): Promise<void> {
     throw explain(`${name}: it does not reload`, error)
   })
   await status.untilGeneration(generation)
+  await untilReplaced(nginx)
+}
+
+/**
+ * New workers serve the new generation a tenth of a second before the old ones are told to end, and
+ * for so long both take new connections.
+ */
+async function untilReplaced({ workers, name, timeout = RELOAD_TIMEOUT }: Nginx): Promise<void> {
+  for (const end = Date.now() + timeout; ; await wait(POLL)) {
+    const left = await workers.accepting()
+    if (left === 0) return
+    // Nobody can see them: they have had ten times what nginx leaves them.
+    if (left === undefined) return wait(UNSEEN)
+    if (Date.now() < end) continue
+    throw new StepError(
+      'VERIFY_FAILED',
+      `${name}: ${timeout / 1000} s after its reload ${left} of its old worker processes still take requests`,
+      { hint: "Read nginx's log, and look at its processes: `ps -ef | grep nginx`." },
+    )
+  }
+}
+
+/** What `repair` would find; it reads only, as `nginx -t` does. */
+async function check(nginx: Nginx): Promise<string | undefined> {
+  const { machine, paths, status } = nginx
+  const { generation } = await readInclude(nginx)
+  const served = await status.generation()
+  if (await exists(machine, paths.before)) return `a change of ${paths.file} was interrupted`
+  await test(nginx)
+  if (served === generation) return undefined
+  return `${paths.file} has the generation ${generation}, and it works by ${served}`
 }
 
 async function repair(nginx: Nginx): Promise<string | undefined> {
@@ -177,13 +241,12 @@ async function repair(nginx: Nginx): Promise<string | undefined> {
   if (!interrupted && !(await exists(machine, paths.file))) return undefined
   const { generation } = await readInclude(nginx)
   const served = await status.generation()
-  if (served === generation) {
-    if (!interrupted) return undefined
-    await remove(machine, paths.before)
-    return `a change of ${paths.file} was interrupted after it was made`
-  }
+  if (served === generation && !interrupted) return undefined
+  const before = await readText(machine, paths.before)
+  const wasMade = before !== (await readText(machine, paths.file))
   try {
     await test(nginx)
+    // Also where its number is served: an old worker may still take requests, too.
     await reload(nginx, generation)
   } catch (error) {
     if (!interrupted) throw error
@@ -191,5 +254,6 @@ async function repair(nginx: Nginx): Promise<string | undefined> {
     return `an interrupted change of ${paths.file} was taken back, as nginx refuses it`
   }
   await remove(machine, paths.before)
-  return `an interrupted change of ${paths.file} was completed`
+  if (served !== generation) return `an interrupted change of ${paths.file} was completed`
+  return `a change of ${paths.file} was interrupted ${wasMade ? 'after' : 'before'} it was made`
 }

@@ -15,7 +15,7 @@ export interface Status {
 /** milliseconds */
 const REQUEST_TIMEOUT = 5000
 /** A reload takes a quarter of a second; nginx tries 2.5 s for a port that is taken. */
-const RELOAD_TIMEOUT = 20_000
+export const RELOAD_TIMEOUT = 20_000
 const POLL = 100
 const LONGEST = 1024
 

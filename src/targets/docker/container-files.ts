@@ -5,7 +5,7 @@ import type Docker from 'dockerode'
 import { StepError } from '../../core/errors.ts'
 import { isBelow } from '../../core/git/checkout.ts'
 import { eachEntry } from '../instance-files.ts'
-import type { InstanceChanges, PlacedFile } from '../target.ts'
+import type { InstanceChanges, InstanceOrigin, PlacedFile } from '../target.ts'
 import { type Caller, VERB_TIMEOUT } from './call.ts'
 import { type ContainerSpec, REPLACED_FOLDER } from './host.ts'
 import {
@@ -117,12 +117,15 @@ async function survey(
   const realFolder = (folder: string) =>
     real.get(folder) ??
     posix.join(real.get(posix.dirname(folder)) ?? posix.dirname(folder), posix.basename(folder))
-  for (const folder of parentFolders(files)) {
-    if (missing.some((above) => folder.startsWith(`${above}/`))) {
-      missing.push(folder)
-      continue
-    }
-    const found = await statOf(container, call, folder, name)
+  const folders = parentFolders(files)
+  const stats = await Promise.allSettled(
+    folders.map((folder) => statOf(container, call, folder, name)),
+  )
+  for (const [at, folder] of folders.entries()) {
+    const stat = stats[at]
+    // What is wrong with a folder above has been thrown by now.
+    if (stat?.status === 'rejected') throw stat.reason
+    const found = stat?.value
     real.set(folder, found?.target ?? realFolder(folder))
     if (found === undefined) {
       missing.push(folder)
@@ -181,21 +184,33 @@ export async function statOf(
 /** https://docs.docker.com/reference/api/engine/version/v1.41/#tag/Container/operation/ContainerChanges */
 const CHANGE_KINDS = ['changed', 'added', 'deleted'] as const
 
-/** Without what `placeOnVolumes` keeps. */
+/** Without what `placeOnVolumes` keeps. Docker walks through the image's files for it, all of them. */
 export async function changes(container: Docker.Container, call: Caller): Promise<InstanceChanges> {
   const doing = `comparing container ${container.id.slice(0, 12)} with its image`
-  const { Mounts, HostConfig } = await call(doing, (abortSignal) =>
-    container.inspect({ abortSignal }),
-  )
-  const inMemory = Object.keys(HostConfig.Tmpfs ?? {})
-  const found = (await call(doing, (abortSignal) => container.changes({ abortSignal }))) as
-    | { Path: string; Kind: 0 | 1 | 2 }[]
-    | null
+  const [facts, found] = await Promise.all([
+    call(doing, (abortSignal) => container.inspect({ abortSignal })),
+    call(doing, (abortSignal) => container.changes({ abortSignal })) as Promise<
+      { Path: string; Kind: 0 | 1 | 2 }[] | null
+    >,
+  ])
   return {
     // Docker's null, for no change, comes from dockerode as a buffer.
     changes: (Array.isArray(found) ? found : [])
       .filter(({ Path }) => !isBelow(Path, REPLACED_FOLDER))
       .map(({ Path, Kind }) => ({ path: Path, kind: CHANGE_KINDS[Kind] })),
-    volumes: [...Mounts.map(({ Destination }) => Destination), ...inMemory].sort(),
+    volumes: mountsOf(facts),
   }
+}
+
+export async function origin(container: Docker.Container, call: Caller): Promise<InstanceOrigin> {
+  // dockerode's types know neither `size` nor what it adds.
+  const facts = (await call(`inspecting ${container.id.slice(0, 12)}`, (abortSignal) =>
+    container.inspect({ size: true, abortSignal } as object),
+  )) as Docker.ContainerInspectInfo & { SizeRw?: number }
+  return { imageDigest: facts.Image, ownBytes: facts.SizeRw ?? 0, volumes: mountsOf(facts) }
+}
+
+function mountsOf({ Mounts, HostConfig }: Docker.ContainerInspectInfo): string[] {
+  const inMemory = Object.keys(HostConfig.Tmpfs ?? {})
+  return [...Mounts.map(({ Destination }) => Destination), ...inMemory].sort()
 }

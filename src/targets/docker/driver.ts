@@ -4,8 +4,9 @@ import { StepError, toStepError } from '../../core/errors.ts'
 import type { EngineAddress } from './address.ts'
 import { type Caller, caller, VERB_TIMEOUT } from './call.ts'
 import { type Engine, openEngine, type TlsFiles } from './connect.ts'
+import { hostAccess } from './container/host-access.ts'
 import { checkRequirements, joinNetworks } from './container/requirements.ts'
-import { changes, placeFiles, placeOnVolumes, putBack, statOf } from './container-files.ts'
+import { changes, origin, placeFiles, placeOnVolumes, putBack, statOf } from './container-files.ts'
 import { addressOf, containerOptions, RESTART_LABEL } from './container-options.ts'
 import { type HostName, startError, statusOf } from './errors.ts'
 import { engineHealth } from './health/engine.ts'
@@ -124,9 +125,19 @@ export async function connectDocker(options: DockerHostOptions): Promise<Host> {
       return stream as Readable
     },
     changes: (id) => changes(byId(id), call),
+    origin: (id) => origin(byId(id), call),
     async isFolder(id, path) {
       const found = await statOf(byId(id), call, path, `container ${id.slice(0, 12)}`)
       return found?.kind === 'folder'
+    },
+    async readLink(id, path) {
+      const name = `container ${id.slice(0, 12)}`
+      const found = await statOf(byId(id), call, path, name)
+      if (found?.kind !== 'link') return undefined
+      if (found.target !== undefined) return found.target
+      throw new StepError('CONFLICT', `${name} on ${host.name}: nobody knows where ${path} leads`, {
+        hint: 'Give the path that this link leads to.',
+      })
     },
     async close() {
       closing.abort()
@@ -161,6 +172,7 @@ async function inspect(
     restarts: found.RestartCount,
     outOfMemory: State.OOMKilled,
     ...engineHealth(found),
+    access: hostAccess(found),
     address: (port) => addressOf(found, port, engine),
   }
 }

@@ -3,7 +3,7 @@ import { StepError } from '../../core/errors.ts'
 import type { Log } from '../../core/log.ts'
 import { wait } from '../../core/retry.ts'
 import { instanceLabels } from '../labels.ts'
-import type { ProxyServer, ReverseProxy } from '../proxy.ts'
+import type { ProxyPreview, ProxyServer, ReverseProxy } from '../proxy.ts'
 import { requestAll } from '../responses.ts'
 import type {
   Instance,
@@ -82,6 +82,10 @@ export function openDockerTarget(
           instanceOf(host, container, settings),
         )
       }),
+    previewProxy: async () => {
+      const found = await options.proxy?.()
+      return found && previewProxy(found.proxy)
+    },
     checkFiles: (files) => refuseFilesOnVolumes(files, settings.container),
     rollOut: async (request) =>
       rollOut({
@@ -90,7 +94,9 @@ export function openDockerTarget(
       }),
     read: async ({ host, id }, path) => (await open(host)).archive(id, path),
     changes: async ({ host, id }) => (await open(host)).changes(id),
+    origin: async ({ host, id }) => (await open(host)).origin(id),
     isFolder: async ({ host, id }, path) => (await open(host)).isFolder(id, path),
+    readLink: async ({ host, id }, path) => (await open(host)).readLink(id, path),
     logs: async ({ host, id }, lines) => (await open(host)).logs(id, lines),
     start: async ({ host, id }) => (await open(host)).start(id),
     stop: async ({ host, id }) => (await open(host)).stop(id, settings.container.stopTimeout),
@@ -111,6 +117,16 @@ export function openDockerTarget(
 async function openProxy({ proxy }: DockerTargetOptions): Promise<RolloutProxy | undefined> {
   const found = await proxy?.()
   return found && createRolloutProxy(found.proxy, found.servers)
+}
+
+async function previewProxy(proxy: ReverseProxy): Promise<ProxyPreview> {
+  const { name, isWeighted } = proxy
+  const leftover = await proxy.check()
+  const states = await proxy.states().catch((error: unknown) => {
+    if (leftover === undefined) throw error
+    return undefined
+  })
+  return { name, isWeighted, leftover, states }
 }
 
 function operationsOf(

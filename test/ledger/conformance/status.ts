@@ -72,7 +72,8 @@ export async function showsStatus(t: Test, _: Ledger, open: OpenLedger): Promise
 export async function showsPartial(t: Test, ledger: Ledger): Promise<void> {
   for (const version of ['1.0.0', '1.0.1', '1.0.2']) await ledger.recordRelease(release(version))
   const put = async (version: string, state: 'succeeded' | 'failed', on: string) => {
-    const { id } = await start(ledger, release(version), 'test')
+    const begun = ['a', 'b', 'c'].map((name) => ({ name, address: `tcp://${name}` }))
+    const { id } = await start(ledger, release(version), 'test', { hosts: begun })
     const hosts = ['a', 'b', 'c'].map((name) => outcome(name, { ok: on.includes(name) }))
     await ledger.endDeployment(id, ended(state, hosts))
     return id
@@ -84,6 +85,12 @@ export async function showsPartial(t: Test, ledger: Ledger): Promise<void> {
   const first = await put('1.0.0', 'failed', 'a')
   const left = { host: 'a', deployment: first, version: '1.0.0' }
   t.strictSame(await partial(), [left], 'even where nothing ever succeeded')
+  t.match(
+    await ledger.status(),
+    [{ app: 'webapi', environment: 'test', current: undefined, partial: [left] }],
+    'over all applications, too',
+  )
+  t.strictSame(await ledger.status({ environment: 'staging' }), [])
   await put('1.0.0', 'succeeded', 'ab')
   t.strictSame(await partial(), [])
   const second = await put('1.0.1', 'failed', 'bc')

@@ -120,7 +120,7 @@ async function compile(): Promise<Buffer> {
 
 /**
  * Responds with 200 and its version on PORT. EXIT: ends at once with that code. EXIT_AFTER: seconds to
- * live. SICK: responds with 503. SLOW: seconds until it listens. FILE: prints that file first.
+ * live. SICK: responds with 503. FAILS: with 500, but for /health. SLOW: seconds until it listens. FILE: prints that file first.
  * STOPPING: seconds from SIGTERM to its end. SAYS: prints that. HOG: takes memory until it is
  * ended; with a path, only where that file is. `cat FILE` prints a file. With other arguments it is a command: it prints the second, and
  * ends with the first after as many seconds as the third says.
@@ -174,10 +174,13 @@ int main(int count, char **argument) {
     char request[4096], response[512];
     int c = accept(listener, 0, 0);
     if (c < 0) continue;
-    if (read(c, request, sizeof request) > 0) {
+    int length = read(c, request, sizeof request - 1);
+    if (length > 0) {
+      request[length] = 0;
+      int fails = getenv("FAILS") && !strstr(request, "/health");
       const char *body = env("VERSION", "?");
       int n = snprintf(response, sizeof response, "HTTP/1.1 %s\r\nContent-Length: %zu\r\nConnection: close\r\n\r\n%s",
-        getenv("SICK") ? "503 Sick" : "200 OK", strlen(body), body);
+        getenv("SICK") ? "503 Sick" : fails ? "500 Fails" : "200 OK", strlen(body), body);
       write(c, response, n);
     }
     close(c);

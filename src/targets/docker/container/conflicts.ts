@@ -1,3 +1,4 @@
+import { pathOf } from '../../secret-settings.ts'
 import type { PortBinding } from '../notation.ts'
 import type { ParsedContainer } from '../settings.ts'
 
@@ -13,6 +14,7 @@ export function conflictsOf(container: ParsedContainer): Conflict[] {
     ...networkConflicts(container),
     ...memoryConflicts(container),
     ...mountConflicts(container),
+    ...secretConflicts(container),
   ]
 }
 
@@ -68,5 +70,21 @@ function mountConflicts(container: ParsedContainer): Conflict[] {
   }
   const both = added.find((name) => dropped.includes(name))
   if (both !== undefined) conflicts.push({ key: 'cap-add', message: `${both} is in cap-drop, too` })
+  return conflicts
+}
+
+function secretConflicts(container: ParsedContainer): Conflict[] {
+  const paths = Object.entries(container.secrets ?? {}).map((secret) => pathOf(...secret))
+  const conflicts: Conflict[] = []
+  const add = (message: string) => conflicts.push({ key: 'secrets', message })
+  const twice = paths.find((path, at) => paths.indexOf(path) !== at)
+  if (twice !== undefined) add(`has two secrets at ${twice}`)
+  if (paths.length > 0 && container['read-only']) {
+    add('are files, and Docker places none with read-only: true')
+  }
+  const hidden = paths.find((path) =>
+    container.tmpfs?.some((folder) => path.startsWith(`${folder.path.replace(/\/+$/, '')}/`)),
+  )
+  if (hidden !== undefined) add(`has ${hidden}, in a folder of tmpfs, which is empty at each start`)
   return conflicts
 }

@@ -1,6 +1,7 @@
 import { isIP } from 'node:net'
 import { z } from 'zod'
 import { byteSize, parsed, readOrReport } from '../../../core/settings/schema.ts'
+import { secretSettings } from '../../secret-settings.ts'
 import {
   CAPABILITY,
   checkSysctl,
@@ -130,5 +131,6 @@ export const engineFields = {
     })
     .optional(),
   labels: labels.optional().describe('Labels beside our own'),
+  secrets: secretSettings.optional().describe('Secrets that it reads from files in /run/secrets'),
   sysctls: sysctls.optional().describe('Settings of the kernel, as net.core.somaxconn: 1024'),
 }

@@ -1,13 +1,17 @@
 import { StepError } from '../../../core/errors.ts'
 import type { Log } from '../../../core/log.ts'
-import type { ProxyServer, ReverseProxy, ServerState } from '../../proxy.ts'
+import type { ProxyServer, ResponseCounts, ReverseProxy, ServerState } from '../../proxy.ts'
 import { otherSlot, type SlotNumber } from '../../slot.ts'
+import { canaryWeight } from '../../strategy.ts'
 import type { Host } from '../host.ts'
 
 /** The proxy in front of the hosts, as the rollout of one host uses it. */
 export interface RolloutProxy {
+  readonly name: string
   /** Before anything is changed: repairs what a killed deployer left, and finds hosts that are out. */
   prepare(hosts: readonly Host[], log: Log): Promise<void>
+  /** Names the hosts that somebody took out. */
+  reportOut(log: Log): void
   /** No requests come to the container that is to start there, until it is routed to. */
   keepOut(host: Host, slot: SlotNumber, options: ProxyOptions): Promise<void>
   /** Requests for the host go to this slot, and the other one has none any more. */
@@ -15,6 +19,12 @@ export interface RolloutProxy {
   /** A host with one port gets no requests while its container is replaced. */
   takeOut(host: Host, options: ProxyOptions): Promise<void>
   putIn(host: Host, options: ProxyOptions): Promise<void>
+  /** From now on these hosts get so many percent of all requests, where the proxy has weights. */
+  startCanary(hosts: readonly Host[], percent: number, log: Log): Promise<void>
+  /** Every host has an ordinary share again. */
+  endCanary(): Promise<void>
+  /** What the proxy has counted, by host; a host is missing where it counts nothing. */
+  responses(): Promise<ReadonlyMap<string, ResponseCounts>>
   /** A deployment to it was cut off: that it is out is not what somebody wants. */
   claim(host: Host): void
 }
@@ -31,19 +41,31 @@ export function createRolloutProxy(
 ): RolloutProxy {
   /** Somebody took them out, and they stay so. */
   const out = new Set<string>()
+  let serving: ReadonlySet<string> = new Set()
+  const canaries = new Set<string>()
+  const weigh = async (share: number) => {
+    const own = servers.filter(({ host }) => canaries.has(host))
+    if (own.length > 0) await proxy.setWeights(new Map(own.map((server) => [server, share])))
+  }
   const of = (host: Host, slot?: SlotNumber) => {
     const server = servers.find((each) => each.host === host.name && each.slot === slot)
     if (server) return server
     throw new StepError('INTERNAL', `${proxy.name} has no server for ${host.name}`)
   }
   return {
+    name: proxy.name,
     async prepare(hosts, log) {
       const repaired = await proxy.repair()
       if (repaired !== undefined) log.warn(`${proxy.name}: ${repaired}`)
-      const serving = hostsServing(await proxy.states())
+      const states = await proxy.states()
+      serving = hostsServing(states)
+      await evenOut(proxy, states, log)
       for (const { name: host } of hosts) {
-        if (serving.has(host)) continue
-        out.add(host)
+        if (!serving.has(host)) out.add(host)
+      }
+    },
+    reportOut(log) {
+      for (const host of out) {
         log.warn(`${proxy.name}: ${host} is out of it: somebody took it out, and it stays out`)
       }
     },
@@ -66,9 +88,50 @@ export function createRolloutProxy(
       await proxy.putIn(of(host), { signal })
       log.info(`${proxy.name}: ${host.name} is in again`)
     },
+    async startCanary(hosts, percent, log) {
+      const names = hosts.map(({ name }) => name).filter((name) => !out.has(name))
+      if (!proxy.isWeighted || names.length === 0) return
+      const total = new Set([...serving, ...names]).size
+      const share = canaryWeight(percent, total, names.length)
+      for (const name of names) canaries.add(name)
+      await weigh(share)
+      log.info(
+        `${proxy.name}: ${names.join(', ')}: ${share} % of an ordinary share while the canary is watched, for ${percent} % of all requests`,
+      )
+    },
+    async endCanary() {
+      await weigh(100)
+      canaries.clear()
+    },
+    async responses() {
+      const found = new Map<string, ResponseCounts>()
+      for (const server of servers) {
+        const counts = await proxy.responses(server)
+        if (counts) found.set(server.host, addUp(counts, found.get(server.host)))
+      }
+      return found
+    },
     claim: (host) => void out.delete(host.name),
   }
 }
+
+/** Lasting weights are in the proxy's own configuration: others were left by a canary. */
+async function evenOut(proxy: ReverseProxy, states: readonly ServerState[], log: Log) {
+  const odd = states.filter(({ weight }) => weight !== undefined && weight > 0 && weight !== 100)
+  if (!proxy.isWeighted || odd.length === 0) return
+  await proxy.setWeights(new Map(odd.map(({ server }) => [server, 100])))
+  for (const { server, weight } of odd) {
+    const name = `${server.host}${server.slot === undefined ? '' : `, slot ${server.slot}`}`
+    log.warn(
+      `${proxy.name}: ${name} had ${weight} % of its share, as in a canary that was cut off; it has all of it now`,
+    )
+  }
+}
+
+const addUp = (one: ResponseCounts, other: ResponseCounts = { all: 0, failed: 0 }) => ({
+  all: one.all + other.all,
+  failed: one.failed + other.failed,
+})
 
 /** Hosts of which a server gets requests. */
 function hostsServing(states: readonly ServerState[]): ReadonlySet<string> {

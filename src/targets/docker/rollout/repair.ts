@@ -8,7 +8,7 @@ import { waitUntilHealthy } from './health.ts'
 import { adoptedName, isOwn, type Ownership } from './owner.ts'
 import type { RolloutProxy } from './proxy.ts'
 import { type Action, type Finding, type Found, nameOf, only, type Role, roles } from './roles.ts'
-import { decideInSlots } from './slot-repair.ts'
+import { decideInSlots } from './slots/repair.ts'
 import { stopContainer } from './stop.ts'
 
 /**

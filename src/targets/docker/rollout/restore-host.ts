@@ -9,11 +9,11 @@ import { waitUntilHealthy } from './health.ts'
 import type { RolloutProxy } from './proxy.ts'
 import { isInSlots, perform, survey } from './repair.ts'
 import { type Action, type Found, roles } from './roles.ts'
-import { decideInSlots, restoreInSlots } from './slot-repair.ts'
+import { decideInSlots, restoreInSlots } from './slots/repair.ts'
 import { type LockLabels, refuseYounger } from './younger.ts'
 
 /** Milliseconds for which a host that does not answer is asked again before it is given up. */
-const PATIENCE = 30_000
+const RESPONSE_TIMEOUT = 30_000
 const ASK_AGAIN = 1000
 
 /** One host in a rollout, and what has been done to it so far. */
@@ -87,11 +87,11 @@ export async function restore(change: Change, options: RestoreOptions): Promise<
   const { log, spec } = options
   const begun = Date.now()
   try {
-    return await patiently(() => tryToRestore(change, begun, options), options)
+    return await untilItAnswers(() => tryToRestore(change, begun, options), options)
   } catch (thrown) {
     const error = toStepError(thrown)
     log.error(`host ${change.host.name}: ${spec.name} was NOT brought back: ${error.message}`)
-    return await seen(change, begun, error, options)
+    return await observe(change, begun, error, options)
   }
 }
 
@@ -99,18 +99,18 @@ export async function restore(change: Change, options: RestoreOptions): Promise<
  * A host that does not answer is asked again for a while: an engine that is started again, or a network
  * that was cut, comes back. Not once the rollout is cancelled.
  */
-async function patiently<T>(
+async function untilItAnswers<T>(
   work: () => Promise<T>,
   { log, signal }: Pick<RestoreOptions, 'log' | 'signal'>,
 ): Promise<T> {
-  const until = Date.now() + PATIENCE
+  const until = Date.now() + RESPONSE_TIMEOUT
   for (let isFirst = true; ; isFirst = false) {
     try {
       return await work()
     } catch (thrown) {
       const error = toStepError(thrown)
       if (error.code !== 'UNAVAILABLE' || signal.aborted || Date.now() >= until) throw error
-      if (isFirst) log.warn(`${error.message}; asking again for ${PATIENCE / 1000} s`)
+      if (isFirst) log.warn(`${error.message}; asking again for ${RESPONSE_TIMEOUT / 1000} s`)
       // A cancel ends the pause, and the next failure is the last.
       await wait(ASK_AGAIN, signal).catch(() => {})
     }
@@ -146,7 +146,7 @@ function standingSince(begun: number, { host, started, result }: Change) {
 }
 
 /** What serves on a host that could not be restored, as far as that can be seen. */
-async function seen(
+async function observe(
   change: Change,
   begun: number,
   { message }: StepError,
@@ -176,8 +176,12 @@ async function goBack(
   }
   const inSlots = next !== undefined && isInSlots({ next })
   if (!inSlots && result) await proxy?.takeOut(host, { log, signal })
-  const actions = inSlots ? restoreInSlots : restoreActions
-  await perform(host, spec.name, found, actions(found, next?.id ?? '', old), {
+  const actions = (inSlots ? restoreInSlots : restoreActions)(found, next?.id ?? '', old)
+  const isRemoval = (action: Action) => action.do === 'remove' && action.container === 'next'
+  // A proxy that the host is out of: the new container tells the next command so, until it is in.
+  const waits = !inSlots && proxy !== undefined && old?.running === true
+  const now = waits ? actions.filter((action) => !isRemoval(action)) : actions
+  await perform(host, spec.name, found, now, {
     log,
     signal,
     proxy,
@@ -185,7 +189,20 @@ async function goBack(
     stopTimeout: result ? spec.settings.stopTimeout : Math.min(spec.settings.stopTimeout, 5),
   })
   // Nobody waits for its health then.
-  if (!inSlots && signal.aborted && old?.running) await proxy?.putIn(host, { log })
+  if (waits && signal.aborted) await putInAgain(host, { spec, log, signal, proxy })
+}
+
+/** The old container serves at the host's one port; the new one has no more to tell. */
+async function putInAgain(
+  host: Host,
+  { spec, log, signal, proxy }: Pick<RestoreOptions, 'spec' | 'log' | 'signal' | 'proxy'>,
+): Promise<void> {
+  if (!proxy) return
+  await proxy.putIn(host, { log })
+  const found = await survey(host, spec.name)
+  const { stopTimeout } = spec.settings
+  const removal: Action[] = [{ do: 'remove', container: 'next' }]
+  await perform(host, spec.name, found, removal, { log, signal, proxy, stopTimeout })
 }
 
 /**
@@ -207,13 +224,13 @@ export async function prove(
     return { ...rest, serves, instanceId: id, error, duration }
   }
   try {
-    await patiently(async () => {
+    await untilItAnswers(async () => {
       const labels = (await host.inspect(id))?.labels
       const health = ownHealth(labels, spec.settings.health)
       await waitUntilHealthy(host, { id, name: spec.name }, health, signal)
     }, options)
     log.info(`host ${host.name}: the old ${spec.name} serves again`)
-    if (!(await finishInSlots(host, options, signal))) await options.proxy?.putIn(host, { log })
+    if (!(await finishInSlots(host, options, signal))) await putInAgain(host, options)
     return stand('old')
   } catch (error) {
     if (signal?.aborted) return standing

@@ -32,6 +32,11 @@ export async function rollOut(options: RolloutOptions): Promise<InstanceResult[]
   }
   const { failures, keep } = ending
   const failure = failures.length > 0 && (await restoreAll(changes, failures, options, keep))
+  await options.proxy?.endCanary().catch((error: unknown) => {
+    options.log.warn(
+      `${toStepError(error).message}; the next deployment gives all hosts their share`,
+    )
+  })
   // What stays can no longer be restored, so nothing may fail.
   const stays = changes.filter(({ result, standing }) => result && !standing)
   await Promise.all(stays.map(({ host }) => tidy(host, options)))
@@ -60,6 +65,7 @@ async function prepare(options: RolloutOptions): Promise<ReadonlySet<Host>> {
     else await warnOfOthers(host, options)
     await repair(host, spec.name, log, signal, options)
   })
+  options.proxy?.reportOut(log)
   throwIfCancelled(signal)
   await log.section(`pulling ${spec.image}`, () =>
     onAll(hosts, async (host) => {

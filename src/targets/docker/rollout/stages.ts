@@ -3,15 +3,12 @@ import { namedLog } from '../../../core/log.ts'
 import { wait } from '../../../core/retry.ts'
 import { oneByOne, planStages, type Stage } from '../../strategy.ts'
 import type { Host } from '../host.ts'
-import { waitUntilHealthy } from './health.ts'
+import { startCanary, watchCanary } from './canary.ts'
 import type { RolloutOptions } from './options.ts'
 import { replaceContainer } from './replace.ts'
 import { type Failure, restoreFailed } from './restore.ts'
 import type { Change } from './restore-host.ts'
 import { throwIfStopped } from './take-over.ts'
-
-/** Milliseconds between two looks at a canary. */
-const LOOK = 5000
 
 /** How the changes ended. */
 export interface Ending {
@@ -35,7 +32,10 @@ export async function changeHosts(
   const strategy = options.strategy ?? oneByOne
   const { onFailure } = strategy
   const survived: Failure[] = []
-  for (const stage of planStages(changes, strategy)) {
+  const stages = planStages(changes, strategy)
+  const refused = await startCanary(stages, strategy, options).then(() => undefined, toStepError)
+  if (refused) return { failures: [{ error: refused }], keep: false }
+  for (const stage of stages) {
     const isCanary = stage.do === 'watch' || (stage.do === 'change' && stage.isCanary)
     const goesOn = onFailure === 'continue' && !isCanary
     const failures = await performStage(stage, serving, goesOn, options)
@@ -65,7 +65,10 @@ async function performStage(
   goesOn: boolean,
   options: RolloutOptions,
 ): Promise<Failure[]> {
-  if (stage.do === 'change') return changeBatch(stage, serving, goesOn, options)
+  if (stage.do === 'change') {
+    const error = stage.isCanary ? undefined : await endCanary(options)
+    return error ? [{ error }] : changeBatch(stage, serving, goesOn, options)
+  }
   const { milliseconds } = stage
   if (stage.do === 'watch') return watchCanary(stage.hosts, milliseconds, options)
   options.log.info(`waiting ${milliseconds / 1000} s before the next hosts`)
@@ -77,6 +80,9 @@ async function performStage(
     return [{ error: toStepError(error) }]
   }
 }
+
+const endCanary = async ({ proxy }: RolloutOptions): Promise<StepError | undefined> =>
+  proxy?.endCanary().then(() => undefined, toStepError)
 
 /** All hosts of a batch at once. A host that fails halts the others, unless the rest goes on. */
 async function changeBatch(
@@ -114,47 +120,4 @@ async function changeBatch(
 /** The reason of the first `abort` stays: each host is halted by the host that failed first. */
 function haltedBy(host: string): StepError {
   return new StepError('CANCELLED', `was stopped on its way, as ${host} had failed`)
-}
-
-/** Looks at the canary every few seconds for so long; the last look comes at the end. */
-async function watchCanary(
-  changes: readonly Change[],
-  milliseconds: number,
-  options: RolloutOptions,
-): Promise<Failure[]> {
-  const { log, signal } = options
-  const names = changes.map(({ host }) => host.name).join(', ')
-  const end = Date.now() + milliseconds
-  return log.section(`watching ${names} for ${milliseconds / 1000} s`, async () => {
-    for (;;) {
-      const failures = await lookAt(changes, options)
-      if (failures.length > 0) return failures
-      const left = end - Date.now()
-      if (left <= 0) break
-      const stopped = await wait(Math.min(LOOK, left), signal).catch(toStepError)
-      if (stopped) return [{ error: stopped }]
-    }
-    log.info(`${names} stayed healthy; the other hosts follow`)
-    return []
-  })
-}
-
-async function lookAt(changes: readonly Change[], options: RolloutOptions): Promise<Failure[]> {
-  const { spec, signal, log } = options
-  const stopped = await throwIfStopped(options).catch(toStepError)
-  if (stopped) return [{ error: stopped }]
-  const failures: Failure[] = []
-  await Promise.all(
-    changes.map(async (change) => {
-      const container = { id: change.result?.instanceId ?? '', name: spec.name }
-      try {
-        await waitUntilHealthy(change.host, container, spec.settings.health, signal)
-      } catch (thrown) {
-        const error = toStepError(thrown)
-        log.error(error.message)
-        failures.push({ change, error })
-      }
-    }),
-  )
-  return failures
 }

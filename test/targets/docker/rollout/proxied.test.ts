@@ -9,6 +9,8 @@ import type { RolloutOptions } from '../../../../src/targets/docker/rollout/opti
 import { createRolloutProxy } from '../../../../src/targets/docker/rollout/proxy.ts'
 import { rollOut } from '../../../../src/targets/docker/rollout/rollout.ts'
 import type { ProxyServer, ReverseProxy } from '../../../../src/targets/proxy.ts'
+import { oneByOne } from '../../../../src/targets/strategy.ts'
+import { send } from '../../../support/servers/backends.ts'
 import { startDockerRegistry } from '../../../support/servers/docker-registry.ts'
 import { noEngine, startEngine, type TestEngine } from '../../../support/servers/engine.ts'
 import { freePort } from '../../../support/servers/ports.ts'
@@ -64,6 +66,11 @@ async function behindProxies(engine: TestEngine, repository: string): Promise<vo
     const proxy = await openProxy(settings, options)
     t.teardown(() => proxy.close())
     return proxy
+  }
+  const kept = () => {
+    const lines: string[] = []
+    const write = (text: string) => void lines.push(text)
+    return { log: createLog({ format: 'plain', write, mask: String }), text: () => lines.join('') }
   }
   const modes = async (proxy: ReverseProxy) =>
     Object.fromEntries(
@@ -125,37 +132,102 @@ async function behindProxies(engine: TestEngine, repository: string): Promise<vo
     })
   }
 
-  t.test('a host with one port is out of the proxy while its container is replaced', async (t) => {
+  /** Two hosts with one port each behind HAProxy; both are one engine here. */
+  const fixedPorts = async (t: Test) => {
     const [a, b] = [await connect('app-01', '127.0.0.2'), await connect('app-02', '127.0.0.3')]
     const port = await freePort()
     const servers = [
       { host: 'app-01', slot: undefined, address: '127.0.0.2', port },
       { host: 'app-02', slot: undefined, address: '127.0.0.3', port },
     ]
-    const started = await startHaproxy(t, servers)
-    const reverse = await open(t, started, servers)
-    const proxy = createRolloutProxy(reverse, servers)
-    // Both hosts are one engine here: each has a name of its own for its container.
-    const on = (host: Host, name: string): Host => ({
+    const { url, reverse } = await startHaproxy(t, servers).then(async (started) => ({
+      url: started.url,
+      reverse: await open(t, started, servers),
+    }))
+    const name = `fixed-${port}`
+    // Each has a name of its own for its container.
+    const on = (host: Host, own: string): Host => ({
       ...host,
-      inspect: (of) => host.inspect(of.replace(/^fixed/, name)),
-      create: (wanted) => host.create({ ...wanted, name: wanted.name.replace(/^fixed/, name) }),
-      rename: (id, to) => host.rename(id, to.replace(/^fixed/, name)),
+      inspect: (of) => host.inspect(of.replace(name, own)),
+      create: (wanted) => host.create({ ...wanted, name: wanted.name.replace(name, own) }),
+      rename: (id, to) => host.rename(id, to.replace(name, own)),
     })
-    const hosts = [on(a, 'one'), on(b, 'two')]
-    const own = { ports: [parsePort(`${port}:8080`)] }
-    const deploy = (image: string) => go({ spec: spec('fixed', image, own), hosts, proxy })
+    const hosts = [on(a, `${name}-one`), on(b, `${name}-two`)]
+    const deploy = (image: string, more: Partial<RolloutOptions> = {}, env = {}) =>
+      go({
+        spec: spec(name, image, { ports: [parsePort(`${port}:8080`)], env }),
+        hosts,
+        proxy: createRolloutProxy(reverse, servers),
+        ...more,
+      })
+    t.teardown(async () => {
+      for (const host of [a, b]) {
+        for (const { id } of await host.list({ 'test.name': name })) await host.remove(id)
+      }
+    })
+    return { url, reverse, deploy, proxy: () => createRolloutProxy(reverse, servers) }
+  }
+
+  t.test('a host with one port is out of the proxy while its container is replaced', async (t) => {
+    const { url, reverse, deploy, proxy } = await fixedPorts(t)
     await deploy(v1)
     t.same(await modes(reverse), { 'app-01': 'in', 'app-02': 'in' })
-    await noneLost(t, started.url, async () => {
+    await noneLost(t, url, async () => {
       await deploy(v2)
       t.same(await modes(reverse), { 'app-01': 'in', 'app-02': 'in' })
       const verify = async (host: Host) => {
         if (host.name === 'app-02') throw new Error('not on this one')
       }
-      await t.rejects(go({ spec: spec('fixed', v1, own), hosts, proxy, verify }))
+      await t.rejects(deploy(v1, { verify }))
       t.same(await modes(reverse), { 'app-01': 'in', 'app-02': 'in' }, 'both are back')
+
+      const dying = proxy()
+      const putIn = async (host: Host, how: Parameters<typeof dying.putIn>[1]) => {
+        if (host.name === 'app-02') throw new Error('the deployer is dead')
+        return dying.putIn(host, how)
+      }
+      // The other host keeps the new container, so that it serves meanwhile.
+      const strategy = { ...oneByOne, onFailure: 'stop' as const }
+      await t.rejects(deploy(v1, { proxy: { ...dying, putIn }, strategy }))
+      t.same(await modes(reverse), { 'app-01': 'in', 'app-02': 'out' })
+      const { log, text } = kept()
+      await deploy(v2, { log })
+      t.same(await modes(reverse), { 'app-01': 'in', 'app-02': 'in' }, 'none is forgotten')
+      t.notMatch(text(), /somebody took it out/)
     })
+  })
+
+  t.test('a canary has its share of the requests, and its errors end it', async (t) => {
+    const { url, reverse, deploy } = await fixedPorts(t)
+    await deploy(v1)
+    const weights = async () => (await reverse.states()).map(({ weight }) => weight)
+    const strategy = { ...oneByOne, canary: { percent: 10 }, watch: 1, maxErrorRate: 5 }
+    const seen = new Set<string>()
+    const look = async () => void seen.add(String(await weights()))
+    await deploy(v2, { strategy, checkLock: look })
+    // Where the other host has 100, 11 are a tenth of all.
+    t.ok(seen.has('11,100'), [...seen].join(' '))
+    t.same(await weights(), [100, 100])
+
+    const fail = async () => {
+      if (String(await weights()) !== '11,100') return
+      for (let i = 0; i < 25; i++) await send(url, { cookie: 'webapi_test_server=app-01' })
+    }
+    await t.rejects(deploy(v1, { strategy, checkLock: fail }, { FAILS: 'yes' }), {
+      code: 'VERIFY_FAILED',
+      message: /of \d+ responses of app-01 were server errors, of the other hosts 0 of \d+/,
+    })
+    t.same(await weights(), [100, 100])
+    t.same(await modes(reverse), { 'app-01': 'in', 'app-02': 'in' })
+    for (let i = 0; i < 4; i++) t.match(await send(url), { status: 200, body: '2' })
+
+    const [first] = await reverse.states()
+    if (!first) throw new Error('no server')
+    await reverse.setWeights(new Map([[first.server, 11]]))
+    const { log, text } = kept()
+    await deploy(v1, { log })
+    t.match(text(), /warning: HAProxy.*: app-01 had 11 % of its share/)
+    t.same(await weights(), [100, 100])
   })
 
   t.test('a host that somebody took out stays out', async (t) => {
@@ -165,11 +237,10 @@ async function behindProxies(engine: TestEngine, repository: string): Promise<vo
     const all = [...servers, other, { ...other, slot: 2, port: await freePort() }]
     const reverse = await open(t, await startNginx(t, all), all)
     for (const server of servers) await reverse.takeOut(server, { evenIfLast: true })
-    const lines: string[] = []
-    const log = createLog({ format: 'plain', write: (text) => void lines.push(text), mask: String })
+    const { log, text } = kept()
     const proxy = createRolloutProxy(reverse, all)
     await go({ spec: spec('alone', v1, own), hosts: [host], proxy, log })
-    t.match(lines.join(''), /warning: nginx.*app-01 is out of it: somebody took it out/)
+    t.match(text(), /warning: nginx.*app-01 is out of it: somebody took it out/)
     const states = await reverse.states()
     t.ok(states.every(({ server, mode }) => (server.host === 'app-01') === (mode !== 'in')))
   })

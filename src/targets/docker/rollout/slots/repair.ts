@@ -1,4 +1,4 @@
-import { type Action, type Finding, type Found, only, type Role, roles } from './roles.ts'
+import { type Action, type Finding, type Found, only, type Role, roles } from '../roles.ts'
 
 /**
  * What a deployer that was killed left behind in the two slots of a host, and how to repair it. Old
