@@ -34,7 +34,7 @@ export async function lookAtHosts(
       const current = deployments.find((each) => each.environment === cell.environment)
       const target = await context.target(environment)
       const [responses, takenOut] = await Promise.all([
-        target.instances({ roles: ['current'] }),
+        target.instances({ roles: ['current', 'next'] }),
         findRemovedHosts(app, environment, context),
       ])
       const states = [
@@ -69,14 +69,29 @@ function evaluate(
   }
   const recorded = current?.hosts.find((outcome) => outcome.host === host)
   const left = recorded?.ok === false ? `was left out of ${current?.id}: ` : ''
-  if (response.value.length === 0) {
-    return [{ host, healthy: current === undefined, state: `${left}there is no ${name}` }]
+  const beside = response.value.filter(({ role, running }) => role === 'next' && running)
+  const next = beside.map((instance) => nextState(instance, cell))
+  const serving = response.value.filter(({ role }) => role !== 'next')
+  if (serving.length === 0) {
+    return [{ host, healthy: current === undefined, state: `${left}there is no ${name}` }, ...next]
   }
-  return response.value.map((instance) => {
+  const states = serving.map((instance) => {
     const difference = partOf(cell, instance) ?? differenceTo(current, instance)
     const state = difference ?? 'runs, as the ledger says'
     return { host, healthy: difference === undefined, state: `${left}${state}` }
   })
+  return [...states, ...next]
+}
+
+/** Right while its deployment is under way; else a deployer that was killed has left it. */
+function nextState({ host, name, labels }: Instance, { underway }: StatusCell): HostState {
+  const { [instanceLabels.deployment]: deployment, [instanceLabels.version]: version } = labels
+  const isUnderway = underway?.state === 'running' && underway.deployment === deployment
+  const why = isUnderway
+    ? 'is to replace it'
+    : 'was left; the next deployment or rollback repairs it'
+  const state = `${name} runs, too: ${version ?? 'something'} of ${deployment ?? 'nobody'} ${why}`
+  return { host, healthy: isUnderway, state }
 }
 
 /** What a deployment that failed on other hosts has left here, as the ledger says. */
