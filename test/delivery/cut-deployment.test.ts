@@ -48,6 +48,12 @@ t.test('the status shows what a killed deployer has left', async (t) => {
   ])
 })
 
+t.test('a host that was taken out in the proxy is seen in `status --live`', async (t) => {
+  const { context } = await killedDeployer(t)
+  const [host] = await lookAtHosts(await readStatus({ app: 'webapi' }, context), context)
+  t.match(host?.state, /; nginx on lb-01 sends it no requests: it is taken out$/)
+})
+
 t.test('`status` names the hosts that a killed deployer may have changed', async (t) => {
   const { cwd, context, ledger, lock } = await killedDeployer(t)
   const living = await showLiving(...shown(context, lock))
@@ -85,7 +91,12 @@ async function killedDeployer(t: Test) {
     { ...here, role: 'next', name: 'webapi-test.next' },
   ]
   const instances = async () => [{ host: 'app-01', value }]
-  const context = { ...opened, target: async () => ({ instances }) } as unknown as Context
+  const server = (slot: number) => ({ server: { host: 'app-01', slot }, mode: 'out' })
+  const previewProxy = async () => ({ name: 'nginx on lb-01', states: [server(1), server(2)] })
+  const context = {
+    ...opened,
+    target: async () => ({ instances, previewProxy }),
+  } as unknown as Context
   return { cwd, context, ledger, current, lock, begun }
 }
 

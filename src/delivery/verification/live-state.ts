@@ -1,8 +1,9 @@
-import type { StepError } from '../../core/errors.ts'
+import { StepError, toStepError } from '../../core/errors.ts'
 import type { Deployment, StatusCell } from '../../ledger/ledger.ts'
 import { instanceLabels } from '../../targets/labels.ts'
+import { isTakenOut, type ProxyPreview } from '../../targets/proxy.ts'
 import { type HostResponse, isFailure } from '../../targets/responses.ts'
-import type { Instance } from '../../targets/target.ts'
+import type { Instance, Target } from '../../targets/target.ts'
 import type { Context } from '../context.ts'
 import { findRemovedHosts } from '../deployment/removed-hosts.ts'
 
@@ -33,20 +34,34 @@ export async function lookAtHosts(
       const environment = await context.environment(cell.environment)
       const current = deployments.find((each) => each.environment === cell.environment)
       const target = await context.target(environment)
-      const [responses, takenOut] = await Promise.all([
+      const [responses, proxy, takenOut] = await Promise.all([
         target.instances({ roles: ['current', 'next'] }),
+        findProxy(target),
         findRemovedHosts(app, environment, context),
       ])
       const states = [
-        ...responses.flatMap((response) =>
-          evaluate(response, { current, cell, name: environment.containerName }),
-        ),
+        ...responses
+          .flatMap((response) =>
+            evaluate(response, { current, cell, name: environment.containerName }),
+          )
+          .map((state) => withProxy(state, proxy)),
         ...takenOut.map((host) => ({ ...host, healthy: false })),
       ]
       return states.map((state) => ({ app, environment: cell.environment, ...state }))
     }),
   )
   return states.flat()
+}
+
+/** What hosts run is shown whatever the proxy says. */
+const findProxy = (target: Target): Promise<ProxyPreview | StepError | undefined> =>
+  target.previewProxy().catch(toStepError)
+
+function withProxy(live: HostState, proxy: ProxyPreview | StepError | undefined): HostState {
+  if (proxy === undefined) return live
+  if (proxy instanceof StepError) return { ...live, state: `${live.state}; ${proxy.message}` }
+  if (!isTakenOut(live.host, proxy.states)) return live
+  return { ...live, state: `${live.state}; ${proxy.name} sends it no requests: it is taken out` }
 }
 
 type HostState = Pick<LiveState, 'host' | 'healthy' | 'state' | 'error'>
