@@ -99,7 +99,7 @@ export function createContext(options: ContextOptions): OpenContext {
   )
   const stores = new Map<string, Promise<ConfigStore>>()
   const configStore = (environment: EnvironmentSettings) => {
-    const open = async () => keep(openConfigStore(environment, await settings(), signal))
+    const open = async () => keep(openConfigStore(environment, await settings(), { signal, log }))
     const store = stores.get(environment.name) ?? open()
     stores.set(environment.name, store)
     return store
@@ -262,7 +262,7 @@ async function fetchIssuerKeys({ identity }: Settings, access: IssuerAccess) {
 async function openConfigStore(
   { name, config }: EnvironmentSettings,
   { folder, file }: Settings,
-  signal: AbortSignal,
+  { signal, log }: Pick<ContextOptions, 'signal' | 'log'>,
 ): Promise<ConfigStore> {
   if (config === undefined) {
     throw new StepError('INPUT_INVALID', `environment ${name} has no config centre`, {
@@ -270,7 +270,7 @@ async function openConfigStore(
     })
   }
   const { openStore } = await import('./config/store/open.ts')
-  return openStore(config, { folder, signal })
+  return openStore(config, { folder, signal, log })
 }
 
 const CONFIG_KEY = 'CROSSCLOUD_CONFIG_KEY'

@@ -1,5 +1,6 @@
 import type { Cluster, Redis } from 'ioredis'
 import { cancelled } from '../core/errors.ts'
+import type { Log } from '../core/log.ts'
 import { wait } from '../core/retry.ts'
 import type { RedisAddress } from './address.ts'
 import {
@@ -20,8 +21,13 @@ export interface RedisConnection<Client> {
 
 export interface ConnectOptions extends RedisAccess {
   signal?: AbortSignal | undefined
+  /** Told what is waited for, and how long at most. */
+  log?: Pick<Log, 'info'> | undefined
+  /** Milliseconds of waiting before it is told; default: 5 s. */
+  tellAfter?: number | undefined
 }
 
+const TELL_AFTER = 5000
 const COMMAND_TIMEOUT = 30_000
 /** Between tries to connect, in milliseconds. Sentinels need seconds to name a new master. */
 const PAUSES = { short: [200, 500, 1000], long: [200, 500, 1000, 2000, 2000, 3000, 3000, 3000] }
@@ -37,7 +43,7 @@ const ONCE = {
 
 export async function connectRedis(
   address: RedisAddress,
-  { signal, ...access }: ConnectOptions,
+  { signal, log, tellAfter, ...access }: ConnectOptions,
 ): Promise<RedisConnection<Redis>> {
   const client = await createRedis(address, access, {
     ...ONCE,
@@ -46,12 +52,12 @@ export async function connectRedis(
     ...(address.kind === 'sentinel' && { sentinelRetryStrategy: () => null }),
   })
   const pauses = address.kind === 'sentinel' ? PAUSES.long : PAUSES.short
-  return openWhenUsed(client, address.name, pauses, signal)
+  return openWhenUsed(client, address, pauses, { signal, log, tellAfter })
 }
 
 export async function connectCluster(
   address: RedisAddress,
-  { signal, ...access }: ConnectOptions,
+  { signal, log, tellAfter, ...access }: ConnectOptions,
 ): Promise<RedisConnection<Cluster>> {
   const client = await createCluster(address, access, ONCE, {
     lazyConnect: true,
@@ -60,15 +66,35 @@ export async function connectCluster(
     retryDelayOnClusterDown: 200,
     maxRedirections: 8,
   })
-  return openWhenUsed(client, address.name, PAUSES.short, signal)
+  return openWhenUsed(client, address, PAUSES.short, { signal, log, tellAfter })
+}
+
+/** Milliseconds after which the last try to connect has ended: each server is asked once in a try. */
+function longestConnect({ kind, nodes }: RedisAddress, pauses: readonly number[]): number {
+  const servers = { single: 1, unix: 1, sentinel: nodes.length + 1, cluster: nodes.length }[kind]
+  const tries = (pauses.length + 1) * servers * (CONNECT_TIMEOUT + COMMAND_TIMEOUT)
+  return pauses.reduce((sum, pause) => sum + pause, tries)
 }
 
 function openWhenUsed<Client extends Redis | Cluster>(
   client: Client,
-  name: string,
+  address: RedisAddress,
   pauses: readonly number[],
-  signal: AbortSignal | undefined,
+  { signal, log, tellAfter = TELL_AFTER }: Pick<ConnectOptions, 'signal' | 'log' | 'tellAfter'>,
 ): RedisConnection<Client> {
+  const { name } = address
+  const told = async <T>(most: string, work: () => Promise<T>): Promise<T> => {
+    const tell = () => log?.info(`${name} has not answered yet; waiting for it, ${most}`)
+    const timer = setTimeout(tell, tellAfter)
+    try {
+      return await work()
+    } finally {
+      clearTimeout(timer)
+    }
+  }
+  const [connecting, command] = [longestConnect(address, pauses), COMMAND_TIMEOUT].map(
+    (most) => `${Math.ceil(most / 1000)} s at most`,
+  )
   let earlier: unknown
   // Without a listener ioredis writes to the console by itself.
   client.on('error', (error: { command?: { name?: string } }) => {
@@ -96,9 +122,9 @@ function openWhenUsed<Client extends Redis | Cluster>(
   }
   return {
     async use(work) {
-      await connect()
+      await told(`${connecting}`, connect)
       try {
-        return await work(client)
+        return await told(`${command} for each command`, () => work(client))
       } catch (error) {
         throw translate(error)
       }

@@ -24,6 +24,12 @@ export interface ServerState {
   weight: number | undefined
 }
 
+/** Whether a host gets no requests, as somebody took out all that the proxy has of it. */
+export function isTakenOut(host: string, states: readonly ServerState[] = []): boolean {
+  const own = states.filter(({ server }) => server.host === host)
+  return own.length > 0 && own.every(({ mode }) => mode !== 'in')
+}
+
 /** What a rollout would find at the proxy in front of its hosts. */
 export interface ProxyPreview {
   /** For people: `nginx on lb-01`. */

@@ -1,6 +1,7 @@
 import { writeFile } from 'node:fs/promises'
 import { join } from 'node:path'
 import t, { type Test } from 'tap'
+import { toStepError } from '../../src/core/errors.ts'
 import { createSecrets } from '../../src/core/secrets.ts'
 import { readSettings, resolveEnvironment } from '../../src/settings.ts'
 import { parseSettings } from '../support/data/settings.ts'
@@ -149,4 +150,10 @@ t.test('a secret that is empty is reported by its name when it is used', async (
   const unused = await status(`sqlite:${other}`, { REGISTRY: '', STORE: '' })
   t.match(unused, { code: 0 }, unused.all)
   t.notMatch(unused.all, 'is empty', 'an unused variable is not reported')
+})
+
+t.test('what follows an unexpected token in a file is not reported, too', async (t) => {
+  const text = 'app: webapi\nwar: { path: a.war } }\nimage: { base: scratch }\nhosts: { a: b }\n'
+  const error = await Promise.resolve(read(text)).catch(toStepError)
+  t.match(error, { code: 'INPUT_INVALID', message: /^crosscloud\.yml:2 Unexpected [^\n]*$/ })
 })

@@ -16,6 +16,9 @@ else {
 
 async function killed(sandbox: Sandbox): Promise<void> {
   const { deployed, container, ledger, startAt, options, deploy } = await createDeployer(sandbox)
+  const back = ['rollback', '--env', 'test', '--reason', 'orders fail']
+  const plan = async (command: string[]) =>
+    JSON.parse((await runCli([...command, '--plan', '--json'], options)).stdout)
   await t.test('after a SIGKILL in any phase the next deployment continues', async (t) => {
     const phases = [
       `pulling ${sandbox.repository}`,
@@ -63,12 +66,16 @@ async function killed(sandbox: Sandbox): Promise<void> {
     'a rollback after a killed deployer restores the release it was about to replace, and marks nothing',
     async (t) => {
       await deployed(t, '1.0.0')
-      const back = ['rollback', '--env', 'test', '--reason', 'orders fail']
       for (const phase of ['stopped the old webapi-test', 'webapi-test is the new container']) {
         await deployed(t, '1.0.1')
         const running = await startAt(phase, '1.0.0')
         running.child.kill('SIGKILL')
         await running.finished
+        t.match(
+          await plan(back),
+          { release: 'webapi@1.0.1', lock: null },
+          `planned after: ${phase}`,
+        )
         const { code, stdout, stderr } = await runCli(back, options)
         t.equal(code, 0, stderr)
         t.match(
@@ -95,7 +102,6 @@ async function killed(sandbox: Sandbox): Promise<void> {
     },
   )
 
-  const back = ['rollback', '--env', 'test', '--reason', 'orders fail']
   await t.test('a failed retry does not hide the deployment that was cut off', async (t) => {
     await deployed(t, '1.0.0')
     await deployed(t, '1.0.2')

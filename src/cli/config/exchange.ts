@@ -64,10 +64,10 @@ async function readSource(
   roots: readonly string[],
   context: Context,
 ): Promise<ConfigSnapshot> {
-  const { cwd, signal, secrets } = context
+  const { cwd, signal, log, secrets } = context
   if (isJob(context.variable)) await refuseForeignFile(source, cwd)
   secrets.add(passwordIn(source))
-  const store = await openStore({ url: parseStoreAddress(source) }, { folder: cwd, signal })
+  const store = await openStore({ url: parseStoreAddress(source) }, { folder: cwd, signal, log })
   try {
     return await store.snapshot(roots)
   } finally {

@@ -3,6 +3,7 @@ import { shortDigest } from '../../core/digest.ts'
 import { StepError } from '../../core/errors.ts'
 import { joinErrors } from '../../core/settle-all.ts'
 import { describePartial } from '../../delivery/deployment/catch-up.ts'
+import { readStatus } from '../../delivery/deployment/status.ts'
 import { unsignedLine } from '../../delivery/gate/break-glass.ts'
 import { type LiveState, lookAtHosts } from '../../delivery/verification/live-state.ts'
 import type { StatusCell } from '../../ledger/ledger.ts'
@@ -28,7 +29,7 @@ export function addStatus(program: Command, perform: Perform): void {
   addExample(command, 'status --live')
   command.action(async ({ app, env: environment, live, check }: StatusOptions) => {
     await perform(command, async (context) => {
-      const cells = await (await context.ledger()).status({ app, environment })
+      const cells = await readStatus({ app, environment }, context)
       const states = live || check ? await lookAtHosts(cells, context) : []
       const failure = (check ? driftOf(states) : undefined) ?? errorsOf(states)
       return {
@@ -110,11 +111,15 @@ function cellText(cell: StatusCell | undefined): string {
     ...(cell.behind > 0 ? [`-${cell.behind}`] : []),
     ...(cell.bad ? ['bad'] : []),
     ...(cell.missing.length + cell.partial.length > 0 ? ['not on all hosts'] : []),
+    ...(isCutOff(cell) ? ['cut off'] : []),
     ...(cell.lock ? ['locked'] : []),
     ...(cell.unsigned.length > 0 ? ['BREAK-GLASS'] : []),
   ]
   return [cell.current.version, ...(marks.length > 0 ? [`(${marks.join(', ')})`] : [])].join(' ')
 }
+
+const isCutOff = ({ underway, unsettled }: StatusCell) =>
+  underway?.state === 'abandoned' || unsettled.length > 0
 
 function behindText(behind: number): string {
   if (behind === 0) return 'newest'
@@ -130,11 +135,7 @@ function notesOn(cell: StatusCell, states: readonly LiveState[]): string[] {
     ...(underway?.state === 'running'
       ? [`${where}: ${underway.by} deploys ${underway.version} since ${minute(underway.since)} UTC`]
       : []),
-    ...(underway?.state === 'abandoned'
-      ? [
-          `${where}: ${underway.deployment} of ${underway.version} by ${underway.by} was abandoned; deploy again to put it right`,
-        ]
-      : []),
+    ...cutOffNotes(cell).map((note) => `${where}: ${note}`),
     ...(lock
       ? [`${where}: locked by ${lock.owner} until ${minute(lock.expiresAt)} UTC: ${lock.reason}`]
       : []),
@@ -151,4 +152,19 @@ function notesOn(cell: StatusCell, states: readonly LiveState[]): string[] {
       : []),
     ...liveOf(cell, states).map(stateText),
   ]
+}
+
+/** What the ledger does not know, as a deployer was killed, or could not restore a host. */
+function cutOffNotes({ underway, unsettled, environment }: StatusCell): string[] {
+  const look = `\`crosscloud status --live\` shows what runs`
+  const way = `${look}; deploy again, or \`crosscloud rollback --env ${environment}\`, to put it right`
+  const known = new Map(unsettled.map(({ deployment, version }) => [deployment, version]))
+  const notes = [...known].map(([deployment, version]) => {
+    const hosts = unsettled.flatMap((each) => (each.deployment === deployment ? each.host : []))
+    return `${deployment} of ${version} may have left ${hosts.join(', ')} changed; ${way}`
+  })
+  if (underway?.state !== 'abandoned') return notes
+  const { deployment, version, by, hosts } = underway
+  const where = hosts.length > 0 ? `, and may have changed ${hosts.join(', ')}` : ''
+  return [...notes, `${deployment} of ${version} by ${by} was abandoned${where}; ${way}`]
 }

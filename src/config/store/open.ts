@@ -1,5 +1,6 @@
 import { resolve } from 'node:path'
 import { readTlsFiles, type TlsFiles } from '../../core/files/tls-files.ts'
+import type { Log } from '../../core/log.ts'
 import type { StoreAddress } from './address.ts'
 import type { ConfigStore } from './store.ts'
 
@@ -13,12 +14,14 @@ export interface OpenStoreOptions {
   /** All paths start from here. */
   folder: string
   signal: AbortSignal
+  /** Told what is waited for. */
+  log: Pick<Log, 'info'>
 }
 
 /** Opens the driver that the address names; it connects on first use. */
 export async function openStore(
   settings: StoreSettings,
-  { folder, signal }: OpenStoreOptions,
+  { folder, signal, log }: OpenStoreOptions,
 ): Promise<ConfigStore> {
   const { url } = settings
   if (url.kind === 'file') {
@@ -29,7 +32,12 @@ export async function openStore(
   if (url.kind === 'redis') {
     const { openRedisStore } = await import('./redis/store.ts')
     const sentinelPassword = settings['sentinel-password']
-    return openRedisStore(url.redis, { tls, signal, ...(sentinelPassword && { sentinelPassword }) })
+    return openRedisStore(url.redis, {
+      tls,
+      signal,
+      log,
+      ...(sentinelPassword && { sentinelPassword }),
+    })
   }
   const { openEtcdStore } = await import('./etcd/store.ts')
   return openEtcdStore(url.etcd, { tls, signal })

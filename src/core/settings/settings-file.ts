@@ -105,7 +105,10 @@ async function readYaml(
     logLevel: 'error',
   })
   const lineAt = (offset: number) => lines.linePos(offset).line
-  const broken = document.errors.map(({ pos, message }) => `${name}:${lineAt(pos[0])} ${message}`)
+  // What follows an unexpected token is read wrongly: only the first is true.
+  const stray = document.errors.findIndex(({ code }) => code === 'UNEXPECTED_TOKEN')
+  const errors = stray < 0 ? document.errors : document.errors.slice(0, stray + 1)
+  const broken = errors.map(({ pos, message }) => `${name}:${lineAt(pos[0])} ${message}`)
   if (broken.length > 0) throw invalid(broken, correctLines(page))
   const all = document.toJS() ?? {}
   const { values, uses } = putVariables(only === undefined ? all : { [only]: all[only] }, source)

@@ -1,9 +1,10 @@
-import type { Deployment } from '../../ledger/ledger.ts'
+import type { Deployment, Lock } from '../../ledger/ledger.ts'
 import { type EnvironmentSettings, withHosts } from '../../settings.ts'
 import { instanceLabels } from '../../targets/labels.ts'
 import { isSuccess } from '../../targets/responses.ts'
 import type { Context } from '../context.ts'
 import type { HostChoice } from './host-choice.ts'
+import { findHeldLock } from './lock.ts'
 
 /** Deployments that are searched: those that failed since the last that succeeded. */
 const RECENT = 50
@@ -21,7 +22,12 @@ export async function findInterruptedDeployment(
 ): Promise<Deployment | undefined> {
   const { name } = environment
   const ledger = await context.ledger()
-  const rows = await ledger.deployments({ app: current.app, environment: name, limit: RECENT })
+  const place = { app: current.app, environment: name }
+  const [found, held] = await Promise.all([
+    ledger.deployments({ ...place, limit: RECENT }),
+    findHeldLock(place, context),
+  ])
+  const rows = found.map((row) => asSeen(row, held))
   const at = rows.findIndex(({ id }) => id === current.id)
   const ended = (at < 0 ? rows : rows.slice(0, at)).filter(({ state }) => state !== 'running')
   if (ended.length === 0) return undefined
@@ -35,6 +41,13 @@ export async function findInterruptedDeployment(
     ),
   )
   return cut?.kind === 'rollback' && !bringsBack(cut, current) ? undefined : cut
+}
+
+/** A plan, too, sees as abandoned what whoever takes the lock will find so. */
+function asSeen(row: Deployment, held: Lock | undefined): Deployment {
+  const { state, lockToken } = row
+  const isCut = state === 'running' && lockToken !== undefined && lockToken !== held?.token
+  return isCut ? { ...row, state: 'abandoned' } : row
 }
 
 const bringsBack = (cut: Deployment, current: Deployment) =>

@@ -186,14 +186,22 @@ async function freeOfTheDead(
   return true
 }
 
-/** CONFLICT while somebody else has the lock; nothing is taken, and no place in the queue. */
-export async function requireFree(
+/** The lock as the next command here finds it: none where its holder ran on this machine and is over. */
+export async function findHeldLock(
   { app, environment }: Pick<LockRequest, 'app' | 'environment'>,
   context: Context,
-): Promise<void> {
+): Promise<Lock | undefined> {
   const held = await (await context.ledger()).findLock(app, environment)
-  if (!held || (await isOver(livingFolder(context), subjectOf(held)))) return
-  throw withAdvice(isLocked(held))
+  return held && (await isOver(livingFolder(context), subjectOf(held))) ? undefined : held
+}
+
+/** CONFLICT while somebody else has the lock; nothing is taken, and no place in the queue. */
+export async function requireFree(
+  place: Pick<LockRequest, 'app' | 'environment'>,
+  context: Context,
+): Promise<void> {
+  const held = await findHeldLock(place, context)
+  if (held) throw withAdvice(isLocked(held))
 }
 
 function withAdvice(error: StepError): StepError {

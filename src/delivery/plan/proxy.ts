@@ -1,5 +1,5 @@
 import { endpointOf, serverName } from '../../proxies/driver.ts'
-import type { ProxyPreview, ServerState } from '../../targets/proxy.ts'
+import { isTakenOut, type ProxyPreview, type ServerState } from '../../targets/proxy.ts'
 import { otherSlot } from '../../targets/slot.ts'
 import { planStages } from '../../targets/strategy.ts'
 import type { DeploymentRequest } from '../deployment/request.ts'
@@ -24,8 +24,7 @@ export function planProxy(
 
 function planServers(host: PlannedHost, states: readonly ServerState[] = []) {
   const { name, slot, runs } = host
-  const own = states.filter(({ server }) => server.host === name)
-  const isOut = own.length > 0 && own.every(({ mode }) => mode !== 'in')
+  const isOut = isTakenOut(name, states)
   const nameOf = (number: number | undefined) =>
     serverName({ ...NOWHERE, host: name, slot: number })
   const takesOut = { do: 'take out' as const, server: nameOf(slotBefore(slot)) }

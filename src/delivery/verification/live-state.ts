@@ -1,8 +1,9 @@
-import type { StepError } from '../../core/errors.ts'
+import { StepError, toStepError } from '../../core/errors.ts'
 import type { Deployment, StatusCell } from '../../ledger/ledger.ts'
 import { instanceLabels } from '../../targets/labels.ts'
+import { isTakenOut, type ProxyPreview } from '../../targets/proxy.ts'
 import { type HostResponse, isFailure } from '../../targets/responses.ts'
-import type { Instance } from '../../targets/target.ts'
+import type { Instance, Target } from '../../targets/target.ts'
 import type { Context } from '../context.ts'
 import { findRemovedHosts } from '../deployment/removed-hosts.ts'
 
@@ -33,20 +34,34 @@ export async function lookAtHosts(
       const environment = await context.environment(cell.environment)
       const current = deployments.find((each) => each.environment === cell.environment)
       const target = await context.target(environment)
-      const [responses, takenOut] = await Promise.all([
-        target.instances({ roles: ['current'] }),
+      const [responses, proxy, takenOut] = await Promise.all([
+        target.instances({ roles: ['current', 'next'] }),
+        findProxy(target),
         findRemovedHosts(app, environment, context),
       ])
       const states = [
-        ...responses.flatMap((response) =>
-          evaluate(response, { current, cell, name: environment.containerName }),
-        ),
+        ...responses
+          .flatMap((response) =>
+            evaluate(response, { current, cell, name: environment.containerName }),
+          )
+          .map((state) => withProxy(state, proxy)),
         ...takenOut.map((host) => ({ ...host, healthy: false })),
       ]
       return states.map((state) => ({ app, environment: cell.environment, ...state }))
     }),
   )
   return states.flat()
+}
+
+/** What hosts run is shown whatever the proxy says. */
+const findProxy = (target: Target): Promise<ProxyPreview | StepError | undefined> =>
+  target.previewProxy().catch(toStepError)
+
+function withProxy(live: HostState, proxy: ProxyPreview | StepError | undefined): HostState {
+  if (proxy === undefined) return live
+  if (proxy instanceof StepError) return { ...live, state: `${live.state}; ${proxy.message}` }
+  if (!isTakenOut(live.host, proxy.states)) return live
+  return { ...live, state: `${live.state}; ${proxy.name} sends it no requests: it is taken out` }
 }
 
 type HostState = Pick<LiveState, 'host' | 'healthy' | 'state' | 'error'>
@@ -69,14 +84,29 @@ function evaluate(
   }
   const recorded = current?.hosts.find((outcome) => outcome.host === host)
   const left = recorded?.ok === false ? `was left out of ${current?.id}: ` : ''
-  if (response.value.length === 0) {
-    return [{ host, healthy: current === undefined, state: `${left}there is no ${name}` }]
+  const beside = response.value.filter(({ role, running }) => role === 'next' && running)
+  const next = beside.map((instance) => nextState(instance, cell))
+  const serving = response.value.filter(({ role }) => role !== 'next')
+  if (serving.length === 0) {
+    return [{ host, healthy: current === undefined, state: `${left}there is no ${name}` }, ...next]
   }
-  return response.value.map((instance) => {
+  const states = serving.map((instance) => {
     const difference = partOf(cell, instance) ?? differenceTo(current, instance)
     const state = difference ?? 'runs, as the ledger says'
     return { host, healthy: difference === undefined, state: `${left}${state}` }
   })
+  return [...states, ...next]
+}
+
+/** Right while its deployment is under way; else a deployer that was killed has left it. */
+function nextState({ host, name, labels }: Instance, { underway }: StatusCell): HostState {
+  const { [instanceLabels.deployment]: deployment, [instanceLabels.version]: version } = labels
+  const isUnderway = underway?.state === 'running' && underway.deployment === deployment
+  const why = isUnderway
+    ? 'is to replace it'
+    : 'was left; the next deployment or rollback repairs it'
+  const state = `${name} runs, too: ${version ?? 'something'} of ${deployment ?? 'nobody'} ${why}`
+  return { host, healthy: isUnderway, state }
 }
 
 /** What a deployment that failed on other hosts has left here, as the ledger says. */

@@ -7,6 +7,7 @@ import type { Schema } from '../database/schema.ts'
 import type { DeploymentKind, DeploymentState, Ledger, StatusCell, StatusQuery } from '../ledger.ts'
 import { standingByKey } from '../standing-marks.ts'
 import { isLost } from './deployment-history.ts'
+import { findLeft, type Place, type PlaceAfter } from './left-behind.ts'
 
 type Status = Pick<Ledger, 'status' | 'unsigned'>
 
@@ -26,7 +27,7 @@ export function createStatus({ read, now }: Access): Status {
         await addBehind(db, query, cells)
         await addMarks(db, cells)
         await addMissing(db, query, cells)
-        await addPartial(db, [...newer, ...(await placesWithoutCurrent(db, query))], cells)
+        await addLeft(db, [...newer, ...(await placesWithoutCurrent(db, query))], cells)
         for (const deployment of await selectUnsigned(db, query)) {
           cellOf(deployment, cells).unsigned.push(deployment)
         }
@@ -47,10 +48,6 @@ const compare = (a: string, b: string) => (a < b ? -1 : a > b ? 1 : 0)
 
 /** Cells by application and environment. */
 type Cells = Map<string, StatusCell>
-interface Place {
-  app: string
-  environment: string
-}
 const keyOf = ({ app, environment }: Place) => `${app} ${environment}`
 
 const emptyCell = ({ app, environment }: Place): StatusCell => ({
@@ -59,6 +56,7 @@ const emptyCell = ({ app, environment }: Place): StatusCell => ({
   current: undefined,
   missing: [],
   partial: [],
+  unsettled: [],
   behind: 0,
   unsigned: [],
   bad: undefined,
@@ -82,11 +80,6 @@ function selectCurrent(db: Kysely<Schema>, { app, environment }: StatusQuery) {
   if (app !== undefined) query = query.where('now.app', '=', app)
   if (environment !== undefined) query = query.where('now.environment', '=', environment)
   return query
-}
-
-interface PlaceAfter extends Place {
-  /** The number of a deployment: those after it count. */
-  after: number
 }
 
 /** What runs, and where a deployment came after that: one look into the index for each. */
@@ -174,6 +167,7 @@ async function addUnderway(
       by: started_by,
       since: started_at,
       state,
+      hosts: [],
     }
   }
 }
@@ -224,26 +218,19 @@ async function addMissing(db: Kysely<Schema>, asked: StatusQuery, cells: Cells):
   for (const row of await query.execute()) cells.get(keyOf(row))?.missing.push(row.host)
 }
 
-/** Hosts that a failed deployment was left on after the last that succeeded, or where none ever did. */
-async function addPartial(
+async function addLeft(
   db: Kysely<Schema>,
   places: readonly PlaceAfter[],
   cells: Cells,
 ): Promise<void> {
-  for (let at = 0; at < places.length; at += PLACES_A_QUERY) {
-    const rows = await selectLeftAfter(db, places.slice(at, at + PLACES_A_QUERY))
-    for (const { id: deployment, version, host, ...place } of rows) {
-      const cell = cellOf(place, cells)
-      const others = cell.partial.filter((known) => known.host !== host)
-      cell.partial = [...others, { host, deployment, version }].sort((a, b) =>
-        compare(a.host, b.host),
-      )
-    }
+  for (const left of await findLeft(db, places)) {
+    const { hosts, partial, unsettled } = left
+    const underway = cells.get(keyOf(left))?.underway
+    if (underway) underway.hosts = hosts
+    if (partial.length + unsettled.length === 0) continue
+    Object.assign(cellOf(left, cells), { partial, unsettled })
   }
 }
-
-/** Ranges that a database looks up one by one in its index. */
-const PLACES_A_QUERY = 200
 
 /** Where nothing ever succeeded, by the hosts that deployments were begun for: those are few. */
 async function placesWithoutCurrent(
@@ -261,26 +248,4 @@ async function placesWithoutCurrent(
   if (app !== undefined) query = query.where('h.app', '=', app)
   if (environment !== undefined) query = query.where('h.environment', '=', environment)
   return (await query.execute()).map((place) => ({ ...place, after: 0 }))
-}
-
-function selectLeftAfter(db: Kysely<Schema>, places: readonly PlaceAfter[]) {
-  return db
-    .selectFrom('deployments as d')
-    .innerJoin('deployment_hosts as h', 'h.deployment', 'd.id')
-    .select(['d.app', 'd.environment', 'd.id', 'd.version', 'h.host'])
-    .where('d.state', '=', 'failed')
-    .where('h.ok', '=', 1)
-    .where((row) =>
-      row.or(
-        places.map(({ app, environment, after }) =>
-          row.and([
-            row('d.app', '=', app),
-            row('d.environment', '=', environment),
-            row('d.number', '>', after),
-          ]),
-        ),
-      ),
-    )
-    .orderBy('d.number')
-    .execute()
 }

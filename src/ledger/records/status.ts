@@ -34,6 +34,11 @@ export interface StatusCell {
    * to go on past it. Of each host the newest, by its name.
    */
   partial: { host: string; deployment: string; version: string }[]
+  /**
+   * Hosts of which the ledger does not know that they are as before: a deployment after that never
+   * reported its end, or failed and did not restore them. Of each host the newest, by its name.
+   */
+  unsettled: { host: string; deployment: string; version: string }[]
   /** Releases that were recorded after the one that runs. */
   behind: number
   /** Deployments there that went past the gate, and that nobody has signed off; oldest first. */
@@ -43,6 +48,14 @@ export interface StatusCell {
   lock: Pick<Lock, 'owner' | 'reason' | 'expiresAt'> | undefined
   /** A deployment that has not ended; `abandoned` when its deployer is gone. */
   underway:
-    | { deployment: string; version: string; by: string; since: string; state: DeploymentState }
+    | {
+        deployment: string
+        version: string
+        by: string
+        since: string
+        state: DeploymentState
+        /** Hosts that what runs was put on, any of which it may have changed. */
+        hosts: string[]
+      }
     | undefined
 }

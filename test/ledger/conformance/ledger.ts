@@ -30,7 +30,7 @@ import {
   release,
   start,
 } from './samples.ts'
-import { listsDeliveries, showsPartial, showsStatus } from './status.ts'
+import { listsDeliveries, showsPartial, showsStatus, showsUnsettled } from './status.ts'
 
 /** What every ledger must do, whatever database it lives in. */
 export async function ledgerConformance(
@@ -74,6 +74,7 @@ export async function ledgerConformance(
   await withLedger('gives the history page by page', pagesHistory)
   await withLedger('shows which version is in which environment', showsStatus)
   await withLedger('shows the hosts that a failed deployment was left on', showsPartial)
+  await withLedger('shows the hosts that are perhaps not as before', showsUnsettled)
   await withLedger('lists what was delivered', listsDeliveries)
   await withLedger('keeps config revisions', keepsConfigRevisions)
   await withLedger('keeps config changes', keepsConfigChanges)

@@ -107,6 +107,42 @@ export async function showsPartial(t: Test, ledger: Ledger): Promise<void> {
   t.strictSame(await partial(), [])
 }
 
+/** What the ledger cannot know, of hosts that a deployment has not left as they were. */
+export async function showsUnsettled(t: Test, ledger: Ledger): Promise<void> {
+  for (const version of ['1.0.0', '1.0.1']) await ledger.recordRelease(release(version))
+  const put = async (
+    version: string,
+    state: 'succeeded' | 'failed',
+    ids: Record<string, string>,
+  ) => {
+    const { id } = await start(ledger, release(version), 'test')
+    const hosts = Object.entries(ids).map(([host, containerId]) =>
+      outcome(host, { ok: state === 'succeeded', containerId: containerId || undefined }),
+    )
+    await ledger.endDeployment(id, ended(state, hosts))
+    return id
+  }
+  const unsettled = async () => (await ledger.status()).flatMap((cell) => cell.unsettled)
+  const of = (host: string, deployment: string) => ({ host, deployment, version: '1.0.1' })
+  await put('1.0.0', 'succeeded', { a: 'old-a', b: 'old-b' })
+  await put('1.0.1', 'failed', { a: 'old-a', b: 'old-b' })
+  t.strictSame(await unsettled(), [], 'both were restored')
+  const cut = await put('1.0.1', 'failed', { a: 'old-a', b: '' })
+  t.strictSame(await unsettled(), [of('b', cut)], 'nobody knows what serves on b')
+  const killed = await start(ledger, release('1.0.1'), 'test')
+  t.match(await ledger.status(), [{ underway: { deployment: killed.id, hosts: ['a', 'b'] } }])
+  const refused = await put('1.0.1', 'failed', {})
+  t.strictSame(
+    await unsettled(),
+    [of('a', killed.id), of('b', killed.id)],
+    `${refused} did nothing`,
+  )
+  const later = await put('1.0.1', 'failed', { a: 'old-a', b: `of-${killed.id}` })
+  t.strictSame(await unsettled(), [of('b', later)], 'what was restored is not what ran before')
+  await put('1.0.0', 'succeeded', { a: 'new-a', b: 'new-b' })
+  t.strictSame(await unsettled(), [])
+}
+
 export async function listsDeliveries(t: Test, _: Ledger, open: OpenLedger): Promise<void> {
   let time = Date.parse('2026-05-01T12:00:00.000Z')
   const ledger = await open({ now: () => time })

@@ -113,7 +113,8 @@ async function stillRunning(host: Host, { id, name }: Named): Promise<ContainerI
   if (!seen) throw bad('was removed by somebody')
   if (seen.running && seen.restarts === 0) return seen
   const ended = seen.running ? 'ended' : `ended with exit code ${exitText(seen.exitCode)}`
-  const again = seen.restarts > 0 ? `, and was started again ${seen.restarts} times` : ''
+  const times = seen.restarts === 1 ? 'once' : `${seen.restarts} times`
+  const again = seen.restarts > 0 ? `, and was started again ${times}` : ''
   if (!seen.outOfMemory) throw bad(`${ended}${again}`)
   throw bad(
     `${ended}, killed by the kernel: out of memory${again}`,
