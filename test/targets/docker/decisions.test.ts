@@ -205,6 +205,14 @@ t.test('in slots a killed deployment is finished, or its old container stays', a
   }
 })
 
+t.test('in slots an old container that was started a moment ago is waited for', async (t) => {
+  t.match(decideInSlots(state('current:up next:up'))?.actions, [
+    { do: 'await', container: 'current' },
+    { do: 'stop', container: 'next' },
+    { do: 'remove', container: 'next' },
+  ])
+})
+
 t.test('in slots the new container stays until the old one serves again', async (t) => {
   const old = { id: 'old', running: true }
   const table: [before: string, started: boolean][] = [
