@@ -304,7 +304,8 @@ async function openEnvironmentProxy(name: string | undefined, settings: Settings
   const { openProxy } = await import('./proxies/open.ts')
   const servers = environment.proxyServers
   const { app, folder } = settings
-  const options = { name: `${app}-${name}`, servers, folder, log }
+  const owner = { application: app, environment: environment.name }
+  const options = { name: `${app}-${name}`, owner, servers, folder, log }
   return { servers, proxy: openProxy(environment.proxy, options) }
 }
 

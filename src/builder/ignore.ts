@@ -1,4 +1,5 @@
-import { readFile } from 'node:fs/promises'
+import { constants } from 'node:fs'
+import { open } from 'node:fs/promises'
 import { errorCodeOf, StepError } from '../core/errors.ts'
 
 /** What a `.dockerignore` says. */
@@ -17,13 +18,36 @@ export const IGNORE_FILE = '.dockerignore'
  */
 export async function readIgnoreFile(paths: readonly string[]): Promise<IgnoreRules> {
   for (const path of paths) {
-    const text = await readFile(path, 'utf8').catch((error: unknown) => {
-      if (errorCodeOf(error) === 'ENOENT') return undefined
-      throw error
-    })
-    if (text !== undefined) return readIgnoreRules(text, path)
+    const content = await readOwnFile(path)
+    if (content !== undefined) return readIgnoreRules(content.toString(), path)
   }
   return { ignores: () => false, hasExceptions: false }
+}
+
+/**
+ * A file of the context itself; undefined when there is none. Whoever pushes a link would have a file
+ * of this machine sent to the engine: INPUT_INVALID.
+ */
+export async function readOwnFile(path: string): Promise<Buffer | undefined> {
+  const flags = constants.O_RDONLY | constants.O_NOFOLLOW | constants.O_NONBLOCK
+  const file = await open(path, flags).catch((error: unknown) => {
+    const code = errorCodeOf(error)
+    if (code === 'ENOENT') return undefined
+    throw code === 'ELOOP' ? notOwn(path, 'a symbolic link', error) : error
+  })
+  try {
+    if (file && !(await file.stat()).isFile()) throw notOwn(path, 'no plain file')
+    return await file?.readFile()
+  } finally {
+    await file?.close()
+  }
+}
+
+function notOwn(path: string, what: string, cause?: unknown): StepError {
+  return new StepError('INPUT_INVALID', `${path} is ${what}`, {
+    hint: 'Put the file itself there.',
+    cause,
+  })
 }
 
 export async function readIgnoreRules(text: string, name: string): Promise<IgnoreRules> {

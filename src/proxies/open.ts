@@ -6,12 +6,15 @@ import type { ProxyServer, ReverseProxy } from '../targets/proxy.ts'
 import { checkServers, type Driver } from './driver.ts'
 import type { MachineOptions } from './machine/machine.ts'
 import { openMachine } from './machine/open.ts'
+import type { Owner } from './nginx/include.ts'
 import type { HaproxySettings, NginxSettings, ProxySettings } from './settings.ts'
 import { createProxy } from './traffic.ts'
 
 export interface ProxyOptions {
   /** The name of the upstream or the backend, where the settings have none: `webapi-production`. */
   name: string
+  /** Whose servers they are, for what the proxy is given. */
+  owner?: Owner | undefined
   /** All of the environment's. */
   servers: readonly ProxyServer[]
   /** Folder that relative paths and the commands start from. */
@@ -48,10 +51,10 @@ async function openDriver(
 async function openNginx(settings: NginxSettings, options: ProxyOptions): Promise<Driver> {
   const { createNginxDriver } = await import('./nginx/driver.ts')
   const { at: address, container, certificates } = settings
-  const { name: upstream, servers, folder, sshConfig, timeout } = options
+  const { name: upstream, owner, servers, folder, sshConfig, timeout } = options
   const tls = certificates === undefined ? undefined : tlsFiles(resolve(folder, certificates))
   const machine = await openMachine({ address, container, tls, sshConfig })
-  return createNginxDriver({ machine, settings, upstream, servers, timeout })
+  return createNginxDriver({ machine, settings, upstream, owner, servers, timeout })
 }
 
 async function openHaproxy(settings: HaproxySettings, options: ProxyOptions): Promise<Driver> {

@@ -12,7 +12,10 @@ const configName = z
 /** A path at the proxy; it goes into commands and configuration. */
 const path = z
   .string()
-  .regex(/^(?:\/[\w.@+-]+)+$/, 'is not an absolute path of letters, digits and . _ @ + -')
+  .regex(
+    /^(?:\/(?!\.{1,2}(?:\/|$))[\w.@+-]+)+$/,
+    'is not an absolute path of letters, digits and . _ @ + -, without "." and ".." as parts',
+  )
 
 const argv = z.tuple([z.string().min(1)], z.string())
 

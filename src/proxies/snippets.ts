@@ -3,6 +3,7 @@ import type { ProxyServer } from '../targets/proxy.ts'
 import { checkServers, endpointOf, serverName } from './driver.ts'
 import {
   groupOf,
+  type Owner,
   renderInclude,
   renderUpstream,
   type Sessions,
@@ -34,11 +35,13 @@ export interface NginxSnippetOptions extends SnippetOptions {
   sessions?: Sessions | undefined
   /** The folder of the driver `nginx`; without it the upstream stands in nginx's own files. */
   folder?: string | undefined
+  /** Whose file there it is. */
+  owner?: Owner | undefined
 }
 
 /** The texts of one place belong there in this order. */
 export function nginxSnippets(options: NginxSnippetOptions): Snippet[] {
-  const { name, servers, folder } = options
+  const { name, servers, folder, owner } = options
   checkServers(servers)
   const areIps = servers.every(({ address }) => isIP(address) !== 0)
   const sessions = options.sessions ?? (areIps ? 'cookie' : 'ip-hash')
@@ -49,7 +52,7 @@ export function nginxSnippets(options: NginxSnippetOptions): Snippet[] {
       ? { place: 'in http { }', text: renderUpstream({ upstream, sessions, servers: all }) }
       : {
           place: `${folder}/${name}.conf`,
-          text: renderInclude({ upstream, sessions, generation: 1, servers: all }),
+          text: renderInclude({ upstream, sessions, generation: 1, servers: all, owner }),
         }
   const { connection } = variablesOf(name)
   const http = [

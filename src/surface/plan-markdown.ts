@@ -2,6 +2,7 @@ import { shortDigest } from '../core/digest.ts'
 import { withoutControls } from '../core/log.ts'
 import type { Plan, PlannedHost } from '../delivery/plan/schema.ts'
 import {
+  accessTexts,
   changeSigns,
   copyText,
   count,
@@ -30,6 +31,7 @@ export function planMarkdown(plan: Plan): string {
     list(problems.flatMap(({ check, message, hint }) => problemItem(check, message, hint))),
     list(warnings.map((warning) => `Warning: ${prose(warning)}`)),
     hostsTable(plan),
+    accessText(plan),
     orderText(plan) === undefined ? '' : `Order: ${code(orderText(plan) ?? '')}.`,
     proxyText(plan),
     `When a host fails: ${prose(failureText(plan))}.`,
@@ -63,6 +65,12 @@ function hostsTable(plan: Plan): string {
 function proxyText(plan: Plan): string {
   const lines = proxyTexts(plan).map(code)
   return lines.length === 0 ? '' : `Proxy:\n\n${list(lines)}`
+}
+
+function accessText(plan: Plan): string {
+  const texts = accessTexts(plan)
+  if (texts.length === 0) return ''
+  return ['What gives the container power over its host:', list(texts.map(prose))].join('\n\n')
 }
 
 function imageText({ image, digest }: Plan): string {

@@ -1,6 +1,7 @@
 import { shortDigest } from '../core/digest.ts'
 import type { Plan } from '../delivery/plan/schema.ts'
 import {
+  accessTexts,
   changeSigns,
   copyText,
   count,
@@ -76,6 +77,7 @@ function hostLines(plan: Plan): string[] {
   const order = orderText(plan)
   return [
     ...under('Hosts', lines),
+    ...under('Access', accessTexts(plan)),
     ...under('Order', order ? [order] : []),
     ...under('Proxy', proxyTexts(plan)),
     ...under('Failure', [failureText(plan)]),

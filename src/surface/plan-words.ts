@@ -38,6 +38,19 @@ export function hostText(
   return [change, ...repair, lackText(lacks)].join('; ')
 }
 
+/** What gives the new containers power over their hosts, and where that is new. */
+export function accessTexts({ hosts }: Pick<Plan, 'hosts'>): string[] {
+  const holders = hosts.filter(({ access }) => access.length > 0)
+  const texts = new Set(holders.flatMap(({ access }) => access.map(({ text }) => text)))
+  return [...texts].map((text) => {
+    const isNew = (host: PlannedHost) =>
+      host.access.some((each) => each.text === text && each.isNew)
+    const where = holders.filter(isNew).map(({ name }) => name)
+    if (where.length === 0) return `${text}, as now`
+    return where.length === holders.length ? `NEW: ${text}` : `NEW on ${where.join(', ')}: ${text}`
+  })
+}
+
 export function lackText(lacks: PlannedHost['lacks']): string {
   if (lacks === null) return 'what it must pull is not known'
   if (lacks.layers === 0) return 'has the image'

@@ -21,19 +21,16 @@ export interface TailOptions {
 
 /**
  * The end of a file of an instance. The last part of the path may have a `*`: then the file that was
- * written last counts. The whole file, or the whole folder, is read on the way. NOT_FOUND when there
- * is none.
+ * written last counts. The whole file, or the whole folder, is read on the way. Links are not followed:
+ * give the real path of the folder. NOT_FOUND when there is none.
  */
 export async function readTail(
   read: ReadPath,
   path: string,
   options: TailOptions,
 ): Promise<FileTail> {
-  let found = await readHere(read, path, options)
-  for (let links = 0; 'link' in found && links < MOST_LINKS; links++) {
-    found = await readHere(read, found.link, options)
-  }
-  if ('path' in found) return found
+  const found = await readHere(read, path, options)
+  if (found) return found
   throw new StepError('NOT_FOUND', `there is no file ${path}`, {
     hint: posix.basename(path).includes('*')
       ? 'The folder has no file of such a name.'
@@ -41,28 +38,19 @@ export async function readTail(
   })
 }
 
-/** Links that follow one another, as path_resolution(7) has it. */
-const MOST_LINKS = 40
-
-/** Where the folder is a link, what it leads to, as Debian's Tomcat has it; never a file that is one. */
 async function readHere(
   read: ReadPath,
   path: string,
   { lines: most, matches = () => true, allows = () => true, signal }: TailOptions,
-): Promise<FileTail | { link: string } | { nothing: true }> {
+): Promise<FileTail | undefined> {
   const [folder, name] = [posix.dirname(path), posix.basename(path)]
   const isPattern = name.includes('*')
   const fits = isPattern ? patternOf(name) : (found: string) => found === name
   let best: (FileTail & { time: number }) | undefined
-  let link: string | undefined
   await eachEntry(await read(isPattern ? folder : path), signal, async (entry) => {
-    const { name: entryPath, type, mtime, linkname } = entry.header
+    const { name: entryPath, type, mtime } = entry.header
     const parts = entryPath.replace(/^(?:\.?\/)+/, '').split('/')
     const found = parts.at(-1) ?? ''
-    if (isPattern && type === 'symlink' && parts.length === 1 && linkname) {
-      link = posix.join(posix.resolve(posix.dirname(folder), linkname), name)
-      return true
-    }
     const full = posix.join(folder, found)
     const isHere = parts.length === (isPattern ? 2 : 1)
     if (type !== 'file' || !isHere || !fits(found) || !allows(full)) return false
@@ -77,8 +65,7 @@ async function readHere(
     }
     return !isPattern
   })
-  if (best) return { path: best.path, lines: best.lines }
-  return link === undefined ? { nothing: true } : { link }
+  return best && { path: best.path, lines: best.lines }
 }
 
 /** `localhost.*.log`; nothing else has a meaning of its own. */

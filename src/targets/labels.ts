@@ -1,5 +1,8 @@
 import { createHash, randomBytes, scryptSync } from 'node:crypto'
-import type { PlacedFile } from './target.ts'
+import { z } from 'zod'
+import { StepError } from '../core/errors.ts'
+import { containerPath } from '../core/settings/schema.ts'
+import type { Instance, PlacedFile } from './target.ts'
 
 /**
  * What an instance is, kept on the instance itself: labels of a container or of a Swarm service. Of
@@ -44,4 +47,28 @@ function slow(content: Buffer, salt: string): string {
 
 function hashOf(content: Buffer): string {
   return createHash('sha256').update(content).digest('hex')
+}
+
+const fileHashes = z.record(containerPath, z.string().regex(/^[\w:]{1,300}$/))
+
+/**
+ * Path → hash of the files that a deployment placed in an instance. INPUT_INVALID, naming the
+ * instance, when its label is not as a deployment writes it.
+ */
+export function placedFilesOf({
+  host,
+  name,
+  labels,
+}: Pick<Instance, 'host' | 'name' | 'labels'>): Readonly<Record<string, string>> {
+  const text = labels[instanceLabels.configFiles]
+  if (text === undefined) return {}
+  try {
+    return fileHashes.parse(JSON.parse(text))
+  } catch (cause) {
+    throw new StepError(
+      'INPUT_INVALID',
+      `${name} on ${host}: its label ${instanceLabels.configFiles} is not as a deployment writes it`,
+      { hint: 'See who made this container: `docker inspect`. Deploy the release again.', cause },
+    )
+  }
 }

@@ -1,3 +1,5 @@
+import { z } from 'zod'
+
 /** An instance that has two places on its host is in one of them. */
 export type SlotNumber = 1 | 2
 
@@ -6,8 +8,7 @@ export const SLOT_LABEL = 'io.crosscloud.slot'
 
 /** The slot of an instance by its labels; undefined for one that was made without slots. */
 export function slotOf(labels: Readonly<Record<string, string>>): SlotNumber | undefined {
-  const number = readLabel(labels)?.slot
-  return number === 1 || number === 2 ? number : undefined
+  return readLabel(labels)?.slot
 }
 
 /**
@@ -17,16 +18,21 @@ export function slotOf(labels: Readonly<Record<string, string>>): SlotNumber | u
 export function listeningPort(labels: Readonly<Record<string, string>>, port: number): number {
   const bindings = readLabel(labels)?.ports ?? []
   const own = bindings.find(([container]) => container === `${port}/tcp`)?.[1]
-  return own === undefined ? port : Number(own)
+  return Number(own || port)
 }
 
-function readLabel(
-  labels: Readonly<Record<string, string>>,
-): { slot?: unknown; ports?: [string, string][] } | undefined {
+const port = z.string().refine((text) => /^\d{0,5}$/.test(text) && Number(text) <= 65535)
+const kept = z.object({
+  slot: z.union([z.literal(1), z.literal(2)]),
+  ports: z.array(z.tuple([z.string().regex(/^\d{1,5}\/(?:tcp|udp)$/), port])),
+})
+
+/** Anybody may have written there: what is no slot counts as none. */
+function readLabel(labels: Readonly<Record<string, string>>): z.output<typeof kept> | undefined {
   const text = labels[SLOT_LABEL]
   if (text === undefined) return undefined
   try {
-    return JSON.parse(text) as ReturnType<typeof readLabel>
+    return kept.parse(JSON.parse(text))
   } catch {
     return undefined
   }

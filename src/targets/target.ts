@@ -117,6 +117,8 @@ export interface HostPreview {
   leftovers: string[]
   /** Why the rollout would not touch this host. */
   refusal: StepError | undefined
+  /** What gives the new instance power over its host, in words, and whether the current one lacks it. */
+  access: { text: string; isNew: boolean }[]
   /** Layers of the image, from the first on, that the host need not fetch. */
   heldLayers: number
   /** Where an instance has two places: the free one, which it starts in beside the other. */
@@ -204,6 +206,8 @@ export interface Target extends InstanceOperations {
   origin(instance: InstanceKey): Promise<InstanceOrigin>
   /** Whether a path inside an instance is a folder; a link to a folder is not. */
   isFolder(instance: InstanceKey, path: string): Promise<boolean>
+  /** Where the link at a path inside an instance leads; undefined for what is no link. */
+  readLink(instance: InstanceKey, path: string): Promise<string | undefined>
   /** The last lines of its output. */
   logs(instance: InstanceKey, lines: number): Promise<string[]>
   start(instance: InstanceKey): Promise<void>

@@ -3,10 +3,13 @@ import { dirname, join } from 'node:path'
 import { buffer } from 'node:stream/consumers'
 import t, { type Test } from 'tap'
 import { extract } from 'tar-stream'
+import { createSecrets } from '../../src/core/secrets.ts'
 import { packBuildContext, readBuildContext } from '../../src/delivery/image/docker-context.ts'
 import { temporaryFolder } from '../support/temporary.ts'
 
 const signal = new AbortController().signal
+const secrets = createSecrets()
+secrets.add('Sup3r:S&cret-Pw')
 const DOCKERFILE = 'FROM scratch\nARG WAR\nCOPY ${WAR} /app.war\n'
 
 async function project(t: Test, files: Record<string, string>): Promise<string> {
@@ -28,7 +31,7 @@ interface Given {
 async function read(folder: string, given: Given = {}) {
   const inputs = { context: '.', buildArgs: [], ...given }
   const war = join(folder, 'target/webapi.war')
-  return readBuildContext(inputs, war, { cwd: folder, signal })
+  return readBuildContext(inputs, war, { cwd: folder, signal, secrets })
 }
 
 /** What the engine gets: names, with what links lead to, and the bytes. */
@@ -72,6 +75,17 @@ t.test('links are sent as links, also those that lead out of the context', async
   t.equal(entries.get('passwd'), '-> /etc/passwd')
   t.equal(entries.get('etc'), '-> /etc')
   t.notOk(names.some((name) => name.startsWith('etc/')))
+})
+
+t.test('a .dockerignore that is a link is refused', async (t) => {
+  for (const name of ['.dockerignore', 'Dockerfile.dockerignore']) {
+    const folder = await project(t, {})
+    await symlink('/etc/hostname', join(folder, name))
+    const message = `${join(folder, name)} is a symbolic link`
+    await t.rejects(read(folder), { code: 'INPUT_INVALID', message })
+  }
+  const folder = await project(t, { '.dockerignore/a': '' })
+  await t.rejects(read(folder), { code: 'INPUT_INVALID', message: /is no plain file/ })
 })
 
 t.test('the WAR is sent once, and its argument says where it is', async (t) => {
@@ -128,6 +142,11 @@ t.test('what cannot be built is said before anything is sent', async (t) => {
     [{ context: 'elsewhere' }, 'INPUT_INVALID', /symbolic link on its way leads elsewhere/],
     [{ buildArgs: ['NEXUS_PASSWORD=x'] }, 'INPUT_INVALID', /NEXUS_PASSWORD looks like a secret/],
     [{ buildArgs: ['NEXUS=https://li:secret@nexus'] }, 'INPUT_INVALID', /NEXUS holds a password/],
+    [
+      { buildArgs: ['BUILD_INFO=of Sup3r:S&cret-Pw'] },
+      'INPUT_INVALID',
+      /^build argument BUILD_INFO holds a password$/,
+    ],
     [{ buildArgs: ['WAR=x'] }, 'INPUT_INVALID', /WAR: crosscloud sets it itself/],
     [{ buildArgs: ['9=x'] }, 'INPUT_INVALID', /not written NAME=value$/],
   ]

@@ -6,6 +6,7 @@ import { buffer } from 'node:stream/consumers'
 import t from 'tap'
 import { extract } from 'tar-stream'
 import { run } from '../../src/core/process/process.ts'
+import { createSecrets } from '../../src/core/secrets.ts'
 import { packBuildContext, readBuildContext } from '../../src/delivery/image/docker-context.ts'
 import { missingProgram } from '../support/servers/server.ts'
 import { temporaryFolder } from '../support/temporary.ts'
@@ -60,6 +61,7 @@ t.test("the context has what docker's own client sends", { skip }, async (t) => 
     const own = await readBuildContext({ context: '.', buildArgs: [] }, war, {
       cwd: folder,
       signal,
+      secrets: createSecrets(),
     })
     const sent = await namesIn(await packBuildContext(own, signal))
     const theirs = sent.filter((name) => name !== '.crosscloud/app.war')

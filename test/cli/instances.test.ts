@@ -1,5 +1,7 @@
+import { Readable } from 'node:stream'
 import Libsql from 'libsql'
 import t, { type Test } from 'tap'
+import { pack } from 'tar-stream'
 import { openLedger } from '../../src/ledger/open.ts'
 import { startCli } from '../support/cli.ts'
 import { runHere } from '../support/program.ts'
@@ -89,7 +91,7 @@ async function list(t: Test, { cli, engine }: Prepared) {
   t.match((await cli('hosts', 'check')).stdout, /8080\/tcp is published on a loopback address/)
 }
 
-async function readLogs(t: Test, { cli }: Prepared) {
+async function readLogs(t: Test, { cli, engine }: Prepared) {
   const { stdout } = await cli('instances', 'logs')
   t.match(stdout, /^demo 1 starts$/m)
   t.equal((await cli('instances', 'logs', '--lines', '1')).stdout.split('\n').length, 2)
@@ -101,7 +103,16 @@ async function readLogs(t: Test, { cli }: Prepared) {
   t.equal((await cli('instances', 'logs', '--since', '1h')).stdout, stdout)
   const file = await cli('instances', 'logs', '--file', 'ROOT/*.html')
   t.match(file.stdout, '== /app/ROOT/index.html of webapi-shop on app-01\n<h1>demo 1</h1>\n')
+  const links = pack()
+  links.entry({ name: 'conf', type: 'symlink', linkname: 'tmp' })
+  links.entry({ name: 'pages', type: 'symlink', linkname: '/app/ROOT' })
+  links.finalize()
+  await engine.docker.getContainer('webapi-shop').putArchive(Readable.from(links), { path: '/' })
+  const linked = await cli('instances', 'logs', '--file', '/pages/index.html')
+  t.equal(linked.stdout, file.stdout, 'by way of a linked folder')
+  t.equal((await cli('instances', 'logs', '--file', '/conf/*.properties')).code, 1)
   for (const [args, message] of [
+    [['--file', '/conf/app.properties'], /rendered from the config/],
     [['--file', '../etc/passwd'], /without "\."/],
     [['--file', 'l*gs/x.log'], /has a \* before its last part/],
     [['--file', '/tmp/app.properties'], /rendered from the config/],

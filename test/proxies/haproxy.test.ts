@@ -1,7 +1,10 @@
 import { readFile } from 'node:fs/promises'
+import { createServer } from 'node:net'
 import { join } from 'node:path'
 import t, { type Test } from 'tap'
 import { silentLog } from '../../src/core/log.ts'
+import { parseSocketAddress } from '../../src/proxies/haproxy/address.ts'
+import { openRuntime } from '../../src/proxies/haproxy/runtime.ts'
 import { openProxy } from '../../src/proxies/open.ts'
 import type { ProxyServer, ReverseProxy } from '../../src/targets/proxy.ts'
 import { type Backend, send, startBackends } from '../support/servers/backends.ts'
@@ -14,6 +17,7 @@ import {
   type TestProxy,
 } from '../support/servers/proxies/reverse-proxies.ts'
 import { missingProgram } from '../support/servers/server.ts'
+import { temporaryFolder } from '../support/temporary.ts'
 import { until } from '../support/until.ts'
 import { proxyConformance } from './proxy-conformance.ts'
 
@@ -142,4 +146,27 @@ t.test('what does not fit is named, with the next step', { skip }, async (t) => 
     message: /level operator/,
     hint: /level admin/,
   })
+})
+
+t.test('a socket that never ends its answer is an error, and is not kept in memory', async (t) => {
+  const path = join(await temporaryFolder(t), 'admin.sock')
+  let sent = 0
+  const server = createServer((socket) => {
+    const chunk = Buffer.alloc(64 * 1024, 'x')
+    const write = () => {
+      do sent += chunk.length
+      while (!socket.destroyed && socket.write(chunk))
+    }
+    socket.on('drain', write).on('error', () => {})
+    write()
+  })
+  await new Promise<void>((resolve) => server.listen(path, resolve))
+  t.teardown(() => server.close())
+  const runtime = openRuntime('HAProxy', parseSocketAddress(`unix://${path}`), undefined)
+  await t.rejects(runtime.ask('show stat'), {
+    code: 'UNAVAILABLE',
+    message: /: its answer is longer than 4194304 bytes$/,
+  })
+  t.ok(sent < 16 * 2 ** 20, `${sent} bytes were sent`)
+  await runtime.close()
 })

@@ -39,3 +39,11 @@ t.test('a file of others is none of ours', async (t) => {
   t.equal(parseInclude(text.replace('# generation 7', ''), include.upstream), undefined)
   t.equal(parseInclude('', include.upstream), undefined)
 })
+
+t.test('a file says whose it is, and one from before that line is of nobody', async (t) => {
+  const owner = { application: 'a-b', environment: 'c' }
+  const text = renderInclude({ ...include, owner })
+  t.match(text, '\n# of a-b in c\n# generation 7\n')
+  t.strictSame(parseInclude(text, include.upstream)?.owner, owner)
+  t.equal(parseInclude(renderInclude(include), include.upstream)?.owner, undefined)
+})

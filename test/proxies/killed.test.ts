@@ -88,7 +88,7 @@ t.test(
       let left = calls
       const machine = await openMachine({ address: undefined })
       const run: typeof machine.run = async (argv, options) => {
-        const changes = ['dd', 'cp', 'mv', 'rm'].includes(argv[0]) || argv.includes('reload')
+        const changes = ['sh', 'cp', 'mv', 'rm'].includes(argv[0]) || argv.includes('reload')
         if (left < 0 || (changes && --left < 0)) throw new StepError('UNAVAILABLE', 'it is dead')
         return machine.run(argv, options)
       }

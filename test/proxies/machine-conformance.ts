@@ -2,6 +2,7 @@ import type { Test } from 'tap'
 import {
   exists,
   exitedWith,
+  isLink,
   readText,
   remove,
   rename,
@@ -43,6 +44,18 @@ export async function machineConformance(t: Test, machine: Machine, folder: stri
     t.notOk(await exists(machine, `${path}.next`))
     await writeText(machine, path, '')
     t.equal(await readText(machine, path), '')
+    const other = `${folder}/other`
+    await writeText(machine, other, 'of others')
+    for (const target of [other, `${folder}/nowhere`]) {
+      await machine.run(['ln', '-sf', target, path])
+      t.ok(await isLink(machine, path))
+      await writeText(machine, path, 'own')
+      t.notOk(await isLink(machine, path), 'a link is replaced, not followed')
+    }
+    t.equal(await readText(machine, path), 'own')
+    t.equal(await readText(machine, other), 'of others')
+    t.notOk(await exists(machine, `${folder}/nowhere`))
+    await remove(machine, other)
     await remove(machine, path)
     await remove(machine, path)
     t.notOk(await exists(machine, path))

@@ -1,4 +1,4 @@
-import { readFile, writeFile } from 'node:fs/promises'
+import { readFile, rename, symlink, writeFile } from 'node:fs/promises'
 import { join } from 'node:path'
 import { setTimeout as sleep } from 'node:timers/promises'
 import t, { type Test } from 'tap'
@@ -22,7 +22,7 @@ async function open(
   t: Pick<Test, 'teardown'>,
   backends: readonly Backend[],
   written: Record<string, unknown>,
-  more: { timeout?: number } = {},
+  more: { timeout?: number; owner?: { application: string; environment: string } } = {},
 ): Promise<ReverseProxy> {
   const servers = backends.map(({ server }) => server)
   const options = { name: NAME, servers, folder: '.', log: silentLog, ...more }
@@ -215,4 +215,47 @@ t.test('what is missing is named, with the next step', { skip }, async (t) => {
       ),
     ),
   )
+})
+
+t.test(
+  'an include file that is a link is refused, and its folder is as before',
+  { skip },
+  async (t) => {
+    const backends = await startBackends(t, 1)
+    const servers = backends.map(({ server }) => server)
+    const nginx = await startNginx(t, servers)
+    const proxy = await open(t, backends, nginx.settings)
+    const path = join(nginx.folder, 'crosscloud', `${NAME}.conf`)
+    const elsewhere = join(nginx.folder, 'elsewhere')
+    await rename(path, elsewhere)
+    const text = await readFile(elsewhere, 'utf8')
+    await symlink(elsewhere, path)
+    const refused = {
+      code: 'CONFLICT',
+      message: `nginx on this machine: ${path} is a symbolic link`,
+    }
+    await t.rejects(proxy.states(), refused)
+    await t.rejects(proxy.check(), refused)
+    t.equal(await readFile(elsewhere, 'utf8'), text)
+  },
+)
+
+t.test('the include file of another application or environment is refused', { skip }, async (t) => {
+  const backends = await startBackends(t, 2)
+  const servers = backends.map(({ server }) => server)
+  const [one] = servers
+  if (!one) throw new Error('no server')
+  const nginx = await startNginx(t, servers)
+  const path = join(nginx.folder, 'crosscloud', `${NAME}.conf`)
+  const owner = { application: 'a-b', environment: 'c' }
+  const own = await open(t, backends, nginx.settings, { owner })
+  await own.takeOut(one)
+  const text = await readFile(path, 'utf8')
+  t.match(text, '\n# of a-b in c\n')
+  const other = { application: 'a', environment: 'b-c' }
+  const foreign = await open(t, backends.slice(0, 1), nginx.settings, { owner: other })
+  const message = `nginx on this machine: ${path} is of a-b in c, not of a in b-c`
+  await t.rejects(foreign.states(), { code: 'CONFLICT', message })
+  await t.rejects(foreign.putIn(one), { code: 'CONFLICT', message })
+  t.equal(await readFile(path, 'utf8'), text)
 })

@@ -54,6 +54,11 @@ const bad: [string, string, RegExp][] = [
     /nginx\.container needs/,
   ],
   [
+    'a folder that leads elsewhere',
+    '{ nginx: { folder: "/etc/../x", status: "http://lb/x" } }',
+    /nginx\.folder is not an absolute path.*without "\."/,
+  ],
+  [
     'a folder that could be more than a path',
     '{ nginx: { folder: "/etc/x;y", status: "http://lb/x" } }',
     /nginx\.folder is not an absolute path/,

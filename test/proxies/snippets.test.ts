@@ -110,12 +110,13 @@ t.test('what is no server is in no snippet', async (t) => {
 t.test('the documents show what is printed', async (t) => {
   const page = await readFile(join(ROOT, 'docs/proxies.md'), 'utf8')
   const shown = { name: 'webapi-production', servers: slots('app-01', '10.0.0.11') }
+  const owner = { application: 'webapi', environment: 'production' }
   const runtime = {
     socket: '/run/haproxy/admin.sock',
     stateFile: '/var/lib/haproxy/server-state',
   }
   const snippets = [
-    ...nginxSnippets({ ...shown, folder: '/etc/nginx/crosscloud' }),
+    ...nginxSnippets({ ...shown, owner, folder: '/etc/nginx/crosscloud' }),
     ...haproxySnippets({ ...shown, health: '/health', runtime }),
     ...apacheSnippets(shown),
   ]

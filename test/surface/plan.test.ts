@@ -11,6 +11,7 @@ function plan(more: Partial<Plan> = {}): Plan {
     runs: null,
     lacks: null,
     slot: null,
+    access: [],
     leftovers: [],
     restores: null,
     error: null,
@@ -147,3 +148,24 @@ t.test('the order of hosts is shown with what runs before, between and after the
   t.match(planMarkdown(ordered), /Order: `run migrate/)
   t.equal(orderText(plan()), undefined)
 })
+
+t.test(
+  'what gives a container power over its host is named, and marked where it is new',
+  async (t) => {
+    const [host] = plan().hosts
+    const access = (isNew: boolean) => [
+      { text: 'mounts / of the host at /host', isNew },
+      { text: 'runs as root by its settings', isNew: false },
+    ]
+    const hosts = [
+      { ...host, name: 'app-01', access: access(true) },
+      { ...host, name: 'app-02', access: access(false) },
+    ] as Plan['hosts']
+    const text = planLines(plan({ hosts })).join('\n')
+    t.match(text, 'Access   NEW on app-01: mounts / of the host at /host\n')
+    t.match(text, '         runs as root by its settings, as now\n')
+    t.match(planLines(plan({ hosts: hosts.slice(0, 1) })).join('\n'), 'Access   NEW: mounts /')
+    t.match(planMarkdown(plan({ hosts })), /power over its host:\n\n- NEW on app-01: mounts/)
+    t.notMatch(planLines(plan()).join('\n'), 'Access')
+  },
+)

@@ -3,6 +3,8 @@ import t from 'tap'
 import { pack } from 'tar-stream'
 import { pieces, timedLines } from '../../src/targets/docker/operations/output.ts'
 import { readTail } from '../../src/targets/file-tail.ts'
+import { instanceLabels, placedFilesOf } from '../../src/targets/labels.ts'
+import { realPath } from '../../src/targets/real-path.ts'
 
 async function all<T>(values: AsyncIterable<T>): Promise<T[]> {
   const found: T[] = []
@@ -94,19 +96,37 @@ t.test('the end of a file is read, the newest where several have such a name', a
       lines: ['one', 'two'],
     },
   )
-  const linked = (path: string) => {
-    if (path !== '/t/link') return read(path.replace('/var/log/t', '/t/logs'))
-    const tar = pack()
-    tar.entry({ name: 'link', type: 'symlink', linkname: '../var/log/t' })
-    tar.finalize()
-    return Promise.resolve(Readable.from(tar))
-  }
-  t.strictSame(
-    await readTail(linked, '/t/link/catalina.*', { lines: 1, signal }),
-    { path: '/var/log/t/catalina.log', lines: ['other'] },
-    'the folder may be a link',
-  )
   for (const path of ['/t/logs/none.*.log', '/t/logs/localhost.link.log', '/t/logs/a.c*g']) {
     await t.rejects(readTail(read, path, { lines: 2, signal }), { code: 'NOT_FOUND' }, path)
   }
+})
+
+t.test('which files were rendered is known from a label that a deployment wrote', async (t) => {
+  const placed = (label?: string) =>
+    placedFilesOf({
+      host: 'app-01',
+      name: 'web',
+      labels: label === undefined ? {} : { [instanceLabels.configFiles]: label },
+    })
+  const hash = 'a'.repeat(64)
+  t.strictSame(placed(`{"/etc/app/x":"${hash}"}`), { '/etc/app/x': hash })
+  t.strictSame(placed(), {})
+  for (const label of ['', 'null', '[]', '{"/x":1}', '{"x":"a"}', `{"/a/../b":"${hash}"}`]) {
+    const message = /^web on app-01: its label io\.crosscloud\.config\.files is not/
+    t.throws(() => placed(label), { code: 'INPUT_INVALID', message }, label)
+  }
+})
+
+t.test('a path is known without the links that it leads through', async (t) => {
+  const links = new Map([
+    ['/conf', '/etc/app'],
+    ['/etc/app/old', '/conf/archive'],
+    ['/a', '/b'],
+    ['/b', '/a'],
+  ])
+  const real = (path: string) => realPath(async (each) => links.get(each), path)
+  t.equal(await real('/conf/app.properties'), '/etc/app/app.properties')
+  t.equal(await real('/conf/old/x'), '/etc/app/archive/x')
+  t.equal(await real('/etc/app/none/at/all'), '/etc/app/none/at/all')
+  await t.rejects(real('/a/x'), { code: 'CONFLICT', message: /more than 40 links/ })
 })

@@ -169,6 +169,8 @@ export async function targetConformance(t: Test, setting: TargetSetting): Promis
     t.equal(await target.isFolder(instance, '/app/ROOT'), true)
     t.equal(await target.isFolder(instance, PLACED), false)
     t.equal(await target.isFolder(instance, '/nowhere'), false)
+    t.equal(await target.readLink(instance, '/app/ROOT'), undefined)
+    t.equal(await target.readLink(instance, '/nowhere'), undefined)
     t.ok((await target.logs(instance, 30)).includes('demo 1 starts'))
     t.equal((await target.logs(instance, 1)).length, 1)
   })

@@ -14,8 +14,7 @@ export async function printProxyConfig(
 ): Promise<CommandResult> {
   const kind = readKind(wanted ?? (environment.proxy?.haproxy ? 'haproxy' : 'nginx'))
   const { app } = await context.settings()
-  const name = `${app}-${environment.name}`
-  const snippets = await snippetsOf(kind, name, environment)
+  const snippets = await snippetsOf(kind, app, environment)
   const shown = snippets.map(({ place, text }) => `# ${kind}: ${place}\n${text}`)
   return { json: { kind, snippets }, text: shown.join('\n').trimEnd(), document: true }
 }
@@ -28,7 +27,9 @@ function readKind(text: string): ProxyKind {
   })
 }
 
-async function snippetsOf(kind: ProxyKind, name: string, environment: EnvironmentSettings) {
+async function snippetsOf(kind: ProxyKind, app: string, environment: EnvironmentSettings) {
+  const name = `${app}-${environment.name}`
+  const owner = { application: app, environment: environment.name }
   const { container, proxy, proxyServers: servers } = environment
   const options = { name, servers }
   const { apacheSnippets, haproxySnippets, nginxSnippets } = await import(
@@ -37,7 +38,7 @@ async function snippetsOf(kind: ProxyKind, name: string, environment: Environmen
   if (kind === 'apache') return apacheSnippets(options)
   if (kind === 'nginx') {
     const { folder, sessions, upstream = name } = proxy?.nginx ?? {}
-    return nginxSnippets({ ...options, name: upstream, folder, sessions })
+    return nginxSnippets({ ...options, name: upstream, folder, sessions, owner })
   }
   const { backend = name, 'state-file': stateFile, socket } = proxy?.haproxy ?? {}
   const path = socket && 'socket' in socket ? socket.socket : undefined

@@ -4,7 +4,8 @@ import { containerPath } from '../../core/settings/schema.ts'
 import { joinErrors } from '../../core/settle-all.ts'
 import type { Context } from '../../delivery/context.ts'
 import { readTail } from '../../targets/file-tail.ts'
-import { instanceLabels } from '../../targets/labels.ts'
+import { placedFilesOf } from '../../targets/labels.ts'
+import { realPath } from '../../targets/real-path.ts'
 import type { Instance, Target } from '../../targets/target.ts'
 import { tomcatFolder } from '../../targets/tomcat.ts'
 import type { CommandResult } from '../command.ts'
@@ -23,12 +24,11 @@ export async function showFile(
   const { image } = await context.settings()
   const read = async (instance: Instance) => {
     const path = await absolutePath(file, instance, target, image?.webapp)
-    const rendered = renderedFiles(instance)
-    if (rendered.includes(path)) throw isRendered(path)
-    const tail = await readTail((each) => target.read(instance, each), path, {
+    const { real, rendered } = await withoutLinks(path, instance, target)
+    const tail = await readTail((each) => target.read(instance, each), real, {
       lines: query.lines ?? 1,
       matches,
-      allows: (each) => !rendered.includes(each),
+      allows: (each) => !rendered.has(each),
       signal: context.signal,
     }).catch((error: unknown) => {
       if (!isStepError(error, 'NOT_FOUND')) throw error
@@ -85,9 +85,30 @@ async function belowTomcat(
 /** `/usr/local/tomcat/webapps/ROOT` → `/usr/local/tomcat` */
 const beforeWebapps = (webapp = '') => /^(\/.+)\/webapps\//.exec(webapp)?.[1]
 
-/** They may hold passwords. */
-function renderedFiles({ labels }: Instance): string[] {
-  return Object.keys(JSON.parse(labels[instanceLabels.configFiles] ?? '{}') as object)
+/**
+ * Where the file really is, as a folder may be a link, like Debian's /var/lib/tomcat10/conf, and where
+ * rendered files are, which may hold passwords; INPUT_INVALID when it is one of those.
+ */
+async function withoutLinks(path: string, instance: Instance, target: Target) {
+  const links = new Map<string, Promise<string | undefined>>()
+  const readLink = (each: string) => {
+    const found = links.get(each) ?? target.readLink(instance, each)
+    links.set(each, found)
+    return found
+  }
+  const realFile = async (each: string) =>
+    posix.join(await realPath(readLink, posix.dirname(each)), posix.basename(each))
+  const placed = Object.keys(placedFilesOf(instance))
+  if (placed.includes(path)) throw isRendered(path)
+  const rendered = new Set<string>()
+  for (const each of placed)
+    rendered
+      .add(each)
+      .add(await realFile(each))
+      .add(await realPath(readLink, each))
+  const real = await realFile(path)
+  if (rendered.has(real)) throw isRendered(path)
+  return { real, rendered }
 }
 
 function isRendered(path: string): StepError {

@@ -1,11 +1,11 @@
 import { readFile, realpath } from 'node:fs/promises'
 import { dirname, join, relative, resolve, sep } from 'node:path'
 import { type ContextEntry, listContext, packContext, RESERVED } from '../../builder/context.ts'
-import { IGNORE_FILE, readIgnoreFile } from '../../builder/ignore.ts'
+import { IGNORE_FILE, readIgnoreFile, readOwnFile } from '../../builder/ignore.ts'
 import { namesSecret } from '../../config/rules/secrecy.ts'
 import { errorCodeOf, StepError } from '../../core/errors.ts'
 import { isBelow } from '../../core/git/checkout.ts'
-import { passwordIn } from '../../core/secrets.ts'
+import { passwordIn, type Secrets } from '../../core/secrets.ts'
 import type { Context } from '../context.ts'
 import { refuseForeign } from './bake-checks.ts'
 
@@ -33,9 +33,9 @@ const WAR_PLACE = `${RESERVED}/app.war`
 export async function readBuildContext(
   inputs: ContextInputs,
   war: string,
-  { cwd, signal }: Pick<Context, 'cwd' | 'signal'>,
+  { cwd, signal, secrets }: Pick<Context, 'cwd' | 'signal' | 'secrets'>,
 ): Promise<BuildContext> {
-  const args = readArguments(inputs.buildArgs)
+  const args = readArguments(inputs.buildArgs, secrets)
   const folder = resolve(cwd, inputs.context ?? '.')
   const dockerfile = inputs.dockerfile
     ? resolve(cwd, inputs.dockerfile)
@@ -53,7 +53,7 @@ export async function readBuildContext(
   const entries = listed.filter(({ path }) => path !== place && path !== IGNORE_FILE)
   entries.push({ kind: 'text', path: place, content })
   // The engine leaves these two out again where the file says so.
-  const ignored = await readFile(ignoreFile).catch(() => undefined)
+  const ignored = await readOwnFile(ignoreFile)
   if (ignored) entries.push({ kind: 'text', path: IGNORE_FILE, content: ignored })
   const source = await realpath(war)
   const known = entries.find((entry) => entry.kind === 'file' && entry.source === war)
@@ -83,7 +83,10 @@ function explained(error: unknown, what: string): unknown {
 }
 
 /** `NAME=value`. Values are in the image's history, for everybody who has it. */
-function readArguments(written: readonly string[]): Record<string, string> {
+function readArguments(
+  written: readonly string[],
+  { mask }: Pick<Secrets, 'mask'>,
+): Record<string, string> {
   const args: Record<string, string> = {}
   for (const text of written) {
     const [, name, value = ''] = /^([A-Za-z_][A-Za-z0-9_]*)=(.*)$/s.exec(text) ?? []
@@ -97,7 +100,8 @@ function readArguments(written: readonly string[]): Record<string, string> {
         hint: 'It is the path of the WAR in the build context.',
       })
     }
-    if (namesSecret(name) || passwordIn(value) !== undefined) {
+    const holdsSecret = passwordIn(value) !== undefined || mask(value) !== value
+    if (namesSecret(name) || holdsSecret) {
       const what = namesSecret(name) ? 'looks like a secret' : 'holds a password'
       throw new StepError('INPUT_INVALID', `build argument ${name} ${what}`, {
         hint: 'Everybody who has the image can read build arguments in its history. Keep secrets in the config centre; if this is none, give it another name.',

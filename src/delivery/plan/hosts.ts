@@ -14,6 +14,7 @@ const nothing = {
   runs: null,
   lacks: null,
   slot: null,
+  access: [],
   leftovers: [],
   restores: null,
   error: null,
@@ -58,7 +59,7 @@ function planHost(
     const error = response?.error.message ?? 'it was not asked'
     return { name, address, action: 'replace', ...nothing, error }
   }
-  const { current, leftovers, heldLayers, slot = null } = response.value
+  const { current, access, leftovers, heldLayers, slot = null } = response.value
   const runs = current ? describeInstance(current) : null
   return {
     name,
@@ -67,6 +68,7 @@ function planHost(
     runs,
     lacks: image ? lackOf(image, heldLayers) : null,
     slot,
+    access,
     leftovers,
     restores:
       runs && `${runs.release ?? runs.container}${runs.running ? '' : ', stopped as it is'}`,

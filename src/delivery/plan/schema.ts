@@ -81,6 +81,11 @@ const host = z.object({
     .int()
     .nullable()
     .describe('Slot that the new container starts in, beside the other'),
+  access: z
+    .array(z.object({ text: z.string(), isNew: z.boolean() }))
+    .describe(
+      'What gives the new container power over its host, and whether the one that runs lacks it',
+    ),
   leftovers: z.array(z.string()).describe('Left by a deployer that was killed: repaired first'),
   restores: z.string().nullable().describe('What comes back there when any host fails'),
   error: z.string().nullable().describe('Why it could not be asked'),

@@ -5,7 +5,7 @@ import { isBelow } from '../../core/git/checkout.ts'
 import { indentedLines } from '../../core/lists.ts'
 import { labels, OWN_FOLDER } from '../../image/image.ts'
 import { compareEach, type ReadPath, readInstanceFile } from '../../targets/instance-files.ts'
-import { instanceLabels, isAsLabelled } from '../../targets/labels.ts'
+import { isAsLabelled, placedFilesOf } from '../../targets/labels.ts'
 import type { Instance, InstanceReader } from '../../targets/target.ts'
 import type { Context } from '../context.ts'
 import {
@@ -142,7 +142,7 @@ async function compareInstance(
   expected: Expectation,
   { signal }: Context,
 ): Promise<Proof> {
-  const placed = placedFiles(instance)
+  const placed = placedFilesOf(instance)
   const read = (path: string) => target.read(instance, path)
   const { changes, volumes } = await target.changes(instance)
   const { writable, webapp } = expected
@@ -179,6 +179,8 @@ async function compareInstance(
   }
 }
 
+type PlacedFiles = ReturnType<typeof placedFilesOf>
+
 function comparedBeside({ beside, writable }: Expectation, placed: PlacedFiles) {
   return filterPaths(
     beside,
@@ -199,7 +201,7 @@ async function proveByOrigin(
   { signal }: Context,
 ): Promise<Proof | undefined> {
   if (instance.running || instance.exitCode !== undefined) return undefined
-  const placed = placedFiles(instance)
+  const placed = placedFilesOf(instance)
   const read = (path: string) => target.read(instance, path)
   const [{ imageDigest, ownBytes, volumes }, config] = await Promise.all([
     target.origin(instance),
@@ -222,13 +224,6 @@ async function proveByOrigin(
     written: new Map(),
     volumes,
   }
-}
-
-/** Path → hash of the files that a deployment placed, by the instance's label. */
-type PlacedFiles = Readonly<Record<string, string>>
-
-function placedFiles({ labels }: Instance): PlacedFiles {
-  return JSON.parse(labels[instanceLabels.configFiles] ?? '{}') as PlacedFiles
 }
 
 async function compareWebapp(

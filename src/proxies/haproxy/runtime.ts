@@ -1,6 +1,5 @@
 import { once } from 'node:events'
 import { connect, type Socket } from 'node:net'
-import { text } from 'node:stream/consumers'
 import { describe, errorCodeOf, StepError } from '../../core/errors.ts'
 import type { SocketAddress } from './address.ts'
 import { openForward } from './forward.ts'
@@ -14,6 +13,8 @@ export interface Runtime {
 
 /** milliseconds */
 const TIMEOUT = 10_000
+/** Bytes; the states of some twenty thousand servers. */
+const LONGEST = 4 * 2 ** 20
 
 export function openRuntime(
   name: string,
@@ -33,7 +34,7 @@ export function openRuntime(
       try {
         await once(socket, 'connect')
         socket.write(`${line}\n`)
-        const response = await text(socket)
+        const response = await answerOf(socket)
         if (response !== '') return response
         throw new Error('the connection was closed without an answer')
       } catch (error) {
@@ -45,6 +46,17 @@ export function openRuntime(
     },
     close: async () => forward?.close(),
   }
+}
+
+async function answerOf(socket: Socket): Promise<string> {
+  const chunks: Buffer[] = []
+  let length = 0
+  for await (const chunk of socket as AsyncIterable<Buffer>) {
+    chunks.push(chunk)
+    length += chunk.length
+    if (length > LONGEST) throw new Error(`its answer is longer than ${LONGEST} bytes`)
+  }
+  return Buffer.concat(chunks).toString()
 }
 
 function unreachable(name: string, { text: where }: SocketAddress, error: unknown): StepError {

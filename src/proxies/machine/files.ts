@@ -26,9 +26,26 @@ export async function readText(machine: Machine, path: string): Promise<string |
   return (await exists(machine, path)) ? machine.run(['cat', path]) : undefined
 }
 
-/** Synced, so that a power cut after a rename leaves no empty file. */
+/** Also of a link that leads nowhere. */
+export async function isLink(machine: Machine, path: string): Promise<boolean> {
+  try {
+    await machine.run(['test', '-h', path])
+    return true
+  } catch (error) {
+    if (exitedWith(error, 1)) return false
+    throw error
+  }
+}
+
+/** With -C a shell creates a file or fails: it never writes to where a link leads. */
+const WRITE = 'rm -f "$1" && set -C && : > "$1" && dd of="$1" conv=notrunc,fsync'
+
+/**
+ * A new file in place of what was there, be it a link. Synced, so that a power cut after a rename
+ * leaves no empty file.
+ */
 export async function writeText(machine: Machine, path: string, text: string): Promise<void> {
-  await machine.run(['dd', `of=${path}`, 'conv=fsync'], { input: text })
+  await machine.run(['sh', '-c', WRITE, 'sh', path], { input: text })
 }
 
 export async function rename(machine: Machine, from: string, to: string): Promise<void> {

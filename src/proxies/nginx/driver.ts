@@ -3,10 +3,16 @@ import { explain, StepError } from '../../core/errors.ts'
 import { wait } from '../../core/retry.ts'
 import type { ProxyServer, ServerState } from '../../targets/proxy.ts'
 import { type Change, type Driver, endpointOf } from '../driver.ts'
-import { exists, readText, remove, rename, writeText } from '../machine/files.ts'
+import { exists, isLink, readText, remove, rename, writeText } from '../machine/files.ts'
 import type { Machine } from '../machine/machine.ts'
 import type { NginxSettings } from '../settings.ts'
-import { type IncludedServer, parseInclude, type ReadInclude, renderInclude } from './include.ts'
+import {
+  type IncludedServer,
+  type Owner,
+  parseInclude,
+  type ReadInclude,
+  renderInclude,
+} from './include.ts'
 import { openStatus, RELOAD_TIMEOUT, type Status } from './status.ts'
 import { type Workers, watchWorkers } from './workers.ts'
 
@@ -16,6 +22,8 @@ export interface NginxOptions {
   /** The upstream's name where the settings have none. */
   upstream: string
   servers: readonly ProxyServer[]
+  /** Whose file it is; a file of another owner is refused. */
+  owner?: Owner | undefined
   /** Milliseconds until a reload must be done. */
   timeout?: number | undefined
 }
@@ -81,7 +89,14 @@ export function createNginxDriver(options: NginxOptions): Driver {
 const stateIn = ({ servers }: ReadInclude, server: ProxyServer) =>
   servers.get(endpointOf(server)) ?? { isIn: false, weight: 100 }
 
-async function readInclude({ machine, name, upstream, paths }: Nginx): Promise<ReadInclude> {
+async function readInclude(nginx: Nginx): Promise<ReadInclude> {
+  const { machine, name, upstream, paths } = nginx
+  for (const path of [paths.file, paths.before]) {
+    if (!(await isLink(machine, path))) continue
+    throw new StepError('CONFLICT', `${name}: ${path} is a symbolic link`, {
+      hint: 'Put the file itself into the folder: a change would replace the link, or what it leads to.',
+    })
+  }
   const text = await readText(machine, paths.file)
   if (text === undefined) {
     throw new StepError('NOT_FOUND', `${name}: there is no ${paths.file}`, {
@@ -89,10 +104,22 @@ async function readInclude({ machine, name, upstream, paths }: Nginx): Promise<R
     })
   }
   const include = parseInclude(text, upstream)
-  if (include) return include
+  if (include) return ownOf(include, nginx)
   throw new StepError('CONFLICT', `${name}: ${paths.file} was not written by crosscloud`, {
     hint: `Move it away, and make the file anew with the upstream ${upstream}: docs/proxies.md.`,
   })
+}
+
+function ownOf(include: ReadInclude, { name, owner, paths }: Nginx): ReadInclude {
+  const theirs = include.owner
+  if (!theirs || !owner) return include
+  const same = theirs.application === owner.application && theirs.environment === owner.environment
+  if (same) return include
+  throw new StepError(
+    'CONFLICT',
+    `${name}: ${paths.file} is of ${theirs.application} in ${theirs.environment}, not of ${owner.application} in ${owner.environment}`,
+    { hint: 'Give one of them another name: proxy.nginx.upstream.' },
+  )
 }
 
 function notLoaded({ name, paths }: Nginx, written: number, served: number): StepError {
@@ -106,7 +133,7 @@ function notLoaded({ name, paths }: Nginx, written: number, served: number): Ste
 }
 
 async function change(nginx: Nginx, changes: readonly Change[]): Promise<void> {
-  const { servers, upstream, settings } = nginx
+  const { servers, upstream, settings, owner } = nginx
   const include = await readInclude(nginx)
   const wanted = servers.map((server): IncludedServer => {
     const own = changes.filter((each) => endpointOf(each.server) === endpointOf(server))
@@ -128,7 +155,7 @@ async function change(nginx: Nginx, changes: readonly Change[]): Promise<void> {
   const { sessions } = settings
   await install(
     nginx,
-    renderInclude({ upstream, sessions, generation, servers: wanted }),
+    renderInclude({ upstream, sessions, generation, servers: wanted, owner }),
     generation,
   )
 }

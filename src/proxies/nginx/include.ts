@@ -6,6 +6,12 @@ import { endpointOf, serverName } from '../driver.ts'
 /** Where a person's HTTP session stays: by a cookie, by the client's address, or anywhere. */
 export type Sessions = 'cookie' | 'ip-hash' | 'none'
 
+/** Whose servers they are: two of these may well have one name, like a-b in c and a in b-c. */
+export interface Owner {
+  application: string
+  environment: string
+}
+
 export interface IncludedServer {
   server: ProxyServer
   isIn: boolean
@@ -20,6 +26,7 @@ export interface Include {
   /** Counts the versions of the file; nginx serves it back, which proves the reload. */
   generation: number
   servers: readonly IncludedServer[]
+  owner?: Owner | undefined
 }
 
 /** The names of variables, as nginx reads them, from the upstream's name. */
@@ -46,13 +53,14 @@ const HEADING =
 
 /** The whole file. */
 export function renderInclude(include: Include): string {
-  const { upstream, generation } = include
+  const { upstream, generation, owner } = include
+  const whose = owner ? `# of ${owner.application} in ${owner.environment}\n` : ''
   const served = `map $host $${variablesOf(upstream).generation} {\n  default ${generation};\n}\n`
-  return `${HEADING}\n# generation ${generation}\n${renderUpstream(include)}${served}`
+  return `${HEADING}\n${whose}# generation ${generation}\n${renderUpstream(include)}${served}`
 }
 
 /** The part of it that a proxy without a driver needs, too. */
-export function renderUpstream(include: Omit<Include, 'generation'>): string {
+export function renderUpstream(include: Omit<Include, 'generation' | 'owner'>): string {
   const { upstream, servers, sessions } = include
   const lines = [
     `upstream ${upstream} {`,
@@ -132,6 +140,8 @@ export interface ReadInclude {
   generation: number
   /** By endpoint: `10.0.0.11:18081`. */
   servers: ReadonlyMap<string, { isIn: boolean; weight: number }>
+  /** Undefined in a file that is older than this line of it. */
+  owner: Owner | undefined
 }
 
 /** The file as it was last written; undefined when it is not one of ours. */
@@ -146,5 +156,7 @@ export function parseInclude(text: string, upstream: string): ReadInclude | unde
   )) {
     servers.set(endpoint, { isIn: down === undefined, weight: Number(weight) })
   }
-  return { generation: Number(number), servers }
+  const [, application = '', environment = ''] = /^# of (\S+) in (\S+)$/m.exec(text) ?? []
+  const owner = application === '' ? undefined : { application, environment }
+  return { generation: Number(number), servers, owner }
 }

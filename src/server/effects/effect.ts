@@ -15,6 +15,8 @@ export interface Attempt {
   receivedAt: number
   begunAt: number
   signal: AbortSignal
+  /** Right before what must not be started twice: throws when another worker has the event by now. */
+  confirm(): Promise<void>
 }
 
 /** Result of an effect: a line for people, and the page that shows it. */
@@ -43,6 +45,15 @@ export function asPassable(error: StepError): StepError<Passable> {
 
 export const isPassable = ({ details }: StepError): boolean =>
   (details as Partial<Passable> | undefined)?.passable === true
+
+/** The worker stood still, or Redis was away, for longer than `queue.stalled-timeout`. */
+export const takenOver = (): StepError =>
+  new StepError('CANCELLED', 'another worker may work on this event by now', {
+    details: { takenOver: true },
+  })
+
+export const isTakenOver = ({ details }: StepError): boolean =>
+  (details as { takenOver?: boolean } | undefined)?.takenOver === true
 
 /** Variables for everything that an event starts. */
 export function eventVariables({

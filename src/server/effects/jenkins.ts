@@ -76,6 +76,7 @@ export function createJenkinsEffect(
     }
     const target = declared ? `${path}/buildWithParameters` : `${path}/build`
     const headers = await readCrumb(ask)
+    await attempt.confirm()
     const response = await ask(target, { method: 'POST', headers, form: declared ? form : {} })
     const item = queueItemOf(response, base)
     const url = item && (await buildOf(ask, base, item, queueTimeout, signal))

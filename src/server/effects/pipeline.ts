@@ -67,6 +67,7 @@ export function createPipelineEffect(
         : await openGitlab({ http, url, token, signal, attempts: 1, place: 'server' })
     const known = attempt.again && gitlab ? await findStarted(start, attempt, gitlab) : undefined
     if (known) return startedOutcome(known)
+    await attempt.confirm()
     if (trigger !== undefined)
       return startedOutcome(await pullTrigger(start, server, trigger, signal))
     if (gitlab === undefined) throw new StepError('INPUT_INVALID', 'gitlab.token is not set')

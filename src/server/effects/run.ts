@@ -60,6 +60,7 @@ export function createRunEffect(settings: RunSettings, worker: WorkerEnvironment
           const { lines, omitted } = await commandsOf(settings, attempt, application)
           done.push(...omitted)
           for (const line of lines) {
+            await attempt.confirm()
             const output = await runCommand({
               program: worker.program,
               cwd,

@@ -79,6 +79,7 @@ export function createWorkflowEffect(
       const known = await findTwice(start, attempt, access, pause)
       if (known) return startedOutcome(start, known.id, known.html_url)
     }
+    await attempt.confirm()
     return dispatch(start, access, signal)
   }
 }

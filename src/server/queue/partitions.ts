@@ -24,6 +24,15 @@ export interface Owner {
   partition: string
   wakeUp: string
   run: string
+  lock?: JobLock
+}
+
+/** The lock of a wake-up job, which its worker renews while it works; in Redis, where BullMQ keeps it. */
+export interface JobLock {
+  queue: QueueName
+  token: string
+  /** Milliseconds after which an unrenewed lock expires. */
+  timeout: number
 }
 
 export interface EventResult {
@@ -45,6 +54,8 @@ export interface Postponement {
 /** The events of each partition, worked on by one owner at a time, oldest first. */
 export interface Partitions {
   claim(owner: Owner): Promise<Claim>
+  /** Whether the owner still has the partition, and keeps it long enough to start something. */
+  confirm(owner: Owner): Promise<boolean>
   /** Gives the next claim; `lost` when another worker took the partition over. */
   finish(owner: Owner, id: string, result: EventResult): Promise<Claim | { kind: 'lost' }>
   /** Puts the event back to waiting, in its place. */
@@ -59,6 +70,14 @@ export function openPartitions(access: QueueAccess): Partitions {
   const { scripts, retention } = access
   return {
     claim: async (owner) => toClaim(await scripts.claim({ ...owner, now: Date.now() })),
+    async confirm(owner) {
+      for (;;) {
+        const asked = performance.now()
+        if ((await scripts.confirm(owner)).status === 'lost') return false
+        // A process that stood still reads an old answer: by now the lock may have expired.
+        if (performance.now() - asked < (owner.lock?.timeout ?? Infinity) / 2) return true
+      }
+    },
     async finish(owner, id, result) {
       const now = Date.now()
       const next = await scripts.finish({ ...owner, id, ...result, now, retention })

@@ -7,6 +7,7 @@ interface OwnerArguments {
   partition: string
   wakeUp: string
   run: string
+  lock?: { queue: QueueName; token: string; timeout: number }
 }
 
 /** The next event of a partition, or the time when there is one. Redis gives numbers as text. */
@@ -63,6 +64,7 @@ export interface Scripts {
     { status: 'new'; superseded: LuaList; idle: LuaList } | { status: 'duplicate' | 'overtaken' }
   >
   claim(owner: OwnerArguments & { now: number }): Promise<ClaimResult>
+  confirm(owner: OwnerArguments): Promise<{ status: 'done' | 'lost' }>
   finish(
     event: OwnerArguments & {
       id: string

@@ -44,6 +44,11 @@ local function close(id, state)
   if state ~= 'dead' then redis.call('ZADD', base .. 'over', args.now, id) end
   trim(args.retention)
 end
+local function holdsLock()
+  local lock = args.lock
+  if not lock then return true end
+  return redis.call('GET', base .. lock.queue .. ':' .. args.wakeUp .. ':lock') == lock.token
+end
 local function append(partition, id)
   redis.call('RPUSH', events(partition), id)
   redis.call('SADD', partitions, partition)
@@ -137,8 +142,12 @@ local function claimNext(partition, owner)
 end
 `
 
-/** Takes a partition that nobody owns, or that an earlier run of the same wake-up job owned. */
+/**
+ * Takes a partition that nobody owns, or that an earlier run of the same wake-up job owned; but not
+ * for a run that stood still until its job was given to another one.
+ */
 const claim = `${claimNext}
+if not holdsLock() then return give({ kind = 'none' }) end
 local owner = redis.call('HGET', owners, args.partition)
 if owner and string.match(owner, '^(.*)/') ~= args.wakeUp then return give({ kind = 'none' }) end
 return claimNext(args.partition, args.wakeUp .. '/' .. args.run)
@@ -147,6 +156,16 @@ return claimNext(args.partition, args.wakeUp .. '/' .. args.run)
 const requireOwner = `
 local owner = args.wakeUp .. '/' .. args.run
 local lost = redis.call('HGET', owners, args.partition) ~= owner
+`
+
+/** Whether the partition is still its owner's, who then keeps it for the whole timeout from now on. */
+const confirm = `${requireOwner}
+if lost or not holdsLock() then return give({ status = 'lost' }) end
+local lock = args.lock
+if lock then
+  redis.call('PEXPIRE', base .. lock.queue .. ':' .. args.wakeUp .. ':lock', lock.timeout)
+end
+return give({ status = 'done' })
 `
 
 /** Closes an event and claims the next one of its partition. */
@@ -202,6 +221,6 @@ close(args.id, 'dropped')
 return give({ status = 'done' })
 `
 
-export const scripts = { accept, claim, finish, postpone, disown, revive, drop }
+export const scripts = { accept, claim, confirm, finish, postpone, disown, revive, drop }
 export type ScriptName = keyof typeof scripts
 export const scriptText = (name: ScriptName): string => common + scripts[name]

@@ -3,7 +3,7 @@ import type { Cluster, Redis } from 'ioredis'
 import type { Log } from '../../core/log.ts'
 import { keyPrefix } from './access.ts'
 import { type QueueName, queueNames } from './event-record.ts'
-import type { Partitions } from './partitions.ts'
+import type { JobLock, Partitions } from './partitions.ts'
 
 /**
  * A job that has a worker look at a partition; the events themselves are stored beside it. Each
@@ -73,7 +73,7 @@ export interface WorkerOptions {
   concurrency: number
   /** Milliseconds without a heartbeat after which another worker gets the job. */
   stalledTimeout: number
-  work(wakeUp: WakeUp): Promise<NextRun>
+  work(wakeUp: WakeUp, lock: JobLock): Promise<NextRun>
   log: Log
 }
 
@@ -83,8 +83,9 @@ export type NextRun = number | undefined
 export async function startWorker(options: WorkerOptions): Promise<Worker> {
   const { Worker: BullWorker, DelayedError } = await import('bullmq')
   const { client, name, queue, concurrency, stalledTimeout, work, log } = options
-  const process = async (job: Job<JobData>, token: string | undefined) => {
-    const next = await work({ id: job.id ?? '', partition: job.data.lane, queue })
+  const process = async (job: Job<JobData>, token = '') => {
+    const lock = { queue, token, timeout: stalledTimeout }
+    const next = await work({ id: job.id ?? '', partition: job.data.lane, queue }, lock)
     if (next === undefined) return
     await job.moveToDelayed(next, token)
     throw new DelayedError()

@@ -1,7 +1,7 @@
 import { randomBytes } from 'node:crypto'
 import { type StepError, toStepError } from '../../core/errors.ts'
 import type { Log } from '../../core/log.ts'
-import { type Effect, isPassable, type Outcome } from '../effects/effect.ts'
+import { type Effect, isPassable, isTakenOver, type Outcome, takenOver } from '../effects/effect.ts'
 import type { Feedback } from '../feedback/feedback.ts'
 import type { Metrics } from '../monitoring/metrics.ts'
 import type { RouteSettings } from '../settings/route.ts'
@@ -10,6 +10,7 @@ import type {
   Claim,
   ClaimedEvent,
   EventResult,
+  JobLock,
   Owner,
   Partitions,
   Postponement,
@@ -39,10 +40,10 @@ export interface PartitionWorkOptions {
  */
 export function createPartitionWork(
   options: PartitionWorkOptions,
-): (wakeUp: WakeUp) => Promise<NextRun> {
+): (wakeUp: WakeUp, lock: JobLock) => Promise<NextRun> {
   const { partitions, stopping } = options
-  return async ({ id: wakeUp, partition }) => {
-    const owner: Owner = { partition, wakeUp, run: randomBytes(8).toString('hex') }
+  return async ({ id: wakeUp, partition }, lock) => {
+    const owner: Owner = { partition, wakeUp, run: randomBytes(8).toString('hex'), lock }
     let claim: Claim | { kind: 'lost' } = await partitions.claim(owner)
     while (claim.kind === 'event') {
       // Another server gets the wake-up job.
@@ -71,28 +72,32 @@ async function processEvent(
   const { partitions, metrics, log } = options
   const { id, route, facts } = event
   const started = Date.now()
-  const result = await attempt(event, started, options)
+  const result = await attempt(event, started, owner, options)
   if ('next' in result) {
     const owned = await partitions.postpone(owner, id, result)
+    if (!owned) return reportLost(id, log)
     if (result.counts) metrics.event(route, 'retried')
-    if (result.passable && owned) return partitions.claim(owner)
+    if (result.passable) return partitions.claim(owner)
     return { kind: 'delayed', at: result.next }
   }
   const { state, text, url, error } = result
   const claim = await partitions.finish(owner, id, result)
-  if (claim.kind === 'lost') {
-    log.warn(`${id}: another worker took it over meanwhile`)
-    return claim
-  }
+  if (claim.kind === 'lost') return reportLost(id, log)
   metrics.event(route, state, (Date.now() - started) / 1000)
   if (state === 'done') log.info(`${id}: ${text}${url && `: ${url}`}`)
   else log.error(`${id}: ${route} for ${describeFacts(facts)} failed: ${error}`)
   return claim
 }
 
+function reportLost(id: string, log: Log): { kind: 'lost' } {
+  log.warn(`${id}: another worker took it over meanwhile`)
+  return { kind: 'lost' }
+}
+
 async function attempt(
   event: ClaimedEvent,
   now: number,
+  owner: Owner,
   options: PartitionWorkOptions,
 ): Promise<EventResult | Postponement> {
   const { feedback, log, signal, mask } = options
@@ -112,14 +117,20 @@ async function attempt(
         again: begun !== undefined,
         begunAt: begun ?? now,
         receivedAt: received,
+        async confirm() {
+          if (!(await options.partitions.confirm(owner))) throw takenOver()
+        },
       })) ?? notificationOutcome(facts)
     await feedback.report(event, route, outcome.state, outcome.text, outcome.url)
     return { state: 'done', text: outcome.text, url: outcome.url ?? '', error: '' }
   } catch (thrown) {
     const error = toStepError(thrown)
     const text = mask(error.hint ? `${error.message}\n${error.hint}` : error.message)
-    if (signal.aborted) {
-      return { next: Date.now(), error: 'the server was stopped', counts: false, passable: false }
+    const again = { next: Date.now(), counts: false, passable: false }
+    if (signal.aborted) return { ...again, error: 'the server was stopped' }
+    if (isTakenOver(error)) {
+      log.warn(`${id}: ${error.message}; it is given back`)
+      return { ...again, error: text }
     }
     const next = nextTry(error, event, now, route)
     if (next === undefined) {

@@ -4,6 +4,7 @@ import { StepError, toStepError } from '../../core/errors.ts'
 import type { EngineAddress } from './address.ts'
 import { type Caller, caller, VERB_TIMEOUT } from './call.ts'
 import { type Engine, openEngine, type TlsFiles } from './connect.ts'
+import { hostAccess } from './container/host-access.ts'
 import { checkRequirements, joinNetworks } from './container/requirements.ts'
 import { changes, origin, placeFiles, placeOnVolumes, putBack, statOf } from './container-files.ts'
 import { addressOf, containerOptions, RESTART_LABEL } from './container-options.ts'
@@ -126,6 +127,15 @@ export async function connectDocker(options: DockerHostOptions): Promise<Host> {
       const found = await statOf(byId(id), call, path, `container ${id.slice(0, 12)}`)
       return found?.kind === 'folder'
     },
+    async readLink(id, path) {
+      const name = `container ${id.slice(0, 12)}`
+      const found = await statOf(byId(id), call, path, name)
+      if (found?.kind !== 'link') return undefined
+      if (found.target !== undefined) return found.target
+      throw new StepError('CONFLICT', `${name} on ${host.name}: nobody knows where ${path} leads`, {
+        hint: 'Give the path that this link leads to.',
+      })
+    },
     async close() {
       closing.abort()
       engine.close()
@@ -159,6 +169,7 @@ async function inspect(
     restarts: found.RestartCount,
     outOfMemory: State.OOMKilled,
     ...engineHealth(found),
+    access: hostAccess(found),
     address: (port) => addressOf(found, port, engine),
   }
 }

@@ -74,6 +74,8 @@ export interface ContainerInfo {
   hasHealthCheck?: boolean
   /** What that said last: `starting`, `healthy` or `unhealthy`, and what the check printed. */
   health?: { status: string; output: string } | undefined
+  /** What gives it power over its host, in words. */
+  access?: readonly string[]
   /** Where a port of it responds, seen from here, when known: `http://127.0.0.1:8080`. */
   address(port: number): string | undefined
 }
@@ -140,5 +142,7 @@ export interface Host extends HostOperations {
   origin(id: string): Promise<InstanceOrigin>
   /** Whether a path inside the container is a folder; a link to a folder is not. */
   isFolder(id: string, path: string): Promise<boolean>
+  /** Where the link at a path inside the container leads; undefined for what is no link. */
+  readLink(id: string, path: string): Promise<string | undefined>
   close(): Promise<void>
 }

@@ -95,6 +95,7 @@ export function openDockerTarget(
     changes: async ({ host, id }) => (await open(host)).changes(id),
     origin: async ({ host, id }) => (await open(host)).origin(id),
     isFolder: async ({ host, id }, path) => (await open(host)).isFolder(id, path),
+    readLink: async ({ host, id }, path) => (await open(host)).readLink(id, path),
     logs: async ({ host, id }, lines) => (await open(host)).logs(id, lines),
     start: async ({ host, id }) => (await open(host)).start(id),
     stop: async ({ host, id }) => (await open(host)).stop(id, settings.container.stopTimeout),

@@ -14,6 +14,7 @@ function attemptOf(change: Partial<Attempt['facts']> = {}, more: Partial<Attempt
       id: ID,
       again: false,
       begunAt: Date.now(),
+      confirm: async () => {},
       receivedAt: Date.now(),
       signal: AbortSignal.timeout(20_000),
     },

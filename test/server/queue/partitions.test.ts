@@ -123,6 +123,25 @@ t.test('events of a partition are worked on in order', { skip }, async (t) => {
     },
   )
 
+  await t.test('an event whose wake-up job expires meanwhile is given back', async (t) => {
+    const asked = () => gitlab.requests.filter((request) => / pipelines?$/.test(request))
+    const before = asked().length
+    gitlab.meanwhile = async (request) => {
+      if (!request.endsWith(' pipelines') || asked().length > before + 1) return
+      for (const key of (await redis.cli('keys', '*:calls:*:lock')).split('\n')) {
+        await redis.cli('del', key)
+      }
+    }
+    // The second attempt looks for what the first one may have started.
+    gitlab.faults.push(502)
+    const id = await send('each-g', 1)
+    t.ok(await until(() => logged(new RegExp(`${id}: pipeline \\d+ was started`, 'g')) === 1))
+    const look = 'GET team/webapi pipelines'
+    t.strictSame(asked().slice(before), [look, look, 'POST team/webapi pipeline'])
+    t.match(server.running.output(), `${id}: another worker may work on this event by now`)
+    t.match((await events('show', id)).stdout, /Failed +once/, 'that is no failure')
+  })
+
   await t.test('a route starts a pipeline of another project by its trigger', async (t) => {
     t.equal(await send('elsewhere', 1), 'undefined', 'no file below src')
     const headers = { 'x-gitlab-token': SECRET, 'idempotency-key': 'elsewhere' }

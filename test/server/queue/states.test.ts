@@ -1,3 +1,4 @@
+import { execFileSync } from 'node:child_process'
 import { readFile } from 'node:fs/promises'
 import { Redis } from 'ioredis'
 import t from 'tap'
@@ -125,4 +126,38 @@ t.test('a text that ends with half an emoji is stored like any other', { skip },
   const cut = 'GitLab refuses "🚀'.slice(0, -1)
   t.match(await finish(id, partition, 'dead', cut), { kind: 'none' })
   t.match(await records.find(id), { state: 'dead', error: 'GitLab refuses "\ufffd' })
+})
+
+t.test('a run whose job was given to another one starts nothing more', { skip }, async (t) => {
+  const redis = await startQueueRedis(t)
+  const client = new Redis(redis.url)
+  t.teardown(() => client.disconnect())
+  const { partitions, store, owner } = openQueue(client, 1000)
+  const run = (name: string, timeout = 60_000) => ({
+    ...owner('busy', name),
+    lock: { queue: 'calls' as const, token: `token of ${name}`, timeout },
+  })
+  const key = '{crosscloud:test}:calls:job:lock'
+  const lockFor = (name: string) => client.set(key, `token of ${name}`, 'PX', 30_000)
+  const id = await store('busy')
+  await lockFor('run1')
+  t.match(await partitions.claim(run('run1')), { kind: 'event', id })
+  t.equal(await partitions.confirm(run('run1')), true)
+  t.ok((await client.pttl(key)) > 30_000, 'and it has the whole timeout from then on')
+
+  await lockFor('run2')
+  t.equal(await partitions.confirm(run('run1')), false, 'before the other run has claimed it')
+  t.match(await partitions.claim(run('run1')), { kind: 'none' }, 'nor does it take it back')
+  t.match(await partitions.claim(run('run2')), { kind: 'event', id, begun: Number })
+  t.equal(await partitions.confirm(run('run2')), true)
+  t.equal(await partitions.confirm(run('run1')), false)
+  await client.del(key)
+  t.equal(await partitions.confirm(run('run2')), false, 'an expired lock may be anybody’s')
+
+  await lockFor('run2')
+  const confirmed = partitions.confirm(run('run2', 100))
+  // This process stands still until the answer has come and the lock has expired.
+  const exists = () => execFileSync('redis-cli', ['-u', redis.url, 'exists', key]).toString()
+  while (exists().trim() !== '0');
+  t.equal(await confirmed, false, 'an old answer does not count')
 })

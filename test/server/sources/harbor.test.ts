@@ -78,7 +78,7 @@ t.test('an old release that gets a new tag is not deployed', async (t) => {
   const pushed = (digest: string) => {
     const facts = harbor.read({}, event('push_artifact', {})) as EventFacts
     const image = { registry: 'registry.test', repository: 'team/webapi', digest, tag: 'again' }
-    const times = { receivedAt: Date.now(), begunAt: Date.now() }
+    const times = { receivedAt: Date.now(), begunAt: Date.now(), confirm: async () => {} }
     const signal = AbortSignal.timeout(60_000)
     return effect({ id: '1', again: false, signal, ...times, facts: { ...facts, image } })
   }
@@ -134,7 +134,7 @@ environments:
       const { digest } = one
       const image = { registry: 'registry.test', repository: 'team/webapi', digest, tag: '1.0.0' }
       const scan = { state: 'success', severity }
-      const times = { receivedAt: Date.now(), begunAt: Date.now() }
+      const times = { receivedAt: Date.now(), begunAt: Date.now(), confirm: async () => {} }
       const signal = AbortSignal.timeout(60_000)
       await effect({ id: '1', again: false, signal, ...times, facts: { ...facts, image, scan } })
     }

@@ -1,11 +1,13 @@
 import t from 'tap'
 import { createSecrets } from '../../../src/core/secrets.ts'
 import { resolveEnvironment } from '../../../src/settings.ts'
+import { hostAccess, wantedAccess } from '../../../src/targets/docker/container/host-access.ts'
 import { resolveContainer } from '../../../src/targets/docker/container/resolve.ts'
 import { containerOptions } from '../../../src/targets/docker/container-options.ts'
 import { refuseFilesOnVolumes } from '../../../src/targets/docker/placed-files.ts'
 import { containerSettings } from '../../../src/targets/docker/settings.ts'
 import { parseSettings } from '../../support/data/settings.ts'
+import { settings } from './host-conformance.ts'
 
 /** Settings of one environment, from the text of `container:`, and of its own `container:`. */
 async function settingsOf(common: string, own = '{}') {
@@ -167,4 +169,52 @@ t.test('files that a container would not see are refused', async (t) => {
   const readOnly = await settingsOf('{ read-only: true }')
   t.throws(() => refuseFilesOnVolumes([file], readOnly), { message: /container\.read-only/ })
   refuseFilesOnVolumes([], readOnly)
+})
+
+t.test('what gives a container power over its host is told in words', async (t) => {
+  const wanted = (written: object) => wantedAccess({ ...settings, ...written })
+  t.strictSame(wanted({}), [])
+  t.strictSame(
+    wanted({
+      network: 'host',
+      user: 'root:root',
+      volumes: [
+        { source: '/', path: '/host', access: undefined },
+        { source: '/var/run/docker.sock', path: '/sock', access: 'rw' },
+        { source: '/srv/a\nb', path: '/b', access: 'ro' },
+        { source: 'named', path: '/named', access: undefined },
+      ],
+      devices: [{ source: '/dev/mem', path: '/dev/mem', access: 'rwm' }],
+      capAdd: ['ALL'],
+    }),
+    [
+      'mounts / of the host at /host',
+      'commands the container engine by /var/run/docker.sock',
+      'mounts /srv/a b of the host at /b, read-only',
+      'has the capability ALL',
+      'uses the device /dev/mem of the host',
+      'runs as root by its settings',
+      'shares the network of the host',
+    ],
+  )
+  const found = hostAccess({
+    Config: { User: '1000' },
+    HostConfig: {
+      Binds: ['/srv:/srv:rw'],
+      Mounts: [{ Type: 'bind', Source: '/etc', Target: '/e', ReadOnly: true }],
+      Privileged: true,
+      CapAdd: ['CAP_SYS_ADMIN'],
+      PidMode: 'host',
+      IpcMode: 'private',
+      SecurityOpt: ['seccomp=unconfined'],
+    },
+  })
+  t.strictSame(found, [
+    'mounts /srv of the host at /srv',
+    'mounts /etc of the host at /e, read-only',
+    'is privileged',
+    'has the capability SYS_ADMIN',
+    'shares the processes of the host',
+    'has the security option seccomp=unconfined',
+  ])
 })

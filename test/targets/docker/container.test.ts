@@ -1,5 +1,6 @@
 import t, { type Test } from 'tap'
 import { parseAddress } from '../../../src/targets/docker/address.ts'
+import { wantedAccess } from '../../../src/targets/docker/container/host-access.ts'
 import { connectDocker } from '../../../src/targets/docker/driver.ts'
 import type { HealthSettings } from '../../../src/targets/docker/health/check.ts'
 import type { ContainerSettings, ContainerSpec, Host } from '../../../src/targets/docker/host.ts'
@@ -172,6 +173,9 @@ function engineSettings(host: Host, engine: TestEngine, spec: Spec): void {
       Devices: [{ PathInContainer: '/dev/nothing', CgroupPermissions: 'r' }],
       Init: true,
     })
+    const access = ['has the capability NET_ADMIN', 'uses the device /dev/null of the host']
+    t.strictSame((await host.inspect(id))?.access, access)
+    t.strictSame(wantedAccess(wanted.settings), access, 'as now, when it is deployed again')
     const cat = async (path: string) => {
       const lines: string[] = []
       const onLine = (line: string) => void lines.push(line)

@@ -329,6 +329,17 @@ t.test('a container is reached by its published port, its host or its own addres
   const slot = JSON.stringify({ slot: 2, ports: [['8080/tcp', '18082']] })
   const inSlot = { ...onHost, Config: { Labels: { [SLOT_LABEL]: slot } } }
   t.equal(addressOf(inSlot, 8080, remote), 'http://app-01:18082', 'in a slot it listens there')
+  for (const ports of [
+    '"x"',
+    '[["8080/tcp","@evil"]]',
+    '[["8080/tcp","70000"]]',
+    '[[1]]',
+    'null',
+  ]) {
+    const forged = { [SLOT_LABEL]: `{"slot":2,"ports":${ports}}` }
+    const found = addressOf({ ...onHost, Config: { Labels: forged } }, 8080, remote)
+    t.equal(found, 'http://app-01:8080', ports)
+  }
 })
 
 t.test('files with an unsafe path, mode or owner are refused', async (t) => {

@@ -47,6 +47,22 @@ t.test('an HTTP check is judged by status and body, and follows no redirect', as
   t.equal(await ask('/200', { body: 'UP' }), 'HTTP 200, its body does not match /UP/')
 })
 
+t.test('a check asks the container alone, whatever its path is', async (t) => {
+  const seen: (string | undefined)[] = []
+  const own = await listen(t, (request, response) => {
+    seen.push(request.url)
+    response.end()
+  })
+  const other = await listen(t, (_, response) => {
+    t.fail('another server was asked')
+    response.end()
+  })
+  const path = `@${new URL(other).host}/latest/meta-data?x`
+  t.equal(await askHttp(own, { port: 1, path }, limits), undefined)
+  t.equal(await askHttp(own, { port: 1, path: `//${new URL(other).host}/x y` }, limits), undefined)
+  t.same(seen, [`/${path}`, `//${new URL(other).host}/x%20y`])
+})
+
 t.test('a check that gets no response says what came instead', async (t) => {
   const silent = await listen(t, () => {})
   const short = { ...limits, request: 100 }

@@ -116,6 +116,27 @@ t.test(
   },
 )
 
+t.test('a check that others wrote into a label is held to what settings may say', async (t) => {
+  const simple: HealthSettings = { http: { port: 8080, path: '/up' }, timeout: 1000 }
+  const http = { port: 8080, path: '/up' }
+  const wrong = [
+    { http: { ...http, path: '@127.0.0.1:5999/latest/meta-data?x' }, timeout: 1 },
+    { http: { ...http, port: 70_000 }, timeout: 1 },
+    { http: { ...http, headers: { 'a b': 'c' } }, timeout: 1 },
+    { http: { ...http, body: '(' }, timeout: 1 },
+    { http: { ...http, statuses: ['2xx'] }, timeout: 1 },
+    { http, timeout: 1e12 },
+    { http, timeout: 1, interval: 'often' },
+    { http, tcp: { port: 1 }, timeout: 1 },
+    { tcp: { port: 0 }, timeout: 1 },
+    { command: [1], timeout: 1 },
+    { timeout: 1 },
+  ]
+  for (const label of wrong.map((each) => JSON.stringify(each))) {
+    t.equal(ownHealth({ [HEALTH_CHECK_LABEL]: label }, simple), simple, label)
+  }
+})
+
 t.test('the last exception of a log is found, and of its causes the first of all', async (t) => {
   const trace = [
     '30-Nov-2026 13:00:00.001 INFO [main] org.apache.catalina.startup.Catalina.start starting',

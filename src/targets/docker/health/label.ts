@@ -1,5 +1,7 @@
+import { z } from 'zod'
 import { formatHealth, parseHealth } from '../notation.ts'
 import type { HealthSettings } from './check.ts'
+import { keptHealth } from './settings.ts'
 
 /**
  * Keeps a container's health check, as the deployer that restores it may have other settings:
@@ -26,7 +28,10 @@ export function healthLabels(health: HealthSettings | undefined): Record<string,
   return { [HEALTH_LABEL]: 'null', [HEALTH_CHECK_LABEL]: JSON.stringify(health) }
 }
 
-/** The health check a container was created with; `otherwise` where its labels do not say. */
+/**
+ * The health check a container was created with; `otherwise` where its labels do not say, or where a
+ * person, or a version to come, has written there what is no check.
+ */
 export function ownHealth(
   labels: Readonly<Record<string, string>> | undefined,
   otherwise: HealthSettings | undefined,
@@ -34,30 +39,12 @@ export function ownHealth(
   const [full, simple] = [labels?.[HEALTH_CHECK_LABEL], labels?.[HEALTH_LABEL]]
   if (full === undefined && simple === undefined) return otherwise
   try {
-    if (full !== undefined) return valid(JSON.parse(full) as HealthSettings)
-    const kept = JSON.parse(simple ?? '') as { http: string; timeout: number } | null
-    return kept ? valid({ http: parseHealth(kept.http), timeout: kept.timeout }) : undefined
+    if (full !== undefined) return keptHealth.parse(JSON.parse(full))
+    const kept = simpleHealth.parse(JSON.parse(simple ?? ''))
+    return kept ? keptHealth.parse({ ...kept, http: parseHealth(kept.http) }) : undefined
   } catch {
     return otherwise
   }
 }
 
-/** Throws for what a person, or a version to come, has written there. */
-function valid(health: HealthSettings): HealthSettings {
-  if (isCheck(health as Kept) && health.timeout > 0) return health
-  throw new Error('not a health check')
-}
-
-interface Kept {
-  http?: { port?: unknown; path?: unknown }
-  tcp?: { port?: unknown }
-  docker?: unknown
-  command?: unknown
-  running?: unknown
-}
-
-function isCheck({ http, tcp, docker, command, running }: Kept): boolean {
-  if (http) return typeof http.port === 'number' && typeof http.path === 'string'
-  if (tcp) return typeof tcp.port === 'number'
-  return docker === true || Array.isArray(command) || typeof running === 'number'
-}
+const simpleHealth = z.strictObject({ http: z.string(), timeout: z.number() }).nullable()

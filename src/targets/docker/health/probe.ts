@@ -27,7 +27,10 @@ export async function askHttp(
   { path, headers, statuses = SUCCESS, body }: HttpCheck,
   limits: ProbeLimits,
 ): Promise<string | undefined> {
-  const request = get(`${address}${path}`, { agent: false, headers: { ...headers } })
+  // From its parts: whatever the path is, only the container is asked.
+  const { pathname, search } = new URL(`http://container${path.startsWith('/') ? '' : '/'}${path}`)
+  const target = { ...endpointOf(address), path: `${pathname}${search}` }
+  const request = get({ ...target, agent: false, headers: { ...headers } })
   const end = limit(request, limits)
   try {
     request.once('socket', (socket) => limitConnecting(request, socket, limits.connect))
@@ -81,8 +84,12 @@ export async function isTaken(address: string, limits: ProbeLimits): Promise<boo
 }
 
 function connectTo(address: string): Socket {
+  return connect(endpointOf(address))
+}
+
+function endpointOf(address: string): { host: string; port: number } {
   const { hostname, port } = new URL(address)
-  return connect({ host: hostname.replace(/^\[|\]$/g, ''), port: Number(port || 80) })
+  return { host: hostname.replace(/^\[|\]$/g, ''), port: Number(port || 80) }
 }
 
 /** Destroys the connection when its time is over or the signal fires, and in the end. */

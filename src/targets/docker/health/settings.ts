@@ -83,6 +83,36 @@ const http = z
       typeof written === 'string' ? readOrReport(() => parseHealth(written), check) : written,
   )
 
+/** A check as a container's label keeps it: what `resolveHealth` returned. */
+export const keptHealth = z
+  .strictObject({
+    http: httpParts.extend({ statuses: z.array(keptStatuses()).min(1).optional() }).optional(),
+    tcp: z.strictObject({ port: httpParts.shape.port }).optional(),
+    docker: z.literal(true).optional(),
+    command: z.array(z.string()).min(1).optional(),
+    running: milliseconds().optional(),
+    timeout: milliseconds().min(1),
+    interval: milliseconds().optional(),
+    requestTimeout: milliseconds().optional(),
+    successes: z.number().int().min(1).optional(),
+  })
+  .refine((kept) => kinds.filter((kind) => kept[kind] !== undefined).length === 1)
+  .transform((kept) => kept as HealthSettings)
+
+function keptStatuses() {
+  const one = z.number().int().min(100).max(599)
+  return z.tuple([one, one])
+}
+
+/** No longer than a timer can wait. */
+function milliseconds() {
+  return z
+    .number()
+    .int()
+    .min(0)
+    .max(2 ** 31 - 1)
+}
+
 const checks = {
   http: http
     .optional()

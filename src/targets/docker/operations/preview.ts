@@ -1,5 +1,6 @@
 import { isStepError } from '../../../core/errors.ts'
 import type { HostPreview, PreviewRequest } from '../../target.ts'
+import { wantedAccess } from '../container/host-access.ts'
 import type { ContainerInfo, ContainerSettings, Host } from '../host.ts'
 import { type Ownership, refuseForeign } from '../rollout/owner.ts'
 import { survey } from '../rollout/repair.ts'
@@ -20,6 +21,10 @@ export async function previewHost<Instance>(
   const { current, next, older } = found
   return {
     current: current && instanceOf(current),
+    access: wantedAccess(settings.container).map((text) => ({
+      text,
+      isNew: !current?.access?.includes(text),
+    })),
     leftovers: [next, older].flatMap((container) => container?.name ?? []),
     refusal: await refusalOf(async () => {
       refuseForeign(host, Object.values(found), ownership)
