@@ -1,4 +1,4 @@
-import { lstat, symlink } from 'node:fs/promises'
+import { lstat, mkdir } from 'node:fs/promises'
 import { join } from 'node:path'
 import t from 'tap'
 import { StepError } from '../../../../src/core/errors.ts'
@@ -104,23 +104,28 @@ async function behindProxies(engine: TestEngine, repository: string): Promise<vo
     },
   )
 
-  t.test('a proxy whose disk is full is named, and nothing of it stays', async (t) => {
-    const host = await connect('app-01', '127.0.0.1')
-    const { servers, own } = await slotsOf('app-01')
-    const started = await startNginx(t, servers)
-    const reverse = await open(t, started, servers)
-    const proxy = createRolloutProxy(reverse, servers)
-    await go({ spec: spec('full', v1, own), hosts: [host], proxy })
-    const next = join(started.folder, 'crosscloud', `${NAME}.conf.next`)
-    await symlink('/dev/full', next)
-    const { log, text } = kept()
-    const going = go({ spec: spec('full', v2, own), hosts: [host], proxy, log })
-    await t.rejects(going, {
-      message: /nginx on this machine: its servers cannot be written: .*No space left/s,
-      hint: /on the machine of this proxy has room/,
-    })
-    t.notMatch(text(), /demo 2 starts/, 'the application has nothing to do with it')
-    await t.rejects(lstat(next), { code: 'ENOENT' })
-    t.same(await modes(reverse), { 1: 'in', 2: 'out' })
-  })
+  t.test(
+    'a proxy that cannot write its file is named, and nothing half-written stays',
+    async (t) => {
+      const host = await connect('app-01', '127.0.0.1')
+      const { servers, own } = await slotsOf('app-01')
+      const started = await startNginx(t, servers)
+      const reverse = await open(t, started, servers)
+      const proxy = createRolloutProxy(reverse, servers)
+      await go({ spec: spec('full', v1, own), hosts: [host], proxy })
+      const file = join(started.folder, 'crosscloud', `${NAME}.conf`)
+      // No file can be copied over a folder.
+      const verify = async () =>
+        void (await mkdir(`${file}.before/${NAME}.conf`, { recursive: true }))
+      const { log, text } = kept()
+      const going = go({ spec: spec('full', v2, own), hosts: [host], proxy, log, verify })
+      await t.rejects(going, {
+        message: /nginx on this machine: its servers cannot be written: /,
+        hint: /on the machine of this proxy has room/,
+      })
+      t.notMatch(text(), /demo 2 starts/, 'the application has nothing to do with it')
+      await t.rejects(lstat(`${file}.next`), { code: 'ENOENT' })
+      t.same(await modes(reverse), { 1: 'in', 2: 'out' })
+    },
+  )
 }
