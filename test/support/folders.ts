@@ -11,6 +11,3 @@ export const NEWER_NODE_FOLDER = kept('node')
 
 /** The small server of the demo image, compiled. */
 export const DEMO_SERVER_FOLDER = join(process.cwd(), '.cache', 'demo-server')
-
-/** Data folders of new MariaDB servers, by version and options. */
-export const MARIADB_FOLDER = join(process.cwd(), '.cache', 'mariadb')
