@@ -7,6 +7,7 @@ import type { ContainerSpec, Host, SlotPair } from '../../../../src/targets/dock
 import { parseHealth, parsePort } from '../../../../src/targets/docker/notation.ts'
 import type { RolloutOptions } from '../../../../src/targets/docker/rollout/options.ts'
 import { rollOut } from '../../../../src/targets/docker/rollout/rollout.ts'
+import { inSlot } from '../../../../src/targets/docker/slots.ts'
 import { slotOf } from '../../../../src/targets/slot.ts'
 import { isRolloutFailure } from '../../../../src/targets/target.ts'
 import { startDockerRegistry } from '../../../support/servers/docker-registry.ts'
@@ -244,7 +245,9 @@ async function inSlots(first: TestEngine, second: TestEngine, repository: string
     const { id } = (await a.inspect('queue.next')) ?? {}
     await a.remove(id ?? '')
     const { slots } = await place()
-    const theirs = await a.create({ ...spec('queue', v2, slots), name: 'queue.next' })
+    const theirs = await a.create(
+      inSlot({ ...spec('queue', v2, slots), name: 'queue.next' }, slots, 2),
+    )
     const proven = await error.prove?.()
     t.match(proven?.standings, [{ serves: 'old', error: undefined }, { serves: 'old' }])
     t.equal((await a.inspect('queue.next'))?.id, theirs.id)
