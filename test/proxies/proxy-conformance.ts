@@ -102,7 +102,7 @@ export async function proxyConformance(t: Test, setting: ProxySetting): Promise<
     first.release()
     await Promise.all([draining, post()])
     t.same(await modes(), ['in', 'in'])
-    await proxy.takeOut(one)
+    await hasty.takeOut(one)
   })
 
   await t.test('what was before can be restored', async (t) => {
