@@ -131,7 +131,9 @@ export function createContext(options: ContextOptions): OpenContext {
         const found = await openEnvironmentProxy(environment.name, known, log)
         return found && { ...found, proxy: await keep(found.proxy) }
       }
-      return keep(openTarget(environment, known, await credentials(), { signal, proxy }))
+      return keep(
+        openTarget(environment, known, await credentials(), { signal, proxy, mask: secrets.mask }),
+      )
     },
     imageBuilder: async (engine) => keep(openBuilder(engine, await credentials(), options)),
     actor: actorOf(variables),
@@ -291,7 +293,7 @@ async function openTarget(
   environment: TargetSettings,
   { folder }: Settings,
   source: CredentialSource,
-  options: Pick<DockerTargetOptions, 'signal' | 'proxy'>,
+  options: Pick<DockerTargetOptions, 'signal' | 'proxy' | 'mask'>,
 ): Promise<Target> {
   const { openDockerTarget } = await import('./targets/docker/target.ts')
   return openDockerTarget(environment, { ...options, folder, credentials: passwordsOf(source) })

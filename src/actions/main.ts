@@ -35,7 +35,7 @@ export async function runAction(name: string): Promise<void> {
     await (readOnly ? showPlan : perform)(step, inputs, core, context)
   } catch (error) {
     const failure = explained(error)
-    core.error(secrets.mask(inWords(annotation(failure), actionWording)), {
+    core.error(secrets.mask(inWords(annotation(failure, secrets.mask), actionWording)), {
       title: `crosscloud ${name}`,
     })
     process.exitCode = failure.exitCode

@@ -1,5 +1,5 @@
-import { stripVTControlCharacters } from 'node:util'
 import type { StepError } from '../core/errors.ts'
+import { withoutControls } from '../core/plain-text.ts'
 import { kebab } from '../steps/inputs.ts'
 import type { Step } from '../steps/step.ts'
 
@@ -8,14 +8,19 @@ const ANNOTATION_LINES = 20
 const ANNOTATION_LENGTH = 4000
 
 /** A failure as one annotation: the fact, without what another program printed into the log. */
-export function annotation({ message, summary, hint }: StepError): string {
-  const lines = stripVTControlCharacters(summary ?? message)
+export function annotation(
+  { message, summary, hint = '' }: StepError,
+  mask: (text: string) => string,
+): string {
+  // Before it is cut: of half a secret nobody knows that it is one.
+  const clean = (text: string) => mask(withoutControls(text))
+  const lines = clean(summary ?? message)
     .split('\n')
     .filter((line) => line.trim())
   const more = lines.length - ANNOTATION_LINES
   const shown = lines.slice(0, ANNOTATION_LINES).join('\n')
   const fact = more > 0 ? `${shown}\nand ${more} more lines in the log` : shown
-  return [shorten(fact, ANNOTATION_LENGTH), hint].filter(Boolean).join('\n')
+  return [shorten(fact, ANNOTATION_LENGTH), clean(hint)].filter(Boolean).join('\n')
 }
 
 /** A step's summary is thrown away, and the step fails, at 1 MiB. */

@@ -1,11 +1,6 @@
 import { StepError } from '../core/errors.ts'
-import {
-  createLog,
-  type LogFormat,
-  type LogOptions,
-  withoutCommands,
-  withoutControls,
-} from '../core/log.ts'
+import { createLog, type LogFormat, type LogOptions } from '../core/log.ts'
+import { onOneLine, plainJson, withoutCommands, withoutControls } from '../core/plain-text.ts'
 import type { Secrets } from '../core/secrets.ts'
 import { gitlabWording, inWords, jenkinsWording } from '../surface/wording.ts'
 
@@ -41,22 +36,30 @@ function errorText({ message, hint }: StepError): string {
 }
 
 /**
- * A result for people: what others wrote in it controls neither a terminal nor a runner, as in the
- * log.
+ * A text for people: what others wrote in it controls neither a terminal nor a runner, as in the log.
+ * Secrets are taken out in between: a colour or a changed word would hide them.
  */
-export function resultText(text: string, variables: Variables): string {
-  const plain = withoutControls(text)
+export function resultText(
+  text: string,
+  variables: Variables,
+  mask: (text: string) => string = (plain) => plain,
+): string {
+  const plain = mask(withoutControls(text))
   return variables.GITHUB_ACTIONS === 'true' ? withoutCommands(plain) : plain
+}
+
+interface Told extends Pick<LogOptions, 'write' | 'mask'> {
+  variables: Variables
 }
 
 /** For people in words; where the log is JSON, as one more record of it. */
 export function tellFailure(
   failure: StepError,
   format: LogFormat | undefined,
-  { write, mask }: Pick<LogOptions, 'write' | 'mask'>,
+  { write, mask, variables }: Told,
 ): void {
   const { message, hint } = failure
-  if (format !== 'json') write(mask(errorText(failure)))
+  if (format !== 'json') write(resultText(errorText(failure), variables, mask))
   else createLog({ format, write, mask }).error(hint ? `${message}\n${hint}` : message)
 }
 
@@ -64,9 +67,11 @@ export function tellFailure(
 export function tellBeside(
   text: string,
   format: LogFormat | undefined,
-  { write, mask }: Pick<LogOptions, 'write' | 'mask'>,
+  { write, mask, variables }: Told,
 ): void {
-  createLog({ format: format === 'json' ? 'json' : 'plain', write, mask }).warn(text)
+  const plain = (line: string) => write(resultText(line, variables))
+  if (format === 'json') createLog({ format, write, mask }).warn(text)
+  else createLog({ format: 'plain', write: plain, mask }).warn(text)
 }
 
 /** A failure as a document; its texts are for people. */
@@ -81,10 +86,10 @@ export function errorJson(
 export function jsonText(document: unknown, { maskValue }: Pick<Secrets, 'maskValue'>): string {
   const text = JSON.stringify(document, null, 2)
   // Nearly always there is none: looking once is faster than at each text.
-  if (maskValue(text) === text) return text
+  if (maskValue(text) === text) return plainJson(text)
   const masked = (_key: string, value: unknown) =>
     typeof value === 'string' ? maskValue(value) : value
-  return JSON.stringify(document, masked, 2)
+  return plainJson(JSON.stringify(document, masked, 2))
 }
 
 /** `512 MiB`, `1.5 GiB` */
@@ -95,9 +100,12 @@ export function formatBytes(bytes: number): string {
   return `${size < 10 && unit > 0 ? size.toFixed(1) : Math.round(size)} ${units[unit]}`
 }
 
-/** Rows under headings, each column as wide as its widest cell. */
+/**
+ * Rows under headings, each column as wide as its widest cell. A row is one line, whatever a label or
+ * another value from outside has in it.
+ */
 export function table(headings: readonly string[], rows: readonly (readonly string[])[]): string {
-  const all = [headings, ...rows]
+  const all = [headings, ...rows].map((row) => row.map(onOneLine))
   const widths = headings.map((_, column) =>
     Math.max(...all.map((row) => width(row[column] ?? ''))),
   )

@@ -73,11 +73,11 @@ export function createPerform(
       if (options.json) streams.stdout(`${jsonOf(result, failure, secrets)}\n`)
       else if (options.log === 'json' && !result.printed) log.info(result.text)
       else if (!result.printed) {
-        const shown = result.document ? secrets.maskValue(text) : secrets.mask(text)
-        streams.stdout(`${resultText(shown, variables)}\n`)
+        const mask = result.document ? secrets.maskValue : secrets.mask
+        streams.stdout(`${resultText(text, variables, mask)}\n`)
       }
       if (!failure) return ends.with(result.exitCode ?? 0)
-      tellFailure(failure, options.log, { write: streams.stderr, mask: secrets.mask })
+      tellFailure(failure, options.log, { write: streams.stderr, mask: secrets.mask, variables })
       ends.with(failure.exitCode)
     } finally {
       await context.close()

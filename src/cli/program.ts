@@ -4,7 +4,15 @@ import type { LogFormat } from '../core/log.ts'
 import { createSecrets } from '../core/secrets.ts'
 import { addCommands } from './commands.ts'
 import { asksForVersion, defineProgram, programVersion } from './definition.ts'
-import { errorJson, inSurfaceWords, jsonText, tellBeside, tellFailure, wordFor } from './output.ts'
+import {
+  errorJson,
+  inSurfaceWords,
+  jsonText,
+  resultText,
+  tellBeside,
+  tellFailure,
+  wordFor,
+} from './output.ts'
 import { createPerform } from './perform.ts'
 import type { ProcessEnvironment } from './process-environment.ts'
 
@@ -12,6 +20,11 @@ import type { ProcessEnvironment } from './process-environment.ts'
 export async function runProgram(processEnvironment: ProcessEnvironment): Promise<number> {
   const { streams, argv } = processEnvironment
   const secrets = createSecrets()
+  const told = {
+    write: streams.stderr,
+    mask: secrets.mask,
+    variables: processEnvironment.variables,
+  }
   const program = defineProgram(streams)
   let exitCode = 0
   const beside: StepError[] = []
@@ -32,9 +45,9 @@ export async function runProgram(processEnvironment: ProcessEnvironment): Promis
     if (error instanceof CommanderError) return error.exitCode === 0 ? 0 : 2
     const known = inSurfaceWords(toStepError(error), wordFor(processEnvironment.variables))
     const { log } = program.opts<{ log?: LogFormat }>()
-    tellFailure(known, log, { write: streams.stderr, mask: secrets.mask })
+    tellFailure(known, log, told)
     if (known.code === 'INTERNAL' && argv.includes('--verbose') && known.cause instanceof Error) {
-      streams.stderr(secrets.mask(`${known.cause.stack ?? ''}\n`))
+      streams.stderr(resultText(`${known.cause.stack ?? ''}\n`, told.variables, told.mask))
     }
     if (argv.includes('--json')) {
       streams.stdout(`${jsonText(errorJson(known, secrets), secrets)}\n`)
@@ -43,7 +56,7 @@ export async function runProgram(processEnvironment: ProcessEnvironment): Promis
   }
   const { log } = program.opts<{ log?: LogFormat }>()
   for (const { message } of beside) {
-    tellBeside(message, log, { write: streams.stderr, mask: secrets.mask })
+    tellBeside(message, log, told)
   }
   return exitCode
 }

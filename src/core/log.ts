@@ -1,4 +1,4 @@
-import { stripVTControlCharacters } from 'node:util'
+import { plainJson, withoutCommands, withoutControls } from './plain-text.ts'
 
 /**
  * How the program reports to its user: a fact a line. A section is a stretch of work with a title;
@@ -55,10 +55,12 @@ export function createLog(options: LogOptions): Log {
     progressShown = false
     write(text)
   }
-  // Masked before a formatter escapes or quotes anything: afterwards a secret may look different.
+  // Any text may have parts that others wrote. Masked before a formatter escapes or quotes anything:
+  // afterwards a secret may look different.
+  const clean = (text: string) => mask(withoutControls(text))
   const report = (level: Level) => (text: string) => {
     if (level === 'debug' && !verbose) return
-    const message = mask(level === 'output' ? withoutControls(text) : word(text))
+    const message = clean(level === 'output' ? text : word(text))
     for (const line of formatter.whole ? [message] : message.split('\n'))
       emit(formatter.line(level, line, depth))
   }
@@ -71,11 +73,11 @@ export function createLog(options: LogOptions): Log {
     output: report('output'),
     progress(label, done, total) {
       if (!formatter.progress || total <= 0) return
-      emit(formatter.progress(mask(label), done, total))
+      emit(formatter.progress(clean(label), done, total))
       progressShown = true
     },
     async section(text, work) {
-      const title = mask(text)
+      const title = clean(text)
       const id = `crosscloud_${++sections}`
       const start = now().getTime()
       const close = (failed: boolean) => {
@@ -109,12 +111,6 @@ export function namedLog(log: Log, name: string): Log {
     debug: named(log.debug),
     output: (line) => log.output(`${name}: ${line}`),
   }
-}
-
-/** Removes colours and control characters: output of other programs must not end our sections. */
-export function withoutControls(text: string): string {
-  // biome-ignore lint/suspicious/noControlCharactersInRegex: those are what is taken out
-  return stripVTControlCharacters(text).replace(/[\x00-\x08\x0b-\x1f\x7f-\x9f]/g, '')
 }
 
 const indent = (depth: number) => '  '.repeat(depth)
@@ -174,34 +170,30 @@ const github = (): Formatter => {
     whole: true,
     line: (level, text, depth) => {
       if ((level === 'warn' || level === 'error') && left[level]-- > 0) {
-        const message = escapeCommand(stripVTControlCharacters(text))
+        const message = escapeCommand(text)
         return level === 'warn' ? `::warning::${message}\n` : `::error::${message}\n`
       }
       const lines = withoutCommands(text).split('\n')
       return lines.map((line) => plain().line(level, line, depth)).join('')
     },
     open: (_id, title, depth) =>
-      depth === 0 ? `::group::${escapeCommand(title)}\n` : `${indent(depth)}${title}\n`,
+      depth === 0
+        ? `::group::${escapeCommand(title)}\n`
+        : `${withoutCommands(`${indent(depth)}${title}`)}\n`,
     close: (_id, _title, depth) => (depth === 0 ? '::endgroup::\n' : ''),
   }
 }
 
-/**
- * The runner trims a line before it looks for `::`, and finds `##[` anywhere (ActionCommand.cs).
- * Its white space has U+0085, too.
- */
-export function withoutCommands(text: string): string {
-  return text
-    .replace(/^[\s\u0085\u180e\u200b]*::/gm, (start) => start.replace('::', ': :'))
-    .replaceAll('##[', '## [')
-}
-
 function escapeCommand(text: string): string {
-  return text.replaceAll('%', '%25').replaceAll('\r', '%0D').replaceAll('\n', '%0A')
+  return withoutCommands(text)
+    .replaceAll('%', '%25')
+    .replaceAll('\r', '%0D')
+    .replaceAll('\n', '%0A')
 }
 
 const json = (now: () => Date): Formatter => {
-  const line = (fields: object) => `${JSON.stringify({ time: now().toISOString(), ...fields })}\n`
+  const line = (fields: object) =>
+    `${plainJson(JSON.stringify({ time: now().toISOString(), ...fields }))}\n`
   return {
     whole: true,
     line: (level, text, depth) => line({ level, text, depth }),

@@ -1,3 +1,5 @@
+import { withoutControls } from './plain-text.ts'
+
 const MASK = '***'
 /** Masking shorter values would hide ordinary words; no password should be this short. */
 const SHORTEST = 4
@@ -57,10 +59,82 @@ function replaceAll(secrets: readonly string[], text: string): string {
   return masked
 }
 
+/** What a secret looks like where a template, a format or a program has written it in its own way. */
 function leakedForms(value: string): string[] {
-  const forms = [value, encodeURIComponent(value), JSON.stringify(value).slice(1, -1)]
-  const base64 = Buffer.from(value).toString('base64')
-  forms.push(base64, base64.replace(/=+$/, ''))
-  for (const line of value.split(/\r?\n/)) forms.push(line)
-  return forms.filter((form) => form.length >= SHORTEST)
+  const forms = new Set([value, withoutControls(value), ...value.split(/\r?\n/)])
+  for (const write of writings) for (const form of write(value)) forms.add(form)
+  // Without a digit, or short, a text in other letters is an ordinary word: Production, production.
+  if (value.length >= SHORTEST_IN_DOCUMENTS && /\d/.test(value)) {
+    forms.add(value.toUpperCase()).add(value.toLowerCase())
+  }
+  return [...forms].filter((form) => form.length >= SHORTEST)
 }
+
+const writings: readonly ((value: string) => readonly string[])[] = [
+  urlForms,
+  jsonForms,
+  xmlForms,
+  base64Forms,
+  propertiesForms,
+  // A shell's and YAML's single quotes.
+  (value) => [value.replaceAll("'", "'\\''"), value.replaceAll("'", "''")],
+]
+
+function urlForms(value: string): string[] {
+  const whole = encodeURIComponent(value.replace(/\p{Surrogate}/gu, '\ufffd'))
+  const strict = whole.replace(/[!'()*]/g, (found) => `%${hex(found, 2).toUpperCase()}`)
+  return [whole, strict].flatMap((form) => {
+    const plus = form.replaceAll('%20', '+')
+    return [form, plus, lowerEscapes(form), lowerEscapes(plus)]
+  })
+}
+
+const lowerEscapes = (text: string) => text.replace(/%../g, (found) => found.toLowerCase())
+
+/** Go, Gson and others write more of it in hexadecimal than they need. */
+function jsonForms(value: string): string[] {
+  const plain = JSON.stringify(value).slice(1, -1)
+  const escaped = (text: string, some: RegExp) =>
+    text.replace(some, (found) => `\\u${hex(found, 4)}`)
+  return [
+    plain,
+    plain.replaceAll('/', '\\/'),
+    escaped(plain, /[<>&]/g),
+    escaped(plain, /[<>&='\u2028\u2029]/g),
+    escaped(plain, NOT_ASCII),
+  ]
+}
+
+const NOT_ASCII = /[^\0-\x7f]/g
+
+function xmlForms(value: string): string[] {
+  const ands = value.replaceAll('&', '&amp;')
+  const text = ands.replaceAll('<', '&lt;')
+  const all = text.replaceAll('>', '&gt;')
+  const quotes = [all, text, value].flatMap((form) => [
+    form.replaceAll('"', '&quot;'),
+    form.replaceAll('"', '&#34;'),
+  ])
+  const apostrophes = ['&apos;', '&#39;', '&#039;', '&#x27;']
+  const both = quotes.flatMap((form) => apostrophes.map((as) => form.replaceAll("'", as)))
+  return [ands, text, all, ...quotes, ...both]
+}
+
+function base64Forms(value: string): string[] {
+  const standard = Buffer.from(value).toString('base64')
+  return [standard, standard.replace(/=+$/, ''), Buffer.from(value).toString('base64url')]
+}
+
+/** As java.util.Properties stores a value, and as people write it. */
+function propertiesForms(value: string): string[] {
+  const backslashes = value.replaceAll('\\', '\\\\')
+  const stored = backslashes.replace(/[:=#!]|^ /g, (found) => `\\${found}`)
+  return [backslashes, stored].flatMap((form) => [
+    form,
+    form.replace(NOT_ASCII, (found) => `\\u${hex(found, 4).toUpperCase()}`),
+    form.replace(NOT_ASCII, (found) => `\\u${hex(found, 4)}`),
+  ])
+}
+
+const hex = (character: string, digits: number) =>
+  character.charCodeAt(0).toString(16).padStart(digits, '0')

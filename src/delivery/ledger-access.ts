@@ -24,13 +24,16 @@ export async function openLedger(
   { ledger, folder }: Settings,
   { variables, signal, log, empty, readOnly }: LedgerOptions,
 ): Promise<Ledger> {
-  const { openLedger: open } = await import('../ledger/open.ts')
+  const [{ openLedger: open }, { plainTexts }] = await Promise.all([
+    import('../ledger/open.ts'),
+    import('../ledger/plain-texts.ts'),
+  ])
   try {
-    if (ledger !== undefined) return await open(ledger, { folder, signal, readOnly })
+    if (ledger !== undefined) return plainTexts(await open(ledger, { folder, signal, readOnly }))
     const path = await findDefaultLedger(folder, variables)
     if (readOnly || (await exists(path))) log.debug(`ledger: ${path}`)
     else log.info(`new ledger: ${path}; others see it once crosscloud.yml names a database`)
-    return await open(`sqlite:${path}`, { signal, readOnly })
+    return plainTexts(await open(`sqlite:${path}`, { signal, readOnly }))
   } catch (error) {
     throw withEmpty(error, empty)
   }

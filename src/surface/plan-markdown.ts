@@ -1,5 +1,5 @@
 import { shortDigest } from '../core/digest.ts'
-import { withoutControls } from '../core/log.ts'
+import { withoutControls } from '../core/plain-text.ts'
 import type { Plan, PlannedHost } from '../delivery/plan/schema.ts'
 import {
   accessTexts,

@@ -1,7 +1,8 @@
 import { mkdir, writeFile } from 'node:fs/promises'
 import { join } from 'node:path'
 import t from 'tap'
-import { summaryRows } from '../../src/actions/report.ts'
+import { annotation, summaryRows } from '../../src/actions/report.ts'
+import { StepError } from '../../src/core/errors.ts'
 import { startRegistry } from '../../src/registry-server/server.ts'
 import { runAction } from '../support/ci/action.ts'
 import { writeWar } from '../support/data/war.ts'
@@ -64,6 +65,14 @@ await t.test('yes and no are read as people and other languages write them', asy
     t.match(printed, /template folder .* no such file/, `${text} is read; the step goes on`)
   }
   t.match((await reads('yes')).printed, 'check: "yes" is not true or false')
+})
+
+await t.test('an annotation is masked before it is cut, and controls nothing', async (t) => {
+  const mask = (text: string) => text.replaceAll('Sup3r-S3cret', '***')
+  const said = `\x1b[2J\x07${'x'.repeat(3994)}Sup3r-S3cret`
+  const text = annotation(new StepError('INTERNAL', said, { hint: 'a\x07b' }), mask)
+  t.equal(text, `${'x'.repeat(3994)}***\nab`)
+  t.notMatch(annotation(new StepError('INTERNAL', `xxxx${said}`), mask), 'Sup')
 })
 
 await t.test('an annotation has the fact; the log of Maven stays in the log', async (t) => {

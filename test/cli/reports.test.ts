@@ -1,7 +1,8 @@
 import { mkdir, readFile, stat, symlink, writeFile } from 'node:fs/promises'
 import { join, relative } from 'node:path'
 import t from 'tap'
-import { resultText } from '../../src/cli/output.ts'
+import { resultText, table, tellBeside, tellFailure } from '../../src/cli/output.ts'
+import { StepError } from '../../src/core/errors.ts'
 import { run } from '../../src/core/process/process.ts'
 import { dotenvName, fieldsOf } from '../../src/steps/fields.ts'
 import { loadSteps } from '../../src/steps/index.ts'
@@ -128,6 +129,28 @@ t.test('what others wrote controls no runner from a result', (t) => {
   t.equal(resultText(text, {}), 'x\n::add-mask::abc\nsection_end:1:a\ty')
   const github = resultText(text, { GITHUB_ACTIONS: 'true' })
   t.equal(github, 'x\n: :add-mask::abc\nsection_end:1:a\ty')
+  const mask = (plain: string) => plain.replace('##[pass', '***')
+  t.equal(resultText('a ##[pa\x1b[0mss', { GITHUB_ACTIONS: 'true' }, mask), 'a ***')
+  t.end()
+})
+
+t.test('nor does it from an error, or a row from outside of a table', (t) => {
+  const told: string[] = []
+  const options = {
+    write: (text: string) => void told.push(text),
+    mask: (text: string) => text,
+    variables: { GITHUB_ACTIONS: 'true' },
+  }
+  const hostile = 'no\x1b[2J\x07\r\n##[stop-commands]z\n::stop-commands::z'
+  tellFailure(new StepError('INTERNAL', hostile, { hint: hostile }), undefined, options)
+  tellBeside(hostile, undefined, options)
+  for (const text of told) t.notMatch(text, /[^\P{Cc}\n\t]|##\[|^\s*::/mu)
+  t.equal(told.length, 4)
+  t.equal(
+    table(['host', 'version'], [['app-01', '1.0\napp-02  \x1b[2J']]).split('\n').length,
+    2,
+    'a line a row',
+  )
   t.end()
 })
 

@@ -1,6 +1,7 @@
 import fc from 'fast-check'
 import t from 'tap'
 import { createLog, type LogFormat, logFormats, namedLog, silentLog } from '../../src/core/log.ts'
+import { onOneLine, plainJson, withoutControls } from '../../src/core/plain-text.ts'
 import { createSecrets } from '../../src/core/secrets.ts'
 
 function record(format: LogFormat, options: { verbose?: boolean; secrets?: string[] } = {}) {
@@ -179,6 +180,41 @@ await t.test('secrets are masked in every format, however they leak', async (t) 
   }
 })
 
+await t.test('a secret is masked in every way that a template or a format writes it', async (t) => {
+  const secret = `Sup3r:S&cret=<Pw> "x"/it's!é\\`
+  const secrets = createSecrets()
+  secrets.add(secret)
+  const xml = secret.replaceAll('&', '&amp;').replaceAll('<', '&lt;').replaceAll('>', '&gt;')
+  const written = [
+    secret.replaceAll('&', '&amp;'),
+    xml,
+    xml.replaceAll('"', '&quot;'),
+    xml.replaceAll('"', '&quot;').replaceAll("'", '&apos;'),
+    xml.replaceAll('"', '&#34;').replaceAll("'", '&#39;'),
+    new URLSearchParams([['', secret]]).toString().slice(1),
+    encodeURIComponent(secret).replace(/%../g, (found) => found.toLowerCase()),
+    JSON.stringify(secret).slice(1, -1).replaceAll('/', '\\/'),
+    JSON.stringify(secret).slice(1, -1).replaceAll('é', '\\u00e9'),
+    'Sup3r:S\\u0026cret=\\u003cPw\\u003e \\"x\\"/it\'s!é\\\\',
+    'Sup3r\\:S&cret\\=<Pw> "x"/it\'s\\!\\u00E9\\\\',
+    Buffer.from(secret).toString('base64url'),
+    `'${secret.replaceAll("'", "'\\''")}'`,
+    `'${secret.replaceAll("'", "''")}'`,
+    secret.toUpperCase(),
+  ]
+  for (const form of written) t.notMatch(secrets.mask(`a ${form} z`), /sup3r|cret|pw|x/i, form)
+  for (const form of written) t.notMatch(secrets.mask(`a ${form} z`), form.slice(-6), form)
+  const short = createSecrets()
+  short.add('Word')
+  short.add('Production')
+  t.equal(short.mask('Production: production'), '***: production')
+  t.equal(
+    short.mask('a word, a Word'),
+    'a word, a ***',
+    'a short one is not looked for in all letters',
+  )
+})
+
 await t.test('the mask holds for any secret in any text', async (t) => {
   const secret = fc.string({ minLength: 6, maxLength: 40, unit: 'binary' })
   fc.assert(
@@ -262,6 +298,36 @@ await t.test('progress is drawn only on a terminal, and never above its end', as
     if (format === 'terminal') t.match(text(), /█{24} 100 %$/)
     else t.equal(text(), '', format)
   }
+})
+
+t.test(
+  'what others wrote controls neither a terminal nor a runner, whatever prints it',
+  async (t) => {
+    const hostile = `x\x1b]0;t\x07\x1b[2Jy\r\x9b31m\x1b[0Ksection_end:1:x\n##[stop-commands]z\n::stop::w`
+    for (const format of logFormats) {
+      const { log, text } = record(format, { verbose: true })
+      const clean = record(format, { verbose: true })
+      for (const [{ log: into }, said] of [
+        [{ log }, hostile],
+        [clean, withoutControls(hostile)],
+      ] as const) {
+        for (const level of ['info', 'warn', 'error', 'debug', 'output'] as const) into[level](said)
+        await into.section(said, () => into.section(said, async () => into.info('in')))
+      }
+      t.equal(text(), clean.text(), format)
+      if (format === 'github') t.notMatch(text(), /^ *(?:::stop|.*##\[)/m)
+      if (format === 'json') t.notMatch(text(), '##[')
+    }
+  },
+)
+
+t.test('a document of JSON stays the same in characters that control nothing', (t) => {
+  const value = { text: '\x9b31m\u2028##[group]\x7f::x\n' }
+  const plain = plainJson(JSON.stringify(value))
+  t.same(JSON.parse(plain), value)
+  t.notMatch(plain, /[\p{Cc}\u2028]|##\[/u)
+  t.equal(onOneLine('1.0\nb\t\x1b[2J\u202e\x9b é'), '1.0\\nb\\t\\u001b[2J\\u202e\\u009b é')
+  t.end()
 })
 
 t.test('lines of work that is done side by side are told apart by a name', async (t) => {

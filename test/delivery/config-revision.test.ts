@@ -2,6 +2,7 @@ import { writeFile } from 'node:fs/promises'
 import { join } from 'node:path'
 import t, { type Test } from 'tap'
 import { makeKey, parseKeyRing, seal } from '../../src/config/rules/encryption.ts'
+import { hideConfigSecrets } from '../../src/delivery/config/known-secrets.ts'
 import { renderTemplates } from '../../src/delivery/config/rendering.ts'
 import { recordRevision } from '../../src/delivery/deployment/record.ts'
 import { testContext } from '../support/context.ts'
@@ -68,3 +69,37 @@ t.test('without a key nobody finds a password by its revision', async (t) => {
   const other = await application(t)
   t.not((await other('4711', FIRST)).name, first.name)
 })
+
+t.test(
+  'secrets of a config are masked in what instances say, as far as it can be read',
+  async (t) => {
+    const folder = await temporaryFolder(t)
+    const settings = [
+      'app: webapi',
+      'environments:',
+      '  test: { image: registry.test/webapi, config: file:test.yaml }',
+      '  bare: { image: registry.test/webapi }',
+      '  open: { image: registry.test/webapi, config: "${NO_SUCH_PLACE}" }',
+    ]
+    await writeFile(join(folder, 'crosscloud.yml'), settings.join('\n'))
+    const look = async (name: string, key?: string) => {
+      const variables = key === undefined ? {} : { CROSSCLOUD_CONFIG_KEY: key }
+      const context = testContext(t, folder, { variables })
+      const lack = await hideConfigSecrets(await context.environment(name), context)
+      return { lack, said: context.secrets.mask('open-sesame, second-secret, hello') }
+    }
+    const ring = parseKeyRing(FIRST, 'the test')
+    const sealed = JSON.stringify(seal(ring, '/db/token', 'second-secret'))
+    const text = `db: { password: open-sesame, token: ${sealed} }\ngreeting: hello\n`
+    const nothing = { lack: undefined, said: 'open-sesame, second-secret, hello' }
+    t.match(await look('test'), { lack: /cannot be read: .*test\.yaml/, said: nothing.said })
+    await writeFile(join(folder, 'test.yaml'), text)
+    t.same(await look('test', FIRST), { lack: undefined, said: '***, ***, hello' })
+    t.match(await look('test'), {
+      lack: /not given here: \/db\/token$/,
+      said: '***, second-secret',
+    })
+    t.same(await look('bare'), nothing)
+    t.match(await look('open'), { lack: /cannot be read: .*NO_SUCH_PLACE/, said: nothing.said })
+  },
+)

@@ -14,7 +14,7 @@ import {
   open,
   placeOf,
 } from './open.ts'
-import { linePrinter, namePrefixes } from './print.ts'
+import { linePrinter, maskConfig, namePrefixes } from './print.ts'
 
 interface ExecOptions extends HostOptions {
   reason?: string
@@ -37,7 +37,9 @@ export function addExec(group: Command, perform: Perform, environment: ProcessEn
   command.action(async (words: string[], options: ExecOptions) => {
     await perform(command, async (context) => {
       const print = linePrinter(command, context, environment)
-      return runEverywhere(words, options, context, await open(options, context), print)
+      const opened = await open(options, context)
+      await maskConfig(command, opened, context, environment)
+      return runEverywhere(words, options, context, opened, print)
     })
   })
 }

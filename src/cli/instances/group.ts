@@ -11,6 +11,7 @@ import { addExec } from './exec.ts'
 import { listEverything, listInstances } from './list.ts'
 import { addLogs } from './logs.ts'
 import { addHostCommand, type HostOptions, type Opened, open } from './open.ts'
+import { maskConfig } from './print.ts'
 import { showStats } from './stats.ts'
 import { showThreads } from './threads.ts'
 
@@ -68,7 +69,7 @@ export function addChange(
   change: InstanceChange,
   group: Command,
   perform: Perform,
-  { person }: Pick<ProcessEnvironment, 'person'>,
+  environment: Pick<ProcessEnvironment, 'person' | 'streams' | 'variables'>,
 ): Command {
   const { verb, description } = change
   const command = addHostCommand(group, verb, description, `${verb} --env test`)
@@ -76,9 +77,12 @@ export function addChange(
     .option('--lock-wait <duration>', 'how long to wait while somebody else deploys there: 10m')
     .option('--yes', 'do not ask')
   command.action(async (options: HostOptions & ChangeOptions) => {
-    await perform(command, async (context) =>
-      changeInstances(change, options, context, await open(options, context), person),
-    )
+    await perform(command, async (context) => {
+      const opened = await open(options, context)
+      // What an instance says when it does not become healthy.
+      if (verb === 'restart') await maskConfig(command, opened, context, environment)
+      return changeInstances(change, options, context, opened, environment.person)
+    })
   })
   return command
 }

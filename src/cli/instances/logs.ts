@@ -15,7 +15,7 @@ import {
 } from './log-request.ts'
 import { lastOf, mergeByTime, only } from './merge.ts'
 import { addHostCommand, current, type Labelled, type Opened, open } from './open.ts'
-import { linePrinter, namePrefixes } from './print.ts'
+import { linePrinter, maskConfig, namePrefixes } from './print.ts'
 
 export function addLogs(group: Command, perform: Perform, environment: ProcessEnvironment): void {
   const command = addHostCommand(
@@ -39,6 +39,7 @@ export function addLogs(group: Command, perform: Perform, environment: ProcessEn
     const matches = readPattern(options.grep)
     await perform(command, async (context) => {
       const opened = await open(options, context)
+      await maskConfig(command, opened, context, environment)
       const print = linePrinter(command, context, environment)
       const request = { query, matches, print }
       if (options.file !== undefined) return showFile(options.file, request, opened, context)

@@ -1,7 +1,9 @@
 import type { Command } from 'commander'
+import { hideConfigSecrets } from '../../delivery/config/known-secrets.ts'
 import type { Context } from '../../delivery/context.ts'
 import { resultText } from '../output.ts'
 import type { ProcessEnvironment } from '../process-environment.ts'
+import type { Opened } from './open.ts'
 
 /** Prints lines that others wrote as they come: without secrets, and without control over a terminal. */
 export function linePrinter(
@@ -13,7 +15,22 @@ export function linePrinter(
   if (json) return () => {}
   if (format === 'json') return (line) => log.output(line)
   return (line, stream = 'stdout') =>
-    streams[stream](`${resultText(secrets.mask(line), variables)}\n`)
+    streams[stream](`${resultText(line, variables, secrets.mask)}\n`)
+}
+
+/** Makes sure that secrets of the config are masked in what instances say, or tells that they are not. */
+export async function maskConfig(
+  command: Command,
+  { environment }: Pick<Opened, 'environment'>,
+  context: Context,
+  { streams, variables }: Pick<ProcessEnvironment, 'streams' | 'variables'>,
+): Promise<void> {
+  const lack = await hideConfigSecrets(environment, context)
+  if (lack === undefined) return
+  const { json, log: format } = command.optsWithGlobals<{ json?: boolean; log?: string }>()
+  if (json || format === 'json') context.log.warn(lack)
+  // Beside the lines, which another program may read.
+  else streams.stderr(resultText(`warning: ${lack}\n`, variables, context.secrets.mask))
 }
 
 /** Tells lines of several instances apart; one alone needs no name. */

@@ -31,6 +31,8 @@ export interface DockerHostOptions {
   tls?: TlsFiles | undefined
   /** Where ports are published that name no address; default: everywhere. */
   bind?: string | undefined
+  /** Takes secrets out of what containers say; without it nothing is known to be one. */
+  mask?: ((text: string) => string) | undefined
   /** A file for `ssh -F`; without it ssh reads the user's own. */
   sshConfig?: string | undefined
 }
@@ -68,6 +70,7 @@ export async function connectDocker(options: DockerHostOptions): Promise<Host> {
     ...hostOperations({ docker, host, call, closed: closing.signal, local: engine.local }),
     name,
     bind: options.bind,
+    mask: options.mask ?? ((text) => text),
     async ping() {
       const abortSignal = AbortSignal.any([signal, AbortSignal.timeout(PING_TIMEOUT)])
       // dockerode's types know no options here, its code does.

@@ -101,6 +101,8 @@ export interface HostAddress {
  */
 export interface Host extends HostOperations {
   readonly name: string
+  /** Takes secrets out of what a container says, before any of it is cut or kept. */
+  mask(text: string): string
   /** Where ports are published that name no address; everywhere when undefined. */
   readonly bind?: string | undefined
   /** UNAVAILABLE, naming the host, when it does not respond. */

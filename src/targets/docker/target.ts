@@ -31,7 +31,8 @@ export interface DockerTargetSettings {
   readonly container: ContainerSettings
 }
 
-export interface DockerTargetOptions extends Pick<DockerHostOptions, 'credentials' | 'signal'> {
+export interface DockerTargetOptions
+  extends Pick<DockerHostOptions, 'credentials' | 'signal' | 'mask'> {
   /** Folder that relative paths start from. */
   folder: string
   /** Opens the environment's proxy, where it has one that deployments work. */
@@ -155,10 +156,10 @@ function operationsOf(
 
 function connect(
   { name, address, certificates, bind }: HostAddress,
-  { folder, credentials, signal }: DockerTargetOptions,
+  { folder, credentials, signal, mask }: DockerTargetOptions,
 ): Promise<Host> {
   const tls = certificates === undefined ? undefined : tlsFiles(resolve(folder, certificates))
-  return connectDocker({ name, address, bind, tls, credentials, signal })
+  return connectDocker({ name, address, bind, tls, credentials, signal, mask })
 }
 
 async function inTime<T>(host: string, work: Promise<T>): Promise<T> {

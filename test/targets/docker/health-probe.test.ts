@@ -82,6 +82,22 @@ t.test('a check that gets no response says what came instead', async (t) => {
   t.match(await askHttp(endless, { ...check, body: 'UP' }, limits), /does not match/)
 })
 
+t.test('a body pattern that finds no end stops neither the process nor a cancel', async (t) => {
+  const address = await listen(t, (_, response) => response.end(`${'a'.repeat(52)}!`))
+  const check = { port: 1, path: '/', body: '^(a+)+$' }
+  let turns = 0
+  const turning = setInterval(() => turns++, 10)
+  t.teardown(() => clearInterval(turning))
+  const late = await askHttp(address, check, { ...limits, request: 500 })
+  t.equal(late, '/^(a+)+$/ needs too long for its body')
+  t.ok(turns > 1, 'all else goes on meanwhile')
+  const stop = new AbortController()
+  const asked = askHttp(address, check, { ...limits, request: 600_000, signal: stop.signal })
+  setTimeout(() => stop.abort(), 200)
+  t.equal(await asked, 'cancelled')
+  t.match(await askHttp(address, { ...check, body: '(' }, limits), /Invalid regular expression/)
+})
+
 t.test('a TCP check wants a connection that stays open, or bytes', async (t) => {
   const open = await listenTcp(t, (socket) => socket.on('error', () => {}))
   t.equal(await askTcp(open, limits), undefined)

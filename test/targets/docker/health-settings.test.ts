@@ -1,6 +1,8 @@
 import t from 'tap'
 import { z } from 'zod'
+import { createSecrets } from '../../../src/core/secrets.ts'
 import { issueLines } from '../../../src/core/settings/schema.ts'
+import { openCheck } from '../../../src/targets/docker/health/ask.ts'
 import type { HealthSettings } from '../../../src/targets/docker/health/check.ts'
 import {
   HEALTH_CHECK_LABEL,
@@ -10,6 +12,7 @@ import {
 } from '../../../src/targets/docker/health/label.ts'
 import { exitText, lastException } from '../../../src/targets/docker/health/last-words.ts'
 import { healthSettings, resolveHealth } from '../../../src/targets/docker/health/settings.ts'
+import type { ContainerInfo, Host } from '../../../src/targets/docker/host.ts'
 
 /** What settings say, or the problems in them. */
 function read(written: unknown): HealthSettings | string[] {
@@ -20,6 +23,9 @@ function read(written: unknown): HealthSettings | string[] {
     ({ path, text }) => `${path.join('.')} ${text}`,
   )
 }
+
+const asItIs = (text: string) => text
+const attempt = { elapsed: 0, connect: 1, request: 1, signal: undefined }
 
 t.test('a health check is written as a text or a map', async (t) => {
   const http = { port: 8080, path: '/up' }
@@ -151,15 +157,53 @@ t.test('the last exception of a log is found, and of its causes the first of all
     '\tCaused by: java.lang.IllegalStateException: of the suppressed one',
     '30-Nov-2026 13:00:01.000 INFO [main] org.x.ExceptionHandler stopping',
   ]
-  t.equal(lastException(trace), 'java.net.ConnectException: Connection refused (db:3306)')
+  t.equal(lastException(trace, asItIs), 'java.net.ConnectException: Connection refused (db:3306)')
   const thrown = [
     'Exception in thread "main" java.lang.OutOfMemoryError: Java heap space',
     '\tat A',
   ]
-  t.equal(lastException([...trace, ...thrown]), 'java.lang.OutOfMemoryError: Java heap space')
-  t.equal(lastException(trace.slice(0, 1)), undefined)
-  t.equal(lastException([]), undefined)
-  t.equal(lastException([`a.BException: ${'x'.repeat(999)}`])?.length, 300)
+  t.equal(
+    lastException([...trace, ...thrown], asItIs),
+    'java.lang.OutOfMemoryError: Java heap space',
+  )
+  t.equal(lastException(trace.slice(0, 1), asItIs), undefined)
+  t.equal(lastException([], asItIs), undefined)
+  t.equal(lastException([`a.BException: ${'x'.repeat(999)}`], asItIs)?.length, 300)
+})
+
+t.test('a name of an exception is found in its line, with its package alone', (t) => {
+  const found = (line: string) => lastException([line], asItIs)
+  t.equal(found('at 12:00 o.x.Outer$BadException$1: no'), 'o.x.Outer$BadException$1: no')
+  t.equal(found('Main.java.lang.Error: no'), 'java.lang.Error: no')
+  t.equal(found('see a.b.Exceptional, a.Cd.EfException or BadException'), undefined)
+  t.end()
+})
+
+t.test('a log of long lines is looked through in the time it takes to read it', (t) => {
+  const parts = ['a', '$', 'a.', 'A.', 'a.A', 'Exception', 'a.AException$', 'Caused by: ', '\t']
+  const lines = parts.flatMap((part) => [part.repeat(200_000), `${part.repeat(200_000)}!`])
+  const many = Array.from({ length: 300 }, () => `${'a'.repeat(100_000)}!`)
+  lastException([...many, ...lines], asItIs)
+  lastException(many, asItIs)
+  t.pass('it ends; by a pattern that goes back it takes hours')
+  t.end()
+})
+
+t.test('what a container said is masked before it is cut', async (t) => {
+  const secrets = createSecrets()
+  secrets.add('Sup3r-S3cret-Pw')
+  for (const length of [185, 190, 195, 199, 285, 290, 299]) {
+    const said = `${'x'.repeat(length)}Sup3r-S3cret-Pw${'y'.repeat(400)}`
+    t.notMatch(lastException([`a.BException: ${said.slice(14)}`], secrets.mask), 'Sup', `${length}`)
+    const ask = openCheck(secrets as unknown as Host, { docker: true, timeout: 1 })
+    const health = { status: 'unhealthy', output: `first\n${said}\n` }
+    const problem = await ask({ health } as ContainerInfo, attempt)
+    t.match(problem, /^unhealthy: x+(?:\*{1,3}y*)?$/)
+  }
+  t.equal(
+    lastException(['a.BException: \x07\x1b[31mno\r\x1b[0Ksection_end:1:x'], secrets.mask),
+    'a.BException: nosection_end:1:x',
+  )
 })
 
 t.test('an exit code of 128 and more names the signal', async (t) => {

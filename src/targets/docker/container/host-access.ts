@@ -1,5 +1,5 @@
 import type { HostConfig } from 'dockerode'
-import { withoutControls } from '../../../core/log.ts'
+import { withoutControls } from '../../../core/plain-text.ts'
 import type { ContainerSettings } from '../host.ts'
 import { formatVolume } from '../notation.ts'
 import { hostPart } from './options.ts'

@@ -1,4 +1,5 @@
 import { StepError, toStepError } from '../../../core/errors.ts'
+import { withoutControls } from '../../../core/plain-text.ts'
 import { wait } from '../../../core/retry.ts'
 import type { ContainerInfo, Host } from '../host.ts'
 import { type HealthSettings, healthPort } from './check.ts'
@@ -18,7 +19,7 @@ export function openCheck(host: Host, health: HealthSettings): Ask {
     return async (_, { elapsed }) =>
       elapsed < running ? `it has not run for ${running / 1000} s` : undefined
   }
-  if ('docker' in health) return async ({ health: state }) => problemOf(state)
+  if ('docker' in health) return async ({ health: state }) => problemOf(state, host)
   if ('command' in health) return commandCheck(host, health.command)
   return async (container, attempt) => {
     const address = addressOf(host, container, healthPort(health) ?? 0)
@@ -26,9 +27,9 @@ export function openCheck(host: Host, health: HealthSettings): Ask {
   }
 }
 
-function problemOf(state: ContainerInfo['health']): string | undefined {
+function problemOf(state: ContainerInfo['health'], host: Host): string | undefined {
   if (state?.status === 'healthy') return undefined
-  const said = [state?.status ?? 'it has not run', lastLine(state?.output)]
+  const said = [state?.status ?? 'it has not run', lastLine(state?.output, host)]
   return said.filter(Boolean).join(': ')
 }
 
@@ -59,13 +60,19 @@ function commandCheck(host: Host, command: readonly string[]): Ask {
 async function runCommand(host: Host, id: string, command: readonly string[]): Promise<Ended> {
   let output = ''
   const onLine = (line: string) => {
-    output = lastLine(line) || output
+    output = lastLine(line, host) || output
   }
   const { signal } = new AbortController()
   return { exitCode: await host.exec(id, command, { onLine, signal }), output }
 }
 
-const lastLine = (text = '') => text.trim().split('\n').at(-1)?.trim().slice(0, 200) ?? ''
+const MOST_LENGTH = 200
+
+/** Masked before it is cut: of half a secret nobody knows that it is one. */
+function lastLine(text = '', { mask }: Pick<Host, 'mask'>): string {
+  const line = text.trimEnd().slice(text.trimEnd().lastIndexOf('\n') + 1)
+  return mask(withoutControls(line)).trim().slice(0, MOST_LENGTH)
+}
 
 function addressOf(host: Host, container: ContainerInfo, port: number): string {
   const address = container.address(port)

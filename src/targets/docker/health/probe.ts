@@ -2,6 +2,7 @@ import { once } from 'node:events'
 import { type ClientRequest, get, type IncomingMessage } from 'node:http'
 import { connect, type Socket } from 'node:net'
 import { describe, errorCodeOf } from '../../../core/errors.ts'
+import { isFound } from './body-pattern.ts'
 import type { HttpCheck, StatusRange } from './check.ts'
 
 export interface ProbeLimits {
@@ -27,6 +28,7 @@ export async function askHttp(
   { path, headers, statuses = SUCCESS, body }: HttpCheck,
   limits: ProbeLimits,
 ): Promise<string | undefined> {
+  const deadline = Date.now() + limits.request
   // From its parts: whatever the path is, only the container is asked.
   const { pathname, search } = new URL(`http://container${path.startsWith('/') ? '' : '/'}${path}`)
   const target = { ...endpointOf(address), path: `${pathname}${search}` }
@@ -39,8 +41,11 @@ export async function askHttp(
     const isGood = statuses.some(([first, last]) => statusCode >= first && statusCode <= last)
     if (!isGood) return `HTTP ${statusCode}`
     if (body === undefined) return undefined
-    const isFound = new RegExp(body).test(await startOf(response))
-    return isFound ? undefined : `HTTP ${statusCode}, its body does not match /${body}/`
+    const text = await startOf(response)
+    const { signal } = limits
+    return (await isFound(body, text, { within: deadline - Date.now(), signal }))
+      ? undefined
+      : `HTTP ${statusCode}, its body does not match /${body}/`
   } catch (error) {
     return errorCodeOf(error) ?? describe(error)
   } finally {

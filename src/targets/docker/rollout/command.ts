@@ -1,5 +1,5 @@
 import { StepError, toStepError } from '../../../core/errors.ts'
-import { withoutControls } from '../../../core/log.ts'
+import { withoutControls } from '../../../core/plain-text.ts'
 import type { OneOff, RolloutCommands } from '../../target.ts'
 import type { ContainerSpec, Host } from '../host.ts'
 import { isOnVolumeOf, volumePaths } from '../placed-files.ts'

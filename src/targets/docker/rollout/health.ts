@@ -36,7 +36,10 @@ export async function waitUntilHealthy(
   } catch (error) {
     if (signal?.aborted || !isStepError(error)) throw error
     if (error.code !== 'VERIFY_FAILED' && error.code !== 'COMMAND_FAILED') throw error
-    const exception = lastException(await host.logs(container.id, LOG_LINES).catch(() => []))
+    const exception = lastException(
+      await host.logs(container.id, LOG_LINES).catch(() => []),
+      host.mask,
+    )
     throw exception === undefined
       ? error
       : error.with({
