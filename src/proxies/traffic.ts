@@ -63,7 +63,11 @@ export function createProxy(driver: Driver, options: TrafficOptions): ReversePro
     if (instead && driver.checks) await putIn(instead, signal)
     if (!(await inTurn(() => startDraining(server, how)))) return { left: 0, duration: 0 }
     const drained = await untilDrained(driver, server, drain, signal)
-    await change([{ server, mode: 'out' }])
+    await inTurn(async () => {
+      // Another deployment may have put it in again meanwhile.
+      const { mode } = stateOf(await driver.read(), server)
+      if (mode !== 'in') await driver.change([{ server, mode: 'out' }])
+    })
     return drained
   }
 

@@ -93,6 +93,18 @@ export async function proxyConformance(t: Test, setting: ProxySetting): Promise<
     t.equal(countOf(backends, id), 1)
   })
 
+  await t.test('a server that somebody else puts in while it drains stays in', async (t) => {
+    await proxy.putIn(one)
+    const { post } = await holdPost(first, url)
+    const draining = proxy.takeOut(one)
+    t.ok(await until(async () => (await modes())[0] !== 'in'))
+    await hasty.putIn(one)
+    first.release()
+    await Promise.all([draining, post()])
+    t.same(await modes(), ['in', 'in'])
+    await hasty.takeOut(one)
+  })
+
   await t.test('what was before can be restored', async (t) => {
     const before = await proxy.states()
     await proxy.takeOut(two, { instead: one })

@@ -163,8 +163,14 @@ async function change(nginx: Nginx, changes: readonly Change[]): Promise<void> {
 /** The file is written aside, and the one before is kept until nginx works by the new one. */
 async function install(nginx: Nginx, text: string, generation: number): Promise<void> {
   const { machine, paths, name } = nginx
-  await writeText(machine, paths.next, text)
-  await machine.run(['cp', '-f', paths.file, paths.before])
+  try {
+    await writeText(machine, paths.next, text)
+    await machine.run(['cp', '-f', paths.file, paths.before])
+  } catch (error) {
+    // Half a copy would be put back for the whole file.
+    await Promise.all([remove(machine, paths.next), remove(machine, paths.before)]).catch(() => {})
+    throw notWritten(nginx, error)
+  }
   try {
     await rename(machine, paths.next, paths.file)
     await test(nginx)
@@ -176,6 +182,14 @@ async function install(nginx: Nginx, text: string, generation: number): Promise<
     throw error
   }
   await remove(machine, paths.before)
+}
+
+function notWritten({ name, settings }: Nginx, error: unknown): StepError {
+  const known = explain(`${name}: its servers cannot be written`, error)
+  return known.with({
+    hint: `Nothing was changed there. See that ${settings.folder} on the machine of this proxy has room, and may be written: \`df ${settings.folder}\`.`,
+    cause: error,
+  })
 }
 
 /** A broken file that stays behind would keep nginx from its next start. */

@@ -17,8 +17,10 @@ export interface RolloutProxy {
   /** Requests for the host go to this slot, and the other one has none any more. */
   routeTo(host: Host, slot: SlotNumber, options: ProxyOptions): Promise<void>
   /** A host with one port gets no requests while its container is replaced. */
-  takeOut(host: Host, options: ProxyOptions): Promise<void>
+  takeOut(host: Host, options: ProxyOptions & LastOptions): Promise<void>
   putIn(host: Host, options: ProxyOptions): Promise<void>
+  /** Whether requests for the host go to this slot. */
+  isRoutedTo(host: Host, slot: SlotNumber): Promise<boolean>
   /** From now on these hosts get so many percent of all requests, where the proxy has weights. */
   startCanary(hosts: readonly Host[], percent: number, log: Log): Promise<void>
   /** Every host has an ordinary share again. */
@@ -27,6 +29,11 @@ export interface RolloutProxy {
   responses(): Promise<ReadonlyMap<string, ResponseCounts>>
   /** A deployment to it was cut off: that it is out is not what somebody wants. */
   claim(host: Host): void
+}
+
+interface LastOptions {
+  /** Once the proxy has refused to put a host in, the last one that serves stays in: CONFLICT. */
+  keepsLast?: boolean | undefined
 }
 
 interface ProxyOptions {
@@ -41,6 +48,8 @@ export function createRolloutProxy(
 ): RolloutProxy {
   /** Somebody took them out, and they stay so. */
   const out = new Set<string>()
+  /** Hosts that the proxy refused to put in. */
+  const refused = new Set<string>()
   let serving: ReadonlySet<string> = new Set()
   const canaries = new Set<string>()
   const weigh = async (share: number) => {
@@ -78,15 +87,26 @@ export function createRolloutProxy(
       const drained = await proxy.takeOut(server, { instead, signal })
       log.info(`${proxy.name}: requests for ${host.name} go to slot ${slot}${describe(drained)}`)
     },
-    async takeOut(host, { log, signal }) {
+    async takeOut(host, { log, signal, keepsLast = false }) {
       if (out.has(host.name)) return
-      const drained = await proxy.takeOut(of(host), { evenIfLast: true, signal })
+      const evenIfLast = !keepsLast || refused.size === 0
+      const drained = await proxy.takeOut(of(host), { evenIfLast, signal })
       log.info(`${proxy.name}: ${host.name} is out of it${describe(drained)}`)
     },
     async putIn(host, { log, signal }) {
       if (out.has(host.name)) return
-      await proxy.putIn(of(host), { signal })
+      await proxy.putIn(of(host), { signal }).catch((error: unknown) => {
+        refused.add(host.name)
+        throw error
+      })
+      refused.delete(host.name)
       log.info(`${proxy.name}: ${host.name} is in again`)
+    },
+    async isRoutedTo(host, slot) {
+      const states = await proxy.states()
+      return states.some(
+        ({ server, mode }) => server.host === host.name && server.slot === slot && mode === 'in',
+      )
     },
     async startCanary(hosts, percent, log) {
       const names = hosts.map(({ name }) => name).filter((name) => !out.has(name))

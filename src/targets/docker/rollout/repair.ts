@@ -1,4 +1,4 @@
-import { StepError } from '../../../core/errors.ts'
+import { isStepError, StepError } from '../../../core/errors.ts'
 import type { Log } from '../../../core/log.ts'
 import { slotOf } from '../../slot.ts'
 import { ON_VOLUME_LABEL } from '../container-options.ts'
@@ -9,7 +9,7 @@ import { adoptedName, isOwn, type Ownership } from './owner.ts'
 import type { RolloutProxy } from './proxy.ts'
 import { type Action, type Finding, type Found, nameOf, only, type Role, roles } from './roles.ts'
 import { decideInSlots } from './slots/repair.ts'
-import { stopContainer } from './stop.ts'
+import { KILLED, stopContainer, stopUnhurried } from './stop.ts'
 
 /**
  * What a deployer that was killed left behind, and how to repair it; undefined when all is well.
@@ -159,12 +159,15 @@ export async function perform(
       const isTime = action.do === (action.container === 'next' ? 'remove' : 'start')
       if (ids.next && isTime) await putFilesBack(host, containerOf(found, ids.next))
       if (action.do === 'start') await host.start(id)
-      if (action.do === 'await') await awaitHealth(host, containerOf(found, id), signal)
+      if (action.do === 'await') await awaitHealth(host, containerOf(found, id), { log, signal })
       if (action.do === 'stop') {
         const stays = ids.current === id ? undefined : ids.current
         const slot = stays && slotOf(containerOf(found, stays).labels)
         if (slot) await proxy?.routeTo(host, slot, { log, signal })
-        await stopContainer(host, id, stopTimeout, signal)
+        // Beside one that serves nothing is urgent.
+        const stop = slot ? stopUnhurried : stopContainer
+        await stop(host, id, stopTimeout, signal)
+        await warnIfCut(host, id, nameOf(name, action.container), log)
       }
       if (action.do === 'remove') await removeOrKeep(host, name, containerOf(found, id), ownership)
       if (action.do === 'rename') {
@@ -174,6 +177,8 @@ export async function perform(
       }
       log.info(`host ${host.name}: ${describeAction(name, action)}`)
     } catch (error) {
+      // What is left is done later in this command, or by the next one.
+      if (signal?.aborted && isStepError(error, 'CANCELLED')) throw error
       log.error(`host ${host.name}: ${name} could not be put right. On that host, run:`)
       for (const left of actions.slice(done)) log.error(`  ${commandOf(name, left)}`)
       throw error
@@ -183,10 +188,25 @@ export async function perform(
 
 async function awaitHealth(
   host: Host,
-  { id, name, labels }: ContainerInfo,
-  signal: AbortSignal | undefined,
+  { id, name, labels, running }: ContainerInfo,
+  { log, signal }: Pick<PerformOptions, 'log' | 'signal'>,
 ): Promise<void> {
-  await waitUntilHealthy(host, { id, name }, ownHealth(labels, undefined), signal)
+  try {
+    await waitUntilHealthy(host, { id, name }, ownHealth(labels, undefined), signal)
+  } catch (error) {
+    // It may have been ill before, and the deployment that follows its cure.
+    if (!running || !isStepError(error, 'VERIFY_FAILED')) throw error
+    log.warn(error.message)
+  }
+}
+
+/** Killed at the end of its time, with what it was working on. */
+async function warnIfCut(host: Host, id: string, name: string, log: Log): Promise<void> {
+  const stopped = await host.inspect(id).catch(() => undefined)
+  if (stopped?.exitCode !== KILLED) return
+  log.warn(
+    `host ${host.name}: ${name} was cut: it did not stop in time, and requests it was working on are lost`,
+  )
 }
 
 async function putFilesBack(host: Host, { id, labels }: ContainerInfo): Promise<void> {

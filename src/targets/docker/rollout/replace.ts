@@ -35,6 +35,7 @@ export async function replaceContainer(
   refuseMissingCheck(host, next, settings.health)
   log.info(`created ${next.name}, files placed: ${spec.files.length}`)
   await throwIfStopped(options)
+  change.isOldTouched = true
   if (old) {
     if (old.running) await proxy?.takeOut(host, { log, signal: halt })
     await throwIfStopped(options)
@@ -53,6 +54,7 @@ export async function replaceContainer(
   const downtime = old?.running ? Date.now() - stopped : 0
   log.info(`${next.name} ${settings.health ? 'is healthy' : 'runs'}`)
   await verify(host, healthy, log)
+  change.isVerified = true
   await throwIfStopped(options)
   // Before the names move on: until then the next command finds that this deployment was cut off.
   await proxy?.putIn(host, { log, signal: halt })

@@ -1,15 +1,13 @@
-import { StepError, toStepError } from '../../../core/errors.ts'
+import { isStepError, StepError, toStepError } from '../../../core/errors.ts'
 import type { Log } from '../../../core/log.ts'
 import { wait } from '../../../core/retry.ts'
 import type { RolloutStrategy } from '../../rollout-settings.ts'
 import type { HostStanding, InstanceResult } from '../../target.ts'
-import { ownHealth } from '../health/label.ts'
 import type { ContainerInfo, ContainerSpec, Host } from '../host.ts'
-import { waitUntilHealthy } from './health.ts'
 import type { RolloutProxy } from './proxy.ts'
 import { isInSlots, perform, survey } from './repair.ts'
-import { type Action, type Found, roles } from './roles.ts'
-import { decideInSlots, restoreInSlots } from './slots/repair.ts'
+import { type Action, type Found, nameOf, roles } from './roles.ts'
+import { restoreInSlots } from './slots/repair.ts'
 import { type LockLabels, refuseYounger } from './younger.ts'
 
 /** Milliseconds for which a host that does not answer is asked again before it is given up. */
@@ -23,6 +21,10 @@ export interface Change {
   old?: ContainerInfo | undefined
   /** Set once the new container exists: from then on the host must be restored on failure. */
   next?: ContainerInfo
+  /** Set once the new container is healthy, and the right one. */
+  isVerified?: boolean
+  /** Set before the old container loses its name or its requests: until then it serves as it did. */
+  isOldTouched?: boolean
   /** Set once the new container has taken over. */
   result?: InstanceResult
   /** Set once the host is restored, or could not be. */
@@ -75,13 +77,6 @@ export function restoreActions(
   return actions
 }
 
-export async function restoreAndProve(
-  change: Change,
-  options: RestoreOptions,
-): Promise<HostStanding> {
-  return prove(await restore(change, options), change.host, options, options.signal)
-}
-
 /** Restores the old container and starts it; `unproven` when it runs. */
 export async function restore(change: Change, options: RestoreOptions): Promise<HostStanding> {
   const { log, spec } = options
@@ -90,7 +85,10 @@ export async function restore(change: Change, options: RestoreOptions): Promise<
     return await untilItAnswers(() => tryToRestore(change, begun, options), options)
   } catch (thrown) {
     const error = toStepError(thrown)
-    log.error(`host ${change.host.name}: ${spec.name} was NOT brought back: ${error.message}`)
+    const what = change.isOldTouched
+      ? `${spec.name} was NOT brought back`
+      : `nothing that served was touched; ${nameOf(spec.name, 'next')} may be left, and the next deployment removes it`
+    log.error(`host ${change.host.name}: ${what}: ${error.message}`)
     return await observe(change, begun, error, options)
   }
 }
@@ -99,7 +97,7 @@ export async function restore(change: Change, options: RestoreOptions): Promise<
  * A host that does not answer is asked again for a while: an engine that is started again, or a network
  * that was cut, comes back. Not once the rollout is cancelled.
  */
-async function untilItAnswers<T>(
+export async function untilItAnswers<T>(
   work: () => Promise<T>,
   { log, signal }: Pick<RestoreOptions, 'log' | 'signal'>,
 ): Promise<T> {
@@ -152,22 +150,29 @@ async function observe(
   { message }: StepError,
   { spec }: RestoreOptions,
 ): Promise<HostStanding> {
-  const { host, old, result } = change
+  const { host, old, result, isOldTouched: touched = false } = change
   const stand = standingSince(begun, change)
   const { current } = await survey(host, spec.name).catch((): Found<ContainerInfo> => ({}))
   const serving = current?.running ? current.id : undefined
   if (serving !== undefined && serving === result?.instanceId) {
     return { ...stand('new', serving, message), result }
   }
-  if (serving !== undefined && serving === old?.id) return stand('old', serving, message)
-  return stand('unknown', undefined, message)
+  if (serving !== undefined && serving === old?.id) {
+    return { ...stand('old', serving, message), touched }
+  }
+  return { ...stand('unknown', undefined, message), touched }
 }
 
+/**
+ * What is urgent: the old container runs and has its name, and a proxy sends it the requests. In slots
+ * a cancel leaves the rest to `prove`, as the new container may still be at work on requests.
+ */
 async function goBack(
-  { host, old, next, result }: Change,
+  change: Change,
   found: Found<ContainerInfo>,
   { spec, log, signal, proxy }: RestoreOptions,
 ): Promise<void> {
+  const { host, old, next, result, isVerified } = change
   if (old && !roles.some((role) => found[role]?.id === old.id)) {
     throw new StepError(
       'CONFLICT',
@@ -175,93 +180,46 @@ async function goBack(
     )
   }
   const inSlots = next !== undefined && isInSlots({ next })
-  if (!inSlots && result) await proxy?.takeOut(host, { log, signal })
+  if (!inSlots && result) {
+    const isLeaving = proxy?.takeOut(host, { log, signal, keepsLast: true })
+    await unlessCancelled(isLeaving, signal)
+  }
   const actions = (inSlots ? restoreInSlots : restoreActions)(found, next?.id ?? '', old)
   const isRemoval = (action: Action) => action.do === 'remove' && action.container === 'next'
   // A proxy that the host is out of: the new container tells the next command so, until it is in.
   const waits = !inSlots && proxy !== undefined && old?.running === true
   const now = waits ? actions.filter((action) => !isRemoval(action)) : actions
-  await perform(host, spec.name, found, now, {
-    log,
-    signal,
-    proxy,
-    // A new container that took no requests yet need not end gracefully.
-    stopTimeout: result ? spec.settings.stopTimeout : Math.min(spec.settings.stopTimeout, 5),
+  const { stopTimeout } = spec.settings
+  // A new container that took no requests yet need not end gracefully.
+  const mayHaveRequests = result !== undefined || (inSlots && isVerified)
+  const performing = perform(host, spec.name, found, now, {
+    ...{ log, signal, proxy },
+    stopTimeout: mayHaveRequests ? stopTimeout : Math.min(stopTimeout, 5),
   })
+  await (inSlots ? unlessCancelled(performing, signal) : performing)
   // Nobody waits for its health then.
-  if (waits && signal.aborted) await putInAgain(host, { spec, log, signal, proxy })
+  if (waits && signal.aborted) await putInAgain(change, { spec, log, signal, proxy })
+}
+
+/** Waiting ends with a cancel; what was changed by then stays. */
+async function unlessCancelled(work: Promise<void> | undefined, signal: AbortSignal) {
+  await work?.catch((error: unknown) => {
+    if (!signal.aborted || !isStepError(error, 'CANCELLED')) throw error
+  })
 }
 
 /** The old container serves at the host's one port; the new one has no more to tell. */
-async function putInAgain(
-  host: Host,
+export async function putInAgain(
+  { host, next }: Change,
   { spec, log, signal, proxy }: Pick<RestoreOptions, 'spec' | 'log' | 'signal' | 'proxy'>,
 ): Promise<void> {
   if (!proxy) return
   await proxy.putIn(host, { log })
   const found = await survey(host, spec.name)
+  if (found.next?.id !== next?.id) return
   const { stopTimeout } = spec.settings
   const removal: Action[] = [{ do: 'remove', container: 'next' }]
   await perform(host, spec.name, found, removal, { log, signal, proxy, stopTimeout })
-}
-
-/**
- * Whether the old container serves; unproven as before when the signal fires meanwhile. In slots the
- * new container stays beside it until then.
- */
-export async function prove(
-  standing: HostStanding,
-  host: Host,
-  options: RestoreOptions,
-  signal?: AbortSignal,
-): Promise<HostStanding> {
-  const { spec, log } = options
-  const { unproven, instanceId: id, ...rest } = standing
-  if (!unproven || id === undefined) return standing
-  const begun = Date.now()
-  const stand = (serves: HostStanding['serves'], error?: string): HostStanding => {
-    const duration = rest.duration + Date.now() - begun
-    return { ...rest, serves, instanceId: id, error, duration }
-  }
-  try {
-    await untilItAnswers(async () => {
-      const labels = (await host.inspect(id))?.labels
-      const health = ownHealth(labels, spec.settings.health)
-      await waitUntilHealthy(host, { id, name: spec.name }, health, signal)
-    }, options)
-    log.info(`host ${host.name}: the old ${spec.name} serves again`)
-    if (!(await finishInSlots(host, options, signal))) await putInAgain(host, options)
-    return stand('old')
-  } catch (error) {
-    if (signal?.aborted) return standing
-    const { message } = toStepError(error)
-    log.error(`host ${host.name}: the old ${spec.name} was started, but: ${message}`)
-    log.error(`  Look at it on that host: \`docker logs --tail 100 ${spec.name}\``)
-    const { current, next } = await survey(host, spec.name).catch((): Found<ContainerInfo> => ({}))
-    const isOldUp = current?.id === id && current.running
-    if (next?.running && isInSlots({ next })) {
-      return { ...stand('new', message), instanceId: next.id }
-    }
-    return stand(isOldUp ? 'old' : 'unknown', message)
-  }
-}
-
-/** In slots the new container goes once the old one serves again; false without slots. */
-async function finishInSlots(
-  host: Host,
-  { spec, log, proxy, signal: cancelled }: RestoreOptions,
-  signal: AbortSignal | undefined,
-): Promise<boolean> {
-  const found = await survey(host, spec.name)
-  if (!isInSlots(found)) return false
-  const actions = found.next ? (decideInSlots(found)?.actions ?? []) : []
-  await perform(host, spec.name, found, actions, {
-    log,
-    proxy,
-    signal: signal ?? cancelled,
-    stopTimeout: spec.settings.stopTimeout,
-  })
-  return true
 }
 
 export async function untouched({ host }: Change, options: RestoreOptions): Promise<HostStanding> {

@@ -3,15 +3,8 @@ import { type Log, namedLog } from '../../../core/log.ts'
 import { chunks, countOf, oneByOne } from '../../strategy.ts'
 import type { HostStanding, RolloutFailure } from '../../target.ts'
 import { rolloutFailure } from './failure.ts'
-import {
-  type Change,
-  errorOf,
-  prove,
-  type RestoreOptions,
-  restore,
-  restoreAndProve,
-  untouched,
-} from './restore-host.ts'
+import { prove, restoreAndProve } from './prove.ts'
+import { type Change, errorOf, type RestoreOptions, restore, untouched } from './restore-host.ts'
 import { cameAfter } from './younger.ts'
 
 const LAST_LINES = 30
@@ -63,6 +56,8 @@ export async function restoreFailed(
   const genuine = left.filter(({ isHalted }) => !isHalted)
   for (const { change } of options.signal.aborted ? [] : genuine) {
     const { name } = change.host
+    // What failed came after the application's start.
+    if (change.isVerified && !change.result) continue
     await showLastLines(change, genuine.length > 1 ? namedLog(options.log, name) : options.log)
   }
   await restoreBatch(
@@ -107,8 +102,8 @@ function failureOf(
 ): RolloutFailure {
   const proveAll = async () => {
     const proven = hosts.map((standing, at) => {
-      const host = changes[at]?.host
-      return host ? prove(standing, host, options) : standing
+      const change = changes[at]
+      return change ? prove(standing, change, options) : standing
     })
     return failureOf(changes, failures, cause, await Promise.all(proven), options)
   }

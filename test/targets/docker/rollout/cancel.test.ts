@@ -82,7 +82,7 @@ async function cancelled(first: TestEngine, second: TestEngine, repository: stri
     const took = Date.now() - at - 300
     t.ok(took < LONGEST, `the old containers run ${took} ms after the cancel`)
     t.equal(error.code, 'CANCELLED')
-    return { error, old, stops }
+    return { error, old, stops, logged }
   }
   const expectOld = async (t: Test, host: Host, name: string, id: string | undefined) => {
     const found = await host.list({ 'test.name': name })
@@ -116,8 +116,11 @@ async function cancelled(first: TestEngine, second: TestEngine, repository: stri
   })
 
   t.test('a new container that does not hear SIGTERM is not waited for', async (t) => {
-    const { error, old, stops } = await cancelAt(t, 'new', 'stopped the old new', { STOPPING: '5' })
+    const { error, old, stops, logged } = await cancelAt(t, 'new', 'stopped the old new', {
+      STOPPING: '5',
+    })
     t.same(stops, [1], 'seconds that it gets')
+    t.match(logged, /warning: host app-01: new\.next was cut: /)
     t.match(error.standings, [{ serves: 'old', unproven: true }, {}])
     await expectOld(t, a, 'new', old[0]?.instanceId)
   })

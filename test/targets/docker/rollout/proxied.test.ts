@@ -1,30 +1,15 @@
-import t, { type Test } from 'tap'
-import { createLog, silentLog } from '../../../../src/core/log.ts'
-import { openProxy } from '../../../../src/proxies/open.ts'
-import { parseAddress } from '../../../../src/targets/docker/address.ts'
-import { connectDocker } from '../../../../src/targets/docker/driver.ts'
-import type { ContainerSettings, Host } from '../../../../src/targets/docker/host.ts'
-import { parseHealth, parsePort } from '../../../../src/targets/docker/notation.ts'
-import type { RolloutOptions } from '../../../../src/targets/docker/rollout/options.ts'
+import t from 'tap'
+import type { Host } from '../../../../src/targets/docker/host.ts'
+import { parseHealth } from '../../../../src/targets/docker/notation.ts'
 import { createRolloutProxy } from '../../../../src/targets/docker/rollout/proxy.ts'
-import { rollOut } from '../../../../src/targets/docker/rollout/rollout.ts'
-import type { ProxyServer, ReverseProxy } from '../../../../src/targets/proxy.ts'
 import { oneByOne } from '../../../../src/targets/strategy.ts'
 import { send } from '../../../support/servers/backends.ts'
 import { startDockerRegistry } from '../../../support/servers/docker-registry.ts'
 import { noEngine, startEngine, type TestEngine } from '../../../support/servers/engine.ts'
 import { freePort } from '../../../support/servers/ports.ts'
-import {
-  NAME,
-  parseProxy,
-  startHaproxy,
-  startNginx,
-  type TestProxy,
-} from '../../../support/servers/proxies/reverse-proxies.ts'
-import { publishDemoImage } from '../../../support/setups/demo-image.ts'
-import { settings } from '../host-conformance.ts'
+import { startHaproxy, startNginx } from '../../../support/servers/proxies/reverse-proxies.ts'
 import { mortal } from '../mortal.ts'
-import { startTraffic } from './traffic.ts'
+import { openHostsBehindProxy } from './behind-proxy.ts'
 
 const skip = noEngine('docker-registry', 'gcc', 'nginx', 'haproxy')
 if (skip) t.test('rollouts behind a proxy', { skip }, async () => {})
@@ -36,69 +21,8 @@ else {
 }
 
 async function behindProxies(engine: TestEngine, repository: string): Promise<void> {
-  const v1 = await publishDemoImage(engine, repository, '1')
-  const v2 = await publishDemoImage(engine, repository, '2')
-  const { signal } = new AbortController()
-  const connect = (name: string, bind: string) =>
-    connectDocker({
-      name,
-      bind,
-      address: parseAddress(engine.address),
-      credentials: async () => undefined,
-      signal,
-    })
-  const spec = (name: string, image: string, own: Partial<ContainerSettings>) => ({
-    name,
-    image,
-    labels: { 'test.name': name },
-    settings: {
-      ...settings,
-      health: { http: parseHealth(':8080/health'), timeout: 60_000 },
-      ...own,
-    },
-    files: [],
-  })
-  const go = (options: Partial<RolloutOptions> & Pick<RolloutOptions, 'spec' | 'hosts'>) =>
-    rollOut({ log: silentLog, signal, verify: async () => {}, ...options })
-  const open = async (t: Test, started: TestProxy, servers: readonly ProxyServer[]) => {
-    const settings = parseProxy({ ...started.settings, drain: '2s' })
-    const options = { name: NAME, servers, folder: started.folder, log: silentLog }
-    const proxy = await openProxy(settings, options)
-    t.teardown(() => proxy.close())
-    return proxy
-  }
-  const kept = () => {
-    const lines: string[] = []
-    const write = (text: string) => void lines.push(text)
-    return { log: createLog({ format: 'plain', write, mask: String }), text: () => lines.join('') }
-  }
-  const modes = async (proxy: ReverseProxy) =>
-    Object.fromEntries(
-      (await proxy.states()).map(({ server, mode }) => [server.slot ?? server.host, mode]),
-    )
-  const noneLost = async (t: Test, url: string, work: () => Promise<void>) => {
-    const traffic = startTraffic([Number(new URL(url).port)])
-    await work().finally(() => traffic.stop())
-    t.same(traffic.lost, [], `none of ${traffic.sent()} requests is lost`)
-    t.ok(traffic.sent() > 10)
-  }
-  const slotsOf = async (host: string) => {
-    const ports = [await freePort(), await freePort()] as const
-    const slot = (port: number) => ({
-      ports: [parsePort(`${port}:8080`)],
-      env: { PORT: String(port) },
-      values: {},
-    })
-    const servers = ports.map(
-      (port, at): ProxyServer => ({ host, slot: at + 1, address: '127.0.0.1', port }),
-    )
-    const own: Partial<ContainerSettings> = {
-      network: 'host',
-      ports: [],
-      slots: [slot(ports[0]), slot(ports[1])],
-    }
-    return { servers, own }
-  }
+  const { v1, v2, connect, spec, go, open, kept, modes, noneLost, slotsOf, fixedPorts } =
+    await openHostsBehindProxy(engine, repository)
 
   for (const [kind, start] of [
     ['nginx', startNginx],
@@ -130,42 +54,6 @@ async function behindProxies(engine: TestEngine, repository: string): Promise<vo
       const slot = current?.labels['io.crosscloud.slot']?.includes('"slot":1') ? 1 : 2
       t.same(await modes(reverse), { 1: 'out', 2: 'out', [slot]: 'in' })
     })
-  }
-
-  /** Two hosts with one port each behind HAProxy; both are one engine here. */
-  const fixedPorts = async (t: Test) => {
-    const [a, b] = [await connect('app-01', '127.0.0.2'), await connect('app-02', '127.0.0.3')]
-    const port = await freePort()
-    const servers = [
-      { host: 'app-01', slot: undefined, address: '127.0.0.2', port },
-      { host: 'app-02', slot: undefined, address: '127.0.0.3', port },
-    ]
-    const { url, reverse } = await startHaproxy(t, servers).then(async (started) => ({
-      url: started.url,
-      reverse: await open(t, started, servers),
-    }))
-    const name = `fixed-${port}`
-    // Each has a name of its own for its container.
-    const on = (host: Host, own: string): Host => ({
-      ...host,
-      inspect: (of) => host.inspect(of.replace(name, own)),
-      create: (wanted) => host.create({ ...wanted, name: wanted.name.replace(name, own) }),
-      rename: (id, to) => host.rename(id, to.replace(name, own)),
-    })
-    const hosts = [on(a, `${name}-one`), on(b, `${name}-two`)]
-    const deploy = (image: string, more: Partial<RolloutOptions> = {}, env = {}) =>
-      go({
-        spec: spec(name, image, { ports: [parsePort(`${port}:8080`)], env }),
-        hosts,
-        proxy: createRolloutProxy(reverse, servers),
-        ...more,
-      })
-    t.teardown(async () => {
-      for (const host of [a, b]) {
-        for (const { id } of await host.list({ 'test.name': name })) await host.remove(id)
-      }
-    })
-    return { url, reverse, deploy, proxy: () => createRolloutProxy(reverse, servers) }
   }
 
   t.test('a host with one port is out of the proxy while its container is replaced', async (t) => {

@@ -7,6 +7,7 @@ import type { ContainerSpec, Host, SlotPair } from '../../../../src/targets/dock
 import { parseHealth, parsePort } from '../../../../src/targets/docker/notation.ts'
 import type { RolloutOptions } from '../../../../src/targets/docker/rollout/options.ts'
 import { rollOut } from '../../../../src/targets/docker/rollout/rollout.ts'
+import { inSlot } from '../../../../src/targets/docker/slots.ts'
 import { slotOf } from '../../../../src/targets/slot.ts'
 import { isRolloutFailure } from '../../../../src/targets/target.ts'
 import { startDockerRegistry } from '../../../support/servers/docker-registry.ts'
@@ -202,6 +203,76 @@ async function inSlots(first: TestEngine, second: TestEngine, repository: string
       t.match(proven?.standings, [{ host: 'app-01', serves: 'old' }, {}])
     })
     t.same(await names(a, 'halt'), ['halt 1 up'])
+  })
+
+  /** Deploys v1 and then v2 to both hosts, cancelled once app-01 has it, with nothing stopped yet. */
+  const cancelSecond = async (name: string, env: Record<string, string>) => {
+    const [one, two] = [await place(), await place()]
+    await go({ spec: spec(name, v1, one.slots) })
+    await go({ spec: spec(name, v1, two.slots), hosts: [b] })
+    const stop = new AbortController()
+    const verify = async (host: Host) => {
+      if (host === b) stop.abort()
+    }
+    const stops: number[] = []
+    const stopping: Host['stop'] = (id, seconds) => {
+      if (stop.signal.aborted) stops.push(seconds)
+      return a.stop(id, seconds)
+    }
+    const hosts = [{ ...a, stop: stopping }, b]
+    const logged = lines()
+    const next = spec(name, v2, one.slots, env)
+    const error = await fail({ spec: next, hosts, verify, signal: stop.signal, log: logged.log })
+    return { error, stops, text: logged.text }
+  }
+
+  t.test('after a cancel the new container ends gracefully, once the old one serves', async (t) => {
+    const { error, stops, text } = await cancelSecond('grace', { STOPPING: '2' })
+    t.match(error.standings, [{ serves: 'old', unproven: true }, { serves: 'old' }])
+    t.same(stops, [], 'nothing is stopped before the ledger is written')
+    t.same(await names(a, 'grace'), ['grace 1 up', 'grace.next 2 up'])
+    const proven = await error.prove?.()
+    t.match(proven?.standings, [{ serves: 'old', error: undefined }, { serves: 'old' }])
+    t.same(stops, [settings.stopTimeout])
+    t.match(text(), /the old grace serves again[\s\S]*stopped grace\.next/)
+    t.notMatch(text(), /was cut/)
+    t.same(await names(a, 'grace'), ['grace 1 up'])
+    t.same(await names(b, 'grace'), ['grace 1 up'])
+  })
+
+  t.test('what another deployment began after a cancel is left alone', async (t) => {
+    const { error } = await cancelSecond('queue', {})
+    const { id } = (await a.inspect('queue.next')) ?? {}
+    await a.remove(id ?? '')
+    const { slots } = await place()
+    const theirs = await a.create(
+      inSlot({ ...spec('queue', v2, slots), name: 'queue.next' }, slots, 2),
+    )
+    const proven = await error.prove?.()
+    t.match(proven?.standings, [{ serves: 'old', error: undefined }, { serves: 'old' }])
+    t.equal((await a.inspect('queue.next'))?.id, theirs.id)
+  })
+
+  t.test('a host that answers no more before its old container was touched', async (t) => {
+    const { slots } = await place()
+    await go({ spec: spec('gone', v1, slots) })
+    let isGone = false
+    const inspect: Host['inspect'] = async (of) => {
+      if (isGone) throw new StepError('INTERNAL', 'it answers no more')
+      return a.inspect(of)
+    }
+    const verify = async () => {
+      isGone = true
+      throw new StepError('INTERNAL', 'it answers no more')
+    }
+    const { log, text } = lines()
+    const error = await fail({
+      ...{ spec: spec('gone', v2, slots), hosts: [{ ...a, inspect }], verify, log },
+    })
+    t.match(error.message, /app-01: not touched; what serves there is not known/)
+    t.match(text(), /nothing that served was touched; gone\.next may be left/)
+    t.notMatch(text() + error.message, /NOT brought back/)
+    await go({ spec: spec('gone', v1, slots) })
   })
 
   t.test('a deployer killed anywhere leaves a container that serves', async (t) => {

@@ -52,7 +52,13 @@ function decideBesideCurrent(found: Found<{ running: boolean }>): Finding | unde
   if (next) {
     return {
       text: 'a deployment was cut off before its new container had taken over; the old one stays',
-      actions: [...serve('current', current), ...remove(next), ...tidy],
+      actions: [
+        ...serve('current', current),
+        // It may have been started a moment ago, while the new one serves.
+        ...only(current?.running && next.running, { do: 'await', container: 'current' }),
+        ...remove(next),
+        ...tidy,
+      ],
     }
   }
   return {
@@ -78,11 +84,11 @@ export function restoreInSlots(
   const actions: Action[] = []
   if (fresh === 'current') actions.push({ do: 'rename', container: 'current', to: 'next' })
   if (kept && kept !== 'current') actions.push({ do: 'rename', container: kept, to: 'current' })
-  if (mustStart) return [...actions, { do: 'start', container: 'current' }]
-  if (fresh) actions.push(...remove(found[fresh]))
+  if (mustStart) actions.push({ do: 'start', container: 'current' })
   if (found.older && kept !== 'older' && (!found.previous || kept === 'previous')) {
     actions.push({ do: 'rename', container: 'older', to: 'previous' })
   }
+  if (fresh && !mustStart) actions.push(...remove(found[fresh]))
   return actions
 }
 

@@ -9,7 +9,7 @@ import { refuseForeign } from '../owner.ts'
 import { survey } from '../repair.ts'
 import type { Change } from '../restore-host.ts'
 import { type Found, nameOf } from '../roles.ts'
-import { stopContainer } from '../stop.ts'
+import { KILLED, stopContainer } from '../stop.ts'
 import { takeOver, throwIfStopped } from '../take-over.ts'
 import { refuseYounger } from '../younger.ts'
 
@@ -49,7 +49,9 @@ export async function switchSlots(
   const healthy = await waitUntilHealthy(host, next, settings.health, halt)
   log.info(`${next.name} ${settings.health ? 'is healthy' : 'runs'} in slot ${number}`)
   await verify(host, healthy, log)
+  change.isVerified = true
   await throwIfStopped(options)
+  change.isOldTouched = true
   await takeOver(host, name, old, healthy)
   log.info(`${name} is the new container${old ? `, ${nameOf(name, 'previous')} the old one` : ''}`)
   await proxy?.routeTo(host, number, { log, signal: halt })
@@ -86,9 +88,8 @@ export function freeSlot({ current, previous }: Found<ContainerInfo>) {
   return otherSlot(serving && slotOf(serving.labels))
 }
 
-/** 128 + SIGTERM and SIGKILL: what an engine reports of a process that ended by a signal. */
+/** 128 + SIGTERM: what an engine reports of a process that ended by it. */
 const TERMINATED = 143
-const KILLED = 137
 
 /** Stops the old container and reports whether it could finish the requests it had accepted. */
 async function drain(
@@ -102,7 +103,11 @@ async function drain(
   const stopped = await host.inspect(id)
   const name = stopped?.name ?? nameOf(spec.name, 'previous')
   const seconds = ((Date.now() - started) / 1000).toFixed(1)
-  if (stopped?.exitCode === KILLED) {
+  if (stopped?.exitCode === KILLED && signal.aborted) {
+    log.warn(
+      `host ${host.name}: ${name} was cut, as it must serve again; requests it was working on are lost`,
+    )
+  } else if (stopped?.exitCode === KILLED) {
     log.warn(
       `host ${host.name}: ${name} was cut: it did not stop within ${stopTimeout} s, and requests it was working on are lost; let \`container.stop-timeout\` be 10 s longer than the application's own graceful stop`,
     )
