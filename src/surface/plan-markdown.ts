@@ -74,7 +74,7 @@ function accessText(plan: Plan): string {
 }
 
 function imageText({ image, digest }: Plan): string {
-  if (image === null) return `Image ${code(digest)}: not found.`
+  if (image === null) return `Image ${code(digest)}, not read: see what stands in the way.`
   const copy = copyText(image)
   return `Image ${code(image.reference)}${copy ? `, ${code(copy)}` : ''}.`
 }

@@ -36,7 +36,7 @@ function titleLines(plan: Plan): string[] {
   return [
     `Plan     ${kind} ${passage(plan)} in ${environment}`,
     ...(from ? [`         ${from.name} runs there since ${from.since}`] : []),
-    `Image    ${image?.reference ?? `${plan.digest}, not found`}`,
+    `Image    ${image?.reference ?? `${plan.digest}, not read: see what stands in the way`}`,
     ...(copy ? [`         ${copy}`] : []),
   ]
 }

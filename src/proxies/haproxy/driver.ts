@@ -82,7 +82,7 @@ async function readRows({ runtime, backend, name }: Haproxy): Promise<ServerRow[
   const rows = parseServers(response)
   if (rows) return rows
   throw new StepError('NOT_FOUND', `${name}: backend ${backend}: ${response.trim()}`, {
-    hint: 'Add the backend that docs/proxies.md shows, or name yours in `proxy.haproxy.backend`.',
+    hint: 'Add the backend that `crosscloud hosts proxy-config` prints, or name yours in `proxy.haproxy.backend`.',
   })
 }
 

@@ -100,7 +100,7 @@ async function readInclude(nginx: Nginx): Promise<ReadInclude> {
   const text = await readText(machine, paths.file)
   if (text === undefined) {
     throw new StepError('NOT_FOUND', `${name}: there is no ${paths.file}`, {
-      hint: `Make it once, with the upstream ${upstream} that docs/proxies.md shows, and reload nginx.`,
+      hint: `\`crosscloud hosts proxy-config\` prints it for this environment, with the upstream ${upstream}: make it once, and reload nginx.`,
     })
   }
   const include = parseInclude(text, upstream)

@@ -119,7 +119,7 @@ async function inSlots(first: TestEngine, second: TestEngine, repository: string
       const logged = lines()
       const [next] = await go({ spec: spec('web', v2, slots), log: logged.log })
       t.match(next, { downtime: 0, previousInstanceId: result?.instanceId })
-      t.match(logged.text(), /web\.previous is drained: it stopped by itself/)
+      t.match(logged.text(), /web\.previous stopped by itself after/)
       t.same(await names(a, 'web'), ['web 2 up', 'web.previous 1 down'])
       await go({ spec: spec('web', v1, slots) })
       t.same(await names(a, 'web'), ['web 1 up', 'web.previous 2 down'])

@@ -112,7 +112,7 @@ async function drain(
       `host ${host.name}: ${name} was cut: it did not stop within ${stopTimeout} s, and requests it was working on are lost; let \`container.stop-timeout\` be 10 s longer than the application's own graceful stop`,
     )
   } else if (stopped?.exitCode === TERMINATED || stopped?.exitCode === 0) {
-    log.info(`${name} is drained: it stopped by itself after ${seconds} s, and is kept`)
+    log.info(`${name} stopped by itself after ${seconds} s, and is kept`)
   } else {
     const code = stopped?.exitCode ?? 'unknown'
     log.info(`${name} stopped after ${seconds} s with exit code ${code}, and is kept`)
