@@ -80,7 +80,8 @@ async function onOneHost({ third, configure, deploy }: Fleet): Promise<void> {
     const volume = third.engine.docker.getVolume('webapi-data')
     await writeFile(join((await volume.inspect()).Mountpoint, 'hog'), '')
     const hungry = { env: { HOG: '/data/hog' }, memory: '16m', volumes: ['webapi-data:/data'] }
-    const why = /host app-03: webapi-test\.next ended.*out of memory/
+    // A busy engine does not always hear from the kernel that memory was short.
+    const why = /host app-03: webapi-test\.next ended.*(out of memory|SIGKILL)/
     const back = /app-03: the old container serves again/
     // With two at once the fourth host may be done before the third one fails.
     const table: [policy: string, parallel: number, serving: Serving[]][] = [

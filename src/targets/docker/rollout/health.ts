@@ -7,6 +7,7 @@ import { exitText, lastException } from '../health/last-words.ts'
 import { isTaken } from '../health/probe.ts'
 import type { ContainerInfo, Host } from '../host.ts'
 import { formatHealth } from '../notation.ts'
+import { KILLED } from './stop.ts'
 
 /** milliseconds */
 const FIRST_PAUSE = 50
@@ -15,6 +16,8 @@ const FIRST_CONNECT = 500
 /** What the last request may take when the timeout is over. */
 const LAST_REQUEST = 1000
 const PORT_CHECK_TIMEOUT = 2000
+/** An engine hears from the kernel that memory was short a moment after the container has ended. */
+const KERNEL_REPORT = 1000
 /** An exception may have many lines. */
 const LOG_LINES = 300
 
@@ -106,12 +109,17 @@ function checkText(health: HealthSettings): string {
 }
 
 async function stillRunning(host: Host, { id, name }: Named): Promise<ContainerInfo> {
-  const seen = await host.inspect(id)
-  const hint = 'Its last lines show why. Correct the release or its config, then deploy again.'
+  const first = await host.inspect(id)
+  if (first?.running && first.restarts === 0) return first
+  const isKilled = first?.exitCode === KILLED && !first.running && !first.outOfMemory
+  if (isKilled) await wait(KERNEL_REPORT)
+  const seen = isKilled ? await host.inspect(id) : first
+  const hint = isKilled
+    ? 'It was killed: by the kernel, when memory is short (container.memory), or by somebody on that host.'
+    : 'Its last lines show why. Correct the release or its config, then deploy again.'
   const bad = (what: string, next = hint) =>
     new StepError('COMMAND_FAILED', `host ${host.name}: ${name} ${what}`, { hint: next })
   if (!seen) throw bad('was removed by somebody')
-  if (seen.running && seen.restarts === 0) return seen
   const ended = seen.running ? 'ended' : `ended with exit code ${exitText(seen.exitCode)}`
   const times = seen.restarts === 1 ? 'once' : `${seen.restarts} times`
   const again = seen.restarts > 0 ? `, and was started again ${times}` : ''
