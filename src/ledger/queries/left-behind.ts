@@ -20,8 +20,8 @@ interface Left extends Place, Pick<StatusCell, 'partial' | 'unsettled'> {
 /** What deployments that did not succeed have left on hosts, after the last that did, or where none ever did. */
 export async function findLeft(db: Kysely<Schema>, places: readonly PlaceAfter[]): Promise<Left[]> {
   const found: Left[] = []
-  for (let at = 0; at < places.length; at += PLACES_A_QUERY) {
-    const some = places.slice(at, at + PLACES_A_QUERY)
+  for (let at = 0; at < places.length; at += RANGES_A_QUERY) {
+    const some = places.slice(at, at + RANGES_A_QUERY)
     const rows = byPlace(await selectAfter(db, some))
     const changed = some.filter((place) => rows.has(keyOf(place)))
     const before = byPlace(changed.length > 0 ? await selectBefore(db, changed) : [])
@@ -34,7 +34,7 @@ export async function findLeft(db: Kysely<Schema>, places: readonly PlaceAfter[]
 }
 
 /** Ranges that a database looks up one by one in its index. */
-const PLACES_A_QUERY = 200
+export const RANGES_A_QUERY = 200
 
 const keyOf = ({ app, environment }: Place) => `${app} ${environment}`
 

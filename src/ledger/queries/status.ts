@@ -8,6 +8,7 @@ import type { DeploymentKind, DeploymentState, Ledger, StatusCell, StatusQuery }
 import { standingByKey } from '../standing-marks.ts'
 import { isLost } from './deployment-history.ts'
 import { findLeft, type Place, type PlaceAfter } from './left-behind.ts'
+import { countNewer } from './newer-releases.ts'
 
 type Status = Pick<Ledger, 'status' | 'unsigned'>
 
@@ -22,9 +23,11 @@ export function createStatus({ read, now }: Access): Status {
     async status(query = {}) {
       checkQuery(query)
       return await read('reading what runs where', async (db) => {
-        const { cells, newer } = await currentCells(db, query)
+        const { cells, newer, running } = await currentCells(db, query)
         await addUnderway(db, query, cells, timestamp(now()))
-        await addBehind(db, query, cells)
+        for (const { behind, ...place } of await countNewer(db, running)) {
+          cellOf(place, cells).behind = behind
+        }
         await addMarks(db, cells)
         await addMissing(db, query, cells)
         await addLeft(db, [...newer, ...(await placesWithoutCurrent(db, query))], cells)
@@ -86,8 +89,12 @@ function selectCurrent(db: Kysely<Schema>, { app, environment }: StatusQuery) {
 async function currentCells(
   db: Kysely<Schema>,
   asked: StatusQuery,
-): Promise<{ cells: Cells; newer: PlaceAfter[] }> {
+): Promise<{ cells: Cells; newer: PlaceAfter[]; running: PlaceAfter[] }> {
   const query = selectCurrent(db, asked)
+    .leftJoin('releases as ours', (join) =>
+      join.onRef('ours.app', '=', 'd.app').onRef('ours.version', '=', 'd.version'),
+    )
+    .select('ours.number as released')
     .select(['d.id', 'd.number', 'd.version', 'd.digest', 'd.config_revision', 'd.kind'])
     .select(['d.started_by', 'd.started_at', 'd.finished_at', 'd.verified'])
     .select((row) =>
@@ -107,7 +114,10 @@ async function currentCells(
   const newer = rows.flatMap(({ app, environment, number, newest }) =>
     Number(newest) > Number(number) ? [{ app, environment, after: Number(number) }] : [],
   )
-  return { cells, newer }
+  const running = rows.flatMap(({ app, environment, released }) =>
+    released === null ? [] : [{ app, environment, after: Number(released) }],
+  )
+  return { cells, newer, running }
 }
 
 type CurrentRow = Pick<
@@ -169,23 +179,6 @@ async function addUnderway(
       state,
       hosts: [],
     }
-  }
-}
-
-/** How many releases were recorded after the one that runs. */
-async function addBehind(db: Kysely<Schema>, asked: StatusQuery, cells: Cells): Promise<void> {
-  const query = selectCurrent(db, asked)
-    .innerJoin('releases as ours', (join) =>
-      join.onRef('ours.app', '=', 'd.app').onRef('ours.version', '=', 'd.version'),
-    )
-    .innerJoin('releases as newer', (join) =>
-      join.onRef('newer.app', '=', 'ours.app').onRef('newer.number', '>', 'ours.number'),
-    )
-    .select((row) => row.fn.countAll().as('releases'))
-    .groupBy(['now.app', 'now.environment'])
-  for (const row of await query.execute()) {
-    const cell = cells.get(keyOf(row))
-    if (cell) cell.behind = Number(row.releases)
   }
 }
 
