@@ -1,4 +1,3 @@
-import { sha256 } from '../../core/digest.ts'
 import type { Deployment, Release } from '../../ledger/ledger.ts'
 import { imageByDigest } from '../../registry/reference.ts'
 import { instanceLabels } from '../../targets/labels.ts'
@@ -14,6 +13,7 @@ import type { RemoteImage } from '../image/remote-image.ts'
 import { formatRelease } from '../release-name.ts'
 import { planCommits } from './commits.ts'
 import { planConfig } from './config.ts'
+import { hashOf } from './hash.ts'
 import { planHosts, planRollout } from './hosts.ts'
 import { planImage, readPlanned } from './image.ts'
 import { checkLock, collectObstacles, type Obstacles } from './obstacles.ts'
@@ -109,24 +109,4 @@ function describeCurrent(current: Deployment, release: Release | undefined): Pla
   const { id: deployment, digest, startedAt, finishedAt = startedAt } = current
   const name = formatRelease(current)
   return { name, digest, commit: release?.commit ?? null, deployment, since: finishedAt }
-}
-
-/**
- * What would be done to what. What only stands in the way is left out: an approval that is given
- * changes nothing of what was approved. Without a config key, no secret's value is in it either.
- */
-function hashOf(
-  { environment, adopt = false, bad }: PlanRequest,
-  { kind, release, digest, from, config, hosts, rollout, proxy }: Facts,
-): string {
-  const { containerName, container } = environment
-  return sha256(
-    JSON.stringify([
-      'crosscloud plan v1',
-      [kind, environment.name, release, digest, from?.deployment, config.after],
-      [containerName, container, adopt, bad, rollout],
-      hosts.map(({ name, address, action, runs }) => [name, address, action, runs]),
-      ...(proxy ? [[proxy.name, proxy.hosts, proxy.canary]] : []),
-    ]),
-  )
 }
