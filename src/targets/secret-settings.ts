@@ -15,6 +15,7 @@ export interface ContainerSecret {
 }
 
 const FOLDER = '/run/secrets'
+const VARIABLE = /^[A-Za-z_]\w*$/
 const FILE = /^(?!\.{1,2}$)[\w.-]+$/
 const PATH = /^(?:\/(?!\.{1,2}(?:\/|$))[^/\0]+)+$/
 
@@ -27,7 +28,7 @@ const writtenSecret = z
       .describe('Key of the config centre that has its value'),
     environment: z
       .string()
-      .regex(/^[A-Za-z_]\w*$/, 'is not the name of a variable')
+      .regex(VARIABLE, 'is not the name of a variable')
       .optional()
       .describe('Variable of the deploying job that has its value, in place of key'),
     target: z
@@ -80,6 +81,29 @@ export function resolveSecrets({
 /** The keys of the config centre among their sources. */
 export function secretKeys(secrets: readonly ContainerSecret[]): string[] {
   return secrets.flatMap(({ source }) => ('key' in source ? [source.key] : []))
+}
+
+type Tree = Readonly<Record<string, unknown>>
+const treeOf = (value: unknown) => (typeof value === 'object' && value ? value : {}) as Tree
+
+/**
+ * The variables that `container.secrets` names in a crosscloud.yml as it was written. The common ones
+ * are of no use where every environment has its own.
+ */
+export function secretVariables(written: unknown): { name: string; path: string[] }[] {
+  const { container, environments } = treeOf(written)
+  const own = Object.entries(treeOf(environments)).map(
+    ([name, each]) => [['environments', name], treeOf(each).container] as const,
+  )
+  const isReplaced = ([, each]: (typeof own)[number]) => treeOf(each).secrets !== undefined
+  const common = own.length > 0 && own.every(isReplaced) ? [] : [[[], container] as const]
+  return [...common, ...own].flatMap(([place, each]) =>
+    Object.entries(treeOf(treeOf(each).secrets)).flatMap(([secret, source]) => {
+      const { environment: name } = treeOf(source)
+      const path = [...place, 'container', 'secrets', secret, 'environment']
+      return typeof name === 'string' && VARIABLE.test(name) ? [{ name, path }] : []
+    }),
+  )
 }
 
 /** Where a secret is placed. */

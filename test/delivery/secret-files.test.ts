@@ -2,6 +2,7 @@ import { writeFile } from 'node:fs/promises'
 import { join } from 'node:path'
 import t, { type Test } from 'tap'
 import { makeKey } from '../../src/config/rules/encryption.ts'
+import { SET_VARIABLES } from '../../src/core/settings/settings-variables.ts'
 import { recordedConfig } from '../../src/delivery/config/environment-config.ts'
 import { renderTemplates } from '../../src/delivery/config/rendering.ts'
 import type { Deployment } from '../../src/ledger/ledger.ts'
@@ -92,9 +93,15 @@ t.test('what cannot be a secret file is named before anything runs, all at once'
   t.match(error, { code: 'INPUT_INVALID' })
   t.same(String(error.message).split('\n'), [
     'container.secrets.a: /db/gone is not set in test',
-    'container.secrets.b: nothing says that /db/name is secret: encrypt it (`config seal`), or mark it in the schema',
+    'container.secrets.b: nothing says that /db/name is secret',
     'container.secrets.c: the variable NOBODY is not set',
     'container.secrets.e: another file has the path /etc/a',
+  ])
+  t.same(String(error.hint).split('\n'), [
+    '`crosscloud config set --env test /db/gone -` sets it from standard input.',
+    'Encrypt it, `crosscloud config set --env test /db/name - --secret`, or mark it in the schema.',
+    `${SET_VARIABLES} \`crosscloud config check\` lists all that are not.`,
+    'Give each file a path of its own.',
   ])
   for (const [secrets, problem] of [
     ['{ a: {} }', /needs either key or environment/],

@@ -91,15 +91,21 @@ export async function renderTemplates(
   }
   const own = readSecretFiles(environment, config, context)
   const files = [...rendered.files, ...own.files]
-  problems = [...problems, ...own.problems, ...placedTwice(files)]
+  const twice = placedTwice(files)
+  const advice = problems.length === 0 ? [] : [hint ?? correctValues(environment)]
+  problems = [...problems, ...own.problems, ...twice]
   if (problems.length > 0) {
-    const advice = hint ?? 'Correct the values with `crosscloud config set`, or the schema.'
-    throw new StepError('INPUT_INVALID', problems.join('\n'), { hint: advice })
+    const more = twice.length === 0 ? [] : ['Give each file a path of its own.']
+    const hints = [...advice, ...own.hints, ...more]
+    throw new StepError('INPUT_INVALID', problems.join('\n'), { hint: hints.join('\n') })
   }
   for (const warning of rendered.warnings) context.log.warn(warning)
   const described = describeFiles(templates, files, config, own.variables)
   return { ...rendered, files, templates, config, render, ...described }
 }
+
+const correctValues = ({ name }: EnvironmentSettings) =>
+  `Correct the values, \`crosscloud config set --env ${name} KEY VALUE\`, or the schema.`
 
 function placedTwice(files: readonly RenderedFile[]): string[] {
   const twice = files.filter(({ path }, at) => files.findIndex((file) => file.path === path) < at)

@@ -1,5 +1,6 @@
 import { isVariable, type RevisionKey } from '../../config/rules/revision.ts'
 import type { RenderedFile } from '../../config/template/render.ts'
+import { SET_AND_LIST } from '../../core/settings/settings-variables.ts'
 import type { EnvironmentSettings } from '../../settings.ts'
 import { slowHashOf } from '../../targets/labels.ts'
 import type { PlacedFile } from '../../targets/target.ts'
@@ -10,6 +11,8 @@ import type { EnvironmentConfig } from './environment-config.ts'
 export interface SecretFiles {
   files: (RenderedFile & PlacedFile)[]
   problems: string[]
+  /** What to do about them. */
+  hints: string[]
   /** As parts of a config revision. */
   variables: Map<string, RevisionKey>
 }
@@ -20,7 +23,7 @@ export function readSecretFiles(
   config: EnvironmentConfig,
   context: Context,
 ): SecretFiles {
-  const found: SecretFiles = { files: [], problems: [], variables: new Map() }
+  const found: SecretFiles = { files: [], problems: [], hints: [], variables: new Map() }
   for (const { name, source, path, mode, uid, gid } of secrets) {
     const template = `container.secrets.${name}`
     const read =
@@ -29,6 +32,7 @@ export function readSecretFiles(
         : readVariable(source.environment, context)
     if ('problem' in read) {
       found.problems.push(`${template}: ${read.problem}`)
+      if (!found.hints.includes(read.hint)) found.hints.push(read.hint)
       continue
     }
     const { key, value } = read
@@ -40,7 +44,7 @@ export function readSecretFiles(
   return found
 }
 
-type Read = { key: string; value: string } | { problem: string }
+type Read = { key: string; value: string } | { problem: string; hint: string }
 
 /** A key that nothing says to be secret would be kept in clear by the ledger, and shown. */
 function readKey(
@@ -49,18 +53,28 @@ function readKey(
   { values, locked, isSecret }: EnvironmentConfig,
 ): Read {
   const reason = locked.get(key)
-  if (reason !== undefined) return { problem: `${key} cannot be decrypted: ${reason}` }
+  if (reason !== undefined) {
+    const hint = 'Give the key these values were encrypted with in CROSSCLOUD_CONFIG_KEY.'
+    return { problem: `${key} cannot be decrypted: ${reason}`, hint }
+  }
   const value = values.get(key)
-  if (value === undefined) return { problem: `${key} is not set in ${environment}` }
+  if (value === undefined) {
+    const hint = `\`crosscloud config set --env ${environment} ${key} -\` sets it from standard input.`
+    return { problem: `${key} is not set in ${environment}`, hint }
+  }
   if (isSecret(key)) return { key, value }
   return {
-    problem: `nothing says that ${key} is secret: encrypt it (\`config seal\`), or mark it in the schema`,
+    problem: `nothing says that ${key} is secret`,
+    hint: `Encrypt it, \`crosscloud config set --env ${environment} ${key} - --secret\`, or mark it in the schema.`,
   }
 }
 
 function readVariable(name: string, { variable, secrets }: Context): Read {
   const value = variable(name)
-  if (!value) return { problem: `the variable ${name} is not set` }
+  if (!value) {
+    const state = value === undefined ? 'not set' : 'empty'
+    return { problem: `the variable ${name} is ${state}`, hint: SET_AND_LIST }
+  }
   secrets.add(value)
   return { key: `$${name}`, value }
 }
