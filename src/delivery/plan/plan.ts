@@ -2,7 +2,7 @@ import type { Deployment, Release } from '../../ledger/ledger.ts'
 import { imageByDigest } from '../../registry/reference.ts'
 import { instanceLabels } from '../../targets/labels.ts'
 import type { ProxyPreview } from '../../targets/proxy.ts'
-import { type HostResponse, isSuccess } from '../../targets/responses.ts'
+import { byText, type HostResponse, isSuccess } from '../../targets/responses.ts'
 import type { HostPreview, Target } from '../../targets/target.ts'
 import type { Context } from '../context.ts'
 import { checkAll } from '../deployment/checks.ts'
@@ -36,6 +36,8 @@ export async function planDeployment(request: PlanRequest, outer: Context): Prom
     const { refusal } = value
     if (refusal) obstacles.note(refusal.code === 'CONFLICT' ? 'owner' : 'hosts', refusal)
   }
+  const told = previews.filter(isSuccess).map(({ host, value }) => ({ host, text: value.warning }))
+  for (const warning of byText(told)) context.log.warn(warning)
   const proxy = await attempt('proxy', () => target.previewProxy())
   const facts = await findFacts(request, content, { previews, proxy }, obstacles)
   const ready = problems.length === 0
@@ -96,6 +98,7 @@ async function preview(
       [instanceLabels.lock]: `${await ledger.id()}:0`,
     },
     adopt,
+    proxied: environment.proxy !== undefined,
   })
 }
 

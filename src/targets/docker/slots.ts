@@ -68,6 +68,20 @@ export function inSlot(spec: ContainerSpec, slots: SlotPair, number: SlotNumber)
   }
 }
 
+/**
+ * A port on loopback is served by the engine's own proxy, which accepts connections while the
+ * application does not listen yet, and resets them. Undefined where no slot has such a port.
+ */
+export function loopbackWarning(
+  { bind = '' }: { bind?: string | undefined },
+  { network, slots }: Pick<ContainerSettings, 'network' | 'slots'>,
+): string | undefined {
+  const at = slots?.flatMap(({ ports }) => ports.map(({ hostIp }) => hostIp || bind))
+  const loopback = at?.find((ip) => ip.startsWith('127.') || ip === '::1')
+  if (network === 'host' || loopback === undefined) return undefined
+  return `the slots are published on ${loopback}: while the application starts, the engine accepts requests there and resets them, and a proxy does not repeat a POST; publish them on an address of the host, as its \`bind\` does, set \`userland-proxy: false\` for the engine, or use \`network: host\` (docs/deploy.md)`
+}
+
 /** Refuses slots whose containers could not run side by side. */
 export function checkSlots(settings: ContainerSettings): void {
   const { slots } = settings

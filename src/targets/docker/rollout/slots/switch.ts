@@ -1,7 +1,6 @@
-import type { Log } from '../../../../core/log.ts'
 import { otherSlot, slotOf } from '../../../slot.ts'
 import type { InstanceResult } from '../../../target.ts'
-import type { ContainerInfo, ContainerSpec, Host, SlotPair } from '../../host.ts'
+import type { ContainerInfo, Host, SlotPair } from '../../host.ts'
 import { inSlot } from '../../slots.ts'
 import { refuseMissingCheck, refuseTakenPort, urlOf, waitUntilHealthy } from '../health.ts'
 import type { RolloutOptions } from '../options.ts'
@@ -36,7 +35,6 @@ export async function switchSlots(
   change.old = old && { ...old, running: old.running || served }
   const number = freeSlot(found)
   const wanted = inSlot(spec, slots, number)
-  warnOfLoopback(host, wanted, log)
   const next = await host.create({ ...wanted, name: nameOf(name, 'next') })
   change.next = next
   refuseMissingCheck(host, next, settings.health)
@@ -66,20 +64,6 @@ export async function switchSlots(
     duration: Date.now() - change.started,
     downtime: 0,
   }
-}
-
-/**
- * A port on loopback is served by the engine's own proxy, which accepts connections while the
- * application does not listen yet, and resets them.
- */
-function warnOfLoopback(host: Host, { settings }: ContainerSpec, log: Log): void {
-  if (settings.network === 'host') return
-  const at = settings.ports.map(({ hostIp }) => hostIp || (host.bind ?? ''))
-  const loopback = at.find((ip) => ip.startsWith('127.') || ip === '::1')
-  if (loopback === undefined) return
-  log.warn(
-    `host ${host.name}: the slots are published on ${loopback}: while the application starts, the engine accepts requests there and resets them, and a proxy does not repeat a POST; publish them on an address of the host (hosts.${host.name}.bind), or set "userland-proxy": false for the engine (docs/deploy.md)`,
-  )
 }
 
 /** The slot in which nothing runs, seen from the container that serves. */
