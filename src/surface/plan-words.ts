@@ -57,6 +57,13 @@ export function lackText(lacks: PlannedHost['lacks']): string {
   return `pulls ${count(lacks.layers, 'layer')}, ${bytesText(lacks.bytes)}`
 }
 
+/** Releases that a rollback passes by, and why. */
+export function skippedTexts({ skipped }: Pick<Plan, 'skipped'>): string[] {
+  return skipped.map(
+    ({ release, by, at, reason }) => `${release}: marked bad by ${by} since ${at}: ${reason}`,
+  )
+}
+
 export const changeSigns = { added: '+', changed: '~', removed: '-', unknown: '?' } as const
 
 /** Where the image comes from, where that is not where hosts pull it. */

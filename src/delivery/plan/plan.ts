@@ -7,6 +7,7 @@ import type { HostPreview, Target } from '../../targets/target.ts'
 import type { Context } from '../context.ts'
 import { checkAll } from '../deployment/checks.ts'
 import type { Content } from '../deployment/content.ts'
+import { skippedRelease } from '../deployment/outcome.ts'
 import type { DeploymentRequest } from '../deployment/request.ts'
 import { warnOfUnsigned } from '../gate/break-glass.ts'
 import type { RemoteImage } from '../image/remote-image.ts'
@@ -73,6 +74,7 @@ async function findFacts(
     warMd5: release.warMd5,
     from: current ? describeCurrent(current, before) : null,
     to: describeRelease(release),
+    skipped: request.skipped?.map(skippedRelease) ?? [],
     commits: await planCommits(before, release, context),
     config: await planConfig(current, content?.rendering, running, environment, context),
     image: content ? await planImage(request, content.image, obstacles) : null,
