@@ -4,6 +4,7 @@ import { parsed } from '../../core/settings/schema.ts'
 import { configFilesLabel, instanceLabels } from '../labels.ts'
 import { SLOT_LABEL, type SlotNumber } from '../slot.ts'
 import { fillSlotValues } from '../slot-values.ts'
+import { plainVariables } from './container/settings.ts'
 import type { ContainerSettings, ContainerSpec, Slot, SlotPair } from './host.ts'
 import { PORT, parsePort } from './notation.ts'
 
@@ -12,7 +13,7 @@ const writtenSlot = z.union([
   port,
   z.strictObject({
     ports: z.array(port).min(1).describe('The first is the one a proxy sends requests to'),
-    env: z.record(z.string(), z.string()).default({}).describe('Variables of this slot only'),
+    env: plainVariables.default({}).describe('Variables of this slot only'),
     values: z
       .record(
         z.string().regex(/^[a-z][a-z0-9-]*$/, 'is not a name in lower case'),
