@@ -12,6 +12,8 @@ export interface ContainerSecret {
   mode: number
   uid: number
   gid: number
+  /** The container's user, where the settings name one. */
+  user: string | undefined
 }
 
 const FOLDER = '/run/secrets'
@@ -44,8 +46,9 @@ const writtenSecret = z
       .describe("Its owner; default: container's user, else 0"),
     gid: z.number().int().min(0).optional().describe("Its group; default: container's, else 0"),
     mode: z
-      .string("is not text; write '0400', in quotes")
+      .string("is not text: YAML reads 0440 in its own way; write '0440', in quotes")
       .regex(/^0?[0-7]{3}$/, "is not a mode; write '0400'")
+      .refine((text) => /[4-7]/.test(text), 'lets nobody read it')
       .optional()
       .describe("Its mode; default: '0400'"),
   })
@@ -62,12 +65,12 @@ type ParsedSecrets = z.output<typeof secretSettings>
 /** With all defaults: a numeric `user` of the container owns its secrets. */
 export function resolveSecrets({
   secrets = {},
-  user = '',
+  user,
 }: {
   secrets?: ParsedSecrets | undefined
   user?: string | undefined
 }): ContainerSecret[] {
-  const [, owner = '0', group = '0'] = /^(\d+)(?::(\d+))?$/.exec(user) ?? []
+  const [, owner = '0', group = '0'] = /^(\d+)(?::(\d+))?$/.exec(user ?? '') ?? []
   return Object.entries(secrets).map(([name, written]) => ({
     name,
     source: sourceOf(written),
@@ -75,12 +78,33 @@ export function resolveSecrets({
     mode: Number.parseInt(written.mode ?? '0400', 8),
     uid: written.uid ?? Number(owner),
     gid: written.gid ?? Number(group),
+    user,
   }))
 }
 
 /** The keys of the config centre among their sources. */
 export function secretKeys(secrets: readonly ContainerSecret[]): string[] {
   return secrets.flatMap(({ source }) => ('key' in source ? [source.key] : []))
+}
+
+const ANYBODY = 0o004
+
+/**
+ * Whether the user that a container runs as, `1000:1000` or a name, certainly cannot read this file.
+ * What an image has in /etc/passwd and /etc/group is not known.
+ */
+export function isUnreadable(
+  { mode, uid, gid }: Pick<ContainerSecret, 'mode' | 'uid' | 'gid'>,
+  user: string,
+): boolean {
+  const [name = '', group = ''] = user.split(':')
+  if (/^(?:root|0*)$/.test(name)) return false
+  const own = /^\d+$/.test(name) ? Number(name) : undefined
+  if (own === uid) return (mode & 0o400) === 0
+  // A name may be that of any user but root.
+  if (own === undefined && uid !== 0) return false
+  if (/^\d+$/.test(group)) return (mode & (Number(group) === gid ? 0o040 : ANYBODY)) === 0
+  return (mode & (0o040 | ANYBODY)) === 0
 }
 
 type Tree = Readonly<Record<string, unknown>>

@@ -1,8 +1,10 @@
 import { isVariable, type RevisionKey } from '../../config/rules/revision.ts'
 import type { RenderedFile } from '../../config/template/render.ts'
+import { withoutControls } from '../../core/plain-text.ts'
 import { SET_AND_LIST } from '../../core/settings/settings-variables.ts'
 import type { EnvironmentSettings } from '../../settings.ts'
 import { slowHashOf } from '../../targets/labels.ts'
+import { type ContainerSecret, isUnreadable } from '../../targets/secret-settings.ts'
 import type { PlacedFile } from '../../targets/target.ts'
 import type { Context } from '../context.ts'
 import type { EnvironmentConfig } from './environment-config.ts'
@@ -13,22 +15,32 @@ export interface SecretFiles {
   problems: string[]
   /** What to do about them. */
   hints: string[]
+  /** Of files that the container's user cannot read. */
+  warnings: string[]
   /** As parts of a config revision. */
   variables: Map<string, RevisionKey>
 }
 
-/** Each secret is a file with its value and nothing else. */
+/** Each secret is a file with its value and nothing else. `user` is that of the image. */
 export function readSecretFiles(
-  { name: environment, secrets }: EnvironmentSettings,
+  environment: EnvironmentSettings,
   config: EnvironmentConfig,
   context: Context,
+  user = '',
 ): SecretFiles {
-  const found: SecretFiles = { files: [], problems: [], hints: [], variables: new Map() }
-  for (const { name, source, path, mode, uid, gid } of secrets) {
+  const found: SecretFiles = {
+    ...{ files: [], problems: [], hints: [], warnings: [] },
+    variables: new Map(),
+  }
+  for (const secret of environment.secrets) {
+    const { name, source, path, mode, uid, gid, user: own } = secret
     const template = `container.secrets.${name}`
+    if (isUnreadable(secret, own ?? user)) {
+      found.warnings.push(unreadable(template, secret, { own, image: user }))
+    }
     const read =
       'key' in source
-        ? readKey(source.key, environment, config)
+        ? readKey(source.key, environment.name, config)
         : readVariable(source.environment, context)
     if ('problem' in read) {
       found.problems.push(`${template}: ${read.problem}`)
@@ -42,6 +54,19 @@ export function readSecretFiles(
     found.files.push({ path, content, mode, uid, gid, template, keys: [key], slowHash })
   }
   return found
+}
+
+function unreadable(
+  template: string,
+  { path, mode, uid, gid }: ContainerSecret,
+  { own, image }: { own: string | undefined; image: string },
+): string {
+  const whose =
+    own === undefined
+      ? `the image's user, ${withoutControls(image)},`
+      : `the container's user, ${own},`
+  const octal = mode.toString(8).padStart(4, '0')
+  return `${template}: ${path} belongs to ${uid}:${gid} with the mode ${octal}, and ${whose} cannot read it; set its uid or gid, as a number, or another mode`
 }
 
 type Read = { key: string; value: string } | { problem: string; hint: string }
