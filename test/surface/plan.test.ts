@@ -104,6 +104,11 @@ t.test('a plan says what the proxy has, and what it is told', async (t) => {
   for (const line of lines) t.ok(shown.includes(line), line)
   for (const line of lines) t.ok(planMarkdown(proxied).includes(`- \`${line}\``), line)
   t.notMatch(planLines(plan()).join('\n'), /Proxy/)
+  const alone = proxied.proxy && { ...proxied.proxy, canary: 100 }
+  t.match(
+    planLines(plan({ proxy: alone })).join('\n'),
+    'gets all requests, as no other host serves',
+  )
 })
 
 t.test('a plan of a rollback names what it skips, and why', async (t) => {

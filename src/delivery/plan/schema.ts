@@ -131,7 +131,10 @@ const proxy = z.object({
     .array(proxyServer)
     .nullable()
     .describe('All of the environment; null where they are known only after the repair'),
-  canary: z.number().nullable().describe('Percent of all requests that the canary gets'),
+  canary: z
+    .number()
+    .nullable()
+    .describe('Percent of all requests that the canary gets: 100 where no other host serves'),
 })
 
 const problem = z.object({
