@@ -125,6 +125,19 @@ t.test(
   },
 )
 
+/** A proxy drains a server; a container stops gracefully: docs/glossary.md. */
+const OF_PROXIES =
+  /^src\/(?:proxies\/|targets\/(?:docker\/rollout\/)?proxy\.ts|delivery\/plan\/schema\.ts)/
+
+t.test('only a proxy drains', async (t) => {
+  const drains = (await textsOfSources(OF_NO_HINTS)).filter(({ text }) => /\bdrain/i.test(text))
+  t.ok(drains.length > 3)
+  t.strictSame(
+    drains.filter(({ where }) => !OF_PROXIES.test(where)),
+    [],
+  )
+})
+
 /** What a command cannot do without, or would do somewhere else. */
 const needed: [command: RegExp, flags: string[]][] = [
   [/^crosscloud (?:hosts|instances) /, ['--env']],

@@ -54,7 +54,7 @@ export async function switchSlots(
   log.info(`${name} is the new container${old ? `, ${nameOf(name, 'previous')} the old one` : ''}`)
   await proxy?.routeTo(host, number, { log, signal: halt })
   for (const retired of [found.current, found.previous]) {
-    if (retired?.running) await drain(host, retired, options)
+    if (retired?.running) await retire(host, retired, options)
   }
   return {
     host: host.name,
@@ -75,8 +75,8 @@ export function freeSlot({ current, previous }: Found<ContainerInfo>) {
 /** 128 + SIGTERM: what an engine reports of a process that ended by it. */
 const TERMINATED = 143
 
-/** Stops the old container and reports whether it could finish the requests it had accepted. */
-async function drain(
+/** Stops the old container gracefully, and reports whether it could end by itself. */
+async function retire(
   host: Host,
   { id }: ContainerInfo,
   { spec, log, signal }: RolloutOptions,
