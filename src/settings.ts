@@ -32,7 +32,7 @@ import {
   resolveRollout,
   rolloutSettings,
 } from './targets/rollout-settings.ts'
-import { type ContainerSecret, resolveSecrets } from './targets/secret-settings.ts'
+import { type ContainerSecret, resolveSecrets, secretVariables } from './targets/secret-settings.ts'
 
 const environmentSettings = z.strictObject({
   from: objectName.optional().describe('The environment a release must come from'),
@@ -185,7 +185,8 @@ export function openSettings(
   secrets: Secrets,
   onEmpty?: SettingsText['onEmpty'],
 ) {
-  const file = { text, name, page: 'docs/settings.md', isShown, ...(onEmpty && { onEmpty }) }
+  const page = 'docs/settings.md'
+  const file = { text, name, page, isShown, named: secretVariables, ...(onEmpty && { onEmpty }) }
   return openYamlSettings(settingsSchema, file, variables, secrets)
 }
 

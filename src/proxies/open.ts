@@ -60,8 +60,9 @@ async function openNginx(settings: NginxSettings, options: ProxyOptions): Promis
 async function openHaproxy(settings: HaproxySettings, options: ProxyOptions): Promise<Driver> {
   const { createHaproxyDriver } = await import('./haproxy/driver.ts')
   const { socket } = settings
-  const { name: backend, servers, sshConfig } = options
+  const { name: backend, owner, servers, sshConfig } = options
+  const environment = owner?.environment
   const address: MachineOptions['address'] = socket.kind === 'ssh' ? socket : undefined
   const machine = () => openMachine({ address, sshConfig })
-  return createHaproxyDriver({ settings, backend, servers, machine, sshConfig })
+  return createHaproxyDriver({ settings, backend, environment, servers, machine, sshConfig })
 }

@@ -1,5 +1,5 @@
 import { z } from 'zod'
-import { duration, parsed } from '../core/settings/schema.ts'
+import { parsed, waitingTime } from '../core/settings/schema.ts'
 import { parseAddress } from '../targets/docker/address.ts'
 import { commandSettings } from './commands/settings.ts'
 import { parseSocketAddress } from './haproxy/address.ts'
@@ -89,7 +89,7 @@ export const proxySettings = z
     nginx: nginxSettings.optional().describe('nginx, by an include folder of our own'),
     haproxy: haproxySettings.optional().describe('HAProxy, by its runtime API'),
     commands: commandSettings.optional().describe('Anything else, by commands of your own'),
-    drain: duration
+    drain: waitingTime
       .default(30_000)
       .describe('How long a server that was taken out may take to end its requests'),
   })

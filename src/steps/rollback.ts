@@ -6,13 +6,22 @@ import type { Context } from '../delivery/context.ts'
 import { deployUnderLock, underLock } from '../delivery/deployment/deployment.ts'
 import { chooseHosts, type HostChoice } from '../delivery/deployment/host-choice.ts'
 import { findInterruptedDeployment } from '../delivery/deployment/interrupted.ts'
-import { deployedOutputs, summarize } from '../delivery/deployment/outcome.ts'
+import {
+  deployedOutputs,
+  skippedRelease,
+  skippedReleases,
+  summarize,
+} from '../delivery/deployment/outcome.ts'
 import type { DeploymentRequest } from '../delivery/deployment/request.ts'
 import { identifyActor } from '../delivery/gate/break-glass.ts'
 import { findCurrent, findRelease } from '../delivery/release.ts'
 import { formatRelease, type ReleaseName } from '../delivery/release-name.ts'
-import { pageThrough } from '../ledger/history.ts'
-import type { Deployment, Ledger } from '../ledger/ledger.ts'
+import {
+  describeMark,
+  findRollbackTarget,
+  type RollbackTarget,
+} from '../delivery/rollback-target.ts'
+import type { Deployment } from '../ledger/ledger.ts'
 import type { EnvironmentSettings } from '../settings.ts'
 import {
   acrossMigrationInput,
@@ -52,6 +61,9 @@ export const rollback = defineStep({
     left: z.string().describe('Release that was left behind'),
     marked: z.boolean().describe('Whether the release left behind is marked bad there now'),
     config: z.enum(['then', 'now']).describe('Whether its config is that of then or of now'),
+    skipped: z
+      .array(skippedReleases)
+      .describe('Releases that ran since and were passed by, as they are marked bad there'),
   }),
   report: ({ release, environment, left, marked, digest, warMd5, configRevision, config, url }) => [
     left === release
@@ -81,7 +93,8 @@ export const rollback = defineStep({
       const deployed = await deployUnderLock(request, lock, context)
       const left = formatRelease(now.left)
       const marked = request.bad !== undefined
-      return { ...summarize(request, deployed, settings), left, marked, config }
+      const skipped = request.skipped?.map(skippedRelease) ?? []
+      return { ...summarize(request, deployed, settings), left, marked, config, skipped }
     })
   },
   async plan(inputs, context) {
@@ -107,8 +120,10 @@ async function requestOf(
   { to, config, reason, force, breakGlass, acrossMigration }: Given,
   context: Context,
 ): Promise<DeploymentRequest> {
-  const target = await findDeploymentToRestore(now, { to, config }, context)
+  const found = await findDeploymentToRestore(now, { to, config }, context)
+  const { deployment: target, skipped } = found
   const [left, back] = [formatRelease(now.left), formatRelease(target)]
+  for (const mark of skipped) context.log.info(`skipped: ${describeMark(mark)}`)
   context.log.info(`${environment.name}: from ${left} back to ${back}, as ${target.id} was`)
   const marked = left !== back && !now.cut
   return {
@@ -123,6 +138,7 @@ async function requestOf(
     older: true,
     values: config === 'then' ? await recordedConfig(target, environment, context) : undefined,
     bad: marked ? now.left.version : undefined,
+    skipped,
   }
 }
 
@@ -143,16 +159,15 @@ async function findRunning(
   return { current, left: cut ?? current, cut: cut !== undefined }
 }
 
-/** The deployment to go back to. */
 async function findDeploymentToRestore(
   { current, cut }: Running,
   { to, config }: { to: ReleaseName | undefined; config: 'then' | 'now' },
   context: Context,
-): Promise<Deployment> {
+): Promise<RollbackTarget> {
   const isCurrent = to?.app === current.app && to.version === current.version
-  if (cut && (to === undefined || isCurrent)) return current
+  if (cut && (to === undefined || isCurrent)) return { deployment: current, skipped: [] }
   if (config === 'now' && isCurrent) throw notARollback(current)
-  return findTarget(current, to, await context.ledger())
+  return findRollbackTarget(current, to, await context.ledger())
 }
 
 function notARollback(current: Deployment): StepError {
@@ -173,56 +188,4 @@ function refuseOther(meant: Deployment, current: Deployment): void {
     `${environment} has changed while this rollback of ${then} waited: ${by} put ${now} there (${id}, ${kind})`,
     { hint: `Nothing was done. See whether ${now} works; roll back again if it does not.` },
   )
-}
-
-/** The deployment to go back to: of the requested release, or of the newest good release before. */
-async function findTarget(
-  current: Deployment,
-  to: ReleaseName | undefined,
-  ledger: Ledger,
-): Promise<Deployment> {
-  const { app, environment } = current
-  if (to && to.app !== app) {
-    throw new StepError('INPUT_INVALID', `${formatRelease(to)} is no release of ${app}`)
-  }
-  const query = { app, environment, version: to?.version, state: 'succeeded' as const }
-  const succeeded = pageThrough((page) => ledger.deployments({ ...query, ...page }))
-  for await (const past of succeeded) {
-    const isOther = past.version !== current.version
-    // Of the release that runs, the config it had before is meant.
-    if (to && (isOther || past.configRevision !== current.configRevision)) return past
-    if (to || !isOther) continue
-    const mark = await ledger.findMark(app, environment, past.version)
-    if (!mark?.bad) return past
-  }
-  throw await nowhereToGo(current, to, ledger)
-}
-
-/** Deployments of the release that runs which are searched for another config. */
-const RECENT = 100
-
-async function nowhereToGo(
-  { app, environment, version, configRevision }: Deployment,
-  to: ReleaseName | undefined,
-  ledger: Ledger,
-): Promise<StepError> {
-  const running = formatRelease({ app, version })
-  const wanted = to && formatRelease(to)
-  const look = `\`crosscloud history --app ${app} --env ${environment}\` shows what ran there.`
-  if (wanted === running) {
-    const why = `${wanted} never ran in ${environment} with another config than it has now`
-    const way = `\`crosscloud config rollback --env ${environment}\`, then \`crosscloud deploy\`, change the config.`
-    return new StepError('NOT_FOUND', why, { hint: `${look} ${way}` })
-  }
-  if (wanted) {
-    return new StepError('NOT_FOUND', `${wanted} never ran in ${environment}`, { hint: look })
-  }
-  const query = { app, environment, version, state: 'succeeded' as const, limit: RECENT }
-  const others = (await ledger.deployments(query)).filter(
-    (past) => past.configRevision !== configRevision,
-  )
-  const config = `To bring back its config of before: \`crosscloud rollback --env ${environment} --to ${running}\`.`
-  return new StepError('NOT_FOUND', `no good release but ${version} ever ran in ${environment}`, {
-    hint: others.length > 0 ? config : look,
-  })
 }

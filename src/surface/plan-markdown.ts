@@ -11,6 +11,7 @@ import {
   orderText,
   passage,
   proxyTexts,
+  skippedTexts,
 } from './plan-words.ts'
 
 /** A merge request shows so many of a list. */
@@ -30,6 +31,7 @@ export function planMarkdown(plan: Plan): string {
       : `It could not start now; ${count(problems.length, 'check does', 'checks do')} not pass:`,
     list(problems.flatMap(({ check, message, hint }) => problemItem(check, message, hint))),
     list(warnings.map((warning) => `Warning: ${prose(warning)}`)),
+    skippedText(plan),
     hostsTable(plan),
     accessText(plan),
     orderText(plan) === undefined ? '' : `Order: ${code(orderText(plan) ?? '')}.`,
@@ -65,6 +67,11 @@ function hostsTable(plan: Plan): string {
 function proxyText(plan: Plan): string {
   const lines = proxyTexts(plan).map(code)
   return lines.length === 0 ? '' : `Proxy:\n\n${list(lines)}`
+}
+
+function skippedText(plan: Plan): string {
+  const texts = skippedTexts(plan)
+  return texts.length === 0 ? '' : `Skipped:\n\n${list(texts.map(code))}`
 }
 
 function accessText(plan: Plan): string {

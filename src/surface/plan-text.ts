@@ -11,6 +11,7 @@ import {
   passage,
   planFailure,
   proxyTexts,
+  skippedTexts,
 } from './plan-words.ts'
 
 /** A terminal shows so many of a list; `--json` has them all. */
@@ -36,6 +37,7 @@ function titleLines(plan: Plan): string[] {
   return [
     `Plan     ${kind} ${passage(plan)} in ${environment}`,
     ...(from ? [`         ${from.name} runs there since ${from.since}`] : []),
+    ...under('Skipped', skippedTexts(plan)),
     `Image    ${image?.reference ?? `${plan.digest}, not read: see what stands in the way`}`,
     ...(copy ? [`         ${copy}`] : []),
   ]

@@ -57,6 +57,13 @@ export function lackText(lacks: PlannedHost['lacks']): string {
   return `pulls ${count(lacks.layers, 'layer')}, ${bytesText(lacks.bytes)}`
 }
 
+/** Releases that a rollback passes by, and why. */
+export function skippedTexts({ skipped }: Pick<Plan, 'skipped'>): string[] {
+  return skipped.map(
+    ({ release, by, at, reason }) => `${release}: marked bad by ${by} since ${at}: ${reason}`,
+  )
+}
+
 export const changeSigns = { added: '+', changed: '~', removed: '-', unknown: '?' } as const
 
 /** Where the image comes from, where that is not where hosts pull it. */
@@ -104,13 +111,18 @@ export function proxyTexts({ proxy }: Pick<Plan, 'proxy'>): string[] {
     if (out) return `${host} is out of it: somebody took it out, and it stays out`
     return steps.map(({ do: what, server }) => `${what} ${server}`).join(', then ')
   })
-  const share = canary === null ? [] : [`the canary gets ${canary} % of all requests`]
+  const share = canary === null ? [] : [canaryText(canary)]
   const repair = leftover === null ? [] : [`first repairs: ${leftover}`]
   return [
     servers ? `${name}: ${servers.map(serverText).join(', ')}` : name,
     ...[...repair, ...steps.filter(Boolean), ...share],
   ]
 }
+
+const canaryText = (share: number) =>
+  share === 100
+    ? 'the canary gets all requests, as no other host serves'
+    : `the canary gets ${share} % of all requests`
 
 function serverText({ name, mode, up, weight }: PlannedServer): string {
   const down = up === false && mode === 'in' ? ' but down' : ''

@@ -34,7 +34,7 @@ export async function readTail(
   throw new StepError('NOT_FOUND', `there is no file ${path}`, {
     hint: posix.basename(path).includes('*')
       ? 'The folder has no file of such a name.'
-      : 'It may have a date in its name: `crosscloud instances logs --file "logs/localhost.*.log"` takes the newest.',
+      : 'It may have a date in its name.',
   })
 }
 

@@ -21,6 +21,16 @@ export const instanceLabels = {
   configFiles: 'io.crosscloud.config.files',
 } as const
 
+/** What labels say of where an instance belongs, for commands that hints name. */
+export function placeOf(labels: Readonly<Record<string, string>>) {
+  const { application, environment, version } = instanceLabels
+  return {
+    application: labels[application],
+    environment: labels[environment],
+    version: labels[version],
+  }
+}
+
 /** The label by which a later run sees whether the rendered files are still as they were placed. */
 export function configFilesLabel(files: readonly PlacedFile[]): string {
   const hashes = files.map(({ path, content, slowHash }) => [path, slowHash ?? hashOf(content)])

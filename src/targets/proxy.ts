@@ -30,6 +30,12 @@ export function isTakenOut(host: string, states: readonly ServerState[] = []): b
   return own.length > 0 && own.every(({ mode }) => mode !== 'in')
 }
 
+/** Hosts that get requests now: a server of theirs is in, and the proxy does not find it down. */
+export function receivingHosts(states: readonly ServerState[]): string[] {
+  const receiving = states.filter(({ mode, up }) => mode === 'in' && up !== false)
+  return [...new Set(receiving.map(({ server }) => server.host))]
+}
+
 /** What a rollout would find at the proxy in front of its hosts. */
 export interface ProxyPreview {
   /** For people: `nginx on lb-01`. */

@@ -54,3 +54,14 @@ export function continueWith<T, Result>(
 export function failureOf(responses: readonly HostResponse<unknown>[]): StepError | undefined {
   return joinErrors(responses.filter(isFailure).map(({ error }) => error))
 }
+
+/** A line for each text, with all hosts that it is told of. */
+export function byText(told: readonly { host: string; text: string | undefined }[]): string[] {
+  const hosts = new Map<string, string[]>()
+  for (const { host, text } of told) {
+    if (text !== undefined) hosts.set(text, [...(hosts.get(text) ?? []), host])
+  }
+  return [...hosts].map(
+    ([text, names]) => `${names.length === 1 ? 'host' : 'hosts'} ${names.join(', ')}: ${text}`,
+  )
+}

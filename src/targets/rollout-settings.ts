@@ -1,5 +1,5 @@
 import { z } from 'zod'
-import { duration, readOrReport } from '../core/settings/schema.ts'
+import { readOrReport, waitingTime } from '../core/settings/schema.ts'
 
 /** So many hosts, or a share of those that are to be changed. */
 export type HostCount = { hosts: number } | { percent: number }
@@ -65,10 +65,6 @@ const hostCount = (least: 0 | 1) =>
     // After the union: a problem inside one of its members would be reported as "Invalid input".
     .transform((written, check) => readOrReport(() => parseHostCount(written, least), check))
 
-/** Timers of Node end at once where they are asked for more than 24 days. */
-const LONGEST = 7 * 24 * 3_600_000
-const time = duration.refine((milliseconds) => milliseconds <= LONGEST, 'is more than 7d')
-
 const argument = z.string().regex(/^[^\0]*$/, 'has a NUL')
 const command = z
   .array(argument)
@@ -79,13 +75,15 @@ export const rolloutSettings = z.strictObject({
   parallel: hostCount(1)
     .optional()
     .describe("How many hosts are changed at once: 1 (default), 4 or '50%'"),
-  pause: time.optional().describe('How long to wait between two batches of hosts; default 0s'),
+  pause: waitingTime
+    .optional()
+    .describe('How long to wait between two batches of hosts; default 0s'),
   canary: hostCount(0)
     .optional()
     .describe(
       "How many hosts are changed and watched before the rest: 1 or '10%'; where the proxy has weights, a share is that of the requests; default 0",
     ),
-  watch: time
+  watch: waitingTime
     .optional()
     .describe('How long the canary must stay healthy before the rest follow; default 1m'),
   'max-error-rate': z
@@ -105,7 +103,7 @@ export const rolloutSettings = z.strictObject({
     .optional()
     .describe('Command run once in the new image before the first host: [/opt/migrate.sh, all]'),
   after: command.optional().describe('Command run once in the new image after the last host'),
-  timeout: time.optional().describe('How long before and after may each take; default 15m'),
+  timeout: waitingTime.optional().describe('How long before and after may each take; default 15m'),
 })
 
 export type WrittenRollout = z.output<typeof rolloutSettings>

@@ -45,12 +45,19 @@ export function countOf(count: HostCount, total: number): number {
 
 /**
  * The weight in percent that gives the canary this share of the requests, where the other hosts have
- * 100 each; no host gets more than that.
+ * 100 each; no host gets more than that. Where no other host serves, no weight gives it less than all.
  */
 export function canaryWeight(percent: number, total: number, canaries: number): number {
-  if (percent >= 100) return 100
+  if (percent >= 100 || canaries >= total) return 100
   const weight = (100 * percent * (total - canaries)) / (canaries * (100 - percent))
   return Math.min(100, Math.max(1, Math.round(weight)))
+}
+
+/** The percent of all requests that so many hosts with this weight get, of all that serve. */
+export function shareOfRequests(weight: number, total: number, canaries: number): number {
+  if (canaries >= total) return 100
+  const own = weight * canaries
+  return Math.min(99, Math.round((100 * own) / (own + 100 * (total - canaries))))
 }
 
 export function chunks<T>(items: readonly T[], size: number): T[][] {

@@ -108,6 +108,8 @@ export interface RolloutRequest {
 /** What a rollout would be asked for, and the diff ids of its image's layers, in order. */
 export interface PreviewRequest extends Pick<RolloutRequest, 'image' | 'labels' | 'adopt'> {
   diffIds: readonly string[]
+  /** Whether the rollout works a proxy, which sends nothing to an instance that is not ready. */
+  proxied?: boolean | undefined
 }
 
 /** What a rollout would find on a host. */
@@ -117,6 +119,8 @@ export interface HostPreview {
   leftovers: string[]
   /** Why the rollout would not touch this host. */
   refusal: StepError | undefined
+  /** What may cost requests there, without the host's name. */
+  warning: string | undefined
   /** What gives the new instance power over its host, in words, and whether the current one lacks it. */
   access: { text: string; isNew: boolean }[]
   /** Layers of the image, from the first on, that the host need not fetch. */

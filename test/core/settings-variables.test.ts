@@ -126,6 +126,35 @@ t.test('config check lists every missing variable, with the settings that use it
   t.match(JSON.parse(stdout).variables, [{ name: 'DB', state: 'set', settings: ['war.args.1'] }])
 })
 
+t.test('config check lists the variables that secrets of containers come from', async (t) => {
+  const common = [
+    'app: webapi',
+    'container: { secrets: { licence: { environment: LICENCE }, db: { key: /db/password } } }',
+    'environments:',
+    '  test: { image: registry.test/webapi }',
+    '  production:',
+    '    image: registry.test/webapi',
+    '    container: { secrets: { licence: { environment: LICENCE_OF_PRODUCTION } } }',
+  ].join('\n')
+  const run = await place(t, common)
+  const lacking = await run(['config', 'check'], { LICENCE_OF_PRODUCTION: '' })
+  t.equal(lacking.code, 2)
+  t.match(
+    lacking.stderr,
+    'crosscloud.yml:2 variable LICENCE is not set: container.secrets.licence.environment',
+  )
+  t.match(lacking.stderr, /yml:7 variable LICENCE_OF_PRODUCTION is empty: environments\.production/)
+  const given = { LICENCE: 'open-sesame', LICENCE_OF_PRODUCTION: 'open-sesame' }
+  const { code, all } = await run(['config', 'check'], given)
+  t.equal(code, 0, all)
+  t.match(all, /LICENCE +is set +container\.secrets\.licence\.environment/)
+  t.notMatch(all, 'open-sesame')
+  const own = await place(t, common.replace(/ {2}test: .*\n/, ''))
+  const needed = await own(['config', 'check', '--json'], given)
+  t.match(JSON.parse(needed.stdout).variables, [{ name: 'LICENCE_OF_PRODUCTION' }])
+  t.notMatch(needed.stdout, '"LICENCE"', 'no environment uses the common ones')
+})
+
 t.test('commands run without the variables of settings they do not use', async (t) => {
   const run = await place(t, LACKING.replace("soak: '${SOAK}'", 'soak: 1h'))
   const environments = await run(['environments'], { ISSUER: 'https://gitlab.test' })

@@ -2,11 +2,14 @@ import { writeFile } from 'node:fs/promises'
 import { join } from 'node:path'
 import t, { type Test } from 'tap'
 import { makeKey } from '../../src/config/rules/encryption.ts'
+import { SET_VARIABLES } from '../../src/core/settings/settings-variables.ts'
 import { recordedConfig } from '../../src/delivery/config/environment-config.ts'
 import { renderTemplates } from '../../src/delivery/config/rendering.ts'
 import type { Deployment } from '../../src/ledger/ledger.ts'
 import { configFilesLabel, isAsLabelled } from '../../src/targets/labels.ts'
+import { isUnreadable } from '../../src/targets/secret-settings.ts'
 import { testContext } from '../support/context.ts'
+import { listen } from '../support/setups/sandbox.ts'
 import { temporaryFolder } from '../support/temporary.ts'
 
 const PASSWORD = 'open-sesame'
@@ -92,14 +95,23 @@ t.test('what cannot be a secret file is named before anything runs, all at once'
   t.match(error, { code: 'INPUT_INVALID' })
   t.same(String(error.message).split('\n'), [
     'container.secrets.a: /db/gone is not set in test',
-    'container.secrets.b: nothing says that /db/name is secret: encrypt it (`config seal`), or mark it in the schema',
+    'container.secrets.b: nothing says that /db/name is secret',
     'container.secrets.c: the variable NOBODY is not set',
     'container.secrets.e: another file has the path /etc/a',
+  ])
+  t.same(String(error.hint).split('\n'), [
+    '`crosscloud config set --env test /db/gone -` sets it from standard input.',
+    'Encrypt it, `crosscloud config set --env test /db/name - --secret`, or mark it in the schema.',
+    `${SET_VARIABLES} \`crosscloud config check\` lists all that are not.`,
+    'Give each file a path of its own.',
   ])
   for (const [secrets, problem] of [
     ['{ a: {} }', /needs either key or environment/],
     ['{ a: { key: /a, environment: A } }', /needs either key or environment/],
-    ['{ a: { key: /a, mode: 0400 } }', /write '0400', in quotes/],
+    ['{ a: { key: /a, mode: 0440 } }', /YAML reads 0440 in its own way; write '0440', in quotes/],
+    ['{ a: { key: /a, mode: 0o440 } }', /YAML reads 0440 in its own way; write '0440', in quotes/],
+    ["{ a: { key: /a, mode: '0999' } }", /is not a mode; write '0400'/],
+    ["{ a: { key: /a, mode: '0200' } }", /lets nobody read it/],
     ['{ a: { key: /a, target: ../b } }', /neither a file name nor a path/],
     ['{ a: { key: /a }, b: { key: /a, target: a } }', /has two secrets at \/run\/secrets\/a/],
     ['{ a: { key: /a } }, read-only: true', /places none with read-only/],
@@ -107,6 +119,38 @@ t.test('what cannot be a secret file is named before anything runs, all at once'
   ] as const) {
     await t.rejects(job({ secrets }), { code: 'INPUT_INVALID', message: problem }, secrets)
   }
+})
+
+t.test('a file that the user of the container cannot read is warned of', async (t) => {
+  const job = await application(t)
+  const warnings = async (secret: string, user?: string, image?: string) => {
+    const secrets = `{ db: { key: /db/password${secret} } }`
+    const { context, environment } = await job({ secrets, ...(user && { user }) })
+    const { log, text } = listen()
+    await renderTemplates(environment, NONE, { ...context, log }, { user: image })
+    return text()
+  }
+  t.match(
+    await warnings(", uid: 0, gid: 0, mode: '0440'", '1000:1000'),
+    "container.secrets.db: /run/secrets/db belongs to 0:0 with the mode 0440, and the container's user, 1000:1000, cannot read it; set its uid or gid",
+  )
+  t.match(await warnings('', undefined, 'tomcat'), "the image's user, tomcat, cannot read it")
+  t.equal(await warnings('', '1000', 'tomcat'), '', 'a numeric user owns its secrets')
+  t.equal(await warnings(''), '', 'root reads all')
+
+  const unreadable = (user: string, mode: number, uid = 0, gid = 0) =>
+    isUnreadable({ mode, uid, gid }, user)
+  t.ok(unreadable('1000:1000', 0o440))
+  t.ok(unreadable('1000:1000', 0o040, 1000, 1000), 'of an owner only its own bits count')
+  t.ok(unreadable('1000:1000', 0o404, 0, 1000), 'and of a group')
+  t.ok(unreadable('1000', 0o400))
+  t.ok(unreadable('tomcat:tomcat', 0o400))
+  t.notOk(unreadable('1000:1000', 0o440, 0, 1000))
+  t.notOk(unreadable('1000:1000', 0o444))
+  t.notOk(unreadable('1000', 0o440), 'its groups are not known')
+  t.notOk(unreadable('tomcat', 0o440), 'nor those of a name')
+  t.notOk(unreadable('tomcat', 0o400, 1001), 'nor its number')
+  for (const root of ['', '0', '0:0', 'root', 'root:root']) t.notOk(unreadable(root, 0o400, 5, 5))
 })
 
 t.test('the config of then has the variables and the later secrets of now', async (t) => {
@@ -122,7 +166,7 @@ t.test('the config of then has the variables and the later secrets of now', asyn
   const deployment = { id: 'd1', configRevision: revision } as Deployment
   const values = await recordedConfig(deployment, now.environment, now.context)
   t.strictSame([...values], [['/db/password', PASSWORD]])
-  const rendering = await renderTemplates(now.environment, NONE, now.context, values)
+  const rendering = await renderTemplates(now.environment, NONE, now.context, { snapshot: values })
   t.same(
     rendering.files.map(({ content }) => String(content)),
     ['of-now-on', PASSWORD],

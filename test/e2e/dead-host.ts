@@ -23,7 +23,7 @@ export async function deadHost(t: Test, sandbox: Sandbox, life: Life): Promise<v
   const dead = {
     code: 'UNAVAILABLE',
     message: /^host app-02 .*does not answer/,
-    hint: /`--without app-02` with `--reason`; `deploy --missing` catches up later/,
+    hint: /`--without app-02` with `--reason`; `crosscloud deploy --missing --env test` catches up later/,
   }
   await t.rejects(put('1.0.2', { older: true }), dead)
   await t.rejects(back(), dead)

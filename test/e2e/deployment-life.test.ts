@@ -53,6 +53,7 @@ async function liveThrough(sandbox: Sandbox): Promise<void> {
         release: 'webapi@1.0.0',
         left: 'webapi@1.0.1',
         config: 'then',
+        skipped: [],
         configRevision: first.configRevision,
         digest: first.digest,
       })

@@ -53,7 +53,7 @@ export async function foreignContainers(t: Test, sandbox: Sandbox): Promise<void
     await t.rejects(put('4.0.0'), {
       code: 'CONFLICT',
       message: `host app-01: webapi-taken was not put there by crosscloud: its image is ${Image}`,
-      hint: /deploy --adopt/,
+      hint: /deploy --release webapi@\S+ --env test --adopt/,
     })
     t.same(await look('webapi-taken'), before)
     await docker.getContainer('webapi-taken').rename({ name: 'webapi-taken.next' })

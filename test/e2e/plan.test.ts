@@ -10,6 +10,7 @@ import { noEngine } from '../support/servers/engine.ts'
 import { type Recorder, startRecorder } from '../support/servers/proxies/recorder.ts'
 import { createSandbox, type Sandbox } from '../support/setups/sandbox.ts'
 import { plannedProxy } from './rollout/planned-proxy.ts'
+import { plannedSlots } from './rollout/planned-slots.ts'
 
 const isRead = (request: string) => /^(?:GET|HEAD) /.test(request)
 
@@ -305,6 +306,7 @@ async function plans(sandbox: Sandbox): Promise<void> {
     },
   )
 
+  await plannedSlots(t, { configure, plan: () => plan(...deploy('1.0.0')) })
   await plannedProxy(t, { folder, configure, plan: () => plan(...deploy('1.0.0')) })
 }
 

@@ -199,7 +199,10 @@ t.test('what is missing is named, with the next step', { skip }, async (t) => {
   )
   const states = async (changed: Record<string, unknown>) =>
     (await open(t, backends, withNginx(nginx, changed))).states()
-  await t.rejects(states({ folder: '/nowhere' }), { code: 'NOT_FOUND', hint: /hosts proxy-config/ })
+  await t.rejects(states({ folder: '/nowhere' }), {
+    code: 'NOT_FOUND',
+    hint: /hosts proxy-config --env/,
+  })
   await t.rejects(states({ status: `${nginx.url}/other` }), {
     code: 'NOT_FOUND',
     message: /nginx on this machine: GET .*\/other: HTTP 200, and no generation/,

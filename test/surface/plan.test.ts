@@ -104,6 +104,28 @@ t.test('a plan says what the proxy has, and what it is told', async (t) => {
   for (const line of lines) t.ok(shown.includes(line), line)
   for (const line of lines) t.ok(planMarkdown(proxied).includes(`- \`${line}\``), line)
   t.notMatch(planLines(plan()).join('\n'), /Proxy/)
+  const alone = proxied.proxy && { ...proxied.proxy, canary: 100 }
+  t.match(
+    planLines(plan({ proxy: alone })).join('\n'),
+    'gets all requests, as no other host serves',
+  )
+})
+
+t.test('a plan of a rollback names what it skips, and why', async (t) => {
+  const skipped = [
+    {
+      release: 'webapi@1.0.1',
+      by: 'li',
+      at: '2026-01-31T12:00:00.000Z',
+      reason: 'orders\n@all fail',
+    },
+  ]
+  const back = plan({ kind: 'rollback', skipped })
+  const line = planLines(back).find((each) => each.startsWith('Skipped'))
+  t.match(line, /^Skipped {2}webapi@1\.0\.1: marked bad by li since 2026-01-31T\S+ orders/)
+  t.match(planMarkdown(back), /\n- `webapi@1\.0\.1: marked bad by li since \S+ orders @all fail`\n/)
+  for (const text of [planLines(plan()).join('\n'), planMarkdown(plan())])
+    t.notMatch(text, 'Skipped')
 })
 
 t.test('long lists are cut short, and say so', async (t) => {

@@ -17,6 +17,7 @@ import { runHere } from '../support/program.ts'
 const SOURCES = fileURLToPath(new URL('../../src/', import.meta.url))
 /** Only the command line, the demo and the server's own settings speak to people in flags. */
 const OF_THE_COMMAND_LINE = /^(?:cli|demo|server)\//
+const OF_NO_HINTS = /^(?:demo|server)\//
 
 interface Text {
   where: string
@@ -24,11 +25,11 @@ interface Text {
 }
 
 /** Every text in the sources; what is put into a template is a word of its own. */
-async function textsOfSources(): Promise<Text[]> {
+async function textsOfSources(others: RegExp): Promise<Text[]> {
   const files = (await readdir(SOURCES, { recursive: true })).filter((file) => file.endsWith('.ts'))
   const texts: Text[] = []
   for (const file of files) {
-    if (OF_THE_COMMAND_LINE.test(file)) continue
+    if (others.test(file)) continue
     const text = await readFile(join(SOURCES, file), 'utf8')
     const source = ts.createSourceFile(file, text, ts.ScriptTarget.ES2022, true)
     const visit = (node: ts.Node): void => {
@@ -56,7 +57,7 @@ function isExample({ parent }: ts.Node): boolean {
 }
 
 const SPAN = /`(--[a-z][^`\n]*|crosscloud [a-z][^`\n]*)`/g
-const texts = await textsOfSources()
+const texts = await textsOfSources(OF_THE_COMMAND_LINE)
 /** An argument of a program, not a text for people. */
 const isArgument = (text: string) => /^--?[\w-]+(?:=.*)?$/.test(text)
 /** A command in the making: it goes between backquotes where it is put together. */
@@ -123,6 +124,43 @@ t.test(
     }
   },
 )
+
+/** A proxy drains a server; a container stops gracefully: docs/glossary.md. */
+const OF_PROXIES =
+  /^src\/(?:proxies\/|targets\/(?:docker\/rollout\/)?proxy\.ts|delivery\/plan\/schema\.ts)/
+
+t.test('only a proxy drains', async (t) => {
+  const drains = (await textsOfSources(OF_NO_HINTS)).filter(({ text }) => /\bdrain/i.test(text))
+  t.ok(drains.length > 3)
+  t.strictSame(
+    drains.filter(({ where }) => !OF_PROXIES.test(where)),
+    [],
+  )
+})
+
+/** What a command cannot do without, or would do somewhere else. */
+const needed: [command: RegExp, flags: string[]][] = [
+  [/^crosscloud (?:hosts|instances) /, ['--env']],
+  [/^crosscloud deploy\b/, ['--env']],
+  [/^crosscloud promote\b/, ['--to']],
+  [/^crosscloud rollback\b/, ['--env', '--reason']],
+]
+
+t.test('a command that a hint names has the flags that it needs', async (t) => {
+  let found = 0
+  for (const { where, text } of await textsOfSources(OF_NO_HINTS)) {
+    for (const [, line = ''] of (toBePut(text) ? `\`${text}\`` : text).matchAll(SPAN)) {
+      const flags = needed.flatMap(([command, all]) => (command.test(line) ? all : []))
+      found += flags.length
+      t.strictSame(
+        flags.filter((flag) => !line.includes(`${flag} `)),
+        [],
+        `${where}: ${line}`,
+      )
+    }
+  }
+  t.ok(found > 20, `${found} of them`)
+})
 
 for (const [name, wording] of Object.entries(surfaces)) {
   t.test(`on ${name} no text tells of a flag or of a command that is not there`, async (t) => {

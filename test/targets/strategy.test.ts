@@ -4,7 +4,14 @@ import {
   resolveRollout,
   rolloutSettings,
 } from '../../src/targets/rollout-settings.ts'
-import { canaryWeight, chunks, countOf, oneByOne, planStages } from '../../src/targets/strategy.ts'
+import {
+  canaryWeight,
+  chunks,
+  countOf,
+  oneByOne,
+  planStages,
+  shareOfRequests,
+} from '../../src/targets/strategy.ts'
 
 const hosts = ['a', 'b', 'c', 'd', 'e', 'f']
 const plan = (strategy: object, of: readonly string[] = hosts) =>
@@ -96,6 +103,15 @@ t.test('a canary is weighed so that it gets its share of the requests', async (t
   t.equal(canaryWeight(50, 20, 1), 100, 'no host gets more than the others')
   t.equal(canaryWeight(1, 2, 1), 1)
   t.equal(canaryWeight(100, 2, 1), 100)
+})
+
+t.test('what a canary gets is told as it is', async (t) => {
+  t.equal(shareOfRequests(11, 2, 1), 10)
+  t.equal(shareOfRequests(33, 4, 1), 10)
+  t.equal(shareOfRequests(canaryWeight(50, 20, 1), 20, 1), 5, 'not 50: no host gets more')
+  t.equal(canaryWeight(10, 1, 1), 100, 'no other host serves')
+  t.equal(shareOfRequests(canaryWeight(10, 1, 1), 1, 1), 100, 'so it gets all')
+  t.equal(shareOfRequests(100, 1000, 999), 99)
 })
 
 t.test('an error rate is a share', async (t) => {

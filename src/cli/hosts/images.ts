@@ -77,7 +77,8 @@ function addRemove(group: Command, perform: Perform, person: Terminal): void {
       const opened = await open(options, context)
       const digest = await digestOf(image, context)
       const isForced = options.force === true && Boolean(reasonOf(options, context))
-      const choose = (found: readonly FoundImage[]) => chooseImage(image, digest, found, isForced)
+      const choose = (found: readonly FoundImage[]) =>
+        chooseImage(image, digest, found, { isForced, environment: opened.environment.name })
       return remove({ action: 'hosts rmi', keep: FEWEST_IMAGES, choose }, options, opened, {
         context,
         person,
@@ -169,21 +170,21 @@ function chooseImage(
   name: string,
   digest: string,
   found: readonly FoundImage[],
-  isForced: boolean,
+  { isForced, environment }: { isForced: boolean; environment: string },
 ): FoundImage[] {
   const chosen = found.filter(
     ({ use, digests }) => use !== 'foreign' && digests.some((each) => each === digest),
   )
   if (chosen.length === 0) {
     throw new StepError('NOT_FOUND', `${name} is on none of these hosts`, {
-      hint: '`crosscloud hosts images` lists what they keep.',
+      hint: `\`crosscloud hosts images --env ${environment}\` lists what they keep.`,
     })
   }
   const used = chosen.find(({ image }) => image.usedBy.length > 0)
   if (used) {
     const [first] = used.image.usedBy
     throw new StepError('CONFLICT', `host ${used.host}: ${first?.name} was made from ${name}`, {
-      hint: 'An image goes only after its containers: `crosscloud instances rm`.',
+      hint: `An image goes only after its containers: \`crosscloud instances rm --env ${environment}\`.`,
     })
   }
   if (!chosen.some(({ use }) => use === 'rollback') || isForced) return chosen

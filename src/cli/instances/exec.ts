@@ -92,7 +92,7 @@ function refuseAtGate({ name, gate }: EnvironmentSettings): void {
     'GATE_CLOSED',
     `${name} has a gate, and a command could change what was approved for it`,
     {
-      hint: 'To look, use `instances logs`, `stats` or `threads`. Whom gate.break-glass names may add `--break-glass` with `--reason`.',
+      hint: `To look, use \`crosscloud instances logs --env ${name}\`, \`stats\` or \`threads\`. Whom gate.break-glass names may add \`--break-glass\` with \`--reason\`.`,
     },
   )
 }

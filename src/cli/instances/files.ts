@@ -19,12 +19,12 @@ export async function showFile(
   opened: Opened,
   context: Context,
 ): Promise<CommandResult> {
-  const { target } = opened
+  const { target, environment } = opened
   const { found, failure: silent } = await current(opened)
   const { image } = await context.settings()
   const read = async (instance: Instance) => {
     const path = await absolutePath(file, instance, target, image?.webapp)
-    const { real, rendered } = await withoutLinks(path, instance, target)
+    const { real, rendered } = await withoutLinks(path, instance, opened)
     const tail = await readTail((each) => target.read(instance, each), real, {
       lines: query.lines ?? 1,
       matches,
@@ -32,7 +32,11 @@ export async function showFile(
       signal: context.signal,
     }).catch((error: unknown) => {
       if (!isStepError(error, 'NOT_FOUND')) throw error
-      throw error.with({ message: `${placeOf(instance)}: ${error.message}` })
+      const message = `${placeOf(instance)}: ${error.message}`
+      throw error.with({
+        message,
+        hint: file.includes('*') ? error.hint : newest(environment.name),
+      })
     })
     return { host: instance.host, name: instance.name, ...tail }
   }
@@ -89,7 +93,11 @@ const beforeWebapps = (webapp = '') => /^(\/.+)\/webapps\//.exec(webapp)?.[1]
  * Where the file really is, as a folder may be a link, like Debian's /var/lib/tomcat10/conf, and where
  * rendered files are, which may hold passwords; INPUT_INVALID when it is one of those.
  */
-async function withoutLinks(path: string, instance: Instance, target: Target) {
+async function withoutLinks(
+  path: string,
+  instance: Instance,
+  { target, environment: { name } }: Opened,
+) {
   const links = new Map<string, Promise<string | undefined>>()
   const readLink = (each: string) => {
     const found = links.get(each) ?? target.readLink(instance, each)
@@ -99,7 +107,7 @@ async function withoutLinks(path: string, instance: Instance, target: Target) {
   const realFile = async (each: string) =>
     posix.join(await realPath(readLink, posix.dirname(each)), posix.basename(each))
   const placed = Object.keys(placedFilesOf(instance))
-  if (placed.includes(path)) throw isRendered(path)
+  if (placed.includes(path)) throw isRendered(path, name)
   const rendered = new Set<string>()
   for (const each of placed)
     rendered
@@ -107,12 +115,15 @@ async function withoutLinks(path: string, instance: Instance, target: Target) {
       .add(await realFile(each))
       .add(await realPath(readLink, each))
   const real = await realFile(path)
-  if (rendered.has(real)) throw isRendered(path)
+  if (rendered.has(real)) throw isRendered(path, name)
   return { real, rendered }
 }
 
-function isRendered(path: string): StepError {
+const newest = (environment: string) =>
+  `It may have a date in its name: \`crosscloud instances logs --env ${environment} --file "logs/localhost.*.log"\` takes the newest.`
+
+function isRendered(path: string, environment: string): StepError {
   return new StepError('INPUT_INVALID', `${path} is no log: it was rendered from the config`, {
-    hint: '`crosscloud render-config --diff running` shows it without its secrets.',
+    hint: `\`crosscloud render-config --env ${environment} --diff running\` shows it without its secrets.`,
   })
 }

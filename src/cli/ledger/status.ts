@@ -147,7 +147,7 @@ function notesOn(cell: StatusCell, states: readonly LiveState[]): string[] {
       : []),
     ...(partial.length > 0
       ? [
-          `${where}: ${partial.join(', ')}, which failed on other hosts; \`crosscloud deploy --missing --release … --env ${environment}\` goes on, \`crosscloud rollback --env ${environment}\` takes it back`,
+          `${where}: ${partial.join(', ')}, which failed on other hosts; \`crosscloud deploy --missing --release … --env ${environment}\` goes on, \`crosscloud rollback --env ${environment} --reason …\` takes it back`,
         ]
       : []),
     ...liveOf(cell, states).map(stateText),
@@ -157,7 +157,7 @@ function notesOn(cell: StatusCell, states: readonly LiveState[]): string[] {
 /** What the ledger does not know, as a deployer was killed, or could not restore a host. */
 function cutOffNotes({ underway, unsettled, environment }: StatusCell): string[] {
   const look = `\`crosscloud status --live\` shows what runs`
-  const way = `${look}; deploy again, or \`crosscloud rollback --env ${environment}\`, to put it right`
+  const way = `${look}; deploy again, or \`crosscloud rollback --env ${environment} --reason …\`, to put it right`
   const known = new Map(unsettled.map(({ deployment, version }) => [deployment, version]))
   const notes = [...known].map(([deployment, version]) => {
     const hosts = unsettled.flatMap((each) => (each.deployment === deployment ? each.host : []))

@@ -19,6 +19,15 @@ export const durationText = z
 /** `500ms`, `60s`, `5m`, `1h`, `7d` → milliseconds. */
 export const duration = durationText.transform((text) => unitValue(text, durationUnits))
 
+/** Timers of Node end at once where they are asked for more than 24 days. */
+const LONGEST = 7 * 24 * 3_600_000
+
+/** A duration that is waited for. */
+export const waitingTime = duration.refine(
+  (milliseconds) => milliseconds <= LONGEST,
+  'is more than 7d',
+)
+
 const sizeUnits: Record<string, number> = { b: 1, k: 1024, m: 1024 ** 2, g: 1024 ** 3 }
 
 /** `512m`, `1g` → bytes, in docker's notation. */
@@ -26,6 +35,7 @@ export const byteSize = z
   .string()
   .regex(/^\d+[bkmg]$/, 'is not a size; write 512m or 1g')
   .transform((text) => unitValue(text, sizeUnits))
+  .refine(Number.isSafeInteger, 'is too large')
 
 /** A text that becomes a type where it enters; what the reader throws is the problem reported. */
 export function parsed<T>(read: (text: string) => T) {

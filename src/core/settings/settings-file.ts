@@ -9,6 +9,7 @@ import {
   isPrefix,
   putVariables,
   SET_VARIABLES,
+  stateOf,
   unset,
   type VariableSource,
   type VariableUse,
@@ -25,6 +26,8 @@ export interface SettingsText {
   isShown?: (path: readonly string[]) => boolean
   /** Called with an empty variable, when it is first used, and with the settings that name it. */
   onEmpty?: (variable: string, settings: readonly string[]) => void
+  /** Variables that settings name without `${…}`, in the file's values as they were written. */
+  named?: (values: unknown) => { name: string; path: readonly string[] }[]
 }
 
 export async function readSettingsText(path: string, hint: string): Promise<string> {
@@ -82,8 +85,20 @@ export async function openYamlSettings<Schema extends z.ZodType>(
   if (problems.length > 0) throw invalid(problems, correctLines(file.page))
   return {
     data: guardGaps(data, gapsOf(read, lacking, unusable, file)),
-    variables: read.uses.map((use) => ({ ...use, line: read.line(use.path) ?? 1 })),
+    variables: [...read.uses, ...namedUses(file, read, variables)]
+      .map((use) => ({ ...use, line: read.line(use.path) ?? 1 }))
+      .sort((a, b) => a.line - b.line),
   }
+}
+
+/** What uses such a variable reports itself that it is not set. */
+function namedUses(
+  { named }: SettingsText,
+  { values }: ReadYaml,
+  variables: VariableSource['variables'],
+): VariableUse[] {
+  const found = named?.(values) ?? []
+  return found.map((use) => ({ ...use, state: stateOf(variables[use.name]) }))
 }
 
 interface ReadYaml {

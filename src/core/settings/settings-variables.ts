@@ -54,7 +54,8 @@ function expand(
   return text
 }
 
-function stateOf(found: string | undefined, otherwise: string | undefined): VariableUse['state'] {
+/** `otherwise` is what stands in for a variable without a value. */
+export function stateOf(found: string | undefined, otherwise?: string): VariableUse['state'] {
   if (found) return 'set'
   if (otherwise !== undefined) return 'default'
   return found === undefined ? 'unset' : 'empty'
@@ -106,8 +107,8 @@ export function isPrefix(start: readonly string[], path: readonly string[]): boo
 export const SET_VARIABLES =
   'Set the variable where this runs: in the shell, or in CI as a variable or secret that this job gets.'
 
+export const SET_AND_LIST = `${SET_VARIABLES} \`crosscloud config check\` lists all that are not.`
+
 export function unset(problems: readonly string[]): StepError {
-  return new StepError('INPUT_INVALID', problems.join('\n'), {
-    hint: `${SET_VARIABLES} \`crosscloud config check\` lists all that are not.`,
-  })
+  return new StepError('INPUT_INVALID', problems.join('\n'), { hint: SET_AND_LIST })
 }

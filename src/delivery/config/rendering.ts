@@ -48,7 +48,15 @@ export async function renderFor(
 ): Promise<Rendering> {
   const registry = await context.registry()
   const templates = await readLayerFiles(registry, image, 'templates', TEMPLATES_FOLDER)
-  return renderTemplates(environment, templates ?? new Map(), context, then)
+  const { User: user } = image.config.config ?? {}
+  return renderTemplates(environment, templates ?? new Map(), context, { snapshot: then, user })
+}
+
+interface Known {
+  /** Values in place of those of now. */
+  snapshot?: ConfigSnapshot | undefined
+  /** The image's user. */
+  user?: string | undefined
 }
 
 /** Renders template files with one snapshot of an environment's config centre. */
@@ -56,7 +64,7 @@ export async function renderTemplates(
   environment: EnvironmentSettings,
   source: TemplateFiles,
   context: Context,
-  then?: ConfigSnapshot,
+  { snapshot: then, user }: Known = {},
 ): Promise<Rendering> {
   const templates = source.size === 0 ? [] : readTemplates(source)
   const schema = await readConfigSchema(source)
@@ -89,21 +97,32 @@ export async function renderTemplates(
     problems = [...lines, ...problems.filter((problem) => !known(problem))]
     hint = failure.hint
   }
-  const own = readSecretFiles(environment, config, context)
+  const own = readSecretFiles(environment, config, context, user)
   const files = [...rendered.files, ...own.files]
-  problems = [...problems, ...own.problems, ...placedTwice(files)]
-  if (problems.length > 0) {
-    const advice = hint ?? 'Correct the values with `crosscloud config set`, or the schema.'
-    throw new StepError('INPUT_INVALID', problems.join('\n'), { hint: advice })
-  }
-  for (const warning of rendered.warnings) context.log.warn(warning)
+  const advice = problems.length === 0 ? [] : [hint ?? correctValues(environment)]
+  refuse([{ problems, hints: advice }, own, placedTwice(files)])
+  for (const warning of [...rendered.warnings, ...own.warnings]) context.log.warn(warning)
   const described = describeFiles(templates, files, config, own.variables)
   return { ...rendered, files, templates, config, render, ...described }
 }
 
-function placedTwice(files: readonly RenderedFile[]): string[] {
+const correctValues = ({ name }: EnvironmentSettings) =>
+  `Correct the values, \`crosscloud config set --env ${name} KEY VALUE\`, or the schema.`
+
+/** All problems at once, and the next step for each kind of them. */
+function refuse(found: readonly Pick<SecretFiles, 'problems' | 'hints'>[]): void {
+  const problems = found.flatMap((each) => each.problems)
+  if (problems.length === 0) return
+  const hint = found.flatMap(({ hints }) => hints).join('\n')
+  throw new StepError('INPUT_INVALID', problems.join('\n'), { hint })
+}
+
+function placedTwice(files: readonly RenderedFile[]) {
   const twice = files.filter(({ path }, at) => files.findIndex((file) => file.path === path) < at)
-  return twice.map(({ path, template }) => `${template}: another file has the path ${path}`)
+  return {
+    problems: twice.map(({ path, template }) => `${template}: another file has the path ${path}`),
+    hints: twice.length === 0 ? [] : ['Give each file a path of its own.'],
+  }
 }
 
 async function attempt(work: () => unknown, otherwise: unknown): Promise<unknown> {

@@ -68,6 +68,6 @@ export function chooseMissing(
   throw new StepError(
     'NOT_FOUND',
     `no host of ${app} in ${environment.name} is behind: ${id} is on all of them`,
-    { hint: `\`crosscloud status --live\` shows what runs.` },
+    { hint: `\`crosscloud status --env ${environment.name} --live\` shows what runs.` },
   )
 }

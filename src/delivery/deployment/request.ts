@@ -1,4 +1,4 @@
-import type { DeploymentKind, Release } from '../../ledger/ledger.ts'
+import type { DeploymentKind, Mark, Release } from '../../ledger/ledger.ts'
 import type { EnvironmentSettings } from '../../settings.ts'
 import type { HostChoice } from './host-choice.ts'
 
@@ -27,6 +27,8 @@ export interface DeploymentRequest {
   acrossMigration?: boolean | undefined
   /** Version of the release that is rolled back from: bad there once this release runs. */
   bad?: string | undefined
+  /** Marks of the releases that a rollback passes by. */
+  skipped?: readonly Mark[] | undefined
 }
 
 /** Neither a rollback, nor what runs already brought to more hosts. */

@@ -26,7 +26,7 @@ export async function checkHosts(
     findRemovedHosts(release.app, environment, context),
     running,
   ])
-  await attempt('hosts', async () => requireResponses(responses))
+  await attempt('hosts', async () => requireResponses(responses, environment.name))
   if (kind === 'deploy') {
     const instances = responses.filter(isSuccess).flatMap(({ value }) => value)
     const versions = instances.flatMap((instance) => versionOf(instance, release.app))
@@ -36,16 +36,23 @@ export async function checkHosts(
   for (const { host, state } of takenOut) context.log.warn(`host ${host} ${state}`)
 }
 
-function requireResponses(responses: readonly HostResponse<Instance[]>[]): void {
+function requireResponses(
+  responses: readonly HostResponse<Instance[]>[],
+  environment: string,
+): void {
   const error = failureOf(responses)
   if (!error) return
   const silent = responses.filter(isFailure).map(({ host }) => host)
-  throw silent.length === responses.length ? error : adviseWithout(error, silent)
+  throw silent.length === responses.length ? error : adviseWithout(error, silent, environment)
 }
 
-function adviseWithout(error: StepError, silent: readonly string[]): StepError {
+function adviseWithout(
+  error: StepError,
+  silent: readonly string[],
+  environment: string,
+): StepError {
   const flags = silent.map((host) => `\`--without ${host}\``).join(' ')
-  const way = `To go past it, \`deploy\` and \`rollback\` take ${flags} with \`--reason\`; \`deploy --missing\` catches up later.`
+  const way = `To go past it, \`deploy\` and \`rollback\` take ${flags} with \`--reason\`; \`crosscloud deploy --missing --env ${environment}\` catches up later.`
   return new StepError(error.code, error.message, {
     hint: `${error.hint ?? ''} ${way}`.trim(),
     retryable: error.retryable,

@@ -38,7 +38,7 @@ export async function guardChange(
   if (freezes.length === 0) return who
   const lines = freezes.map((freeze) => describeFreeze(name, freeze))
   throw new StepError('GATE_CLOSED', [`${action} must wait`, ...lines].join('\n'), {
-    hint: 'Going back stays possible: `crosscloud rollback`. So do lock, unlock, mark, and instances start and restart.',
+    hint: `Going back stays possible: \`crosscloud rollback --env ${name} --reason …\`. So do lock, unlock, mark, and instances start and restart.`,
   })
 }
 

@@ -1,19 +1,20 @@
-import { sha256 } from '../../core/digest.ts'
 import type { Deployment, Release } from '../../ledger/ledger.ts'
 import { imageByDigest } from '../../registry/reference.ts'
 import { instanceLabels } from '../../targets/labels.ts'
 import type { ProxyPreview } from '../../targets/proxy.ts'
-import { type HostResponse, isSuccess } from '../../targets/responses.ts'
+import { byText, type HostResponse, isSuccess } from '../../targets/responses.ts'
 import type { HostPreview, Target } from '../../targets/target.ts'
 import type { Context } from '../context.ts'
 import { checkAll } from '../deployment/checks.ts'
 import type { Content } from '../deployment/content.ts'
+import { skippedRelease } from '../deployment/outcome.ts'
 import type { DeploymentRequest } from '../deployment/request.ts'
 import { warnOfUnsigned } from '../gate/break-glass.ts'
 import type { RemoteImage } from '../image/remote-image.ts'
 import { formatRelease } from '../release-name.ts'
 import { planCommits } from './commits.ts'
 import { planConfig } from './config.ts'
+import { hashOf } from './hash.ts'
 import { planHosts, planRollout } from './hosts.ts'
 import { planImage, readPlanned } from './image.ts'
 import { checkLock, collectObstacles, type Obstacles } from './obstacles.ts'
@@ -36,6 +37,8 @@ export async function planDeployment(request: PlanRequest, outer: Context): Prom
     const { refusal } = value
     if (refusal) obstacles.note(refusal.code === 'CONFLICT' ? 'owner' : 'hosts', refusal)
   }
+  const told = previews.filter(isSuccess).map(({ host, value }) => ({ host, text: value.warning }))
+  for (const warning of byText(told)) context.log.warn(warning)
   const proxy = await attempt('proxy', () => target.previewProxy())
   const facts = await findFacts(request, content, { previews, proxy }, obstacles)
   const ready = problems.length === 0
@@ -71,6 +74,7 @@ async function findFacts(
     warMd5: release.warMd5,
     from: current ? describeCurrent(current, before) : null,
     to: describeRelease(release),
+    skipped: request.skipped?.map(skippedRelease) ?? [],
     commits: await planCommits(before, release, context),
     config: await planConfig(current, content?.rendering, running, environment, context),
     image: content ? await planImage(request, content.image, obstacles) : null,
@@ -96,6 +100,7 @@ async function preview(
       [instanceLabels.lock]: `${await ledger.id()}:0`,
     },
     adopt,
+    proxied: environment.proxy !== undefined,
   })
 }
 
@@ -109,24 +114,4 @@ function describeCurrent(current: Deployment, release: Release | undefined): Pla
   const { id: deployment, digest, startedAt, finishedAt = startedAt } = current
   const name = formatRelease(current)
   return { name, digest, commit: release?.commit ?? null, deployment, since: finishedAt }
-}
-
-/**
- * What would be done to what. What only stands in the way is left out: an approval that is given
- * changes nothing of what was approved. Without a config key, no secret's value is in it either.
- */
-function hashOf(
-  { environment, adopt = false, bad }: PlanRequest,
-  { kind, release, digest, from, config, hosts, rollout, proxy }: Facts,
-): string {
-  const { containerName, container } = environment
-  return sha256(
-    JSON.stringify([
-      'crosscloud plan v1',
-      [kind, environment.name, release, digest, from?.deployment, config.after],
-      [containerName, container, adopt, bad, rollout],
-      hosts.map(({ name, address, action, runs }) => [name, address, action, runs]),
-      ...(proxy ? [[proxy.name, proxy.hosts, proxy.canary]] : []),
-    ]),
-  )
 }

@@ -1,7 +1,12 @@
 import { endpointOf, serverName } from '../../proxies/driver.ts'
-import { isTakenOut, type ProxyPreview, type ServerState } from '../../targets/proxy.ts'
+import {
+  isTakenOut,
+  type ProxyPreview,
+  receivingHosts,
+  type ServerState,
+} from '../../targets/proxy.ts'
 import { otherSlot } from '../../targets/slot.ts'
-import { planStages } from '../../targets/strategy.ts'
+import { canaryWeight, planStages, shareOfRequests } from '../../targets/strategy.ts'
 import type { DeploymentRequest } from '../deployment/request.ts'
 import { strategyOf } from '../deployment/rollout.ts'
 import type { PlannedHost, PlannedProxy } from './schema.ts'
@@ -18,7 +23,7 @@ export function planProxy(
     leftover: leftover ?? null,
     hosts: changed.map((host) => planServers(host, states)),
     servers: states?.map(describeServer) ?? null,
-    canary: isWeighted ? canaryShare(request, changed) : null,
+    canary: isWeighted ? canaryShare(request, changed, states) : null,
   }
 }
 
@@ -45,9 +50,22 @@ function describeServer({ server, mode, up, weight }: ServerState) {
   return { name, address, mode, up: up ?? null, weight: weight ?? null }
 }
 
-function canaryShare(request: DeploymentRequest, hosts: readonly PlannedHost[]): number | null {
+/** What the canary really gets: all requests where no other host serves, and never more than others. */
+function canaryShare(
+  request: DeploymentRequest,
+  hosts: readonly PlannedHost[],
+  states: readonly ServerState[] | undefined,
+): number | null {
   const strategy = strategyOf(request)
-  const stages = planStages(hosts, strategy)
-  const hasCanary = stages.some((stage) => stage.do === 'change' && stage.isCanary)
-  return hasCanary && 'percent' in strategy.canary ? strategy.canary.percent : null
+  if (!('percent' in strategy.canary)) return null
+  const canaries = planStages(hosts, strategy)
+    .flatMap((stage) => (stage.do === 'change' && stage.isCanary ? stage.hosts : []))
+    .map(({ name }) => name)
+    .filter((name) => !isTakenOut(name, states))
+  if (canaries.length === 0) return null
+  // Before the repair nobody knows which hosts serve.
+  const others = states ? receivingHosts(states) : request.environment.hosts.map(({ name }) => name)
+  const total = new Set([...others, ...canaries]).size
+  const weight = canaryWeight(strategy.canary.percent, total, canaries.length)
+  return shareOfRequests(weight, total, canaries.length)
 }

@@ -1,6 +1,7 @@
 import { z } from 'zod'
 import { failurePolicies } from '../../targets/rollout-settings.ts'
 import { checkNames } from '../deployment/attempt.ts'
+import { skippedReleases } from '../deployment/outcome.ts'
 
 /*
  * What a deployment would do, as data: `--json` prints it, texts are made of it. Absent facts are
@@ -130,7 +131,10 @@ const proxy = z.object({
     .array(proxyServer)
     .nullable()
     .describe('All of the environment; null where they are known only after the repair'),
-  canary: z.number().nullable().describe('Percent of all requests that the canary gets'),
+  canary: z
+    .number()
+    .nullable()
+    .describe('Percent of all requests that the canary gets: 100 where no other host serves'),
 })
 
 const problem = z.object({
@@ -152,6 +156,10 @@ export const planSchema = z.object({
     .nullable()
     .describe('What runs now, by the ledger'),
   to: release,
+  skipped: z
+    .array(skippedReleases)
+    .default([])
+    .describe('Of a rollback: releases that ran since, and are marked bad there'),
   commits,
   config,
   image: image.nullable().describe('Null where the image was not found'),

@@ -1,5 +1,5 @@
 import { z } from 'zod'
-import { duration } from '../../core/settings/schema.ts'
+import { waitingTime } from '../../core/settings/schema.ts'
 import { suggest } from '../../core/settings/suggest.ts'
 
 /** What an argument may name: `{{host}}`. */
@@ -41,7 +41,7 @@ export const commandSettings = z.strictObject({
       'Exits with 0 when it has no requests left, with 1 while it has; default: drain is waited for',
     ),
   weight: command.optional().describe('Gives it {{weight}} percent of the ordinary requests'),
-  timeout: duration.default(30_000).describe('How long one of them may take'),
+  timeout: waitingTime.default(30_000).describe('How long one of them may take'),
 })
 
 export type CommandsSettings = z.output<typeof commandSettings>

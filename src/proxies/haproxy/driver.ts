@@ -15,6 +15,8 @@ export interface HaproxyOptions {
   servers: readonly ProxyServer[]
   /** Where the state file is written; only asked when the settings name one. */
   machine: () => Promise<Machine>
+  /** The environment whose servers they are, for what hints name. */
+  environment?: string | undefined
   /** A file for `ssh -F`. */
   sshConfig?: string | undefined
 }
@@ -77,12 +79,17 @@ async function requireAdmin({ runtime, name }: Haproxy): Promise<void> {
   )
 }
 
-async function readRows({ runtime, backend, name }: Haproxy): Promise<ServerRow[]> {
+async function readRows({
+  runtime,
+  backend,
+  name,
+  environment = '…',
+}: Haproxy): Promise<ServerRow[]> {
   const response = await runtime.ask(`show servers state ${backend}`)
   const rows = parseServers(response)
   if (rows) return rows
   throw new StepError('NOT_FOUND', `${name}: backend ${backend}: ${response.trim()}`, {
-    hint: 'Add the backend that `crosscloud hosts proxy-config` prints, or name yours in `proxy.haproxy.backend`.',
+    hint: `Add the backend that \`crosscloud hosts proxy-config --env ${environment} --kind haproxy\` prints, or name yours in \`proxy.haproxy.backend\`.`,
   })
 }
 

@@ -90,7 +90,7 @@ const stateIn = ({ servers }: ReadInclude, server: ProxyServer) =>
   servers.get(endpointOf(server)) ?? { isIn: false, weight: 100 }
 
 async function readInclude(nginx: Nginx): Promise<ReadInclude> {
-  const { machine, name, upstream, paths } = nginx
+  const { machine, name, upstream, paths, owner } = nginx
   for (const path of [paths.file, paths.before]) {
     if (!(await isLink(machine, path))) continue
     throw new StepError('CONFLICT', `${name}: ${path} is a symbolic link`, {
@@ -100,7 +100,7 @@ async function readInclude(nginx: Nginx): Promise<ReadInclude> {
   const text = await readText(machine, paths.file)
   if (text === undefined) {
     throw new StepError('NOT_FOUND', `${name}: there is no ${paths.file}`, {
-      hint: `\`crosscloud hosts proxy-config\` prints it for this environment, with the upstream ${upstream}: make it once, and reload nginx.`,
+      hint: `\`crosscloud hosts proxy-config --env ${owner?.environment ?? '…'}\` prints it, with the upstream ${upstream}: make it once, and reload nginx.`,
     })
   }
   const include = parseInclude(text, upstream)

@@ -29,6 +29,8 @@ export interface DockerHostOptions {
    */
   signal: AbortSignal
   tls?: TlsFiles | undefined
+  /** The environment that it is a host of, for commands that hints name. */
+  environment?: string | undefined
   /** Where ports are published that name no address; default: everywhere. */
   bind?: string | undefined
   /** Takes secrets out of what containers say; without it nothing is known to be one. */
@@ -41,7 +43,7 @@ const PING_TIMEOUT = 15_000
 
 /** A host by its Docker Engine. Nothing is sent before the first verb. */
 export async function connectDocker(options: DockerHostOptions): Promise<Host> {
-  const { name, address, signal } = options
+  const { name, address, signal, environment = '…' } = options
   const engine = await openEngine(options)
   const { docker } = engine
   const host: HostName = { name, address: address.text }
@@ -67,7 +69,11 @@ export async function connectDocker(options: DockerHostOptions): Promise<Host> {
   }
 
   return {
-    ...hostOperations({ docker, host, call, closed: closing.signal, local: engine.local }),
+    ...hostOperations({
+      ...{ docker, host, call, environment },
+      closed: closing.signal,
+      local: engine.local,
+    }),
     name,
     bind: options.bind,
     mask: options.mask ?? ((text) => text),

@@ -24,7 +24,7 @@ export interface HealthEndpoint {
 }
 
 export const PORT = /^(?:(?:(\[[\da-f:]+\]|[\d.]+):)?(\d{0,5}):)?(\d{1,5})(?:\/(tcp|udp))?$/
-export const VOLUME = /^([^:]+):(\/[^:]*)(?::(ro|rw))?$/
+export const VOLUME = /^(\/[^:]*|[a-zA-Z0-9][a-zA-Z0-9_.-]+):(\/[^:]*)(?::(ro|rw))?$/
 export const HEALTH = /^:(\d{1,5})(\/\S*)$/
 
 export const isPort = (number: string) => Number(number) >= 1 && Number(number) <= 65535
@@ -50,7 +50,7 @@ export function parseVolume(text: string): Volume {
   const [, source, path, access] = VOLUME.exec(text) ?? []
   if (source === undefined || path === undefined || text.includes('\0')) {
     throw new StepError('INPUT_INVALID', `"${text}" is not a volume`, {
-      hint: 'Write /host/path:/container/path, with :ro at the end for read-only.',
+      hint: 'Write /host/path:/container/path, or the name of a volume before the colon; :ro at the end for read-only.',
     })
   }
   return { source, path, access: access as Volume['access'] }

@@ -1,7 +1,7 @@
 import { z } from 'zod'
-import { byteSize, duration, parsed, readOrReport } from '../../core/settings/schema.ts'
+import { parsed, readOrReport, waitingTime } from '../../core/settings/schema.ts'
 import { parseAddress } from './address.ts'
-import { engineFields } from './container/settings.ts'
+import { engineFields, plainVariables, sizeFrom } from './container/settings.ts'
 import { healthSettings } from './health/settings.ts'
 import type { HostAddress } from './host.ts'
 import { PORT, parsePort, parseVolume, VOLUME } from './notation.ts'
@@ -33,10 +33,12 @@ export const containerSettings = z.strictObject({
     .boolean()
     .optional()
     .describe('Whether rendered files may be placed on a volume; refused by default'),
-  env: z.record(z.string(), z.string()).optional().describe('Plain variables; never secrets'),
-  memory: byteSize.optional().describe('Memory limit'),
+  env: plainVariables.optional().describe('Plain variables; never secrets'),
+  memory: sizeFrom(6 * 1024 ** 2, 'is less than 6m, the least that Docker takes')
+    .optional()
+    .describe('Memory limit; at least 6m'),
   restart: z.enum(['no', 'always', 'unless-stopped', 'on-failure']).optional(),
-  'stop-timeout': duration.optional().describe('How long the application may take to stop'),
+  'stop-timeout': waitingTime.optional().describe('How long the application may take to stop'),
   ...engineFields,
   health: healthSettings.optional().describe('How it is known that the application is well'),
 })

@@ -4,6 +4,7 @@ import { parsed } from '../../core/settings/schema.ts'
 import { configFilesLabel, instanceLabels } from '../labels.ts'
 import { SLOT_LABEL, type SlotNumber } from '../slot.ts'
 import { fillSlotValues } from '../slot-values.ts'
+import { plainVariables } from './container/settings.ts'
 import type { ContainerSettings, ContainerSpec, Slot, SlotPair } from './host.ts'
 import { PORT, parsePort } from './notation.ts'
 
@@ -12,7 +13,7 @@ const writtenSlot = z.union([
   port,
   z.strictObject({
     ports: z.array(port).min(1).describe('The first is the one a proxy sends requests to'),
-    env: z.record(z.string(), z.string()).default({}).describe('Variables of this slot only'),
+    env: plainVariables.default({}).describe('Variables of this slot only'),
     values: z
       .record(
         z.string().regex(/^[a-z][a-z0-9-]*$/, 'is not a name in lower case'),
@@ -66,6 +67,20 @@ export function inSlot(spec: ContainerSpec, slots: SlotPair, number: SlotNumber)
       },
     },
   }
+}
+
+/**
+ * A port on loopback is served by the engine's own proxy, which accepts connections while the
+ * application does not listen yet, and resets them. Undefined where no slot has such a port.
+ */
+export function loopbackWarning(
+  { bind = '' }: { bind?: string | undefined },
+  { network, slots }: Pick<ContainerSettings, 'network' | 'slots'>,
+): string | undefined {
+  const at = slots?.flatMap(({ ports }) => ports.map(({ hostIp }) => hostIp || bind))
+  const loopback = at?.find((ip) => ip.startsWith('127.') || ip === '::1')
+  if (network === 'host' || loopback === undefined) return undefined
+  return `the slots are published on ${loopback}: while the application starts, the engine accepts requests there and resets them, and a proxy does not repeat a POST; publish them on an address of the host, as its \`bind\` does, set \`userland-proxy: false\` for the engine, or use \`network: host\` (docs/deploy.md)`
 }
 
 /** Refuses slots whose containers could not run side by side. */

@@ -26,6 +26,8 @@ import { rollOut } from './rollout/rollout.ts'
 
 /** The settings of an environment's containers; each part is read when it is used. */
 export interface DockerTargetSettings {
+  /** The environment's. */
+  readonly name?: string | undefined
   readonly hosts: readonly HostAddress[]
   readonly containerName: string
   readonly container: ContainerSettings
@@ -59,7 +61,7 @@ export function openDockerTarget(
   const open = (name: string): Promise<Host> => {
     const address = addresses.find((each) => each.name === name)
     if (address === undefined) throw new StepError('INTERNAL', `there is no host ${name}`)
-    const host = opened.get(name) ?? connect(address, options)
+    const host = opened.get(name) ?? connect(address, settings.name, options)
     opened.set(name, host)
     return host
   }
@@ -156,10 +158,11 @@ function operationsOf(
 
 function connect(
   { name, address, certificates, bind }: HostAddress,
+  environment: string | undefined,
   { folder, credentials, signal, mask }: DockerTargetOptions,
 ): Promise<Host> {
   const tls = certificates === undefined ? undefined : tlsFiles(resolve(folder, certificates))
-  return connectDocker({ name, address, bind, tls, credentials, signal, mask })
+  return connectDocker({ name, address, environment, bind, tls, credentials, signal, mask })
 }
 
 async function inTime<T>(host: string, work: Promise<T>): Promise<T> {

@@ -48,7 +48,7 @@ async function liveThrough(sandbox: Sandbox, second: TestEngine): Promise<void> 
     await t.rejects(put('1.0.1', { force: true, reason: 'again' }), {
       code: 'CONFLICT',
       message: /app-01: the new container serves\n {2}app-02: the old container serves again/,
-      hint: /deploy --missing --release/,
+      hint: /`crosscloud deploy --missing --release webapi@\S+ --env test` .*`crosscloud rollback --env test --reason …`/,
     })
     await configure('', 'on-failure: stop')
     const [there, untouched] = await ids()

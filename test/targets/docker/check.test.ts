@@ -51,8 +51,8 @@ t.test('a clock that is off, a full disk and an old storage driver are named', (
     clockAhead: 4000,
     liveRestore: false,
   }
-  t.strictSame(hostWarnings(facts), [])
+  t.strictSame(hostWarnings(facts, 'test'), [])
   const bad = { ...facts, storage: 'vfs', clockAhead: -6200, disk: { free: 9, total: 100 } }
-  t.match(texts(hostWarnings(bad)), [/6 s behind/, /9 %/, /vfs/])
+  t.match(texts(hostWarnings(bad, 'test')), [/6 s behind/, /9 %/, /vfs/])
   t.end()
 })

@@ -109,8 +109,38 @@ t.test('a setting that is not one is reported at its line, with what was meant',
     ['{ labels: { io.crosscloud.lock: x } }', /labels\.io\.crosscloud\.lock is a label that only/],
     ['{ sysctls: { vm.swappiness: 1 } }', /sysctls\.vm\.swappiness is not a setting of the kernel/],
     ['{ networks: [] }', /container\.networks is empty/],
+    ['{ memory: 5m }', /:2 container\.memory is less than 6m, the least that Docker takes/],
+    ['{ memory: 0m }', /container\.memory is less than 6m/],
+    ['{ memory: 9999999999g }', /container\.memory is too large/],
+    ['{ shm-size: 0m }', /container\.shm-size is 0; leave it out/],
+    ['{ cpus: -1 }', /container\.cpus is less than 0\.01/],
+    ['{ stop-timeout: 30d }', /container\.stop-timeout is more than 7d/],
+    ['{ health: { tcp: ":80", timeout: 30d } }', /container\.health\.timeout is more than 7d/],
+    ['{ cap-add: [NET_ADMINS] }', /cap-add\.0 is not a capability: did you mean NET_ADMIN\?/],
+    ['{ stop-signal: SIGTREM }', /container\.stop-signal is not a signal: did you mean TERM\?/],
+    ['{ stop-signal: "0" }', /container\.stop-signal is not a signal/],
+    ['{ tmpfs: ["/tmp:size=64m,nosiud"] }', /tmpfs\.0 .*has the option "nosiud"/],
+    ['{ tmpfs: ["/tmp:size=abc"] }', /tmpfs\.0 .*has the option "size=abc"/],
+    ['{ volumes: ["./data:/data"] }', /volumes\.0 "\.\/data:\/data" is not a volume/],
+    ['{ env: { "A=B": c } }', /container\.env\.A=B is not the name of a variable/],
+    [
+      '{ slots: [{ ports: ["1:8080"], env: { "": c } }, "2:8080"] }',
+      /container\.slots\.0\.env\. is not the name of a variable/,
+    ],
   ]
   for (const [written, problem] of table) t.match(await problemsOf(written), problem, written)
+})
+
+t.test('what Docker takes is taken', async (t) => {
+  for (const written of [
+    '{ memory: 6m, shm-size: 1b, stop-timeout: 0s, cpus: 0.01 }',
+    '{ cap-add: [CAP_BPF], cap-drop: [ALL], stop-signal: SIGRTMIN+3 }',
+    '{ stop-signal: "64", volumes: ["data:/data", "/srv/a b:/b:ro"] }',
+    '{ tmpfs: ["/a:rw,noexec,nosuid,size=10%", "/b:mode=1777,uid=1000,gid=7,nr_inodes=4k"] }',
+    '{ env: { "spring.profiles.active": prod, EMPTY: "" } }',
+  ]) {
+    await t.resolves(settingsOf(written), written)
+  }
 })
 
 t.test('settings that do not go together are refused, also across environments', async (t) => {
@@ -126,12 +156,13 @@ t.test('settings that do not go together are refused, also across environments',
     ['{ network: a, networks: [b, c] }', '{}', /container\.networks stands beside network/],
     ['{ networks: [b, host] }', '{}', /container\.networks has host, which is alone/],
     ['{ networks: [b, b] }', '{}', /names a network twice/],
-    ['{ memory: 2m, memory-swap: 1m }', '{}', /container\.memory-swap .*less than memory/],
+    ['{ memory: 20m, memory-swap: 10m }', '{}', /container\.memory-swap .*less than memory/],
     ['{ memory-swap: 1g }', '{}', /container\.memory-swap needs memory/],
     ['{ memory: 1g, memory-swap: 1g }', '{ memory: 2g }', /:2 container\.memory-swap .*less than/],
     ['{ network: host, sysctls: { net.core.somaxconn: 1 } }', '{}', /sysctls has net\.core/],
     ['{ network: "container:x", hostname: a }', '{}', /hostname is that of the other container/],
     ['{ volumes: ["/a:/b"], tmpfs: ["/b/"] }', '{}', /container\.tmpfs \/b is mounted twice/],
+    ['{ volumes: ["/a:/"] }', '{}', /container\.volumes has \/, which nothing is mounted at/],
     ['{ cap-add: [KILL], cap-drop: [KILL] }', '{}', /container\.cap-add KILL is in cap-drop/],
   ]
   for (const [common, own, problem] of table) {

@@ -40,6 +40,7 @@ else {
   })
   healthChecks(host, engine, spec)
   engineSettings(host, engine, spec)
+  limits(engine, image)
 }
 
 type Spec = (changes: Partial<ContainerSettings>) => ContainerSpec
@@ -240,4 +241,24 @@ function engineSettings(host: Host, engine: TestEngine, spec: Spec): void {
     await rejects({ logging }, 'INPUT_INVALID', /no log driver jsn-file: did you mean json-file/)
     await host.checkSettings(spec({ network: 'host' }).settings)
   })
+}
+
+/** What the settings refuse when they are read, see container-settings.test.ts. */
+function limits({ docker }: TestEngine, Image: string): void {
+  t.test(
+    'an engine refuses what the settings refuse, and takes the least that they take',
+    async (t) => {
+      const create = (HostConfig: object, more: object = {}) =>
+        docker.createContainer({ Image, HostConfig, ...more })
+      const least = await create({ Memory: 6 * 1024 ** 2, CapAdd: ['NET_ADMIN'] })
+      await least.remove()
+      await t.rejects(create({ Memory: 6 * 1024 ** 2 - 1 }), {
+        message: /memory limit allowed is 6MB/i,
+      })
+      await t.rejects(create({ CapAdd: ['NET_ADMINS'] }), { message: /capability/i })
+      await t.rejects(create({ Binds: ['./data:/data'] }), { message: /volume name|absolute/ })
+      await t.rejects(create({ Binds: ['/srv:/'] }), { message: /destination can't be/ })
+      await t.rejects(create({}, { StopSignal: 'SIGTREM' }), { message: /signal/i })
+    },
+  )
 }

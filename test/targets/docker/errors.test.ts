@@ -20,6 +20,6 @@ t.test('the error of an aborted request is that of its signal, or of its timeout
 t.test('the hint after a cancel does not claim that restoring goes on', async (t) => {
   const hint = 'What was begun is being put back. Run the same command again to go on.'
   const cause = new StepError('CANCELLED', 'stopped by SIGTERM', { hint })
-  const failure = rolloutFailure(cause, [], [], async () => failure)
+  const failure = rolloutFailure(cause, [], [], { labels: {}, prove: async () => failure })
   t.equal(failure.hint, 'Run the same command again.')
 })

@@ -68,6 +68,8 @@ function mountConflicts(container: ParsedContainer): Conflict[] {
       message: `${twice} is mounted twice`,
     })
   }
+  const root = volumes.some(({ path }) => /^\/+$/.test(path))
+  if (root) conflicts.push({ key: 'volumes', message: 'has /, which nothing is mounted at' })
   const both = added.find((name) => dropped.includes(name))
   if (both !== undefined) conflicts.push({ key: 'cap-add', message: `${both} is in cap-drop, too` })
   return conflicts

@@ -43,9 +43,19 @@ export function parseExtraHost(text: string): string {
   })
 }
 
-/** Reads `/path[:options]`. */
+/** Of tmpfs(5) and mount(8), as engines take them. */
+const TMPFS_OPTION =
+  /^(?:size=\d+[kKmMgG%]?|mode=[0-7]{1,5}|[ug]id=\d+|nr_(?:inodes|blocks)=\d+[kKmMgG]?|mpol=.+|(?:a|dir)?sync|defaults|r[ow]|(?:no)?(?:dev|exec|suid|atime|diratime|relatime|strictatime|mand)|r?(?:bind|private|shared|slave|unbindable)|remount|(?:no)?tmpcopyup)$/
+
+/** Reads `/path[:options]`; an engine refuses an option only when the container starts. */
 export function parseTmpfs(text: string): Tmpfs {
   const [, path, options = ''] = TMPFS.exec(text) ?? []
+  const odd = options.split(',').find((option) => option !== '' && !TMPFS_OPTION.test(option))
+  if (odd !== undefined) {
+    throw new StepError('INPUT_INVALID', `"${text}" has the option "${odd}", which tmpfs has not`, {
+      hint: 'Write /tmp:size=64m,mode=1777.',
+    })
+  }
   if (path !== undefined && path !== '/') return { path, options }
   throw new StepError('INPUT_INVALID', `"${text}" is not a folder in memory`, {
     hint: 'Write /tmp, or /tmp:size=64m,mode=1777.',
@@ -75,6 +85,37 @@ export function checkUlimit({ name, soft, hard }: Ulimit): void {
   if (hard !== -1 && (soft > hard || soft === -1)) {
     throw new StepError('INPUT_INVALID', 'its soft limit is above its hard limit')
   }
+}
+
+/** capabilities(7), without `CAP_`. */
+const CAPABILITIES =
+  'ALL AUDIT_CONTROL AUDIT_READ AUDIT_WRITE BLOCK_SUSPEND BPF CHECKPOINT_RESTORE CHOWN DAC_OVERRIDE DAC_READ_SEARCH FOWNER FSETID IPC_LOCK IPC_OWNER KILL LEASE LINUX_IMMUTABLE MAC_ADMIN MAC_OVERRIDE MKNOD NET_ADMIN NET_BIND_SERVICE NET_BROADCAST NET_RAW PERFMON SETFCAP SETGID SETPCAP SETUID SYSLOG SYS_ADMIN SYS_BOOT SYS_CHROOT SYS_MODULE SYS_NICE SYS_PACCT SYS_PTRACE SYS_RAWIO SYS_RESOURCE SYS_TIME SYS_TTY_CONFIG WAKE_ALARM'.split(
+    ' ',
+  )
+
+export function checkCapability(name: string): void {
+  if (CAPABILITIES.includes(name)) return
+  throw new StepError('INPUT_INVALID', `is not a capability${didYouMean(name, CAPABILITIES)}`)
+}
+
+/** As Docker knows them: https://github.com/moby/sys/blob/main/signal/signal_linux.go */
+const SIGNALS =
+  'ABRT ALRM BUS CHLD CLD CONT FPE HUP ILL INT IO IOT KILL PIPE POLL PROF PWR QUIT RTMAX RTMIN SEGV STKFLT STOP SYS TERM TRAP TSTP TTIN TTOU URG USR1 USR2 VTALRM WINCH XCPU XFSZ'.split(
+    ' ',
+  )
+const OTHER_SIGNAL = /^(?:[1-9]|[1-5]\d|6[0-4]|RTMIN\+(?:[1-9]|1[0-5])|RTMAX-(?:[1-9]|1[0-4]))$/
+
+export function checkSignal(written: string): void {
+  const name = written.replace(/^SIG/, '')
+  if (SIGNALS.includes(name) || OTHER_SIGNAL.test(name)) return
+  throw new StepError('INPUT_INVALID', `is not a signal${didYouMean(name, SIGNALS)}`)
+}
+
+export function checkVariable(name: string, value: string): void {
+  if (!/^[^=\0]+$/.test(name)) {
+    throw new StepError('INPUT_INVALID', 'is not the name of a variable: it is empty, or has "="')
+  }
+  if (value.includes('\0')) throw new StepError('INPUT_INVALID', 'has a NUL')
 }
 
 /** The kernel keeps these for each container; the engine refuses others only when it starts it. */

@@ -4,8 +4,11 @@ import { byteSize, parsed, readOrReport } from '../../../core/settings/schema.ts
 import { secretSettings } from '../../secret-settings.ts'
 import {
   CAPABILITY,
+  checkCapability,
+  checkSignal,
   checkSysctl,
   checkUlimit,
+  checkVariable,
   DEVICE,
   EXTRA_HOST,
   HOSTNAME,
@@ -17,6 +20,18 @@ import {
   type Ulimit,
   USER,
 } from './notation.ts'
+
+/** For an engine 0 is no limit, or its own default: who writes it means neither. */
+export const sizeFrom = (least: number, otherwise: string) =>
+  byteSize.refine((bytes) => bytes >= least, otherwise)
+
+/** Variables of a container. */
+export const plainVariables = z.record(z.string(), z.string()).transform((written, check) => {
+  for (const [name, value] of Object.entries(written)) {
+    readOrReport(() => checkVariable(name, value), check, [name])
+  }
+  return written
+})
 
 /** Numbers and yes or no where the engine wants texts, as YAML writes them. */
 const texts = z.record(
@@ -68,7 +83,11 @@ const capabilities = z.array(
   z
     .string()
     .regex(CAPABILITY, 'is not a capability; write NET_BIND_SERVICE, or ALL')
-    .transform((name) => name.replace(/^CAP_/, '')),
+    .transform((written, check) => {
+      const name = written.replace(/^CAP_/, '')
+      readOrReport(() => checkCapability(name), check)
+      return name
+    }),
 )
 
 /** What an engine is told unchanged, named as `docker run` and Compose name it. */
@@ -95,7 +114,9 @@ export const engineFields = {
   'memory-swap': memorySwap
     .optional()
     .describe('Limit of memory and swap together; -1 for no limit of swap'),
-  'shm-size': byteSize.optional().describe('Size of /dev/shm'),
+  'shm-size': sizeFrom(1, 'is 0; leave it out for the default of the engine')
+    .optional()
+    .describe('Size of /dev/shm'),
   ulimits: ulimits
     .optional()
     .describe('Limits of a process by name, as nofile: 65536; or soft and hard; -1 for none'),
@@ -122,6 +143,10 @@ export const engineFields = {
   'stop-signal': z
     .string()
     .regex(SIGNAL, 'is not a signal; write SIGTERM')
+    .transform((written, check) => {
+      readOrReport(() => checkSignal(written), check)
+      return written
+    })
     .optional()
     .describe('Signal that asks it to stop'),
   logging: z

@@ -1,7 +1,7 @@
 import { validateHeaderName, validateHeaderValue } from 'node:http'
 import { z } from 'zod'
 import { StepError } from '../../../core/errors.ts'
-import { duration, parsed, readOrReport } from '../../../core/settings/schema.ts'
+import { parsed, readOrReport, waitingTime } from '../../../core/settings/schema.ts'
 import { HEALTH, isPort, parseHealth } from '../notation.ts'
 import {
   defaults,
@@ -127,7 +127,7 @@ const checks = {
     .min(1)
     .optional()
     .describe('Program and arguments, run in the container; all is well when it ends with 0'),
-  running: duration.optional().describe('By running for that long; 3s without a health check'),
+  running: waitingTime.optional().describe('By running for that long; 3s without a health check'),
 }
 const kinds = Object.keys(checks) as (keyof typeof checks)[]
 
@@ -144,11 +144,11 @@ const timings: Readonly<Record<(typeof kinds)[number], readonly string[]>> = {
 export const healthSettings = z
   .strictObject({
     ...checks,
-    timeout: duration.optional().describe('How long a start may take; default 60s'),
-    interval: duration
+    timeout: waitingTime.optional().describe('How long a start may take; default 60s'),
+    interval: waitingTime
       .optional()
       .describe('Time between two checks; default: 50ms at first, then up to 1s'),
-    'request-timeout': duration.optional().describe('How long one check may take; default 5s'),
+    'request-timeout': waitingTime.optional().describe('How long one check may take; default 5s'),
     successes: z
       .number()
       .int()

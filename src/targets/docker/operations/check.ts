@@ -43,7 +43,7 @@ export async function checkHost(
     liveRestore: info.LiveRestoreEnabled,
   }
   const stops = await Promise.all(containers.map((name) => checkStop(operating, name)))
-  return { facts, warnings: [...hostWarnings(facts), ...stops.flat()] }
+  return { facts, warnings: [...hostWarnings(facts, operating.environment), ...stops.flat()] }
 }
 
 async function diskOf(folder: string | undefined): Promise<HostCheck['facts']['disk']> {
@@ -71,11 +71,10 @@ const LITTLE_ROOM = 0.1
 /** Storage drivers that Docker itself has given up. */
 const OLD_STORAGE = ['aufs', 'devicemapper', 'overlay', 'vfs']
 
-export function hostWarnings({
-  clockAhead: ahead = 0,
-  disk,
-  storage = '',
-}: HostCheck['facts']): HostCheck['warnings'] {
+export function hostWarnings(
+  { clockAhead: ahead = 0, disk, storage = '' }: HostCheck['facts'],
+  environment: string,
+): HostCheck['warnings'] {
   const warnings: HostCheck['warnings'] = []
   if (Math.abs(ahead) > CLOCK_TOLERANCE) {
     const seconds = Math.round(Math.abs(ahead) / 1000)
@@ -88,7 +87,7 @@ export function hostWarnings({
     const percent = Math.floor((100 * disk.free) / disk.total)
     warnings.push({
       text: `${percent} % of the disk that its images are on are free`,
-      hint: '`crosscloud hosts prune` removes images that nobody needs any more.',
+      hint: `\`crosscloud hosts prune --env ${environment}\` removes images that nobody needs any more.`,
     })
   }
   if (OLD_STORAGE.includes(storage)) {

@@ -8,7 +8,7 @@ import { pieces } from './output.ts'
 
 /** Runs a command in a container, without a shell, a terminal or input. */
 export async function exec(
-  { docker, host, call, closed }: Operating,
+  { docker, host, call, closed, environment }: Operating,
   id: string,
   command: readonly string[],
   { onLine, signal }: ExecOptions,
@@ -25,7 +25,7 @@ export async function exec(
         Tty: false,
         abortSignal,
       }),
-    { hint: 'The container must run: see `crosscloud instances list`.' },
+    { hint: `The container must run: see \`crosscloud instances list --env ${environment}\`.` },
   )
   let output: Readable | undefined
   try {

@@ -28,11 +28,14 @@ export async function listImages({ docker, call }: Operating): Promise<HostImage
 const isReference = (text: string) => !text.includes('<none>')
 
 /** Never by force: what a container was made from stays, whatever else is known of it. */
-export async function removeImage({ docker, call }: Operating, reference: string): Promise<void> {
+export async function removeImage(
+  { docker, call, environment }: Operating,
+  reference: string,
+): Promise<void> {
   const remove = (abortSignal: AbortSignal) =>
     docker.getImage(reference).remove({ abortSignal } as object)
   await call(`removing ${reference}`, remove, {
     fine: [404],
-    hint: 'A container uses it: see `crosscloud instances list --all`.',
+    hint: `A container uses it: see \`crosscloud instances list --env ${environment} --all\`.`,
   })
 }

@@ -11,4 +11,6 @@ export interface Operating {
   closed: AbortSignal
   /** Whether the engine runs on this machine. */
   local: boolean
+  /** For commands that hints name. */
+  environment: string
 }

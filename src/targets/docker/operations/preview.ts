@@ -5,12 +5,13 @@ import type { ContainerInfo, ContainerSettings, Host } from '../host.ts'
 import { type Ownership, refuseForeign } from '../rollout/owner.ts'
 import { survey } from '../rollout/repair.ts'
 import { freeSlot } from '../rollout/slots/switch.ts'
+import { loopbackWarning } from '../slots.ts'
 
 /** What a rollout would find on a host, by the same checks; nothing is changed. */
 export async function previewHost<Instance>(
   host: Host,
   settings: { readonly containerName: string; readonly container: ContainerSettings },
-  { image, diffIds }: PreviewRequest,
+  { image, diffIds, proxied }: PreviewRequest,
   ownership: Ownership,
   instanceOf: (container: ContainerInfo) => Instance,
 ): Promise<Omit<HostPreview, 'current'> & { current: Instance | undefined }> {
@@ -30,6 +31,7 @@ export async function previewHost<Instance>(
       refuseForeign(host, Object.values(found), ownership)
       await host.checkSettings(settings.container)
     }),
+    warning: proxied ? undefined : loopbackWarning(host, settings.container),
     heldLayers,
     slot: settings.container.slots && freeSlot(found),
   }

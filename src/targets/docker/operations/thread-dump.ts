@@ -32,22 +32,25 @@ export async function threadDump(
   throw new StepError(
     'UNAVAILABLE',
     `host ${operating.host.name}: ${id.slice(0, 12)} printed no thread dump within ${LONGEST / 1000} s`,
-    { hint: 'See `crosscloud instances logs`: it may have come late, or go to another file.' },
+    {
+      hint: `See \`crosscloud instances logs --env ${operating.environment}\`: it may have come late, or go to another file.`,
+    },
   )
 }
 
 async function requireJava(operating: Operating, id: string): Promise<void> {
+  const { environment } = operating
   const line = await firstProcess(operating, id)
   const where = `host ${operating.host.name}: ${id.slice(0, 12)}`
   if (line === undefined) {
     throw new StepError('CONFLICT', `${where} does not run`, {
-      hint: 'Only a running instance has threads: see `crosscloud instances list`.',
+      hint: `Only a running instance has threads: see \`crosscloud instances list --env ${environment}\`.`,
     })
   }
   if (!isJava(line)) {
     const [program] = line.split(' ', 1)
     throw new StepError('CONFLICT', `${where}: its first process is ${program}, not java`, {
-      hint: 'Let the start script end with `exec`, as catalina.sh does; or run jcmd there: `crosscloud instances exec … -- jcmd 0 Thread.print`.',
+      hint: `Let the start script end with \`exec\`, as catalina.sh does; or run jcmd there: \`crosscloud instances exec --env ${environment} -- jcmd 0 Thread.print\`.`,
     })
   }
   if (!/ -Xrs( |$)/.test(line)) return

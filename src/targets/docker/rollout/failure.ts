@@ -1,4 +1,5 @@
 import { StepError } from '../../../core/errors.ts'
+import { placeOf } from '../../labels.ts'
 import type { HostStanding, RolloutFailure } from '../../target.ts'
 
 /** What failed, and on which host; none when the rollout was stopped between two hosts. */
@@ -8,17 +9,23 @@ export interface HostFailure {
   isHalted?: boolean
 }
 
+interface RolloutFacts {
+  /** Of the new containers. */
+  labels: Readonly<Record<string, string>>
+  prove(): Promise<RolloutFailure>
+}
+
 /** The cause, and what else failed, with how every host stands. */
 export function rolloutFailure(
   cause: StepError,
   failures: readonly HostFailure[],
   standings: readonly HostStanding[],
-  prove: () => Promise<RolloutFailure>,
+  { labels, prove }: RolloutFacts,
 ): RolloutFailure {
   const what = failures.filter(({ isHalted }) => !isHalted).map(messageOf)
   const lines = standings.map((standing) => `  ${standing.host}: ${sentence(standing)}`)
   const error = new StepError(cause.code, [...new Set(what), ...lines].join('\n'), {
-    hint: hintOf(cause, standings),
+    hint: hintOf(cause, standings, labels),
     retryable: cause.retryable,
     cause,
   })
@@ -37,11 +44,15 @@ function messageOf({ host, error: { message } }: HostFailure): string {
 }
 
 /** Where only some hosts run the new release, it is said how that ends. */
-function hintOf({ code, hint }: StepError, standings: readonly HostStanding[]): string | undefined {
+function hintOf(
+  { code, hint }: StepError,
+  standings: readonly HostStanding[],
+  labels: RolloutFacts['labels'],
+): string | undefined {
   if (code === 'CANCELLED') return afterCancel(standings)
   if (!standings.some(({ serves, error }) => serves === 'new' && error === undefined)) return hint
-  const way =
-    'The hosts with the new container keep it: `crosscloud status` shows them, `crosscloud deploy --missing --release …` brings it to the others, `crosscloud rollback` takes it back.'
+  const { application = '…', version = '…', environment = '…' } = placeOf(labels)
+  const way = `The hosts with the new container keep it: \`crosscloud status --env ${environment}\` shows them, \`crosscloud deploy --missing --release ${application}@${version} --env ${environment}\` brings it to the others, \`crosscloud rollback --env ${environment} --reason …\` takes it back.`
   return [hint, way].filter(Boolean).join(' ')
 }
 

@@ -1,4 +1,5 @@
 import { StepError } from '../../../core/errors.ts'
+import { placeOf } from '../../labels.ts'
 import type { ContainerInfo, Host } from '../host.ts'
 import { type LockLabels, readLock } from './younger.ts'
 
@@ -28,11 +29,12 @@ export function refuseForeign(
   if (ownership.adopt) return
   const foreign = containers.find((container) => container && !isOwn(container, ownership))
   if (!foreign) return
+  const { application = '…', version = '…', environment = '…' } = placeOf(ownership.spec.labels)
   throw new StepError(
     'CONFLICT',
     `host ${host.name}: ${foreign.name} ${whose(foreign, ownership)}`,
     {
-      hint: `Nothing was touched. Set another \`container.name\`, or take the name over with \`crosscloud deploy --adopt\`: ${foreign.name} is stopped then, and kept.`,
+      hint: `Nothing was touched. Set another \`container.name\`, or take the name over with \`crosscloud deploy --release ${application}@${version} --env ${environment} --adopt\`: ${foreign.name} is stopped then, and kept.`,
     },
   )
 }

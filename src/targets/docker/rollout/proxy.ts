@@ -1,8 +1,14 @@
 import { StepError } from '../../../core/errors.ts'
 import type { Log } from '../../../core/log.ts'
-import type { ProxyServer, ResponseCounts, ReverseProxy, ServerState } from '../../proxy.ts'
+import {
+  type ProxyServer,
+  type ResponseCounts,
+  type ReverseProxy,
+  receivingHosts,
+  type ServerState,
+} from '../../proxy.ts'
 import { otherSlot, type SlotNumber } from '../../slot.ts'
-import { canaryWeight } from '../../strategy.ts'
+import { canaryWeight, shareOfRequests } from '../../strategy.ts'
 import type { Host } from '../host.ts'
 
 /** The proxy in front of the hosts, as the rollout of one host uses it. */
@@ -50,7 +56,7 @@ export function createRolloutProxy(
   const out = new Set<string>()
   /** Hosts that the proxy refused to put in. */
   const refused = new Set<string>()
-  let serving: ReadonlySet<string> = new Set()
+  let receiving: readonly string[] = []
   const canaries = new Set<string>()
   const weigh = async (share: number) => {
     const own = servers.filter(({ host }) => canaries.has(host))
@@ -67,7 +73,8 @@ export function createRolloutProxy(
       const repaired = await proxy.repair()
       if (repaired !== undefined) log.warn(`${proxy.name}: ${repaired}`)
       const states = await proxy.states()
-      serving = hostsServing(states)
+      const serving = hostsServing(states)
+      receiving = receivingHosts(states)
       await evenOut(proxy, states, log)
       for (const { name: host } of hosts) {
         if (!serving.has(host)) out.add(host)
@@ -111,12 +118,14 @@ export function createRolloutProxy(
     async startCanary(hosts, percent, log) {
       const names = hosts.map(({ name }) => name).filter((name) => !out.has(name))
       if (!proxy.isWeighted || names.length === 0) return
-      const total = new Set([...serving, ...names]).size
-      const share = canaryWeight(percent, total, names.length)
+      const total = new Set([...receiving, ...names]).size
+      const weight = canaryWeight(percent, total, names.length)
       for (const name of names) canaries.add(name)
-      await weigh(share)
+      await weigh(weight)
+      const got = shareOfRequests(weight, total, names.length)
+      const why = got === 100 ? 'as no other host serves' : shareText(weight, got, percent)
       log.info(
-        `${proxy.name}: ${names.join(', ')}: ${share} % of an ordinary share while the canary is watched, for ${percent} % of all requests`,
+        `${proxy.name}: ${names.join(', ')} gets ${got} % of all requests while the canary is watched, ${why}`,
       )
     },
     async endCanary() {
@@ -133,6 +142,13 @@ export function createRolloutProxy(
     },
     claim: (host) => void out.delete(host.name),
   }
+}
+
+function shareText(weight: number, got: number, wanted: number): string {
+  const share = `by ${weight} % of an ordinary share`
+  return weight < 100 || got >= wanted
+    ? share
+    : `not ${wanted} %: no host gets more than the others`
 }
 
 /** Lasting weights are in the proxy's own configuration: others were left by a canary. */

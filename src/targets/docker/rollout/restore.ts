@@ -110,13 +110,16 @@ function failureOf(
   const other = hosts.find(({ serves }) => serves === 'other')
   if (other) {
     const after = cameAfter(other.error ?? '', cause)
-    return rolloutFailure(after, [{ host: other.host, error: after }], hosts, proveAll)
+    return rolloutFailure(after, [{ host: other.host, error: after }], hosts, {
+      labels: options.spec.labels,
+      prove: proveAll,
+    })
   }
   const named = failures.map(({ change, ...rest }) => ({ host: change?.host.name, ...rest }))
   const isCause = named[0]?.error === cause
   const [first, ...others] = named
   const all = first && !isCause ? [{ host: first.host, error: cause }, ...others] : named
-  return rolloutFailure(cause, all, hosts, proveAll)
+  return rolloutFailure(cause, all, hosts, { labels: options.spec.labels, prove: proveAll })
 }
 
 async function showLastLines({ host, next }: Change, log: Log): Promise<void> {

@@ -1,8 +1,10 @@
 import { throwIfCancelled, toStepError } from '../../../core/errors.ts'
 import { settleAll } from '../../../core/settle-all.ts'
+import { byText } from '../../responses.ts'
 import type { InstanceResult } from '../../target.ts'
 import type { Host } from '../host.ts'
 import { refuseFilesOnVolumes } from '../placed-files.ts'
+import { loopbackWarning } from '../slots.ts'
 import { removeCommands, runCommand } from './command.ts'
 import type { RolloutOptions } from './options.ts'
 import { adoptedName, isOwn, refuseForeign } from './owner.ts'
@@ -66,6 +68,7 @@ async function prepare(options: RolloutOptions): Promise<ReadonlySet<Host>> {
     await repair(host, spec.name, log, signal, options)
   })
   options.proxy?.reportOut(log)
+  warnOfLoopback(options)
   throwIfCancelled(signal)
   await log.section(`pulling ${spec.image}`, () =>
     onAll(hosts, async (host) => {
@@ -79,6 +82,15 @@ async function prepare(options: RolloutOptions): Promise<ReadonlySet<Host>> {
 /** Runs on all hosts at once and names every host that failed. */
 async function onAll(hosts: readonly Host[], work: (host: Host) => Promise<void>): Promise<void> {
   await settleAll(hosts.map(work))
+}
+
+/** A proxy that the rollout works sends nothing to a slot before it serves. */
+function warnOfLoopback({ hosts, spec, log, proxy }: RolloutOptions): void {
+  if (proxy) return
+  const warnings = byText(
+    hosts.map((host) => ({ host: host.name, text: loopbackWarning(host, spec.settings) })),
+  )
+  for (const warning of warnings) log.warn(warning)
 }
 
 /** After a change of `container.name`, the container with the old name still runs. */

@@ -95,6 +95,30 @@ async function inSlots(first: TestEngine, second: TestEngine, repository: string
     t.ok(sent() > 10)
   }
 
+  t.test('slots on a loopback address are warned of before anything is changed', async (t) => {
+    const { slots } = await place()
+    const settingsOf = (at: string) => ({
+      ...spec('loop', v1, slots).settings,
+      network: 'bridge',
+      slots: slots.map((slot) => ({
+        ...slot,
+        ports: slot.ports.map((port) => ({ ...port, hostIp: at })),
+      })) as unknown as SlotPair,
+    })
+    const warned = async (at: string) => {
+      const logged = lines()
+      const image = `${repository}@sha256:${'0'.repeat(64)}`
+      const missing = { ...spec('loop', image, slots), settings: settingsOf(at) }
+      await t.rejects(go({ hosts: [a, b], spec: missing, log: logged.log }), { code: 'NOT_FOUND' })
+      return logged.text()
+    }
+    t.match(
+      await warned('127.0.0.1'),
+      /hosts app-01, app-02: the slots are published on 127\.0\.0\.1: .*`bind`/,
+    )
+    t.notMatch(await warned('10.1.0.11'), 'are published on')
+  })
+
   t.test('the next version starts beside the one that serves', async (t) => {
     const { ports, slots } = await place()
     const seen: string[] = []

@@ -1,7 +1,6 @@
-import type { Log } from '../../../../core/log.ts'
 import { otherSlot, slotOf } from '../../../slot.ts'
 import type { InstanceResult } from '../../../target.ts'
-import type { ContainerInfo, ContainerSpec, Host, SlotPair } from '../../host.ts'
+import type { ContainerInfo, Host, SlotPair } from '../../host.ts'
 import { inSlot } from '../../slots.ts'
 import { refuseMissingCheck, refuseTakenPort, urlOf, waitUntilHealthy } from '../health.ts'
 import type { RolloutOptions } from '../options.ts'
@@ -36,7 +35,6 @@ export async function switchSlots(
   change.old = old && { ...old, running: old.running || served }
   const number = freeSlot(found)
   const wanted = inSlot(spec, slots, number)
-  warnOfLoopback(host, wanted, log)
   const next = await host.create({ ...wanted, name: nameOf(name, 'next') })
   change.next = next
   refuseMissingCheck(host, next, settings.health)
@@ -56,7 +54,7 @@ export async function switchSlots(
   log.info(`${name} is the new container${old ? `, ${nameOf(name, 'previous')} the old one` : ''}`)
   await proxy?.routeTo(host, number, { log, signal: halt })
   for (const retired of [found.current, found.previous]) {
-    if (retired?.running) await drain(host, retired, options)
+    if (retired?.running) await retire(host, retired, options)
   }
   return {
     host: host.name,
@@ -68,20 +66,6 @@ export async function switchSlots(
   }
 }
 
-/**
- * A port on loopback is served by the engine's own proxy, which accepts connections while the
- * application does not listen yet, and resets them.
- */
-function warnOfLoopback(host: Host, { settings }: ContainerSpec, log: Log): void {
-  if (settings.network === 'host') return
-  const at = settings.ports.map(({ hostIp }) => hostIp || (host.bind ?? ''))
-  const loopback = at.find((ip) => ip.startsWith('127.') || ip === '::1')
-  if (loopback === undefined) return
-  log.warn(
-    `host ${host.name}: the slots are published on ${loopback}: while the application starts, the engine accepts requests there and resets them, and a proxy does not repeat a POST; publish them on an address of the host (hosts.${host.name}.bind), or set "userland-proxy": false for the engine (docs/deploy.md)`,
-  )
-}
-
 /** The slot in which nothing runs, seen from the container that serves. */
 export function freeSlot({ current, previous }: Found<ContainerInfo>) {
   const serving = previous?.running && !current?.running ? previous : current
@@ -91,8 +75,8 @@ export function freeSlot({ current, previous }: Found<ContainerInfo>) {
 /** 128 + SIGTERM: what an engine reports of a process that ended by it. */
 const TERMINATED = 143
 
-/** Stops the old container and reports whether it could finish the requests it had accepted. */
-async function drain(
+/** Stops the old container gracefully, and reports whether it could end by itself. */
+async function retire(
   host: Host,
   { id }: ContainerInfo,
   { spec, log, signal }: RolloutOptions,
