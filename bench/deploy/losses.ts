@@ -37,7 +37,7 @@ export async function lossesOf(load: Load, counts: string): Promise<Losses> {
     visits: load.visits(),
     failedVisits: failedVisits.length,
     lostSessions: lostSessions.length,
-    slowest: Math.max(...sent.map(({ took }) => took)),
+    slowest: sent.reduce((slowest, { took }) => Math.max(slowest, took), 0),
     errors,
   }
 }
