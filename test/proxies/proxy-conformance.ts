@@ -201,8 +201,8 @@ export function follow<T>(promise: Promise<T>) {
   return followed
 }
 
-/** Requests one after the other, until they are stopped; what failed is returned. */
-export function startLoad(url: string) {
+/** Requests one after the other, until they are stopped; what failed is returned. Milliseconds between two. */
+export function startLoad(url: string, pause = 5) {
   const bodies: string[] = []
   const failed: string[] = []
   let isRunning = true
@@ -211,7 +211,7 @@ export function startLoad(url: string) {
       const reply = await send(url).catch((error: Error) => ({ status: 0, body: error.message }))
       if (reply.status === 200) bodies.push(reply.body)
       else failed.push(`${reply.status} ${reply.body}`)
-      await sleep(5)
+      await sleep(pause)
     }
   })()
   const stop = async () => {

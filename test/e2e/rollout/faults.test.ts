@@ -8,7 +8,14 @@ import { setTimeout as sleep } from 'node:timers/promises'
 import { promisify } from 'node:util'
 import t, { type Test } from 'tap'
 import { noEngine } from '../../support/servers/engine.ts'
-import { type Attempt, type Fleet, type Serving, startFleet } from '../../support/setups/fleet.ts'
+import {
+  type Attempt,
+  expectEnd,
+  type Fleet,
+  type Serving,
+  startFleet,
+} from '../../support/setups/fleet.ts'
+import { refusedByProxy } from './refused-by-proxy.ts'
 
 const exec = promisify(execFile)
 const skip = noEngine('docker-registry', 'gcc', 'iptables', 'nsenter')
@@ -21,19 +28,7 @@ else {
   if (code !== 0) throw new Error(text)
   await beforeAnyHost(fleet)
   await onOneHost(fleet)
-}
-
-/** What really serves on each host, that the ledger says the same, and the error's lines. */
-function expectEnd(t: Test, attempt: Attempt, serving: Serving[], lines: readonly RegExp[] = []) {
-  t.not(attempt.code, 0, 'the deployment has failed')
-  t.match(attempt.row, { state: 'failed', version: '1.0.1', verified: false })
-  t.same(attempt.recorded, serving, 'what the ledger says of each host')
-  const known = serving.map((each, at) => (each === '?' ? attempt.serving[at] : each))
-  t.same(attempt.serving, known, 'what serves')
-  for (const line of lines) {
-    t.match(attempt.text, line)
-    t.match(attempt.row?.error, line, 'the ledger keeps it')
-  }
+  await refusedByProxy(t, fleet)
 }
 
 async function beforeAnyHost(fleet: Fleet): Promise<void> {

@@ -29,6 +29,13 @@ export interface Attempt {
   recorded: Serving[]
 }
 
+/** What befalls a deployment once its output matches `at`. */
+export interface Fault {
+  at: RegExp
+  /** What it does until its first `await` happens before the deployment goes on. */
+  occur(): Promise<unknown>
+}
+
 /** Four machines with an engine each, reached over mutual TLS, and releases to deploy to them. */
 export async function startFleet(t: Test) {
   const network = await makeNetwork()
@@ -80,28 +87,30 @@ export async function startFleet(t: Test) {
     Promise.all(machines.map(work))
 
   /**
-   * Deploys, and lets the fault occur once its output matches `at`: what it does until its first
-   * `await` happens before the deployment goes on. `between` comes after the
-   * deployment and before anybody looks at what serves.
+   * Deploys, and lets each fault occur once. `between` comes after the deployment and before anybody
+   * looks at what serves.
    */
   const deploy = async (
     version: string,
-    fault?: { at: RegExp; occur(): Promise<unknown> },
+    faults: Fault | readonly Fault[] = [],
     between = async () => {},
   ): Promise<Attempt> => {
     const before = await inFleet(serves)
     let text = ''
-    let fallen: Promise<unknown> | undefined
+    const fallen = new Map<Fault, Promise<unknown>>()
+    const occur = (fault: Fault) => {
+      if (!fallen.has(fault) && fault.at.test(text)) fallen.set(fault, fault.occur())
+    }
     const args = ['deploy', '--release', `webapi@${version}`, '--env', 'test', '--older']
     const done = await runHere(args, {
       cwd: sandbox.folder,
       variables: { ...sandbox.variables, CROSSCLOUD_SERVER: '' },
       onText(more) {
         text += more
-        if (fault?.at.test(text)) fallen ??= fault.occur()
+        for (const fault of [faults].flat()) occur(fault)
       },
     })
-    await fallen
+    await Promise.all(fallen.values())
     await between()
     const row = await newest()
     const kindOf = (id: string | undefined, at: number): Serving =>
@@ -116,6 +125,24 @@ export async function startFleet(t: Test) {
     return { code: done.code, text: done.all, serving, row, recorded }
   }
   return { sandbox, registry, third, machines, port: PORT, configure, deploy }
+}
+
+/** What really serves on each host, that the ledger says the same, and the error's lines. */
+export function expectEnd(
+  t: Test,
+  attempt: Attempt,
+  serving: Serving[],
+  lines: readonly RegExp[] = [],
+): void {
+  t.not(attempt.code, 0, 'the deployment has failed')
+  t.match(attempt.row, { state: 'failed', version: '1.0.1', verified: false })
+  t.same(attempt.recorded, serving, 'what the ledger says of each host')
+  const known = serving.map((each, at) => (each === '?' ? attempt.serving[at] : each))
+  t.same(attempt.serving, known, 'what serves')
+  for (const line of lines) {
+    t.match(attempt.text, line)
+    t.match(attempt.row?.error, line, 'the ledger keeps it')
+  }
 }
 
 export type Fleet = Awaited<ReturnType<typeof startFleet>>
