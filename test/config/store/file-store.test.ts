@@ -15,6 +15,7 @@ import t from 'tap'
 import { withFileLock } from '../../../src/config/store/file/lock.ts'
 import { openFileStore } from '../../../src/config/store/file/store.ts'
 import { run } from '../../../src/core/process/process.ts'
+import { TYPESCRIPT } from '../../support/typescript.ts'
 import { testStore } from './store-conformance.ts'
 
 const folder = t.testdir()
@@ -125,12 +126,8 @@ t.test('several processes write at once and lose nothing', async (t) => {
   const code = `import { openFileStore } from ${JSON.stringify(module)}
     const store = openFileStore(process.argv[1])
     for (let i = 0; i < 10; i++) await store.change([{ key: '/p' + process.argv[2] + '/' + i, value: String(i) }])`
-  const flags = process.execArgv.length > 0 ? process.execArgv : []
-  await Promise.all(
-    ['1', '2', '3'].map((n) =>
-      run(process.execPath, [...flags, '--input-type=module', '-e', code, path, n]),
-    ),
-  )
+  const flags = ['--import', TYPESCRIPT, '--input-type=module', '-e', code]
+  await Promise.all(['1', '2', '3'].map((n) => run(process.execPath, [...flags, path, n])))
   t.equal((await openFileStore(path).snapshot(['/'])).size, 31)
   t.match(readFileSync(path, 'utf8'), /^# kept\n/)
 })
