@@ -52,7 +52,7 @@ const table: Record<
   },
 }
 for (const [what, { above, files }] of Object.entries(table)) {
-  t.test(`layers: ${what}`, async (t) => {
+  t.test(`of two layers the files are left that a container sees: ${what}`, async (t) => {
     const tree = createFileTree(['/srv/ROOT/'])
     for (const content of [base, above]) {
       const bytes = await layer(content)

@@ -32,7 +32,7 @@ for (const [extension, empty] of [
   ['.json', '{}\n'],
   ['.properties', ''],
 ] as const) {
-  t.test(`conformance of ${extension} ${JSON.stringify(empty)}`, (t) =>
+  t.test(`a ${extension} file of ${JSON.stringify(empty)} is a config store as every other`, (t) =>
     testStore(t, {
       async open() {
         const path = put(extension, empty)
@@ -85,9 +85,9 @@ t.test('the file of a store', async (t) => {
   })
 })
 
-t.test('a lock', async (t) => {
+t.test('a file is changed by one process at a time', async (t) => {
   const path = put('.yaml', 'a: 1\n')
-  t.test('of a dead process is taken over, by one process only', async (t) => {
+  t.test('the lock of a dead process is taken over, by one process only', async (t) => {
     const { stdout } = await run(process.execPath, ['-p', 'process.pid'])
     const holder = { pid: Number(stdout), host: (await import('node:os')).hostname(), id: 'x' }
     writeFileSync(`${path}.lock`, JSON.stringify(holder))
@@ -103,7 +103,7 @@ t.test('a lock', async (t) => {
     )
     t.notOk(existsSync(`${path}.lock`))
   })
-  t.test('of a living process is waited for, then its holder is named', async (t) => {
+  t.test('the lock of a living process is waited for, then its holder is named', async (t) => {
     await withFileLock(path, async () => {
       await t.rejects(
         withFileLock(path, async () => {}, { timeout: 50 }),
