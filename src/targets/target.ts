@@ -8,6 +8,9 @@ import type { OneOffCommands, RolloutStrategy } from './rollout-settings.ts'
 
 export * from './operations.ts'
 
+/** By which driver a target is opened. */
+export type TargetKind = 'docker'
+
 /** `current` serves; `next` is to replace it and is not proven yet; `previous` is kept, stopped. */
 export type InstanceRole = 'current' | 'next' | 'previous'
 

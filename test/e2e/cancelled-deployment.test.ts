@@ -125,7 +125,8 @@ async function ends(sandbox: Sandbox): Promise<void> {
       // A deployment prints in between; what is printed at the very end is lost no less.
       for (const command of [deploy('1.0.1'), ['status', '--json']]) {
         const child = spawn(process.execPath, [MAIN, ...command], {
-          ...{ cwd: options.cwd, env },
+          cwd: options.cwd,
+          env,
           stdio: ['ignore', full.fd, 'pipe'],
         })
         const errors = text(child.stderr as Readable)
@@ -164,7 +165,8 @@ async function ends(sandbox: Sandbox): Promise<void> {
       await sandbox.release('1.0.1')
       const env = { ...sandbox.variables, INPUT_RELEASE: 'webapi@1.0.1', INPUT_ENV: 'test' }
       const child = spawn(process.execPath, [ACTION], {
-        ...{ cwd: sandbox.folder, env: { PATH: process.env.PATH, GITHUB_ACTIONS: 'true', ...env } },
+        cwd: sandbox.folder,
+        env: { PATH: process.env.PATH, GITHUB_ACTIONS: 'true', ...env },
         stdio: ['ignore', 'pipe', 'ignore'],
       })
       const ended = once(child, 'exit')

@@ -33,7 +33,9 @@ export async function deadHost(t: Test, sandbox: Sandbox, life: Life): Promise<v
   await put('1.0.2', without)
   t.match(await newest(), [
     {
-      ...{ version: '1.0.2', state: 'succeeded', reason: 'its disk died' },
+      version: '1.0.2',
+      state: 'succeeded',
+      reason: 'its disk died',
       hosts: [
         { host: 'app-01', ok: true },
         { host: 'app-02', ok: false, containerId: undefined },
@@ -93,7 +95,8 @@ export async function deadHost(t: Test, sandbox: Sandbox, life: Life): Promise<v
   const caught = await cli(...missing, '--json')
   t.equal(caught.code, 0, caught.stderr)
   t.match(JSON.parse(caught.stdout), {
-    ...{ release: 'webapi@1.0.0', configRevision: gone.configRevision },
+    release: 'webapi@1.0.0',
+    configRevision: gone.configRevision,
     containers: [{ host: 'app-02' }],
   })
   await writeFile(settings, both)

@@ -141,7 +141,7 @@ t.test('what a killed deployer left is completed or taken back', { skip }, async
     .replaceAll(/generation 1$/gm, 'generation 2')
     .replace('default 1;', 'default 2;')
 
-  await t.test('killed before the reload', async (t) => {
+  await t.test('what was killed before the reload is completed', async (t) => {
     await writeFile(`${path}.before`, text)
     await writeFile(path, next)
     await t.rejects(proxy.states(), { code: 'CONFLICT', message: /generation 2.*works by 1/ })
@@ -151,13 +151,13 @@ t.test('what a killed deployer left is completed or taken back', { skip }, async
     t.same((await proxy.states()).length, 2)
     t.equal(await proxy.repair(), undefined)
   })
-  await t.test('killed after the reload', async (t) => {
+  await t.test('what was killed after the reload stays', async (t) => {
     await writeFile(`${path}.before`, text)
     t.match(await proxy.repair(), /interrupted after it was made/)
     t.equal(await readFile(path, 'utf8'), next)
     t.equal(await proxy.repair(), undefined)
   })
-  await t.test('killed with a file that nginx refuses', async (t) => {
+  await t.test('what was killed with a file that nginx refuses is taken back', async (t) => {
     await writeFile(`${path}.before`, next)
     await writeFile(path, `${next.replace('# generation 2', '# generation 3')}broken;\n`)
     t.match(await proxy.repair(), /was taken back/)

@@ -26,6 +26,7 @@ import { rollOut } from './rollout/rollout.ts'
 
 /** The settings of an environment's containers; each part is read when it is used. */
 export interface DockerTargetSettings {
+  readonly kind: 'docker'
   /** The environment's. */
   readonly name?: string | undefined
   readonly hosts: readonly HostAddress[]

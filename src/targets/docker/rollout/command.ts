@@ -4,10 +4,10 @@ import type { OneOff, RolloutCommands } from '../../target.ts'
 import type { ContainerSpec, Host } from '../host.ts'
 import { isOnVolumeOf, volumePaths } from '../placed-files.ts'
 import { inSlot } from '../slots.ts'
+import { throwIfStopped } from './change.ts'
 import type { RolloutOptions } from './options.ts'
 import { refuseForeign } from './owner.ts'
 import { removeOrKeep } from './repair.ts'
-import { throwIfStopped } from './take-over.ts'
 import { refuseYounger } from './younger.ts'
 
 const oneOffs: readonly OneOff[] = ['before', 'after']

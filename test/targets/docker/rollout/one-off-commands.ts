@@ -18,7 +18,9 @@ export async function oneOffCommands(t: Test, { named, spec, go, fail, seen }: R
     t.same(await seen(hosts, name), [`host-a: ${what}`, `host-b: ${what}`])
   const told: string[] = []
   const commands = (argv: Partial<RolloutCommands>): RolloutCommands => ({
-    ...{ before: undefined, after: undefined, timeout: 60_000 },
+    before: undefined,
+    after: undefined,
+    timeout: 60_000,
     mask: (text) => text.replaceAll('open-sesame', '***'),
     onStart: async (which, host) => void told.push(`${which} on ${host}`),
     onEnd: async (which, { lines }) => void told.push(`${which}: ${[...lines].sort().join(', ')}`),
@@ -32,7 +34,9 @@ export async function oneOffCommands(t: Test, { named, spec, go, fail, seen }: R
     const order: string[] = []
     const both = commands({ before: run(0, 'open-sesame'), after: run(0, 'warm up') })
     const { thrown, text } = await go({
-      ...{ hosts, spec: wanted(2), commands: both },
+      hosts,
+      spec: wanted(2),
+      commands: both,
       verify: async ({ name }) => void order.push(`${name} after ${told.length}`),
     })
     t.equal(thrown, undefined)
@@ -74,7 +78,9 @@ export async function oneOffCommands(t: Test, { named, spec, go, fail, seen }: R
     }
     const stop = new AbortController()
     const { thrown } = await go({
-      ...{ hosts, spec: wanted(1), signal: stop.signal },
+      hosts,
+      spec: wanted(1),
+      signal: stop.signal,
       commands: commands({ before: run(0, 'sleeps', 600) }),
       onText: (text) => text.includes('command sleeps') && stop.abort(),
     })
@@ -98,7 +104,8 @@ export async function oneOffCommands(t: Test, { named, spec, go, fail, seen }: R
 
   await t.test('what a killed deployer left of a command is removed, if it is ours', async (t) => {
     const left = await first.create({
-      ...{ ...wanted(1), name: `${name}.before` },
+      ...wanted(1),
+      name: `${name}.before`,
       command: run(0, 'x', 600),
     })
     await first.start(left.id)

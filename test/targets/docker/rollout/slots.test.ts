@@ -291,7 +291,10 @@ async function inSlots(first: TestEngine, second: TestEngine, repository: string
     }
     const { log, text } = lines()
     const error = await fail({
-      ...{ spec: spec('gone', v2, slots), hosts: [{ ...a, inspect }], verify, log },
+      spec: spec('gone', v2, slots),
+      hosts: [{ ...a, inspect }],
+      verify,
+      log,
     })
     t.match(error.message, /app-01: not touched; what serves there is not known/)
     t.match(text(), /nothing that served was touched; gone\.next may be left/)
