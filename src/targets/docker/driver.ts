@@ -1,7 +1,7 @@
-import type { Readable } from 'node:stream'
 import type Docker from 'dockerode'
 import { StepError, toStepError } from '../../core/errors.ts'
 import type { EngineAddress } from './address.ts'
+import { ARCHIVE_TIMEOUT, openArchive } from './archive.ts'
 import { type Caller, caller, VERB_TIMEOUT } from './call.ts'
 import { type Engine, openEngine, type TlsFiles } from './connect.ts'
 import { hostAccess } from './container/host-access.ts'
@@ -33,6 +33,8 @@ export interface DockerHostOptions {
   bind?: string | undefined
   /** Takes secrets out of what containers say; without it nothing is known to be one. */
   mask?: ((text: string) => string) | undefined
+  /** Milliseconds for which an engine may send nothing in the middle of an archive. */
+  archiveTimeout?: number | undefined
   /** A file for `ssh -F`; without it ssh reads the user's own. */
   sshConfig?: string | undefined
 }
@@ -41,7 +43,7 @@ const PING_TIMEOUT = 15_000
 
 /** A host by its Docker Engine. Nothing is sent before the first verb. */
 export async function connectDocker(options: DockerHostOptions): Promise<Host> {
-  const { name, address, signal } = options
+  const { name, address, signal, archiveTimeout = ARCHIVE_TIMEOUT } = options
   const engine = await openEngine(options)
   const { docker } = engine
   const host: HostName = { name, address: address.text }
@@ -116,14 +118,7 @@ export async function connectDocker(options: DockerHostOptions): Promise<Host> {
       await call(doing, gone, { fine: [404] })
     },
     logs: (id, lines) => logs(docker, call, id, lines),
-    async archive(id, path) {
-      const stream = await call(
-        `reading ${path} of container ${id.slice(0, 12)}`,
-        () => byId(id).getArchive({ path, abortSignal: signal }),
-        { hint: 'See that the container still exists and has this path.' },
-      )
-      return stream as Readable
-    },
+    archive: (id, path) => openArchive(byId(id), { host, path, signal, timeout: archiveTimeout }),
     changes: (id) => changes(byId(id), call),
     origin: (id) => origin(byId(id), call),
     async isFolder(id, path) {
