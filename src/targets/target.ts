@@ -29,6 +29,10 @@ export interface Instance {
   exitCode: number | undefined
   /** How often its host has started it again by itself since it was last started. */
   restarts: number
+  /** Whether its host is about to start it again: it has ended, and does not run. */
+  isRestarting?: boolean | undefined
+  /** Where its ports are published, as settings write them: `10.1.0.11:18081:8080`. */
+  ports?: readonly string[] | undefined
 }
 
 /** The environment's own by role, all with these labels (none: every one), or all with this name or id. */

@@ -3,10 +3,14 @@ import Libsql from 'libsql'
 import t, { type Test } from 'tap'
 import { pack } from 'tar-stream'
 import { openLedger } from '../../src/ledger/open.ts'
+import { instanceLabels } from '../../src/targets/labels.ts'
+import { SLOT_LABEL } from '../../src/targets/slot.ts'
 import { startCli } from '../support/cli.ts'
 import { runHere } from '../support/program.ts'
 import { noEngine } from '../support/servers/engine.ts'
+import { freePort } from '../support/servers/ports.ts'
 import { createSandbox, type Sandbox } from '../support/setups/sandbox.ts'
+import { until } from '../support/until.ts'
 
 t.setTimeout(180_000)
 
@@ -64,13 +68,14 @@ t.test('people look at instances and hosts, and change them by hand', { skip }, 
   await t.test('an image goes only when nothing was made from it', (t) => removeImage(t, prepared))
 })
 
-async function list(t: Test, { cli, engine }: Prepared) {
+async function list(t: Test, prepared: Prepared) {
+  const { cli, engine } = prepared
   const [ours] = await engine.docker.listContainers({ filters: { name: ['webapi-shop'] } })
   const stranger = await engine.docker.createContainer({ Image: ours?.ImageID ?? '', name: 'cron' })
   const { stdout } = await cli('instances', 'list')
   t.match(
     stdout,
-    /^host +instance +version +state +restarts\napp-01 +webapi-shop +1\.0\.1 +running/,
+    /^host +instance +version +state +restarts +ports\napp-01 +webapi-shop +1\.0\.1 +running +0 +127\.0\.0\.1:\d+:8080\n/,
   )
   t.match(stdout, /webapi-shop\.previous +1\.0\.0 +ended/)
   t.notMatch(stdout, /cron/)
@@ -81,6 +86,7 @@ async function list(t: Test, { cli, engine }: Prepared) {
     { name: 'webapi-shop.previous' },
   ])
   await stranger.remove()
+  await listRestarting(t, prepared, ours?.ImageID ?? '')
   const stats = JSON.parse((await cli('instances', 'stats', '--json')).stdout)
   t.match(stats, { instances: [{ host: 'app-01', name: 'webapi-shop', restarts: 0 }] })
   t.match((await cli('instances', 'stats')).stdout, /up for\napp-01 +webapi-shop +\d+\.\d %/)
@@ -89,6 +95,37 @@ async function list(t: Test, { cli, engine }: Prepared) {
   const check = JSON.parse((await cli('hosts', 'check', '--json')).stdout)
   t.match(check.hosts, [{ host: 'app-01', answers: true, facts: { clockAhead: 0 } }])
   t.match((await cli('hosts', 'check')).stdout, /8080\/tcp is published on a loopback address/)
+}
+
+/** One that ends again and again, in the second slot. */
+async function listRestarting(t: Test, { cli, engine }: Prepared, image: string) {
+  const port = String(await freePort())
+  const labels = {
+    [instanceLabels.application]: 'webapi',
+    [instanceLabels.environment]: 'shop',
+    [SLOT_LABEL]: JSON.stringify({ slot: 2, ports: [['8080/tcp', port]] }),
+  }
+  const loop = await engine.docker.createContainer({
+    ...{ Image: image, name: 'loop', Labels: labels, Env: ['EXIT=3'] },
+    HostConfig: {
+      RestartPolicy: { Name: 'always' },
+      PortBindings: { '8080/tcp': [{ HostPort: port }] },
+    },
+  })
+  t.match((await cli('instances', 'list')).stdout, new RegExp(`not started +0 +2 +${port}:8080`))
+  await loop.start()
+  let seen: Awaited<ReturnType<Command>> | undefined
+  const isRestarting = await until(async () => {
+    seen = await cli('instances', 'list')
+    return /loop +restarting, ended with 3 +[1-9]\d* +2 +\d+:8080$/m.test(seen.stdout)
+  })
+  t.ok(isRestarting, seen?.stdout ?? '')
+  t.match(seen?.stdout, /^host +instance +version +state +restarts +slot +ports$/m)
+  const { instances } = JSON.parse((await cli('instances', 'list', '--json')).stdout)
+  t.match(instances, [{ name: 'loop', slot: 2, ports: [`${port}:8080`] }, { slot: null }, {}])
+  const former = await cli('hosts', 'containers')
+  t.match(former.stdout, /^host +container +version +state +restarts$/m, 'as it was')
+  await loop.remove({ force: true })
 }
 
 async function readLogs(t: Test, { cli, engine }: Prepared) {

@@ -5,6 +5,7 @@ import { ARCHIVE_TIMEOUT, openArchive } from './archive.ts'
 import { type Caller, caller, VERB_TIMEOUT } from './call.ts'
 import { type Engine, openEngine, type TlsFiles } from './connect.ts'
 import { hostAccess } from './container/host-access.ts'
+import { portsOf } from './container/ports.ts'
 import { checkRequirements, joinNetworks } from './container/requirements.ts'
 import { changes, origin, placeFiles, placeOnVolumes, putBack, statOf } from './container-files.ts'
 import { addressOf, containerOptions, RESTART_LABEL } from './container-options.ts'
@@ -165,6 +166,8 @@ async function inspect(
     running,
     exitCode: running || State.Status === 'created' ? undefined : State.ExitCode,
     restarts: found.RestartCount,
+    isRestarting: State.Restarting,
+    ports: portsOf(found),
     outOfMemory: State.OOMKilled,
     ...engineHealth(found),
     access: hostAccess(found),

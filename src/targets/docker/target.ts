@@ -190,11 +190,13 @@ async function find(
 
 function instanceOf(
   host: Host,
-  { id, name, image, labels, running, exitCode, restarts }: ContainerInfo,
+  container: ContainerInfo,
   settings: DockerTargetSettings,
 ): Instance {
+  const { id, name, image, labels, running, exitCode, restarts, isRestarting, ports } = container
   const role = roleOf(name, settings.containerName)
-  return { id, name, host: host.name, role, image, labels, running, exitCode, restarts }
+  const state = { running, exitCode, restarts, isRestarting }
+  return { id, name, host: host.name, role, image, labels, ...state, ports }
 }
 
 function roleOf(name: string, containerName: string): InstanceRole | undefined {
