@@ -21,6 +21,9 @@ const environments = ({ repository, engine }: Sandbox) =>
     `  prod: { image: "${repository}", config: "file:config/test.yaml", hosts: { app-01: "${engine.address}" }, gate: { approvals: 1 } }`,
   ].join('\n')
 
+/** Two lines; the second is shorter than what is masked in documents. */
+const SECRET = 'first-line-1\nk9x!z\n'
+
 type Command = (...args: string[]) => ReturnType<typeof runHere>
 
 async function prepare(t: Test) {
@@ -28,16 +31,17 @@ async function prepare(t: Test) {
   await sandbox.configure(
     'sqlite:ledger.db',
     environments(sandbox),
-    'env: { CATALINA_BASE: /app, PASSWORD: none }',
+    'env: { CATALINA_BASE: /app, PASSWORD: none }, secrets: { db: { environment: DB_PASSWORD } }',
   )
   for (const version of ['1.0.0', '1.0.1', '1.0.2', '1.0.3']) await sandbox.release(version)
-  const cli: Command = (...args) =>
-    runHere(args, {
-      cwd: sandbox.folder,
-      variables: { ...sandbox.variables, CROSSCLOUD_ENV: 'shop' },
-    })
+  const variables = { ...sandbox.variables, CROSSCLOUD_ENV: 'shop' }
+  const cli: Command = (...args) => runHere(args, { cwd: sandbox.folder, variables })
   const deploy = async (version: string) => {
-    const said = await cli('deploy', '--release', `webapi@${version}`)
+    // Only the job that deploys has it.
+    const said = await runHere(['deploy', '--release', `webapi@${version}`], {
+      cwd: sandbox.folder,
+      variables: { ...variables, DB_PASSWORD: SECRET },
+    })
     t.equal(said.code, 0, said.all)
     return said
   }
@@ -166,6 +170,14 @@ async function readLogs(t: Test, { cli, engine }: Prepared) {
 }
 
 async function runCommands(t: Test, { cli, ledger }: Prepared) {
+  const cat = ['--', '/server', 'cat', '/run/secrets/db']
+  t.match(await cli('instances', 'exec', ...cat), { code: 0, stdout: '***\n***\n', stderr: '' })
+  const shown = await cli('instances', 'exec', '--json', ...cat)
+  const output = ['***', '***'].map((text) => ({ stream: 'stdout', text }))
+  t.match(JSON.parse(shown.stdout), { instances: [{ exitCode: 0, output }] })
+  const typed = await cli('instances', 'exec', '--', '/server', 'cat', '/k9x!z')
+  t.match(typed, { code: 1, stderr: /^\/\*\*\*: No such file/m })
+  t.match(await ledger.events({ limit: 1 }), [{ subject: /: \/server cat \/\*\*\*$/ }])
   const said = await cli('instances', 'exec', '--reason', 'to see', '--', '/server', '--x')
   t.match(said, { code: 7, stdout: 'demo 1 starts\n', stderr: /^a line on stderr$/m })
   t.match(await ledger.events({ limit: 1 }), [
