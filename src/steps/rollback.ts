@@ -6,7 +6,7 @@ import type { Context } from '../delivery/context.ts'
 import { deployUnderLock, underLock } from '../delivery/deployment/deployment.ts'
 import { chooseHosts, type HostChoice } from '../delivery/deployment/host-choice.ts'
 import { findInterruptedDeployment } from '../delivery/deployment/interrupted.ts'
-import { deployedOutputs, summarize } from '../delivery/deployment/outcome.ts'
+import { addressLines, deployedOutputs, summarize } from '../delivery/deployment/outcome.ts'
 import type { DeploymentRequest } from '../delivery/deployment/request.ts'
 import { identifyActor } from '../delivery/gate/break-glass.ts'
 import { findCurrent, findRelease } from '../delivery/release.ts'
@@ -53,14 +53,24 @@ export const rollback = defineStep({
     marked: z.boolean().describe('Whether the release left behind is marked bad there now'),
     config: z.enum(['then', 'now']).describe('Whether its config is that of then or of now'),
   }),
-  report: ({ release, environment, left, marked, digest, warMd5, configRevision, config, url }) => [
+  report: ({
+    release,
+    environment,
+    left,
+    marked,
+    digest,
+    warMd5,
+    configRevision,
+    config,
+    ...more
+  }) => [
     left === release
       ? `${release} runs in ${environment} with its config of before`
       : `${release} runs in ${environment} again; ${marked ? `${left} is marked bad there` : `the deployment of ${left} did not succeed, and marks nothing`}`,
     `Image    ${digest}`,
     `WAR MD5  ${warMd5}`,
     `Config   ${configRevision}, the one of ${config}`,
-    ...(url ? [`Address  ${url}`] : []),
+    ...addressLines(more),
   ],
   async run(inputs, context) {
     const { env, to, config, reason, breakGlass, lockWait = 0 } = inputs

@@ -134,6 +134,8 @@ export interface InstanceResult {
   host: string
   instanceId: string
   previousInstanceId: string | undefined
+  /** The place that it has on its host, where there are two. */
+  slot?: number | undefined
   /** Where it responds, when known. */
   url: string | undefined
   /** milliseconds */

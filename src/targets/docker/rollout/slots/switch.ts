@@ -62,6 +62,7 @@ export async function switchSlots(
     host: host.name,
     instanceId: healthy.id,
     previousInstanceId: old?.id,
+    slot: number,
     url: urlOf(healthy, settings.health),
     duration: Date.now() - change.started,
     downtime: 0,
