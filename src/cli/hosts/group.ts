@@ -1,4 +1,5 @@
 import type { Command } from 'commander'
+import type { Context } from '../../delivery/context.ts'
 import { type CommandResult, type Perform, requireText } from '../command.ts'
 import { addHostCommand, type HostOptions, type Opened, open } from '../instances/open.ts'
 import type { ProcessEnvironment } from '../process-environment.ts'
@@ -16,9 +17,12 @@ export function addHostCommands(
   const group = program
     .command('hosts')
     .description("An environment's hosts: what they are, and the images that they keep.")
-  const read = (command: Command, work: (opened: Opened) => Promise<CommandResult>): void => {
+  const read = (
+    command: Command,
+    work: (opened: Opened, context: Context) => Promise<CommandResult>,
+  ): void => {
     command.action(async (options: HostOptions) => {
-      await perform(command, async (context) => work(await open(options, context)))
+      await perform(command, async (context) => work(await open(options, context), context))
     })
   }
   const add = (name: string, description: string, example: string) =>
