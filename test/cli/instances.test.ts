@@ -194,6 +194,10 @@ async function runCommands(t: Test, { cli, ledger }: Prepared) {
     code: 1,
     stderr: /prod has a gate, and a command could change what was approved/,
   })
+  const trial = ['hosts', 'check', '--env', 'prod', '--try-stop', '--release', 'webapi@1.0.1']
+  t.match(await cli(...trial), { code: 2, stderr: /prod has a gate: hosts check --try-stop needs/ })
+  t.not((await cli(...trial, '--reason', 'to see')).code, 0, 'nobody signed in')
+  t.same(await ledger.events({ action: 'hosts check', limit: 1 }), [], 'nothing was started')
   const lock = await ledger.lock('webapi', 'shop', 'wang', 'stocktaking', 60_000)
   const locked = await cli('instances', 'exec', '--', '/server')
   t.match(locked, { code: 1, stdout: '', stderr: /stocktaking/ })

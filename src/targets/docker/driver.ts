@@ -73,6 +73,7 @@ export async function connectDocker(options: DockerHostOptions): Promise<Host> {
     ...hostOperations({ docker, host, call, closed: closing.signal, local: engine.local }),
     name,
     bind: options.bind,
+    isLocal: engine.local,
     mask: options.mask ?? ((text) => text),
     async ping() {
       const abortSignal = AbortSignal.any([signal, AbortSignal.timeout(PING_TIMEOUT)])

@@ -109,6 +109,8 @@ export interface Host extends HostOperations {
   mask(text: string): string
   /** Where ports are published that name no address; everywhere when undefined. */
   readonly bind?: string | undefined
+  /** Whether its engine runs on this machine, which reaches containers by their own addresses then. */
+  readonly isLocal?: boolean
   /** UNAVAILABLE, naming the host, when it does not respond. */
   ping(): Promise<void>
   /** Throws where the host lacks what these settings need: a network, a log driver. */

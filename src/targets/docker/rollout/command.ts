@@ -2,9 +2,8 @@ import { isStepError, StepError, toStepError } from '../../../core/errors.ts'
 import type { Log } from '../../../core/log.ts'
 import { withoutControls } from '../../../core/plain-text.ts'
 import type { OneOff, RolloutCommands } from '../../target.ts'
+import { besideOf } from '../beside.ts'
 import type { ContainerInfo, ContainerSpec, Host } from '../host.ts'
-import { isOnVolumeOf, volumePaths } from '../placed-files.ts'
-import { inSlot } from '../slots.ts'
 import type { RolloutOptions } from './options.ts'
 import { refuseForeign } from './owner.ts'
 import { removeOrKeep } from './repair.ts'
@@ -103,31 +102,10 @@ function cutShort(
   return error.with({ message: [summary, ...lines].join('\n'), summary, hint })
 }
 
-/**
- * Files are placed in the container itself: on a volume the container that serves would see them.
- * Where there are slots it has the values of the first.
- */
 function specOf(which: OneOff, command: readonly string[], wanted: ContainerSpec): ContainerSpec {
-  const { slots } = wanted.settings
-  const spec = slots ? inSlot(wanted, slots, 1) : wanted
-  const { settings, files } = spec
-  const volumes = settings.volumes.filter((volume) => {
-    const [path = ''] = volumePaths({ volumes: [volume] })
-    return !files.some((file) => isOnVolumeOf([path], file.path))
-  })
-  return {
-    ...spec,
-    name: nameOf(spec.name, which),
-    command,
-    settings: {
-      ...settings,
-      volumes,
-      ports: [],
-      restart: 'no',
-      health: undefined,
-      onVolume: false,
-    },
-  }
+  const spec = besideOf(wanted)
+  const settings = { ...spec.settings, health: undefined }
+  return { ...spec, name: nameOf(spec.name, which), command, settings }
 }
 
 /** @returns the last lines of its output */
