@@ -48,6 +48,13 @@ export async function deadHost(t: Test, sandbox: Sandbox, life: Life): Promise<v
   t.equal(live.code, 75, 'worth looking again')
   t.match(live.stdout, /test, app-01: runs, as the ledger says\n.*test, app-02: host app-02/)
   t.match(live.stderr, /host app-02 .*does not answer/)
+  const check = await cli('hosts', 'check', '--env', 'test')
+  t.match(check, {
+    code: 75,
+    stdout:
+      /^app-02: it was left out of d\d+ by \w+: its disk died\n {2}→ `crosscloud deploy --missing --env test` brings 1\.0\.2/m,
+  })
+  t.notMatch(check.stdout, /^app-01: it was left out/m)
   const list = await cli('hosts', 'list', '--env', 'test')
   t.match(list, { code: 75, stdout: /app-01 .* yes\napp-02 .*does not answer/ })
   t.match(await cli('hosts', 'containers', '--env', 'test'), {

@@ -20,6 +20,7 @@ export const deployedOutputs = z.object({
     .array(
       z.object({
         host: z.string(),
+        slot: z.number().optional().describe('Of the two slots of its host'),
         containerId: z.string(),
         url: z.string().optional(),
         downtime: z.number().describe('Milliseconds without a response'),
@@ -46,6 +47,17 @@ export function skippedRelease(mark: Mark): z.output<typeof skippedReleases> {
 export function nextLines(next: string | undefined): string[] {
   if (next === undefined) return []
   return [`Next     ${next}: \`crosscloud promote --to ${next}\``]
+}
+
+/** The address; of a slot only while nothing else is deployed, so it is called what it is. */
+export function addressLines({
+  url,
+  containers,
+}: Pick<z.output<typeof deployedOutputs>, 'url' | 'containers'>): string[] {
+  if (url !== undefined) return [`Address  ${url}`]
+  return containers.flatMap(({ host, slot, url: at }) =>
+    slot !== undefined && at !== undefined ? [`Slot     ${slot} of ${host}, at ${at}`] : [],
+  )
 }
 
 export function nextAfter(name: string, { environments }: Settings): string | undefined {
@@ -75,10 +87,11 @@ export function summarize(
     warMd5,
     configRevision: deployment.configRevision,
     verified: true,
-    url: environment.url ?? results[0]?.url,
+    url: environment.url ?? results.find(({ slot }) => slot === undefined)?.url,
     next: nextAfter(environment.name, settings),
-    containers: results.map(({ host, instanceId, url, downtime }) => ({
+    containers: results.map(({ host, slot, instanceId, url, downtime }) => ({
       host,
+      ...(slot !== undefined && { slot }),
       containerId: instanceId,
       url,
       downtime,

@@ -136,7 +136,7 @@ async function inSlots(first: TestEngine, second: TestEngine, repository: string
       `file: at-${ports[0]} is slot 1`,
       'a rendered file has the values of its slot',
     )
-    t.equal(result?.url, `http://127.0.0.1:${ports[0]}`)
+    t.match(result, { slot: 1, url: `http://127.0.0.1:${ports[0]}` })
     t.same(seen, ['web.next created', 'web.next up'], 'its files are compared before its start')
     t.same(await names(a, 'web'), ['web 1 up'])
     await noneLost(t, ports, async () => {

@@ -45,7 +45,7 @@ export async function switchSlots(
   change.isOldTouched = true
   await takeOver(host, name, old, healthy)
   log.info(`${name} is the new container${old ? `, ${nameOf(name, 'previous')} the old one` : ''}`)
-  await proxy?.routeTo(host, number, { log, signal: halt })
+  await proxy?.routeTo(host, number, { container: healthy.id, log, signal: halt })
   for (const retired of [found.current, found.previous]) {
     if (retired?.running) await retire(host, retired, options)
   }
