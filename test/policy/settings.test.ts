@@ -3,9 +3,8 @@ import { createSecrets } from '../../src/core/secrets.ts'
 import { parseYamlSettings } from '../../src/core/settings/settings-file.ts'
 import { compilePolicy } from '../../src/policy/compile.ts'
 import { decide, whoMay } from '../../src/policy/decide.ts'
-import { unknownNames } from '../../src/policy/names.ts'
 import { policySettings } from '../../src/policy/settings.ts'
-import { example, person, question, readPolicy } from './example.ts'
+import { person, question, readPolicy } from './example.ts'
 
 const problems = async (text: string): Promise<string> => {
   const file = { text, name: 'p.yml', page: 'docs/policy.md' }
@@ -217,28 +216,4 @@ t.test('without a policy, or with an empty one, nobody may anything', async (t) 
     t.match(decide(policy, person('user:li'), ask), { allowed: false, visible: false, reasons })
     t.strictSame(whoMay(policy, ask), [])
   }
-})
-
-t.test('names of applications and environments that do not exist are found', async (t) => {
-  const known = new Map([
-    ['webapi', ['test', 'staging', 'production']],
-    ['shop', ['production']],
-  ])
-  t.strictSame(unknownNames(example, known), [])
-  const wrong = readPolicy(`
-roles: { viewer: [view] }
-grants: [{ who: 'user:li', role: viewer, apps: [webapp], envs: [prodution, test] }]
-tests: [{ as: ['user:li'], cannot: view, app: shop, env: prod }]
-`)
-  t.strictSame(unknownNames(wrong, known), [
-    {
-      path: ['grants', 0, 'apps'],
-      message: '"webapp" is no application here: did you mean webapi?',
-    },
-    {
-      path: ['grants', 0, 'envs'],
-      message: '"prodution" is no environment here: did you mean production?',
-    },
-    { path: ['tests', 0, 'env'], message: '"prod" is no environment here' },
-  ])
 })
