@@ -11,7 +11,7 @@ const apps = ['webapi', 'shop', 'other']
 const environments = ['test', 'staging', 'production']
 const names = (all: string[]): fc.Arbitrary<string[]> =>
   fc.oneof(
-    fc.constant(['*']),
+    fc.constant<string[]>(['*']),
     fc.uniqueArray(fc.constantFrom(...all), { minLength: 1, maxLength: 2 }),
   )
 const roles: fc.Arbitrary<Record<string, Verb[]>> = fc.record({
