@@ -18,6 +18,7 @@ import {
   stepsTable,
   yaml,
 } from './pages.ts'
+import { policyTables, verbsTable } from './policy.ts'
 
 /** The runtime of GitHub's hosted runners (node20 was removed from them in September 2026). */
 const RUNTIME = 'node24'
@@ -25,6 +26,7 @@ const RUNTIME = 'node24'
 const WHOLE_FLOW = 'release'
 /** Pages with workflows to copy. */
 const WORKFLOW_PAGES = ['docs/github.md', 'docs/plan.md', 'docs/webhooks.md']
+const POLICY_PAGE = 'docs/policy.md'
 
 /** Everything that is derived from the steps and the settings: path → text. */
 export async function renderGeneratedFiles(root: string): Promise<Map<string, string>> {
@@ -51,6 +53,8 @@ export async function renderGeneratedFiles(root: string): Promise<Map<string, st
     const text = readFileSync(join(root, name), 'utf8')
     files.set(name, between(withRef(text, version), 'steps', stepsTable(steps)))
   }
+  const policy = between(readFileSync(join(root, POLICY_PAGE), 'utf8'), 'verbs', verbsTable())
+  files.set(POLICY_PAGE, between(policy, 'tables', policyTables(policy)))
   for (const page of WORKFLOW_PAGES) {
     files.set(page, withRef(readFileSync(join(root, page), 'utf8'), version))
   }

@@ -21,7 +21,7 @@ export function meaningOf({ description, default: value }: InputField): string {
   return `${description} (default: ${Array.isArray(value) ? value.join(' ') : String(value)})`
 }
 
-function row(...cells: string[]): string {
+export function row(...cells: string[]): string {
   return `| ${cells.map(cellText).join(' | ')} |`
 }
 
@@ -166,6 +166,8 @@ function settingRows(schema: JsonSchema, path: string): string[] {
 function rowsBelow(part: JsonSchema, path: string): string[] {
   // An environment's container has the settings of `container`; they are explained there.
   if (path.endsWith('>.container')) return []
+  // So are the claims of a job in a test: as those of a grant.
+  if (path === 'policy.tests[].job') return []
   const { additionalProperties: named, items } = part
   if (items?.properties) return settingRows(items, `${path}[]`)
   if (typeof named !== 'object') return settingRows(objectOf(part), path)

@@ -16,6 +16,7 @@ export const layers: Readonly<Record<string, number>> = {
   gitlab: 2,
   identity: 2,
   gate: 2,
+  policy: 2,
   'settings.ts': 3,
   delivery: 4,
   steps: 5,

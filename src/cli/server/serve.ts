@@ -1,5 +1,6 @@
 import { once } from 'node:events'
 import { type Command, Option } from 'commander'
+import type { PolicySettings } from '../../policy/settings.ts'
 import { type Role, roles } from '../../server/settings/roles.ts'
 import type { ServerSettings } from '../../server/settings/settings.ts'
 import { addExample, type Perform } from '../command.ts'
@@ -62,10 +63,17 @@ export function addServe(
 }
 
 function describeServer(settings: ServerSettings, paths: readonly string[]): string[] {
-  const { routes, schedules } = settings
+  const { routes, schedules, policy } = settings
   return [
     ...paths,
     ...routes.map(({ name, on, source }) => `route ${name}: ${on.join(', ')} of ${source}`),
     ...schedules.map(({ name, cron, zone, run }) => `schedule ${name}: ${run} at ${cron} ${zone}`),
+    ...(policy ? [policyLine(policy)] : []),
   ]
 }
+
+const policyLine = ({ grants, tests }: PolicySettings) =>
+  `policy: ${counted(grants, 'grant')}, ${counted(tests, 'test')}`
+
+const counted = ({ length }: readonly unknown[], what: string) =>
+  length === 1 ? `1 ${what}` : `${length} ${what}s`

@@ -1,5 +1,6 @@
 import { dirname, resolve } from 'node:path'
 import { z } from 'zod'
+import { StepError } from '../../core/errors.ts'
 import type { Secrets } from '../../core/secrets.ts'
 import { objectName, webhookSecret } from '../../core/settings/schema.ts'
 import {
@@ -7,6 +8,7 @@ import {
   readSettingsText,
   type SettingsText,
 } from '../../core/settings/settings-file.ts'
+import { type PolicySettings, policySettings } from '../../policy/settings.ts'
 import { receiverSettings } from '../feedback/receiver-settings.ts'
 import { queueSettings } from '../queue/settings.ts'
 import { scheduleSettings } from '../schedules/settings.ts'
@@ -39,6 +41,7 @@ export const serverSchema = z
       .strictObject({ token: webhookSecret.describe('Bearer token that Prometheus gives') })
       .optional()
       .describe('Without, only this machine may read /metrics'),
+    policy: policySettings.optional(),
   })
   .superRefine((all, check) => {
     for (const { path, message } of findProblems(all)) {
@@ -75,6 +78,22 @@ export async function readQueueSettings(
   const { queue } = await parseYamlSettings(onlyQueue, file, variables, known)
   known.add(queue.redis['sentinel-password'])
   return { queue, folder: dirname(resolve(path)) }
+}
+
+const onlyPolicy = z.strictObject({ policy: policySettings.optional() })
+
+/** Reads only `policy:`, without the secrets of the other parts. */
+export async function readPolicySettings(
+  path: string,
+  variables: Readonly<Record<string, string | undefined>>,
+  known: Secrets,
+): Promise<PolicySettings> {
+  const file = { ...(await readFile(path)), only: 'policy' }
+  const { policy } = await parseYamlSettings(onlyPolicy, file, variables, known)
+  if (policy !== undefined) return policy
+  throw new StepError('INPUT_INVALID', `${path} has no policy`, {
+    hint: 'Without it nobody may do anything over HTTP. docs/policy.md has one to start from.',
+  })
 }
 
 /** Addresses are shown, except those of receivers, which are secrets. */

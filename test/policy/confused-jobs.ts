@@ -1,0 +1,192 @@
+import { type Case, ISSUER, job, shop } from './example.ts'
+
+const deploy = 'deploy webapi staging'
+
+/** Of jobs, by the claims of their token. */
+export const confusedJobs: Case[] = [
+  [
+    'a branch that is not protected',
+    job({ 'ref-protected': false }),
+    deploy,
+    'grants[4] needs ref-protected true, the token says false',
+  ],
+  [
+    'true as a text',
+    job({ 'ref-protected': 'true' }),
+    deploy,
+    'grants[4] needs ref-protected true, the token says "true"',
+  ],
+  [
+    'true as a number',
+    job({ 'ref-protected': 1 }),
+    deploy,
+    'grants[4] needs ref-protected true, the token says 1',
+  ],
+  [
+    'no such claim',
+    job({ 'ref-protected': undefined }),
+    deploy,
+    'grants[4] needs ref-protected true, the token says nothing',
+  ],
+  [
+    'null',
+    job({ 'ref-protected': null }),
+    deploy,
+    'grants[4] needs ref-protected true, the token says null',
+  ],
+  [
+    'a list',
+    job({ 'ref-protected': [true] }),
+    deploy,
+    'grants[4] needs ref-protected true, the token says [true]',
+  ],
+  [
+    "the project's id as a text",
+    job({ 'project-id': '42' }),
+    deploy,
+    'no grant is for a job of project-id "42", project team/webapi',
+  ],
+  [
+    'another project',
+    job({ 'project-id': 43, project: 'evil/webapi' }),
+    deploy,
+    'no grant is for a job of project-id 43, project evil/webapi',
+  ],
+  [
+    'almost its id',
+    job({ 'project-id': 42.5 }),
+    deploy,
+    'no grant is for a job of project-id 42.5, project team/webapi',
+  ],
+  [
+    'not a number',
+    job({ 'project-id': Number.NaN }),
+    deploy,
+    'no grant is for a job of project-id NaN, project team/webapi',
+  ],
+  [
+    'no id',
+    job({ 'project-id': undefined }),
+    deploy,
+    'no grant is for a job of project team/webapi',
+  ],
+  [
+    'no project at all',
+    job({ 'project-id': undefined, project: undefined }),
+    deploy,
+    'the token names no project: it has none of project-id, project, subject',
+  ],
+  [
+    'another branch',
+    job({ ref: 'mainline' }),
+    deploy,
+    'grants[4] needs ref main, the token says mainline',
+  ],
+  [
+    'the ref in full',
+    job({ ref: 'refs/heads/main' }),
+    deploy,
+    'grants[4] needs ref main, the token says refs/heads/main',
+  ],
+  [
+    'a branch in capitals',
+    job({ ref: 'Main' }),
+    deploy,
+    'grants[4] needs ref main, the token says Main',
+  ],
+  [
+    'a branch with a space',
+    job({ ref: 'main ' }),
+    deploy,
+    'grants[4] needs ref main, the token says "main "',
+  ],
+  [
+    'a branch with a line feed',
+    job({ ref: 'main\nmain' }),
+    deploy,
+    'grants[4] needs ref main, the token says "main\\nmain"',
+  ],
+  [
+    'a look-alike branch',
+    job({ ref: 'm\u0430in' }),
+    deploy,
+    'grants[4] needs ref main, the token says "m\u0430in"',
+  ],
+  ['* as branch', job({ ref: '*' }), deploy, 'grants[4] needs ref main, the token says "*"'],
+  ['an empty branch', job({ ref: '' }), deploy, 'grants[4] needs ref main, the token says ""'],
+  [
+    'another environment',
+    job({ environment: 'test' }),
+    deploy,
+    'grants[4] needs environment staging, the token says test',
+  ],
+  [
+    'a review environment',
+    job({ environment: 'staging/x' }),
+    deploy,
+    'grants[4] needs environment staging, the token says staging/x',
+  ],
+  [
+    'no environment',
+    job({ environment: undefined }),
+    deploy,
+    'grants[4] needs environment staging, the token says nothing',
+  ],
+  ['where its grant is not', job(), 'deploy webapi production', 'grants[4] allows it on staging'],
+  ['of what its grant is not', job(), 'deploy shop staging', 'grants[4] allows it for webapi'],
+  ['a verb it lacks', job(), 'rollback webapi staging', 'grants[4] as pipeline has no rollback'],
+  [
+    'the person who started it',
+    { ...job({ 'project-id': 1, project: 'a/b' }), names: ['user:wang', 'group:team/ops'] },
+    deploy,
+    'no grant is for a job of project-id 1, project a/b',
+  ],
+  [
+    'names of a token',
+    { ...job({ 'project-id': 1, project: 'a/b' }), names: ['token:jenkins'] },
+    deploy,
+    'no grant is for a job of project-id 1, project a/b',
+  ],
+  [
+    'no claims',
+    { ...job(), claims: undefined },
+    deploy,
+    'the token names no project: it has none of project-id, project, subject',
+  ],
+  [
+    'claims of a prototype',
+    { ...job(), claims: Object.create(job().claims ?? {}) },
+    deploy,
+    'the token names no project: it has none of project-id, project, subject',
+  ],
+  [
+    'another issuer',
+    shop({}, 'https://evil.example.com'),
+    'deploy shop production',
+    'no grant is for a job of project-id 7, project team/shop',
+  ],
+  [
+    'an issuer with a slash',
+    shop({}, `${ISSUER}/`),
+    'deploy shop production',
+    'no grant is for a job of project-id 7, project team/shop',
+  ],
+  [
+    'an issuer that the token only claims',
+    shop({ issuer: ISSUER }, 'https://evil.example.com'),
+    'deploy shop production',
+    'no grant is for a job of project-id 7, project team/shop',
+  ],
+  [
+    'no issuer',
+    shop({}, ''),
+    'deploy shop production',
+    'no grant is for a job of project-id 7, project team/shop',
+  ],
+  [
+    'not protected there',
+    shop({ 'environment-protected': undefined }),
+    'deploy shop production',
+    'grants[9] needs environment-protected true, the token says nothing',
+  ],
+]
