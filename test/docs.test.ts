@@ -23,7 +23,17 @@ const blocks = async (page: string, language: string) => {
 }
 
 /** Commands that have commands of their own. */
-const GROUPS = ['config', 'hosts', 'instances', 'ledger', 'gitlab', 'events', 'policy']
+const GROUPS = [
+  'config',
+  'hosts',
+  'instances',
+  'ledger',
+  'gitlab',
+  'events',
+  'policy',
+  'audit',
+  'tokens',
+]
 
 t.test('every command that the documents show is one, with these flags', async (t) => {
   const helps = new Map<string, Promise<string>>()

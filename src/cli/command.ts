@@ -26,6 +26,8 @@ export interface Reported {
   environment?: string | undefined
   /** What a step declares to put out. */
   outputs?: z.ZodObject
+  /** The result alone goes to stdout, the log to stderr. */
+  aloneOnStdout?: true
   /** Whether it only reads: then nothing can be written into the ledger. */
   readOnly?: boolean
 }

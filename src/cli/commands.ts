@@ -36,6 +36,8 @@ const files: readonly CommandFile[] = [
   { words: ['explain'], load: async () => (await import('./ledger/explain.ts')).addExplain },
   { words: ['diff'], load: async () => (await import('./ledger/diff.ts')).addDiff },
   { words: ['report'], load: async () => (await import('./ledger/report.ts')).addReport },
+  { words: ['audit'], load: async () => (await import('./ledger/audit.ts')).addAudit },
+  { words: ['tokens'], load: async () => (await import('./ledger/tokens.ts')).addTokens },
   { words: ['ledger'], load: async () => (await import('./ledger/admin.ts')).addAdmin },
   {
     words: ['lock', 'unlock', 'mark'],

@@ -36,7 +36,7 @@ export function createPerform(
   return async (command, work, reported = {}) => {
     const options = command.optsWithGlobals<GlobalOptions>()
     const { dotenv, junit, markdown } = await openReports(command, options, reported, cwd)
-    const log = makeLog(options, processEnvironment, secrets.mask)
+    const log = makeLog(options, reported, processEnvironment, secrets.mask)
     const settingsFile = options.settings ?? (variables.CROSSCLOUD_SETTINGS || undefined)
     const { createContext } = await import('../context.ts')
     const { readOnly } = reported
@@ -138,12 +138,13 @@ function jsonOf({ json }: CommandResult, failure: StepError | undefined, secrets
 
 function makeLog(
   { json, verbose, log }: GlobalOptions,
+  { aloneOnStdout }: Reported,
   { streams, variables, terminal }: ProcessEnvironment,
   mask: (text: string) => string,
 ): Log {
   return createLog({
     format: log ?? surfaceFormat(variables, terminal),
-    write: json ? streams.stderr : streams.stdout,
+    write: json || aloneOnStdout ? streams.stderr : streams.stdout,
     mask,
     word: wordFor(variables),
     verbose: verbose ?? false,

@@ -1,6 +1,14 @@
 import type { Digest } from '../core/digest.ts'
+import type { ApiTokens } from './records/api-token.ts'
 import type { Approval, ApprovalProof, ApprovalStart, ProvenApproval } from './records/approval.ts'
 import type { AuditEvent, AuditEventStart, AuditQuery, Unsigned } from './records/audit-event.ts'
+import type {
+  AuditHead,
+  AuditLogQuery,
+  AuditRecord,
+  AuditStart,
+  AuditVerdict,
+} from './records/audit-record.ts'
 import type {
   ConfigChangeQuery,
   ConfigChangeSet,
@@ -18,8 +26,10 @@ import type { Mark, MarkQuery } from './records/mark.ts'
 import type { Release } from './records/release.ts'
 import type { StatusCell, StatusQuery } from './records/status.ts'
 
+export * from './records/api-token.ts'
 export * from './records/approval.ts'
 export * from './records/audit-event.ts'
+export * from './records/audit-record.ts'
 export * from './records/config-change.ts'
 export * from './records/deployment.ts'
 export * from './records/lock.ts'
@@ -31,7 +41,7 @@ export * from './records/status.ts'
  * The record of releases, deployments and config changes. A driver is a function that returns a Ledger; every
  * driver passes test/ledger/conformance/ledger.ts. Times are ISO 8601 in UTC.
  */
-export interface Ledger {
+export interface Ledger extends ApiTokens {
   /** How people call it, without any secret. */
   readonly name: string
   /** What every lock names it by, made with it: tokens of two ledgers cannot be compared. */
@@ -94,6 +104,14 @@ export interface Ledger {
   recordEvent(event: AuditEventStart): Promise<AuditEvent>
   /** Newest first. */
   events(query: AuditQuery): Promise<AuditEvent[]>
+  /** Adds an act or a refusal to the audit log, chained to the record before it. */
+  recordAudit(entry: AuditStart): Promise<AuditRecord>
+  /** Newest first, unless `after` is given. */
+  audits(query: AuditLogQuery): Promise<AuditRecord[]>
+  /** The newest record; who keeps its hash elsewhere can tell later whether the log was written anew. */
+  auditHead(): Promise<AuditHead>
+  /** Checks the whole audit log, page by page; a `head` that was kept must be in it. */
+  verifyAudit(options?: { head?: string | undefined }): Promise<AuditVerdict>
   /** What went past a gate, and nobody has signed off; oldest first. */
   unsigned(query?: StatusQuery): Promise<Unsigned[]>
   /** By application and environment, in that order. */

@@ -5,9 +5,9 @@ import type { Closing, Dependencies, ServeOptions } from './dependencies.ts'
 import { createEffects } from './effects/effects.ts'
 import { workerEnvironmentOf } from './effects/worker-environment.ts'
 import { openFeedback } from './feedback/feedback.ts'
+import { createLedgerFacts } from './feedback/ledger-facts.ts'
 import { startNotificationWorker } from './feedback/notification-worker.ts'
 import { createStatusSetter } from './feedback/status.ts'
-import { createUnsigned } from './feedback/unsigned.ts'
 import { accessQueue } from './queue/access.ts'
 import { openPartitions, type Partitions } from './queue/partitions.ts'
 import { startWorker, sweep, type WakeUps } from './queue/wake-ups.ts'
@@ -50,7 +50,7 @@ export async function startWork(
       ...feedbackOptions,
       ...common,
       client,
-      unsigned: createUnsigned(applicationUses(settings), worker, log),
+      ledgerFacts: createLedgerFacts(applicationUses(settings), worker, log),
       setStatus: createStatusSetter(settings, dependencies.http),
     }),
     startSchedules({

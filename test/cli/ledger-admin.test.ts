@@ -15,7 +15,7 @@ t.test('the ledger is migrated, looked at and moved from the command line', asyn
   const run = (...args: string[]) => runHere(['ledger', ...args], { cwd })
   await settle('a.db')
   const migrated = await run('migrate')
-  t.match(migrated, { code: 0, stdout: /^sqlite:.*a\.db has the newest schema, 0004-/ })
+  t.match(migrated, { code: 0, stdout: /^sqlite:.*a\.db has the newest schema, 0005-/ })
   const ledger = await openLedger(join(cwd, 'a.db'))
   await ledger.recordRelease(release('1.0.0'))
   const { id } = await start(ledger, release('1.0.0'), 'test')

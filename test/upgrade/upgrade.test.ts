@@ -25,6 +25,12 @@ async function goesOn(t: Test, world: World, version: string, database: 'sqlite'
   const before = project.deployer(await installReleased(t, version))
   const now = project.deployer()
   const first = await deployFirst(t, project, before)
+  await t.test('the audit log and tokens are added, and the old program goes on', async (t) => {
+    const scope = ['--verb', 'deploy', '--app', project.app, '--env', 'test', '--expires', '1d']
+    await now.json('tokens', 'create', 'jenkins', ...scope)
+    t.match(await before.json('ledger', 'status'), { schema: /^0004-/ })
+    t.match(await now.json('ledger', 'status'), { schema: /^0005-/, rows: { audit_log: 1 } })
+  })
 
   await t.test('status, verify-md5 and rollback work on what was deployed', async (t) => {
     const { app } = project
@@ -40,6 +46,10 @@ async function goesOn(t: Test, world: World, version: string, database: 'sqlite'
       recordsLate(t, world, project, before, now),
     )
   }
+  await t.test('what the old program did left the audit log whole', async (t) => {
+    t.match(await now.json('audit', 'verify'), { intact: true, count: 1 })
+    t.match(await now.json('tokens', 'list'), { tokens: [{ name: 'jenkins', state: 'living' }] })
+  })
   await t.test('both read the same history', async (t) => {
     for (const question of [['history'], ['show', `${project.app}@1.0.1`]]) {
       t.match(await now.json(...question), await before.json(...question), question.join(' '))

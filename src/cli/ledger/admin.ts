@@ -1,10 +1,11 @@
-import { type FileHandle, open, stat } from 'node:fs/promises'
+import { type FileHandle, open } from 'node:fs/promises'
 import { resolve } from 'node:path'
 import type { Command } from 'commander'
-import { explain, StepError } from '../../core/errors.ts'
+import { explain } from '../../core/errors.ts'
 import { replaceFile } from '../../core/files/atomic-file.ts'
 import { addExample, type CommandResult, type Perform } from '../command.ts'
 import { table } from '../output.ts'
+import { requireFile } from './text.ts'
 
 /** `crosscloud ledger …`: the database itself. */
 export function addAdmin(program: Command, perform: Perform): void {
@@ -119,11 +120,4 @@ function addImport(ledger: Command, perform: Perform): void {
 /** Lines that are read before somebody takes them are lost, and their end with them. */
 async function* linesOf(file: FileHandle): AsyncGenerator<string> {
   yield* file.readLines()
-}
-
-/** It takes the place of what is there: a device's, or a folder's, is not ours to take. */
-async function requireFile(path: string, name: string): Promise<void> {
-  const found = await stat(path).catch(() => undefined)
-  if (found === undefined || found.isFile()) return
-  throw new StepError('INPUT_INVALID', `${name} is not a file`, { hint: 'Name a file for --out.' })
 }

@@ -1,3 +1,4 @@
+import { stat } from 'node:fs/promises'
 import { StepError } from '../../core/errors.ts'
 import { duration } from '../../core/settings/schema.ts'
 
@@ -49,6 +50,13 @@ export function readCount(text: string, flag: string): number {
   const count = Number(text)
   if (Number.isInteger(count) && count > 0 && count < 10_000) return count
   throw new StepError('INPUT_INVALID', `${flag} "${text}" is not a number from 1 to 9999`)
+}
+
+/** What is written takes the place of what is there: a device's, or a folder's, is not ours to take. */
+export async function requireFile(path: string, name: string): Promise<void> {
+  const found = await stat(path).catch(() => undefined)
+  if (found === undefined || found.isFile()) return
+  throw new StepError('INPUT_INVALID', `${name} is not a file`, { hint: 'Name a file for --out.' })
 }
 
 /** A rate a day, as a rate a week. */

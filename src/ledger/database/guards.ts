@@ -1,5 +1,6 @@
 import type { Kysely } from 'kysely'
 import { errorCodeOf, StepError } from '../../core/errors.ts'
+import { CHAIN_START } from '../audit-chain.ts'
 import type { Ledger } from '../ledger.ts'
 import type { Access, Dialect } from './access.ts'
 import type { Counter, Schema } from './schema.ts'
@@ -10,12 +11,14 @@ import type { Counter, Schema } from './schema.ts'
  */
 interface Guard {
   table: string
-  on: 'insert' | 'update'
+  on: 'insert' | 'update' | 'delete'
   /** SQL of `old` and `new` that is true for what is refused. */
   refuses(differ: (columns: readonly string[]) => string): string
   /** The trigger's message; part of the released schema. */
   message: string
 }
+
+type Guards = Readonly<Record<string, Guard>>
 
 const FACTS = [
   ...['id', 'number', 'app', 'environment', 'version', 'digest', 'config_revision', 'started_by'],
@@ -50,7 +53,59 @@ const counted = Object.entries(COUNTED).map(([table, counter]): [string, Guard] 
   },
 ])
 
-const guards: Readonly<Record<string, Guard>> = {
+const TOKEN_FACTS = [
+  ...['number', 'name', 'token_hash', 'verbs', 'apps', 'environments'],
+  ...['created_by', 'created_at', 'expires_at'],
+]
+
+/** The audit log, and the tokens that are created and revoked by records in it. */
+export const auditGuards: Guards = {
+  audit_log_chained: {
+    table: 'audit_log',
+    on: 'insert',
+    refuses: () => `case when new.number = 1 then new.prev <> '${CHAIN_START}' else not exists (
+      select 1 from audit_log where number = new.number - 1 and hash = new.prev) end`,
+    message: 'a record of the audit log is chained to the one before it',
+  },
+  ...kept('audit_log', 'the audit log is only ever added to', ['update', 'delete']),
+  audit_head_forward: {
+    table: 'audit_head',
+    on: 'update',
+    refuses: (differ) => `${differ(['name'])} or not (
+      new.number = old.number and new.hash = old.hash or new.number > old.number and exists (
+      select 1 from audit_log where number = new.number and hash = new.hash))`,
+    message: 'the head of the audit log only goes forward, to a record in it',
+  },
+  ...kept('audit_head', 'the audit log has one head', ['delete']),
+  api_tokens_recorded: {
+    table: 'api_tokens',
+    on: 'insert',
+    refuses: () =>
+      `not exists (select 1 from audit_log where number = new.number and verb = 'tokens')`,
+    message: 'a token is created by a record in the audit log',
+  },
+  api_tokens_forward: {
+    table: 'api_tokens',
+    on: 'update',
+    refuses: (differ) => `${differ(TOKEN_FACTS)}
+      or old.revoked_at is not null and (${differ(['revoked_at', 'revoked_by'])})
+      or old.last_used_at is not null and coalesce(new.last_used_at, '') < old.last_used_at`,
+    message: 'what a token may does not change, and a revoked token stays revoked',
+  },
+  ...kept('api_tokens', 'a token is revoked, not removed', ['delete']),
+}
+
+/** Nobody may do this to any row. */
+function kept(
+  table: string,
+  message: string,
+  acts: readonly ('update' | 'delete')[],
+): Record<string, Guard> {
+  const never = (on: Guard['on']): Guard => ({ table, on, refuses: () => '1 = 1', message })
+  return Object.fromEntries(acts.map((on) => [`${table}_no_${on}`, never(on)]))
+}
+
+export const historyGuards: Guards = {
   ...Object.fromEntries(counted),
   deployments_forward: {
     table: 'deployments',
@@ -94,7 +149,11 @@ const guards: Readonly<Record<string, Guard>> = {
 }
 
 /** Makes those that are missing. */
-export async function createGuards(db: Kysely<unknown>, dialect: Dialect): Promise<void> {
+export async function createGuards(
+  db: Kysely<unknown>,
+  dialect: Dialect,
+  guards: Guards = { ...historyGuards, ...auditGuards },
+): Promise<void> {
   const { sql } = await import('kysely')
   for (const [name, guard] of Object.entries(guards)) {
     try {

@@ -1,8 +1,10 @@
 import { sha256 } from '../../core/digest.ts'
 import { StepError } from '../../core/errors.ts'
 import type { Ledger } from '../ledger.ts'
+import { createApiTokens } from '../queries/api-tokens.ts'
 import { createApprovals } from '../queries/approvals.ts'
 import { createAuditEvents } from '../queries/audit-events.ts'
+import { createAuditLog } from '../queries/audit-log.ts'
 import { createConfigChanges } from '../queries/config-changes.ts'
 import { createDeliveries } from '../queries/deliveries.ts'
 import { createDeployments } from '../queries/deployments.ts'
@@ -31,6 +33,8 @@ export function createLedger(database: Database): Ledger {
     ...createApprovals(access, accessTo(database, isClosed, database.approvals)),
     ...createMarks(access),
     ...createAuditEvents(access),
+    ...createAuditLog(access),
+    ...createApiTokens(access),
     ...createStatus(access),
     ...createDeliveries(access),
     ...createExchange(access),

@@ -3,7 +3,7 @@ import type { Kysely } from 'kysely'
 import { throwIfCancelled } from '../../core/errors.ts'
 import type { TlsTexts } from '../../core/files/tls-files.ts'
 import type { Ledger } from '../ledger.ts'
-import { isMigrated, migrate, requireNewest } from '../migrations/migrate.ts'
+import { isMigrated, migrate, requireMigrated } from '../migrations/migrate.ts'
 import { ledgerError, retryContended } from './access.ts'
 import { createLedger } from './ledger.ts'
 import { type MysqlAddress, parseMysqlAddress } from './mysql-address.ts'
@@ -56,7 +56,7 @@ export async function openMysqlLedger(
     const tableOptions = sql`engine = InnoDB default charset = utf8mb4 collate = utf8mb4_bin`
     const timeout = TIMEOUT
     const schema = { name, dialect: 'mysql', tableOptions, refusesChanges } as const
-    if (readOnly) await requireNewest(db, name)
+    if (readOnly) await requireMigrated(db, name)
     else if (!(await isMigrated(db, name))) {
       // An index on a large table takes long, and the server sends nothing meanwhile.
       const patient = await connect(address, MIGRATING)

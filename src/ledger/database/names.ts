@@ -8,7 +8,7 @@ const VERSION = /^[A-Za-z0-9_][A-Za-z0-9._+-]{0,127}$/
 const LONGEST_LOCK = 7 * 24 * 3600 * 1000
 const MOST_ROWS = 10_000
 
-export function checkName(kind: 'application' | 'environment', name: string): void {
+export function checkName(kind: 'application' | 'environment' | 'API token', name: string): void {
   if (typeof name === 'string' && NAME.test(name)) return
   throw new StepError('INPUT_INVALID', `"${printable(name)}" is no name for an ${kind}`, {
     hint: 'Use up to 63 of a-z, 0-9, dot, dash and underscore; begin with a letter or a digit.',

@@ -5,6 +5,7 @@ import type {
   DeploymentState,
   KeptValue,
 } from '../ledger.ts'
+import type { ApiTokensTable, AuditHeadTable, AuditLogTable } from './audit-schema.ts'
 
 /**
  * The tables as the newest migration leaves them. Flags are 0 or 1, times ISO 8601 in UTC with
@@ -22,6 +23,9 @@ export interface Schema {
   approval_tokens: ApprovalTokensTable
   marks: MarksTable
   audit_events: AuditEventsTable
+  audit_log: AuditLogTable
+  audit_head: AuditHeadTable
+  api_tokens: ApiTokensTable
   hosts: HostsTable
   config_revisions: ConfigRevisionsTable
   config_changes: ConfigChangesTable

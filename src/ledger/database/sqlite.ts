@@ -4,7 +4,7 @@ import { dirname, resolve } from 'node:path'
 import type { Dialect, Kysely } from 'kysely'
 import { describe, errorCodeOf, explain, StepError, throwIfCancelled } from '../../core/errors.ts'
 import type { Ledger } from '../ledger.ts'
-import { checkedMigrations, migrate, requireNewest } from '../migrations/migrate.ts'
+import { checkedMigrations, migrate, requireMigrated } from '../migrations/migrate.ts'
 import { ledgerError, retryContended } from './access.ts'
 import { createLedger } from './ledger.ts'
 import type { Schema } from './schema.ts'
@@ -199,7 +199,7 @@ async function prepare({ handle, db }: Connection, name: string): Promise<void> 
 /** From here on SQLite refuses every change. */
 async function prepareReading({ handle, db }: Connection, name: string): Promise<void> {
   handle.exec('pragma query_only = on')
-  await db.connection().execute((connection) => requireNewest(connection, name))
+  await db.connection().execute((connection) => requireMigrated(connection, name))
 }
 
 async function within(

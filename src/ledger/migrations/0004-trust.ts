@@ -1,6 +1,6 @@
 import type { Kysely, RawBuilder } from 'kysely'
 import type { Dialect } from '../database/access.ts'
-import { createGuards, guardRefusal } from '../database/guards.ts'
+import { createGuards, guardRefusal, historyGuards } from '../database/guards.ts'
 import { addCounter, type CreateTable, createIndexes, unlessThere } from './tables.ts'
 
 /** How it is known who did what, by which token; what else was done; and who waits for a lock. */
@@ -21,7 +21,7 @@ export async function trust(
   await createApprovalTokens(table, longText)
   await createAuditEvents(db, table, longText)
   await createLockQueue(table, longText)
-  await createGuards(db, dialect).catch((error: unknown) => {
+  await createGuards(db, dialect, historyGuards).catch((error: unknown) => {
     // The ledger works without them; `ledger migrate` asks for them, and names what is missing.
     if (guardRefusal(error) === undefined) throw error
   })

@@ -6,6 +6,7 @@ import { first } from './0001-first.ts'
 import { configChanges } from './0002-config-changes.ts'
 import { deploymentLife } from './0003-deployment-life.ts'
 import { trust } from './0004-trust.ts'
+import { audit } from './0005-audit.ts'
 import type { CreateTable, Migrate } from './tables.ts'
 
 export interface MigrationOptions {
@@ -21,22 +22,28 @@ export interface MigrationOptions {
 /** Brings a database to the newest schema. Safe when several processes open it at once. */
 export async function migrate(db: Kysely<Schema>, options: MigrationOptions): Promise<void> {
   const done = await checkedMigrations(db, options.name)
-  if (done.length === Object.keys(MIGRATIONS).length) return
   const { Migrator } = await import('kysely')
-  const migrator = new Migrator({
-    db,
-    provider: { getMigrations: async () => allMigrations(options) },
-  })
-  const { error } = await migrator.migrateToLatest()
-  if (error === undefined) return
-  throw options.refusesChanges?.(error) ? mayNotMigrate(options.name, done) : error
+  for (const kind of KINDS) {
+    if (has(done, kind)) continue
+    const { migrations, table } = kind
+    const migrator = new Migrator({
+      db,
+      provider: { getMigrations: async () => prepare(migrations, options) },
+      migrationTableName: table,
+      migrationLockTableName: `${table}_lock`,
+    })
+    const { error } = await migrator.migrateToLatest()
+    const isRefused = error !== undefined && options.refusesChanges?.(error)
+    if (error === undefined || (isRefused && table === ADDITIONS.table)) continue
+    throw isRefused ? mayNotMigrate(options.name, done) : error
+  }
 }
 
 function mayNotMigrate(name: string, done: readonly string[]): StepError {
-  const found = done.at(-1) ?? 'no tables yet'
+  const found = done.findLast((name) => name in MIGRATIONS.migrations) ?? 'no tables yet'
   return new StepError(
     'UNAUTHORIZED',
-    `ledger ${name} has schema ${found}, this crosscloud needs ${newestMigration()}`,
+    `ledger ${name} has schema ${found}, this crosscloud needs ${Object.keys(MIGRATIONS.migrations).at(-1)}`,
     { hint: 'Run `crosscloud ledger migrate` once, with an account that may change tables.' },
   )
 }
@@ -44,55 +51,79 @@ function mayNotMigrate(name: string, done: readonly string[]): StepError {
 /** Whether a database has the newest schema. */
 export async function isMigrated(db: Kysely<Schema>, name: string): Promise<boolean> {
   const done = await checkedMigrations(db, name)
-  return done.length === Object.keys(MIGRATIONS).length
+  return KINDS.every((kind) => has(done, kind))
 }
 
+const has = (done: readonly string[], { migrations }: Kind) =>
+  Object.keys(migrations).every((name) => done.includes(name))
+
 /** For those who only read: UNAUTHORIZED, with the next step, for an older schema. */
-export async function requireNewest(db: Kysely<Schema>, name: string): Promise<void> {
+export async function requireMigrated(db: Kysely<Schema>, name: string): Promise<void> {
   const done = await checkedMigrations(db, name)
-  if (done.length < Object.keys(MIGRATIONS).length) throw mayNotMigrate(name, done)
+  if (!has(done, MIGRATIONS)) throw mayNotMigrate(name, done)
 }
 
 /** The migrations a database has had. Refuses, by reading alone, another application's database and a newer ledger. */
 export async function checkedMigrations(db: Kysely<Schema>, name: string): Promise<string[]> {
-  const known = Object.keys(MIGRATIONS)
-  const done = await doneMigrations(db, name)
-  const unknown = done.find((name) => !known.includes(name))
-  if (unknown !== undefined) {
-    throw new StepError(
-      'CONFLICT',
-      `ledger ${name} has schema ${unknown}, this crosscloud knows up to ${known.at(-1)}`,
-      { hint: 'A newer crosscloud wrote it. Update this one to the same version.' },
-    )
-  }
-  return done
-}
-
-const MIGRATIONS_TABLE = 'kysely_migration'
-
-async function doneMigrations(db: Kysely<Schema>, name: string): Promise<string[]> {
-  const tables = await db.introspection.getTables({ withInternalKyselyTables: true })
+  const tables = (await db.introspection.getTables({ withInternalKyselyTables: true })).map(
+    (table) => table.name,
+  )
   if (tables.length === 0) return []
   // Kysely's own tables come first, so a database that has others only is not a ledger.
-  if (!tables.some((table) => table.name === MIGRATIONS_TABLE)) {
+  if (!tables.includes(MIGRATIONS.table)) {
     throw new StepError('INPUT_INVALID', `${name} is a database of another program, not a ledger`, {
       hint: 'Give the ledger a database of its own. This one was not changed.',
     })
   }
-  const records = db.withTables<{ [MIGRATIONS_TABLE]: { name: string } }>()
-  const rows = await records.selectFrom(MIGRATIONS_TABLE).select('name').orderBy('name').execute()
+  const done = await doneIn(db, MIGRATIONS.table)
+  const unknown = done.find((name) => !(name in MIGRATIONS.migrations))
+  if (unknown !== undefined) {
+    throw new StepError(
+      'CONFLICT',
+      `ledger ${name} has schema ${unknown}, this crosscloud knows up to ${newestMigration()}`,
+      { hint: 'A newer crosscloud wrote it. Update this one to the same version.' },
+    )
+  }
+  const added = tables.includes(ADDITIONS.table) ? await doneIn(db, ADDITIONS.table) : []
+  return [...done, ...added]
+}
+
+async function doneIn(db: Kysely<Schema>, table: string): Promise<string[]> {
+  const records = db as unknown as Kysely<Record<string, { name: string }>>
+  const rows = await records.selectFrom(table).select('name').orderBy('name').execute()
   return rows.map((row) => row.name)
 }
 
-/** Names sort in the order of running. A released migration is never edited; a new migration is added below. */
-const MIGRATIONS: Readonly<Record<string, Migrate>> = {
-  '0001-first': first,
-  '0002-config-changes': configChanges,
-  '0003-deployment-life': deploymentLife,
-  '0004-trust': trust,
+interface Kind {
+  /** Where a database records which it has had. */
+  table: string
+  /** Names sort in the order of running. */
+  migrations: Readonly<Record<string, Migrate>>
 }
 
-function allMigrations({ dialect, tableOptions }: MigrationOptions): Record<string, Migration> {
+/** A released migration is never edited; a new migration is added below. */
+const MIGRATIONS: Kind = {
+  table: 'kysely_migration',
+  migrations: {
+    '0001-first': first,
+    '0002-config-changes': configChanges,
+    '0003-deployment-life': deploymentLife,
+    '0004-trust': trust,
+  },
+}
+
+/**
+ * Migrations that only add tables of their own. Programs of the versions before use the ledger as it was:
+ * they refuse what they find unknown among MIGRATIONS alone. So do accounts that may not make tables.
+ */
+const ADDITIONS: Kind = { table: 'kysely_addition', migrations: { '0005-audit': audit } }
+
+const KINDS = [MIGRATIONS, ADDITIONS]
+
+function prepare(
+  migrations: Kind['migrations'],
+  { dialect, tableOptions }: MigrationOptions,
+): Record<string, Migration> {
   const prepared = (migration: Migrate): Migration => ({
     async up(db: Kysely<unknown>) {
       const { sql } = await import('kysely')
@@ -104,11 +135,19 @@ function allMigrations({ dialect, tableOptions }: MigrationOptions): Record<stri
       await migration(db, table, sql`longtext`, dialect)
     },
   })
-  const all = Object.entries(MIGRATIONS).map(([name, migration]) => [name, prepared(migration)])
+  const all = Object.entries(migrations).map(([name, migration]) => [name, prepared(migration)])
   return Object.fromEntries(all) as Record<string, Migration>
 }
 
+const known = () => KINDS.flatMap(({ migrations }) => Object.keys(migrations)).sort()
+
 /** The name of the newest schema, which every open ledger has. */
 export function newestMigration(): string {
-  return Object.keys(MIGRATIONS).at(-1) ?? ''
+  return known().at(-1) ?? ''
+}
+
+/** Schemas whose exports lack no table that this program cannot do without. */
+export function isImportable(schema: unknown): boolean {
+  const needed = Object.keys(MIGRATIONS.migrations).at(-1) ?? ''
+  return known().some((name) => name === schema && name >= needed)
 }

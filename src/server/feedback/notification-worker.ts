@@ -5,9 +5,9 @@ import type { Metrics } from '../monitoring/metrics.ts'
 import { keyPrefix } from '../queue/access.ts'
 import type { FeedbackOptions } from './feedback.ts'
 import type { CommitStatus } from './gitlab.ts'
+import type { ReadLedgerFacts } from './ledger-facts.ts'
 import type { Notice } from './notice.ts'
 import { QUEUE, type QueuedNotification, type StatusSource } from './notification-queue.ts'
-import type { ReadUnsigned } from './unsigned.ts'
 
 export type SetStatus = (
   source: StatusSource,
@@ -17,7 +17,7 @@ export type SetStatus = (
 
 export interface NotificationWorkerOptions extends FeedbackOptions {
   setStatus: SetStatus
-  unsigned: ReadUnsigned
+  ledgerFacts: ReadLedgerFacts
   metrics: Metrics
   log: Log
   signal: AbortSignal
@@ -28,10 +28,11 @@ const CONCURRENCY = 10
 /** Sends what is queued. A receiver that is away is tried again, one that refuses is not. */
 export async function startNotificationWorker(options: NotificationWorkerOptions): Promise<Worker> {
   const { Worker: BullWorker, UnrecoverableError } = await import('bullmq')
-  const { client, name, notifiers, mask, setStatus, unsigned, metrics, log, signal } = options
+  const { client, name, notifiers, mask, setStatus, ledgerFacts, metrics, log, signal } = options
   const notify = async (receiver: string, notice: Notice) => {
-    const notifier = notifiers[receiver]
-    await notifier?.send(notice, signal, (await unsigned(signal)).map(mask))
+    const { unsigned, auditHeads } = await ledgerFacts(signal)
+    const facts = { unsigned: unsigned.map(mask), auditHeads }
+    await notifiers[receiver]?.send(notice, signal, facts)
   }
   const send = async ({ data, attemptsMade, opts }: Job<QueuedNotification>) => {
     const receiver = data.to === 'status' ? data.source : data.receiver

@@ -3,7 +3,7 @@ import { StepError } from '../../core/errors.ts'
 import type { HttpClient } from '../../core/http/client.ts'
 import { type CallResponse, call } from '../platforms/http.ts'
 import { SIGNING_KEY, signingKey } from '../sources/source.ts'
-import type { Notice } from './notice.ts'
+import type { AuditHeadOf, Notice } from './notice.ts'
 
 /** A message to send. `url` is a secret and never shown; `name` is shown. */
 export interface OutgoingMessage {
@@ -14,6 +14,7 @@ export interface OutgoingMessage {
   /** It contains texts from outside: no receiver may read them as markup. */
   message: string
   notice: Notice
+  auditHeads: readonly AuditHeadOf[]
   signal: AbortSignal
 }
 
@@ -60,8 +61,9 @@ function hide(url: string, text: string): string {
 
 /** Signed after Standard Webhooks: https://www.standardwebhooks.com */
 const webhook: Receiver = async (outgoing) => {
-  const { url, secret = '', notice, message } = outgoing
-  const text = JSON.stringify({ ...notice, message })
+  const { url, secret = '', notice, message, auditHeads } = outgoing
+  const heads = auditHeads.length > 0 && { auditHeads }
+  const text = JSON.stringify({ ...notice, message, ...heads })
   const timestamp = Math.floor(Date.now() / 1000)
   const key = secret.startsWith(SIGNING_KEY) ? signingKey(secret) : secret
   const signed = `${notice.id}.${timestamp}.${text}`

@@ -1,5 +1,7 @@
 import type { Test } from 'tap'
 import type { Ledger, Release } from '../../../src/ledger/ledger.ts'
+import { keepsApiTokens, refusesApiTokens } from './api-tokens.ts'
+import { appendsAtOnce, chainsAudit, filtersAudit, keepsHostileAudit } from './audit-log.ts'
 import { keepsBreakGlass } from './break-glass.ts'
 import {
   distinguishesKeys,
@@ -69,6 +71,12 @@ export async function ledgerConformance(
   )
   await withLedger('keeps approvals and marks', keepsApprovalsAndMarks)
   await withLedger('keeps operations on an environment', keepsAuditEvents)
+  await withLedger('chains every act to the one before it', chainsAudit)
+  await withLedger('keeps hostile texts in the audit log literally', keepsHostileAudit)
+  await withLedger('filters the audit log, whatever the clock does', filtersAudit)
+  await withLedger('appends from many at once to a single chain', appendsAtOnce)
+  await withLedger('keeps API tokens until they expire or are revoked', keepsApiTokens)
+  await withLedger('refuses API tokens that it cannot keep', refusesApiTokens)
   await withLedger('marks the release that a rollback replaced when it succeeds', marksWithTheEnd)
   await withLedger('lists deployments past a gate until they are signed off', keepsBreakGlass)
   await withLedger('gives the history page by page', pagesHistory)

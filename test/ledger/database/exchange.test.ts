@@ -1,12 +1,14 @@
 import { writeFile } from 'node:fs/promises'
 import { join } from 'node:path'
 import t, { type Test } from 'tap'
+import { newApiToken } from '../../../src/ledger/api-token.ts'
 import type { Ledger } from '../../../src/ledger/ledger.ts'
 import { openLedger } from '../../../src/ledger/open.ts'
 import { runHere } from '../../support/program.ts'
 import { startMariadb } from '../../support/servers/mariadb.ts'
 import { missingProgram } from '../../support/servers/server.ts'
 import { temporaryFolder } from '../../support/temporary.ts'
+import { act } from '../conformance/audit-log.ts'
 import { kept, setOf, withheld } from '../conformance/config-changes.ts'
 import {
   digestOf,
@@ -34,6 +36,8 @@ t.test('a ledger moves from database to database, unchanged', async (t) => {
   t.equal(await exported(second), text, 'to the last byte')
   t.strictSame(await second.current(), await first.current())
   t.strictSame(await second.configChanges({ limit: 99 }), await first.configChanges({ limit: 99 }))
+  t.match(await second.verifyAudit(), { ...(await first.verifyAudit()), intact: true, count: 622 })
+  t.strictSame(await second.tokens(), await first.tokens())
   t.equal(await second.nextVersion('webapi'), await first.nextVersion('webapi'))
   const token = async (ledger: Ledger) =>
     await ledger.lock('webapi', 'production', 'li', 'go on', MINUTE)
@@ -81,13 +85,18 @@ t.test('a ledger moves from database to database, unchanged', async (t) => {
       ['another file', ['{"a":1}'], /line 1 is not the head of an exported ledger/],
       ['a strange table', [all[0] ?? '', '{"table":"locks","row":{}}'], /is of no table/],
       ['a strange row', [all[0] ?? '', '{"table":"marks","row":{"a":1}}'], /is no row of marks/],
+      [
+        'a record of the audit log less',
+        all.filter((line) => !/audit_log.*"number":300,/.test(line)),
+        /does not fit/,
+      ],
       ['a newer one', [(all[0] ?? '').replace(/000\d/, '0009')], /the export has schema 0009-/],
     ]
     for (const [name, given, message] of cases) {
       const ledger = await sqlite()
       const error = ledger.importRecords(lines(given.join('\n')))
       await t.rejects(error, { code: 'INPUT_INVALID', message }, name)
-      t.equal(sum((await ledger.facts()).rows), 8, `${name}: nothing was written`)
+      t.equal(sum((await ledger.facts()).rows), 9, `${name}: nothing was written`)
     }
   })
 })
@@ -146,4 +155,10 @@ async function fill(ledger: Ledger): Promise<void> {
   ]
   await ledger.recordConfigChange({ ...setOf(changes), request: 'r-1' })
   await ledger.lock('webapi', 'test', 'li', 'not kept', MINUTE)
+  const by = { subject: HOSTILE, via: 'cli' } as const
+  const scope = { verbs: ['deploy'], apps: ['webapi'], envs: ['test'] }
+  const expiresAt = new Date(Date.now() + 1000 * MINUTE).toISOString()
+  await ledger.recordToken({ name: 'jenkins', hash: newApiToken().hash, scope, expiresAt }, by)
+  for (let i = 0; i < 620; i++) await ledger.recordAudit(act({ subject: HOSTILE, reason: HOSTILE }))
+  await ledger.revokeToken('jenkins', by)
 }

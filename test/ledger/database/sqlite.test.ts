@@ -1,5 +1,4 @@
-import { execFileSync, spawn, spawnSync } from 'node:child_process'
-import { once } from 'node:events'
+import { execFileSync, spawnSync } from 'node:child_process'
 import {
   appendFileSync,
   mkdirSync,
@@ -13,7 +12,6 @@ import {
 } from 'node:fs'
 import { tmpdir } from 'node:os'
 import { dirname, join } from 'node:path'
-import { createInterface } from 'node:readline'
 import { fileURLToPath } from 'node:url'
 import { buildSync } from 'esbuild'
 import fc from 'fast-check'
@@ -24,54 +22,14 @@ import { openLedger } from '../../../src/ledger/open.ts'
 import { raises, versionAfter } from '../../../src/ledger/queries/versions.ts'
 import { firstVersions, ledgerConformance } from '../conformance/ledger.ts'
 import { release } from '../conformance/samples.ts'
+import { buildWorkers } from './workers.ts'
 
 await ledgerConformance(t, 'sqlite', async (t) => {
   const file = join(t.testdir(), 'ledger.db')
   return (options) => openSqliteLedger(file, options)
 })
 
-interface Worker {
-  ready: Promise<unknown>
-  go(): void
-  result: Promise<string>
-  exit: Promise<unknown[]>
-}
-
-/** The worker as plain JavaScript: many start at once, and tap's own loader takes seconds each. */
-const script = join(t.testdir({}), 'sqlite-worker.mjs')
-buildSync({
-  entryPoints: [fileURLToPath(new URL('sqlite-worker.ts', import.meta.url))],
-  outfile: script,
-  bundle: true,
-  platform: 'node',
-  format: 'esm',
-  packages: 'external',
-})
-
-/** A process that waits for a signal to go. */
-function startWorker(t: Test, url: string, task: string, count: number): Worker {
-  const child = spawn(process.execPath, [script, url, task, String(count)], {
-    stdio: ['pipe', 'pipe', 'inherit'],
-  })
-  t.teardown(() => child.kill('SIGKILL'))
-  const lines = createInterface(child.stdout)
-  const nextLine = async () => String((await once(lines, 'line'))[0])
-  const ready = nextLine()
-  return {
-    ready,
-    go: () => child.stdin.end('go\n'),
-    result: ready.then(nextLine),
-    exit: once(child, 'exit'),
-  }
-}
-
-async function race<T>(t: Test, url: string, task: string, counts: number[]): Promise<T[]> {
-  const workers = counts.map((count) => startWorker(t, url, task, count))
-  await Promise.all(workers.map((worker) => worker.ready))
-  for (const worker of workers) worker.go()
-  const results = await Promise.all(workers.map((worker) => worker.result))
-  return results.map((text) => JSON.parse(text) as T)
-}
+const { startWorker, race } = buildWorkers(t)
 
 t.test('processes open an empty file at once and allot 100 versions', async (t) => {
   const file = join(t.testdir(), 'made', 'here', 'ledger.db')
@@ -194,11 +152,16 @@ t.test(
 
     await (await openLedger(at('newer.db'))).close()
     const newer = new Libsql(at('newer.db'))
+    newer.exec("insert into kysely_addition values ('9999-more', '2099-01-01T00:00:00.000Z')")
+    await t.resolves(
+      openLedger(at('newer.db')).then((ledger) => ledger.close()),
+      'more tables',
+    )
     newer.exec("insert into kysely_migration values ('9999-later', '2099-01-01T00:00:00.000Z')")
     newer.close()
     await t.rejects(openLedger(at('newer.db')), {
       code: 'CONFLICT',
-      message: `ledger sqlite:${at('newer.db')} has schema 9999-later, this crosscloud knows up to 0004-trust`,
+      message: `ledger sqlite:${at('newer.db')} has schema 9999-later, this crosscloud knows up to 0005-audit`,
       hint: /Update/,
     })
 

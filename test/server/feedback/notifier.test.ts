@@ -77,6 +77,10 @@ t.test('a webhook is signed after Standard Webhooks', async (t) => {
     facts,
     message: 'webapi failed: team/webapi main by li\nGitLab does not answer',
   })
+  t.notMatch(first?.body, 'auditHeads')
+  const auditHeads = [{ ledger: 'l-1', number: 7, hash: 'f'.repeat(64) }]
+  await settle('webhook', `${receiver.url}/hook`).send(notice, signal, { auditHeads })
+  t.match(JSON.parse(receiver.received.pop()?.body ?? ''), { id: notice.id, auditHeads })
   const key = Buffer.from('the bytes of a signing key')
   const secret = `whsec_${key.toString('base64')}`
   await settle('webhook', receiver.url, { secret }).send(notice, signal)
@@ -105,7 +109,7 @@ t.test('deployments past a gate come first, whatever the template is', async (t)
   const receiver = await startReceiver(t)
   const lines = ['BREAK-GLASS: ops-li went past the gate of production with d12', 'and with d13']
   const hook = settle('webhook', receiver.url, { template: '{{route}} {{what}}' })
-  await hook.send(notice, signal, lines)
+  await hook.send(notice, signal, { unsigned: lines })
   t.equal(
     JSON.parse(receiver.received[0]?.body ?? '').message,
     `${lines.join('\n')}\nwebapi failed`,

@@ -1,5 +1,5 @@
 /**
- * A process of its own for sqlite.test.ts: `sqlite-worker <url> <task> <count>`. It waits for a
+ * A process of its own for workers.ts: `ledger-worker <url> <task> <count>`. It waits for a
  * line on stdin, so that all begin at once, and prints its result as JSON.
  */
 import { once } from 'node:events'
@@ -31,6 +31,24 @@ const tasks: Record<string, (ledger: Ledger) => Promise<unknown>> = {
       await new Promise((resolve) => setTimeout(resolve, 2))
     }
     return held
+  },
+  /** Writes into the audit log as fast as it can; the milliseconds that each took. */
+  async audit(ledger) {
+    const took: number[] = []
+    for (let i = 0; i < Number(count); i++) {
+      const begin = performance.now()
+      await ledger.recordAudit({
+        subject: `process-${process.pid}`,
+        via: 'session',
+        verb: 'deploy',
+        object: { app: 'webapi', environment: 'test', text: `webapi@1.0.${i}` },
+        decision: 'allowed',
+        rule: 'grants[2]',
+        address: '192.0.2.7',
+      })
+      took.push(performance.now() - begin)
+    }
+    return took
   },
   /** Takes a lock and starts a deployment, then dies as a killed job does. */
   async die(ledger) {

@@ -1,0 +1,144 @@
+import { hostname } from 'node:os'
+import type { Command } from 'commander'
+import { StepError } from '../../core/errors.ts'
+import { duration } from '../../core/settings/schema.ts'
+import type { Context } from '../../delivery/context.ts'
+import { newApiToken } from '../../ledger/api-token.ts'
+import type { ApiToken, AuditBy } from '../../ledger/ledger.ts'
+import { addExample, type CommandResult, type Perform, requireText } from '../command.ts'
+import { table } from '../output.ts'
+import type { ProcessEnvironment } from '../process-environment.ts'
+import { minute } from './text.ts'
+
+/** What a token may be allowed. */
+const verbs: readonly string[] = [
+  ...['view', 'logs', 'verify', 'build', 'deploy', 'promote', 'approve', 'rollback', 'cancel'],
+  ...['lock', 'mark', 'force', 'operate', 'events', 'config-read', 'config-write'],
+  ...['secret-write', 'audit-read', 'tokens', 'admin'],
+]
+
+interface CreateOptions {
+  verb?: string[]
+  app?: string[]
+  env?: string[]
+  expires?: string
+}
+
+/** `crosscloud tokens …`: API tokens of the server, for who has no signed identity. */
+export function addTokens(
+  program: Command,
+  perform: Perform,
+  environment: ProcessEnvironment,
+): void {
+  const tokens = program
+    .command('tokens')
+    .description("API tokens for crosscloud's server: what each may, where and until when.")
+  addCreate(tokens, perform, environment)
+  addList(tokens, perform)
+  addRevoke(tokens, perform)
+}
+
+const repeated = (value: string, before: string[] = []) => [...before, value]
+
+function addCreate(
+  tokens: Command,
+  perform: Perform,
+  { streams }: Pick<ProcessEnvironment, 'streams'>,
+): void {
+  const command = tokens
+    .command('create')
+    .argument('<name>', 'what it is called in the audit log: jenkins')
+    .description('Make an API token, and print its secret, this once and alone, on stdout.')
+    .option('--verb <verb>', `what it may do, one each time: ${verbs.join(', ')}`, repeated)
+    .option('--app <name>', 'application it is for, one each time; * for all', repeated)
+    .option('--env <name>', 'environment it is for, one each time; * for all', repeated)
+    .option('--expires <duration>', 'how long it lives: 90d, at most 365d')
+  addExample(
+    command,
+    'tokens create jenkins --verb deploy --app webapi --env test --expires 90d > token',
+  )
+  command.action(async (name: string, options: CreateOptions) => {
+    await perform(
+      command,
+      async (context): Promise<CommandResult> => {
+        const scope = readScope(options)
+        const expiresAt = readExpiry(options.expires)
+        const { secret, hash } = newApiToken()
+        const by = await byWhom(context)
+        const ledger = await context.ledger()
+        const token = await ledger.recordToken({ name, hash, scope, expiresAt }, by)
+        const { json } = command.optsWithGlobals<{ json?: boolean }>()
+        if (!json) streams.stdout(`${secret}\n`)
+        context.log.info(`API token ${name} lives until ${token.expiresAt}; only you have it now`)
+        return { json: { ...token, secret }, text: '', printed: true }
+      },
+      { aloneOnStdout: true },
+    )
+  })
+}
+
+function readScope({ verb = [], app = [], env = [] }: CreateOptions) {
+  const empty = Object.entries({ '--verb': verb, '--app': app, '--env': env }).find(
+    ([, names]) => names.length === 0,
+  )
+  if (empty) requireText(undefined, empty[0])
+  const unknown = verb.find((name) => !verbs.includes(name))
+  if (unknown === undefined) return { verbs: verb, apps: app, envs: env }
+  throw new StepError('INPUT_INVALID', `--verb "${unknown}" is not known`, {
+    hint: `Use ${verbs.join(', ')}.`,
+  })
+}
+
+function readExpiry(text: string | undefined): string {
+  const parsed = duration.safeParse(requireText(text, '--expires'))
+  if (parsed.success) return new Date(Date.now() + parsed.data).toISOString()
+  throw new StepError('INPUT_INVALID', `--expires ${parsed.error.issues[0]?.message}`)
+}
+
+/** Whoever has the ledger's own account is asked for no policy; their name is what the ledger gets. */
+async function byWhom(context: Context): Promise<AuditBy> {
+  const { login } = await context.identify(undefined, { required: false, strict: false })
+  return { subject: login, via: 'cli', address: hostname() }
+}
+
+function addList(tokens: Command, perform: Perform): void {
+  const command = tokens
+    .command('list')
+    .description('The API tokens, newest first, and when each was last used; never a secret.')
+    .option('--all', 'those that are revoked or have expired, too')
+  addExample(command, 'tokens list --all')
+  command.action(async ({ all = false }: { all?: boolean }) => {
+    await perform(command, async (context) => {
+      const found = await (await context.ledger()).tokens()
+      const shown = found.filter(({ state }) => all || state === 'living')
+      return { json: { tokens: shown }, text: listText(shown) }
+    })
+  })
+}
+
+function listText(tokens: readonly ApiToken[]): string {
+  if (tokens.length === 0) return 'There is no such API token.'
+  const rows = tokens.map((token) => [
+    ...[token.name, token.state, token.scope.verbs.join(' ')],
+    ...[token.scope.apps.join(' '), token.scope.envs.join(' '), token.createdBy],
+    ...[minute(token.expiresAt), token.lastUsedAt ? minute(token.lastUsedAt) : 'never'],
+  ])
+  const heads = ['name', 'state', 'verbs', 'applications', 'environments', 'by', 'expires (UTC)']
+  return table([...heads, 'last used (UTC)'], rows)
+}
+
+function addRevoke(tokens: Command, perform: Perform): void {
+  const command = tokens
+    .command('revoke')
+    .argument('<name>', 'as `tokens list` shows it')
+    .description('End an API token: it is refused from now on.')
+  addExample(command, 'tokens revoke jenkins')
+  command.action(async (name: string) => {
+    await perform(command, async (context) => {
+      const by = await byWhom(context)
+      const token = await (await context.ledger()).revokeToken(name, by)
+      const text = `API token ${name} is revoked, by ${token.revokedBy} at ${token.revokedAt}.`
+      return { json: { ...token }, text }
+    })
+  })
+}
