@@ -34,7 +34,8 @@ import {
 } from './targets/rollout-settings.ts'
 import { type ContainerSecret, resolveSecrets } from './targets/secret-settings.ts'
 
-const environmentSettings = z.strictObject({
+/** One of `environments:` in crosscloud.yml. */
+export const environmentSettings = z.strictObject({
   from: objectName.optional().describe('The environment a release must come from'),
   image: parsed(parseRepository).describe('Repository its images are kept in'),
   config: storeSettings
