@@ -21,6 +21,7 @@ import {
   openLedger,
 } from './delivery/ledger-access.ts'
 import type { IssuerAccess } from './identity/http.ts'
+import type { PresentedWho } from './identity/presented.ts'
 import type { CredentialSource } from './registry/credentials.ts'
 import type { RegistryClient } from './registry/types.ts'
 import {
@@ -43,6 +44,8 @@ export interface ContextOptions {
   signal: AbortSignal
   /** For work that only reads: the ledger refuses every change, and the journal waits on. */
   readOnly?: boolean | undefined
+  /** Who acts, where a server has authenticated them and runs this for them. */
+  who?: PresentedWho | undefined
 }
 
 /** A context that closes everything it opened. */
@@ -139,6 +142,10 @@ export function createContext(options: ContextOptions): OpenContext {
     actor: actorOf(variables),
     identify: async (environment, how) => {
       const { identity } = await settings()
+      if (options.who) {
+        const { acceptPresented } = await import('./identity/presented.ts')
+        return acceptPresented(options.who, identity, { environment, ...how })
+      }
       const { identify } = await import('./identity/who.ts')
       const by = actorOf(variables).by
       const keys = issuerKeys

@@ -35,7 +35,8 @@ import {
 import { type ContainerSecret, resolveSecrets, secretVariables } from './targets/secret-settings.ts'
 import type { TargetKind } from './targets/target.ts'
 
-const environmentSettings = z.strictObject({
+/** One of `environments:` in crosscloud.yml. */
+export const environmentSettings = z.strictObject({
   from: objectName.optional().describe('The environment a release must come from'),
   image: parsed(parseRepository).describe('Repository its images are kept in'),
   config: storeSettings

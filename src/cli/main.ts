@@ -1,6 +1,8 @@
+import { once } from 'node:events'
 import { text } from 'node:stream/consumers'
 import { StepError } from '../core/errors.ts'
 import { failUnlessDone, onHangUp, stopOnSignals } from '../core/process/signals.ts'
+import type { PresentedWho } from '../identity/presented.ts'
 import { watchOutput } from './launch/end.ts'
 import { runProgram } from './program.ts'
 
@@ -13,7 +15,13 @@ const end = watchOutput(process)
 process.once('disconnect', () => {
   stop.abort(new StepError('CANCELLED', 'the process that started this one ended'))
 })
-process.channel?.unref()
+
+/** The variable only says that something comes: what is believed is what the parent process sends. */
+async function receiveWho(): Promise<PresentedWho | undefined> {
+  if (process.env.CROSSCLOUD_RUN === undefined || process.send === undefined) return undefined
+  const [{ who }] = (await once(process, 'message')) as [{ who?: PresentedWho }]
+  return who
+}
 
 async function confirm(question: string): Promise<boolean> {
   const { createInterface } = await import('node:readline/promises')
@@ -29,22 +37,29 @@ async function confirm(question: string): Promise<boolean> {
 }
 
 const done = failUnlessDone(process)
-runProgram({
-  argv: process.argv.slice(2),
-  cwd: process.cwd(),
-  variables: process.env,
-  signal: stop.signal,
-  hangUp,
-  terminal: process.stdout.isTTY === true,
-  person: {
-    confirm: process.stdin.isTTY && process.stderr.isTTY ? confirm : undefined,
-    readInput: () => text(process.stdin),
-  },
-  streams: {
-    stdout: (text) => void process.stdout.write(text),
-    stderr: (text) => void process.stderr.write(text),
-  },
-}).then(async (code) => {
+const received = receiveWho().then((who) => {
+  process.channel?.unref()
+  return who
+})
+const run = (who: PresentedWho | undefined) =>
+  runProgram({
+    argv: process.argv.slice(2),
+    cwd: process.cwd(),
+    variables: process.env,
+    signal: stop.signal,
+    hangUp,
+    terminal: process.stdout.isTTY === true,
+    person: {
+      confirm: process.stdin.isTTY && process.stderr.isTTY ? confirm : undefined,
+      readInput: () => text(process.stdin),
+    },
+    streams: {
+      stdout: (text) => void process.stdout.write(text),
+      stderr: (text) => void process.stderr.write(text),
+    },
+    who,
+  })
+received.then(run).then(async (code) => {
   await end(code)
   done()
 })

@@ -31,7 +31,7 @@ export function createPerform(
   secrets: Secrets,
   ends: Ends,
 ): Perform {
-  const { cwd, variables, signal, streams } = processEnvironment
+  const { cwd, variables, signal, streams, who } = processEnvironment
   const word = wordFor(variables)
   return async (command, work, reported = {}) => {
     const options = command.optsWithGlobals<GlobalOptions>()
@@ -48,6 +48,7 @@ export function createPerform(
       secrets,
       signal,
       readOnly,
+      who,
     })
     const writeJunit = async (text: string, failure: StepError | undefined) => {
       const { environment = command.opts().env } = reported

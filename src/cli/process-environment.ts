@@ -1,3 +1,4 @@
+import type { PresentedWho } from '../identity/presented.ts'
 import type { Streams } from './output.ts'
 import type { Terminal } from './terminal.ts'
 
@@ -12,4 +13,6 @@ export interface ProcessEnvironment {
   terminal: boolean
   person: Terminal
   streams: Streams
+  /** Who it runs for, where a server started it; it comes over a channel, never by a variable. */
+  who?: PresentedWho | undefined
 }

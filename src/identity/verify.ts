@@ -208,6 +208,11 @@ const BY_PERSON: Record<Identity['service'], readonly string[]> = {
   github: ['push', 'workflow_dispatch', 'pull_request', 'release'],
 }
 
+/** The same of a job whose system is not told apart. */
+export function startsByPerson(startedBy: string, pipelines: readonly string[]): boolean {
+  return [...Object.values(BY_PERSON).flat(), ...pipelines].includes(startedBy)
+}
+
 function startedByPerson(
   { service, startedBy }: Pick<Identity, 'service' | 'startedBy'>,
   { pipelines }: TokenRules,

@@ -1,5 +1,6 @@
 import { StepError, toStepError } from '../core/errors.ts'
 import type { Log } from '../core/log.ts'
+import { openApplications } from './applications/applications.ts'
 import { applicationProblems, applicationUses } from './check.ts'
 import type { Closing, Dependencies, ServeOptions } from './dependencies.ts'
 import { createEffects } from './effects/effects.ts'
@@ -12,6 +13,8 @@ import { accessQueue } from './queue/access.ts'
 import { openPartitions, type Partitions } from './queue/partitions.ts'
 import { startWorker, sweep, type WakeUps } from './queue/wake-ups.ts'
 import { createPartitionWork } from './queue/worker.ts'
+import { createApiRunEffect } from './runs/effect.ts'
+import { RUN_ROUTE, runRoute, runUrls } from './runs/route.ts'
 import { startSchedules } from './schedules/schedules.ts'
 import { findRoute } from './settings/route.ts'
 
@@ -32,13 +35,22 @@ export async function startWork(
   closing.push(feedback.close)
   const worker = workerEnvironmentOf(options)
   for (const problem of await applicationProblems(settings, worker)) log.warn(problem)
+  const events = accessQueue(client, queue)
+  const effectOf = createEffects(settings, worker, dependencies.http)
+  const runApi = createApiRunEffect({
+    access: events,
+    applications: openApplications({ settings, worker, variables: options.variables }),
+    worker,
+    urlOf: runUrls(settings),
+    timeout: RUN_TIMEOUT,
+  })
   const work = createPartitionWork({
     ...common,
     stopping: stopping.signal,
     feedback,
-    effectOf: createEffects(settings, worker, dependencies.http),
-    partitions: openPartitions(accessQueue(client, queue)),
-    findRoute: (name) => findRoute(settings, name),
+    effectOf: (route) => (route === runRoute ? runApi : effectOf(route)),
+    partitions: openPartitions(events),
+    findRoute: (name) => (name === RUN_ROUTE ? runRoute : findRoute(settings, name)),
     mask: secrets.mask,
   })
   const { concurrency, 'stalled-timeout': stalledTimeout } = settings.queue
@@ -73,6 +85,9 @@ export async function startWork(
 }
 
 export const serverStopped = () => new StepError('CANCELLED', 'the server was stopped')
+
+/** Longer than a rollout with pauses takes. */
+const RUN_TIMEOUT = 6 * 3_600_000
 
 const SWEEP_INTERVAL = 30_000
 

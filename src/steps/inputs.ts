@@ -46,6 +46,18 @@ function textOrValue<T extends object>(parse: (text: string) => T, format: (valu
     })
 }
 
+/** Marks an input that may come over HTTP: it names no path, no program and no host of the server. */
+export function remote<Schema extends z.ZodType>(schema: Schema): Schema {
+  return schema.meta({ remote: true }) as Schema
+}
+
+/** The inputs of a step that may come over HTTP; none, unless they are marked. */
+export function remoteInputs({ inputs }: Pick<Step, 'inputs'>): string[] {
+  return Object.entries(inputs.shape)
+    .filter(([, schema]) => (schema as z.ZodType).meta()?.remote === true)
+    .map(([name]) => name)
+}
+
 const isPartOf = (part: object, whole: object) =>
   Object.entries(part).every(([key, value]) => (whole as Record<string, unknown>)[key] === value)
 
@@ -56,45 +68,59 @@ export const imageReference = textOrValue(parseReference, formatReference)
 export const imageRepository = textOrValue(parseRepository, formatRepository)
 export const releaseName = textOrValue(parseRelease, formatRelease)
 
-export const lockWaitInput = durationText
-  .optional()
-  .describe('How long to wait while somebody else deploys there: 10m')
+export const lockWaitInput = remote(
+  durationText.optional().describe('How long to wait while somebody else deploys there: 10m'),
+)
 
-export const reasonInput = z.string().default('').describe('Why; it is written into the ledger')
+export const reasonInput = remote(
+  z.string().default('').describe('Why; it is written into the ledger'),
+)
 
-export const forceInput = z
-  .boolean()
-  .default(false)
-  .describe('Deploy a release that is known to be bad there; needs a reason')
+export const forceInput = remote(
+  z
+    .boolean()
+    .default(false)
+    .describe('Deploy a release that is known to be bad there; needs a reason'),
+)
 
-export const olderInput = z
-  .boolean()
-  .default(false)
-  .describe('Deploy a release that is older than the one that runs there')
+export const olderInput = remote(
+  z
+    .boolean()
+    .default(false)
+    .describe('Deploy a release that is older than the one that runs there'),
+)
 
-export const breakGlassInput = z
-  .boolean()
-  .default(false)
-  .describe(
-    'Go past the gate, by somebody whom the settings name, with a reason; a second person signs it off within a day',
-  )
+export const breakGlassInput = remote(
+  z
+    .boolean()
+    .default(false)
+    .describe(
+      'Go past the gate, by somebody whom the settings name, with a reason; a second person signs it off within a day',
+    ),
+)
 
-export const acrossMigrationInput = z
-  .boolean()
-  .default(false)
-  .describe('Go back past a release that has run a command there, a migration; needs a reason')
+export const acrossMigrationInput = remote(
+  z
+    .boolean()
+    .default(false)
+    .describe('Go back past a release that has run a command there, a migration; needs a reason'),
+)
 
-export const withoutInput = z
-  .array(z.string())
-  .default([])
-  .describe('Hosts to go past because they do not answer; needs a reason')
+export const withoutInput = remote(
+  z
+    .array(z.string())
+    .default([])
+    .describe('Hosts to go past because they do not answer; needs a reason'),
+)
 
-export const planInput = z
-  .boolean()
-  .default(false)
-  .describe(
-    'Only say what would be done, and all that stands in its way; it reads, and changes nothing',
-  )
+export const planInput = remote(
+  z
+    .boolean()
+    .default(false)
+    .describe(
+      'Only say what would be done, and all that stands in its way; it reads, and changes nothing',
+    ),
+)
 
 const NO_RELEASE =
   '`crosscloud push-image` gives a release when it records one; with `--no-record` there is none.'

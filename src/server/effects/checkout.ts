@@ -23,6 +23,7 @@ export interface Checkout {
 }
 
 const TIMEOUT = 10 * 60_000
+const ASK_TIMEOUT = 30_000
 
 /**
  * Checks out one commit with its history, tags, submodules and large files into a new folder. git
@@ -31,12 +32,31 @@ const TIMEOUT = 10 * 60_000
 export async function checkOut(
   address: string,
   facts: EventFacts,
-  { variables: environment, secrets }: WorkerEnvironment,
+  worker: WorkerEnvironment,
   signal: AbortSignal,
 ): Promise<Checkout> {
   const { kind, ref, commit, project } = facts
   if (commit === '') throw hasNoCommit(kind)
-  const { url, variables } = withoutCredentials(address.replaceAll('{{project}}', project), secrets)
+  const url = address.replaceAll('{{project}}', project)
+  const refs = kind === 'tag' ? [`+refs/tags/${ref}:refs/tags/${ref}`] : []
+  return checkOutCommit({ url, commit, refs, project }, worker, signal)
+}
+
+export interface WantedCommit {
+  url: string
+  commit: string
+  /** Refs to fetch beside it. */
+  refs?: readonly string[]
+  /** What the repository is called in messages. */
+  project: string
+}
+
+export async function checkOutCommit(
+  { url: address, commit, refs = [], project }: WantedCommit,
+  { variables: environment, secrets }: WorkerEnvironment,
+  signal: AbortSignal,
+): Promise<Checkout> {
+  const { url, variables } = withoutCredentials(address, secrets)
   const folder = await mkdtemp(join(tmpdir(), 'crosscloud-checkout-'))
   const remove = () => rm(folder, { recursive: true, force: true, maxRetries: 3 })
   const env = { ...environment, ...gitVariables(url), ...variables }
@@ -46,10 +66,9 @@ export async function checkOut(
     await git('init', '--quiet', '--template=', '.')
     // Relative addresses of submodules start at this remote.
     await git('remote', 'add', 'origin', url)
-    const wanted = kind === 'tag' ? [`+refs/tags/${ref}:refs/tags/${ref}`] : []
     // git fetches the tags only for a named ref; versions and `git describe` need them.
     const named = `+${commit}:refs/crosscloud/commit`
-    await git('fetch', '--quiet', COMPLETE_HISTORY, 'origin', named, ...wanted)
+    await git('fetch', '--quiet', COMPLETE_HISTORY, 'origin', named, ...refs)
     await git('-c', 'core.hooksPath=/dev/null', 'checkout', '--quiet', '--detach', commit)
     await fetchSubmodules(git)
     await fetchLargeFiles(folder, git)
@@ -62,6 +81,33 @@ export async function checkOut(
       cause: error,
     })
   }
+}
+
+const COMMIT = /^([0-9a-f]{40}|[0-9a-f]{64})\t/
+
+/** The commit that a branch points to in its repository now. */
+export async function headOf(
+  { url: address, branch, project }: { url: string; branch: string; project: string },
+  { variables: environment, secrets }: WorkerEnvironment,
+  signal: AbortSignal,
+): Promise<string> {
+  const { url, variables } = withoutCredentials(address, secrets)
+  const env = { ...environment, ...gitVariables(url), ...variables }
+  const args = ['ls-remote', '--', url, `refs/heads/${branch}`]
+  try {
+    const { stdout } = await run('git', args, { env, cleanEnv: true, signal, timeout: ASK_TIMEOUT })
+    const [, commit] = COMMIT.exec(stdout) ?? []
+    if (commit !== undefined) return commit
+  } catch (error) {
+    if (!isStepError(error, 'COMMAND_FAILED')) throw error
+    throw new StepError('UNAVAILABLE', `asking for ${branch} of ${project}: ${error.message}`, {
+      hint: 'Check the address of the repository and its credentials.',
+      cause: error,
+    })
+  }
+  throw new StepError('NOT_FOUND', `the repository of ${project} has no branch ${branch}`, {
+    hint: `Correct applications.${project}.branch in crosscloud.server.yml.`,
+  })
 }
 
 /** A password in the address would show in the list of processes and stay in the folder. */

@@ -1,5 +1,6 @@
 import { fork } from 'node:child_process'
 import { stat } from 'node:fs/promises'
+import type { Readable } from 'node:stream'
 import { cancelled, describe, StepError } from '../../core/errors.ts'
 
 export interface Command {
@@ -13,11 +14,17 @@ export interface Command {
   signal: AbortSignal
   /** Milliseconds. */
   timeout: number
+  /** Gets each line of its log at once. */
+  onLine?: (line: string) => void
+  /** Sent to it over its channel, which no variable and no other process can do. */
+  message?: object
 }
 
 /** How long a command may take to restore what it began, before it is killed. */
 const KILL_TIMEOUT = 60_000
-const MOST_KEPT = 256 * 1024
+/** A plan of many hosts is long. */
+const MOST_KEPT = { stdout: 8 * 1024 * 1024, stderr: 256 * 1024 }
+const LONGEST_LINE = 64 * 1024
 
 interface AttemptResult {
   code: number | null
@@ -31,6 +38,20 @@ interface AttemptResult {
  * and gives its JSON. It ends with this process, which holds the other end of its IPC channel.
  */
 export async function runCommand(command: Command): Promise<Record<string, unknown>> {
+  const { output, failure } = await completeCommand(command)
+  if (failure) throw failure
+  return output ?? {}
+}
+
+/** How a command ended: its document, which a failed one may have as well, and the failure. */
+export interface CommandEnd {
+  output: Record<string, unknown> | undefined
+  failure: StepError | undefined
+  exitCode: number
+}
+
+/** The same, where a failure is a result. CANCELLED is thrown where the command had not succeeded. */
+export async function completeCommand(command: Command): Promise<CommandEnd> {
   const found = await stat(command.cwd).catch(() => undefined)
   if (!found?.isDirectory()) {
     throw new StepError('NOT_FOUND', `there is no folder ${command.cwd}`, {
@@ -40,9 +61,9 @@ export async function runCommand(command: Command): Promise<Record<string, unkno
   if (command.signal.aborted) throw cancelled(command.signal)
   const ended = await waitFor(command)
   const output = readJson(ended.stdout)
-  if (ended.code === 0 && output !== undefined) return output
+  if (ended.code === 0 && output !== undefined) return { output, failure: undefined, exitCode: 0 }
   if (command.signal.aborted) throw cancelled(command.signal)
-  throw failure(command, ended, output)
+  return { output, failure: failureOf(command, ended, output), exitCode: ended.code || 1 }
 }
 
 async function waitFor({
@@ -52,6 +73,8 @@ async function waitFor({
   env,
   signal,
   timeout,
+  onLine,
+  message,
 }: Command): Promise<AttemptResult> {
   const child = fork(program, [...args, '--json'], {
     cwd,
@@ -62,9 +85,12 @@ async function waitFor({
   const printed = { stdout: '', stderr: '' }
   for (const name of ['stdout', 'stderr'] as const) {
     child[name]?.setEncoding('utf8').on('data', (text: string) => {
-      printed[name] = (printed[name] + text).slice(-MOST_KEPT)
+      printed[name] = (printed[name] + text).slice(-MOST_KEPT[name])
     })
   }
+  const rest = onLine && child.stderr ? readLines(child.stderr, onLine) : undefined
+  // A child that has ended already shows in its exit code.
+  if (message) child.send(message, () => {})
   let force: NodeJS.Timeout | undefined
   const end = () => {
     child.kill('SIGTERM')
@@ -75,7 +101,10 @@ async function waitFor({
   try {
     return await new Promise<AttemptResult>((resolve, reject) => {
       child.once('error', reject)
-      child.once('close', (code, killedBy) => resolve({ code, killedBy, ...printed }))
+      child.once('close', (code, killedBy) => {
+        rest?.()
+        resolve({ code, killedBy, ...printed })
+      })
     })
   } catch (error) {
     throw new StepError('UNAVAILABLE', `starting ${args[0]}: ${describe(error)}`, { cause: error })
@@ -83,6 +112,19 @@ async function waitFor({
     clearTimeout(limit)
     clearTimeout(force)
     signal.removeEventListener('abort', end)
+  }
+}
+
+/** Gives the function that ends it: the last line may have no line break. */
+function readLines(stream: Readable, onLine: (line: string) => void): () => void {
+  let part = ''
+  stream.on('data', (text: string) => {
+    const lines = (part + text).split('\n')
+    part = (lines.pop() ?? '').slice(0, LONGEST_LINE)
+    for (const line of lines) if (line !== '') onLine(line)
+  })
+  return () => {
+    if (part !== '') onLine(part)
   }
 }
 
@@ -97,7 +139,7 @@ function readJson(text: string): Record<string, unknown> | undefined {
 const RETRY = 75
 const LAST_LINES = 10
 
-function failure(
+function failureOf(
   { args }: Command,
   { code, killedBy, stderr }: AttemptResult,
   output: Record<string, unknown> | undefined,

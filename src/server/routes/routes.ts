@@ -50,7 +50,7 @@ function compileRoute(route: RouteSettings): (facts: EventFacts) => boolean {
 }
 
 /** Sorts by time of arrival. It cannot be guessed, as it proves that a pipeline is ours. */
-function newEventId(now: number): string {
+export function newEventId(now: number): string {
   return `${now.toString(36).padStart(9, '0')}${randomBytes(6).toString('hex')}`
 }
 

@@ -22,6 +22,7 @@ export interface Parts {
   notify: Record<string, unknown>
   routes: RouteSettings[]
   schedules: { name: string; notify: string[] }[]
+  applications: Record<string, unknown>
 }
 
 /** Problems between the parts: unknown names, missing tokens. */
@@ -72,10 +73,12 @@ function noSource({
   harbor,
   generic: more,
   schedules,
+  applications,
 }: Parts): SettingsProblem[] {
-  const any = gitlab ?? github ?? gitea ?? harbor ?? Object.keys(more)[0] ?? schedules[0]
+  const named = [...Object.keys(more), ...Object.keys(applications)]
+  const any = gitlab ?? github ?? gitea ?? harbor ?? named[0] ?? schedules[0]
   const message =
-    'says nothing to listen to: give it gitlab, github, gitea, harbor, generic or schedules'
+    'says nothing to listen to: give it gitlab, github, gitea, harbor, generic, schedules or applications'
   return any === undefined ? [{ path: [], message }] : []
 }
 

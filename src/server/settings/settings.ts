@@ -9,6 +9,11 @@ import {
   type SettingsText,
 } from '../../core/settings/settings-file.ts'
 import { type PolicySettings, policySettings } from '../../policy/settings.ts'
+import {
+  applicationSettings,
+  type WrittenApplications,
+  writtenApplications,
+} from '../applications/settings.ts'
 import { receiverSettings } from '../feedback/receiver-settings.ts'
 import { queueSettings } from '../queue/settings.ts'
 import { scheduleSettings } from '../schedules/settings.ts'
@@ -37,6 +42,10 @@ export const serverSchema = z
     routes: z.array(route).default([]),
     notify: z.record(objectName, receiverSettings).default({}),
     schedules: z.array(scheduleSettings).default([]),
+    applications: z
+      .record(objectName, applicationSettings)
+      .default({})
+      .describe('Applications that steps over HTTP work on: docs/server.md'),
     metrics: z
       .strictObject({ token: webhookSecret.describe('Bearer token that Prometheus gives') })
       .optional()
@@ -53,6 +62,8 @@ export type ServerSettings = z.output<typeof serverSchema> & {
   /** Absolute path of the file, and the folder all its paths start from. */
   file: string
   folder: string
+  /** `applications` with their variables, as they are written. */
+  written: WrittenApplications
 }
 
 export async function readServerSettings(
@@ -60,10 +71,12 @@ export async function readServerSettings(
   variables: Readonly<Record<string, string | undefined>>,
   known: Secrets,
 ): Promise<ServerSettings> {
-  const settings = await parseYamlSettings(serverSchema, await readFile(path), variables, known)
+  const text = await readFile(path)
+  const settings = await parseYamlSettings(serverSchema, text, variables, known)
+  const written = await writtenApplications(text.text)
   for (const secret of secretsOf(settings)) known.add(secret)
   const file = resolve(path)
-  return { ...settings, file, folder: dirname(file) }
+  return { ...settings, file, folder: dirname(file), written }
 }
 
 const onlyQueue = z.strictObject({ queue: queueSettings })

@@ -1,0 +1,147 @@
+import type { FastifyRequest } from 'fastify'
+import { StepError } from '../../core/errors.ts'
+import type { RunSubject } from '../runs/run.ts'
+
+/** Those of the policy. */
+export const verbs = [
+  ...(['view', 'logs', 'verify', 'build', 'deploy', 'promote', 'approve', 'rollback'] as const),
+  ...(['cancel', 'lock', 'mark', 'force', 'operate', 'events'] as const),
+  ...(['config-read', 'config-write', 'secret-write', 'audit-read', 'tokens', 'admin'] as const),
+]
+export type Verb = (typeof verbs)[number]
+
+/** What a request wants; `source` is of a promotion. */
+export interface Question {
+  verb: Verb
+  app: string
+  environment: string
+  source?: string
+}
+
+export interface Decision {
+  allowed: boolean
+  /** Without: 404, so that nobody learns what there is. */
+  visible: boolean
+  rule: string | undefined
+  reasons: readonly string[]
+  help: readonly string[]
+}
+
+export type Decide = (subject: RunSubject, question: Question) => Decision
+
+export interface Authenticated {
+  subject: RunSubject
+  via: 'session' | 'token'
+  session?: string | undefined
+}
+
+/** Throws UNAUTHORIZED. */
+export interface Sessions {
+  authenticate(request: {
+    method: string
+    url: string
+    headers: Record<string, unknown>
+    ip: string
+  }): Promise<Authenticated>
+}
+
+export interface AuditEntry {
+  subject: string
+  via: Authenticated['via']
+  verb: string
+  object: Readonly<Record<string, string>>
+  decision: 'allowed' | 'refused'
+  rule?: string | undefined
+  reason?: string | undefined
+  plan?: string | undefined
+  run?: string | undefined
+  request?: string | undefined
+  address?: string | undefined
+}
+
+export interface Audit {
+  record(entry: AuditEntry): Promise<unknown>
+  /** Newest first, those before a number. */
+  list?(query: { before: string | undefined; limit: number }): Promise<unknown[]>
+}
+
+declare module 'fastify' {
+  interface FastifyRequest {
+    /** Set before any handler of the API runs. */
+    caller?: Authenticated
+  }
+}
+
+export interface Access {
+  decide: Decide
+  audit: Audit
+}
+
+export function callerOf({ caller }: FastifyRequest): Authenticated {
+  if (caller) return caller
+  throw new StepError('UNAUTHORIZED', 'it is not known who asks')
+}
+
+export interface Act extends Question {
+  /** More of the object, for the audit: the run, the release. */
+  object?: Readonly<Record<string, string>>
+  run?: string | undefined
+  plan?: string | undefined
+}
+
+/** Refuses what the policy does not allow, before anything is read; each refusal is in the audit. */
+export async function requireAllowed(
+  request: FastifyRequest,
+  act: Act,
+  access: Access,
+): Promise<Decision> {
+  const { subject } = callerOf(request)
+  const { verb, app, environment, source } = act
+  const from = source === undefined ? {} : { source }
+  const decision = access.decide(subject, { verb, app, environment, ...from })
+  if (decision.allowed) return decision
+  await record(request, act, decision, access)
+  if (!decision.visible) throw notThere(app, environment)
+  const help = decision.help.length > 0 ? ` Who may: ${decision.help.join(', ')}.` : ''
+  throw new StepError('FORBIDDEN', `${subject.name} may not ${verb} ${app} in ${environment}`, {
+    hint: `Ask for a grant.${help}`,
+    details: { reasons: decision.reasons },
+  })
+}
+
+/** Acts are recorded before they are done: what cannot be recorded is not done. */
+export async function record(
+  request: FastifyRequest,
+  { verb, app, environment, object, run, plan }: Act,
+  { allowed, rule, reasons }: Decision,
+  { audit }: Pick<Access, 'audit'>,
+): Promise<void> {
+  const { subject, via } = callerOf(request)
+  await audit.record({
+    subject: subject.name,
+    via,
+    verb,
+    object: { app, environment, ...object },
+    decision: allowed ? 'allowed' : 'refused',
+    rule,
+    reason: allowed ? undefined : reasons.join('; ').slice(0, 1000),
+    run,
+    plan,
+    request: `${request.method} ${request.url.split('?')[0]?.slice(0, 200)}`,
+    address: request.ip,
+  })
+}
+
+/** The same whether it exists or may only not be seen. */
+export const notThere = (app: string, environment: string) =>
+  new StepError('NOT_FOUND', `there is no ${app} in ${environment} for you here`, {
+    hint: 'Check both names; what you may not see is not there for you.',
+  })
+
+/** Whether the caller may look at an application somewhere. */
+export const mayView = (
+  request: FastifyRequest,
+  app: string,
+  environment: string,
+  { decide }: Access,
+) => decide(callerOf(request).subject, { verb: 'view', app, environment }).allowed

@@ -1,0 +1,30 @@
+import type { FastifyInstance, FastifyReply } from 'fastify'
+import { planRequest } from '../../api/runs.ts'
+import { readRequest } from '../runs/steps.ts'
+import { record } from './access.ts'
+import type { ApiDependencies } from './dependencies.ts'
+import { planAnswer } from './problems.ts'
+import { bodyOf } from './requests.ts'
+import { requireStep, subjectOf } from './step-access.ts'
+
+/** `POST plans`: what a step would do. */
+export function addPlanRoutes(
+  api: FastifyInstance,
+  { runs, applications, decide, audit }: ApiDependencies,
+): void {
+  const access = { decide, audit }
+  api.post('/plans', async (request, reply) => {
+    const wanted = readRequest(bodyOf(planRequest, request))
+    const { act, decision } = await requireStep(request, wanted, { access, applications })
+    const plan = await runs.plan(wanted, subjectOf(request), signalOf(reply))
+    await record(request, { ...act, plan: plan.plan }, decision, access)
+    return planAnswer(plan)
+  })
+}
+
+/** Fires when whoever asked is gone, or has the answer. */
+export function signalOf({ raw }: Pick<FastifyReply, 'raw'>): AbortSignal {
+  const gone = new AbortController()
+  raw.once('close', () => gone.abort())
+  return gone.signal
+}

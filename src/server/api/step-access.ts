@@ -1,0 +1,69 @@
+import type { FastifyRequest } from 'fastify'
+import type { Applications } from '../applications/applications.ts'
+import type { RunRequest } from '../runs/run.ts'
+import { findRemoteStep, isForced } from '../runs/steps.ts'
+import {
+  type Access,
+  type Act,
+  callerOf,
+  type Decision,
+  mayView,
+  notThere,
+  requireAllowed,
+} from './access.ts'
+
+/** How old the known head of a branch may be where only names are looked up. */
+const NAMES_AGE = 30_000
+
+export interface StepAccess {
+  act: Act
+  decision: Decision
+}
+
+/**
+ * What a step needs: its own verb, `force` where it goes past a rule, and for a promotion `view` at
+ * the source. Only then is it looked up what the source is.
+ */
+export async function requireStep(
+  request: FastifyRequest,
+  { app, environment, step, inputs }: RunRequest,
+  { access, applications }: { access: Access; applications: Applications },
+): Promise<StepAccess> {
+  const { verb } = findRemoteStep(step)
+  const object = { step, ...(typeof inputs.release === 'string' && { release: inputs.release }) }
+  const act: Act = { verb, app, environment, object }
+  // Whoever may not view it learns nothing, whatever else is wrong.
+  if (verb !== 'promote') {
+    const decision = await requireAllowed(request, act, access)
+    await requireForce(request, { act, inputs }, access)
+    requireRegistered(app, environment, applications)
+    return { act, decision }
+  }
+  if (!mayView(request, app, environment, access)) {
+    // With a source that is not there it says why the target is refused.
+    await requireAllowed(request, { ...act, source: environment }, access)
+    throw notThere(app, environment)
+  }
+  requireRegistered(app, environment, applications)
+  const { settings } = await applications.open(app, AbortSignal.timeout(60_000), NAMES_AGE)
+  const named = Object.hasOwn(settings.environments, environment)
+  const source = named ? settings.environments[environment]?.from : undefined
+  const whole = { ...act, source: source ?? environment }
+  const decision = await requireAllowed(request, whole, access)
+  await requireForce(request, { act: whole, inputs }, access)
+  return { act: whole, decision }
+}
+
+async function requireForce(
+  request: FastifyRequest,
+  { act, inputs }: { act: Act; inputs: RunRequest['inputs'] },
+  access: Access,
+): Promise<void> {
+  if (isForced(inputs)) await requireAllowed(request, { ...act, verb: 'force' }, access)
+}
+
+function requireRegistered(app: string, environment: string, { names }: Applications): void {
+  if (!names.includes(app)) throw notThere(app, environment)
+}
+
+export const subjectOf = (request: FastifyRequest) => callerOf(request).subject

@@ -1,0 +1,119 @@
+import { createContext, type OpenContext } from '../../context.ts'
+import { StepError } from '../../core/errors.ts'
+import { silentLog } from '../../core/log.ts'
+import type { Settings } from '../../settings.ts'
+import { headOf } from '../effects/checkout.ts'
+import type { WorkerEnvironment } from '../effects/worker-environment.ts'
+import { type ApplicationCheckout, openCheckout } from './checkouts.ts'
+import { refusePower } from './power.ts'
+import type { ApplicationSettings, WrittenApplications } from './settings.ts'
+
+/** A registered application at a commit of its protected branch. */
+export interface OpenedApplication extends ApplicationCheckout {
+  app: string
+  settings: Settings
+  /** The environment of its commands, the server's variables that its settings need included. */
+  environment: Readonly<Record<string, string>>
+}
+
+export interface Applications {
+  names: readonly string[]
+  /**
+   * At the head of its protected branch, asked for at most so many milliseconds ago. Refuses what the
+   * server does not allow, before anything runs.
+   */
+  open(app: string, signal: AbortSignal, maxAge?: number): Promise<OpenedApplication>
+}
+
+export interface ApplicationsOptions {
+  settings: {
+    applications: Readonly<Record<string, ApplicationSettings>>
+    written: WrittenApplications
+    folder: string
+  }
+  worker: WorkerEnvironment
+  /** The server's own variables. */
+  variables: Readonly<Record<string, string | undefined>>
+}
+
+export function openApplications(options: ApplicationsOptions): Applications {
+  const { settings } = options
+  const heads = new Map<string, { commit: string; at: number }>()
+  const kept = new Map<string, { commit: string; at: number; opened: Promise<OpenedApplication> }>()
+  return {
+    names: Object.keys(settings.applications),
+    async open(app, signal, maxAge = 0) {
+      const known = Object.hasOwn(settings.applications, app)
+        ? settings.applications[app]
+        : undefined
+      if (known === undefined) throw unknownApplication(app)
+      const { repository: url, branch } = known
+      let head = heads.get(app)
+      if (head === undefined || Date.now() - head.at > maxAge) {
+        const commit = await headOf({ url, branch, project: app }, options.worker, signal)
+        head = { commit, at: Date.now() }
+        heads.set(app, head)
+      }
+      const { commit } = head
+      const last = kept.get(app)
+      if (last?.commit === commit && Date.now() - last.at < KEPT) return last.opened
+      // Requests at the same time share one checkout; it does not end with the first of them.
+      const opened = openAt(app, known, commit, options)
+      kept.set(app, { commit, at: Date.now(), opened })
+      opened.catch(() => kept.delete(app))
+      return opened
+    },
+  }
+}
+
+async function openAt(
+  app: string,
+  known: ApplicationSettings,
+  commit: string,
+  { settings: { written, folder }, worker, variables }: ApplicationsOptions,
+): Promise<OpenedApplication> {
+  const wanted = { app, commit, settings: known, own: written[app] ?? {}, serverFolder: folder }
+  const checkout = await openCheckout(wanted, worker, AbortSignal.timeout(CHECKOUT_TIMEOUT))
+  const own = [...checkout.variables].flatMap(([name, source]): [string, string][] => {
+    const value = known.variables[source] ?? variables[source]
+    return value === undefined ? [] : [[name, value]]
+  })
+  const environment = { ...worker.variables, ...known.variables, ...Object.fromEntries(own) }
+  const opened = { ...checkout, app, environment }
+  const read = contextOf(opened, worker, AbortSignal.timeout(CHECKOUT_TIMEOUT))
+  try {
+    const settings = await read.settings()
+    refusePower(settings, known)
+    return { ...opened, settings }
+  } finally {
+    await read.close()
+  }
+}
+
+/** How long the settings of a commit are not read anew, in milliseconds. */
+const KEPT = 60_000
+
+const CHECKOUT_TIMEOUT = 10 * 60_000
+
+/** For what only reads: its ledger refuses every change. */
+export function contextOf(
+  { folder, file, environment }: Omit<OpenedApplication, 'settings'>,
+  { secrets }: WorkerEnvironment,
+  signal: AbortSignal,
+): OpenContext {
+  return createContext({
+    cwd: folder,
+    settingsFile: file,
+    variables: environment,
+    secrets,
+    signal,
+    log: silentLog,
+    readOnly: true,
+  })
+}
+
+function unknownApplication(app: string): StepError {
+  return new StepError('NOT_FOUND', `there is no application ${JSON.stringify(app)} here`, {
+    hint: 'Applications are registered under applications in crosscloud.server.yml.',
+  })
+}

@@ -1,0 +1,150 @@
+import { isAbsolute, posix, resolve } from 'node:path'
+import { StepError } from '../../core/errors.ts'
+import { ownKeys } from './settings.ts'
+
+type Tree = Readonly<Record<string, unknown>>
+
+/** crosscloud.yml of the repository, as it is written, and what the server alone says. */
+export interface Mergeable {
+  app: string
+  repository: unknown
+  /** The application in crosscloud.server.yml as it is written. */
+  own: Tree
+  /** Where its relative paths start. */
+  folder: string
+}
+
+export interface Merged {
+  settings: Tree
+  /** Variables of the server that its own settings name, by the names that they have in the result. */
+  variables: ReadonlyMap<string, string>
+}
+
+/**
+ * Variables of the server's own settings get other names: a commit could name them as well, and have
+ * them sent wherever it likes.
+ */
+const OWN = 'CROSSCLOUD_OWN_'
+const VARIABLE = /\$\{([A-Za-z_][A-Za-z0-9_]*)(?=(?::-[^}]*)?\})/g
+
+/** The server's settings over those of the repository. */
+export function mergeSettings({ app, repository, own, folder }: Mergeable): Merged {
+  const written = treeOf(repository)
+  if (written === undefined) throw invalid(app, 'is not a YAML mapping')
+  if (written.app !== app) {
+    const named = typeof written.app === 'string' ? JSON.stringify(written.app) : 'no application'
+    throw invalid(app, `is of ${named}; it is registered as ${app}`)
+  }
+  const problems = [...leaves(written)].flatMap(({ path, text }) => problemsOf(path, text))
+  if (problems.length > 0) throw invalid(app, problems.join('\n'))
+  const variables = new Map<string, string>()
+  const rename = (text: string) =>
+    text.replace(VARIABLE, (_match, name: string) => {
+      variables.set(`${OWN}${name}`, name)
+      return `\${${OWN}${name}`
+    })
+  const prepare = (value: unknown) =>
+    mapTexts(value, [], (text, path) => absolute(rename(text), path, folder))
+  const top = ownKeys.filter((key) => own[key] !== undefined).map((key) => [key, prepare(own[key])])
+  const named = treeOf(written.environments) ?? {}
+  const added = treeOf(own.environments) ?? {}
+  const environments = [...new Set([...Object.keys(named), ...Object.keys(added)])].map((name) => [
+    name,
+    { ...treeOf(named[name]), ...treeOf(prepare(added[name])) },
+  ])
+  const settings = {
+    ...written,
+    ...Object.fromEntries(top),
+    environments: Object.fromEntries(environments),
+  }
+  return { settings, variables }
+}
+
+function treeOf(value: unknown): Tree | undefined {
+  const isTree = typeof value === 'object' && value !== null && !Array.isArray(value)
+  return isTree ? (value as Tree) : undefined
+}
+
+function invalid(app: string, text: string): StepError {
+  return new StepError(
+    'INPUT_INVALID',
+    text
+      .split('\n')
+      .map((line) => `crosscloud.yml of ${app}: ${line}`)
+      .join('\n'),
+    { hint: `Correct it on the protected branch, or set it in applications.${app} on the server.` },
+  )
+}
+
+interface Leaf {
+  path: readonly string[]
+  text: string
+}
+
+/** All texts of a document, keys too: both may name things. */
+function* leaves(value: unknown, path: readonly string[] = []): Generator<Leaf> {
+  if (typeof value === 'string') yield { path, text: value }
+  else if (typeof value === 'object' && value !== null) {
+    for (const [key, item] of Object.entries(value)) {
+      yield { path: [...path, key], text: key }
+      yield* leaves(item, [...path, key])
+    }
+  }
+}
+
+/** Keys whose values are files of the machine that deploys. */
+const FILE_KEYS = new Set(['ca', 'cert', 'key', 'certificates', 'config-key'])
+const FILE_ADDRESS = /^(?:file|sqlite):(.*)$/s
+
+/** What a commit must not say: names of the server's variables, and its files. */
+function problemsOf(path: readonly string[], text: string): string[] {
+  const at = path.join('.')
+  if (text.includes(OWN)) return [`${at} names a variable of the server`]
+  if (/^(?:unix|npipe):/i.test(text)) return [`${at} names an engine on the server itself`]
+  if (isOfContainer(path)) return []
+  const [, file] = FILE_ADDRESS.exec(text) ?? []
+  // The keys themselves may be in a variable; a folder may not: HOME is one of the server's.
+  const isKeys = path.at(-1) === 'config-key' && file === undefined
+  const isFile = file !== undefined || (isFileKey(path) && !isKeys)
+  return isFile && isOutside(file ?? text) ? [`${at} names a file of the server`] : []
+}
+
+/** What is in there are files of the image, and keys of the config centre. */
+const isOfContainer = (path: readonly string[]) =>
+  path[0] === 'container' || (path[0] === 'environments' && path[2] === 'container')
+
+/** `registries.ca` has files by host. */
+const isFileKey = (path: readonly string[]) =>
+  FILE_KEYS.has(path.at(-1) ?? '') || path.at(-2) === 'ca'
+
+const isOutside = (file: string) =>
+  isAbsolute(file) ||
+  file.includes('${') ||
+  posix.normalize(file.replaceAll('\\', '/')).split('/')[0] === '..'
+
+/** Paths of the server's own settings start in its folder, not in the checkout. */
+function absolute(text: string, path: readonly string[], folder: string): string {
+  if (isOfContainer(path)) return text
+  const [, scheme, file] = /^(file|sqlite):(.*)$/s.exec(text) ?? []
+  if (scheme !== undefined && file !== undefined && !file.startsWith('$')) {
+    return `${scheme}:${resolve(folder, file)}`
+  }
+  const isPath = isFileKey(path) && !/^(?:\$|\w+:|-----)/.test(text) && path.at(-1) !== 'config-key'
+  return isPath ? resolve(folder, text) : text
+}
+
+function mapTexts(
+  value: unknown,
+  path: readonly string[],
+  change: (text: string, path: readonly string[]) => string,
+): unknown {
+  if (typeof value === 'string') return change(value, path)
+  if (Array.isArray(value)) {
+    return value.map((item, index) => mapTexts(item, [...path, String(index)], change))
+  }
+  const tree = treeOf(value)
+  if (tree === undefined) return value
+  return Object.fromEntries(
+    Object.entries(tree).map(([key, item]) => [key, mapTexts(item, [...path, key], change)]),
+  )
+}

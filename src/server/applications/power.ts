@@ -1,0 +1,104 @@
+import { resolve } from 'node:path'
+import { isStepError, StepError } from '../../core/errors.ts'
+import { isBelow } from '../../core/git/checkout.ts'
+import { formatRepository } from '../../registry/reference.ts'
+import { type EnvironmentSettings, resolveEnvironment, type Settings } from '../../settings.ts'
+import { wantedAccess } from '../../targets/docker/container/host-access.ts'
+import type { ApplicationSettings } from './settings.ts'
+
+type Environments = ApplicationSettings['environments']
+
+/**
+ * Refuses what a commit may not give itself: power of a container over its host, and the hosts, the
+ * repository or the config centre of an environment that the server alone describes.
+ */
+export function refusePower(
+  settings: Settings,
+  {
+    environments: own,
+    allow,
+    ledger,
+  }: Pick<ApplicationSettings, 'environments' | 'allow' | 'ledger'>,
+): void {
+  const { app, folder } = settings
+  requireLedger(settings, ledger !== undefined)
+  const names = Object.keys(settings.environments)
+  const all = names.map((name) => resolveEnvironment(settings, name))
+  const problems = all.flatMap((environment) => [
+    ...known(() => accessProblems(environment, allow)),
+    ...known(() => outsideFiles(environment, own, folder)),
+    ...sharedProblems(environment, all, own),
+  ])
+  if (problems.length === 0) return
+  throw new StepError('FORBIDDEN', problems.map((text) => `${app} ${text}`).join('\n'), {
+    hint: `Whoever keeps the server may allow it, in applications.${app} of crosscloud.server.yml.`,
+  })
+}
+
+/** Settings whose variables are not set cannot be used either. */
+function known(find: () => string[]): string[] {
+  try {
+    return find()
+  } catch (error) {
+    if (isStepError(error, 'INPUT_INVALID')) return []
+    throw error
+  }
+}
+
+function accessProblems(
+  { name, container }: EnvironmentSettings,
+  allow: readonly string[],
+): string[] {
+  return wantedAccess(container)
+    .filter((text) => !allow.includes(text))
+    .map((text) => `in ${name}: its container ${text}; that is not under allow`)
+}
+
+function outsideFiles(
+  { name, config }: EnvironmentSettings,
+  own: Environments,
+  folder: string,
+): string[] {
+  if (config?.url.kind !== 'file' || own[name]?.config !== undefined) return []
+  const inside = isBelow(resolve(folder, config.url.path), folder)
+  return inside ? [] : [`in ${name}: its config is a file of the server`]
+}
+
+/** Another environment with these must not be deployed by whoever may not deploy this one. */
+function sharedProblems(
+  environment: EnvironmentSettings,
+  all: readonly EnvironmentSettings[],
+  own: Environments,
+): string[] {
+  const { name } = environment
+  const places = Object.entries(placesOf(environment)).filter(([key]) => !hasOwn(own, name, key))
+  return all.flatMap((other) => {
+    if (other.name === name) return []
+    const kept = placesOf(other)
+    return places.flatMap(([key, values]) => {
+      if (!hasOwn(own, other.name, key)) return []
+      const theirs = known(kept[key as keyof typeof kept])
+      const shared = known(values).filter((value) => theirs.includes(value))
+      return shared.map(() => `in ${name}: it has the ${key} of ${other.name}`)
+    })
+  })
+}
+
+const hasOwn = (own: Environments, name: string, key: string) =>
+  (own[name] as Record<string, unknown> | undefined)?.[key] !== undefined
+
+const placesOf = (environment: EnvironmentSettings) => ({
+  hosts: () => environment.hosts.map(({ address }) => address.text),
+  image: () => [formatRepository(environment.image)],
+  config: () => (environment.config ? [JSON.stringify(environment.config.url)] : []),
+})
+
+/** A file in the checkout is lost with it. */
+function requireLedger({ app, ledger, folder }: Settings, isOwn: boolean): void {
+  const [, file] = /^sqlite:(.*)$/s.exec(ledger?.url ?? 'sqlite:') ?? []
+  if (isOwn || file === undefined) return
+  const what = file === '' ? 'names no ledger' : `has its ledger in ${folder}, which is replaced`
+  throw new StepError('INPUT_INVALID', `crosscloud.yml of ${app} ${what}`, {
+    hint: `Set applications.${app}.ledger in crosscloud.server.yml.`,
+  })
+}

@@ -1,0 +1,157 @@
+import { setTimeout as sleep } from 'node:timers/promises'
+import type { Finished } from '../../api/runs.ts'
+import { StepError, toStepError } from '../../core/errors.ts'
+import type { Applications } from '../applications/applications.ts'
+import type { CommandEnd } from '../effects/command.ts'
+import { type Attempt, type Effect, isTakenOver, type Outcome } from '../effects/effect.ts'
+import type { WorkerEnvironment } from '../effects/worker-environment.ts'
+import type { QueueAccess } from '../queue/access.ts'
+import { runChild } from './child.ts'
+import { findEarlier } from './earlier.ts'
+import { type LineWriter, note, openLineWriter } from './lines.ts'
+import type { RunRecord } from './run.ts'
+import { openRunStore, type RunStore } from './store.ts'
+
+export interface RunEffectOptions {
+  /** Waits for Redis where it is away. */
+  access: QueueAccess
+  applications: Applications
+  worker: WorkerEnvironment
+  /** The page of a run. */
+  urlOf(run: string): string
+  /** Milliseconds that a step may take. */
+  timeout: number
+}
+
+/** Runs the step of a run. Its failure is a result; only a server that stops gives the run back. */
+export function createApiRunEffect(options: RunEffectOptions): Effect {
+  const store = openRunStore(options.access)
+  return async (attempt) => {
+    const run = await store.find(attempt.id)
+    if (run === undefined) {
+      throw new StepError('NOT_FOUND', `run ${attempt.id} is not kept any more`)
+    }
+    const { finished } = run
+    if (finished) return outcomeOf(run, finished)
+    const end = await perform(run, attempt, store, options)
+    await store.finish(run.id, end)
+    return outcomeOf(run, end)
+  }
+}
+
+async function perform(
+  run: RunRecord,
+  attempt: Attempt,
+  store: RunStore,
+  options: RunEffectOptions,
+): Promise<Finished> {
+  const ending = new AbortController()
+  const watch = watchCancel(run.id, store, ending)
+  const signal = AbortSignal.any([attempt.signal, ending.signal])
+  const lines = openLineWriter(options.access, run.id)
+  try {
+    return finishedOf(await attemptRun(run, { attempt, store, signal, lines }, options), options)
+  } catch (thrown) {
+    const error = toStepError(thrown)
+    // Another server goes on with it.
+    if (attempt.signal.aborted || isTakenOver(error)) throw error
+    const cancel = error.code === 'CANCELLED' ? await store.findCancel(run.id) : undefined
+    const outcome = cancel ? 'cancelled' : 'failed'
+    const known = cancel
+      ? new StepError('CANCELLED', `${cancel.by} cancelled it: ${cancel.reason}`)
+      : error
+    return { outcome, outputs: null, error: errorOf(known, options), exitCode: known.exitCode }
+  } finally {
+    watch.abort()
+    await lines.end()
+  }
+}
+
+interface Work {
+  attempt: Attempt
+  store: RunStore
+  signal: AbortSignal
+  lines: LineWriter
+}
+
+async function attemptRun(
+  run: RunRecord,
+  { attempt, store, signal, lines }: Work,
+  { applications, worker, urlOf, timeout }: RunEffectOptions,
+): Promise<CommandEnd> {
+  if (await store.findCancel(run.id)) throw new StepError('CANCELLED', 'cancelled')
+  const application = await applications.open(run.app, signal)
+  // Begun by a server that is gone: what its command did is looked for first.
+  const again = attempt.again && run.startedAt !== undefined
+  if (again) lines.add(note('the server that ran this is gone; another one goes on with it'))
+  const earlier = again ? await findEarlier(run, application, worker, signal) : undefined
+  if (earlier) return earlier
+  await attempt.confirm()
+  await store.start(run.id)
+  return runChild({
+    request: run,
+    subject: run.subject,
+    application,
+    worker,
+    url: urlOf(run.id),
+    signal,
+    timeout,
+    onLine: lines.add,
+    more: again && run.inputs.lockWait === undefined ? lockWait(run) : [],
+  })
+}
+
+/** The command of the server that is gone may still hold the lock, to restore what it began. */
+const lockWait = ({ step }: RunRecord) => (step === 'verify-md5' ? [] : ['--lock-wait=10m'])
+
+const CANCEL_POLL = 500
+
+/** Ends the work when somebody cancels the run, on whatever server they ask. */
+function watchCancel(id: string, store: RunStore, ending: AbortController): AbortController {
+  const stop = new AbortController()
+  const watch = async () => {
+    while (!stop.signal.aborted) {
+      await sleep(CANCEL_POLL, undefined, { signal: stop.signal })
+      const cancel = await store.findCancel(id).catch(() => undefined)
+      if (cancel) {
+        ending.abort(new StepError('CANCELLED', `${cancel.by} cancelled it: ${cancel.reason}`))
+        return
+      }
+    }
+  }
+  watch().catch(() => {})
+  return stop
+}
+
+function finishedOf(
+  { output, failure, exitCode }: CommandEnd,
+  options: RunEffectOptions,
+): Finished {
+  const succeeded = failure === undefined
+  return {
+    outcome: succeeded ? 'succeeded' : 'failed',
+    outputs: succeeded ? (output ?? {}) : null,
+    error: failure ? errorOf(failure, options) : null,
+    exitCode: exitCode > 255 ? 1 : exitCode,
+  }
+}
+
+function errorOf(
+  { code, message, hint, retryable }: StepError,
+  { worker: { secrets } }: RunEffectOptions,
+): NonNullable<Finished['error']> {
+  return {
+    code,
+    message: secrets.mask(message),
+    hint: hint && secrets.mask(hint),
+    retryable,
+  }
+}
+
+function outcomeOf({ step, app, environment }: RunRecord, { outcome, error }: Finished): Outcome {
+  const what = `${step} of ${app} in ${environment} ${outcome}`
+  return {
+    text: error ? `${what}: ${error.message}` : what,
+    state: outcome === 'succeeded' ? 'succeeded' : 'failed',
+  }
+}

@@ -1,0 +1,124 @@
+import type { Finished } from '../../api/runs.ts'
+import { StepError, toStepError } from '../../core/errors.ts'
+import type { EventRecord } from '../queue/event-record.ts'
+import { newEventId } from '../routes/routes.ts'
+import type { EventFacts } from '../sources/event.ts'
+import { sha256Hex } from '../sources/source.ts'
+import { type LogReader, openLogReader } from './lines.ts'
+import type { RunsOptions } from './options.ts'
+import { createPlanner } from './planner.ts'
+import { RUN_ROUTE } from './route.ts'
+import type { Cancellation, RunRecord, RunRequest, RunSubject } from './run.ts'
+import {
+  type NewRun,
+  openRunStore,
+  type RequestKey,
+  type RunStore,
+  type StoredPlan,
+} from './store.ts'
+
+export interface Runs {
+  /** What a step would do now; it is kept for a quarter of an hour. */
+  plan(request: RunRequest, subject: RunSubject, signal: AbortSignal): Promise<StoredPlan>
+  findPlan: RunStore['findPlan']
+  findRequest: RunStore['findRequest']
+  /** Stores the run and queues it: a server that dies after that loses nothing. */
+  create(run: NewRun, key: RequestKey | undefined): Promise<string>
+  find(id: string): Promise<RunRecord | undefined>
+  list: RunStore['list']
+  /** Drops a run that waits; one that runs ends by itself, on whatever server it is. */
+  cancel(id: string, cancellation: Cancellation): Promise<void>
+  log: LogReader
+}
+
+/** A run that was stored and not queued: its server died in between. */
+const QUEUED_WITHIN = 60_000
+
+export function openRuns(options: RunsOptions): Runs {
+  const { access, records } = options
+  const store = openRunStore(access)
+  const find = async (id: string) => {
+    const run = await store.find(id)
+    if (run === undefined || run.finished) return run
+    const end = endWithoutWorker(run, await records.find(id))
+    if (end === undefined) return run
+    await store.finish(id, end)
+    return store.find(id)
+  }
+  return {
+    plan: createPlanner(options, store),
+    findPlan: store.findPlan,
+    findRequest: store.findRequest,
+    async create(run, key) {
+      const id = await store.create(newEventId(Date.now()), run, key)
+      const stored = await store.find(id)
+      if (stored && !stored.finished && stored.startedAt === undefined) {
+        await enqueue(stored, options)
+      }
+      return id
+    },
+    find,
+    list: store.list,
+    async cancel(id, cancellation) {
+      await store.cancel(id, cancellation)
+      const why = `${cancellation.by} cancelled it: ${cancellation.reason}`
+      const dropped = await records.drop(id, why).then(
+        () => true,
+        (error: unknown) => {
+          if (toStepError(error).code === 'UNAVAILABLE') throw error
+          return false
+        },
+      )
+      if (dropped) await store.finish(id, cancelledEnd(why))
+    },
+    log: openLogReader(access),
+  }
+}
+
+const cancelledEnd = (message: string): Finished => ({
+  outcome: 'cancelled',
+  outputs: null,
+  error: { code: 'CANCELLED', message, retryable: false },
+  exitCode: 1,
+})
+
+/** Events are dropped, or die, without the effect of a run. */
+function endWithoutWorker(run: RunRecord, event: EventRecord | undefined): Finished | undefined {
+  if (event?.state === 'dropped') return cancelledEnd(event.error ?? 'its event was dropped')
+  const isLost = event === undefined && Date.now() - run.queuedAt > QUEUED_WITHIN
+  if (event?.state !== 'dead' && !isLost) return undefined
+  const error = isLost
+    ? {
+        code: 'UNAVAILABLE',
+        message: 'the server ended before the run was queued',
+        retryable: true,
+      }
+    : { code: 'INTERNAL', message: event?.error ?? 'its event failed', retryable: false }
+  return { outcome: 'failed', outputs: null, error, exitCode: isLost ? 75 : 1 }
+}
+
+async function enqueue(
+  { id, app, environment, step, subject }: RunRecord,
+  { intake, wakeUps, log }: RunsOptions,
+): Promise<void> {
+  const facts: EventFacts = {
+    ...{ source: 'generic', via: 'api', kind: 'custom', project: app, ref: environment },
+    ...{ commit: '', by: subject.by, title: `${step} for ${subject.name}`, url: '' },
+  }
+  // Runs of one environment are worked on in order.
+  const partition = sha256Hex(JSON.stringify([RUN_ROUTE, app, environment])).slice(0, 32)
+  const event = { id, route: RUN_ROUTE, partition, queue: 'runs', supersede: false, facts } as const
+  const stored = await intake.store({ delivery: `run\n${id}`, timeless: false, events: [event] })
+  if (stored.status !== 'new' || stored.idle.length === 0) return
+  // It is stored: when a job is lost, the sweep adds another one.
+  await wakeUps.add([event]).catch((error: unknown) => {
+    log.warn(`adding a wake-up job: ${toStepError(error).message}`)
+  })
+  log.info(`${id}: ${step} of ${app} in ${environment} for ${subject.name}`)
+}
+
+export function unknownRun(id: string): StepError {
+  return new StepError('NOT_FOUND', `there is no run ${id} here`, {
+    hint: 'Runs are kept for thirty days.',
+  })
+}

@@ -1,0 +1,132 @@
+import { readFile, symlink } from 'node:fs/promises'
+import { join } from 'node:path'
+import { fileURLToPath } from 'node:url'
+import t, { type Test } from 'tap'
+import { stringify } from 'yaml'
+import { silentLog } from '../../../src/core/log.ts'
+import { createSecrets } from '../../../src/core/secrets.ts'
+import { openApplications } from '../../../src/server/applications/applications.ts'
+import {
+  applicationSettings,
+  type WrittenApplications,
+} from '../../../src/server/applications/settings.ts'
+import { resolveEnvironment } from '../../../src/settings.ts'
+import { makeRepository } from '../../support/servers/git.ts'
+import { temporaryFolder } from '../../support/temporary.ts'
+
+const PROGRAM = fileURLToPath(import.meta.url)
+const ALLOWED = 'mounts /data of the host at /data, read-only'
+
+async function setUp(t: Test, written: Record<string, unknown> = {}) {
+  const folder = await temporaryFolder(t)
+  const repository = await makeRepository(join(folder, 'repository'))
+  const own = {
+    repository: `file://${repository.folder}`,
+    branch: 'main',
+    ledger: 'mysql://crosscloud@127.0.0.1/ledger',
+    ...written,
+  }
+  const worker = {
+    ...{ folder, program: PROGRAM, log: silentLog, secrets: createSecrets() },
+    variables: {
+      PATH: process.env.PATH ?? '',
+      HOME: folder,
+      CROSSCLOUD_STATE: join(folder, 'state'),
+    },
+  }
+  const settings = {
+    applications: { webapi: applicationSettings.parse(own) },
+    written: { webapi: own } as WrittenApplications,
+    folder,
+  }
+  const variables = { PRODUCTION_PASSWORD: 'swordfish-1', OTHER: 'x' }
+  const applications = openApplications({ settings, worker, variables })
+  const open = () => applications.open('webapi', AbortSignal.timeout(30_000))
+  const commit = (environments: object, more: object = {}) =>
+    repository.commit({ 'crosscloud.yml': stringify({ app: 'webapi', environments, ...more }) })
+  return { folder, repository, applications, open, commit }
+}
+
+const test = { image: 'registry.test/webapi' }
+
+t.test('the protected branch counts, with the settings of the server over it', async (t) => {
+  const config = 'redis://:$' + '{PRODUCTION_PASSWORD}@127.0.0.1:1/0'
+  const { open, commit, repository } = await setUp(t, {
+    environments: { production: { image: 'registry.example.com/webapi', config } },
+  })
+  const first = await commit({ test, production: { image: 'evil.example.com/webapi' } })
+  const opened = await open()
+  t.equal(opened.commit, first)
+  const { image } = resolveEnvironment(opened.settings, 'production')
+  t.equal(image.registry, 'registry.example.com')
+  t.equal(opened.environment.CROSSCLOUD_OWN_PRODUCTION_PASSWORD, 'swordfish-1')
+  t.notOk('OTHER' in opened.environment, 'no other variable of the server')
+  t.notMatch(await readFile(opened.file, 'utf8'), 'swordfish', 'no secret is written')
+  t.equal((await open()).file, opened.file, 'the same commit is checked out once')
+  const second = await commit({ test })
+  t.equal((await open()).commit, second)
+  await repository.git('checkout', '--quiet', '-b', 'feature')
+  await commit({ evil: test })
+  t.equal((await open()).commit, second, 'another branch does not count')
+})
+
+t.test('what a commit gives its containers of their hosts must be allowed', async (t) => {
+  const { open, commit } = await setUp(t, { allow: [ALLOWED] })
+  const refuse = async (container: object, message: RegExp) => {
+    await commit({ test: { ...test, container } })
+    await t.rejects(open(), { code: 'FORBIDDEN', message }, String(message))
+  }
+  await refuse(
+    { volumes: ['/:/host'] },
+    /webapi in test: its container mounts \/ of the host at \/host/,
+  )
+  await refuse({ volumes: ['/var/run/docker.sock:/s'] }, /commands the container engine/)
+  await refuse({ devices: ['/dev/sda'] }, /uses the device \/dev\/sda of the host/)
+  await refuse({ 'cap-add': ['SYS_ADMIN'] }, /has the capability SYS_ADMIN/)
+  await refuse({ network: 'host' }, /shares the network of the host/)
+  await refuse({ user: 'root' }, /runs as root/)
+  await refuse({ volumes: ['/data:/data'] }, /mounts \/data of the host at \/data;/)
+  await commit({ test }, { container: { 'cap-add': ['NET_ADMIN'] } })
+  await t.rejects(open(), { code: 'FORBIDDEN' }, 'in the common part, too')
+  await commit({ test: { ...test, container: { volumes: ['/data:/data:ro', 'named:/var'] } } })
+  t.ok(await open(), 'what is allowed, and a volume of its own')
+})
+
+t.test('no environment takes the places of one that the server describes', async (t) => {
+  const { open, commit } = await setUp(t, {
+    environments: {
+      production: {
+        ...{ image: 'registry.example.com/production/webapi', config: 'redis://10.0.0.9:6379/1' },
+        hosts: { 'app-11': 'tcp://10.0.0.1:2376' },
+      },
+    },
+  })
+  const refuse = async (more: object, message: RegExp) => {
+    await commit({ test: { ...test, ...more } })
+    await t.rejects(open(), { code: 'FORBIDDEN', message }, String(message))
+  }
+  await refuse({ hosts: { mine: 'tcp://10.0.0.1:2376' } }, /test: it has the hosts of production/)
+  await refuse({ image: 'registry.example.com/production/webapi' }, /has the image of production/)
+  await refuse({ config: 'redis://10.0.0.9:6379/1' }, /has the config of production/)
+  await commit({ test: { ...test, hosts: { mine: 'tcp://10.0.0.2:2376' } } })
+  t.ok(await open())
+})
+
+t.test('a ledger in the checkout, links out of it and a missing file are refused', async (t) => {
+  const { open, commit, repository, applications } = await setUp(t, { ledger: undefined })
+  await commit({ test })
+  await t.rejects(open(), { code: 'INPUT_INVALID', message: /names no ledger/ })
+  await commit({ test }, { ledger: 'sqlite:ledger.db' })
+  await t.rejects(open(), { code: 'INPUT_INVALID', message: /which is replaced/ })
+  await commit({ test }, { ledger: 'mysql://crosscloud@127.0.0.1/ledger' })
+  t.ok(await open())
+  await symlink('/etc/passwd', join(repository.folder, 'template.hbs'))
+  await commit({ test, staging: test }, { ledger: 'mysql://crosscloud@127.0.0.1/ledger' })
+  await t.rejects(open(), { code: 'FORBIDDEN', message: /template.hbs of webapi is a link out of/ })
+  await repository.git('rm', '--quiet', '-r', '.')
+  await repository.commit({ other: 'x' })
+  await t.rejects(open(), { code: 'NOT_FOUND', message: /has no crosscloud.yml/ })
+  await t.rejects(applications.open('shop', AbortSignal.timeout(1000)), { code: 'NOT_FOUND' })
+  await repository.git('branch', '--move', 'main', 'other')
+  await t.rejects(open(), { code: 'NOT_FOUND', message: /has no branch main/ })
+})

@@ -1,0 +1,94 @@
+import t from 'tap'
+import { mergeSettings } from '../../../src/server/applications/merge.ts'
+
+const merge = (repository: unknown, own: Record<string, unknown> = {}) =>
+  mergeSettings({ app: 'webapi', repository, own, folder: '/etc/crosscloud' })
+
+t.test('settings of the server win, and their variables are not those of a commit', async (t) => {
+  const { settings, variables } = merge(
+    {
+      app: 'webapi',
+      ledger: 'mysql://evil.example.com/ledger',
+      environments: {
+        production: { image: 'evil.example.com/webapi', url: 'https://webapi.example.com' },
+        test: { image: 'registry.test/webapi' },
+      },
+    },
+    {
+      ledger: 'mysql://crosscloud:${LEDGER_PASSWORD}@db/ledger',
+      'config-key': 'file:keys/config.key',
+      environments: {
+        production: {
+          image: 'registry.example.com/webapi',
+          gate: { approvals: 2 },
+          hosts: { 'app-11': { address: 'tcp://10.0.0.1:2376', certificates: 'tls' } },
+          config: 'redis://:${CONFIG_PASSWORD:-none}@config:6379/0',
+        },
+        secret: { image: 'registry.example.com/secret' },
+      },
+    },
+  )
+  t.strictSame(settings, {
+    app: 'webapi',
+    ledger: 'mysql://crosscloud:${CROSSCLOUD_OWN_LEDGER_PASSWORD}@db/ledger',
+    environments: {
+      production: {
+        image: 'registry.example.com/webapi',
+        url: 'https://webapi.example.com',
+        gate: { approvals: 2 },
+        hosts: {
+          'app-11': { address: 'tcp://10.0.0.1:2376', certificates: '/etc/crosscloud/tls' },
+        },
+        config: 'redis://:${CROSSCLOUD_OWN_CONFIG_PASSWORD:-none}@config:6379/0',
+      },
+      test: { image: 'registry.test/webapi' },
+      secret: { image: 'registry.example.com/secret' },
+    },
+    'config-key': 'file:/etc/crosscloud/keys/config.key',
+  })
+  t.strictSame(Object.fromEntries(variables), {
+    CROSSCLOUD_OWN_LEDGER_PASSWORD: 'LEDGER_PASSWORD',
+    CROSSCLOUD_OWN_CONFIG_PASSWORD: 'CONFIG_PASSWORD',
+  })
+})
+
+t.test('what a commit must not say is refused', async (t) => {
+  const environments = (test: object) => ({ app: 'webapi', environments: { test } })
+  const refused: [unknown, RegExp][] = [
+    [[], /is not a YAML mapping/],
+    ['text', /is not a YAML mapping/],
+    [{ app: 'shop' }, /is of "shop"; it is registered as webapi/],
+    [{ app: '${APP}' }, /is registered as webapi/],
+    [{}, /is of no application/],
+    [environments({ url: 'http://evil/${CROSSCLOUD_OWN_PASSWORD}' }), /a variable of the server/],
+    [
+      environments({ container: { secrets: { a: { environment: 'CROSSCLOUD_OWN_A' } } } }),
+      /a variable of the server/,
+    ],
+    [environments({ hosts: { a: 'unix:///var/run/docker.sock' } }), /an engine on the server/],
+    [environments({ config: 'file:/etc/crosscloud/other.yaml' }), /a file of the server/],
+    [environments({ config: 'file:../../other/config.yaml' }), /a file of the server/],
+    [environments({ config: 'file:a/../../x' }), /a file of the server/],
+    [environments({ hosts: { a: { address: 'tcp://a:1', certificates: '/etc/ssl' } } }), /a file/],
+    [{ app: 'webapi', registries: { ca: { 'r.test': '/etc/passwd' } } }, /a file of the server/],
+    [{ app: 'webapi', ledger: 'sqlite:/var/lib/other.db' }, /a file of the server/],
+    [{ app: 'webapi', 'config-key': 'file:/etc/key' }, /a file of the server/],
+    [environments({ config: 'file:$' + '{HOME}/x.yaml' }), /a file of the server/],
+    [
+      environments({
+        hosts: { a: { address: 'tcp://a:1', certificates: '$' + '{HOME}/.docker' } },
+      }),
+      /a file/,
+    ],
+  ]
+  for (const [repository, message] of refused) {
+    t.throws(() => merge(repository), { code: 'INPUT_INVALID', message }, String(message))
+  }
+  t.doesNotThrow(() =>
+    merge(environments({ container: { secrets: { a: { key: '/db/password' } } } })),
+  )
+  t.doesNotThrow(() => merge(environments({ config: 'file:config/test.yaml' })))
+  t.doesNotThrow(() => merge({ app: 'webapi', environments: { test: null } }))
+  t.doesNotThrow(() => merge({ app: 'webapi', 'config-key': '$' + '{CONFIG_KEY}' }))
+  t.doesNotThrow(() => merge(environments({ container: { command: ['file:/x'] } })))
+})
