@@ -8,6 +8,7 @@ export const layers: Readonly<Record<string, number>> = {
   registry: 2,
   'registry-server': 2,
   redis: 2,
+  api: 2,
   config: 2,
   targets: 2,
   builder: 2,

@@ -18,6 +18,12 @@ const codes = {
 
 export type ErrorCode = keyof typeof codes
 
+export const errorCodes = Object.keys(codes) as ErrorCode[]
+
+export function isErrorCode(text: string): text is ErrorCode {
+  return Object.hasOwn(codes, text)
+}
+
 /** The values that a message is made of, by name: code and arguments word it in another language. */
 export type ErrorArguments = Readonly<Record<string, string | number>>
 

@@ -1,0 +1,85 @@
+import { z } from 'zod'
+import { objectName } from '../core/settings/schema.ts'
+
+/** Of a plan or a run; it is part of paths. */
+export const identifier = z.string().regex(/^[A-Za-z0-9_-]{1,64}$/, 'is not an identifier')
+
+const stepName = z.string().regex(/^[a-z][a-z0-9-]{0,62}$/, 'is not the name of a step')
+
+/** A step and its inputs; which inputs may come this way, the step itself says (`remote`). */
+const stepAndInputs = z.strictObject({
+  app: objectName.describe('Application, as registered with the server'),
+  step: stepName.describe('deploy, promote, rollback or verify-md5'),
+  inputs: z.record(z.string(), z.unknown()).default({}).describe('Inputs by name: {"env": "test"}'),
+})
+
+/** `POST plans`. */
+export const planRequest = stepAndInputs
+
+/** 200 of `POST plans`, and the new plan in a 409 PLAN_STALE. */
+export const planAnswer = z.object({
+  plan: identifier,
+  hash: z.string().describe('Over the facts: another one when they change'),
+  facts: z.looseObject({}).describe('The plan, as --plan --json prints it'),
+  expiresAt: z.iso.datetime(),
+})
+
+/** `POST runs`: a plan that was seen, or a step with its inputs. */
+export const runRequest = z.union([z.strictObject({ plan: identifier }), stepAndInputs])
+
+/** The header that makes a repeated `POST runs` the same run: draft-ietf-httpapi-idempotency-key. */
+export const IDEMPOTENCY_KEY = 'idempotency-key'
+export const idempotencyKey = z
+  .string()
+  .regex(/^[\x21-\x7e]{1,255}$/, 'is not a key: 1 to 255 printable characters')
+
+/** 202 of `POST runs`. */
+export const runAccepted = z.object({ run: identifier })
+
+export const outcomes = ['succeeded', 'failed', 'cancelled'] as const
+
+/** The error of a run, as `--json` prints it. */
+export const runError = z.object({
+  code: z.string(),
+  message: z.string(),
+  hint: z.string().nullish(),
+  retryable: z.boolean().default(false),
+})
+
+/** How a run ended; the data of the event `finished`. */
+export const finished = z.object({
+  outcome: z.enum(outcomes),
+  outputs: z.record(z.string(), z.unknown()).nullable().describe("The step's, where it succeeded"),
+  error: runError.nullable(),
+  exitCode: z.int().min(0).max(255),
+})
+
+/** 200 of `GET runs/:id`. */
+export const run = z.object({
+  run: identifier,
+  app: z.string(),
+  step: z.string(),
+  environment: z.string(),
+  inputs: z.record(z.string(), z.unknown()),
+  by: z.string().describe('Who asked for it'),
+  state: z.enum(['queued', 'running', 'finished']),
+  queuedAt: z.iso.datetime(),
+  startedAt: z.iso.datetime().nullable(),
+  finishedAt: z.iso.datetime().nullable(),
+  finished: finished.nullable(),
+})
+
+/** `POST runs/:id/cancel`; answered 202, and the run ends by itself. */
+export const cancelRequest = z.strictObject({
+  reason: z.string().trim().min(1, 'is empty; say why').max(500),
+})
+
+/** A part of a list; `next` is the cursor of what follows. */
+export const page = <Item extends z.ZodType>(item: Item) =>
+  z.object({ items: z.array(item), next: z.string().nullable() })
+
+export type PlanAnswer = z.output<typeof planAnswer>
+export type RunRequest = z.input<typeof runRequest>
+export type Run = z.output<typeof run>
+export type RunError = z.output<typeof runError>
+export type Finished = z.output<typeof finished>
