@@ -18,6 +18,7 @@ import {
   planInput,
   reasonInput,
   releaseName,
+  remote,
   withoutInput,
 } from './inputs.ts'
 import { defineStep } from './step.ts'
@@ -29,27 +30,33 @@ export const deploy = defineStep({
   ci: { environment: 'change', identity: true },
   inputs: z
     .object({
-      release: releaseName
-        .optional()
-        .describe('Release, as application@version; with missing it is the one that runs'),
-      env: z.string().describe('Environment to deploy to'),
+      release: remote(
+        releaseName
+          .optional()
+          .describe('Release, as application@version; with missing it is the one that runs'),
+      ),
+      env: remote(z.string().describe('Environment to deploy to')),
       reason: reasonInput,
       force: forceInput,
       older: olderInput,
       breakGlass: breakGlassInput,
       acrossMigration: acrossMigrationInput,
       without: withoutInput,
-      missing: z
-        .boolean()
-        .default(false)
-        .describe(
-          'Bring what runs there, or the release, to the hosts without it, and to those alone',
-        ),
+      missing: remote(
+        z
+          .boolean()
+          .default(false)
+          .describe(
+            'Bring what runs there, or the release, to the hosts without it, and to those alone',
+          ),
+      ),
       adopt: z
         .boolean()
         .default(false)
         .describe('Take over a container that has the name and is not of this application'),
-      lockWait: duration.optional().describe('How long to wait for another deployment: 10m'),
+      lockWait: remote(
+        duration.optional().describe('How long to wait for another deployment: 10m'),
+      ),
       plan: planInput,
     })
     .check(({ value: { release, missing }, issues }) => {

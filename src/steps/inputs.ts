@@ -1,7 +1,7 @@
 import { z } from 'zod'
 import { StepError, toStepError } from '../core/errors.ts'
 import { durationText, issueLines } from '../core/settings/schema.ts'
-import type { Context } from '../delivery/context.ts'
+import type { Context, StepServer } from '../delivery/context.ts'
 import type { Plan } from '../delivery/plan/schema.ts'
 import { formatRelease, parseRelease } from '../delivery/release-name.ts'
 import {
@@ -46,6 +46,18 @@ function textOrValue<T extends object>(parse: (text: string) => T, format: (valu
     })
 }
 
+/** Marks an input that may come over HTTP: it names no path, no program and no host of the server. */
+export function remote<Schema extends z.ZodType>(schema: Schema): Schema {
+  return schema.meta({ remote: true }) as Schema
+}
+
+/** The inputs of a step that may come over HTTP; none, unless they are marked. */
+export function remoteInputs({ inputs }: Pick<Step, 'inputs'>): string[] {
+  return Object.entries(inputs.shape)
+    .filter(([, schema]) => (schema as z.ZodType).meta()?.remote === true)
+    .map(([name]) => name)
+}
+
 const isPartOf = (part: object, whole: object) =>
   Object.entries(part).every(([key, value]) => (whole as Record<string, unknown>)[key] === value)
 
@@ -56,45 +68,59 @@ export const imageReference = textOrValue(parseReference, formatReference)
 export const imageRepository = textOrValue(parseRepository, formatRepository)
 export const releaseName = textOrValue(parseRelease, formatRelease)
 
-export const lockWaitInput = durationText
-  .optional()
-  .describe('How long to wait while somebody else deploys there: 10m')
+export const lockWaitInput = remote(
+  durationText.optional().describe('How long to wait while somebody else deploys there: 10m'),
+)
 
-export const reasonInput = z.string().default('').describe('Why; it is written into the ledger')
+export const reasonInput = remote(
+  z.string().default('').describe('Why; it is written into the ledger'),
+)
 
-export const forceInput = z
-  .boolean()
-  .default(false)
-  .describe('Deploy a release that is known to be bad there; needs a reason')
+export const forceInput = remote(
+  z
+    .boolean()
+    .default(false)
+    .describe('Deploy a release that is known to be bad there; needs a reason'),
+)
 
-export const olderInput = z
-  .boolean()
-  .default(false)
-  .describe('Deploy a release that is older than the one that runs there')
+export const olderInput = remote(
+  z
+    .boolean()
+    .default(false)
+    .describe('Deploy a release that is older than the one that runs there'),
+)
 
-export const breakGlassInput = z
-  .boolean()
-  .default(false)
-  .describe(
-    'Go past the gate, by somebody whom the settings name, with a reason; a second person signs it off within a day',
-  )
+export const breakGlassInput = remote(
+  z
+    .boolean()
+    .default(false)
+    .describe(
+      'Go past the gate, by somebody whom the settings name, with a reason; a second person signs it off within a day',
+    ),
+)
 
-export const acrossMigrationInput = z
-  .boolean()
-  .default(false)
-  .describe('Go back past a release that has run a command there, a migration; needs a reason')
+export const acrossMigrationInput = remote(
+  z
+    .boolean()
+    .default(false)
+    .describe('Go back past a release that has run a command there, a migration; needs a reason'),
+)
 
-export const withoutInput = z
-  .array(z.string())
-  .default([])
-  .describe('Hosts to go past because they do not answer; needs a reason')
+export const withoutInput = remote(
+  z
+    .array(z.string())
+    .default([])
+    .describe('Hosts to go past because they do not answer; needs a reason'),
+)
 
-export const planInput = z
-  .boolean()
-  .default(false)
-  .describe(
-    'Only say what would be done, and all that stands in its way; it reads, and changes nothing',
-  )
+export const planInput = remote(
+  z
+    .boolean()
+    .default(false)
+    .describe(
+      'Only say what would be done, and all that stands in its way; it reads, and changes nothing',
+    ),
+)
 
 const NO_RELEASE =
   '`crosscloud push-image` gives a release when it records one; with `--no-record` there is none.'
@@ -134,17 +160,37 @@ export function completeInputs<Inputs extends z.ZodObject>(
   return values
 }
 
-/** Runs a step with the given inputs, completed from crosscloud.yml where there is one. */
+/**
+ * Runs a step with the given inputs, completed from crosscloud.yml where there is one; on the server
+ * that the context names, if it can run there.
+ */
 export async function runStep<Inputs extends z.ZodObject, Outputs extends z.ZodObject>(
   step: Step<Inputs, Outputs>,
   given: Partial<z.input<Inputs>>,
   context: Context,
 ): Promise<z.output<Outputs>> {
+  const server = await serverOf(step, context)
+  if (server) {
+    refusePlan(step, given)
+    return (await server.run(step, given)) as z.output<Outputs>
+  }
   const inputs = await readInputs(step, given, context)
-  if (!isPlanned(step, inputs)) return step.run(inputs, context)
+  refusePlan(step, inputs)
+  return step.run(inputs, context)
+}
+
+function refusePlan(step: Pick<Step, 'name' | 'plan'>, inputs: Record<string, unknown>): void {
+  if (!isPlanned(step, inputs)) return
   throw new StepError('INPUT_INVALID', `${step.name} runs, and a plan was asked for`, {
     hint: 'As a library: `planStep` makes the plan.',
   })
+}
+
+async function serverOf(
+  step: Pick<Step, 'inputs'>,
+  context: Context,
+): Promise<StepServer | undefined> {
+  return remoteInputs(step).length > 0 ? context.server?.() : undefined
 }
 
 /** What a step would do with the same inputs; with `readOnly` in its context, nothing can be written. */
@@ -153,7 +199,11 @@ export async function planStep<Inputs extends z.ZodObject>(
   given: Partial<z.input<Inputs>>,
   context: Context,
 ): Promise<Plan> {
-  if (step.plan !== undefined) return step.plan(await readInputs(step, given, context), context)
+  if (step.plan !== undefined) {
+    const server = await serverOf(step, context)
+    if (server) return server.plan(step, given)
+    return step.plan(await readInputs(step, given, context), context)
+  }
   throw new StepError('INPUT_INVALID', `${step.name} has no plan`, {
     hint: '`deploy`, `promote` and `rollback` have one.',
   })

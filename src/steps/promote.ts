@@ -22,6 +22,7 @@ import {
   planInput,
   reasonInput,
   releaseName,
+  remote,
 } from './inputs.ts'
 import { renderConfig } from './render-config.ts'
 import { retagImage } from './retag-image.ts'
@@ -35,21 +36,25 @@ export const promote = defineStep({
   ci: { environment: 'change', identity: true },
   inputs: z
     .object({
-      release: releaseName
-        .optional()
-        .describe('Release; default: the one that runs in the environment before'),
-      to: z.string().describe('Environment to bring it to'),
+      release: remote(
+        releaseName
+          .optional()
+          .describe('Release; default: the one that runs in the environment before'),
+      ),
+      to: remote(z.string().describe('Environment to bring it to')),
       reason: reasonInput,
       force: forceInput,
       older: olderInput,
       acrossMigration: acrossMigrationInput,
       lockWait: lockWaitInput,
-      deploy: z
-        .boolean()
-        .default(true)
-        .describe(
-          'Deploy it; else only bring the image there, and check that its config is complete',
-        ),
+      deploy: remote(
+        z
+          .boolean()
+          .default(true)
+          .describe(
+            'Deploy it; else only bring the image there, and check that its config is complete',
+          ),
+      ),
       plan: planInput,
     })
     .check(({ value: { deploy, plan }, issues }) => {

@@ -19,6 +19,7 @@ import {
   breakGlassInput,
   planInput,
   releaseName,
+  remote,
   withoutInput,
 } from './inputs.ts'
 import { defineStep } from './step.ts'
@@ -29,23 +30,33 @@ export const rollback = defineStep({
   example: 'rollback --env production --reason "orders fail"',
   ci: { environment: 'change', identity: true },
   inputs: z.object({
-    env: z.string().describe('Environment to bring back'),
-    to: releaseName
-      .optional()
-      .describe('Release to go back to; default: the good one that ran before'),
-    config: z
-      .enum(['then', 'now'])
-      .default('then')
-      .describe('The config it ran with then, or that of now'),
-    reason: z.string().min(1, 'is empty; say why').describe('What is wrong with what runs now'),
-    force: z
-      .boolean()
-      .default(false)
-      .describe('Go back to a release even if it is known to be bad there'),
+    env: remote(z.string().describe('Environment to bring back')),
+    to: remote(
+      releaseName
+        .optional()
+        .describe('Release to go back to; default: the good one that ran before'),
+    ),
+    config: remote(
+      z
+        .enum(['then', 'now'])
+        .default('then')
+        .describe('The config it ran with then, or that of now'),
+    ),
+    reason: remote(
+      z.string().min(1, 'is empty; say why').describe('What is wrong with what runs now'),
+    ),
+    force: remote(
+      z
+        .boolean()
+        .default(false)
+        .describe('Go back to a release even if it is known to be bad there'),
+    ),
     breakGlass: breakGlassInput,
     acrossMigration: acrossMigrationInput,
     without: withoutInput,
-    lockWait: duration.optional().describe('How long to wait while somebody else deploys there'),
+    lockWait: remote(
+      duration.optional().describe('How long to wait while somebody else deploys there'),
+    ),
     plan: planInput,
   }),
   outputs: deployedOutputs.extend({

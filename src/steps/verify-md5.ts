@@ -15,7 +15,7 @@ import { parseReference, withDigest } from '../registry/reference.ts'
 import { type EnvironmentSettings, withHosts } from '../settings.ts'
 import { continueWith, failureOf, type HostResponse, isSuccess } from '../targets/responses.ts'
 import type { Instance } from '../targets/target.ts'
-import { releaseName } from './inputs.ts'
+import { releaseName, remote } from './inputs.ts'
 import { defineStep } from './step.ts'
 
 export const verifyMd5 = defineStep({
@@ -25,10 +25,10 @@ export const verifyMd5 = defineStep({
   example: 'verify-md5 --env test',
   ci: { environment: 'verify' },
   inputs: z.object({
-    env: z.string().describe('Environment to verify'),
-    release: releaseName
-      .optional()
-      .describe('Release that must run; default: the one deployed last'),
+    env: remote(z.string().describe('Environment to verify')),
+    release: remote(
+      releaseName.optional().describe('Release that must run; default: the one deployed last'),
+    ),
   }),
   outputs: z.object({
     release: z.string().describe('Release that runs, as application@version'),

@@ -1,3 +1,4 @@
+import { isLoopback } from '../../core/http/loopback.ts'
 import { type EventKind, sourceKinds } from '../sources/event.ts'
 import type { RouteSettings } from './route.ts'
 
@@ -22,6 +23,8 @@ export interface Parts {
   notify: Record<string, unknown>
   routes: RouteSettings[]
   schedules: { name: string; notify: string[] }[]
+  listen: { host: string; tls?: object | undefined; proxies: readonly string[] }
+  sessions?: object | undefined
 }
 
 /** Problems between the parts: unknown names, missing tokens. */
@@ -40,6 +43,7 @@ export function findProblems(all: Parts): SettingsProblem[] {
       .map((name) => ({ path: [...path, 'notify'], message: `"${name}" is not under notify` }))
   return [
     ...noSource(all),
+    ...plainSessions(all),
     ...backfillProblems('gitlab', all.gitlab),
     ...backfillProblems('github', all.github),
     ...Object.keys(all.generic)
@@ -57,6 +61,15 @@ export function findProblems(all: Parts): SettingsProblem[] {
   ]
 }
 
+const PLAIN =
+  'would go over plain HTTP: set listen.tls, or name the proxy in front that speaks TLS: listen.proxies'
+
+/** Sessions and API tokens are secrets, and anybody on the way could read them. */
+function plainSessions({ sessions, listen: { host, tls, proxies } }: Parts): SettingsProblem[] {
+  const isSafe = tls !== undefined || proxies.length > 0 || isLoopback(host) || host === '::1'
+  return sessions === undefined || isSafe ? [] : [{ path: ['sessions'], message: PLAIN }]
+}
+
 function backfillProblems(
   name: 'gitlab' | 'github',
   platform: Platform | undefined,
@@ -72,10 +85,12 @@ function noSource({
   harbor,
   generic: more,
   schedules,
+  sessions,
 }: Parts): SettingsProblem[] {
-  const any = gitlab ?? github ?? gitea ?? harbor ?? Object.keys(more)[0] ?? schedules[0]
+  const any =
+    gitlab ?? github ?? gitea ?? harbor ?? Object.keys(more)[0] ?? schedules[0] ?? sessions
   const message =
-    'says nothing to listen to: give it gitlab, github, gitea, harbor, generic or schedules'
+    'says nothing to listen to: give it gitlab, github, gitea, harbor, generic, schedules or sessions'
   return any === undefined ? [{ path: [], message }] : []
 }
 

@@ -10,6 +10,7 @@ import {
 import { receiverSettings } from '../feedback/receiver-settings.ts'
 import { queueSettings } from '../queue/settings.ts'
 import { scheduleSettings } from '../schedules/settings.ts'
+import { sessionSettings } from '../sessions/settings.ts'
 import { findProblems } from './consistency.ts'
 import { listen } from './listen.ts'
 import { route } from './route.ts'
@@ -35,6 +36,7 @@ export const serverSchema = z
     routes: z.array(route).default([]),
     notify: z.record(objectName, receiverSettings).default({}),
     schedules: z.array(scheduleSettings).default([]),
+    sessions: sessionSettings.optional(),
     metrics: z
       .strictObject({ token: webhookSecret.describe('Bearer token that Prometheus gives') })
       .optional()
