@@ -20,7 +20,7 @@ export const planRequest = stepAndInputs
 export const planAnswer = z.object({
   plan: identifier,
   hash: z.string().describe('Over the facts: another one when they change'),
-  facts: z.looseObject({}).describe('The plan, as --plan --json prints it'),
+  facts: z.looseObject({}).describe('The plan as data, as a step that runs here makes it'),
   expiresAt: z.iso.datetime(),
 })
 

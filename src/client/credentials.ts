@@ -30,7 +30,7 @@ export function openCredentials(options: CredentialsOptions): Credentials {
   hide(apiToken)
   if (!/^[\w-]+$/.test(apiToken)) {
     throw new StepError('INPUT_INVALID', 'CROSSCLOUD_TOKEN is not an API token', {
-      hint: '`crosscloud tokens create` makes one: cct_…',
+      hint: 'Such a token begins with cct_; ask whoever runs the server for one.',
     })
   }
   return {
