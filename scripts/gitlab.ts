@@ -2,7 +2,7 @@ import { readFileSync } from 'node:fs'
 import { join } from 'node:path'
 import { Scalar, YAMLSeq } from 'yaml'
 import { fieldsOf, type InputField } from '../src/steps/fields.ts'
-import { kebab, variableName } from '../src/steps/inputs.ts'
+import { kebab, remoteInputs, variableName } from '../src/steps/inputs.ts'
 import type { Step, StepCi } from '../src/steps/step.ts'
 import { generatedFrom, meaningOf, yaml } from './pages.ts'
 
@@ -98,6 +98,7 @@ export function gitlabTemplate(step: Step): string {
       name === environmentInput ? { description: field.description } : templateInput(field),
     ]
   })
+  const mayRunElsewhere = remoteInputs(step).length > 0
   // Steps that change an environment run one at a time; the others record no deployment on its page.
   const changes = environment === 'change'
   const inputs = {
@@ -116,10 +117,18 @@ export function gitlabTemplate(step: Step): string {
           'Audience of the signed ID token; the same as under identity in crosscloud.yml',
       },
     }),
+    ...(mayRunElsewhere && {
+      server: {
+        default: '',
+        description:
+          'Address of the server that runs the step, https://…; the job needs no secret then. Default: the job runs it',
+      },
+    }),
     ...Object.fromEntries(own),
   }
+  const placed = mayRunElsewhere ? ['settings', 'server'] : ['settings']
   const variables = Object.fromEntries(
-    ['settings', ...fields.map(({ name }) => name)].map((name) => [
+    [...placed, ...fields.map(({ name }) => name)].map((name) => [
       variableName(name),
       { value: input(kebab(name)), expand: false },
     ]),
@@ -130,8 +139,12 @@ export function gitlabTemplate(step: Step): string {
     needs: input('needs'),
     rules: input('rules'),
     variables,
-    ...(identity && {
-      id_tokens: { CROSSCLOUD_ID_TOKEN: { aud: input('audience') } },
+    ...((identity || mayRunElsewhere) && {
+      id_tokens: {
+        ...(identity && { CROSSCLOUD_ID_TOKEN: { aud: input('audience') } }),
+        // Of its own: what is sent to the server proves nothing to anybody else.
+        ...(mayRunElsewhere && { CROSSCLOUD_SERVER_TOKEN: { aud: input('server') } }),
+      },
     }),
     ...(environmentInput && { environment: environmentOf(environmentInput, environment) }),
     ...(changes && environmentInput && { resource_group: input(environmentInput) }),

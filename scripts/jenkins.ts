@@ -16,6 +16,11 @@ const common: readonly Pick<InputField, 'name' | 'description'>[] = [
     name: 'settings',
     description: 'crosscloud.yml to use; default: in the folder the step runs in',
   },
+  {
+    name: 'server',
+    description:
+      'Address of the server that runs deploy, promote, rollback and verify-md5, https://…; or none',
+  },
   { name: 'junit', description: 'File to write a JUnit report to' },
   {
     name: 'by',

@@ -88,7 +88,8 @@ export function createContext(options: ContextOptions): OpenContext {
   })
   const clients = new Map<string, Promise<HttpClient>>()
   const http = async (owner: string, ca: string | undefined) => {
-    const open = async () => openHttp(owner, ca, (await settings()).folder, variables)
+    const folder = async () => (ca === undefined ? '.' : (await settings()).folder)
+    const open = async () => openHttp(owner, ca, await folder(), variables)
     const client = clients.get(`${ca}`) ?? keep(open())
     clients.set(`${ca}`, client)
     return client
@@ -108,11 +109,21 @@ export function createContext(options: ContextOptions): OpenContext {
     return store
   }
 
+  const server = once(async () => {
+    const { findStepServer } = await import('./client/find.ts')
+    return findStepServer({
+      ...{ variables, log, signal, hide: secrets.add, stateFolder: stateFolder(variables) },
+      settings: (await hasSettings()) ? await settings() : undefined,
+      http: (ca) => http('server', ca),
+    })
+  })
+
   return {
     cwd,
     log,
     secrets,
     signal,
+    server,
     settings,
     hasSettings,
     environment: async (name) => resolveEnvironment(await settings(), name),

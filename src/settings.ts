@@ -1,5 +1,6 @@
 import { dirname, resolve } from 'node:path'
 import { z } from 'zod'
+import { serverSettings } from './api/settings.ts'
 import type { StoreSettings } from './config/store/open.ts'
 import { configKeySettings, storeSettings } from './config/store/settings.ts'
 import { StepError } from './core/errors.ts'
@@ -82,6 +83,7 @@ export const settingsSchema = z
     'config-key': configKeySettings.optional(),
     identity: identitySettings.optional(),
     gitlab: gitlabSettings.optional().describe('The project on GitLab'),
+    server: serverSettings.optional(),
     container: containerSettings.optional(),
     rollout: rolloutSettings
       .optional()
@@ -196,7 +198,7 @@ export function openSettings(
 
 /** Names, references and addresses, which outputs and links are made of. */
 const SHOWN =
-  /^(?:app|war\/path|image\/(?:base|dockerfile|context|target|args\/[^/]+|engine(?:\/address)?)|gitlab\/(?:url|project)|identity\/issuer|environments\/[^/]+\/(?:image|url|hosts\/[^/]+(?:\/address)?))$/
+  /^(?:app|war\/path|image\/(?:base|dockerfile|context|target|args\/[^/]+|engine(?:\/address)?)|gitlab\/(?:url|project)|server(?:\/url)?|identity\/issuer|environments\/[^/]+\/(?:image|url|hosts\/[^/]+(?:\/address)?))$/
 
 const isShown = (path: readonly string[]) => SHOWN.test(path.join('/'))
 

@@ -11,6 +11,8 @@ export type Variables = Readonly<Record<string, string | undefined>>
 export const placeInputs = {
   'working-directory': 'Folder to run in, from the workspace (default: the workspace itself)',
   settings: 'crosscloud.yml to use, from the folder it runs in (default: crosscloud.yml)',
+  server:
+    'Address of the server that runs deploy, promote, rollback and verify-md5, https://…; or none (default: server in crosscloud.yml, else the job)',
 } as const
 
 /** A runner passes `with: war-layout` as INPUT_WAR-LAYOUT: upper-case, hyphens stay; empty is not given. */
@@ -35,6 +37,8 @@ export function readInputs(step: Step, variables: Variables): Record<string, unk
 export interface Place {
   cwd: string
   settingsFile: string | undefined
+  /** With the server that `with:` names. */
+  variables: Variables
 }
 
 export async function readPlace(variables: Variables, otherwise: string): Promise<Place> {
@@ -47,8 +51,10 @@ export async function readPlace(variables: Variables, otherwise: string): Promis
       hint: 'It starts from the workspace, which actions/checkout fills.',
     })
   }
+  const server = inputOf('server', variables)
   return {
     cwd,
+    variables: server === undefined ? variables : { ...variables, CROSSCLOUD_SERVER: server },
     settingsFile: inputOf('settings', variables) ?? (variables.CROSSCLOUD_SETTINGS || undefined),
   }
 }

@@ -52,7 +52,6 @@ async function openContext(core: Core, secrets: Secrets, readOnly: boolean): Pro
   outliveReaders([process.stdout, process.stderr])
   return createContext({
     ...(await readPlace(process.env, process.cwd())),
-    variables: process.env,
     log: createLog({
       format: 'github',
       write: (text) => void process.stdout.write(text),

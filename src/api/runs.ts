@@ -20,7 +20,7 @@ export const planRequest = stepAndInputs
 export const planAnswer = z.object({
   plan: identifier,
   hash: z.string().describe('Over the facts: another one when they change'),
-  facts: z.looseObject({}).describe('The plan, as --plan --json prints it'),
+  facts: z.looseObject({}).describe('The plan as data, as a step that runs here makes it'),
   expiresAt: z.iso.datetime(),
 })
 
@@ -34,7 +34,13 @@ export const idempotencyKey = z
   .regex(/^[\x21-\x7e]{1,255}$/, 'is not a key: 1 to 255 printable characters')
 
 /** 202 of `POST runs`. */
-export const runAccepted = z.object({ run: identifier })
+export const runAccepted = z.object({
+  run: identifier,
+  repeated: z
+    .boolean()
+    .default(false)
+    .describe('Whether an earlier request with the same Idempotency-Key has made this run'),
+})
 
 export const outcomes = ['succeeded', 'failed', 'cancelled'] as const
 

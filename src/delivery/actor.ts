@@ -24,19 +24,27 @@ export function actorOf(variables: Variables): Actor {
 
 /** Marks of CI systems, and of crosscloud's own server. Not all of them can be overwritten. */
 const JOB_MARKS = [
-  ...['CI', 'CI_JOB_ID', 'CI_JOB_TOKEN', 'CI_PIPELINE_ID', 'GITLAB_CI', 'CROSSCLOUD_SERVER'],
+  ...['CI', 'CI_JOB_ID', 'CI_JOB_TOKEN', 'CI_PIPELINE_ID', 'GITLAB_CI', 'CROSSCLOUD_WORKER'],
   ...['GITHUB_ACTIONS', 'GITHUB_RUN_ID', 'GITEA_ACTIONS', 'FORGEJO_ACTIONS'],
   ...['JENKINS_URL', 'JENKINS_HOME', 'BUILD_ID', 'TF_BUILD', 'TEAMCITY_VERSION', 'BUILDKITE'],
 ]
 
 /** Whether this is a job; an empty mark does not count, any other value does. */
 export function isJob(read: (name: string) => string | undefined): boolean {
-  return JOB_MARKS.some((name) => Boolean(read(name)))
+  return isWorker(read) || JOB_MARKS.some((name) => Boolean(read(name)))
+}
+
+/**
+ * Whether crosscloud's own server runs this command. Servers of 0.1.0 set CROSSCLOUD_SERVER, which
+ * is the address of a server otherwise.
+ */
+export function isWorker(read: (name: string) => string | undefined): boolean {
+  return read('CROSSCLOUD_WORKER') === 'true' || read('CROSSCLOUD_SERVER') === 'true'
 }
 
 function factsOfSystem(read: (name: string) => string | undefined): KnownFacts {
   // crosscloud's own server sets the variables of GitLab for the event it handles.
-  if (read('GITLAB_CI') === 'true' || read('CROSSCLOUD_SERVER') === 'true') return ofGitlab(read)
+  if (read('GITLAB_CI') === 'true' || isWorker(read)) return ofGitlab(read)
   if (read('GITHUB_ACTIONS') === 'true') return ofGithub(read)
   // A Jenkins whose own address is not set has no JENKINS_URL.
   if (read('JENKINS_URL') || read('JENKINS_HOME')) return ofJenkins(read)

@@ -1,3 +1,4 @@
+import type { z } from 'zod'
 import type { ImageBuilder } from '../builder/builder.ts'
 import type { KeyRing } from '../config/rules/encryption.ts'
 import type { ConfigStore } from '../config/store/store.ts'
@@ -11,6 +12,7 @@ import type { Ledger, ProvenApproval } from '../ledger/ledger.ts'
 import type { RegistryClient } from '../registry/types.ts'
 import type { EnvironmentSettings, Settings } from '../settings.ts'
 import type { Target } from '../targets/target.ts'
+import type { Plan } from './plan/schema.ts'
 
 /** The part of an environment that its target is opened with. */
 export type TargetSettings = Pick<
@@ -18,6 +20,20 @@ export type TargetSettings = Pick<
   'kind' | 'hosts' | 'containerName' | 'container'
 > &
   Partial<Pick<EnvironmentSettings, 'name'>>
+
+/** A step, as far as a server has to know it. */
+export interface RemoteStep {
+  name: string
+  inputs: z.ZodObject
+  outputs: z.ZodObject
+  ci?: { environment?: 'change' | 'verify' | 'prepare' }
+}
+
+/** Runs steps elsewhere, and makes it look as if they ran here: their log, their errors, their outputs. */
+export interface StepServer {
+  run(step: RemoteStep, given: Readonly<Record<string, unknown>>): Promise<Record<string, unknown>>
+  plan(step: RemoteStep, given: Readonly<Record<string, unknown>>): Promise<Plan>
+}
 
 /**
  * What a step may ask for. Drivers are functions: each is built on first use, so a step that never
@@ -81,6 +97,8 @@ export interface Context {
    * would be executed.
    */
   readonly codeCacheFolder: string | undefined
+  /** The server that steps run on, where one is named; undefined: they run here. */
+  server?(): Promise<StepServer | undefined>
   /** A value from the process's environment; only for what is documented as such. */
   variable(name: string): string | undefined
 }

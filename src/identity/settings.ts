@@ -11,7 +11,7 @@ const paths = z
   .regex(/^[^\s/]+(?:\/[^\s/]+)+$/, 'is not a project; write group/project or owner/repository')
 
 /** Who may tell who somebody is: the issuer of ID tokens, and what a token must say. */
-const issuerSettings = z.strictObject({
+export const issuerSettings = z.strictObject({
   issuer: safeUrl
     .transform((url) => url.replace(/\/+$/, ''))
     .describe(

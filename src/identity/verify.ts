@@ -40,23 +40,55 @@ interface Moment {
   tolerance: number
 }
 
+/** Why a token is refused, for the code that decides what the bearer is told. */
+export type TokenReason =
+  | 'absent'
+  | 'too-long'
+  | 'malformed'
+  | 'algorithm'
+  | 'issuer'
+  | 'signature'
+  | 'key'
+  | 'expired'
+  | 'not-yet-valid'
+  | 'audience'
+  | 'claim'
+  | 'project'
+  | 'person'
+  | 'ref'
+  | 'environment'
+  | 'start'
+
+export interface TokenRefusal {
+  reason: TokenReason
+}
+
+type Refuse = (reason: TokenReason, why: string, hint?: string, cause?: unknown) => StepError
+
 /** The same by keys that are at hand, at any moment. */
 export async function checkToken(
   token: string,
   rules: TokenRules,
-  { keys, at, tolerance }: Moment,
+  moment: Moment,
 ): Promise<Identity & Signed> {
-  const service = /github|\.ghe\.com|\/_services\/token/.test(rules.issuer) ? 'github' : 'gitlab'
-  const refuse = (why: string, hint = askHint(service, rules), cause?: unknown) =>
-    new StepError('UNAUTHORIZED', `the ID token is not accepted: ${why}`, { hint, cause })
+  const { payload, publicKey } = await checkSignature(token, rules, moment)
+  return { ...checkRules(payload, rules, refuseBy(rules)), publicKey }
+}
 
+/** A token that this issuer signed for this audience, and that is valid at that moment. */
+export async function checkSignature(
+  token: string,
+  rules: Pick<TokenRules, 'issuer' | 'audience'>,
+  { keys, at, tolerance }: Moment,
+): Promise<Signed & { payload: JWTPayload }> {
+  const refuse = refuseBy(rules)
   const jose = await import('jose')
   const { header, claims } = peek(jose, token, refuse)
   if (!ALGORITHMS.includes(header.alg)) {
-    throw refuse(`its algorithm is ${quoted(header.alg)}, which proves nothing`)
+    throw refuse('algorithm', `its algorithm is ${quoted(header.alg)}, which proves nothing`)
   }
   if (claims.iss !== rules.issuer) {
-    throw refuse(`it is from ${quoted(claims.iss)}, not from ${rules.issuer}`)
+    throw refuse('issuer', `it is from ${quoted(claims.iss)}, not from ${rules.issuer}`)
   }
   const known = jose.createLocalJWKSet(await keys())
   const verified = await jose
@@ -69,14 +101,23 @@ export async function checkToken(
       requiredClaims: ['exp', 'sub'],
     })
     .catch((error) => {
-      throw refuse(reason(error, claims, rules), undefined, withoutToken(error))
+      const [reason, why] = reasonOf(error, claims, rules)
+      throw refuse(reason, why, undefined, withoutToken(error))
     })
   const { alg, kid } = verified.protectedHeader
   const publicKey = { ...(await jose.exportJWK(verified.key)), alg, ...(kid && { kid }) }
-  return { ...checkRules(verified.payload, rules, refuse), publicKey: JSON.stringify(publicKey) }
+  return { payload: verified.payload, publicKey: JSON.stringify(publicKey) }
 }
 
-type Refuse = (why: string, hint?: string, cause?: unknown) => StepError
+function refuseBy(rules: Pick<TokenRules, 'issuer' | 'audience'>): Refuse {
+  const service = /github|\.ghe\.com|\/_services\/token/.test(rules.issuer) ? 'github' : 'gitlab'
+  return (reason, why, hint = askHint(service, rules), cause) =>
+    new StepError<TokenRefusal>('UNAUTHORIZED', `the ID token is not accepted: ${why}`, {
+      hint,
+      cause,
+      details: { reason },
+    })
+}
 
 /** What a token says, still unproven: good for refusing it only. */
 function peek(
@@ -84,34 +125,44 @@ function peek(
   token: string,
   refuse: Refuse,
 ): { header: JWTHeaderParameters; claims: JWTPayload } {
-  if (token === '') throw refuse('there is none')
-  if (token.length > LONGEST_TOKEN) throw refuse('it is longer than any token')
+  if (token === '') throw refuse('absent', 'there is none')
+  if (token.length > LONGEST_TOKEN) throw refuse('too-long', 'it is longer than any token')
   try {
     const { alg = 'none', ...header } = jose.decodeProtectedHeader(token)
     return { header: { alg, ...header }, claims: jose.decodeJwt(token) }
   } catch {
-    throw refuse('it is not a JSON Web Token')
+    throw refuse('malformed', 'it is not a JSON Web Token')
   }
 }
 
 /** What jose found, in plain words. The claims are unproven for the first three. */
-function reason(error: unknown, claims: JWTPayload, rules: TokenRules): string {
+function reasonOf(
+  error: unknown,
+  claims: JWTPayload,
+  rules: Pick<TokenRules, 'issuer' | 'audience'>,
+): [TokenReason, string] {
   const { code, claim, reason } = (error ?? {}) as Record<string, unknown>
   switch (code) {
     case 'ERR_JWS_SIGNATURE_VERIFICATION_FAILED':
-      return `its signature is not that of ${rules.issuer}`
+      return ['signature', `its signature is not that of ${rules.issuer}`]
     case 'ERR_JWKS_NO_MATCHING_KEY':
-      return `it is signed with a key that ${rules.issuer} does not have`
+      return ['key', `it is signed with a key that ${rules.issuer} does not have`]
     case 'ERR_JWKS_MULTIPLE_MATCHING_KEYS':
-      return `it does not say with which key of ${rules.issuer} it is signed`
+      return ['key', `it does not say with which key of ${rules.issuer} it is signed`]
     case 'ERR_JWT_EXPIRED':
-      return `it has expired${at(claims.exp)}`
+      return ['expired', `it has expired${at(claims.exp)}`]
     case 'ERR_JWT_CLAIM_VALIDATION_FAILED':
-      if (claim === 'nbf') return `it is not valid yet${at(claims.nbf, 'before')}`
-      if (claim === 'aud') return `it is for ${audience(claims.aud)}, not for ${rules.audience}`
-      return `its claim ${quoted(claim)} is ${reason === 'missing' ? 'missing' : 'wrong'}`
+      if (claim === 'nbf')
+        return ['not-yet-valid', `it is not valid yet${at(claims.nbf, 'before')}`]
+      if (claim === 'aud') {
+        return ['audience', `it is for ${audience(claims.aud)}, not for ${rules.audience}`]
+      }
+      return [
+        'claim',
+        `its claim ${quoted(claim)} is ${reason === 'missing' ? 'missing' : 'wrong'}`,
+      ]
     default:
-      return 'it cannot be read, or the key of the issuer cannot be used'
+      return ['malformed', 'it cannot be read, or the key of the issuer cannot be used']
   }
 }
 
@@ -134,17 +185,18 @@ type Claims = NonNullable<ReturnType<typeof readClaims>>
 /** What the settings ask beyond a good signature. */
 function checkRules(claims: JWTPayload, rules: TokenRules, refuse: Refuse): Identity {
   const found = readClaims(claims)
-  if (!found) throw refuse('it names no project; it is not of a CI job')
+  if (!found) throw refuse('project', 'it names no project; it is not of a CI job')
   const { login, project, service } = found
   if (!rules.project.includes(project)) {
     throw refuse(
+      'project',
       `it is of ${quoted(project)}, not of ${rules.project.join(' or ')}`,
       'Run the job in that project, or add this one under identity in crosscloud.yml.',
     )
   }
   if (login === undefined) {
     const name = service === 'gitlab' ? 'user_login' : 'actor'
-    throw refuse(`it names no person: ${name} is missing`)
+    throw refuse('person', `it names no person: ${name} is missing`)
   }
   checkRef(found, rules, refuse)
   checkEnvironment(found, rules, refuse)
@@ -155,6 +207,7 @@ function checkRules(claims: JWTPayload, rules: TokenRules, refuse: Refuse): Iden
 function checkRef({ ref, refProtected, project }: Claims, rules: TokenRules, refuse: Refuse): void {
   if (!rules['protected-ref'] || refProtected) return
   throw refuse(
+    'ref',
     `${quoted(ref ?? 'its branch')} is not protected in ${project}`,
     'Run the job on a protected branch or tag, or protect this one.',
   )
@@ -164,16 +217,18 @@ function checkEnvironment(found: Claims, rules: TokenRules, refuse: Refuse): voi
   const { environment, environmentProtected, project } = found
   const asked = `Write "environment: ${rules.environment ?? 'NAME'}" in the job`
   if (rules['named-environment'] && environment === undefined) {
-    throw refuse('its job names no environment', `${asked}.`)
+    throw refuse('environment', 'its job names no environment', `${asked}.`)
   }
   if (rules.environment !== undefined && (environment ?? rules.environment) !== rules.environment) {
     throw refuse(
+      'environment',
       `its job is for environment ${quoted(environment)}, not for ${rules.environment}`,
       `${asked}.`,
     )
   }
   if (rules['protected-environment'] && !(environment && environmentProtected)) {
     throw refuse(
+      'environment',
       environment
         ? `environment ${quoted(environment)} is not protected in ${project}`
         : 'its job names no environment',
@@ -186,12 +241,14 @@ function checkStart(found: Claims, rules: TokenRules, refuse: Refuse): void {
   const { startedBy, attempt } = found
   if (rules['by-person'] && !startedByPerson(found, rules)) {
     throw refuse(
+      'start',
       `no person started its pipeline, but ${quoted(startedBy)}`,
       `Start a pipeline by hand, or allow "${quoted(startedBy)}" under identity.pipelines in crosscloud.yml.`,
     )
   }
   if (rules['first-attempt'] && attempt !== 1) {
     throw refuse(
+      'start',
       'its run was started again, and the token names who started it first',
       'Start a new run of the workflow; do not run the old one again.',
     )
@@ -213,16 +270,16 @@ export function startsByPerson(startedBy: string, pipelines: readonly string[]):
   return [...Object.values(BY_PERSON).flat(), ...pipelines].includes(startedBy)
 }
 
-function startedByPerson(
+export function startedByPerson(
   { service, startedBy }: Pick<Identity, 'service' | 'startedBy'>,
-  { pipelines }: TokenRules,
+  { pipelines }: Pick<TokenRules, 'pipelines'>,
 ): boolean {
   if (startedBy === undefined) return false
   return [...BY_PERSON[service], ...pipelines].includes(startedBy)
 }
 
 /** How a job gets the token that is asked for. */
-function askHint(service: Identity['service'], { audience }: TokenRules): string {
+function askHint(service: Identity['service'], { audience }: Pick<TokenRules, 'audience'>): string {
   if (service === 'github') {
     return `Write "permissions: { id-token: write }" in the job; the token is asked for audience ${audience}.`
   }

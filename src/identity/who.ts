@@ -92,9 +92,10 @@ function tokenHint(audience: string, variables: WhoOptions['variables']): string
   return `In GitLab, write ${gitlab}; in GitHub ${github}.`
 }
 
-async function findToken(
+/** The signed ID token of this job: a secret. Undefined where there is none. */
+export async function findToken(
   audience: string,
-  { variables, http, signal }: WhoOptions,
+  { variables, http, signal }: Pick<WhoOptions, 'variables' | 'http' | 'signal'>,
 ): Promise<string | undefined> {
   const given = variables[TOKEN_VARIABLE]
   if (given) return given

@@ -1,5 +1,6 @@
 import type { FastifyInstance } from 'fastify'
 import { describe, errorCodeOf, StepError } from '../core/errors.ts'
+import { openApi } from './api/open.ts'
 import { runBackfill } from './backfill/backfill.ts'
 import { createFeeds } from './backfill/feeds.ts'
 import {
@@ -40,7 +41,7 @@ export async function startServer(options: ServeOptions): Promise<Server> {
     const dependencies = await openDependencies(options, closing)
     const receiver = openReceiver(dependencies, options)
     // A server that cannot listen must not begin an event.
-    const { url, end } = await startListening(dependencies, receiver, options)
+    const { url, end } = await startListening(dependencies, receiver, options, closing)
     closing.push(end)
     if (role !== 'receive') await startWork(dependencies, options, closing)
     if (role !== 'work') startBackfill(dependencies, receiver, options, closing)
@@ -69,10 +70,13 @@ function openReceiver(
 }
 
 async function startListening(
-  { http, redis, metrics }: Dependencies,
+  dependencies: Dependencies,
   receiver: Receiver,
-  { settings, role, log }: ServeOptions,
+  options: ServeOptions,
+  closing: Closing,
 ): Promise<{ url: string; end(): Promise<void> }> {
+  const { http, redis, metrics } = dependencies
+  const { settings, role, log } = options
   const app = await createApp({
     settings,
     receiver,
@@ -88,6 +92,7 @@ async function startListening(
     return ending
   }
   try {
+    if (role !== 'work') await openApi(app, dependencies, options, closing)
     return { url: await listen(app, settings), end }
   } catch (error) {
     await end()

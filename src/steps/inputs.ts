@@ -1,7 +1,7 @@
 import { z } from 'zod'
 import { StepError, toStepError } from '../core/errors.ts'
 import { durationText, issueLines } from '../core/settings/schema.ts'
-import type { Context } from '../delivery/context.ts'
+import type { Context, StepServer } from '../delivery/context.ts'
 import type { Plan } from '../delivery/plan/schema.ts'
 import { formatRelease, parseRelease } from '../delivery/release-name.ts'
 import {
@@ -160,17 +160,37 @@ export function completeInputs<Inputs extends z.ZodObject>(
   return values
 }
 
-/** Runs a step with the given inputs, completed from crosscloud.yml where there is one. */
+/**
+ * Runs a step with the given inputs, completed from crosscloud.yml where there is one; on the server
+ * that the context names, if it can run there.
+ */
 export async function runStep<Inputs extends z.ZodObject, Outputs extends z.ZodObject>(
   step: Step<Inputs, Outputs>,
   given: Partial<z.input<Inputs>>,
   context: Context,
 ): Promise<z.output<Outputs>> {
+  const server = await serverOf(step, context)
+  if (server) {
+    refusePlan(step, given)
+    return (await server.run(step, given)) as z.output<Outputs>
+  }
   const inputs = await readInputs(step, given, context)
-  if (!isPlanned(step, inputs)) return step.run(inputs, context)
+  refusePlan(step, inputs)
+  return step.run(inputs, context)
+}
+
+function refusePlan(step: Pick<Step, 'name' | 'plan'>, inputs: Record<string, unknown>): void {
+  if (!isPlanned(step, inputs)) return
   throw new StepError('INPUT_INVALID', `${step.name} runs, and a plan was asked for`, {
     hint: 'As a library: `planStep` makes the plan.',
   })
+}
+
+async function serverOf(
+  step: Pick<Step, 'inputs'>,
+  context: Context,
+): Promise<StepServer | undefined> {
+  return remoteInputs(step).length > 0 ? context.server?.() : undefined
 }
 
 /** What a step would do with the same inputs; with `readOnly` in its context, nothing can be written. */
@@ -179,7 +199,11 @@ export async function planStep<Inputs extends z.ZodObject>(
   given: Partial<z.input<Inputs>>,
   context: Context,
 ): Promise<Plan> {
-  if (step.plan !== undefined) return step.plan(await readInputs(step, given, context), context)
+  if (step.plan !== undefined) {
+    const server = await serverOf(step, context)
+    if (server) return server.plan(step, given)
+    return step.plan(await readInputs(step, given, context), context)
+  }
   throw new StepError('INPUT_INVALID', `${step.name} has no plan`, {
     hint: '`deploy`, `promote` and `rollback` have one.',
   })

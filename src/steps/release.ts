@@ -62,7 +62,9 @@ export const release = defineStep({
     const { app } = await context.settings()
     // What a later step would fail of fails now, before minutes are spent on building.
     const ledger = await context.ledger()
-    if (inputs.deploy) await requireDeployable(environment, { templatesMayCome: true }, context)
+    // A server that deploys it has the config, and this job may have no right to read it.
+    const isDeployedHere = inputs.deploy && (await context.server?.()) === undefined
+    if (isDeployedHere) await requireDeployable(environment, { templatesMayCome: true }, context)
     const built = await callStep(buildWar, {}, context)
     const number =
       inputs.version ?? (await gitTag(built.commit, context)) ?? (await ledger.nextVersion(app))
@@ -72,7 +74,7 @@ export const release = defineStep({
       context,
     )
     // A build may write templates, and takes a while.
-    if (inputs.deploy) await requireDeployable(environment, { templatesMayCome: false }, context)
+    if (isDeployedHere) await requireDeployable(environment, { templatesMayCome: false }, context)
     const pushed = await callStep(
       pushImage,
       { to: environment.image, imageFolder: baked.imageFolder, reason: reason || undefined },

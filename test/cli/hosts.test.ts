@@ -30,7 +30,7 @@ async function hosts(
     cwd: sandbox.folder,
     variables: {
       ...sandbox.variables,
-      CROSSCLOUD_SERVER: 'true',
+      CROSSCLOUD_WORKER: 'true',
       GITLAB_USER_LOGIN: 'li',
       NUMBER: options.number ?? '1',
       ...(options.env && { CROSSCLOUD_ENV: options.env }),

@@ -3,6 +3,7 @@ import t from 'tap'
 import { createContext } from '../../src/context.ts'
 import { silentLog } from '../../src/core/log.ts'
 import { createSecrets } from '../../src/core/secrets.ts'
+import { isJob } from '../../src/delivery/actor.ts'
 
 const actor = (variables: Record<string, string>) =>
   createContext({
@@ -66,7 +67,14 @@ t.test(
   "the actor comes from a Jenkins without an address, too, and from crosscloud's server",
   async (t) => {
     t.match(actor({ ...all, JENKINS_HOME: '/var/jenkins_home' }), { by: 'of-jenkins' })
-    t.match(actor({ ...all, CROSSCLOUD_SERVER: 'true' }), { by: 'of-gitlab', commit: 'a' })
+    for (const mark of ['CROSSCLOUD_WORKER', 'CROSSCLOUD_SERVER']) {
+      t.match(actor({ ...all, [mark]: 'true' }), { by: 'of-gitlab', commit: 'a' }, mark)
+      t.ok(isJob((name) => ({ [mark]: 'true' })[name]))
+    }
+    t.notOk(
+      isJob((name) => ({ CROSSCLOUD_SERVER: 'https://crosscloud.test' })[name]),
+      'an address',
+    )
   },
 )
 

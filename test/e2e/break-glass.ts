@@ -30,7 +30,7 @@ export async function breakGlass(
         cwd: sandbox.folder,
         variables: {
           ...sandbox.variables,
-          CROSSCLOUD_SERVER: '',
+          CROSSCLOUD_WORKER: '',
           GITLAB_USER_LOGIN: login,
           ...more,
         },
@@ -61,7 +61,7 @@ export async function breakGlass(
       await configure('break-glass: [ops-li, ops-wang]')
       const stranger = await terminal('tester-wu')(...back)
       t.match(stranger, { code: 1, stderr: /tester-wu may not[\s\S]*ops-li or ops-wang may\./ })
-      for (const mark of ['GITLAB_CI', 'GITHUB_ACTIONS', 'CROSSCLOUD_SERVER', 'CI', 'CI_JOB_ID']) {
+      for (const mark of ['GITLAB_CI', 'GITHUB_ACTIONS', 'CROSSCLOUD_WORKER', 'CI', 'CI_JOB_ID']) {
         const variables = { [mark]: mark === 'CI' ? 'false' : 'true', GITHUB_ACTOR: 'ops-li' }
         const result = await terminal('ops-li', variables)(...back)
         t.match(result, { code: 1, stderr: /no signed ID token says who goes past the gate/ }, mark)

@@ -12,7 +12,7 @@ export async function deadHost(t: Test, sandbox: Sandbox, life: Life): Promise<v
   const cli = (...args: string[]) =>
     runHere(args, {
       cwd: sandbox.folder,
-      variables: { ...sandbox.variables, CROSSCLOUD_SERVER: '' },
+      variables: { ...sandbox.variables, CROSSCLOUD_WORKER: '' },
     })
   const settings = join(sandbox.folder, 'crosscloud.yml')
   const alone = await readFile(settings, 'utf8')

@@ -33,7 +33,7 @@ async function liveThrough(sandbox: Sandbox): Promise<void> {
   const cli = (...args: string[]) =>
     runHere(args, {
       cwd: sandbox.folder,
-      variables: { ...sandbox.variables, CROSSCLOUD_SERVER: '' },
+      variables: { ...sandbox.variables, CROSSCLOUD_WORKER: '' },
     })
   /** As on another machine, which shares the ledger and nothing else. */
   const elsewhere = {

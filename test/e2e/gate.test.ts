@@ -48,7 +48,7 @@ gitlab: { url: "${gitlab.url}", project: team/webapi }`
     return (...args: string[]) => runHere(args, { cwd: sandbox.folder, variables })
   }
   Object.assign(sandbox.variables, {
-    CROSSCLOUD_SERVER: 'true',
+    CROSSCLOUD_WORKER: 'true',
     GITLAB_USER_LOGIN: people.ci,
     CI_COMMIT_AUTHOR: people.author,
   })

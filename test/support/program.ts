@@ -36,7 +36,7 @@ export async function runHere(
     cwd: options.cwd,
     variables: {
       HOME: options.cwd,
-      CROSSCLOUD_SERVER: 'true',
+      CROSSCLOUD_WORKER: 'true',
       GITLAB_USER_LOGIN: 'li',
       ...options.variables,
     },

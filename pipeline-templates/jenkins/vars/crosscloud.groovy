@@ -23,7 +23,7 @@ Map step(Map about, Object[] given) {
 
 /** What every step knows beside its inputs. */
 List common() {
-    return ['settings', 'junit', 'by']
+    return ['settings', 'server', 'junit', 'by']
 }
 
 /** Arguments by name. A parameter that is null is an error: the stage that sets it did not run. */
@@ -72,8 +72,8 @@ private Map sorted(Map given, List known) {
  * Runs a command of crosscloud and answers the document it prints.
  *
  * @param words the command; each reaches it as it is
- * @param options inputs: those of a step; settings: the crosscloud.yml to use; junit: a report to
- *   write; by: whose deed it is; attempts: 3 where none are told
+ * @param options inputs: those of a step; settings: the crosscloud.yml to use; server: the address of
+ *   one that runs the step; junit: a report to write; by: whose deed it is; attempts: 3 where none are told
  */
 Map perform(List words, Map options = [:]) {
     int attempts = options.attempts ?: 3
@@ -116,6 +116,9 @@ Map run(List words, Map options = [:]) {
     List variables = ["CROSSCLOUD_INPUTS=${options.inputs ? JsonOutput.toJson((Map) options.inputs) : ''}".toString()]
     if (options.by) {
         variables.add("BUILD_USER_ID=${options.by}".toString())
+    }
+    if (options.server) {
+        variables.add("CROSSCLOUD_SERVER=${options.server}".toString())
     }
     List all = new ArrayList(words)
     for (String name : ['settings', 'junit']) {

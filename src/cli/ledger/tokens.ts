@@ -5,17 +5,11 @@ import { duration } from '../../core/settings/schema.ts'
 import type { Context } from '../../delivery/context.ts'
 import { newApiToken } from '../../ledger/api-token.ts'
 import type { ApiToken, AuditBy } from '../../ledger/ledger.ts'
+import { isVerb, verbs } from '../../policy/verbs.ts'
 import { addExample, type CommandResult, type Perform, requireText } from '../command.ts'
 import { table } from '../output.ts'
 import type { ProcessEnvironment } from '../process-environment.ts'
 import { minute } from './text.ts'
-
-/** What a token may be allowed. */
-const verbs: readonly string[] = [
-  ...['view', 'logs', 'verify', 'build', 'deploy', 'promote', 'approve', 'rollback', 'cancel'],
-  ...['lock', 'mark', 'force', 'operate', 'events', 'config-read', 'config-write'],
-  ...['secret-write', 'audit-read', 'tokens', 'admin'],
-]
 
 interface CreateOptions {
   verb?: string[]
@@ -82,7 +76,7 @@ function readScope({ verb = [], app = [], env = [] }: CreateOptions) {
     ([, names]) => names.length === 0,
   )
   if (empty) requireText(undefined, empty[0])
-  const unknown = verb.find((name) => !verbs.includes(name))
+  const unknown = verb.find((name) => !isVerb(name))
   if (unknown === undefined) return { verbs: verb, apps: app, envs: env }
   throw new StepError('INPUT_INVALID', `--verb "${unknown}" is not known`, {
     hint: `Use ${verbs.join(', ')}.`,

@@ -1,31 +1,8 @@
 import type { FastifyRequest } from 'fastify'
 import { StepError } from '../../core/errors.ts'
+import type { Decision, Question } from '../../policy/decide.ts'
 import type { RunSubject } from '../runs/run.ts'
-
-/** Those of the policy. */
-export const verbs = [
-  ...(['view', 'logs', 'verify', 'build', 'deploy', 'promote', 'approve', 'rollback'] as const),
-  ...(['cancel', 'lock', 'mark', 'force', 'operate', 'events'] as const),
-  ...(['config-read', 'config-write', 'secret-write', 'audit-read', 'tokens', 'admin'] as const),
-]
-export type Verb = (typeof verbs)[number]
-
-/** What a request wants; `source` is of a promotion. */
-export interface Question {
-  verb: Verb
-  app: string
-  environment: string
-  source?: string
-}
-
-export interface Decision {
-  allowed: boolean
-  /** Without: 404, so that nobody learns what there is. */
-  visible: boolean
-  rule: string | undefined
-  reasons: readonly string[]
-  help: readonly string[]
-}
+import type { SessionRequest } from '../sessions/sessions.ts'
 
 export type Decide = (subject: RunSubject, question: Question) => Decision
 
@@ -33,16 +10,18 @@ export interface Authenticated {
   subject: RunSubject
   via: 'session' | 'token'
   session?: string | undefined
+  /** ISO 8601 */
+  expiresAt?: string | undefined
 }
 
-/** Throws UNAUTHORIZED. */
+/** Each throws UNAUTHORIZED. */
 export interface Sessions {
-  authenticate(request: {
-    method: string
-    url: string
-    headers: Record<string, unknown>
-    ip: string
-  }): Promise<Authenticated>
+  authenticate(request: SessionRequest): Promise<Authenticated>
+  /** A session for the ID token of a job. */
+  start(
+    request: SessionRequest & { token: string },
+  ): Promise<{ session: string; expiresAt: string; subject: RunSubject }>
+  end(session: string): Promise<unknown>
 }
 
 export interface AuditEntry {

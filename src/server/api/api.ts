@@ -1,5 +1,6 @@
 import type { FastifyInstance } from 'fastify'
 import { StepError, toStepError } from '../../core/errors.ts'
+import { callerOf } from './access.ts'
 import type { ApiDependencies } from './dependencies.ts'
 import { addLineRoutes } from './lines.ts'
 import { addPlanRoutes } from './plans.ts'
@@ -7,36 +8,41 @@ import { problemOf, sendProblem } from './problems.ts'
 import { openReader } from './reader.ts'
 import { addReadRoutes } from './reads.ts'
 import { addRunRoutes } from './runs.ts'
+import { addLogin, addSessionRoutes, requestParts } from './session.ts'
 
 const API = '/api/v1'
 /** Of a body, in bytes: a token has at most 128 KiB. */
 const BODY = 192 * 1024
+/** Milliseconds: a plan asks hosts that may be slow, and sends nothing meanwhile. */
+const LONGEST_ANSWER = 5 * 60_000
 
 /**
  * Steps over HTTP, and what may be read. A plugin of its own: here bodies are JSON, and errors are
  * problems (RFC 9457). Every request is authenticated before its body is read.
  */
 export async function addApi(app: FastifyInstance, dependencies: ApiDependencies): Promise<void> {
-  const { sessions, log, secrets } = dependencies
+  const { sessions } = dependencies
   await app.register(
     async (api) => {
-      readJsonBodies(api)
-      api.addHook('onRequest', async (request, reply) => {
-        reply.header('cache-control', 'no-store').header('x-content-type-options', 'nosniff')
-        const { method, url, headers, ip } = request
-        request.caller = await sessions.authenticate({ method, url, headers, ip })
+      prepare(api, dependencies)
+      addLogin(api, dependencies)
+    },
+    { prefix: API },
+  )
+  await app.register(
+    async (api) => {
+      prepare(api, dependencies)
+      api.addHook('onRequest', async (request) => {
+        request.caller = await sessions.authenticate(requestParts(request))
+        request.raw.socket.setTimeout(LONGEST_ANSWER)
       })
-      api.setErrorHandler((error: unknown, _request, reply) => {
-        const { status } = problemOf(error, secrets.mask)
-        if (status >= 500) log.error(`a request of the API failed: ${messageOf(error)}`)
-        if (status === 401) reply.header('www-authenticate', 'Bearer')
-        return sendProblem(reply, error, secrets.mask)
-      })
+      await limitRate(api, dependencies)
       api.setNotFoundHandler(async () => {
         throw new StepError('NOT_FOUND', 'nothing is here', {
           hint: 'docs/server.md has all paths.',
         })
       })
+      addSessionRoutes(api, dependencies)
       addPlanRoutes(api, dependencies)
       addRunRoutes(api, dependencies)
       addLineRoutes(api, dependencies)
@@ -46,6 +52,35 @@ export async function addApi(app: FastifyInstance, dependencies: ApiDependencies
     },
     { prefix: API },
   )
+}
+
+/** JSON bodies, and errors as problems. */
+function prepare(api: FastifyInstance, { log, secrets }: ApiDependencies): void {
+  readJsonBodies(api)
+  api.addHook('onRequest', async (_request, reply) => {
+    reply.header('cache-control', 'no-store').header('x-content-type-options', 'nosniff')
+  })
+  api.setErrorHandler((error: unknown, _request, reply) => {
+    const { status } = problemOf(error, secrets.mask)
+    if (status >= 500) log.error(`a request of the API failed: ${messageOf(error)}`)
+    if (status === 401) reply.header('www-authenticate', 'DPoP, Bearer')
+    return sendProblem(reply, error, secrets.mask)
+  })
+}
+
+/** For each subject: an office has one address. */
+async function limitRate(api: FastifyInstance, { rate }: ApiDependencies): Promise<void> {
+  const { default: rateLimit } = await import('@fastify/rate-limit')
+  await api.register(rateLimit, {
+    max: rate,
+    timeWindow: 1000,
+    cache: 10_000,
+    hook: 'preHandler',
+    keyGenerator: (request) => {
+      const { subject } = callerOf(request)
+      return `${subject.identity} ${subject.by}`
+    },
+  })
 }
 
 const messageOf = (error: unknown) => toStepError(error).message

@@ -14,5 +14,7 @@ export interface ApiDependencies {
   applications: Applications
   worker: WorkerEnvironment
   secrets: Pick<Secrets, 'mask'>
+  /** Requests a second of one subject. */
+  rate: number
   log: Log
 }

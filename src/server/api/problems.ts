@@ -65,7 +65,9 @@ export function sendProblem(
 ): FastifyReply {
   const problem = problemOf(thrown, mask)
   const { retryAfter } = toStepError(thrown)
-  if (problem.status === 503) reply.header('retry-after', Math.ceil((retryAfter ?? 5000) / 1000))
+  if ([429, 503].includes(problem.status)) {
+    reply.header('retry-after', Math.ceil((retryAfter ?? 5000) / 1000))
+  }
   return reply.code(problem.status).type(PROBLEM_TYPE).send(JSON.stringify(problem))
 }
 

@@ -2,17 +2,10 @@ import type { FastifyInstance, FastifyRequest } from 'fastify'
 import { decisionQuery } from '../../api/policy.ts'
 import { StepError } from '../../core/errors.ts'
 import type { Deployment, Release } from '../../ledger/ledger.ts'
+import { type Verb, verbs } from '../../policy/verbs.ts'
 import { formatRepository } from '../../registry/reference.ts'
 import { resolveEnvironment, type Settings } from '../../settings.ts'
-import {
-  type Access,
-  callerOf,
-  mayView,
-  notThere,
-  requireAllowed,
-  type Verb,
-  verbs,
-} from './access.ts'
+import { type Access, callerOf, mayView, notThere, requireAllowed } from './access.ts'
 import type { ApiDependencies } from './dependencies.ts'
 import type { Reader } from './reader.ts'
 import {

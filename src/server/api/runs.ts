@@ -122,6 +122,7 @@ async function ownPlan(id: string, request: FastifyRequest, { runs }: ApiDepende
 }
 
 /** Without what is not the run's: limits of a token are checked when it asks. */
-const keptSubject = ({ kind, name, by, byId, identity, names, claims }: RunRecord['subject']) => ({
-  ...{ kind, name, by, byId, identity, names, claims },
-})
+function keptSubject(subject: RunRecord['subject']): RunRecord['subject'] {
+  const { kind, name, by, byId, identity, names, claims, presented } = subject
+  return { kind, name, by, byId, identity, names, claims, presented }
+}

@@ -1,16 +1,9 @@
 import type { FastifyRequest } from 'fastify'
+import type { Decision } from '../../policy/decide.ts'
 import type { Applications } from '../applications/applications.ts'
 import type { RunRequest } from '../runs/run.ts'
 import { findRemoteStep, isForced } from '../runs/steps.ts'
-import {
-  type Access,
-  type Act,
-  callerOf,
-  type Decision,
-  mayView,
-  notThere,
-  requireAllowed,
-} from './access.ts'
+import { type Access, type Act, callerOf, mayView, notThere, requireAllowed } from './access.ts'
 
 /** How old the known head of a branch may be where only names are looked up. */
 const NAMES_AGE = 30_000

@@ -141,7 +141,7 @@ function isAboutNoImage({ kind }: EventFacts): StepError {
 
 /** Who caused the event, in the variables of a CI job; the ledger records it. */
 function actorOf({ by, ref, commit, kind }: EventFacts): Record<string, string> {
-  const who = { CROSSCLOUD_SERVER: 'true', GITLAB_USER_LOGIN: by || 'webhook' }
+  const who = { CROSSCLOUD_WORKER: 'true', GITLAB_USER_LOGIN: by || 'webhook' }
   const known = { CI_COMMIT_SHA: commit, CI_COMMIT_REF_NAME: ref }
   if (kind === 'artifact' || kind === 'scan') return who
   const present = Object.entries(known).filter(([, value]) => value !== '')

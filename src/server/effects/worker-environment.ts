@@ -40,5 +40,7 @@ export function workerEnvironmentOf({
   const harmless = Object.entries(variables).filter(
     (entry): entry is [string, string] => entry[1] !== undefined && HARMLESS.test(entry[0]),
   )
-  return { folder, variables: Object.fromEntries(harmless), program, log, secrets }
+  // A command of a server runs here, also where its crosscloud.yml names that server.
+  const own = { ...Object.fromEntries(harmless), CROSSCLOUD_WORKER: 'true' }
+  return { folder, variables: own, program, log, secrets }
 }

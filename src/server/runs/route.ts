@@ -12,7 +12,10 @@ export const runRoute: RouteSettings = {
 }
 
 /** Where a run is seen, for the ledger: an attempt after a crash finds its deployment by it. */
-export function runUrls({ listen: { host, port, tls } }: Pick<ServerSettings, 'listen'>) {
-  const scheme = tls ? 'https' : 'http'
-  return (run: string): string => `${scheme}://${host}:${port}/api/v1/runs/${run}`
+export function runUrls({
+  listen: { host, port, tls },
+  sessions,
+}: Pick<ServerSettings, 'listen' | 'sessions'>) {
+  const server = sessions?.url ?? `${tls ? 'https' : 'http'}://${host}:${port}`
+  return (run: string): string => `${server}/api/v1/runs/${run}`
 }

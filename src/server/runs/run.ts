@@ -13,6 +13,8 @@ export interface RunSubject {
   identity: string
   names: readonly string[]
   claims?: Readonly<Record<string, string | number | boolean>> | undefined
+  /** Whom the job's token names, and what it says of the job. */
+  presented?: PresentedWho | undefined
 }
 
 /** What is asked for. */
@@ -43,23 +45,8 @@ export interface Cancellation {
 }
 
 /** The subject as the command line takes it: its groups are names, too. */
-export function whoOf({ by, byId, identity, names, kind, claims = {} }: RunSubject): PresentedWho {
+export function whoOf({ by, byId, identity, names, presented }: RunSubject): PresentedWho {
+  if (presented !== undefined) return presented
   const groups = names.flatMap((name) => (name.startsWith('group:') ? [name.slice(6)] : []))
-  const who = { login: by, id: byId, groups, identity }
-  if (kind !== 'job') return who
-  const text = (name: string) => {
-    const value = claims[name]
-    return value === undefined || value === '' ? undefined : String(value)
-  }
-  return {
-    ...who,
-    job: {
-      id: text('job-id') ?? text('job') ?? '',
-      sha: text('sha'),
-      refProtected: String(claims['ref-protected']) === 'true',
-      environment: text('environment'),
-      startedBy: text('pipeline-source'),
-      attempt: Number(claims['run-attempt'] ?? 1),
-    },
-  }
+  return { login: by, id: byId, groups, identity }
 }

@@ -1,3 +1,4 @@
+import { isLoopback } from '../../core/http/loopback.ts'
 import { type EventKind, sourceKinds } from '../sources/event.ts'
 import type { RouteSettings } from './route.ts'
 
@@ -23,6 +24,10 @@ export interface Parts {
   routes: RouteSettings[]
   schedules: { name: string; notify: string[] }[]
   applications: Record<string, unknown>
+  listen: { host: string; tls?: object | undefined; proxies: readonly string[] }
+  sessions?: object | undefined
+  policy?: object | undefined
+  ledger?: object | undefined
 }
 
 /** Problems between the parts: unknown names, missing tokens. */
@@ -41,6 +46,8 @@ export function findProblems(all: Parts): SettingsProblem[] {
       .map((name) => ({ path: [...path, 'notify'], message: `"${name}" is not under notify` }))
   return [
     ...noSource(all),
+    ...plainSessions(all),
+    ...bareSessions(all),
     ...backfillProblems('gitlab', all.gitlab),
     ...backfillProblems('github', all.github),
     ...Object.keys(all.generic)
@@ -56,6 +63,26 @@ export function findProblems(all: Parts): SettingsProblem[] {
       ...unknownReceivers(['schedules', index], notify),
     ]),
   ]
+}
+
+/** Nobody may anything without a policy, nothing is done without an audit, and there is nothing to do. */
+function bareSessions({ sessions, policy, ledger, applications }: Parts): SettingsProblem[] {
+  if (sessions === undefined) return []
+  const needed = { policy, ledger, applications: Object.keys(applications)[0] }
+  const missing = Object.entries(needed).flatMap(([name, part]) =>
+    part === undefined ? [name] : [],
+  )
+  if (missing.length === 0) return []
+  return [{ path: ['sessions'], message: `needs ${missing.join(', ')}, too` }]
+}
+
+const PLAIN =
+  'would go over plain HTTP: set listen.tls, or name the proxy in front that speaks TLS: listen.proxies'
+
+/** Sessions and API tokens are secrets, and anybody on the way could read them. */
+function plainSessions({ sessions, listen: { host, tls, proxies } }: Parts): SettingsProblem[] {
+  const isSafe = tls !== undefined || proxies.length > 0 || isLoopback(host) || host === '::1'
+  return sessions === undefined || isSafe ? [] : [{ path: ['sessions'], message: PLAIN }]
 }
 
 function backfillProblems(
@@ -74,11 +101,12 @@ function noSource({
   generic: more,
   schedules,
   applications,
+  sessions,
 }: Parts): SettingsProblem[] {
   const named = [...Object.keys(more), ...Object.keys(applications)]
-  const any = gitlab ?? github ?? gitea ?? harbor ?? named[0] ?? schedules[0]
+  const any = gitlab ?? github ?? gitea ?? harbor ?? named[0] ?? schedules[0] ?? sessions
   const message =
-    'says nothing to listen to: give it gitlab, github, gitea, harbor, generic, schedules or applications'
+    'says nothing to listen to: give it gitlab, github, gitea, harbor, generic, schedules, applications or sessions'
   return any === undefined ? [{ path: [], message }] : []
 }
 

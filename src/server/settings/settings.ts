@@ -8,6 +8,7 @@ import {
   readSettingsText,
   type SettingsText,
 } from '../../core/settings/settings-file.ts'
+import { ledgerSettings } from '../../ledger/settings.ts'
 import { type PolicySettings, policySettings } from '../../policy/settings.ts'
 import {
   applicationSettings,
@@ -17,6 +18,7 @@ import {
 import { receiverSettings } from '../feedback/receiver-settings.ts'
 import { queueSettings } from '../queue/settings.ts'
 import { scheduleSettings } from '../schedules/settings.ts'
+import { sessionSettings } from '../sessions/settings.ts'
 import { findProblems } from './consistency.ts'
 import { listen } from './listen.ts'
 import { route } from './route.ts'
@@ -46,6 +48,10 @@ export const serverSchema = z
       .record(objectName, applicationSettings)
       .default({})
       .describe('Applications that steps over HTTP work on: docs/server.md'),
+    sessions: sessionSettings.optional(),
+    ledger: ledgerSettings
+      .optional()
+      .describe('Ledger of the audit log and of API tokens; sessions need it'),
     metrics: z
       .strictObject({ token: webhookSecret.describe('Bearer token that Prometheus gives') })
       .optional()

@@ -31,7 +31,7 @@ async function liveThrough(sandbox: Sandbox, second: TestEngine): Promise<void> 
   const cli = (...args: string[]) =>
     runHere(args, {
       cwd: sandbox.folder,
-      variables: { ...sandbox.variables, CROSSCLOUD_SERVER: '' },
+      variables: { ...sandbox.variables, CROSSCLOUD_WORKER: '' },
     })
   const ids = async () => {
     const containers = [sandbox.engine, second].map(({ docker }) =>
@@ -150,7 +150,7 @@ async function liveThrough(sandbox: Sandbox, second: TestEngine): Promise<void> 
   await t.test('what a command prints is kept, without secrets', async (t) => {
     const secret = 'not-for-the-ledger'
     await configure('', 'before: [/server, "3", "password ${DB_PASSWORD}"]')
-    const variables = { ...sandbox.variables, CROSSCLOUD_SERVER: '', DB_PASSWORD: secret }
+    const variables = { ...sandbox.variables, CROSSCLOUD_WORKER: '', DB_PASSWORD: secret }
     const args = ['deploy', '--release', 'webapi@1.0.2', '--env', 'test']
     const forced = [...args, '--force', '--reason', 'again']
     const failed = await runHere(forced, { cwd: sandbox.folder, variables })

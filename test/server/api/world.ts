@@ -7,7 +7,8 @@ import { StepError } from '../../../src/core/errors.ts'
 import { silentLog } from '../../../src/core/log.ts'
 import { createSecrets } from '../../../src/core/secrets.ts'
 import { openLedger } from '../../../src/ledger/open.ts'
-import type { AuditEntry, Decide, Question } from '../../../src/server/api/access.ts'
+import type { Question } from '../../../src/policy/decide.ts'
+import type { AuditEntry, Decide } from '../../../src/server/api/access.ts'
 import { addApi } from '../../../src/server/api/api.ts'
 import { openApplications } from '../../../src/server/applications/applications.ts'
 import { workerEnvironmentOf } from '../../../src/server/effects/worker-environment.ts'
@@ -57,7 +58,16 @@ const subject = (by: string): RunSubject => ({
   kind: by === 'job' ? 'job' : 'person',
   ...{ name: by === 'job' ? 'job 4711 of team/webapi' : `${by} (team/dev)`, by, byId: '42' },
   ...{ identity: 'https://gitlab.example.com', names: [`user:${by}`, 'group:team/dev'] },
-  ...(by === 'job' && { claims: { 'ref-protected': true, environment: 'test', 'job-id': '4711' } }),
+  ...(by === 'job' && {
+    claims: { 'ref-protected': true, environment: 'test' },
+    presented: {
+      login: by,
+      id: '42',
+      groups: ['team/dev'],
+      identity: 'https://gitlab.example.com',
+      job: { id: '4711', refProtected: true, environment: 'test', attempt: 1 },
+    },
+  }),
 })
 
 export interface Answer {
@@ -184,13 +194,17 @@ async function startApi(
         if (Object.hasOwn(grants, by)) return { subject: subject(by), via: 'session' }
         throw new StepError('UNAUTHORIZED', 'the session is unknown, or over')
       },
+      start: async () => {
+        throw new StepError('UNAUTHORIZED', 'test/server/sessions has logins')
+      },
+      end: async () => {},
     },
     decide: (who, question) => {
       asked.push(question)
       return decide(who, question)
     },
     audit: { record: async (entry) => void audited.push(entry) },
-    ...{ runs, applications, worker, secrets, log: silentLog },
+    ...{ runs, applications, worker, secrets, log: silentLog, rate: 1000 },
   })
   const url = await app.listen({ host: '127.0.0.1', port: 0 })
   t.teardown(() => app.close())

@@ -22,7 +22,7 @@ import { noEngine, startEngine, type TestEngine } from '../servers/engine.ts'
 import { publishDemoImage } from './demo-image.ts'
 
 /** A shell, whatever job or server runs these tests. */
-const NO_JOB = { GITLAB_CI: '', GITHUB_ACTIONS: '', CROSSCLOUD_SERVER: '', GITLAB_USER_LOGIN: '' }
+const NO_JOB = { GITLAB_CI: '', GITHUB_ACTIONS: '', CROSSCLOUD_WORKER: '', GITLAB_USER_LOGIN: '' }
 
 /** The example application on this machine: Maven, Tomcat, an engine and two registries, all real. */
 export interface Demo {

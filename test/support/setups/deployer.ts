@@ -19,7 +19,7 @@ export async function createDeployer(sandbox: Sandbox) {
   const deploy = (version: string) => [
     ...['deploy', '--release', `webapi@${version}`, '--env', 'test', '--older'],
   ]
-  const variables = { ...sandbox.variables, CROSSCLOUD_SERVER: '' }
+  const variables = { ...sandbox.variables, CROSSCLOUD_WORKER: '' }
   /** Deploys in this process: a deployment that is not under test needs none of its own. */
   const deployed = async (t: Test, version: string) => {
     const done = await runHere(deploy(version), { cwd: sandbox.folder, variables })

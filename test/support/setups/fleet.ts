@@ -105,7 +105,7 @@ export async function startFleet(t: Test) {
     const args = ['deploy', '--release', `webapi@${version}`, '--env', 'test', '--older']
     const done = await runHere(args, {
       cwd: sandbox.folder,
-      variables: { ...sandbox.variables, CROSSCLOUD_SERVER: '' },
+      variables: { ...sandbox.variables, CROSSCLOUD_WORKER: '' },
       onText(more) {
         text += more
         for (const fault of [faults].flat()) occur(fault)

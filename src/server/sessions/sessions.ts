@@ -1,0 +1,274 @@
+import { createHash, randomBytes } from 'node:crypto'
+import { StepError, toStepError } from '../../core/errors.ts'
+import type { Log } from '../../core/log.ts'
+import type { Scope, Subject } from '../../policy/subject.ts'
+import { throttleWarnings } from '../monitoring/throttled-warnings.ts'
+import type { Issuers } from './issuers.ts'
+import { checkProof, PROOF_WINDOW, type Proof } from './proof.ts'
+import {
+  outside,
+  type Reason,
+  type RefusalDetails,
+  reasonOf,
+  refuse,
+  refuseOpenly,
+} from './refusal.ts'
+import type { SessionSettings } from './settings.ts'
+import { LONGEST_SESSION, type SessionRecord, type SessionStore } from './store.ts'
+import type { Person } from './subject.ts'
+
+/** A request, as far as it says who sent it. */
+export interface SessionRequest {
+  method: string
+  /** Path and query, as the server got them. */
+  url: string
+  headers: Readonly<Record<string, unknown>>
+  /** As Node has them, to see what came twice: it keeps the first Authorization only. */
+  rawHeaders?: readonly string[] | undefined
+  ip: string
+}
+
+export interface Authenticated {
+  subject: Subject
+  via: 'session' | 'token'
+  /** To end it. */
+  session?: string | undefined
+  /** ISO 8601; of an API token without an end undefined. */
+  expiresAt?: string | undefined
+  /** Whom a job's token names; good for acts in a person's own name, never for what a job may. */
+  person?: Person | undefined
+}
+
+export interface StartedSession {
+  session: string
+  expiresAt: string
+  subject: Subject
+}
+
+/** An API token as the ledger has it, found by its hash. */
+export interface ApiToken {
+  name: string
+  scope: Scope
+  /** ISO 8601. */
+  expiresAt?: string | undefined
+  revokedAt?: string | undefined
+}
+
+export interface Sessions {
+  /** The subject of a request by its headers; throws UNAUTHORIZED. */
+  authenticate(request: SessionRequest): Promise<Authenticated>
+  /** A session for an ID token, bound to the key of the DPoP proof in the headers. */
+  start(request: SessionRequest & { token: string }): Promise<StartedSession>
+  /** Logout; false when there is no such session. */
+  end(session: string): Promise<boolean>
+  /** Ends all sessions of an issuer, or of a user or project there; how many there were. */
+  revoke(of: { identity: string; user?: string; project?: string }): Promise<number>
+}
+
+export interface SessionsOptions {
+  settings: SessionSettings
+  issuers: Pick<Issuers, 'verify'>
+  store: SessionStore
+  /** By SHA-256 in hex; undefined when there is none. */
+  findToken(hash: string): Promise<ApiToken | undefined>
+  log: Log
+}
+
+const SESSION = /^ccs_[\w-]{43}$/
+const API_TOKEN = /^cct_[\w-]{20,200}$/
+/** A session or an API token, with its scheme. */
+const LONGEST_AUTHORIZATION = 512
+
+export function createSessions(options: SessionsOptions): Sessions {
+  const { store, log } = options
+  const warn = throttleWarnings(log)
+  const refused = async (thrown: unknown, { ip }: SessionRequest): Promise<StepError> => {
+    const error = toStepError(thrown)
+    const reason = reasonOf(error)
+    if (reason === undefined) return error
+    warn(`${reason} ${ip}`, `${ip} was not let in: ${reason}`)
+    if (isGuess(reason)) await store.addFailure(ip)
+    return outside(error)
+  }
+  const guarded = async <T>(request: SessionRequest, work: () => Promise<T>): Promise<T> => {
+    try {
+      return await work()
+    } catch (error) {
+      throw await refused(error, request)
+    }
+  }
+  return {
+    authenticate: (request) => guarded(request, () => authenticate(request, options)),
+    start: (request) => guarded(request, () => start(request, options)),
+    end: (session) => store.remove(session),
+    revoke: ({ identity, user, project }) => {
+      if (user !== undefined) return store.removeAllOf(`${identity} user ${user}`)
+      return store.removeAllOf(project === undefined ? identity : `${identity} project ${project}`)
+    },
+  }
+}
+
+/** Whose session has ended, whose token is old, or whose clock is wrong, guesses nothing. */
+function isGuess(reason: Reason): boolean {
+  const honest: readonly Reason[] = [
+    ...(['no-credentials', 'session-unknown', 'proof-time', 'expired'] as const),
+    ...(['not-yet-valid', 'too-many-failures', 'token-replayed', 'ref'] as const),
+  ]
+  return !honest.includes(reason)
+}
+
+/**
+ * Only where a secret or a signature could be tried: who has a session goes on, whatever others behind
+ * the same address do.
+ */
+async function refuseTooMany(
+  { ip }: SessionRequest,
+  { settings, store }: Pick<SessionsOptions, 'settings' | 'store'>,
+): Promise<void> {
+  if ((await store.failures(ip)) < settings['failed-logins']) return
+  throw new StepError<RefusalDetails & { status: number }>(
+    'UNAVAILABLE',
+    'too many failed logins from this address',
+    {
+      hint: 'Wait a minute. The log of the server has the reasons of the failures.',
+      retryAfter: 60_000,
+      details: { status: 429, reason: 'too-many-failures' },
+    },
+  )
+}
+
+async function start(
+  request: SessionRequest & { token: string },
+  { settings, issuers, store }: SessionsOptions,
+): Promise<StartedSession> {
+  const { token, headers } = request
+  await refuseTooMany(request, { settings, store })
+  refuseDuplicates(request)
+  const proof = await checkProof(headers.dpop, provenBy(request, undefined, settings), (reason) =>
+    refuse('login', reason),
+  )
+  const { tokenId, tokenEnd, ...job } = await issuers.verify(token)
+  await useProof(proof, store, 'login')
+  const { lifetime } = settings
+  const now = Date.now()
+  const known = { issuer: job.subject.identity, id: tokenId }
+  const until = tokenEnd + 2 * PROOF_WINDOW * 1000
+  if (!(await store.claimToken(known, proof.thumbprint, until))) {
+    throw refuseOpenly(
+      'token-replayed',
+      'the ID token is not accepted: it has started a session before',
+      'Steps of one job share its session, in the folder of CROSSCLOUD_STATE; run the job again.',
+    )
+  }
+  const end = Math.min(tokenEnd + lifetime, now + LONGEST_SESSION)
+  const session = `ccs_${randomBytes(32).toString('base64url')}`
+  const expiresAt = Math.min(now + lifetime, end)
+  await store.create(session, { ...job, thumbprint: proof.thumbprint, end }, expiresAt)
+  return { session, expiresAt: new Date(expiresAt).toISOString(), subject: job.subject }
+}
+
+async function authenticate(
+  request: SessionRequest,
+  options: SessionsOptions,
+): Promise<Authenticated> {
+  refuseDuplicates(request)
+  const { authorization } = request.headers
+  if (authorization === undefined || authorization === '') {
+    throw refuse('session', 'no-credentials')
+  }
+  if (typeof authorization !== 'string' || authorization.length > LONGEST_AUTHORIZATION) {
+    throw refuse('session', 'credentials')
+  }
+  const [, scheme = '', secret = ''] = /^(DPoP|Bearer) ([\w-]+)$/i.exec(authorization) ?? []
+  const isSession = SESSION.test(secret)
+  if (scheme.toLowerCase() === 'dpop' && isSession) return bySession(secret, request, options)
+  if (isSession) throw refuse('session', 'session-as-bearer')
+  if (scheme.toLowerCase() === 'bearer' && API_TOKEN.test(secret)) {
+    return byToken(secret, request, options)
+  }
+  throw refuse('session', 'credentials')
+}
+
+async function bySession(
+  session: string,
+  request: SessionRequest,
+  { settings, store }: SessionsOptions,
+): Promise<Authenticated> {
+  const record = await store.find(session)
+  const no = (reason: Parameters<typeof refuse>[1]) => refuse('session', reason)
+  if (record === undefined || record.end <= Date.now()) throw no('session-unknown')
+  const proof = await checkProof(request.headers.dpop, provenBy(request, session, settings), no)
+  if (proof.thumbprint !== record.thumbprint) throw no('proof-of-another-key')
+  await useProof(proof, store, 'session')
+  const expiresAt = Math.min(Date.now() + settings.lifetime, record.end)
+  await store.renew(session, expiresAt)
+  return authenticated(record, session, expiresAt)
+}
+
+function authenticated(
+  { subject, person }: SessionRecord,
+  session: string,
+  expiresAt: number,
+): Authenticated {
+  return {
+    subject,
+    person,
+    session,
+    via: 'session',
+    expiresAt: new Date(expiresAt).toISOString(),
+  }
+}
+
+async function byToken(
+  secret: string,
+  request: SessionRequest,
+  options: SessionsOptions,
+): Promise<Authenticated> {
+  await refuseTooMany(request, options)
+  const { findToken } = options
+  const found = await findToken(createHash('sha256').update(secret).digest('hex'))
+  if (found === undefined) throw refuse('session', 'api-token-unknown')
+  const { name, scope, expiresAt, revokedAt } = found
+  if (revokedAt !== undefined) throw refuse('session', 'api-token-revoked')
+  if (expiresAt !== undefined && !(Date.parse(expiresAt) > Date.now())) {
+    throw refuse('session', 'api-token-expired')
+  }
+  const by = `token:${name}`
+  const subject: Subject = {
+    kind: 'token',
+    name: `token ${name}`,
+    by,
+    identity: 'token',
+    names: [by],
+    scope,
+  }
+  return { subject, via: 'token', expiresAt }
+}
+
+/** A proof counts once for its key, for as long as its time is accepted. */
+async function useProof(
+  { thumbprint, id }: Proof,
+  store: SessionStore,
+  kind: 'login' | 'session',
+): Promise<void> {
+  const until = Date.now() + 2 * PROOF_WINDOW * 1000 + 10_000
+  if (!(await store.useProof(thumbprint, id, until))) throw refuse(kind, 'proof-replayed')
+}
+
+function provenBy(
+  { method, url }: SessionRequest,
+  session: string | undefined,
+  { url: server }: SessionSettings,
+) {
+  const [path = '/'] = url.split(/[?#]/, 1)
+  return { method, session, address: `${server}${path}` }
+}
+
+/** A proxy and this server may each take another one of two. */
+function refuseDuplicates({ rawHeaders = [] }: SessionRequest): void {
+  const names = rawHeaders.filter((_, index) => index % 2 === 0).map((name) => name.toLowerCase())
+  for (const name of ['authorization', 'dpop']) {
+    if (names.filter((each) => each === name).length > 1)
+      throw refuse('session', 'duplicate-header')
+  }
+}
