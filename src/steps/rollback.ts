@@ -6,13 +6,7 @@ import type { Context } from '../delivery/context.ts'
 import { deployUnderLock, underLock } from '../delivery/deployment/deployment.ts'
 import { chooseHosts, type HostChoice } from '../delivery/deployment/host-choice.ts'
 import { findInterruptedDeployment } from '../delivery/deployment/interrupted.ts'
-import {
-  addressLines,
-  deployedOutputs,
-  skippedRelease,
-  skippedReleases,
-  summarize,
-} from '../delivery/deployment/outcome.ts'
+import { addressLines, deployedOutputs, summarize } from '../delivery/deployment/outcome.ts'
 import type { DeploymentRequest } from '../delivery/deployment/request.ts'
 import { identifyActor } from '../delivery/gate/break-glass.ts'
 import { findCurrent, findRelease } from '../delivery/release.ts'
@@ -22,6 +16,7 @@ import {
   findRollbackTarget,
   type RollbackTarget,
 } from '../delivery/rollback-target.ts'
+import { skippedRelease, skippedReleases } from '../delivery/skipped-release.ts'
 import type { Deployment } from '../ledger/ledger.ts'
 import type { EnvironmentSettings } from '../settings.ts'
 import {

@@ -1,5 +1,4 @@
 import { z } from 'zod'
-import type { Mark } from '../../ledger/ledger.ts'
 import type { Settings } from '../../settings.ts'
 import { formatRelease } from '../release-name.ts'
 import type { Deployed } from './deployment.ts'
@@ -29,19 +28,6 @@ export const deployedOutputs = z.object({
     )
     .describe('The containers that run now'),
 })
-
-/** A release that a rollback passes by, and who said why. */
-export const skippedReleases = z.object({
-  release: z.string().describe('Release, as application@version'),
-  by: z.string(),
-  at: z.string(),
-  reason: z.string(),
-})
-
-export function skippedRelease(mark: Mark): z.output<typeof skippedReleases> {
-  const { by, at, reason } = mark
-  return { release: formatRelease(mark), by, at, reason }
-}
 
 /** What a tester may do next, in the job's log. */
 export function nextLines(next: string | undefined): string[] {

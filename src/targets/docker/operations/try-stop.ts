@@ -250,6 +250,6 @@ function tooQuick({ path, status, error, duration }: TriedRequest): [text: strin
   const what = error ?? `HTTP ${status}`
   return [
     `GET ${path} was over after ${seconds(duration)} (${what}), before it was asked to stop: nothing was proven`,
-    'Name a page that takes some 5 s: `--slow /PATH`.',
+    'Name the path of a page that takes some 5 s.',
   ]
 }
