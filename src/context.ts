@@ -1,7 +1,6 @@
 import { access } from 'node:fs/promises'
 import { dirname, resolve } from 'node:path'
 import type { ImageBuilder } from './builder/builder.ts'
-import type { KeyRing } from './config/rules/encryption.ts'
 import type { ConfigStore } from './config/store/store.ts'
 import { StepError } from './core/errors.ts'
 import { cacheFolder, codeCacheFolder, openSealKey, stateFolder } from './core/files/folders.ts'
@@ -13,6 +12,7 @@ import type { Log } from './core/log.ts'
 import { run } from './core/process/process.ts'
 import type { Secrets } from './core/secrets.ts'
 import { actorOf } from './delivery/actor.ts'
+import { openConfigKeys } from './delivery/config/config-keys.ts'
 import type { Context, TargetSettings } from './delivery/context.ts'
 import {
   deliverJournal,
@@ -289,21 +289,6 @@ async function openConfigStore(
   }
   const { openStore } = await import('./config/store/open.ts')
   return openStore(config, { folder, signal, log })
-}
-
-const CONFIG_KEY = 'CROSSCLOUD_CONFIG_KEY'
-
-/** From crosscloud.yml, else from the variable; never shown in full. */
-async function openConfigKeys(
-  { configKey }: EnvironmentSettings,
-  { folder, file }: Settings,
-  { variables, secrets }: ContextOptions,
-): Promise<KeyRing | undefined> {
-  const text = configKey ?? variables[CONFIG_KEY]
-  if (!text) return undefined
-  const { openKeyRing } = await import('./config/rules/key-ring.ts')
-  if (!/^(?:file:|\/)/.test(text)) secrets.add(text)
-  return openKeyRing(text, configKey === undefined ? CONFIG_KEY : `config-key in ${file}`, folder)
 }
 
 /** By the kind of target that the settings name. */
