@@ -1,42 +1,46 @@
 import { existsSync } from 'node:fs'
 import { readFile, writeFile } from 'node:fs/promises'
 import { join } from 'node:path'
-import type Docker from 'dockerode'
 import t, { type Test } from 'tap'
 import { parse } from 'yaml'
 import { silentLog } from '../../../src/core/log.ts'
 import { openProxy } from '../../../src/proxies/open.ts'
 import { instanceLabels } from '../../../src/targets/labels.ts'
-import type { ProxyServer, ServerMode } from '../../../src/targets/proxy.ts'
+import type { ProxyServer } from '../../../src/targets/proxy.ts'
 import { slotOf } from '../../../src/targets/slot.ts'
 import { startLoad } from '../../proxies/proxy-conformance.ts'
-import { type CliOptions, runCli, startCli } from '../../support/cli.ts'
-import { noEngine, type TestEngine } from '../../support/servers/engine.ts'
+import { runCli, startCli } from '../../support/cli.ts'
+import { noEngine, startEngine, type TestEngine } from '../../support/servers/engine.ts'
 import { freePort } from '../../support/servers/ports.ts'
+import { type Call, countCalls } from '../../support/servers/proxies/call-counter.ts'
 import {
-  type Call,
-  type CallCounter,
-  countCalls,
-} from '../../support/servers/proxies/call-counter.ts'
-import { NAME, parseProxy, startNginx } from '../../support/servers/proxies/reverse-proxies.ts'
+  NAME,
+  parseProxy,
+  startHaproxy,
+  startNginx,
+} from '../../support/servers/proxies/reverse-proxies.ts'
+import { runtimeCommands } from '../../support/servers/runtime-commands.ts'
 import { createDeployer } from '../../support/setups/deployer.ts'
 import { createSandbox, type Sandbox } from '../../support/setups/sandbox.ts'
 import { until } from '../../support/until.ts'
+import { type Placed, twoDeployers } from './two-deployers.ts'
 
-const skip = noEngine('docker-registry', 'gcc', 'nginx')
+const skip = noEngine('docker-registry', 'gcc', 'nginx', 'haproxy', 'perl')
 if (skip) t.test('deployers that are killed at a proxy', { skip }, async () => {})
 else {
   const sandbox = await createSandbox(t)
+  const other = await startEngine()
+  t.teardown(() => other.stop())
   await sandbox.configure('sqlite:ledger.db')
   for (const version of ['1.0.0', '1.0.1']) await sandbox.release(version)
-  await killedAtProxies(sandbox)
+  await killedAtProxies(sandbox, other)
 }
 
-async function killedAtProxies(sandbox: Sandbox): Promise<void> {
+async function killedAtProxies(sandbox: Sandbox, other: TestEngine): Promise<void> {
   const changes = ({ kind }: Call) => kind === 'changes'
 
   await t.test(
-    'nginx, two slots: killed at each call that changes it, and at every tenth that reads',
+    'nginx, two slots: killed at each call that changes it, and at every sixteenth that reads',
     async (t) => {
       const counter = await countCalls(t)
       const { servers, container } = await slots()
@@ -48,6 +52,55 @@ async function killedAtProxies(sandbox: Sandbox): Promise<void> {
       const place = await openPlace(t, sandbox, {
         ...{ counter, servers, container, hosts, url, proxy: { nginx } },
         before: join(folder, 'crosscloud', `${NAME}.conf.before`),
+      })
+      await sweep(t, place, (call) => changes(call) || call.number % 16 === 1)
+    },
+  )
+
+  await t.test(
+    'HAProxy, two hosts with one port: killed at each change of the first, as one is kept in the state file, at two changes of the second, and at every sixteenth call that reads',
+    async (t) => {
+      const counter = await countCalls(t)
+      const port = await freePort()
+      const hosts = {
+        'app-01': { engine: sandbox.engine, bind: '127.0.0.2' },
+        'app-02': { engine: other, bind: '127.0.0.3' },
+      }
+      const servers = Object.entries(hosts).map(
+        ([host, { bind: address }]): ProxyServer => ({ host, slot: undefined, address, port }),
+      )
+      const { settings, url, folder } = await startHaproxy(t, servers)
+      const socket = `unix://${await counter.socket(join(folder, 's'))}`
+      const haproxy = { ...(settings.haproxy as object), socket }
+      const container = { ports: [`${port}:8080`] }
+      const place = await openPlace(t, sandbox, {
+        ...{ counter, servers, container, hosts, url, proxy: { haproxy } },
+      })
+      // Of each host: drain, maint, ready; each is kept in the state file by two more.
+      const chosen = [1, 2, 3, 4, 7, 10, 16]
+      await sweep(t, place, (call) =>
+        changes(call) ? chosen.includes(call.number) : call.number % 16 === 1,
+      )
+      await twoDeployers(t, place)
+    },
+  )
+
+  await t.test(
+    'commands, two slots: killed at each that changes the proxy, and at every tenth that asks it',
+    async (t) => {
+      const counter = await countCalls(t)
+      const { servers, container } = await slots()
+      const haproxy = await startHaproxy(t, servers)
+      const perl = await counter.program('perl')
+      const commands = Object.fromEntries(
+        Object.entries(await runtimeCommands(haproxy)).map(([verb, [, ...args]]) => [
+          verb,
+          [perl, ...args],
+        ]),
+      )
+      const hosts = { 'app-01': { engine: sandbox.engine } }
+      const place = await openPlace(t, sandbox, {
+        ...{ counter, servers, container, hosts, url: haproxy.url, proxy: { commands } },
       })
       await sweep(t, place, (call) => changes(call) || call.number % 10 === 1)
     },
@@ -67,22 +120,8 @@ async function slots() {
   return { servers, container }
 }
 
-/** An environment behind a proxy whose calls are counted, and what is there now. */
-interface Placed {
-  counter: CallCounter
-  url: string
-  deployer: Awaited<ReturnType<typeof createDeployer>>
-  /** For whole processes of the command line. */
-  options: CliOptions
-  /** Whether the proxy's own file is half changed. */
-  isInterrupted(): boolean
-  /** By host. */
-  containers(): Promise<Docker.ContainerInfo[][]>
-  modes(): Promise<{ host: string; slot: number | undefined; mode: ServerMode }[]>
-}
-
 interface PlaceOptions {
-  counter: CallCounter
+  counter: Awaited<ReturnType<typeof countCalls>>
   servers: readonly ProxyServer[]
   /** Parts of crosscloud.yml. */
   container: object
