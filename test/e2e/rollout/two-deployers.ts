@@ -1,25 +1,8 @@
-import type Docker from 'dockerode'
 import type { Test } from 'tap'
 import { instanceLabels } from '../../../src/targets/labels.ts'
-import type { ServerMode } from '../../../src/targets/proxy.ts'
-import { type CliOptions, runCli, startCli } from '../../support/cli.ts'
+import { runCli, startCli } from '../../support/cli.ts'
 import { freeze } from '../../support/servers/freeze.ts'
-import type { CallCounter } from '../../support/servers/proxies/call-counter.ts'
-import type { createDeployer } from '../../support/setups/deployer.ts'
-
-/** An environment behind a proxy whose calls are counted, and what is there now. */
-export interface Placed {
-  counter: CallCounter
-  url: string
-  deployer: Awaited<ReturnType<typeof createDeployer>>
-  /** For whole processes of the command line. */
-  options: CliOptions
-  /** Whether the proxy's own file is half changed. */
-  isInterrupted(): boolean
-  /** By host. */
-  containers(): Promise<Docker.ContainerInfo[][]>
-  modes(): Promise<{ host: string; slot: number | undefined; mode: ServerMode }[]>
-}
+import type { Placed } from './killed-at-proxy.ts'
 
 /** Of two deployers at once, one works the proxy of two hosts. */
 export async function twoDeployers(t: Test, place: Placed): Promise<void> {
@@ -50,13 +33,12 @@ export async function twoDeployers(t: Test, place: Placed): Promise<void> {
   })
 
   await t.test('who waits for the lock works the proxy only once it is free', async (t) => {
-    await deployed(t, '1.0.0')
-    const first = startCli(deploy('1.0.1'), options)
+    const first = startCli(deploy('1.0.0'), options)
     t.teardown(() => first.child.kill('SIGKILL'))
     await first.until('app-01 is out of it')
     await freeze(first.child)
     counter.arm()
-    const second = startCli([...deploy('1.0.0'), '--lock-wait', '60s'], options)
+    const second = startCli([...deploy('1.0.1'), '--lock-wait', '60s'], options)
     t.teardown(() => second.child.kill('SIGKILL'))
     await second.until('waiting for it')
     t.same(counter.made(), [])
@@ -66,6 +48,6 @@ export async function twoDeployers(t: Test, place: Placed): Promise<void> {
     t.equal(code, 0, stderr)
     t.notMatch(stdout, /somebody took it out|cut off/)
     t.same(await modes(), { 'app-01': 'in', 'app-02': 'in' })
-    t.same(await versions(), ['1.0.0', '1.0.0'])
+    t.same(await versions(), ['1.0.1', '1.0.1'])
   })
 }
