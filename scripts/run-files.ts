@@ -1,6 +1,7 @@
 import { type ChildProcess, spawn } from 'node:child_process'
 import { text } from 'node:stream/consumers'
 import { fileURLToPath } from 'node:url'
+import { showSourcePlaces } from './source-places.ts'
 import { FILE_ENDED } from './test-files.ts'
 
 // Runs test files, each batch of them in a Node process of its own. tap's own runner makes Node load
@@ -11,6 +12,8 @@ export interface RunOptions {
   jobs: number
   /** Seconds until a process is ended. */
   timeout: number
+  /** Where a file is compiled, if it is; any other is read through hooks, which takes seconds. */
+  compiled?: (file: string) => string | undefined
 }
 
 export interface Totals {
@@ -25,6 +28,8 @@ export interface RunResult {
   failed: string[]
   /** Of the assertions in all files. */
   totals: Totals
+  /** Seconds that each file took which passed. */
+  times: Record<string, number>
 }
 
 interface FileResult {
@@ -49,25 +54,27 @@ export async function runFiles(
   const waiting = batches.filter((batch) => batch.length > 0)
   const failed: string[] = []
   const totals: Totals = { total: 0, pass: 0, fail: 0, skip: 0 }
+  const times: Record<string, number> = {}
   let number = 0
   const work = async () => {
     for (let batch = waiting.shift(); batch !== undefined; batch = waiting.shift()) {
-      const { output, files } = await runBatch(batch, options.timeout)
+      const { output, files } = await runBatch(batch, options)
       addTotals(totals, output)
       for (const result of files) {
         number += 1
-        if (!result.passed) failed.push(result.file)
+        if (result.passed) times[result.file] = result.seconds
+        else failed.push(result.file)
         printResult(result, number, print)
       }
     }
   }
   await Promise.all(Array.from({ length: options.jobs }, work))
-  return { failed, totals }
+  return { failed, totals, times }
 }
 
 function printResult(result: FileResult, number: number, print: (line: string) => void): void {
   const { file, passed, seconds, output } = result
-  if (!passed) print(`# ${file}\n${output.trimEnd()}`)
+  if (!passed) print(`# ${file}\n${showSourcePlaces(output.trimEnd())}`)
   print(`${passed ? 'ok' : 'not ok'} ${number} - ${file} # time=${seconds.toFixed(1)}s`)
   if (passed) for (const line of skippedLines(output)) print(`    ${line}`)
 }
@@ -85,15 +92,12 @@ function addTotals(totals: Totals, output: string): void {
 
 async function runBatch(
   batch: readonly string[],
-  timeout: number,
+  { timeout, compiled }: RunOptions,
 ): Promise<{ output: string; files: FileResult[] }> {
   const started = Date.now()
-  // tap first: what is loaded after the hooks of typescript.mjs passes through their thread.
-  const hooks = ['--import=tap', '--import=./scripts/typescript.mjs']
-  const entry = batch.length === 1 ? batch : [TEST_FILES]
-  const several = batch.length === 1 ? {} : { TEST_FILES: batch.join(' ') }
-  const child = spawn(process.execPath, [...hooks, '--enable-source-maps', ...entry], {
-    env: { ...process.env, ...several, TAP: '1', TAP_TIMEOUT: `${timeout}`, FORCE_COLOR: '0' },
+  const { args, env } = commandOf(batch, compiled)
+  const child = spawn(process.execPath, args, {
+    env: { ...process.env, ...env, TAP: '1', TAP_TIMEOUT: `${timeout}`, FORCE_COLOR: '0' },
     stdio: ['ignore', 'pipe', 'pipe'],
   })
   const stopTimer = endInTime(child, timeout)
@@ -111,6 +115,21 @@ async function runBatch(
 }
 
 const TEST_FILES = fileURLToPath(new URL('test-files.ts', import.meta.url))
+
+/** Several files are run by another that is given their names. */
+function commandOf(batch: readonly string[], compiled: RunOptions['compiled'] = () => undefined) {
+  const entry = batch.length === 1 ? (batch[0] ?? '') : TEST_FILES
+  const paths = [entry, ...batch].map(compiled)
+  const isCompiled = paths.every((path) => path !== undefined)
+  // tap first: what is loaded after the hooks of typescript.mjs passes through their thread.
+  const hooks = ['--enable-source-maps', '--import=tap', '--import=./scripts/typescript.mjs']
+  const pathOf = (file: string) => (isCompiled && compiled(file)) || file
+  const files = batch.map((file) => [file, pathOf(file)])
+  return {
+    args: [...(isCompiled ? [] : hooks), pathOf(entry)],
+    env: batch.length === 1 ? {} : { TEST_FILES: JSON.stringify(files) },
+  }
+}
 
 /** What a batch printed, by file. When only the process failed, no file is known to have passed. */
 function divide(

@@ -1,24 +1,35 @@
+import { readFile, rename, writeFile } from 'node:fs/promises'
 import { availableParallelism } from 'node:os'
+import { join } from 'node:path'
 import { parseArgs } from 'node:util'
 import { findTestFiles, ROOT } from '../test/support/unit-tests.ts'
+import { compileTests } from './compile-tests.ts'
 import { runFiles } from './run-files.ts'
 
 // Runs all test files; with `unit` or `servers`, those of that kind; or the files that are named.
 //   node --import=./scripts/typescript.mjs scripts/test.ts [--jobs N] [unit | servers | FILE…]
 const TIMEOUT = 600
 
-/** Folders whose files take minutes come first, so that none of them runs alone at the end. */
-const SLOW_FIRST = ['test/e2e/', 'test/demo/', 'test/gitlab/', 'test/server/', 'test/targets/']
+/** Seconds that each file took when it last passed. */
+const TIMES = join(ROOT, '.cache', 'test-times.json')
 
-const place = (file: string) => {
-  const found = SLOW_FIRST.findIndex((folder) => file.startsWith(folder))
-  return found === -1 ? SLOW_FIRST.length : found
+const readTimes = async (): Promise<Record<string, number>> =>
+  JSON.parse(await readFile(TIMES, 'utf8').catch(() => '{}'))
+
+/** Folders whose files take minutes, for a checkout where none has run yet. */
+const SLOW = ['test/e2e/', 'test/demo/', 'test/gitlab/', 'test/ledger/', 'test/server/']
+
+/** The slowest first, so that none of them runs alone at the end. */
+function bySlowness(times: Record<string, number>) {
+  const guess = (file: string) => (SLOW.some((folder) => file.startsWith(folder)) ? 60 : 20)
+  const seconds = (file: string) => times[file] ?? guess(file)
+  return (left: string, right: string) => seconds(right) - seconds(left)
 }
 
 /** Files that start servers run alone; others share a process, for most take less than its start. */
 async function chooseBatches(wanted: readonly string[], jobs: number): Promise<string[][]> {
   const { unit, local, servers } = await findTestFiles()
-  const alone = servers.toSorted((left, right) => place(left) - place(right)).map((file) => [file])
+  const alone = servers.toSorted(bySlowness(await readTimes())).map((file) => [file])
   const together = (files: readonly string[]) =>
     Array.from({ length: jobs }, (_, first) => files.filter((_, number) => number % jobs === first))
   if (wanted.length === 0) return [...alone, ...together(local), ...together(unit)]
@@ -36,8 +47,11 @@ const { values, positionals } = parseArgs({
 const jobs = Number(values.jobs ?? availableParallelism() + 1)
 const batches = await chooseBatches(positionals, jobs)
 const started = Date.now()
-const { failed, totals } = await runFiles(batches, { jobs, timeout: TIMEOUT })
+const compiled = await compileTests()
+const { failed, totals, times } = await runFiles(batches, { jobs, timeout: TIMEOUT, compiled })
 const seconds = ((Date.now() - started) / 1000).toFixed(1)
+await writeFile(`${TIMES}.${process.pid}`, JSON.stringify({ ...(await readTimes()), ...times }))
+await rename(`${TIMES}.${process.pid}`, TIMES)
 const count = batches.flat().length
 console.log(`# ${count - failed.length} of ${count} files passed in ${seconds} s`)
 for (const file of failed) console.log(`# failed: npm run test:one ${file}`)

@@ -288,15 +288,19 @@ async function openConfigKeys(
   return openKeyRing(text, configKey === undefined ? CONFIG_KEY : `config-key in ${file}`, folder)
 }
 
-/** The only kind of target so far; another kind is chosen here, by the environment's settings. */
+/** By the kind of target that the settings name. */
 async function openTarget(
   environment: TargetSettings,
   { folder }: Settings,
   source: CredentialSource,
   options: Pick<DockerTargetOptions, 'signal' | 'proxy' | 'mask'>,
 ): Promise<Target> {
-  const { openDockerTarget } = await import('./targets/docker/target.ts')
-  return openDockerTarget(environment, { ...options, folder, credentials: passwordsOf(source) })
+  switch (environment.kind) {
+    case 'docker': {
+      const { openDockerTarget } = await import('./targets/docker/target.ts')
+      return openDockerTarget(environment, { ...options, folder, credentials: passwordsOf(source) })
+    }
+  }
 }
 
 /** With the servers of all its hosts, also where a deployment is about some of them. */

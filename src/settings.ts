@@ -33,6 +33,7 @@ import {
   rolloutSettings,
 } from './targets/rollout-settings.ts'
 import { type ContainerSecret, resolveSecrets, secretVariables } from './targets/secret-settings.ts'
+import type { TargetKind } from './targets/target.ts'
 
 const environmentSettings = z.strictObject({
   from: objectName.optional().describe('The environment a release must come from'),
@@ -146,6 +147,8 @@ export interface EnvironmentSettings {
   config: StoreSettings | undefined
   /** `file:PATH`, or the keys themselves; never print it. */
   configKey: string | undefined
+  /** The kind of target that it runs on, and the hosts of that kind. */
+  kind: TargetKind
   hosts: HostAddress[]
   containerName: string
   container: ContainerSettings
@@ -213,6 +216,7 @@ export function resolveEnvironment(settings: Settings, name: string): Environmen
   const container = () => resolveContainer(settings.container, own.container)
   return {
     name,
+    kind: 'docker',
     get from() {
       return own.from
     },
@@ -259,18 +263,57 @@ export function resolveEnvironment(settings: Settings, name: string): Environmen
 }
 
 /** A host that the settings named once, by the address that the ledger keeps. */
-export function formerHost({ name, address }: { name: string; address: string }): HostAddress {
-  return { name, address: parseAddress(address), certificates: undefined }
+interface FormerHost {
+  name: string
+  address: string
 }
 
-/** The same environment with only these hosts; its other parts are still looked up when used. */
+/** For each kind of target, which addresses are of its hosts, and how they are reached. */
+const FORMER: Record<TargetKind, { scheme: RegExp; read(host: FormerHost): HostAddress }> = {
+  docker: {
+    scheme: /^(?:unix|tcp|ssh):/,
+    read: ({ name, address }) => ({
+      name,
+      address: parseAddress(address),
+      certificates: undefined,
+    }),
+  },
+}
+
+/**
+ * The environment as it was on these hosts, once for each kind of target that they are of: what it
+ * runs on now may be of another kind.
+ */
+export function formerTargets(
+  environment: EnvironmentSettings,
+  hosts: readonly FormerHost[],
+): EnvironmentSettings[] {
+  const kinds = Object.keys(FORMER) as TargetKind[]
+  return kinds.flatMap((kind) => {
+    const { scheme, read } = FORMER[kind]
+    const own = hosts.filter(({ address }) => scheme.test(address))
+    return own.length === 0 ? [] : [withParts(environment, { kind, hosts: own.map(read) })]
+  })
+}
+
+/** The same environment with only these hosts, of the kind that it has. */
 export function withHosts(
   environment: EnvironmentSettings,
-  hosts: HostAddress[],
+  hosts: EnvironmentSettings['hosts'],
 ): EnvironmentSettings {
-  const parts = Object.getOwnPropertyDescriptors(environment)
+  return withParts(environment, { hosts })
+}
+
+/** Its other parts are still looked up when they are used. */
+function withParts(
+  environment: EnvironmentSettings,
+  parts: Partial<EnvironmentSettings>,
+): EnvironmentSettings {
   return Object.defineProperties(
     {},
-    { ...parts, hosts: { value: hosts, enumerable: true } },
+    {
+      ...Object.getOwnPropertyDescriptors(environment),
+      ...Object.getOwnPropertyDescriptors(parts),
+    },
   ) as EnvironmentSettings
 }

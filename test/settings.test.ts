@@ -4,7 +4,13 @@ import { fileURLToPath } from 'node:url'
 import t from 'tap'
 import { createSecrets } from '../src/core/secrets.ts'
 import { openLedger } from '../src/ledger/open.ts'
-import { readSettings, resolveEnvironment, settingsSchema } from '../src/settings.ts'
+import {
+  formerTargets,
+  readSettings,
+  resolveEnvironment,
+  settingsSchema,
+  withHosts,
+} from '../src/settings.ts'
 import { parseSettings } from './support/data/settings.ts'
 import { temporaryFolder } from './support/temporary.ts'
 
@@ -118,6 +124,33 @@ await t.test('an environment has its own settings before the common ones', async
       hint: 'Known environments: test, staging.',
     })
   }
+})
+
+await t.test('hosts of before are asked by the kind of target that they were of', async (t) => {
+  const folder = await temporaryFolder(t)
+  const file = join(folder, 'crosscloud.yml')
+  await writeFile(file, FULL)
+  const test = resolveEnvironment(await readSettings(file, variables, createSecrets()), 'test')
+  const moved = { ...test, kind: 'of another driver' as never, hosts: [] }
+  const former = formerTargets(moved, [
+    { name: 'old-01', address: 'tcp://old-01:2376' },
+    { name: 'old-02', address: 'ssh://deploy@old-02' },
+  ])
+  t.equal(former.length, 1, 'all of one kind are one target')
+  t.match(former, [
+    {
+      name: 'test',
+      kind: 'docker',
+      containerName: 'webapi-test',
+      hosts: [
+        { name: 'old-01', address: { kind: 'tcp', port: 2376 } },
+        { name: 'old-02', address: { kind: 'ssh', user: 'deploy' } },
+      ],
+    },
+  ])
+  t.strictSame(formerTargets(moved, []), [])
+  const fewer = withHosts(moved, test.hosts)
+  t.match(fewer, { kind: 'of another driver', hosts: test.hosts })
 })
 
 await t.test('every problem is reported at once, each with its line', async (t) => {

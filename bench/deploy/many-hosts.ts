@@ -40,8 +40,11 @@ export async function measureManyHosts(stage: Stage, { api }: BenchHost): Promis
     ])
     const test = { image: repository, hosts: Object.fromEntries(hosts) }
     const settings = {
-      ...{ app: 'many', image: { base, webapp: '/srv/web' }, rollout: { parallel } },
-      ...{ ledger: `sqlite:${join(folder, 'ledger.db')}`, environments: { test } },
+      app: 'many',
+      image: { base, webapp: '/srv/web' },
+      rollout: { parallel },
+      ledger: `sqlite:${join(folder, 'ledger.db')}`,
+      environments: { test },
       registries: { insecure: [stage.registry] },
       container: { ports: ['18080:8080'], 'stop-timeout': '1s', health: { http: ':8080/health' } },
     }

@@ -84,8 +84,13 @@ async function build(builder: Builder, request: BuildRequest): Promise<BuiltImag
     if (await prefersBuildKit(docker, abortSignal)) session = await openSession(docker, credentials)
     const registryconfig = session ? {} : await loginsOf(request.registries, credentials)
     const stream = await dial<Readable>(docker, {
-      ...{ path: '/build?', method: 'POST', isStream: true, statusCodes: { 200: true } },
-      ...{ file: request.context, registryconfig, abortSignal },
+      path: '/build?',
+      method: 'POST',
+      isStream: true,
+      statusCodes: { 200: true },
+      file: request.context,
+      registryconfig,
+      abortSignal,
       options: { ...buildOptions(request), ...(session && { version: '2', session: session.id }) },
     })
     return await followBuild(stream, request)
@@ -103,7 +108,11 @@ async function build(builder: Builder, request: BuildRequest): Promise<BuiltImag
 function buildOptions({ dockerfile, args, labels, platform, target }: BuildRequest) {
   const cleanUp = { rm: true, forcerm: true }
   return {
-    ...{ dockerfile, buildargs: args, labels, platform, ...cleanUp },
+    dockerfile,
+    buildargs: args,
+    labels,
+    platform,
+    ...cleanUp,
     ...(target !== undefined && { target }),
   }
 }

@@ -46,7 +46,11 @@ export async function followBuild(
   { onLine, dockerfile }: Pick<BuildRequest, 'onLine' | 'dockerfile'>,
 ): Promise<BuiltImage> {
   const progress: Progress = {
-    ...{ onLine, current: undefined, instructions: new Map(), from: new Set(), rest: '' },
+    onLine,
+    current: undefined,
+    instructions: new Map(),
+    from: new Set(),
+    rest: '',
   }
   let id: string | undefined
   for await (const event of jsonLines<BuildEvent>(stream)) {

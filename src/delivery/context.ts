@@ -13,7 +13,10 @@ import type { EnvironmentSettings, Settings } from '../settings.ts'
 import type { Target } from '../targets/target.ts'
 
 /** The part of an environment that its target is opened with. */
-export type TargetSettings = Pick<EnvironmentSettings, 'hosts' | 'containerName' | 'container'> &
+export type TargetSettings = Pick<
+  EnvironmentSettings,
+  'kind' | 'hosts' | 'containerName' | 'container'
+> &
   Partial<Pick<EnvironmentSettings, 'name'>>
 
 /**

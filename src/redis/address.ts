@@ -24,11 +24,8 @@ export interface RedisAddress {
 const SHAPE =
   /^(rediss?)(?:\+(unix|sentinel|cluster))?:\/\/(?:([^:@/?]*)(?::([^@/?]*))?@)?([^/?@]*)(\/[^?]*)?(?:\?([^#]*))?$/
 
-/**
- * Reads the forms that docs/config.md lists; INPUT_INVALID, without the password, for any other.
- * `owner` is the setting that the URL belongs to.
- */
-export function parseRedisUrl(url: string, owner = 'the config centre'): RedisAddress {
+/** Reads the forms that docs/config.md lists; INPUT_INVALID, without the password, for any other. */
+export function parseRedisUrl(url: string): RedisAddress {
   const [, scheme = '', form, user, password, hosts = '', path = '', query] = SHAPE.exec(url) ?? []
   const kind = (form ?? 'single') as RedisAddress['kind']
   const name = `${scheme}${form ? `+${form}` : ''}://${hosts}${path}${query ? `?${query}` : ''}`
@@ -46,12 +43,12 @@ export function parseRedisUrl(url: string, owner = 'the config centre'): RedisAd
     (kind !== 'single' || (nodes.length === 1 && second === undefined)) &&
     (kind !== 'sentinel' || (first !== '' && more.length === 0)) &&
     (kind !== 'cluster' || path.length <= 1)
-  if (!valid) throw unreadable(owner)
+  if (!valid) throw unreadable()
   return {
     kind,
     tls: scheme === 'rediss',
-    username: decode(user, owner) || undefined,
-    password: decode(password, owner),
+    username: decode(user) || undefined,
+    password: decode(password),
     nodes: kind === 'unix' ? [] : nodes.filter((node) => node !== undefined),
     socket: kind === 'unix' ? path : undefined,
     master: kind === 'sentinel' ? first : undefined,
@@ -69,17 +66,17 @@ function readNode(text: string, standard: number): Node | undefined {
     : { host: name, port: number }
 }
 
-function decode(text: string | undefined, owner: string): string | undefined {
+function decode(text: string | undefined): string | undefined {
   if (text === undefined) return undefined
   try {
     return decodeURIComponent(text)
   } catch {
-    throw unreadable(owner)
+    throw unreadable()
   }
 }
 
-function unreadable(owner: string): StepError {
-  return new StepError('INPUT_INVALID', `the URL of ${owner} is not one of Redis`, {
+function unreadable(): StepError {
+  return new StepError('INPUT_INVALID', 'the URL of the config centre is not one of Redis', {
     hint: 'Write redis://user:password@host:6379/0; percent-encode what is special in a password. docs/config.md lists all forms.',
   })
 }

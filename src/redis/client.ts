@@ -1,6 +1,7 @@
 import type { Cluster, ClusterOptions, Redis, RedisOptions } from 'ioredis'
 import type { TlsTexts } from '../core/files/tls-files.ts'
 import type { RedisAddress } from './address.ts'
+import { isSelectError } from './errors.ts'
 
 /** What a connection needs beside the address. Holds a password: never print it. */
 export interface RedisAccess {
@@ -27,7 +28,13 @@ export async function createRedis(
 ): Promise<Redis> {
   const { default: ioredis } = await import('ioredis')
   const place = placeOf(address, access)
-  return new ioredis.Redis({ ...common(address, access), ...behaviour, ...place, db: address.db })
+  const options = { ...common(address, access), ...behaviour, ...place, db: address.db }
+  const client = new ioredis.Redis(options)
+  // ioredis itself goes on with database 0 when it did not get the one of the address.
+  client.on('error', (error: unknown) => {
+    if (isSelectError(error)) client.disconnect(true)
+  })
+  return client
 }
 
 /** A client of a cluster; `behaviour` is that of the connection to each node. */

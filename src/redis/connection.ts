@@ -97,10 +97,8 @@ function openWhenUsed<Client extends Redis | Cluster>(
   )
   let earlier: unknown
   // Without a listener ioredis writes to the console by itself.
-  client.on('error', (error: { command?: { name?: string } }) => {
+  client.on('error', (error: unknown) => {
     earlier = error
-    // It would go on with database 0 where the one of the address does not exist.
-    if (error.command?.name === 'select') client.disconnect()
   })
   const stop = () => client.disconnect()
   signal?.addEventListener('abort', stop, { once: true })

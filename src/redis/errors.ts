@@ -37,13 +37,17 @@ export function redisError(name: string, thrown: unknown, earlier?: unknown): St
       cause: thrown,
     })
   }
-  const isDatabase = (error as { command?: { name?: string } }).command?.name === 'select'
   return new StepError('COMMAND_FAILED', `${name}: ${describe(error)}`, {
     cause: thrown,
-    ...(isDatabase && {
+    ...(isSelectError(error) && {
       hint: 'The number at the end of its URL is a database that it does not have.',
     }),
   })
+}
+
+/** Whether SELECT failed, by which a connection gets the database of its address. */
+export function isSelectError(error: unknown): boolean {
+  return (error as { command?: { name?: string } } | undefined)?.command?.name === 'select'
 }
 
 const VAGUE =

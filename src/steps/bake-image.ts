@@ -108,7 +108,9 @@ function builderInputs(image: NonNullable<Settings['image']>, folder: string) {
   const { builder, dockerfile, context = '.', args = {}, target, engine } = image
   if (builder !== 'docker') return {}
   return {
-    ...{ builder, target, context: resolve(folder, context) },
+    builder,
+    target,
+    context: resolve(folder, context),
     ...(dockerfile !== undefined && { dockerfile: resolve(folder, dockerfile) }),
     buildArgs: Object.entries(args).map(([name, value]) => `${name}=${value}`),
     ...(engine && { engine: engine.address.text }),
@@ -192,7 +194,9 @@ export const bakeImage = defineStep({
       const layers = [...composed.layers, ...(await buildOn(folders, own, cache, context.signal))]
       const described = imageLabels({ ...inputs, number, base: composed.base, digests, created })
       const image = composeImage({
-        ...{ base: composed.base, layers, created },
+        base: composed.base,
+        layers,
+        created,
         labels: { ...composed.labels, ...described },
         ...entrypointOf(inputs, composed.base),
       })

@@ -4,7 +4,12 @@ import type { Context } from '../delivery/context.ts'
 import { catchUp } from '../delivery/deployment/catch-up.ts'
 import { deployUnderLock, underLock } from '../delivery/deployment/deployment.ts'
 import { chooseHosts } from '../delivery/deployment/host-choice.ts'
-import { deployedOutputs, nextLines, summarize } from '../delivery/deployment/outcome.ts'
+import {
+  addressLines,
+  deployedOutputs,
+  nextLines,
+  summarize,
+} from '../delivery/deployment/outcome.ts'
 import type { DeploymentRequest } from '../delivery/deployment/request.ts'
 import { identifyActor } from '../delivery/gate/break-glass.ts'
 import { findOwnRelease } from '../delivery/release.ts'
@@ -62,7 +67,7 @@ export const deploy = defineStep({
     `Image    ${digest}`,
     `WAR MD5  ${warMd5}, compared in ${containers.map(({ host }) => host).join(', ')}`,
     `Config   ${configRevision}`,
-    ...(url ? [`Address  ${url}`] : []),
+    ...addressLines({ url, containers }),
     ...nextLines(next),
   ],
   async run(inputs, context) {

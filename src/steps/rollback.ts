@@ -6,12 +6,7 @@ import type { Context } from '../delivery/context.ts'
 import { deployUnderLock, underLock } from '../delivery/deployment/deployment.ts'
 import { chooseHosts, type HostChoice } from '../delivery/deployment/host-choice.ts'
 import { findInterruptedDeployment } from '../delivery/deployment/interrupted.ts'
-import {
-  deployedOutputs,
-  skippedRelease,
-  skippedReleases,
-  summarize,
-} from '../delivery/deployment/outcome.ts'
+import { addressLines, deployedOutputs, summarize } from '../delivery/deployment/outcome.ts'
 import type { DeploymentRequest } from '../delivery/deployment/request.ts'
 import { identifyActor } from '../delivery/gate/break-glass.ts'
 import { findCurrent, findRelease } from '../delivery/release.ts'
@@ -21,6 +16,7 @@ import {
   findRollbackTarget,
   type RollbackTarget,
 } from '../delivery/rollback-target.ts'
+import { skippedRelease, skippedReleases } from '../delivery/skipped-release.ts'
 import type { Deployment } from '../ledger/ledger.ts'
 import type { EnvironmentSettings } from '../settings.ts'
 import {
@@ -65,14 +61,24 @@ export const rollback = defineStep({
       .array(skippedReleases)
       .describe('Releases that ran since and were passed by, as they are marked bad there'),
   }),
-  report: ({ release, environment, left, marked, digest, warMd5, configRevision, config, url }) => [
+  report: ({
+    release,
+    environment,
+    left,
+    marked,
+    digest,
+    warMd5,
+    configRevision,
+    config,
+    ...more
+  }) => [
     left === release
       ? `${release} runs in ${environment} with its config of before`
       : `${release} runs in ${environment} again; ${marked ? `${left} is marked bad there` : `the deployment of ${left} did not succeed, and marks nothing`}`,
     `Image    ${digest}`,
     `WAR MD5  ${warMd5}`,
     `Config   ${configRevision}, the one of ${config}`,
-    ...(url ? [`Address  ${url}`] : []),
+    ...addressLines(more),
   ],
   async run(inputs, context) {
     const { env, to, config, reason, breakGlass, lockWait = 0 } = inputs

@@ -1,3 +1,4 @@
+import type { Log } from '../core/log.ts'
 import type { HostResponse } from './responses.ts'
 
 /** Which copy of an application, on which host of a target. */
@@ -61,6 +62,59 @@ export interface InstanceOperations {
   variables(instance: InstanceKey): Promise<Record<string, string>>
   /** Stops and starts it, and returns when it is healthy again. */
   restart(instance: InstanceKey, signal: AbortSignal): Promise<void>
+}
+
+/** One file that an instance must have before its first start. */
+export interface PlacedFile {
+  /** Absolute path inside the instance. */
+  path: string
+  content: Buffer
+  /** Octal permission bits. */
+  mode: number
+  uid: number
+  gid: number
+  /** What a label has in place of its SHA-256, which would let everybody test guesses at a secret. */
+  slowHash?: string | undefined
+}
+
+/** A release to be stopped while it is at work, in an instance of its own. */
+export interface StopTrialRequest {
+  /** Always by digest: `registry/name@sha256:…`. */
+  image: string
+  labels: Record<string, string>
+  files: readonly PlacedFile[]
+  /** Path and query of a page that takes some 5 s; without it no request is at work when it is stopped. */
+  slow: string | undefined
+  log: Log
+  /** Ends the trial; its instance is removed all the same. */
+  signal: AbortSignal
+}
+
+/** What was seen of it. Times are in milliseconds. */
+export interface StopTrial {
+  host: string
+  /** Of the instance, which is there no more. */
+  name: string
+  /** From its start until it was healthy. */
+  boot: number
+  /** What the first request waited once its port took connections; undefined where there was none. */
+  firstResponse: number | undefined
+  /** The request that was at work when it was asked to stop. */
+  request: TriedRequest | undefined
+  /** Whether it took new connections while it stopped; undefined where that was not seen. */
+  takesNew: boolean | undefined
+  stop: { exitCode: number | undefined; duration: number; timeout: number }
+  warnings: HostCheck['warnings']
+}
+
+export interface TriedRequest {
+  path: string
+  /** Of a whole response. */
+  status: number | undefined
+  error: string | undefined
+  duration: number
+  /** Its response had come before the instance was asked to stop: that proves nothing. */
+  isTooQuick: boolean
 }
 
 /** An image that a host keeps. */

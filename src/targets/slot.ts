@@ -11,6 +11,11 @@ export function slotOf(labels: Readonly<Record<string, string>>): SlotNumber | u
   return readLabel(labels)?.slot
 }
 
+/** Ports of a container that its slot publishes, each with that of the host: `['8080/tcp', '18081']`. */
+export function slotPorts(labels: Readonly<Record<string, string>>): [string, string][] {
+  return readLabel(labels)?.ports.filter(([, hostPort]) => hostPort !== '') ?? []
+}
+
 /**
  * The port at which a container of a slot listens on the host's own network, for the port that it
  * is called by in the settings.

@@ -1,12 +1,23 @@
 import type { Readable } from 'node:stream'
 import { StepError } from '../core/errors.ts'
 import type { Log } from '../core/log.ts'
-import type { HostCheck, HostImages, InstanceKey, InstanceOperations } from './operations.ts'
+import type {
+  HostCheck,
+  HostImages,
+  InstanceKey,
+  InstanceOperations,
+  PlacedFile,
+  StopTrial,
+  StopTrialRequest,
+} from './operations.ts'
 import type { ProxyPreview } from './proxy.ts'
 import type { HostResponse } from './responses.ts'
 import type { OneOffCommands, RolloutStrategy } from './rollout-settings.ts'
 
 export * from './operations.ts'
+
+/** By which driver a target is opened. */
+export type TargetKind = 'docker'
 
 /** `current` serves; `next` is to replace it and is not proven yet; `previous` is kept, stopped. */
 export type InstanceRole = 'current' | 'next' | 'previous'
@@ -29,6 +40,10 @@ export interface Instance {
   exitCode: number | undefined
   /** How often its host has started it again by itself since it was last started. */
   restarts: number
+  /** Whether its host is about to start it again: it has ended, and does not run. */
+  isRestarting?: boolean | undefined
+  /** Where its ports are published, as settings write them: `10.1.0.11:18081:8080`. */
+  ports?: readonly string[] | undefined
 }
 
 /** The environment's own by role, all with these labels (none: every one), or all with this name or id. */
@@ -36,19 +51,6 @@ export type InstanceQuery =
   | { roles: readonly InstanceRole[] }
   | { labels: Readonly<Record<string, string>> }
   | { name: string }
-
-/** One file that an instance must have before its first start. */
-export interface PlacedFile {
-  /** Absolute path inside the instance. */
-  path: string
-  content: Buffer
-  /** Octal permission bits. */
-  mode: number
-  uid: number
-  gid: number
-  /** What a label has in place of its SHA-256, which would let everybody test guesses at a secret. */
-  slowHash?: string | undefined
-}
 
 /** A path of an instance that is not as its image has it. */
 export interface FileChange {
@@ -134,6 +136,8 @@ export interface InstanceResult {
   host: string
   instanceId: string
   previousInstanceId: string | undefined
+  /** The place that it has on its host, where there are two. */
+  slot?: number | undefined
   /** Where it responds, when known. */
   url: string | undefined
   /** milliseconds */
@@ -190,6 +194,11 @@ export interface Target extends InstanceOperations {
   ping(): Promise<HostResponse<void>[]>
   /** What each host says of itself, and how its current instances would end. Changes nothing. */
   check(): Promise<HostResponse<HostCheck>[]>
+  /**
+   * Starts an instance of its own on a host, which serves nobody, stops it while a request is at work
+   * there, and removes it, whatever happens.
+   */
+  tryStop(host: string, request: StopTrialRequest): Promise<StopTrial>
   instances(query: InstanceQuery): Promise<HostResponse<Instance[]>[]>
   /** What a rollout would find, by the same checks; reads only. */
   preview(request: PreviewRequest): Promise<HostResponse<HostPreview>[]>

@@ -3,10 +3,14 @@ import Libsql from 'libsql'
 import t, { type Test } from 'tap'
 import { pack } from 'tar-stream'
 import { openLedger } from '../../src/ledger/open.ts'
+import { instanceLabels } from '../../src/targets/labels.ts'
+import { SLOT_LABEL } from '../../src/targets/slot.ts'
 import { startCli } from '../support/cli.ts'
 import { runHere } from '../support/program.ts'
 import { noEngine } from '../support/servers/engine.ts'
+import { freePort } from '../support/servers/ports.ts'
 import { createSandbox, type Sandbox } from '../support/setups/sandbox.ts'
+import { until } from '../support/until.ts'
 
 t.setTimeout(180_000)
 
@@ -17,6 +21,9 @@ const environments = ({ repository, engine }: Sandbox) =>
     `  prod: { image: "${repository}", config: "file:config/test.yaml", hosts: { app-01: "${engine.address}" }, gate: { approvals: 1 } }`,
   ].join('\n')
 
+/** Two lines; the second is shorter than what is masked in documents. */
+const SECRET = 'first-line-1\nk9x!z\n'
+
 type Command = (...args: string[]) => ReturnType<typeof runHere>
 
 async function prepare(t: Test) {
@@ -24,16 +31,17 @@ async function prepare(t: Test) {
   await sandbox.configure(
     'sqlite:ledger.db',
     environments(sandbox),
-    'env: { CATALINA_BASE: /app, PASSWORD: none }',
+    'env: { CATALINA_BASE: /app, PASSWORD: none }, secrets: { db: { environment: DB_PASSWORD } }',
   )
   for (const version of ['1.0.0', '1.0.1', '1.0.2', '1.0.3']) await sandbox.release(version)
-  const cli: Command = (...args) =>
-    runHere(args, {
-      cwd: sandbox.folder,
-      variables: { ...sandbox.variables, CROSSCLOUD_ENV: 'shop' },
-    })
+  const variables = { ...sandbox.variables, CROSSCLOUD_ENV: 'shop' }
+  const cli: Command = (...args) => runHere(args, { cwd: sandbox.folder, variables })
   const deploy = async (version: string) => {
-    const said = await cli('deploy', '--release', `webapi@${version}`)
+    // Only the job that deploys has it.
+    const said = await runHere(['deploy', '--release', `webapi@${version}`], {
+      cwd: sandbox.folder,
+      variables: { ...variables, DB_PASSWORD: SECRET },
+    })
     t.equal(said.code, 0, said.all)
     return said
   }
@@ -64,13 +72,14 @@ t.test('people look at instances and hosts, and change them by hand', { skip }, 
   await t.test('an image goes only when nothing was made from it', (t) => removeImage(t, prepared))
 })
 
-async function list(t: Test, { cli, engine }: Prepared) {
+async function list(t: Test, prepared: Prepared) {
+  const { cli, engine } = prepared
   const [ours] = await engine.docker.listContainers({ filters: { name: ['webapi-shop'] } })
   const stranger = await engine.docker.createContainer({ Image: ours?.ImageID ?? '', name: 'cron' })
   const { stdout } = await cli('instances', 'list')
   t.match(
     stdout,
-    /^host +instance +version +state +restarts\napp-01 +webapi-shop +1\.0\.1 +running/,
+    /^host +instance +version +state +restarts +ports\napp-01 +webapi-shop +1\.0\.1 +running +0 +127\.0\.0\.1:\d+:8080\n/,
   )
   t.match(stdout, /webapi-shop\.previous +1\.0\.0 +ended/)
   t.notMatch(stdout, /cron/)
@@ -81,6 +90,7 @@ async function list(t: Test, { cli, engine }: Prepared) {
     { name: 'webapi-shop.previous' },
   ])
   await stranger.remove()
+  await listRestarting(t, prepared, ours?.ImageID ?? '')
   const stats = JSON.parse((await cli('instances', 'stats', '--json')).stdout)
   t.match(stats, { instances: [{ host: 'app-01', name: 'webapi-shop', restarts: 0 }] })
   t.match((await cli('instances', 'stats')).stdout, /up for\napp-01 +webapi-shop +\d+\.\d %/)
@@ -89,6 +99,37 @@ async function list(t: Test, { cli, engine }: Prepared) {
   const check = JSON.parse((await cli('hosts', 'check', '--json')).stdout)
   t.match(check.hosts, [{ host: 'app-01', answers: true, facts: { clockAhead: 0 } }])
   t.match((await cli('hosts', 'check')).stdout, /8080\/tcp is published on a loopback address/)
+}
+
+/** One that ends again and again, in the second slot. */
+async function listRestarting(t: Test, { cli, engine }: Prepared, image: string) {
+  const port = String(await freePort())
+  const labels = {
+    [instanceLabels.application]: 'webapi',
+    [instanceLabels.environment]: 'shop',
+    [SLOT_LABEL]: JSON.stringify({ slot: 2, ports: [['8080/tcp', port]] }),
+  }
+  const loop = await engine.docker.createContainer({
+    ...{ Image: image, name: 'loop', Labels: labels, Env: ['EXIT=3'] },
+    HostConfig: {
+      RestartPolicy: { Name: 'always' },
+      PortBindings: { '8080/tcp': [{ HostPort: port }] },
+    },
+  })
+  t.match((await cli('instances', 'list')).stdout, new RegExp(`not started +0 +2 +${port}:8080`))
+  await loop.start()
+  let seen: Awaited<ReturnType<Command>> | undefined
+  const isRestarting = await until(async () => {
+    seen = await cli('instances', 'list')
+    return /loop +restarting, ended with 3 +[1-9]\d* +2 +\d+:8080$/m.test(seen.stdout)
+  })
+  t.ok(isRestarting, seen?.stdout ?? '')
+  t.match(seen?.stdout, /^host +instance +version +state +restarts +slot +ports$/m)
+  const { instances } = JSON.parse((await cli('instances', 'list', '--json')).stdout)
+  t.match(instances, [{ name: 'loop', slot: 2, ports: [`${port}:8080`] }, { slot: null }, {}])
+  const former = await cli('hosts', 'containers')
+  t.match(former.stdout, /^host +container +version +state +restarts$/m, 'as it was')
+  await loop.remove({ force: true })
 }
 
 async function readLogs(t: Test, { cli, engine }: Prepared) {
@@ -129,6 +170,14 @@ async function readLogs(t: Test, { cli, engine }: Prepared) {
 }
 
 async function runCommands(t: Test, { cli, ledger }: Prepared) {
+  const cat = ['--', '/server', 'cat', '/run/secrets/db']
+  t.match(await cli('instances', 'exec', ...cat), { code: 0, stdout: '***\n***\n', stderr: '' })
+  const shown = await cli('instances', 'exec', '--json', ...cat)
+  const output = ['***', '***'].map((text) => ({ stream: 'stdout', text }))
+  t.match(JSON.parse(shown.stdout), { instances: [{ exitCode: 0, output }] })
+  const typed = await cli('instances', 'exec', '--', '/server', 'cat', '/k9x!z')
+  t.match(typed, { code: 1, stderr: /^\/\*\*\*: No such file/m })
+  t.match(await ledger.events({ limit: 1 }), [{ subject: /: \/server cat \/\*\*\*$/ }])
   const said = await cli('instances', 'exec', '--reason', 'to see', '--', '/server', '--x')
   t.match(said, { code: 7, stdout: 'demo 1 starts\n', stderr: /^a line on stderr$/m })
   t.match(await ledger.events({ limit: 1 }), [
@@ -145,6 +194,10 @@ async function runCommands(t: Test, { cli, ledger }: Prepared) {
     code: 1,
     stderr: /prod has a gate, and a command could change what was approved/,
   })
+  const trial = ['hosts', 'check', '--env', 'prod', '--try-stop', '--release', 'webapi@1.0.1']
+  t.match(await cli(...trial), { code: 2, stderr: /prod has a gate: hosts check --try-stop needs/ })
+  t.not((await cli(...trial, '--reason', 'to see')).code, 0, 'nobody signed in')
+  t.same(await ledger.events({ action: 'hosts check', limit: 1 }), [], 'nothing was started')
   const lock = await ledger.lock('webapi', 'shop', 'wang', 'stocktaking', 60_000)
   const locked = await cli('instances', 'exec', '--', '/server')
   t.match(locked, { code: 1, stdout: '', stderr: /stocktaking/ })

@@ -196,7 +196,7 @@ t.test('show prints the life of a release, and explain what a name stands for', 
   const { stdout } = await run('show', 'webapi@1.0.1')
   t.match(stdout, /^WAR +MD5 d41d8cd98f00b204e9800998ecf8427e, 67108864 bytes$/m)
   t.match(stdout, /^d2 +.* production +webapi@1\.0\.1 +succeeded/m)
-  t.match(stdout, /^d2 production, app-01: runs as new-app-01 after 4 s, http:/m)
+  t.match(stdout, /^d2 production, app-01: runs as new-app-01 after 4 s; then at http:/m)
   t.match(stdout, /^a1 .* ops-li approved it for production \(signed by https:.*\): tested$/m)
   const { digest } = release('1.0.1')
   t.match(await run('explain', `registry.test/webapi@${digest}`), {

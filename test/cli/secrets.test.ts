@@ -60,8 +60,12 @@ environments:
 t.test('a document keeps its form and its words, whatever is secret', async (t) => {
   const { cwd, run } = await application(t, DOCUMENTED)
   const variables = {
-    ...{ STAGE: 'test', PORT: '8080', FORM: '"approvals": 1', JUST: 'true' },
-    ...{ LONG: 'correct-horse', REGISTRY: 'registry.example.com' },
+    STAGE: 'test',
+    PORT: '8080',
+    FORM: '"approvals": 1',
+    JUST: 'true',
+    LONG: 'correct-horse',
+    REGISTRY: 'registry.example.com',
   }
   const json = async (...args: string[]) => {
     const { code, stdout, stderr } = await run([...args, '--json'], variables)

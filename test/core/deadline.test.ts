@@ -1,10 +1,10 @@
 import { fileURLToPath } from 'node:url'
 import t from 'tap'
 import { run } from '../../src/core/process/process.ts'
+import { TYPESCRIPT } from '../support/typescript.ts'
 
 const module = (name: string) =>
   JSON.stringify(new URL(`../../src/core/${name}.ts`, import.meta.url))
-const HOOK = fileURLToPath(new URL('../../scripts/typescript.mjs', import.meta.url))
 
 /** A process of its own that has nothing but this. */
 const runScript = (script: string) => {
@@ -13,7 +13,7 @@ const runScript = (script: string) => {
     `import { failUnlessDone } from ${module('process/signals')}`,
   ]
   const code = [...imports, script].join('\n')
-  const args = [`--import=${HOOK}`, '--input-type=module', '--eval', code]
+  const args = ['--import', TYPESCRIPT, '--input-type=module', '--eval', code]
   return run(process.execPath, args, { cwd: fileURLToPath(new URL('../..', import.meta.url)) })
 }
 

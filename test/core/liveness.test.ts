@@ -7,9 +7,9 @@ import t from 'tap'
 import { forgetLiving, isOver, showLiving } from '../../src/core/process/liveness.ts'
 import { freeze } from '../support/servers/freeze.ts'
 import { temporaryFolder } from '../support/temporary.ts'
+import { TYPESCRIPT } from '../support/typescript.ts'
 
 const MODULE = fileURLToPath(new URL('../../src/core/process/liveness.ts', import.meta.url))
-const LOADER = fileURLToPath(new URL('../../scripts/typescript.mjs', import.meta.url))
 
 /** A process that shows itself; in a PID namespace of its own when `wrapper` says so. */
 async function startShown(folder: string, wrapper: string[] = []): Promise<ChildProcess> {
@@ -18,7 +18,7 @@ async function startShown(folder: string, wrapper: string[] = []): Promise<Child
     await showLiving(${JSON.stringify(folder)}, 'lock 7')
     console.log('shown')
     setTimeout(() => {}, 60_000)`
-  const node = [process.execPath, '--import', LOADER, '--input-type=module', '-e', script]
+  const node = [process.execPath, '--import', TYPESCRIPT, '--input-type=module', '-e', script]
   const [program = '', ...args] = [...wrapper, ...node]
   const child = spawn(program, args, { stdio: ['ignore', 'pipe', 'inherit'] })
   await once(child.stdout ?? child, 'data')

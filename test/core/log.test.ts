@@ -94,7 +94,7 @@ const golden: Record<LogFormat, string[]> = {
 
 for (const format of logFormats) {
   if (format === 'json') continue
-  await t.test(`${format}: golden text`, async (t) => {
+  await t.test(`the text of the format ${format} is as it was`, async (t) => {
     t.strictSame((await example(format)).split('\n'), golden[format])
   })
 }

@@ -3,6 +3,7 @@ import { EventEmitter, once } from 'node:events'
 import { fileURLToPath } from 'node:url'
 import t from 'tap'
 import { stopOnSignals } from '../../src/core/process/signals.ts'
+import { TYPESCRIPT } from '../support/typescript.ts'
 
 type Sent = readonly [name: string, at: number]
 
@@ -95,7 +96,6 @@ await t.test(
 
 await t.test('a process finishes its work after the reader of its output is gone', async (t) => {
   const module = fileURLToPath(new URL('../../src/core/process/signals.ts', import.meta.url))
-  const loader = fileURLToPath(new URL('../../scripts/typescript.mjs', import.meta.url))
   const script = `
     import { outliveReaders } from ${JSON.stringify(module)}
     if (process.argv[1] === 'outlive') outliveReaders([process.stdout, process.stderr])
@@ -105,7 +105,7 @@ await t.test('a process finishes its work after the reader of its output is gone
     })
     setTimeout(() => {}, 60_000)
     process.stdout.write('ready\\n')`
-  const args = ['--import', loader, '--input-type=module', '-e', script]
+  const args = ['--import', TYPESCRIPT, '--input-type=module', '-e', script]
   const codeOf = async (word: string) => {
     const child = spawn(process.execPath, [...args, word], { stdio: ['ignore', 'pipe', 'pipe'] })
     await once(child.stdout, 'data')

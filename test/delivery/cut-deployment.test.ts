@@ -8,6 +8,7 @@ import { readStatus } from '../../src/delivery/deployment/status.ts'
 import { lookAtHosts } from '../../src/delivery/verification/live-state.ts'
 import type { Lock } from '../../src/ledger/ledger.ts'
 import { instanceLabels } from '../../src/targets/labels.ts'
+import { SLOT_LABEL } from '../../src/targets/slot.ts'
 import { ended, outcome, release, start } from '../ledger/conformance/samples.ts'
 import { testContext } from '../support/context.ts'
 import { runHere } from '../support/program.ts'
@@ -52,6 +53,41 @@ t.test('a host that was taken out in the proxy is seen in `status --live`', asyn
   const { context } = await killedDeployer(t)
   const [host] = await lookAtHosts(await readStatus({ app: 'webapi' }, context), context)
   t.match(host?.state, /; nginx on lb-01 sends it no requests: it is taken out$/)
+})
+
+t.test('`status --live` says so where nothing serves', async (t) => {
+  const { context, ledger, current } = await killedDeployer(t)
+  const look = async (slots: { running: boolean }[], modes: string[], states = '') => {
+    const value = slots.map(({ running }, at) => ({
+      ...{ host: 'app-01', running, name: at === 0 ? 'webapi-test' : 'webapi-test.previous' },
+      role: at === 0 ? 'current' : 'previous',
+      labels: {
+        [instanceLabels.deployment]: current.id,
+        [SLOT_LABEL]: JSON.stringify({ slot: 2 - at, ports: [] }),
+      },
+    }))
+    const proxied = modes.map((mode, at) => ({ server: { host: 'app-01', slot: at + 1 }, mode }))
+    const target = async () => ({
+      instances: async () => [{ host: 'app-01', value }],
+      previewProxy: async () => ({ name: 'nginx on lb-01', states: proxied }),
+    })
+    const own = { ...context, target } as unknown as Context
+    const [host] = await lookAtHosts(await readStatus({ app: 'webapi' }, own), own)
+    t.match(host, { healthy: states === '' }, states)
+    return host?.state
+  }
+  await ledger.endDeployment('d2', ended('failed'))
+  const [up, down] = [{ running: true }, { running: false }]
+  const well = 'runs, as the ledger says'
+  t.equal(await look([up, down], ['out', 'in']), well)
+  t.equal(await look([up, down], ['in', 'in']), well, 'a proxy that finds out by itself')
+  const empty = 'nginx on lb-01 sends its requests to slot'
+  t.equal(
+    await look([down, down], ['out', 'in'], 'bad'),
+    `webapi-test is stopped; nothing serves; ${empty} 2, where nothing runs`,
+  )
+  t.equal(await look([up, down], ['in', 'out'], 'bad'), `${well}; ${empty} 1, where nothing runs`)
+  t.equal(await look([down, up], ['in', 'out'], 'bad'), 'webapi-test is stopped')
 })
 
 t.test('`status` names the hosts that a killed deployer may have changed', async (t) => {

@@ -136,7 +136,8 @@ async function cuts(t: Test): Promise<void> {
 const place = (app: string) => ({ app, environment: 'test', reason: 'deploy', timeout: 0 })
 
 const startOf = (app: string, lockToken: number) => ({
-  ...{ app, lockToken },
+  app,
+  lockToken,
   version: '1.0.0',
   environment: 'test',
   digest: release('1.0.0').digest,

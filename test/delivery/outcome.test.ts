@@ -1,5 +1,10 @@
 import t from 'tap'
-import { deployedOutputs, summarize, summarizeRun } from '../../src/delivery/deployment/outcome.ts'
+import {
+  addressLines,
+  deployedOutputs,
+  summarize,
+  summarizeRun,
+} from '../../src/delivery/deployment/outcome.ts'
 import type { DeploymentRequest } from '../../src/delivery/deployment/request.ts'
 import type { Deployment } from '../../src/ledger/ledger.ts'
 import type { Settings } from '../../src/settings.ts'
@@ -51,4 +56,26 @@ t.test('a composite step outputs what its deployment did, verified', async (t) =
     next: 'staging',
     verified: true,
   })
+})
+
+t.test('a slot is called a slot, and no address that lasts', async (t) => {
+  const [first] = deployed.results
+  if (!first) throw new Error('no result')
+  const results = [
+    { ...first, slot: 2, url: 'http://10.1.0.11:18082' },
+    { ...first, host: 'app-02', slot: 1, url: 'http://10.1.0.12:18081' },
+  ]
+  const outputs = summarize(request, { ...deployed, results }, settings)
+  t.equal(outputs.url, undefined, 'the next deployment leaves it')
+  t.match(outputs.containers, [{ slot: 2, url: 'http://10.1.0.11:18082' }, { slot: 1 }])
+  t.strictSame(deployedOutputs.parse(outputs), outputs)
+  t.same(addressLines(outputs), [
+    'Slot     2 of app-01, at http://10.1.0.11:18082',
+    'Slot     1 of app-02, at http://10.1.0.12:18081',
+  ])
+  const environment = { ...request.environment, url: 'https://test.example.com' }
+  const named = summarize({ ...request, environment }, { ...deployed, results }, settings)
+  t.same(addressLines(named), ['Address  https://test.example.com'])
+  const alone = summarize(request, deployed, settings)
+  t.same(addressLines(alone), ['Address  http://127.0.0.1:8080'])
 })

@@ -60,7 +60,10 @@ environments:
 `,
   )
   const context = createContext({
-    ...{ cwd, variables: { HOME: cwd }, log: silentLog, secrets: createSecrets() },
+    cwd,
+    variables: { HOME: cwd },
+    log: silentLog,
+    secrets: createSecrets(),
     signal: new AbortController().signal,
   })
   t.teardown(() => context.close())

@@ -30,7 +30,9 @@ async function project(t: Test, format?: string) {
   const repository = await makeRepository(await temporaryFolder(t), format)
   const { folder } = repository
   const commit = await repository.commit({
-    ...{ mvnw: WRAPPER, 'src/index.jsp': 'hello', '.gitignore': '*.tmp\n' },
+    mvnw: WRAPPER,
+    'src/index.jsp': 'hello',
+    '.gitignore': '*.tmp\n',
     'web/pom.xml': '<project/>',
   })
   const build = async (given: Given = {}) => {

@@ -13,8 +13,15 @@ import { until } from '../support/until.ts'
 
 const place = { app: 'webapi', environment: 'test', reason: 'deploy', timeout: 0 }
 const startOf = (lockToken: number) => ({
-  ...{ app: 'webapi', version: '1.0.0', environment: 'test', by: 'li', reason: undefined },
-  ...{ lockToken, digest: release('1.0.0').digest, configRevision: digestOf('config'), hosts: [] },
+  app: 'webapi',
+  version: '1.0.0',
+  environment: 'test',
+  by: 'li',
+  reason: undefined,
+  lockToken,
+  digest: release('1.0.0').digest,
+  configRevision: digestOf('config'),
+  hosts: [],
 })
 const revision = { name: digestOf('config'), content: '{}' }
 

@@ -198,8 +198,13 @@ export async function breakGlass(
       const ledger = await openSqliteLedger(join(sandbox.folder, 'ledger.db'), { now: yesterday })
       t.teardown(() => ledger.close())
       await ledger.recordEvent({
-        ...{ app: 'webapi', environment: 'production', action: 'break-glass', subject: old },
-        ...{ by: 'ops-li', identity: 'unverified', reason: 'a night long ago' },
+        app: 'webapi',
+        environment: 'production',
+        action: 'break-glass',
+        subject: old,
+        by: 'ops-li',
+        identity: 'unverified',
+        reason: 'a night long ago',
       })
       const closed = await (await job('tester-wu', 'production'))(...go)
       t.match(closed, { code: 1, stderr: /the gate of production is closed/ })

@@ -125,7 +125,8 @@ async function ends(sandbox: Sandbox): Promise<void> {
       // A deployment prints in between; what is printed at the very end is lost no less.
       for (const command of [deploy('1.0.1'), ['status', '--json']]) {
         const child = spawn(process.execPath, [MAIN, ...command], {
-          ...{ cwd: options.cwd, env },
+          cwd: options.cwd,
+          env,
           stdio: ['ignore', full.fd, 'pipe'],
         })
         const errors = text(child.stderr as Readable)
@@ -147,6 +148,26 @@ async function ends(sandbox: Sandbox): Promise<void> {
     await deployed(t, '1.0.1')
   })
 
+  await t.test('Ctrl-C in a command `before` ends with what became of it', async (t) => {
+    await deployed(t, '1.0.0')
+    const before = 'rollout: { before: [/server, "0", at-work, "600"] }'
+    await sandbox.configure('sqlite:ledger.db', before)
+    const running = await startAt('| command at-work')
+    running.child.kill('SIGINT')
+    const { code, stderr } = await running.finished
+    t.equal(code, 1)
+    const words =
+      /host app-01: stopped by SIGINT: before was killed at its work after [\d.]+ s; its container is removed; no host was changed/
+    t.match(stderr, words)
+    t.match(stderr, /→ What it has done so far stays\./)
+    const { newest, lock } = await ledger()
+    t.match(newest, { state: 'failed', error: words })
+    t.match(newest?.error, /\| command at-work/, 'its lines are in the ledger')
+    t.equal(lock, undefined)
+    t.same(await container(), { id: running.old.id, running: true })
+    await t.rejects(container('webapi-test.before'), /no such container/i)
+  })
+
   const noDatabase = missingProgram('mariadbd')
   await t.test(
     'a closed pipe or terminal does not end a deployment in an action',
@@ -164,7 +185,8 @@ async function ends(sandbox: Sandbox): Promise<void> {
       await sandbox.release('1.0.1')
       const env = { ...sandbox.variables, INPUT_RELEASE: 'webapi@1.0.1', INPUT_ENV: 'test' }
       const child = spawn(process.execPath, [ACTION], {
-        ...{ cwd: sandbox.folder, env: { PATH: process.env.PATH, GITHUB_ACTIONS: 'true', ...env } },
+        cwd: sandbox.folder,
+        env: { PATH: process.env.PATH, GITHUB_ACTIONS: 'true', ...env },
         stdio: ['ignore', 'pipe', 'ignore'],
       })
       const ended = once(child, 'exit')

@@ -33,7 +33,9 @@ export async function deadHost(t: Test, sandbox: Sandbox, life: Life): Promise<v
   await put('1.0.2', without)
   t.match(await newest(), [
     {
-      ...{ version: '1.0.2', state: 'succeeded', reason: 'its disk died' },
+      version: '1.0.2',
+      state: 'succeeded',
+      reason: 'its disk died',
       hosts: [
         { host: 'app-01', ok: true },
         { host: 'app-02', ok: false, containerId: undefined },
@@ -46,6 +48,13 @@ export async function deadHost(t: Test, sandbox: Sandbox, life: Life): Promise<v
   t.equal(live.code, 75, 'worth looking again')
   t.match(live.stdout, /test, app-01: runs, as the ledger says\n.*test, app-02: host app-02/)
   t.match(live.stderr, /host app-02 .*does not answer/)
+  const check = await cli('hosts', 'check', '--env', 'test')
+  t.match(check, {
+    code: 75,
+    stdout:
+      /^app-02: it was left out of d\d+ by \w+: its disk died\n {2}→ `crosscloud deploy --missing --env test` brings 1\.0\.2/m,
+  })
+  t.notMatch(check.stdout, /^app-01: it was left out/m)
   const list = await cli('hosts', 'list', '--env', 'test')
   t.match(list, { code: 75, stdout: /app-01 .* yes\napp-02 .*does not answer/ })
   t.match(await cli('hosts', 'containers', '--env', 'test'), {
@@ -93,7 +102,8 @@ export async function deadHost(t: Test, sandbox: Sandbox, life: Life): Promise<v
   const caught = await cli(...missing, '--json')
   t.equal(caught.code, 0, caught.stderr)
   t.match(JSON.parse(caught.stdout), {
-    ...{ release: 'webapi@1.0.0', configRevision: gone.configRevision },
+    release: 'webapi@1.0.0',
+    configRevision: gone.configRevision,
     containers: [{ host: 'app-02' }],
   })
   await writeFile(settings, both)

@@ -138,8 +138,12 @@ async function liveThrough(sandbox: Sandbox): Promise<void> {
     t.equal(await sandbox.read('webapi-test', '/srv/web/index.html'), '<h1>webapi 1.0.0</h1>')
     await withLedger((ledger) =>
       ledger.mark({
-        ...{ app: 'webapi', environment: 'test', version: '1.0.2', bad: false },
-        ...{ by: 'li', reason: 'it was the network' },
+        app: 'webapi',
+        environment: 'test',
+        version: '1.0.2',
+        bad: false,
+        by: 'li',
+        reason: 'it was the network',
       }),
     )
   })

@@ -25,7 +25,7 @@ await t.test('an image by the own Dockerfile, with the classic builder', { skip 
   await t.test('keeps its digest when its job runs again', (t) => repeating(t, project))
   await t.test('a build that fails says where, and what was printed', (t) => failing(t, project))
   await t.test('what is not the WAR is refused before it is pushed', (t) => comparing(t, project))
-  await t.test('a packaged WAR', (t) => packaged(t, project))
+  await t.test('a packaged WAR is built in, and verified', (t) => packaged(t, project))
   await t.test('a cancelled build ends on the engine, too', (t) => cancelling(t, project))
 })
 

@@ -50,14 +50,17 @@ export async function dockerProject(t: Test, options: { buildKit?: boolean } = {
   await place('config/staging.yaml', 'webapi: {}\n')
   const war = (greeting: string) =>
     writeWar(join(folder, 'target/webapi.war'), {
-      ...{ 'WEB-INF/web.xml': '<web-app/>', 'index.html': greeting },
+      'WEB-INF/web.xml': '<web-app/>',
+      'index.html': greeting,
       'WEB-INF/lib/a.jar': 'a jar, as far as this goes',
     })
   await mkdir(join(folder, 'target'))
   await war('hello')
   const environment = (name: string, more: object) => ({
-    ...{ image: `${registry.address}/${name}/webapi`, config: `file:config/${name}.yaml` },
-    ...{ hosts: { 'app-01': engine.address }, ...more },
+    image: `${registry.address}/${name}/webapi`,
+    config: `file:config/${name}.yaml`,
+    hosts: { 'app-01': engine.address },
+    ...more,
   })
   const configure = (image: object = {}) =>
     place(
@@ -66,8 +69,11 @@ export async function dockerProject(t: Test, options: { buildKit?: boolean } = {
         app: 'webapi',
         war: { path: 'target/webapi.war' },
         image: {
-          ...{ builder: 'docker', webapp: '/srv/ROOT', engine: engine.address },
-          ...{ args: { BASE: base, GREETING: 'hi' }, ...image },
+          builder: 'docker',
+          webapp: '/srv/ROOT',
+          engine: engine.address,
+          args: { BASE: base, GREETING: 'hi' },
+          ...image,
         },
         ledger: 'sqlite:ledger.db',
         registries: { insecure: [registry.address] },

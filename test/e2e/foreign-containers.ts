@@ -40,7 +40,10 @@ export async function foreignContainers(t: Test, sandbox: Sandbox): Promise<void
   /** A running container with a volume of its own, as `docker run` makes it. */
   const stranger = async (name: string, Labels: Record<string, string> = {}) => {
     const made = await docker.createContainer({
-      ...{ name, Image, Labels, Volumes: { '/data': {} } },
+      name,
+      Image,
+      Labels,
+      Volumes: { '/data': {} },
       HostConfig: { RestartPolicy: { Name: 'always' } },
     })
     await made.start()

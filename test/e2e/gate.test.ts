@@ -48,7 +48,8 @@ gitlab: { url: "${gitlab.url}", project: team/webapi }`
     return (...args: string[]) => runHere(args, { cwd: sandbox.folder, variables })
   }
   Object.assign(sandbox.variables, {
-    ...{ CROSSCLOUD_SERVER: 'true', GITLAB_USER_LOGIN: people.ci },
+    CROSSCLOUD_SERVER: 'true',
+    GITLAB_USER_LOGIN: people.ci,
     CI_COMMIT_AUTHOR: people.author,
   })
   const pushed = gitlabClaims(issuer.url, { ...accountOf(people.ci), environment: undefined })
@@ -258,7 +259,8 @@ gitlab: { url: "${gitlab.url}", project: team/webapi }`
       gitlab.tables.deployments?.push(
         { id: 4, deployable: { id: 1211 }, approvals: [] },
         {
-          ...{ id: 5, deployable: { id: 1212 } },
+          id: 5,
+          deployable: { id: 1212 },
           approvals: [{ ...approval, created_at: new Date().toISOString() }],
         },
       )

@@ -155,7 +155,9 @@ await t.test('the settings of an image', { skip }, async (t) => {
   /** From crosscloud.yml to a container that was compared. */
   const deliver = async (t: Test, image: object) => {
     const container = {
-      ...{ network: 'host', 'stop-timeout': '1s', health: { http: `:${serve[4]}/bin/busybox` } },
+      network: 'host',
+      'stop-timeout': '1s',
+      health: { http: `:${serve[4]}/bin/busybox` },
       env: { CONFIG_NODE: `127.0.0.1:${port}` },
     }
     const environment = {

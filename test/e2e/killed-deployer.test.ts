@@ -111,9 +111,13 @@ async function killed(sandbox: Sandbox): Promise<void> {
     const context = sandbox.context()
     const found = await context.ledger()
     const retry = await found.startDeployment({
-      ...{ app: 'webapi', environment: 'test', version: '1.0.3', by: 'li', reason: undefined },
+      app: 'webapi',
+      environment: 'test',
+      version: '1.0.3',
+      by: 'li',
+      reason: undefined,
       digest: (await found.findRelease('webapi', '1.0.3'))?.digest as never,
-      ...{ configRevision: 'sha256:0' },
+      configRevision: 'sha256:0',
     })
     await found.endDeployment(retry.id, { state: 'failed', hosts: [], verified: false, error: 'x' })
     await context.close()

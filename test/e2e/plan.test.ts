@@ -131,7 +131,9 @@ async function plans(sandbox: Sandbox): Promise<void> {
     t.equal(pulled, 1 + (host?.lacks?.layers ?? 0), 'its config, and the layers that it lacked')
     t.ok(host?.lacks && said.image && host.lacks.bytes < said.image.bytes)
     t.match(done, {
-      ...{ release: said.release, environment: said.environment, digest: said.digest },
+      release: said.release,
+      environment: said.environment,
+      digest: said.digest,
       configRevision: said.config.after,
     })
     t.same(

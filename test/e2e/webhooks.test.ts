@@ -56,7 +56,10 @@ async function webhooks(t: Test, demo: Demo): Promise<void> {
       harbor: { secrets: [SECRET], projects: ['team/*'] },
       routes: [
         {
-          ...{ name: 'build', source: 'gitlab', branches: ['main'], status: true },
+          name: 'build',
+          source: 'gitlab',
+          branches: ['main'],
+          status: true,
           run: {
             step: 'release',
             env: 'test',

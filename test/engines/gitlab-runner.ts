@@ -53,7 +53,8 @@ export function createRunner(options: RunnerOptions): Runner {
         ...predefined(name, checkout, commit),
         ...ownVariables(job, { CI_PROJECT_DIR: checkout, CI_JOB_URL: 'https://gitlab/jobs/1' }),
         ...Object.assign({}, ...needs.map((need) => outputs.get(need) ?? {})),
-        ...{ ...variables, ...clicked },
+        ...variables,
+        ...clicked,
       }
       const lines = [...(job.before_script ?? []), ...job.script]
       const umask = uid === undefined ? [] : ['umask 0000']
@@ -98,13 +99,18 @@ function predefined(name: string, checkout: string, commit: string): Record<stri
   return {
     // What the shell executor says; container executors say CI_DISPOSABLE_ENVIRONMENT.
     CI_SHARED_ENVIRONMENT: 'true',
-    ...{ CI: 'true', GITLAB_CI: 'true', CI_JOB_NAME: name, CI_PROJECT_DIR: checkout },
-    ...{ CI_SERVER_HOST: 'gitlab.example.com', CI_PROJECT_ID: '42', CI_COMMIT_SHA: commit },
-    ...{ CI_COMMIT_REF_NAME: 'main', CI_COMMIT_BRANCH: 'main', GITLAB_USER_LOGIN: 'dev-zhang' },
-    ...{
-      CI_COMMIT_AUTHOR: 'Zhang <zhang@example.com>',
-      CI_COMMIT_TIMESTAMP: '2026-01-02T03:04:05Z',
-    },
+    CI: 'true',
+    GITLAB_CI: 'true',
+    CI_JOB_NAME: name,
+    CI_PROJECT_DIR: checkout,
+    CI_SERVER_HOST: 'gitlab.example.com',
+    CI_PROJECT_ID: '42',
+    CI_COMMIT_SHA: commit,
+    CI_COMMIT_REF_NAME: 'main',
+    CI_COMMIT_BRANCH: 'main',
+    GITLAB_USER_LOGIN: 'dev-zhang',
+    CI_COMMIT_AUTHOR: 'Zhang <zhang@example.com>',
+    CI_COMMIT_TIMESTAMP: '2026-01-02T03:04:05Z',
     CI_PIPELINE_URL: 'https://gitlab.example.com/team/webapi/-/pipelines/7',
   }
 }

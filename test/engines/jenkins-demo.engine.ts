@@ -69,7 +69,11 @@ async function travel(t: Test, demo: Demo) {
     t.strictSame(found, [whole], name)
   }
   const build = (name: string, script: string, more: Partial<Build> = {}): Build => ({
-    ...{ name, script, agent, workspace: project, environment: { BRANCH_NAME: 'main' } },
+    name,
+    script,
+    agent,
+    workspace: project,
+    environment: { BRANCH_NAME: 'main' },
     ...more,
   })
   const li = { submitter: 'li', reason: 'tested, costs $5' }

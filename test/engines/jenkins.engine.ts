@@ -56,7 +56,10 @@ t.test(
       CROSSCLOUD_COMMAND: await program(name, `cat <<'END'\n${text}\nEND\nexit ${code}`),
     })
     const build = (name: string, script: string, more: Partial<Build> = {}): Build => ({
-      ...{ name, script, workspace, agent },
+      name,
+      script,
+      workspace,
+      agent,
       ...more,
     })
     const deploy = onNode("crosscloudDeploy(release: 'webapi@1.0.0', env: 'test')")
@@ -82,14 +85,16 @@ return found`
         'secrets of a branch',
         branchWith("checkCredentials: [string(credentialsId: 'b', variable: 'SECRET')]"),
         {
-          ...{ environment: { BRANCH_NAME: 'feature/x' }, credentials: { b: 'for reading' } },
+          environment: { BRANCH_NAME: 'feature/x' },
+          credentials: { b: 'for reading' },
         },
       ),
       build(
         'no secrets of a branch',
         branchWith("credentials: [string(credentialsId: 'b', variable: 'SECRET')]"),
         {
-          ...{ environment: { BRANCH_NAME: 'feature/x' }, credentials: { b: 'for writing' } },
+          environment: { BRANCH_NAME: 'feature/x' },
+          credentials: { b: 'for writing' },
         },
       ),
       build('field', caught("crosscloudDeploy(release: 'webapi@1.0.0', env: 'x')")),

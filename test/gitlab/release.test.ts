@@ -27,7 +27,7 @@ const outputs = {
   promote: { RELEASE: 'webapi@1.0.0' },
   approve: { RELEASE: 'webapi@1.0.0' },
   rollback: { RELEASE: 'webapi@0.9.0' },
-  ...{ hosts: {}, lock: {}, unlock: {}, mark: {}, config: {} },
+  hosts: {}, lock: {}, unlock: {}, mark: {}, config: {},
 }[step]
 const lines = Object.entries(outputs).map(([name, value]) => 'CROSSCLOUD_' + name + '=' + value)
 writeFileSync('crosscloud.env', lines.join('\\n') + '\\n')

@@ -60,7 +60,7 @@ await t.test('an issuer that fails is UNAVAILABLE, and which failures pass is kn
   t.afterEach(() => issuer.answers.clear())
   const good = await gitlab()
 
-  await t.test('is down', async (t) => {
+  await t.test('an issuer that is down is named, and worth another try', async (t) => {
     const gone = await startIssuer()
     await gone.close()
     const error = await refusal(t, await gone.sign(gitlabClaims(gone.url)), { issuer: gone.url })
@@ -68,7 +68,7 @@ await t.test('an issuer that fails is UNAVAILABLE, and which failures pass is kn
     t.match(error.message, gone.url)
     t.match(error.hint, /Check that the issuer runs/)
   })
-  await t.test('has no keys for now', async (t) => {
+  await t.test('an issuer without keys for now is asked again', async (t) => {
     const before = issuer.asked.length
     answerWith(keys, (response) => response.writeHead(503).end())
     t.match(await refusal(t, good), { code: 'UNAVAILABLE', retryable: true, message: /503/ })
@@ -80,40 +80,57 @@ await t.test('an issuer that fails is UNAVAILABLE, and which failures pass is kn
     })
     t.match(await verifyIdToken(good, rules, access), { login: 'ops-li' })
   })
-  await t.test('says nothing', async (t) => {
-    answerWith(keys, () => {})
-    const error = await refusal(t, good, {}, { timeout: 100 })
-    t.match(error, { code: 'UNAVAILABLE', retryable: true, message: /no answer within 0.1 s/ })
-    const stopper = new AbortController()
-    const stopped = refusal(t, good, {}, { signal: stopper.signal })
-    setTimeout(() => stopper.abort(), 50)
-    t.match(await stopped, { code: 'CANCELLED' })
-  })
+  await t.test(
+    'an issuer that says nothing is waited for in vain, or until a cancel',
+    async (t) => {
+      answerWith(keys, () => {})
+      const error = await refusal(t, good, {}, { timeout: 100 })
+      t.match(error, { code: 'UNAVAILABLE', retryable: true, message: /no answer within 0.1 s/ })
+      const stopper = new AbortController()
+      const stopped = refusal(t, good, {}, { signal: stopper.signal })
+      setTimeout(() => stopper.abort(), 50)
+      t.match(await stopped, { code: 'CANCELLED' })
+    },
+  )
   const odd: [string, string, (response: ServerResponse) => void, RegExp][] = [
-    ['never ends', keys, flood, /longer than 512 KiB/],
-    ['is a page', keys, (r) => r.end('<html>sign in</html>'), /is not a JSON object/],
-    ['is a list', keys, (r) => r.end('[]'), /is not a JSON object/],
-    ['has no list', keys, (r) => r.end('{}'), /holds no keys/],
-    ['moved', keys, (r) => r.writeHead(302, { location: 'http://evil' }).end(), /answered 302/],
-    ['is not there', configuration, (r) => r.writeHead(404).end(), /answered 404/],
+    ['keys that never end', keys, flood, /longer than 512 KiB/],
+    ['a page in place of keys', keys, (r) => r.end('<html>sign in</html>'), /is not a JSON object/],
+    ['a list in place of keys', keys, (r) => r.end('[]'), /is not a JSON object/],
+    ['keys without a list', keys, (r) => r.end('{}'), /holds no keys/],
+    [
+      'keys that moved',
+      keys,
+      (r) => r.writeHead(302, { location: 'http://evil' }).end(),
+      /answered 302/,
+    ],
+    [
+      'a configuration that is not there',
+      configuration,
+      (r) => r.writeHead(404).end(),
+      /answered 404/,
+    ],
   ]
   for (const [name, path, answer, message] of odd) {
-    await t.test(name, async (t) => {
+    await t.test(`${name}: an error that another try does not mend`, async (t) => {
       answerWith(path, answer)
       t.match(await refusal(t, good), { code: 'UNAVAILABLE', retryable: false, message })
     })
   }
   const wrong: [string, object, RegExp][] = [
     [
-      'another',
+      'of another issuer',
       { issuer: 'https://evil', jwks_uri: `${issuer.url}${keys}` },
       /itself https:\/\/evil/,
     ],
-    ['plain http', { issuer: issuer.url, jwks_uri: 'http://evil/keys' }, /http:\/\/evil\/keys for/],
-    ['no keys', { issuer: issuer.url }, /it names nothing for them/],
+    [
+      'with plain http',
+      { issuer: issuer.url, jwks_uri: 'http://evil/keys' },
+      /http:\/\/evil\/keys for/,
+    ],
+    ['without keys', { issuer: issuer.url }, /it names nothing for them/],
   ]
   for (const [name, answer, message] of wrong) {
-    await t.test(name, async (t) => {
+    await t.test(`a configuration ${name} is refused`, async (t) => {
       answerWith(configuration, (response) => response.end(JSON.stringify(answer)))
       t.match(await refusal(t, good), { code: 'UNAUTHORIZED', retryable: false, message })
     })

@@ -60,7 +60,7 @@ await t.test('identity settings are checked, with a message for each mistake', a
   }
 })
 
-await t.test("GitHub's token request", async (t) => {
+await t.test("a token is asked of GitHub with the job's own, which no error shows", async (t) => {
   const { signal } = new AbortController()
   const github = await startIssuer()
   const access = { http: createHttpClient(), retry: { attempts: 2, firstPause: 5 } }

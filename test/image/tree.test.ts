@@ -52,7 +52,7 @@ const table: Record<
   },
 }
 for (const [what, { above, files }] of Object.entries(table)) {
-  t.test(`layers: ${what}`, async (t) => {
+  t.test(`of two layers the files are left that a container sees: ${what}`, async (t) => {
     const tree = createFileTree(['/srv/ROOT/'])
     for (const content of [base, above]) {
       const bytes = await layer(content)
@@ -74,7 +74,10 @@ async function archive(options: { layers: Buffer[]; blobs?: Buffer[]; diffIds?: 
   const { layers, blobs = layers, diffIds = layers.map((bytes) => sha256(bytes)) } = options
   const config = Buffer.from(
     JSON.stringify({
-      ...{ architecture: 'amd64', os: 'linux', container: 'x', config: { Cmd: ['run'] } },
+      architecture: 'amd64',
+      os: 'linux',
+      container: 'x',
+      config: { Cmd: ['run'] },
       rootfs: { type: 'layers', diff_ids: diffIds },
     }),
   )
@@ -94,7 +97,9 @@ async function archive(options: { layers: Buffer[]; blobs?: Buffer[]; diffIds?: 
 const read = async (folder: string, stream: Readable, known = 0) =>
   readSavedImage(stream, {
     cache: { folder, sealKey: Buffer.alloc(32) },
-    ...{ known, roots: ['/srv/ROOT'], signal },
+    known,
+    roots: ['/srv/ROOT'],
+    signal,
   })
 
 t.test('an image that an engine wrote out', async (t) => {

@@ -123,7 +123,10 @@ t.test(
     const { settings, url, folder } = await startHaproxy(t, servers)
     const open = (haproxy: object) =>
       openProxy(parseProxy({ haproxy, drain: '10s' }), {
-        ...{ name: NAME, servers, folder: '.', log: silentLog },
+        name: NAME,
+        servers,
+        folder: '.',
+        log: silentLog,
       })
     const proxy = await open(settings.haproxy as object)
     t.teardown(() => proxy.close())
@@ -147,7 +150,10 @@ t.test(
     const commands = await runtimeCommands(haproxy)
     const open = (given: object) =>
       openProxy(parseProxy({ commands: given, drain: '10s' }), {
-        ...{ name: NAME, servers, folder, log: silentLog },
+        name: NAME,
+        servers,
+        folder,
+        log: silentLog,
       })
     const proxy = await open(commands)
     t.teardown(() => proxy.close())

@@ -4,8 +4,9 @@ import { setTimeout as sleep } from 'node:timers/promises'
 import t, { type Test } from 'tap'
 import { silentLog } from '../../src/core/log.ts'
 import { openProxy } from '../../src/proxies/open.ts'
-import type { ReverseProxy } from '../../src/targets/proxy.ts'
+import type { ProxyServer, ReverseProxy } from '../../src/targets/proxy.ts'
 import { type Backend, send, startBackends } from '../support/servers/backends.ts'
+import { freePort } from '../support/servers/ports.ts'
 import {
   NAME,
   parseProxy,
@@ -141,7 +142,7 @@ t.test('what a killed deployer left is completed or taken back', { skip }, async
     .replaceAll(/generation 1$/gm, 'generation 2')
     .replace('default 1;', 'default 2;')
 
-  await t.test('killed before the reload', async (t) => {
+  await t.test('what was killed before the reload is completed', async (t) => {
     await writeFile(`${path}.before`, text)
     await writeFile(path, next)
     await t.rejects(proxy.states(), { code: 'CONFLICT', message: /generation 2.*works by 1/ })
@@ -151,13 +152,13 @@ t.test('what a killed deployer left is completed or taken back', { skip }, async
     t.same((await proxy.states()).length, 2)
     t.equal(await proxy.repair(), undefined)
   })
-  await t.test('killed after the reload', async (t) => {
+  await t.test('what was killed after the reload stays', async (t) => {
     await writeFile(`${path}.before`, text)
     t.match(await proxy.repair(), /interrupted after it was made/)
     t.equal(await readFile(path, 'utf8'), next)
     t.equal(await proxy.repair(), undefined)
   })
-  await t.test('killed with a file that nginx refuses', async (t) => {
+  await t.test('what was killed with a file that nginx refuses is taken back', async (t) => {
     await writeFile(`${path}.before`, next)
     await writeFile(path, `${next.replace('# generation 2', '# generation 3')}broken;\n`)
     t.match(await proxy.repair(), /was taken back/)
@@ -190,6 +191,37 @@ t.test('a cookie keeps a session at its server until that is taken out', { skip 
   await proxy.putIn(mine.server)
   t.equal((await send(nginx.url, { cookie: moved.cookies[0] ?? '' })).body, moved.body, 'it stays')
 })
+
+t.test(
+  'a cookie is set by a response of a server, and by no error of nginx',
+  { skip },
+  async (t) => {
+    const backends = await startBackends(t, 2)
+    const servers = backends.map(({ server }) => server)
+    const [one, other] = servers as [ProxyServer, ProxyServer]
+    const dead = await Promise.all([freePort(), freePort()])
+    const start = (ports: readonly number[]) =>
+      startNginx(
+        t,
+        [one, other].map((server, at) => ({ ...server, port: ports[at] ?? 0 })),
+        { sessions: 'cookie' },
+      )
+    const nobody = await start(dead)
+    for (const cookie of ['', 'webapi_test_server=app-01-1', 'webapi_test_server=elsewhere']) {
+      const refused = await send(nobody.url, { cookie })
+      t.same([refused.status, refused.cookies], [502, []], cookie)
+    }
+    const half = await start([dead[0], other.port])
+    for (let i = 0; i < 4; i++) {
+      const { status, cookies } = await send(half.url)
+      t.same([status, cookies], [200, ['webapi_test_server=app-01-2']], 'after the other refused')
+    }
+    const moved = await send(half.url, { cookie: 'webapi_test_server=app-01-1' })
+    t.same([moved.status, moved.cookies], [200, ['webapi_test_server=app-01-2']])
+    const broken = await send(`${half.url}/broken`)
+    t.same([broken.status, broken.cookies], [500, ['webapi_test_server=app-01-2']], 'its own error')
+  },
+)
 
 t.test('what is missing is named, with the next step', { skip }, async (t) => {
   const backends = await startBackends(t, 2)

@@ -54,8 +54,8 @@ t.test('a URL of each kind is read, and any other is refused', async (t) => {
   }
 })
 
-t.test('the error of a wrong URL names its owner, and shows no password', async (t) => {
-  t.throws(() => parseRedisUrl('redis://u:hidden@a b', 'queue.redis'), {
-    message: /^(?!.*hidden).*queue\.redis/,
+t.test('the error of a wrong URL shows no password', async (t) => {
+  t.throws(() => parseRedisUrl('redis://u:hidden@a b'), {
+    message: /^(?!.*hidden).* is not one of Redis/,
   })
 })

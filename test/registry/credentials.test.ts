@@ -138,7 +138,7 @@ t.test('a config that is wrong is named without its text', async (t) => {
 t.test('credential helpers are asked as docker asks them', async (t) => {
   const answer = (user: string, secret: string) =>
     `read -r server; test "$1" = get || exit 9; printf '{"ServerURL":"%s","Username":"${user}","Secret":"${secret}"}' "$server"`
-  await t.test('one host', async (t) => {
+  await t.test('the helper of a host comes before the store of all', async (t) => {
     const { source, helper, secrets } = await setUp(t, {
       file: { credHelpers: { h: 'one' }, credsStore: 'all', auths: { h: {} } },
     })
@@ -148,7 +148,7 @@ t.test('credential helpers are asked as docker asks them', async (t) => {
     t.same(await source.find('other'), { username: 'bob', password: 'from-all' })
     t.equal(secrets.mask('from-one from-all'), '*** ***')
   })
-  await t.test('asked once, with the server on stdin', async (t) => {
+  await t.test('a helper is asked once, with the server on stdin', async (t) => {
     const { source, helper, home } = await setUp(t, { file: { credsStore: 'all' } })
     await helper(
       'all',
@@ -160,13 +160,13 @@ t.test('credential helpers are asked as docker asks them', async (t) => {
     const { readFile } = await import('node:fs/promises')
     t.equal(await readFile(join(home, 'asked'), 'utf8'), 'h:5000\nhttps://index.docker.io/v1/\n')
   })
-  await t.test('no login there', async (t) => {
+  await t.test('without a login in the store the file is asked', async (t) => {
     const { source, helper } = await setUp(t, { file: { credsStore: 'all', auths: { h: auth } } })
     await helper('all', 'echo credentials not found in native keychain; exit 1')
     t.same(await source.find('h'), ann, 'auths come after the store')
     t.equal(await source.find('other'), undefined)
   })
-  await t.test('failing', async (t) => {
+  await t.test('a helper that fails is named, and what it printed is not shown', async (t) => {
     const { source, helper } = await setUp(t, {
       file: { credHelpers: { h: 'broken', i: 'leaky', j: 'odd', k: 'absent' }, auths: { h: auth } },
     })

@@ -36,8 +36,12 @@ const settingsOf = (redis: QueueRedis, gitlab: DeliveryGitlab) => ({
 function push(branch: string, n: number): string {
   const sha = n.toString(16).padStart(40, '0')
   return JSON.stringify({
-    ...{ object_kind: 'push', ref: `refs/heads/${branch}`, user_username: 'li' },
-    ...{ before: 'a'.repeat(40), after: sha, total_commits_count: 1 },
+    object_kind: 'push',
+    ref: `refs/heads/${branch}`,
+    user_username: 'li',
+    before: 'a'.repeat(40),
+    after: sha,
+    total_commits_count: 1,
     project: {
       path_with_namespace: 'team/webapi',
       web_url: 'https://gitlab.example.com/team/webapi',

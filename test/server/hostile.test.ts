@@ -23,13 +23,18 @@ t.test('strangers and pushers get no secret and no shell', { skip }, async (t) =
       gitlab: { secrets: [SECRET], projects: ['**'], url: gitlab.url, token: DELIVERY_TOKEN },
       routes: [
         {
-          ...{ name: 'deliver', source: 'gitlab', projects: ['team/webapi'] },
+          name: 'deliver',
+          source: 'gitlab',
+          projects: ['team/webapi'],
           pipeline: { variables: { TITLE: '$KEPT {{title}}' } },
         },
         {
-          ...{ name: 'build', source: 'gitlab', projects: ['team/other'] },
+          name: 'build',
+          source: 'gitlab',
+          projects: ['team/other'],
           run: {
-            ...{ step: 'release', env: 'test' },
+            step: 'release',
+            env: 'test',
             repository: 'http://${GIT_TOKEN}@127.0.0.1:1/{{project}}.git',
           },
         },

@@ -215,13 +215,13 @@ t.test('a server responds to senders and operators as documented', { skip }, asy
     ].map((name) => text(fixture(name)))
     const statuses = new Map<number, number>()
     const cut = fc.record({
-      ...{ body: fc.constantFrom(...bodies), at: fc.nat(), length: fc.nat(40) },
-      ...{
-        put: fc.oneof(
-          fc.string({ maxLength: 20 }),
-          fc.constantFrom('null', '[]', '{}', '-1', '1e999', '"\\u0000"', '"__proto__"', '\ud800'),
-        ),
-      },
+      body: fc.constantFrom(...bodies),
+      at: fc.nat(),
+      length: fc.nat(40),
+      put: fc.oneof(
+        fc.string({ maxLength: 20 }),
+        fc.constantFrom('null', '[]', '{}', '-1', '1e999', '"\\u0000"', '"__proto__"', '\ud800'),
+      ),
     })
     const bytes = fc.sample(
       fc.oneof(

@@ -91,7 +91,8 @@ t.test(
       [{ queue, gitlab: { ...source, 'catch-up': true } }, /gitlab.catch-up needs gitlab.token/],
       [
         {
-          ...{ queue, gitlab: source },
+          queue,
+          gitlab: source,
           listen: { tls: { cert: 'crosscloud.server.yml', key: 'crosscloud.server.yml' } },
         },
         /listen.tls: crosscloud.server.yml and crosscloud.server.yml: /,
@@ -103,7 +104,8 @@ t.test(
       ],
       [
         {
-          ...{ queue, gitlab: { ...source, token: 't' } },
+          queue,
+          gitlab: { ...source, token: 't' },
           routes: [{ ...pipeline, branches: ['refs/heads/main'] }],
         },
         /routes.0.branches.0 is a whole ref; write main/,
@@ -114,7 +116,8 @@ t.test(
       ],
       [
         {
-          ...{ queue, github: { ...source, token: 't' } },
+          queue,
+          github: { ...source, token: 't' },
           routes: [
             { name: 'a', source: 'github', on: ['comment'], workflow: { workflow: 'x.yml' } },
           ],
@@ -123,10 +126,14 @@ t.test(
       ],
       [
         {
-          ...{ queue, harbor: source },
+          queue,
+          harbor: source,
           routes: [
             {
-              ...{ name: 'a', source: 'harbor', on: ['artifact'], branches: ['main'] },
+              name: 'a',
+              source: 'harbor',
+              on: ['artifact'],
+              branches: ['main'],
               run: { step: 'deploy', folder: '.' },
             },
           ],
@@ -135,7 +142,8 @@ t.test(
       ],
       [
         {
-          ...{ queue, gitlab: source },
+          queue,
+          gitlab: source,
           jenkins: { url: 'http://ci:hunter2@jenkins.example.com', user: 'x', token: 'y' },
         },
         /jenkins.url has a login before the host/,
@@ -146,7 +154,8 @@ t.test(
       ],
       [
         {
-          ...{ queue, gitea: { ...source, url: 'https://gitea.example.com' } },
+          queue,
+          gitea: { ...source, url: 'https://gitea.example.com' },
           routes: [{ name: 'a', source: 'gitea', paths: ['src/**'], jenkins: { job: 'a' } }],
           jenkins: { url: 'https://jenkins.example.com', user: 'x', token: 'y' },
         },
@@ -154,7 +163,8 @@ t.test(
       ],
       [
         {
-          ...{ queue, gitea: { ...source, url: 'https://gitea.example.com', token: 't' } },
+          queue,
+          gitea: { ...source, url: 'https://gitea.example.com', token: 't' },
           routes: [{ name: 'a', source: 'gitea', on: ['comment'], reply: { folder: '.' } }],
         },
         /routes.0 waits for comment, which never comes from gitea/,
@@ -173,7 +183,8 @@ t.test(
       ],
       [
         {
-          ...{ queue, gitlab: { ...source, token: 't' } },
+          queue,
+          gitlab: { ...source, token: 't' },
           routes: [{ ...pipeline, pipeline: { variables: { A: 'x\n{{project' } } }],
         },
         /is no template: syntax error near .*\{\{project/,
@@ -186,23 +197,27 @@ t.test(
       t.equal(code, 2, String(message))
     }
     t.match(await start({ queue: { redis: redis.url.replace(/0$/, '99') }, gitlab: source }), {
-      ...{ code: 1, stderr: /\/99: .*DB index is out of range/ },
+      code: 1,
+      stderr: /\/99: .*DB index is out of range/,
     })
     const tls = { cert: 'no.pem', key: 'no.pem' }
     t.match(await start({ queue, gitlab: source, listen: { tls } }), {
-      ...{ code: 1, stderr: /reading no.pem of listen.tls/ },
+      code: 1,
+      stderr: /reading no.pem of listen.tls/,
     })
     t.match(await start({ queue, gitlab: source }, '--check'), {
       code: 0,
       stdout: /webhooks\/gitlab/,
     })
     t.match(await start({ queue: { redis: 'redis://127.0.0.1:1' }, gitlab: source }), {
-      ...{ code: 75, stderr: /127\.0\.0\.1:1.*ECONNREFUSED/ },
+      code: 75,
+      stderr: /127\.0\.0\.1:1.*ECONNREFUSED/,
     })
     t.match(
       await start({ queue: { redis: redis.url.replace('redis', 'rediss') }, gitlab: source }),
       {
-        ...{ code: 75, stderr: /no answer; perhaps it speaks no TLS/ },
+        code: 75,
+        stderr: /no answer; perhaps it speaks no TLS/,
       },
     )
     await redis.cli('config', 'set', 'appendonly', 'no')

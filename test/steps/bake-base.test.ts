@@ -149,7 +149,9 @@ await t.test('a base as any tool writes it is read; what is no image is named', 
     toManifest(mediaTypes.ociIndex, {
       schemaVersion: 2,
       manifests: images.map(({ manifest: { mediaType, digest, bytes } }) => ({
-        ...{ mediaType, digest, size: bytes.length },
+        mediaType,
+        digest,
+        size: bytes.length,
       })),
     })
   for (const image of [plain, arm]) await pushTestImage(client, place, image)

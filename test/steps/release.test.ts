@@ -59,7 +59,12 @@ environments:
   await repository.commit(files)
   const context = testContext(t, folder)
   return {
-    ...{ folder, repository, write, settings, build, context },
+    folder,
+    repository,
+    write,
+    settings,
+    build,
+    context,
     builds: async () =>
       (await readFile(join(folder, '.crosscloud/builds'), 'utf8').catch(() => '')).split('\n')
         .length - 1,

@@ -11,3 +11,6 @@ export const NEWER_NODE_FOLDER = kept('node')
 
 /** The small server of the demo image, compiled. */
 export const DEMO_SERVER_FOLDER = join(process.cwd(), '.cache', 'demo-server')
+
+/** The data of a MariaDB server that has never run. */
+export const MARIADB_FOLDER = join(process.cwd(), '.cache', 'mariadb')

@@ -35,7 +35,9 @@ export async function runHere(
     argv: args,
     cwd: options.cwd,
     variables: {
-      ...{ HOME: options.cwd, CROSSCLOUD_SERVER: 'true', GITLAB_USER_LOGIN: 'li' },
+      HOME: options.cwd,
+      CROSSCLOUD_SERVER: 'true',
+      GITLAB_USER_LOGIN: 'li',
       ...options.variables,
     },
     signal: options.signal ?? new AbortController().signal,

@@ -29,7 +29,9 @@ function plan(more: Partial<Plan> = {}): Plan {
     image: { reference: `registry.test/webapi@${digest}`, layers: 3, bytes: 1500, copy: null },
     hosts: [{ name: 'app-01', address: 'ssh://app-01', action: 'create', ...nothing }],
     rollout: {
-      ...{ before: null, after: null, onFailure: 'restore' },
+      before: null,
+      after: null,
+      onFailure: 'restore',
       stages: [{ do: 'change', hosts: ['app-01'], milliseconds: null }],
     },
     lock: null,
@@ -42,7 +44,10 @@ function plan(more: Partial<Plan> = {}): Plan {
 }
 
 const commit = (at: number, subject: string) => ({
-  ...{ id: String(at).padStart(40, '0'), author: 'li', at: '2026-01-31T12:00:00+01:00', subject },
+  id: String(at).padStart(40, '0'),
+  author: 'li',
+  at: '2026-01-31T12:00:00+01:00',
+  subject,
 })
 
 t.test('what others wrote is only shown in Markdown', async (t) => {
@@ -51,12 +56,17 @@ t.test('what others wrote is only shown in Markdown', async (t) => {
     ready: false,
     commits: { known: true, why: null, added: [commit(1, evil)], removed: [] },
     config: {
-      ...{ before: 'sha256:b', after: digest, known: true, files: [] },
+      before: 'sha256:b',
+      after: digest,
+      known: true,
+      files: [],
       keys: [{ key: '/a|b', change: 'changed', before: evil, after: '"x"' }],
     },
     problems: [
       {
-        ...{ check: 'lock', code: 'CONFLICT', retryable: false },
+        check: 'lock',
+        code: 'CONFLICT',
+        retryable: false,
         message: `webapi in test is locked by li (${evil})`,
         hint: 'Wait, or `crosscloud unlock --env test`.',
       },
@@ -76,10 +86,13 @@ t.test('a plan says what the proxy has, and what it is told', async (t) => {
   const server = { address: '10.0.0.11:18081', mode: 'in' as const, up: true, weight: 100 }
   const proxied = plan({
     proxy: {
-      ...{ name: 'HAProxy on lb-01', leftover: 'a change was interrupted', canary: 10 },
+      name: 'HAProxy on lb-01',
+      leftover: 'a change was interrupted',
+      canary: 10,
       hosts: [
         {
-          ...{ name: 'app-01', out: false },
+          name: 'app-01',
+          out: false,
           steps: [
             { do: 'put in', server: 'app-01-2' },
             { do: 'take out', server: 'app-01-1' },
@@ -151,7 +164,9 @@ t.test('bytes are counted by thousands', async (t) => {
 
 t.test('the order of hosts is shown with what runs before, between and after them', async (t) => {
   const stage = (what: 'change' | 'watch' | 'pause', hosts: string[], milliseconds = 0) => ({
-    ...{ do: what, hosts, milliseconds },
+    do: what,
+    hosts,
+    milliseconds,
   })
   const stages = [
     stage('change', ['app-01']),

@@ -130,7 +130,9 @@ const OF_PROXIES =
   /^src\/(?:proxies\/|targets\/(?:docker\/rollout\/)?proxy\.ts|delivery\/plan\/schema\.ts)/
 
 t.test('only a proxy drains', async (t) => {
-  const drains = (await textsOfSources(OF_NO_HINTS)).filter(({ text }) => /\bdrain/i.test(text))
+  const texts = await textsOfSources(OF_NO_HINTS)
+  // `drain` alone is an event of Node's streams.
+  const drains = texts.filter(({ text }) => text !== 'drain' && /\bdrain/i.test(text))
   t.ok(drains.length > 3)
   t.strictSame(
     drains.filter(({ where }) => !OF_PROXIES.test(where)),

@@ -24,6 +24,8 @@ t.test('outside the targets only the context and the settings know a kind of tar
   const imports = await filesThat(/(?:from|import)[\s(]*'[^']*\/targets\/[^/']+\/[^']*'/)
   t.strictSame(imports.filter(isNoEngineUser), ['context.ts', 'settings.ts'])
   t.ok((await filesThat(/from '[^']*\/targets\/target\.ts'/)).includes('context.ts'))
+  const kinds = await filesThat(/\bkind\b.*'docker'|case 'docker'/)
+  t.strictSame(kinds, ['context.ts', 'settings.ts', 'targets/docker/target.ts'])
 })
 
 t.test(

@@ -1,4 +1,6 @@
-import { failureOf, isFailure, isSuccess } from '../../targets/responses.ts'
+import type { Context } from '../../delivery/context.ts'
+import { findLeftOut, type LeftOut } from '../../delivery/verification/left-out.ts'
+import { failureOf, type HostResponse, isFailure, isSuccess } from '../../targets/responses.ts'
 import type { HostCheck } from '../../targets/target.ts'
 import type { CommandResult } from '../command.ts'
 import type { Opened } from '../instances/open.ts'
@@ -24,21 +26,32 @@ export async function listHosts({ environment, target }: Opened): Promise<Comman
 }
 
 /** A warning is no failure; a host that does not respond is. */
-export async function checkHosts({ target }: Opened): Promise<CommandResult> {
-  const responses = await target.check()
+export async function checkHosts(opened: Opened, context: Context): Promise<CommandResult> {
+  const [responses, left] = await Promise.all([opened.target.check(), findLeftOut(opened, context)])
   const failure = failureOf(responses)
   const answered = responses.filter(isSuccess)
-  const warnings = answered.flatMap(({ host, value }) =>
-    value.warnings.flatMap(({ text, hint }) => [`${host}: ${text}`, `  → ${hint}`]),
+  const warningsOf = (response: HostResponse<HostCheck>) => [
+    ...left.hosts.filter(({ host }) => host === response.host).map(withoutHost),
+    ...(isFailure(response) ? [] : response.value.warnings),
+  ]
+  const warnings = responses.flatMap((response) =>
+    warningsOf(response).flatMap(({ text, hint }) => [`${response.host}: ${text}`, `  → ${hint}`]),
   )
   const headings = ['host', 'engine', 'API', 'storage', 'disk free', 'clock', 'live restore']
   return {
     json: {
       hosts: responses.map((response) =>
         isFailure(response)
-          ? { host: response.host, answers: false, fault: response.error.message }
-          : { host: response.host, answers: true, ...response.value },
+          ? {
+              ...{ host: response.host, answers: false, fault: response.error.message },
+              warnings: warningsOf(response),
+            }
+          : {
+              ...{ host: response.host, answers: true, ...response.value },
+              warnings: warningsOf(response),
+            },
       ),
+      unknown: left.unknown,
     },
     text: [
       table(
@@ -46,10 +59,13 @@ export async function checkHosts({ target }: Opened): Promise<CommandResult> {
         answered.map(({ host, value: { facts } }) => [host, ...cells(facts)]),
       ),
       ...(warnings.length === 0 ? [] : ['', ...warnings]),
+      ...(left.unknown.length === 0 ? [] : ['', ...left.unknown]),
     ].join('\n'),
     ...(failure && { failure }),
   }
 }
+
+const withoutHost = ({ text, hint }: LeftOut) => ({ text, hint })
 
 function cells({
   engine,

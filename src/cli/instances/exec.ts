@@ -1,5 +1,6 @@
 import type { Command } from 'commander'
 import { StepError } from '../../core/errors.ts'
+import { hidePlacedSecrets } from '../../delivery/config/known-secrets.ts'
 import type { Context } from '../../delivery/context.ts'
 import { guardChange, recordAct, withLockOf } from '../../delivery/gate/guard.ts'
 import type { EnvironmentSettings } from '../../settings.ts'
@@ -14,7 +15,7 @@ import {
   open,
   placeOf,
 } from './open.ts'
-import { linePrinter, maskConfig, namePrefixes } from './print.ts'
+import { linePrinter, maskConfig, namePrefixes, warnOf } from './print.ts'
 
 interface ExecOptions extends HostOptions {
   reason?: string
@@ -39,9 +40,15 @@ export function addExec(group: Command, perform: Perform, environment: ProcessEn
       const print = linePrinter(command, context, environment)
       const opened = await open(options, context)
       await maskConfig(command, opened, context, environment)
-      return runEverywhere(words, options, context, opened, print)
+      const warn = (lack: string | undefined) => warnOf(lack, command, context, environment)
+      return runEverywhere(words, options, context, opened, { print, warn })
     })
   })
+}
+
+interface Told {
+  print: ReturnType<typeof linePrinter>
+  warn(lack: string | undefined): void
 }
 
 async function runEverywhere(
@@ -49,7 +56,7 @@ async function runEverywhere(
   options: ExecOptions,
   context: Context,
   opened: Opened,
-  print: ReturnType<typeof linePrinter>,
+  { print, warn }: Told,
 ): Promise<CommandResult> {
   const { environment, target } = opened
   const action = 'instances exec'
@@ -63,6 +70,7 @@ async function runEverywhere(
   return withLockOf(who, request, context, async (lock) => {
     const { found, failure } = await current(opened)
     if (failure) throw failure
+    warn(await hidePlacedSecrets(found, environment, target, context))
     const what = context.secrets.mask(command.join(' '))
     const subject = `${found.map(placeOf).join(', ')}: ${what}`
     await recordAct(action, { environment: environment.name, subject, reason }, who, context)
@@ -74,7 +82,7 @@ async function runEverywhere(
       const exitCode = await target.exec(instance, command, {
         signal: context.signal,
         onLine(text, stream) {
-          output.push({ stream, text })
+          output.push({ stream, text: context.secrets.mask(text) })
           print(`${prefix(instance)}${text}`, stream)
         },
       })

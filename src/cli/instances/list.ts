@@ -1,10 +1,12 @@
 import { instanceLabels } from '../../targets/labels.ts'
 import { failureOf, isSuccess } from '../../targets/responses.ts'
+import { slotOf } from '../../targets/slot.ts'
 import type { Instance } from '../../targets/target.ts'
 import type { CommandResult } from '../command.ts'
 import { table } from '../output.ts'
 import { describeInstance, labelled, type Opened } from './open.ts'
 
+/** With the slot of each and its ports, where there are any. */
 export async function listInstances(opened: Opened): Promise<CommandResult> {
   const { found, failure } = await labelled(opened)
   const { app, environment } = opened
@@ -13,7 +15,7 @@ export async function listInstances(opened: Opened): Promise<CommandResult> {
     text:
       found.length === 0
         ? `No instance of ${app} in ${environment.name}.`
-        : instanceTable('instance', found),
+        : instanceTable('instance', found, placeColumns(found)),
     ...(failure && { failure }),
   }
 }
@@ -23,15 +25,43 @@ export const rowOf = (instance: Instance) => ({
   version: instance.labels[instanceLabels.version] ?? '',
   deployment: instance.labels[instanceLabels.deployment] ?? '',
   restarts: instance.restarts,
+  restarting: instance.isRestarting ?? false,
+  slot: slotOf(instance.labels) ?? null,
+  ports: instance.ports ?? [],
 })
 
+type Row = ReturnType<typeof rowOf>
+type Column = readonly [heading: string, cell: (row: Row) => string]
+
+const columns = (name: string): Column[] => [
+  ['host', ({ host }) => host],
+  [name, (row) => row.name],
+  ['version', ({ version }) => version],
+  ['state', stateOf],
+  ['restarts', ({ restarts }) => `${restarts}`],
+]
+
+/** Left out where no instance has any. */
+function placeColumns(found: readonly Instance[]): Column[] {
+  const rows = found.map(rowOf)
+  const slot: Column = ['slot', (row) => (row.slot === null ? '' : `${row.slot}`)]
+  const ports: Column = ['ports', (row) => row.ports.join(', ')]
+  return [
+    ...(rows.some((row) => row.slot !== null) ? [slot] : []),
+    ...(rows.some((row) => row.ports.length > 0) ? [ports] : []),
+  ]
+}
+
 /** `name`: what an instance is called in the heading. */
-export function instanceTable(name: string, found: readonly Instance[]): string {
+export function instanceTable(
+  name: string,
+  found: readonly Instance[],
+  more: readonly Column[] = [],
+): string {
+  const all = [...columns(name), ...more]
   return table(
-    ['host', name, 'version', 'state', 'restarts'],
-    found
-      .map(rowOf)
-      .map((row) => [row.host, row.name, row.version, stateOf(row), `${row.restarts}`]),
+    all.map(([heading]) => heading),
+    found.map(rowOf).map((row) => all.map(([, cell]) => cell(row))),
   )
 }
 
@@ -60,7 +90,9 @@ export async function listEverything(opened: Opened): Promise<CommandResult> {
   }
 }
 
-function stateOf({ running, exitCode }: { running: boolean; exitCode?: number }): string {
+/** The exit code of an instance that its host starts again and again says why it ends. */
+function stateOf({ running, exitCode, restarting }: Row): string {
   if (running) return 'running'
-  return exitCode === undefined ? 'not started' : `ended with ${exitCode}`
+  const ended = exitCode === undefined ? 'not started' : `ended with ${exitCode}`
+  return restarting ? `restarting, ${ended}` : ended
 }

@@ -56,7 +56,7 @@ async function show(
   { query, matches, print }: LogRequest,
   { found, failure: silent }: Labelled,
   { target }: Opened,
-  { signal }: Context,
+  { signal, secrets }: Context,
 ): Promise<CommandResult> {
   const errors = silent ? [silent] : []
   const prefix = namePrefixes(found)
@@ -70,7 +70,7 @@ async function show(
   })
   const lines = []
   for await (const { instance, at, text } of mergeByTime(sources, (error) => errors.push(error))) {
-    lines.push({ host: instance.host, name: instance.name, at, text })
+    lines.push({ host: instance.host, name: instance.name, at, text: secrets.mask(text) })
     print(`${prefix(instance)}${text}`)
   }
   const failure = joinErrors(errors)

@@ -23,9 +23,18 @@ export async function maskConfig(
   command: Command,
   { environment }: Pick<Opened, 'environment'>,
   context: Context,
-  { streams, variables }: Pick<ProcessEnvironment, 'streams' | 'variables'>,
+  process: Pick<ProcessEnvironment, 'streams' | 'variables'>,
 ): Promise<void> {
-  const lack = await hideConfigSecrets(environment, context)
+  warnOf(await hideConfigSecrets(environment, context), command, context, process)
+}
+
+/** Warns of secrets that are not masked. */
+export function warnOf(
+  lack: string | undefined,
+  command: Command,
+  context: Pick<Context, 'log' | 'secrets'>,
+  { streams, variables }: Pick<ProcessEnvironment, 'streams' | 'variables'>,
+): void {
   if (lack === undefined) return
   const { json, log: format } = command.optsWithGlobals<{ json?: boolean; log?: string }>()
   if (json || format === 'json') context.log.warn(lack)

@@ -83,7 +83,7 @@ function hostLines(deployments: readonly Deployment[]): string[] {
   return deployments.flatMap(({ id, environment, state, hosts }) =>
     hosts.map(({ host, ok, containerId, duration, url }) => {
       const container = containerId ? ` as ${containerId.slice(0, 12)}` : ''
-      const where = url ? `, ${url}` : ''
+      const where = url ? `; then at ${url}` : ''
       if (!ok && state === 'succeeded') return `${id} ${environment}, ${host}: was left out`
       const how = ok ? 'runs' : 'did not change'
       return `${id} ${environment}, ${host}: ${how}${container} after ${span(duration)}${where}`

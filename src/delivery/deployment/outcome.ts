@@ -1,5 +1,4 @@
 import { z } from 'zod'
-import type { Mark } from '../../ledger/ledger.ts'
 import type { Settings } from '../../settings.ts'
 import { formatRelease } from '../release-name.ts'
 import type { Deployed } from './deployment.ts'
@@ -20,6 +19,7 @@ export const deployedOutputs = z.object({
     .array(
       z.object({
         host: z.string(),
+        slot: z.number().optional().describe('Of the two slots of its host'),
         containerId: z.string(),
         url: z.string().optional(),
         downtime: z.number().describe('Milliseconds without a response'),
@@ -29,23 +29,21 @@ export const deployedOutputs = z.object({
     .describe('The containers that run now'),
 })
 
-/** A release that a rollback passes by, and who said why. */
-export const skippedReleases = z.object({
-  release: z.string().describe('Release, as application@version'),
-  by: z.string(),
-  at: z.string(),
-  reason: z.string(),
-})
-
-export function skippedRelease(mark: Mark): z.output<typeof skippedReleases> {
-  const { by, at, reason } = mark
-  return { release: formatRelease(mark), by, at, reason }
-}
-
 /** What a tester may do next, in the job's log. */
 export function nextLines(next: string | undefined): string[] {
   if (next === undefined) return []
   return [`Next     ${next}: \`crosscloud promote --to ${next}\``]
+}
+
+/** The address; of a slot only while nothing else is deployed, so it is called what it is. */
+export function addressLines({
+  url,
+  containers,
+}: Pick<z.output<typeof deployedOutputs>, 'url' | 'containers'>): string[] {
+  if (url !== undefined) return [`Address  ${url}`]
+  return containers.flatMap(({ host, slot, url: at }) =>
+    slot !== undefined && at !== undefined ? [`Slot     ${slot} of ${host}, at ${at}`] : [],
+  )
 }
 
 export function nextAfter(name: string, { environments }: Settings): string | undefined {
@@ -75,10 +73,11 @@ export function summarize(
     warMd5,
     configRevision: deployment.configRevision,
     verified: true,
-    url: environment.url ?? results[0]?.url,
+    url: environment.url ?? results.find(({ slot }) => slot === undefined)?.url,
     next: nextAfter(environment.name, settings),
-    containers: results.map(({ host, instanceId, url, downtime }) => ({
+    containers: results.map(({ host, slot, instanceId, url, downtime }) => ({
       host,
+      ...(slot !== undefined && { slot }),
       containerId: instanceId,
       url,
       downtime,

@@ -1,5 +1,5 @@
 import type { Ledger } from '../../ledger/ledger.ts'
-import { type EnvironmentSettings, formerHost, withHosts } from '../../settings.ts'
+import { type EnvironmentSettings, formerTargets } from '../../settings.ts'
 import { instanceLabels } from '../../targets/labels.ts'
 import { isFailure } from '../../targets/responses.ts'
 import type { Context } from '../context.ts'
@@ -22,13 +22,15 @@ export async function findRemovedHosts(
 ): Promise<RemovedHost[]> {
   const { hosts, newest, ours } = await recall(app, environment, await context.ledger())
   if (hosts.length === 0) return []
-  const target = await context.target(withHosts(environment, hosts))
-  const responses = await target.instances({
-    labels: {
-      [instanceLabels.application]: app,
-      [instanceLabels.environment]: environment.name,
-    },
+  const labels = {
+    [instanceLabels.application]: app,
+    [instanceLabels.environment]: environment.name,
+  }
+  const asked = formerTargets(environment, hosts).map(async (settings) => {
+    const target = await context.target(settings)
+    return target.instances({ labels })
   })
+  const responses = (await Promise.all(asked)).flat()
   return responses.flatMap((response): RemovedHost[] => {
     const { host } = response
     const what = 'was taken out of crosscloud.yml'
@@ -55,9 +57,7 @@ async function recall(app: string, environment: EnvironmentSettings, ledger: Led
   const addresses = new Set(environment.hosts.map(({ address }) => address.text))
   const known = recent.size === 0 ? [] : await ledger.hosts(app, environment.name)
   return {
-    hosts: known
-      .filter(({ name, address }) => recent.has(name) && !addresses.has(address))
-      .map(formerHost),
+    hosts: known.filter(({ name, address }) => recent.has(name) && !addresses.has(address)),
     newest: new Set(outcomes[0]?.map(({ host }) => host).filter((host) => !present.has(host))),
     ours: new Set(
       outcomes[0]?.flatMap(({ host, containerId }) =>

@@ -65,7 +65,8 @@ export async function buildWithDocker(
   const base = await findBuildBase(builder, { from, image, named }, inputs, context)
   if (!base) log.info('which image it began from is not known, and is not recorded')
   const saved = await readSavedImage(await builder.save(id), {
-    ...{ cache, signal },
+    cache,
+    signal,
     known: base?.remote?.content.layers.length ?? 0,
     roots: [webapp, `${webapp.replace(/\/+$/, '')}.war`],
   })
@@ -92,7 +93,10 @@ async function runBuild(
   const registries = [...new Set(namedImages(sent).map(engineRegistry))]
   const { dockerfile, args } = sent
   return builder.build({
-    ...{ dockerfile, args, target, registries },
+    dockerfile,
+    args,
+    target,
+    registries,
     context: await packBuildContext(sent, signal),
     platform: `linux/${architecture}`,
     labels: { [BUILD_LABEL]: app },

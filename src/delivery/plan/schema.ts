@@ -1,7 +1,7 @@
 import { z } from 'zod'
 import { failurePolicies } from '../../targets/rollout-settings.ts'
 import { checkNames } from '../deployment/attempt.ts'
-import { skippedReleases } from '../deployment/outcome.ts'
+import { skippedReleases } from '../skipped-release.ts'
 
 /*
  * What a deployment would do, as data: `--json` prints it, texts are made of it. Absent facts are

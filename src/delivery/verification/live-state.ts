@@ -1,8 +1,9 @@
 import { StepError, toStepError } from '../../core/errors.ts'
 import type { Deployment, StatusCell } from '../../ledger/ledger.ts'
 import { instanceLabels } from '../../targets/labels.ts'
-import { isTakenOut, type ProxyPreview } from '../../targets/proxy.ts'
+import { isTakenOut, type ProxyPreview, type ServerState } from '../../targets/proxy.ts'
 import { type HostResponse, isFailure } from '../../targets/responses.ts'
+import { slotOf } from '../../targets/slot.ts'
 import type { Instance, Target } from '../../targets/target.ts'
 import type { Context } from '../context.ts'
 import { findRemovedHosts } from '../deployment/removed-hosts.ts'
@@ -35,16 +36,16 @@ export async function lookAtHosts(
       const current = deployments.find((each) => each.environment === cell.environment)
       const target = await context.target(environment)
       const [responses, proxy, takenOut] = await Promise.all([
-        target.instances({ roles: ['current', 'next'] }),
+        target.instances({ roles: ['current', 'next', 'previous'] }),
         findProxy(target),
         findRemovedHosts(app, environment, context),
       ])
       const states = [
-        ...responses
-          .flatMap((response) =>
-            evaluate(response, { current, cell, name: environment.containerName }),
-          )
-          .map((state) => withProxy(state, proxy)),
+        ...responses.flatMap((response) =>
+          evaluate(response, { current, cell, name: environment.containerName }).map((state) =>
+            withProxy(state, proxy, response),
+          ),
+        ),
         ...takenOut.map((host) => ({ ...host, healthy: false })),
       ]
       return states.map((state) => ({ app, environment: cell.environment, ...state }))
@@ -57,11 +58,34 @@ export async function lookAtHosts(
 const findProxy = (target: Target): Promise<ProxyPreview | StepError | undefined> =>
   target.previewProxy().catch(toStepError)
 
-function withProxy(live: HostState, proxy: ProxyPreview | StepError | undefined): HostState {
+function withProxy(
+  live: HostState,
+  proxy: ProxyPreview | StepError | undefined,
+  response: HostResponse<Instance[]>,
+): HostState {
   if (proxy === undefined) return live
   if (proxy instanceof StepError) return { ...live, state: `${live.state}; ${proxy.message}` }
-  if (!isTakenOut(live.host, proxy.states)) return live
-  return { ...live, state: `${live.state}; ${proxy.name} sends it no requests: it is taken out` }
+  if (isTakenOut(live.host, proxy.states)) {
+    return { ...live, state: `${live.state}; ${proxy.name} sends it no requests: it is taken out` }
+  }
+  const slot = isFailure(response) ? undefined : emptySlot(response.value, proxy.states)
+  if (slot === undefined) return live
+  const state = `${live.state}; ${proxy.name} sends its requests to slot ${slot}, where nothing runs`
+  return { ...live, healthy: false, state }
+}
+
+/** The slot that has all requests of a host, where no instance runs in it. */
+function emptySlot(
+  instances: readonly Instance[],
+  states: readonly ServerState[] = [],
+): number | undefined {
+  const [only, ...others] = states.filter(
+    ({ server, mode }) => mode === 'in' && instances.some(({ host }) => host === server.host),
+  )
+  if (only === undefined || others.length > 0) return undefined
+  const { slot } = only.server
+  const runs = instances.some(({ labels, running }) => running && slotOf(labels) === slot)
+  return runs ? undefined : slot
 }
 
 type HostState = Pick<LiveState, 'host' | 'healthy' | 'state' | 'error'>
@@ -86,13 +110,16 @@ function evaluate(
   const left = recorded?.ok === false ? `was left out of ${current?.id}: ` : ''
   const beside = response.value.filter(({ role, running }) => role === 'next' && running)
   const next = beside.map((instance) => nextState(instance, cell))
-  const serving = response.value.filter(({ role }) => role !== 'next')
+  const serving = response.value.filter(({ role }) => role === 'current')
+  const runs = response.value.some(({ running }) => running)
+  const nothing = runs || current === undefined ? '' : '; nothing serves'
   if (serving.length === 0) {
-    return [{ host, healthy: current === undefined, state: `${left}there is no ${name}` }, ...next]
+    const state = `${left}there is no ${name}${nothing}`
+    return [{ host, healthy: current === undefined, state }, ...next]
   }
   const states = serving.map((instance) => {
     const difference = partOf(cell, instance) ?? differenceTo(current, instance)
-    const state = difference ?? 'runs, as the ledger says'
+    const state = `${difference ?? 'runs, as the ledger says'}${nothing}`
     return { host, healthy: difference === undefined, state: `${left}${state}` }
   })
   return [...states, ...next]

@@ -12,6 +12,7 @@ export const auditActions = [
   'instances exec',
   'hosts rmi',
   'hosts prune',
+  'hosts check',
   'retention',
   'break-glass',
   'sign-off',

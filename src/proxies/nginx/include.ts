@@ -100,7 +100,7 @@ function stickyLines({ upstream, servers }: Omit<Include, 'generation'>): string
     ({ server }) => `  ${serverName(server)} ${upstream}-${serverName(server)};`,
   )
   const ofAddress = servers.map(
-    ({ server }) => `  "~(^|[ ,])${addressPattern(server)}$" ${serverName(server)};`,
+    ({ server }) => `  "~(^|[ ,])${addressPattern(server)}\\|.*\\d$" ${serverName(server)};`,
   )
   return [
     ...groups,
@@ -108,8 +108,8 @@ function stickyLines({ upstream, servers }: Omit<Include, 'generation'>): string
     `  default ${upstream};`,
     ...ofCookie,
     '}',
-    '# The last of the addresses is the one that responded.',
-    `map $upstream_addr $${names.used} {`,
+    '# The last of the addresses has responded, if the last of the times is a number: of a 502 it is -.',
+    `map "$upstream_addr|$upstream_header_time" $${names.used} {`,
     '  default "";',
     ...ofAddress,
     '}',

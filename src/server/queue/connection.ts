@@ -2,7 +2,7 @@ import type { Cluster, Redis } from 'ioredis'
 import { errorCodeOf, StepError } from '../../core/errors.ts'
 import { readTlsFiles } from '../../core/files/tls-files.ts'
 import type { Log } from '../../core/log.ts'
-import { parseRedisUrl, type RedisAddress } from '../../redis/address.ts'
+import type { RedisAddress } from '../../redis/address.ts'
 import {
   CONNECT_TIMEOUT,
   createCluster,
@@ -10,7 +10,7 @@ import {
   type RedisAccess,
   type RedisBehaviour,
 } from '../../redis/client.ts'
-import { redisError } from '../../redis/errors.ts'
+import { isSelectError, redisError } from '../../redis/errors.ts'
 import type { RedisSettings } from './settings.ts'
 
 export interface QueueRedis {
@@ -32,7 +32,7 @@ export async function openQueueRedis(
   folder: string,
   log: Log,
 ): Promise<QueueRedis> {
-  const address = parseRedisUrl(redis.url, 'queue.redis')
+  const address = redis.url
   const access: RedisAccess = {
     tls: address.tls ? await readTlsFiles(redis, { folder, owner: 'queue.redis' }) : undefined,
     sentinelPassword: redis['sentinel-password'],
@@ -46,8 +46,6 @@ export async function openQueueRedis(
   for (const client of [failFast, blocking]) client.on('error', () => {})
   try {
     await Promise.all([ready(failFast, address), ready(blocking, address)])
-    // When SELECT fails, ioredis itself goes on with database 0.
-    if (address.db > 0) await selectDatabase(failFast as Redis, address)
   } catch (error) {
     failFast.disconnect()
     blocking.disconnect()
@@ -80,25 +78,24 @@ async function connect(
   })
 }
 
-async function selectDatabase(client: Redis, { db, name }: RedisAddress): Promise<void> {
-  await client.select(db).catch((error: unknown) => {
-    throw redisError(name, error)
-  })
-}
-
 /** At start an unreachable Redis is an error; afterwards the client reconnects. */
 async function ready(client: Redis | Cluster, { name, tls }: RedisAddress): Promise<void> {
   if (client.status === 'ready') return
   await new Promise<void>((resolve, reject) => {
     let last: unknown
+    const giveUp = (reason: unknown) => {
+      clearTimeout(timer)
+      client.off('error', failed)
+      reject(redisError(name, reason))
+    }
     const failed = (error: unknown) => {
       last = error
+      if (isSelectError(error) && !redisError(name, error).retryable) giveUp(error)
     }
     const timer = setTimeout(() => {
-      client.off('error', failed)
       const timedOut = last === undefined || errorCodeOf(last) === 'ETIMEDOUT'
       const timeout = new Error(tls ? 'no answer; perhaps it speaks no TLS' : 'no answer')
-      reject(redisError(name, timedOut ? timeout : last))
+      giveUp(timedOut ? timeout : last)
     }, CONNECT_TIMEOUT)
     client.on('error', failed)
     client.once('ready', () => {

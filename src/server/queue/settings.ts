@@ -1,11 +1,11 @@
 import { z } from 'zod'
 import type { TlsFiles } from '../../core/files/tls-files.ts'
 import { duration, objectName, tlsFileFields } from '../../core/settings/schema.ts'
-import { parseRedisUrl } from '../../redis/address.ts'
+import { parseRedisUrl, type RedisAddress } from '../../redis/address.ts'
 
-/** Where Redis is, and PEM files for TLS. */
+/** Where Redis is, and PEM files for TLS. Holds passwords: never print it. */
 export interface RedisSettings extends TlsFiles {
-  url: string
+  url: RedisAddress
   'sentinel-password'?: string | undefined
 }
 
@@ -14,19 +14,21 @@ const SHORTEST_WINDOW = 10 * 60_000
 
 const redis = z
   .union([
-    z.string().transform((url): RedisSettings => ({ url })),
+    z.string(),
     z.strictObject({
       url: z.string().describe('redis://…, rediss://…, as for a config centre'),
       ...tlsFileFields,
       'sentinel-password': z.string().optional().describe('Password of the Redis Sentinels'),
     }),
   ])
-  .superRefine(({ url }, check) => {
+  .transform((given, check): RedisSettings => {
+    const settings = typeof given === 'string' ? { url: given } : given
     try {
-      parseRedisUrl(url)
+      return { ...settings, url: parseRedisUrl(settings.url) }
     } catch {
       const message = 'is not the URL of a Redis; write redis://:password@host:6379/0'
       check.addIssue({ code: 'custom', message, input: 'the URL' })
+      return z.NEVER
     }
   })
   .describe('Redis with appendonly yes and maxmemory-policy noeviction')

@@ -1,10 +1,11 @@
-import type { Readable } from 'node:stream'
 import type Docker from 'dockerode'
 import { StepError, toStepError } from '../../core/errors.ts'
 import type { EngineAddress } from './address.ts'
+import { ARCHIVE_TIMEOUT, openArchive } from './archive.ts'
 import { type Caller, caller, VERB_TIMEOUT } from './call.ts'
 import { type Engine, openEngine, type TlsFiles } from './connect.ts'
 import { hostAccess } from './container/host-access.ts'
+import { portsOf } from './container/ports.ts'
 import { checkRequirements, joinNetworks } from './container/requirements.ts'
 import { changes, origin, placeFiles, placeOnVolumes, putBack, statOf } from './container-files.ts'
 import { addressOf, containerOptions, RESTART_LABEL } from './container-options.ts'
@@ -35,6 +36,8 @@ export interface DockerHostOptions {
   bind?: string | undefined
   /** Takes secrets out of what containers say; without it nothing is known to be one. */
   mask?: ((text: string) => string) | undefined
+  /** Milliseconds for which an engine may send nothing in the middle of an archive. */
+  archiveTimeout?: number | undefined
   /** A file for `ssh -F`; without it ssh reads the user's own. */
   sshConfig?: string | undefined
 }
@@ -43,7 +46,7 @@ const PING_TIMEOUT = 15_000
 
 /** A host by its Docker Engine. Nothing is sent before the first verb. */
 export async function connectDocker(options: DockerHostOptions): Promise<Host> {
-  const { name, address, signal, environment = '…' } = options
+  const { name, address, signal, environment = '…', archiveTimeout = ARCHIVE_TIMEOUT } = options
   const engine = await openEngine(options)
   const { docker } = engine
   const host: HostName = { name, address: address.text }
@@ -76,6 +79,7 @@ export async function connectDocker(options: DockerHostOptions): Promise<Host> {
     }),
     name,
     bind: options.bind,
+    isLocal: engine.local,
     mask: options.mask ?? ((text) => text),
     async ping() {
       const abortSignal = AbortSignal.any([signal, AbortSignal.timeout(PING_TIMEOUT)])
@@ -122,14 +126,7 @@ export async function connectDocker(options: DockerHostOptions): Promise<Host> {
       await call(doing, gone, { fine: [404] })
     },
     logs: (id, lines) => logs(docker, call, id, lines),
-    async archive(id, path) {
-      const stream = await call(
-        `reading ${path} of container ${id.slice(0, 12)}`,
-        () => byId(id).getArchive({ path, abortSignal: signal }),
-        { hint: 'See that the container still exists and has this path.' },
-      )
-      return stream as Readable
-    },
+    archive: (id, path) => openArchive(byId(id), { host, path, signal, timeout: archiveTimeout }),
     changes: (id) => changes(byId(id), call),
     origin: (id) => origin(byId(id), call),
     async isFolder(id, path) {
@@ -176,6 +173,8 @@ async function inspect(
     running,
     exitCode: running || State.Status === 'created' ? undefined : State.ExitCode,
     restarts: found.RestartCount,
+    isRestarting: State.Restarting,
+    ports: portsOf(found),
     outOfMemory: State.OOMKilled,
     ...engineHealth(found),
     access: hostAccess(found),

@@ -68,6 +68,10 @@ export interface ContainerInfo {
   exitCode: number | undefined
   /** How often its host has started it again by itself since it was last started. */
   restarts: number
+  /** Whether its host is about to start it again: it has ended, and does not run. */
+  isRestarting?: boolean
+  /** Where its ports are published, as settings write them: `10.1.0.11:18081:8080`. */
+  ports?: readonly string[]
   /** Whether the kernel ended a process in it for lack of memory. */
   outOfMemory?: boolean
   /** Whether its image has a HEALTHCHECK, which its engine runs. */
@@ -105,6 +109,8 @@ export interface Host extends HostOperations {
   mask(text: string): string
   /** Where ports are published that name no address; everywhere when undefined. */
   readonly bind?: string | undefined
+  /** Whether its engine runs on this machine, which reaches containers by their own addresses then. */
+  readonly isLocal?: boolean
   /** UNAVAILABLE, naming the host, when it does not respond. */
   ping(): Promise<void>
   /** Throws where the host lacks what these settings need: a network, a log driver. */

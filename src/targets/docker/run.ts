@@ -39,7 +39,9 @@ export async function runToEnd(
   const closing = new AbortController()
   const stream = await call(`attaching to ${short}`, () =>
     container.attach({
-      ...{ stream: true, stdout: true, stderr: true },
+      stream: true,
+      stdout: true,
+      stderr: true,
       abortSignal: closing.signal,
     }),
   )

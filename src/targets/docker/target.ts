@@ -16,8 +16,9 @@ import type {
 import { tlsFiles } from './connect.ts'
 import { connectDocker, type DockerHostOptions } from './driver.ts'
 import { ownHealth } from './health/label.ts'
-import type { ContainerInfo, ContainerSettings, Host, HostAddress } from './host.ts'
+import type { ContainerInfo, ContainerSettings, ContainerSpec, Host, HostAddress } from './host.ts'
 import { previewHost } from './operations/preview.ts'
+import { tryStop } from './operations/try-stop.ts'
 import { refuseFilesOnVolumes } from './placed-files.ts'
 import { waitUntilHealthy } from './rollout/health.ts'
 import { createRolloutProxy, type RolloutProxy } from './rollout/proxy.ts'
@@ -26,6 +27,7 @@ import { rollOut } from './rollout/rollout.ts'
 
 /** The settings of an environment's containers; each part is read when it is used. */
 export interface DockerTargetSettings {
+  readonly kind: 'docker'
   /** The environment's. */
   readonly name?: string | undefined
   readonly hosts: readonly HostAddress[]
@@ -106,6 +108,11 @@ export function openDockerTarget(
     ...operationsOf(open, settings),
     check: () =>
       onAll((host) => host.check({ containers: [nameOf(settings.containerName, 'current')] })),
+    tryStop: async (name, { image, labels, files, ...how }) => {
+      const host = await open(name)
+      const spec = specOf(settings, { image, labels, files })
+      return tryStop(host, spec, { ...how, ...OWNERSHIP })
+    },
     images: {
       list: () => onAll((host) => host.images()),
       remove: async (host, reference) => (await open(host)).removeImage(reference),
@@ -193,11 +200,13 @@ async function find(
 
 function instanceOf(
   host: Host,
-  { id, name, image, labels, running, exitCode, restarts }: ContainerInfo,
+  container: ContainerInfo,
   settings: DockerTargetSettings,
 ): Instance {
+  const { id, name, image, labels, running, exitCode, restarts, isRestarting, ports } = container
   const role = roleOf(name, settings.containerName)
-  return { id, name, host: host.name, role, image, labels, running, exitCode, restarts }
+  const state = { running, exitCode, restarts, isRestarting }
+  return { id, name, host: host.name, role, image, labels, ...state, ports }
 }
 
 function roleOf(name: string, containerName: string): InstanceRole | undefined {
@@ -211,6 +220,11 @@ const OWNERSHIP = {
   ownerLabels: [instanceLabels.application, instanceLabels.environment],
 } as const
 
+const specOf = (
+  { containerName: name, container }: DockerTargetSettings,
+  what: Pick<ContainerSpec, 'image' | 'labels' | 'files'>,
+): ContainerSpec => ({ name, ...what, settings: container })
+
 function rolloutOptions(hosts: Host[], settings: DockerTargetSettings, request: RolloutRequest) {
   const { image, labels, files, log, signal, strategy, commands, verify, checkLock, adopt } =
     request
@@ -218,13 +232,7 @@ function rolloutOptions(hosts: Host[], settings: DockerTargetSettings, request: 
     hosts,
     strategy,
     commands,
-    spec: {
-      name: settings.containerName,
-      image,
-      labels,
-      files,
-      settings: settings.container,
-    },
+    spec: specOf(settings, { image, labels, files }),
     log,
     signal,
     checkLock,

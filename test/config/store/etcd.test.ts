@@ -13,6 +13,7 @@ import type { ConfigStore } from '../../../src/config/store/store.ts'
 import { run } from '../../../src/core/process/process.ts'
 import { startEtcd } from '../../support/servers/etcd.ts'
 import { missingProgram } from '../../support/servers/server.ts'
+import { TYPESCRIPT } from '../../support/typescript.ts'
 import { testStore } from './store-conformance.ts'
 
 const skip = missingProgram('etcd', 'etcdctl')
@@ -330,7 +331,7 @@ t.test('one server is a config store', { skip }, async (t) => {
     const begin = Date.now()
     const { stdout } = await run(
       process.execPath,
-      [...process.execArgv, '--input-type=module', '--eval', code],
+      ['--import', TYPESCRIPT, '--input-type=module', '--eval', code],
       { timeout: 30_000 },
     )
     t.equal(stdout.trim(), '1')

@@ -15,6 +15,7 @@ import t from 'tap'
 import { withFileLock } from '../../../src/config/store/file/lock.ts'
 import { openFileStore } from '../../../src/config/store/file/store.ts'
 import { run } from '../../../src/core/process/process.ts'
+import { TYPESCRIPT } from '../../support/typescript.ts'
 import { testStore } from './store-conformance.ts'
 
 const folder = t.testdir()
@@ -31,7 +32,7 @@ for (const [extension, empty] of [
   ['.json', '{}\n'],
   ['.properties', ''],
 ] as const) {
-  t.test(`conformance of ${extension} ${JSON.stringify(empty)}`, (t) =>
+  t.test(`a ${extension} file of ${JSON.stringify(empty)} is a config store as every other`, (t) =>
     testStore(t, {
       async open() {
         const path = put(extension, empty)
@@ -84,9 +85,9 @@ t.test('the file of a store', async (t) => {
   })
 })
 
-t.test('a lock', async (t) => {
+t.test('a file is changed by one process at a time', async (t) => {
   const path = put('.yaml', 'a: 1\n')
-  t.test('of a dead process is taken over, by one process only', async (t) => {
+  t.test('the lock of a dead process is taken over, by one process only', async (t) => {
     const { stdout } = await run(process.execPath, ['-p', 'process.pid'])
     const holder = { pid: Number(stdout), host: (await import('node:os')).hostname(), id: 'x' }
     writeFileSync(`${path}.lock`, JSON.stringify(holder))
@@ -102,7 +103,7 @@ t.test('a lock', async (t) => {
     )
     t.notOk(existsSync(`${path}.lock`))
   })
-  t.test('of a living process is waited for, then its holder is named', async (t) => {
+  t.test('the lock of a living process is waited for, then its holder is named', async (t) => {
     await withFileLock(path, async () => {
       await t.rejects(
         withFileLock(path, async () => {}, { timeout: 50 }),
@@ -125,12 +126,8 @@ t.test('several processes write at once and lose nothing', async (t) => {
   const code = `import { openFileStore } from ${JSON.stringify(module)}
     const store = openFileStore(process.argv[1])
     for (let i = 0; i < 10; i++) await store.change([{ key: '/p' + process.argv[2] + '/' + i, value: String(i) }])`
-  const flags = process.execArgv.length > 0 ? process.execArgv : []
-  await Promise.all(
-    ['1', '2', '3'].map((n) =>
-      run(process.execPath, [...flags, '--input-type=module', '-e', code, path, n]),
-    ),
-  )
+  const flags = ['--import', TYPESCRIPT, '--input-type=module', '-e', code]
+  await Promise.all(['1', '2', '3'].map((n) => run(process.execPath, [...flags, path, n])))
   t.equal((await openFileStore(path).snapshot(['/'])).size, 31)
   t.match(readFileSync(path, 'utf8'), /^# kept\n/)
 })

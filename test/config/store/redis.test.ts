@@ -56,7 +56,7 @@ t.test('one server is a config store', { skip }, async (t) => {
     t.equal((await first.snapshot(['/'])).size, 0)
   })
 
-  await t.test("confd's layout: strings and hashes", async (t) => {
+  await t.test("strings and hashes are read and written in confd's layout", async (t) => {
     await empty()
     const cli = (...args: string[]) => redis.cli('-n', '1', ...args)
     await cli('hset', '/webapi/db', 'url', 'from hash', 'pool/size', '5')

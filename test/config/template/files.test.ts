@@ -170,7 +170,7 @@ t.test(
   },
 )
 
-t.test('config revisions', async (t) => {
+t.test('a config revision follows from what is rendered', async (t) => {
   const templates = readTemplates(
     buffers({
       'conf.d/a.toml': '[template]\nsrc = "a"\ndest = "/etc/a"\n',
@@ -199,7 +199,7 @@ t.test('config revisions', async (t) => {
     ['/user', { value: 'app', secret: false, kept: 'app' }],
   ])
 
-  t.test('are the same for the same input, in any order', async (t) => {
+  t.test('revisions are the same for the same input, in any order', async (t) => {
     t.match(configRevision(await of(base)), /^sha256:[0-9a-f]{64}$/)
     const turned = await of(
       { '/user': 'app', '/pin': '4711', '/unused': 'other' },
@@ -209,7 +209,7 @@ t.test('config revisions', async (t) => {
     t.equal(configRevision(turned, key), configRevision(await of(base), key))
     t.equal(describeRevision(turned, key), describeRevision(await of(base), key))
   })
-  t.test('differ with any value, template, mode, owner, path', async (t) => {
+  t.test('revisions differ with any value, template, mode, owner, path', async (t) => {
     const input = await of(base)
     const [first, ...rest] = input.files
     if (first === undefined) throw new Error('no file')
@@ -233,7 +233,7 @@ t.test('config revisions', async (t) => {
     const all = [input, ...others].flatMap((one) => [configRevision(one), configRevision(one, key)])
     t.equal(new Set(all).size, all.length)
   })
-  t.test('contain nothing of a secret without a key', async (t) => {
+  t.test('revisions contain nothing of a secret without a key', async (t) => {
     const some = ['4711', '4712', 'a long one that is never guessed'].map(async (pin) => {
       const input = await of({ ...base, '/pin': pin })
       const keys = new Map(input.keys).set('/pin', { value: pin, secret: true, kept: null })
@@ -242,7 +242,7 @@ t.test('config revisions', async (t) => {
     const [first, ...others] = await Promise.all(some)
     for (const other of others) t.strictSame(other, first)
   })
-  t.test('show which keys changed, and nothing of their values', async (t) => {
+  t.test('revisions show which keys changed, and nothing of their values', async (t) => {
     const before = describeRevision(await of(base), key)
     const after = describeRevision(await of({ ...base, '/pin': '4712' }), key)
     t.same(changedKeys(before, after), { added: [], removed: [], changed: ['/pin'], unknown: [] })

@@ -55,7 +55,9 @@ async function liveThrough(sandbox: Sandbox, second: TestEngine): Promise<void> 
     t.equal(untouched, kept)
     const [failed] = await newest()
     t.match(failed, {
-      ...{ state: 'failed', version: '1.0.1', verified: false },
+      state: 'failed',
+      version: '1.0.1',
+      verified: false,
       hosts: [
         { host: 'app-01', ok: true, containerId: there },
         { host: 'app-02', ok: false, containerId: kept },

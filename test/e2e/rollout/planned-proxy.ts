@@ -21,10 +21,13 @@ export async function plannedProxy(t: Test, { folder, configure, plan }: Plannin
     const { plan: told, code } = await plan()
     t.equal(code, 0)
     t.same(told.proxy, {
-      ...{ name: 'proxy by commands', leftover: null, canary: null },
+      name: 'proxy by commands',
+      leftover: null,
+      canary: null,
       hosts: [
         {
-          ...{ name: 'app-01', out: false },
+          name: 'app-01',
+          out: false,
           steps: [
             { do: 'take out', server: 'app-01' },
             { do: 'put in', server: 'app-01' },
@@ -33,7 +36,11 @@ export async function plannedProxy(t: Test, { folder, configure, plan }: Plannin
       ],
       servers: [
         {
-          ...{ name: 'app-01', address: '127.0.0.1:18080', mode: 'in', up: true, weight: null },
+          name: 'app-01',
+          address: '127.0.0.1:18080',
+          mode: 'in',
+          up: true,
+          weight: null,
         },
       ],
     })

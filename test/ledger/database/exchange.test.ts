@@ -43,23 +43,30 @@ t.test('a ledger moves from database to database, unchanged', async (t) => {
     message: /the ledger has records already, of shop/,
   })
 
-  await t.test('by way of MySQL', { skip: missingProgram('mariadbd') }, async (t) => {
-    const server = await startMariadb(t)
-    await server.query('create database ledger')
-    await server.query("create user 'c'@'%' identified by 's'")
-    await server.query("grant all on ledger.* to 'c'@'%'")
-    const url = `mysql://c:s@127.0.0.1:${server.port}/ledger`
-    const cwd = await temporaryFolder(t)
-    await writeFile(join(cwd, 'crosscloud.yml'), `app: webapi\nledger: ${url}\nenvironments: {}\n`)
-    await writeFile(join(cwd, 'ledger.jsonl'), text)
-    t.match(await runHere(['ledger', 'import', 'ledger.jsonl'], { cwd }), { code: 0 })
-    const mysql = keep(t, await openLedger(url))
-    const there = await exported(mysql)
-    t.equal(there, text)
-    const back = await sqlite()
-    await back.importRecords(lines(there))
-    t.equal(await exported(back), text)
-  })
+  await t.test(
+    'nothing is lost by way of MySQL',
+    { skip: missingProgram('mariadbd') },
+    async (t) => {
+      const server = await startMariadb(t)
+      await server.query('create database ledger')
+      await server.query("create user 'c'@'%' identified by 's'")
+      await server.query("grant all on ledger.* to 'c'@'%'")
+      const url = `mysql://c:s@127.0.0.1:${server.port}/ledger`
+      const cwd = await temporaryFolder(t)
+      await writeFile(
+        join(cwd, 'crosscloud.yml'),
+        `app: webapi\nledger: ${url}\nenvironments: {}\n`,
+      )
+      await writeFile(join(cwd, 'ledger.jsonl'), text)
+      t.match(await runHere(['ledger', 'import', 'ledger.jsonl'], { cwd }), { code: 0 })
+      const mysql = keep(t, await openLedger(url))
+      const there = await exported(mysql)
+      t.equal(there, text)
+      const back = await sqlite()
+      await back.importRecords(lines(there))
+      t.equal(await exported(back), text)
+    },
+  )
 
   await t.test('a file that is not whole, or not ours, leaves nothing', async (t) => {
     const all = text.trimEnd().split('\n')

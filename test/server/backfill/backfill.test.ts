@@ -30,6 +30,15 @@ const pushed = (branch: string, before: string, after: string, age = 10 * MINUTE
   return { branch, before: of(before), after: of(after), age }
 }
 
+/** The settings of a server that is asked for pushes that it could not deliver. */
+const caughtUp = ({ url }: { url: string }, token: string, projects: string[]) => ({
+  secrets: [SECRET],
+  projects,
+  'catch-up': true,
+  url,
+  token,
+})
+
 interface HookOptions {
   /** What changed. */
   file?: string
@@ -48,13 +57,13 @@ t.test('a backfill accepts the pushes that GitLab could not deliver', { skip }, 
   await knownForAnHour(redis, 'gitlab team/webapi')
   const server = await startWebhookServer(t, {
     queue: { redis: redis.url },
-    gitlab: {
-      ...{ secrets: [SECRET], projects: ['team/webapi', 'others/*'], 'catch-up': true },
-      ...{ url: gitlab.url, token: DELIVERY_TOKEN },
-    },
+    gitlab: caughtUp(gitlab, DELIVERY_TOKEN, ['team/webapi', 'others/*']),
     routes: [
       {
-        ...{ name: 'a', source: 'gitlab', on: ['push', 'tag'], paths: ['src/**'] },
+        name: 'a',
+        source: 'gitlab',
+        on: ['push', 'tag'],
+        paths: ['src/**'],
         pipeline: { variables: { C: '{{short commit}}', T: '{{title}}', BY: '{{by}}' } },
       },
     ],
@@ -65,13 +74,13 @@ t.test('a backfill accepts the pushes that GitLab could not deliver', { skip }, 
     const { file = 'src/a.java', of = 'team/webapi' } = more
     const commits = [{ id: sha(after), title: 'a push', modified: [file] }]
     const body = {
-      ...{
-        ...fixture('gitlab/push'),
-        ref: `refs/heads/${branch}`,
-        commits,
-        total_commits_count: 1,
-      },
-      ...{ before: sha(before), after: sha(after), checkout_sha: sha(after) },
+      ...fixture('gitlab/push'),
+      ref: `refs/heads/${branch}`,
+      commits,
+      total_commits_count: 1,
+      before: sha(before),
+      after: sha(after),
+      checkout_sha: sha(after),
       project: { ...project, path_with_namespace: of },
     }
     const headers = { 'x-gitlab-token': SECRET, 'idempotency-key': `k${++key}` }
@@ -162,8 +171,11 @@ t.test('a push that is delivered during a backfill counts as newer', { skip }, a
   gitlab.meanwhile = async (asked) => {
     if (asked !== `GET team/webapi repository commits ${sha('02')}` || answer) return
     const body = JSON.stringify({
-      ...{ ...fixture('gitlab/push'), ref: 'refs/heads/main' },
-      ...{ before: sha('02'), after: sha('03'), checkout_sha: sha('03') },
+      ...fixture('gitlab/push'),
+      ref: 'refs/heads/main',
+      before: sha('02'),
+      after: sha('03'),
+      checkout_sha: sha('03'),
     })
     const headers = { 'x-gitlab-token': SECRET, 'idempotency-key': 'k1' }
     answer = await deliver(server.port, '/webhooks/gitlab', headers, body)
@@ -171,10 +183,7 @@ t.test('a push that is delivered during a backfill counts as newer', { skip }, a
   }
   const server = await startWebhookServer(t, {
     queue: { redis: redis.url },
-    gitlab: {
-      ...{ secrets: [SECRET], projects: ['team/webapi'], 'catch-up': true },
-      ...{ url: gitlab.url, token: DELIVERY_TOKEN },
-    },
+    gitlab: caughtUp(gitlab, DELIVERY_TOKEN, ['team/webapi']),
     routes: [{ name: 'a', source: 'gitlab', pipeline: { variables: { C: '{{short commit}}' } } }],
   })
   const began = () => gitlab.pipelines.map(({ ref, variables }) => `${ref} ${variables.C}`)
@@ -204,10 +213,7 @@ t.test('a GitLab that refuses is logged once, and stops no other project', { ski
   gitlab.faults.push(422)
   const server = await startWebhookServer(t, {
     queue: { redis: redis.url },
-    gitlab: {
-      ...{ secrets: [SECRET], projects: ['team/webapi', 'team/other'], 'catch-up': true },
-      ...{ url: gitlab.url, token: DELIVERY_TOKEN },
-    },
+    gitlab: caughtUp(gitlab, DELIVERY_TOKEN, ['team/webapi', 'team/other']),
     routes: [{ name: 'a', source: 'gitlab', pipeline: {} }],
   })
   t.ok(await until(() => gitlab.requests.includes('GET team/other events')))
@@ -228,13 +234,11 @@ t.test('a backfill accepts the pushes that GitHub could not deliver', { skip }, 
   await knownForAnHour(redis, 'github team/webapi')
   const server = await startWebhookServer(t, {
     queue: { redis: redis.url },
-    github: {
-      ...{ secrets: [SECRET], projects: ['team/webapi'], 'catch-up': true },
-      ...{ url: github.url, token: GITHUB_TOKEN },
-    },
+    github: caughtUp(github, GITHUB_TOKEN, ['team/webapi']),
     routes: [
       {
-        ...{ name: 'a', source: 'github' },
+        name: 'a',
+        source: 'github',
         workflow: { workflow: 'deliver.yml', inputs: { commit: '{{commit}}' } },
       },
     ],
@@ -243,7 +247,8 @@ t.test('a backfill accepts the pushes that GitHub could not deliver', { skip }, 
   t.ok(await until(() => github.requests.some((one) => one.includes('/activity'))))
   const body = JSON.stringify({
     ...fixture('github/push'),
-    ...{ before: sha('01'), after: sha('02') },
+    before: sha('01'),
+    after: sha('02'),
   })
   const headers = githubHeaders('push', SECRET, body)
   t.equal((await deliver(server.port, '/webhooks/github', headers, body)).status, 202)
@@ -268,10 +273,7 @@ t.test('no push is lost when senders try once and a server and Redis die', { ski
   await knownForAnHour(redis, 'gitlab team/webapi')
   const server = await startWebhookServer(t, {
     queue: { redis: redis.url, 'stalled-timeout': '2s' },
-    gitlab: {
-      ...{ secrets: [SECRET], projects: ['team/*'], 'catch-up': true },
-      ...{ url: gitlab.url, token: DELIVERY_TOKEN },
-    },
+    gitlab: caughtUp(gitlab, DELIVERY_TOKEN, ['team/*']),
     routes: [{ name: 'a', source: 'gitlab', pipeline: { variables: { C: '{{commit}}' } } }],
   })
   const shaOf = (number: number) => `a${number.toString(16).padStart(39, '0')}`
@@ -281,8 +283,12 @@ t.test('no push is lost when senders try once and a server and Redis die', { ski
     const branch = `branch-${number % branches}`
     gitlab.pushes.push({ branch, before, after, age: 10 * MINUTES })
     const body = JSON.stringify({
-      ...{ ...fixture('gitlab/push'), ref: `refs/heads/${branch}`, commits: [] },
-      ...{ before, after, checkout_sha: after },
+      ...fixture('gitlab/push'),
+      ref: `refs/heads/${branch}`,
+      commits: [],
+      before,
+      after,
+      checkout_sha: after,
     })
     const headers = { 'x-gitlab-token': SECRET, 'idempotency-key': `k${number}` }
     const answer = await deliver(server.port, '/webhooks/gitlab', headers, body).catch(

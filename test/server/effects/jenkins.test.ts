@@ -11,17 +11,23 @@ const ROOT = 'https://ci.example.com/ci'
 
 function attemptOf(change: Partial<Attempt['facts']> = {}, more: Partial<Attempt> = {}): Attempt {
   return {
-    ...{
-      id: ID,
-      again: false,
-      begunAt: Date.now(),
-      confirm: async () => {},
-      receivedAt: Date.now(),
-      signal: AbortSignal.timeout(20_000),
-    },
+    id: ID,
+    again: false,
+    begunAt: Date.now(),
+    confirm: async () => {},
+    receivedAt: Date.now(),
+    signal: AbortSignal.timeout(20_000),
     facts: {
-      ...{ source: 'gitlab', via: 'gitlab', kind: 'push', project: 'team/webapi', ref: 'main' },
-      ...{ commit: 'a'.repeat(40), by: 'ann', title: 'A change', url: '', ...change },
+      source: 'gitlab',
+      via: 'gitlab',
+      kind: 'push',
+      project: 'team/webapi',
+      ref: 'main',
+      commit: 'a'.repeat(40),
+      by: 'ann',
+      title: 'A change',
+      url: '',
+      ...change,
     },
     ...more,
   }
@@ -70,8 +76,10 @@ t.test('a job is started with a crumb of the same session', async (t) => {
     state: 'started',
   })
   t.strictSame(jenkins.items[0]?.parameters, {
-    ...{ VERSION: 'a'.repeat(40), TITLE: nasty },
-    ...{ [MARK]: ID, CROSSCLOUD_EVENT_REF: '../../$(id)' },
+    VERSION: 'a'.repeat(40),
+    TITLE: nasty,
+    [MARK]: ID,
+    CROSSCLOUD_EVENT_REF: '../../$(id)',
   })
   t.notOk(jenkins.requests.some((line) => /reboot|%2e%2e|\.\./i.test(line)))
 

@@ -10,17 +10,23 @@ const MARK = 'crosscloud_event_id'
 
 function attemptOf(change: Partial<Attempt['facts']> = {}, more: Partial<Attempt> = {}): Attempt {
   return {
-    ...{
-      id: ID,
-      again: false,
-      begunAt: Date.now(),
-      confirm: async () => {},
-      receivedAt: Date.now(),
-      signal: AbortSignal.timeout(20_000),
-    },
+    id: ID,
+    again: false,
+    begunAt: Date.now(),
+    confirm: async () => {},
+    receivedAt: Date.now(),
+    signal: AbortSignal.timeout(20_000),
     facts: {
-      ...{ source: 'github', via: 'github', kind: 'push', project: 'acme/webapi', ref: 'main' },
-      ...{ commit: 'a'.repeat(40), by: 'ann', title: 'A change', url: '', ...change },
+      source: 'github',
+      via: 'github',
+      kind: 'push',
+      project: 'acme/webapi',
+      ref: 'main',
+      commit: 'a'.repeat(40),
+      by: 'ann',
+      title: 'A change',
+      url: '',
+      ...change,
     },
     ...more,
   }

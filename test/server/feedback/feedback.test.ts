@@ -82,11 +82,17 @@ t.test('people get statuses, comments and notifications', { skip }, async (t) =>
     schedules: [{ name: 'new-year', run: 'drift', cron: '0 0 1 1 *', folder }],
     routes: [
       {
-        ...{ name: 'deliver', source: 'gitlab', status: true, notify: ['ops', 'gone'] },
+        name: 'deliver',
+        source: 'gitlab',
+        status: true,
+        notify: ['ops', 'gone'],
         pipeline: { project: 'ops/delivery', ref: 'main' },
       },
       {
-        ...{ name: 'watch', source: 'gitlab', on: ['pipeline'], notify: ['ops'] },
+        name: 'watch',
+        source: 'gitlab',
+        on: ['pipeline'],
+        notify: ['ops'],
         projects: ['team/tools'],
       },
     ],
@@ -101,7 +107,10 @@ t.test('people get statuses, comments and notifications', { skip }, async (t) =>
   const [id = ''] = body.events as string[]
   t.ok(await until(() => chat.messages.length === 1), 'notified although the chat was away')
   t.match(chat.messages[0], {
-    ...{ id: `${id}-started`, what: 'started', route: 'deliver', text: 'pipeline 1 was started' },
+    id: `${id}-started`,
+    what: 'started',
+    route: 'deliver',
+    text: 'pipeline 1 was started',
     message: /^BREAK-GLASS: .*\ndeliver started: team\/webapi main by li\npipeline 1 was started$/,
   })
   t.ok(chat.messages[0]?.message.startsWith(line), 'deployments past a gate come first')
@@ -112,7 +121,8 @@ t.test('people get statuses, comments and notifications', { skip }, async (t) =>
     ...ended,
     project: { ...ended.project, path_with_namespace: project },
     object_attributes: {
-      ...{ ...ended.object_attributes, status },
+      ...ended.object_attributes,
+      status,
       variables: [{ key: 'CROSSCLOUD_EVENT_ID', value: event }],
     },
   })
@@ -160,11 +170,16 @@ t.test(
       jenkins: { url: jenkins.url, user: JENKINS_USER, token: JENKINS_TOKEN },
       routes: [
         {
-          ...{ name: 'hub', source: 'github', branches: ['main'], status: true },
+          name: 'hub',
+          source: 'github',
+          branches: ['main'],
+          status: true,
           workflow: { workflow: 'deliver.yml', inputs: { commit: '{{short commit}}' } },
         },
         {
-          ...{ name: 'butler', source: 'github', branches: ['main'] },
+          name: 'butler',
+          source: 'github',
+          branches: ['main'],
           jenkins: { job: 'team/webapi', parameters: { COMMIT: '{{commit}}' } },
         },
       ],

@@ -49,8 +49,12 @@ const signal = new AbortController().signal
 const http = createHttpClient()
 const facts = { project: 'team/webapi', ref: 'main', by: 'li', title: 'Round prices' }
 const notice: Notice = {
-  ...{ id: '0mwt7rbwpcd080f1efaec-failed', what: 'failed', route: 'webapi', facts },
-  ...{ text: 'GitLab does not answer', url: 'https://gitlab.example.com/p/1' },
+  id: '0mwt7rbwpcd080f1efaec-failed',
+  what: 'failed',
+  route: 'webapi',
+  facts,
+  text: 'GitLab does not answer',
+  url: 'https://gitlab.example.com/p/1',
 }
 const settle = (kind: Kind, url: string, more: object = {}) =>
   createNotifier('ops', receiverSettings.parse({ kind, url, secret: SECRET, ...more }), http)
@@ -67,7 +71,10 @@ t.test('a webhook is signed after Standard Webhooks', async (t) => {
   t.equal(header('idempotency-key'), notice.id)
   t.ok(Math.abs(Date.now() / 1000 - Number(header('webhook-timestamp'))) < 10)
   t.match(JSON.parse(first?.body ?? ''), {
-    ...{ what: 'failed', route: 'webapi', text: notice.text, facts },
+    what: 'failed',
+    route: 'webapi',
+    text: notice.text,
+    facts,
     message: 'webapi failed: team/webapi main by li\nGitLab does not answer',
   })
   const key = Buffer.from('the bytes of a signing key')

@@ -36,7 +36,10 @@ t.test('events of a partition are worked on in order', { skip }, async (t) => {
       { name: 'each', source: 'gitlab', branches: ['each-*'], pipeline },
       { name: 'newest', source: 'gitlab', branches: ['newest'], pipeline, supersede: true },
       {
-        ...{ name: 'elsewhere', source: 'gitlab', branches: ['elsewhere'], paths: ['src/**'] },
+        name: 'elsewhere',
+        source: 'gitlab',
+        branches: ['elsewhere'],
+        paths: ['src/**'],
         pipeline: { project: 'ops/delivery', ref: 'main', 'trigger-token': DELIVERY_TOKEN },
       },
     ],

@@ -67,9 +67,16 @@ t.test(
       return close
     }
     const schedule = (name: string, run: ScheduleSettings['run']): ScheduleSettings => ({
+      name,
+      run,
       // With seconds, which the file does not take.
-      ...{ name, run, cron: '*/2 * * * * *', zone: 'UTC', env: 'test', folder: '.', variables: {} },
-      ...{ notify: ['ops'], timeout: 60_000 },
+      cron: '*/2 * * * * *',
+      zone: 'UTC',
+      env: 'test',
+      folder: '.',
+      variables: {},
+      notify: ['ops'],
+      timeout: 60_000,
     })
     const both = [schedule('lint', 'config-lint'), schedule('drift', 'drift')]
     const servers = [await start(both), await start(both)]
@@ -81,7 +88,9 @@ t.test(
       await sleep(100)
     }
     t.match(notices[0], {
-      ...{ what: 'failed', route: 'lint', facts: { environment: 'test' } },
+      what: 'failed',
+      route: 'lint',
+      facts: { environment: 'test' },
       text: /^the config has 1 error/,
     })
     t.ok(ends.includes('drift done'), 'nothing runs, as the ledger says')

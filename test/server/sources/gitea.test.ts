@@ -75,7 +75,9 @@ t.test('a commit with [skip ci] starts nothing', async (t) => {
 
 t.test('the commit of an annotated tag is the one it points to', async (t) => {
   t.match(read('push-tag-annotated'), {
-    ...{ kind: 'tag', ref: 'v1.5.0', title: 'Annotated 1.5.0' },
+    kind: 'tag',
+    ref: 'v1.5.0',
+    title: 'Annotated 1.5.0',
     commit: 'ac31ad3f11c64a10e9496abd7ba65844e2b281d7',
     push: { before: '', after: 'dc38585686e587ade3c3d85475f7e5551ecee8b8' },
   })

@@ -28,13 +28,17 @@ t.test('requests to GitLab match its own API description', { skip }, async (t) =
   const server = await startWebhookServer(t, {
     queue: { redis: redis.url },
     gitlab: {
-      ...{ secrets: [SECRET], projects: ['team/webapi'], url: prism.url, token: DELIVERY_TOKEN },
+      secrets: [SECRET],
+      projects: ['team/webapi'],
+      url: prism.url,
+      token: DELIVERY_TOKEN,
       'catch-up': true,
     },
     routes: [
       { name: 'deliver', source: 'gitlab', status: true, pipeline: {} },
       {
-        ...{ name: 'trigger', source: 'gitlab' },
+        name: 'trigger',
+        source: 'gitlab',
         pipeline: { project: 'ops/delivery', ref: 'main', 'trigger-token': DELIVERY_TOKEN },
       },
     ],

@@ -17,7 +17,8 @@ export function standardHeaders(
     .update(body)
     .digest('base64')
   return {
-    ...{ 'webhook-id': id, 'webhook-timestamp': String(seconds) },
+    'webhook-id': id,
+    'webhook-timestamp': String(seconds),
     'webhook-signature': `v1,${signature}`,
   }
 }
@@ -29,7 +30,8 @@ export function githubHeaders(
   id = 'd1',
 ): Record<string, string> {
   return {
-    ...{ 'x-github-event': event, 'x-github-delivery': id },
+    'x-github-event': event,
+    'x-github-delivery': id,
     'x-hub-signature-256': `sha256=${hex(secret, body)}`,
   }
 }

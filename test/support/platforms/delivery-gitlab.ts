@@ -55,8 +55,18 @@ export const DELIVERY_TOKEN = 'glpat-delivery-token-of-the-test'
 
 export async function startDeliveryGitlab(t: Pick<Test, 'teardown'>): Promise<DeliveryGitlab> {
   const gitlab: DeliveryGitlab = {
-    ...{ url: '', pipelines: [], statuses: [], notes: [], down: false, mended: false, faults: [] },
-    ...{ hooks: [], pushes: [], gone: new Set(), bodies: new Map(), requests: [] },
+    url: '',
+    pipelines: [],
+    statuses: [],
+    notes: [],
+    down: false,
+    mended: false,
+    faults: [],
+    hooks: [],
+    pushes: [],
+    gone: new Set(),
+    bodies: new Map(),
+    requests: [],
     delay: () => 0,
     meanwhile: async () => {},
   }
@@ -143,7 +153,11 @@ function carryOut(
   if (what === 'statuses') {
     const { state, name, target_url } = body as Record<string, string>
     gitlab.statuses.push({
-      ...{ project, commit: key, state: state ?? '', name: name ?? '', url: target_url ?? '' },
+      project,
+      commit: key,
+      state: state ?? '',
+      name: name ?? '',
+      url: target_url ?? '',
     })
     return [201, { id: gitlab.statuses.length, status: state }]
   }
@@ -161,11 +175,17 @@ function listPushes({ pushes }: DeliveryGitlab, asked: string, query: URLSearchP
   const page = Number(query.get('page') ?? 1)
   const all = pushes.map(({ branch, before, after, age, tag, project = 'team/webapi' }, index) => ({
     project,
-    ...{ id: index + 1, action_name: 'pushed to', author_username: 'li' },
+    id: index + 1,
+    action_name: 'pushed to',
+    author_username: 'li',
     created_at: new Date(Date.now() - age).toISOString(),
     push_data: {
-      ...{ ref: branch, ref_type: tag ? 'tag' : 'branch', commit_from: before, commit_to: after },
-      ...{ action: after === null ? 'removed' : 'pushed', commit_count: 1 },
+      ref: branch,
+      ref_type: tag ? 'tag' : 'branch',
+      commit_from: before,
+      commit_to: after,
+      action: after === null ? 'removed' : 'pushed',
+      commit_count: 1,
     },
   }))
   const found = all.filter(({ project }) => project === asked).reverse()

@@ -56,17 +56,17 @@ export async function startGithub(
 ): Promise<TestGithub> {
   const { repository = 'acme/webapi', workflows = {}, refs = ['main'] } = options
   const github: TestGithub = {
-    ...{
-      url: '',
-      runs: [],
-      statuses: [],
-      comments: [],
-      activity: [],
-      requests: [],
-      headers: [],
-      next: [],
-    },
-    ...{ details: 'told', lag: 0, pageSize: 100 },
+    url: '',
+    runs: [],
+    statuses: [],
+    comments: [],
+    activity: [],
+    requests: [],
+    headers: [],
+    next: [],
+    details: 'told',
+    lag: 0,
+    pageSize: 100,
   }
   const known = { repository, workflows, refs }
   const server = createServer(async (request, response) => {
@@ -159,8 +159,12 @@ const NO_COMMIT = '0'.repeat(40)
 /** A page, newest first, and where the next one begins. */
 function listActivity({ activity, pageSize }: TestGithub, query: URLSearchParams) {
   const all = activity.map(({ branch, before, after, age }, index) => ({
-    ...{ id: index + 1, ref: `refs/heads/${branch}`, actor: { login: 'li' } },
-    ...{ before: before ?? NO_COMMIT, after: after ?? NO_COMMIT, activity_type: 'push' },
+    id: index + 1,
+    ref: `refs/heads/${branch}`,
+    actor: { login: 'li' },
+    before: before ?? NO_COMMIT,
+    after: after ?? NO_COMMIT,
+    activity_type: 'push',
     timestamp: new Date(Date.now() - age).toISOString().replace(/\.\d+/, ''),
   }))
   const start = Number(query.get('after') ?? 0)
@@ -191,7 +195,13 @@ function dispatch(
   const html_url = `https://github.example.com/acme/webapi/actions/runs/${id}`
   const title = workflow.runName?.replace('%', inputs.crosscloud_event_id ?? '') ?? file
   github.runs.push({
-    ...{ id, name: file, display_title: title, event: 'workflow_dispatch', html_url, ref, inputs },
+    id,
+    name: file,
+    display_title: title,
+    event: 'workflow_dispatch',
+    html_url,
+    ref,
+    inputs,
     created_at: new Date().toISOString(),
   })
   const started = { workflow_run_id: id, run_url: `https://api.example.com/runs/${id}`, html_url }

@@ -32,8 +32,14 @@ export interface TestGitlab {
 }
 
 const KEYS: Record<string, string> = {
-  ...{ environments: 'id', variables: 'key', protected_branches: 'name', protected_tags: 'name' },
-  ...{ hooks: 'id', resource_groups: 'key', protected_environments: 'name', deployments: 'id' },
+  environments: 'id',
+  variables: 'key',
+  protected_branches: 'name',
+  protected_tags: 'name',
+  hooks: 'id',
+  resource_groups: 'key',
+  protected_environments: 'name',
+  deployments: 'id',
 }
 export const TOKEN = 'glpat-a-very-secret-token'
 
@@ -119,7 +125,10 @@ export async function startGitlab(
   })
   const { port } = server.address() as AddressInfo
   return {
-    ...{ url: `http://127.0.0.1:${port}`, changes, tables, failing },
+    url: `http://127.0.0.1:${port}`,
+    changes,
+    tables,
+    failing,
     failAt(request, status) {
       trap = { request, status }
     },
@@ -138,7 +147,9 @@ function fromBody(table: string, body: Row, id: number, before: Row = {}): Row {
   if (table === 'protected_branches') {
     const level = (access: unknown) => [{ id, access_level: access, access_level_description: '' }]
     return {
-      ...{ id, name: body.name, push_access_levels: level(body.push_access_level) },
+      id,
+      name: body.name,
+      push_access_levels: level(body.push_access_level),
       merge_access_levels: level(body.merge_access_level),
     }
   }
@@ -241,9 +252,12 @@ async function correctedContract(): Promise<string> {
   trigger.parameters = [
     { in: 'path', name: 'id', ...text, required: true },
     {
-      ...{ in: 'body', name: 'body', required: true },
+      in: 'body',
+      name: 'body',
+      required: true,
       schema: {
-        ...{ type: 'object', required: ['token', 'ref'] },
+        type: 'object',
+        required: ['token', 'ref'],
         properties: { token: text, ref: text, variables: { type: 'object' } },
       },
     },

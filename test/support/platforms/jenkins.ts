@@ -53,8 +53,14 @@ export async function startJenkins(
   jobs: Record<string, Job>,
 ): Promise<TestJenkins> {
   const jenkins: TestJenkins = {
-    ...{ url: '', items: [], requests: [], crumbs: true, next: [], origin: undefined },
-    ...{ executors: true, vetoed: false },
+    url: '',
+    items: [],
+    requests: [],
+    crumbs: true,
+    next: [],
+    origin: undefined,
+    executors: true,
+    vetoed: false,
     build: () => {
       for (const item of jenkins.items) {
         item.number ??=
@@ -206,7 +212,9 @@ function showJob(jenkins: TestJenkins, name: string, job: Job, tree: string) {
     const builds = jenkins.items.filter((item) => item.job === name && item.number).reverse()
     return {
       allBuilds: builds.slice(Number(range[1]), Number(range[2])).map((item) => ({
-        ...{ number: item.number, timestamp: item.timestamp, actions: showMarks(item) },
+        number: item.number,
+        timestamp: item.timestamp,
+        actions: showMarks(item),
         url: `${ROOT}${jobPath(name)}/${item.number}/`,
       })),
     }

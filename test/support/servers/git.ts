@@ -61,11 +61,18 @@ export async function startGitServer(
     const allowed = { GIT_CONFIG_KEY_0: 'uploadpack.allowFilter', GIT_CONFIG_VALUE_0: 'true' }
     const backend = spawn('git', ['http-backend'], {
       env: {
-        ...{ PATH: process.env.PATH, GIT_PROJECT_ROOT: root, GIT_HTTP_EXPORT_ALL: '1' },
-        ...{ GIT_CONFIG_COUNT: '2', ...allowed },
-        ...{ GIT_CONFIG_KEY_1: 'safe.directory', GIT_CONFIG_VALUE_1: '*' },
-        ...{ PATH_INFO: pathname, QUERY_STRING: search.slice(1), REMOTE_ADDR: '127.0.0.1' },
-        ...{ REQUEST_METHOD: request.method, CONTENT_TYPE: request.headers['content-type'] },
+        PATH: process.env.PATH,
+        GIT_PROJECT_ROOT: root,
+        GIT_HTTP_EXPORT_ALL: '1',
+        GIT_CONFIG_COUNT: '2',
+        ...allowed,
+        GIT_CONFIG_KEY_1: 'safe.directory',
+        GIT_CONFIG_VALUE_1: '*',
+        PATH_INFO: pathname,
+        QUERY_STRING: search.slice(1),
+        REMOTE_ADDR: '127.0.0.1',
+        REQUEST_METHOD: request.method,
+        CONTENT_TYPE: request.headers['content-type'],
         GIT_PROTOCOL: String(request.headers['git-protocol'] ?? ''),
         HTTP_CONTENT_ENCODING: request.headers['content-encoding'] ?? '',
         // git lets people with a name push.

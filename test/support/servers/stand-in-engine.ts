@@ -190,7 +190,9 @@ function inspect({ port }: Engine, container: Container, { container: like }: Re
   ])
   const Status = running ? 'running' : 'exited'
   return {
-    ...{ ...like, Id: id, Name: `/${name}` },
+    ...like,
+    Id: id,
+    Name: `/${name}`,
     State: { ...like.State, Status, Running: running, ExitCode: 0 },
     Config: {
       ...like.Config,
@@ -210,7 +212,11 @@ function list(engine: Engine, { image }: RecordedImage, query: URLSearchParams) 
   const has = ({ spec }: Container) =>
     label.every((each) => spec.Labels?.[each.split('=')[0] ?? ''] === each.split('=')[1])
   return engine.containers.filter(has).map(({ id, name, spec, running }) => ({
-    ...{ Id: id, Names: [`/${name}`], Image: spec.Image, ImageID: image.Id, Labels: spec.Labels },
+    Id: id,
+    Names: [`/${name}`],
+    Image: spec.Image,
+    ImageID: image.Id,
+    Labels: spec.Labels,
     State: running ? 'running' : 'exited',
   }))
 }
@@ -248,8 +254,11 @@ async function archive(
 function statOf(path: string, { header, content }: File): string {
   const bits = header.type === 'directory' ? 2 ** 31 : header.type === 'symlink' ? 2 ** 27 : 0
   const stat = {
-    ...{ name: posix.basename(path), size: content.length, mode: bits + (header.mode ?? 0) },
-    ...{ mtime: '2026-01-01T00:00:00Z', linkTarget: header.linkname ?? '' },
+    name: posix.basename(path),
+    size: content.length,
+    mode: bits + (header.mode ?? 0),
+    mtime: '2026-01-01T00:00:00Z',
+    linkTarget: header.linkname ?? '',
   }
   return Buffer.from(JSON.stringify(stat)).toString('base64')
 }

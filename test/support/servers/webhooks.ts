@@ -113,7 +113,11 @@ export async function deliver(
   body: string | Buffer,
 ): Promise<DeliveryResponse> {
   const sent = request({
-    ...{ host: '127.0.0.1', port, path, method: 'POST', agent },
+    host: '127.0.0.1',
+    port,
+    path,
+    method: 'POST',
+    agent,
     headers: { 'content-type': 'application/json', ...headers },
     signal: AbortSignal.timeout(20_000),
   })

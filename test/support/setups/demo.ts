@@ -76,7 +76,9 @@ export async function createDemo(
   const cli = (...args: string[]) =>
     runHere(args, { cwd: project, variables: { ...process.env, ...NO_JOB, ...env } })
   return {
-    ...{ project, engine, addresses },
+    project,
+    engine,
+    addresses,
     cli,
     start: (...args) => startCli(args, { cwd: project, env }),
     docker: async (...args) => (await run('docker', ['-H', engine.address, ...args])).stdout,

@@ -64,7 +64,8 @@ export async function startFleet(t: Test) {
       { address: engine.tcp?.address, certificates },
     ])
     const settings = {
-      ...{ ...plain, rollout: { parallel: 2, ...rollout } },
+      ...plain,
+      rollout: { parallel: 2, ...rollout },
       container: { ...plain.container, ports: [`${PORT}:8080`], ...container },
       environments: {
         test: { ...plain.environments.test, hosts: Object.fromEntries(hosts), ...environment },

@@ -66,7 +66,10 @@ export async function createSandbox(t: Test, servers: SandboxServers = {}): Prom
     CROSSCLOUD_STATE: join(folder, '.state'),
   }
   const sandbox: Sandbox = {
-    ...{ folder, engine, repository, variables },
+    folder,
+    engine,
+    repository,
+    variables,
     configure: (ledger, more = '', container = '') =>
       place(
         'crosscloud.yml',

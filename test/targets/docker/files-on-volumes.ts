@@ -17,7 +17,9 @@ export async function filesOnVolumes(t: Test, host: Host, image: string): Promis
   const content = () => readFile(path, 'utf8')
   const spec = (text: string, settings: Partial<ContainerSettings> = {}, file = '/conf/app.conf') =>
     ({
-      ...{ name: 'volumes', image, labels: {} },
+      name: 'volumes',
+      image,
+      labels: {},
       settings: { ...base, restart: 'no', volumes: [parseVolume(`${folder}:/conf/`)], ...settings },
       files: [{ path: file, content: Buffer.from(text), mode: 0o640, uid: 0, gid: 0 }],
     }) satisfies ContainerSpec

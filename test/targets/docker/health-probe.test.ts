@@ -7,6 +7,7 @@ import type { HttpCheck } from '../../../src/targets/docker/health/check.ts'
 import { askHttp, askTcp, isTaken } from '../../../src/targets/docker/health/probe.ts'
 import { freePort } from '../../support/servers/ports.ts'
 import { missingProgram } from '../../support/servers/server.ts'
+import { TYPESCRIPT } from '../../support/typescript.ts'
 
 const limits = { connect: 5000, request: 5000, signal: undefined }
 
@@ -125,7 +126,8 @@ t.test(
     const probe = new URL('../../../src/targets/docker/health/probe.ts', import.meta.url)
     const limits = '{ connect: 60_000, request: 60_000 }'
     const child = spawn(process.execPath, [
-      ...process.execArgv,
+      '--import',
+      TYPESCRIPT,
       '--input-type=module',
       '--eval',
       `const { askHttp, askTcp } = await import('${probe}')

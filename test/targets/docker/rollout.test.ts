@@ -203,7 +203,7 @@ async function rollouts(engine: TestEngine, repository: string): Promise<void> {
       await expectOld(t)
     })
 
-    await t.test('after a cancel', async (t) => {
+    await t.test('after a cancel while the new one is waited for', async (t) => {
       const stop = new AbortController()
       const hanging = spec('one', v2, { SLOW: '60' })
       hanging.settings.health = { http: parseHealth(':8080/'), timeout: 60_000 }

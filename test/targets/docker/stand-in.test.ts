@@ -35,7 +35,9 @@ t.test(
     t.teardown(() => host.close())
     const content = Buffer.from('a=b')
     const spec = {
-      ...{ name: 'demo', image: `registry.test/demo@sha256:${'0'.repeat(64)}`, labels: { a: 'b' } },
+      name: 'demo',
+      image: `registry.test/demo@sha256:${'0'.repeat(64)}`,
+      labels: { a: 'b' },
       settings: { ...settings, health: { http: parseHealth(':8080/health'), timeout: 5000 } },
       files: [{ path: '/conf/app.conf', content, mode: 0o600, uid: 0, gid: 0 }],
     }

@@ -13,7 +13,12 @@ import { settings } from './host-conformance.ts'
 
 const open = (hosts: HostAddress[], container = settings) =>
   openDockerTarget(
-    { hosts, containerName: 'demo-test', container: { ...container, restart: 'no' } },
+    {
+      kind: 'docker',
+      hosts,
+      containerName: 'demo-test',
+      container: { ...container, restart: 'no' },
+    },
     {
       folder: '/',
       credentials: async () => undefined,

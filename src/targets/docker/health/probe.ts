@@ -53,6 +53,26 @@ export async function askHttp(
   }
 }
 
+/** A whole response, whatever it says, or why there is none. */
+export async function ask(
+  address: string,
+  path: string,
+  limits: ProbeLimits,
+): Promise<{ status: number | undefined; error: string | undefined }> {
+  const request = get({ ...endpointOf(address), path, agent: false })
+  const end = limit(request, limits)
+  try {
+    request.once('socket', (socket) => limitConnecting(request, socket, limits.connect))
+    const [response] = (await once(request, 'response')) as [IncomingMessage]
+    for await (const _ of response);
+    return { status: response.statusCode, error: undefined }
+  } catch (error) {
+    return { status: undefined, error: describe(error) }
+  } finally {
+    end()
+  }
+}
+
 /** Connects, and sees whether the connection stays open. */
 export async function askTcp(address: string, limits: ProbeLimits): Promise<string | undefined> {
   const socket = connectTo(address)

@@ -3,11 +3,11 @@ import { wait } from '../../../core/retry.ts'
 import type { ResponseCounts } from '../../proxy.ts'
 import type { RolloutStrategy } from '../../rollout-settings.ts'
 import { oneByOne, type Stage } from '../../strategy.ts'
+import { throwIfStopped } from './change.ts'
 import { waitUntilHealthy } from './health.ts'
 import type { RolloutOptions } from './options.ts'
 import type { Failure } from './restore.ts'
 import type { Change } from './restore-host.ts'
-import { throwIfStopped } from './take-over.ts'
 
 /** Milliseconds between two looks at a canary. */
 const LOOK = 5000

@@ -1,13 +1,13 @@
-import { StepError, toStepError } from '../../../core/errors.ts'
+import { isStepError, StepError, toStepError } from '../../../core/errors.ts'
+import type { Log } from '../../../core/log.ts'
 import { withoutControls } from '../../../core/plain-text.ts'
 import type { OneOff, RolloutCommands } from '../../target.ts'
-import type { ContainerSpec, Host } from '../host.ts'
-import { isOnVolumeOf, volumePaths } from '../placed-files.ts'
-import { inSlot } from '../slots.ts'
+import { besideOf } from '../beside.ts'
+import type { ContainerInfo, ContainerSpec, Host } from '../host.ts'
+import { throwIfStopped } from './change.ts'
 import type { RolloutOptions } from './options.ts'
 import { refuseForeign } from './owner.ts'
 import { removeOrKeep } from './repair.ts'
-import { throwIfStopped } from './take-over.ts'
 import { refuseYounger } from './younger.ts'
 
 const oneOffs: readonly OneOff[] = ['before', 'after']
@@ -33,49 +33,79 @@ export async function runCommand(
   if (!host || !commands || !argv) return
   await throwIfStopped(options)
   await log.section(`${which}: ${argv.join(' ')} on ${host.name}`, async () => {
-    const { id } = await host.create(specOf(which, argv, options.spec))
+    const container = await host.create(specOf(which, argv, options.spec))
+    let begun: number | undefined
     try {
       await throwIfStopped(options)
       await commands.onStart(which, host.name)
-      const begun = Date.now()
-      const lines = await waitForSuccess(which, { host, id }, commands, options)
+      begun = Date.now()
+      const lines = await waitForSuccess(which, { host, id: container.id }, commands, options)
       const duration = Date.now() - begun
       log.info(`${which} has succeeded after ${seconds(duration)}`)
       await commands.onEnd(which, { duration, lines })
-    } finally {
-      await host.remove(id).catch((error: unknown) => {
-        const { message } = toStepError(error)
-        log.warn(`${message}; the next deployment removes ${nameOf(options.spec.name, which)}`)
-      })
+    } catch (error) {
+      const end = await endContainer(host, container, log)
+      throw isStepError(error, 'CANCELLED')
+        ? cutShort(which, host, error, { begun, ...end })
+        : error
     }
+    await endContainer(host, container, log)
   })
 }
 
-/**
- * Files are placed in the container itself: on a volume the container that serves would see them.
- * Where there are slots it has the values of the first.
- */
-function specOf(which: OneOff, command: readonly string[], wanted: ContainerSpec): ContainerSpec {
-  const { slots } = wanted.settings
-  const spec = slots ? inSlot(wanted, slots, 1) : wanted
-  const { settings, files } = spec
-  const volumes = settings.volumes.filter((volume) => {
-    const [path = ''] = volumePaths({ volumes: [volume] })
-    return !files.some((file) => isOnVolumeOf([path], file.path))
-  })
-  return {
-    ...spec,
-    name: nameOf(spec.name, which),
-    command,
-    settings: {
-      ...settings,
-      volumes,
-      ports: [],
-      restart: 'no',
-      health: undefined,
-      onVolume: false,
-    },
+interface End {
+  isStarted: boolean
+  /** Undefined where it was at work until then, or nobody knows. */
+  exitCode: number | undefined
+  /** Its container, as far as it is still there. */
+  left: string | undefined
+}
+
+/** Kills a command that is still at work. */
+async function endContainer(host: Host, { id, name }: ContainerInfo, log: Log): Promise<End> {
+  const found = await host.inspect(id).catch(() => undefined)
+  const exitCode = found?.running ? undefined : found?.exitCode
+  const isStarted = found === undefined || found.running || exitCode !== undefined
+  try {
+    await host.remove(id)
+    return { isStarted, exitCode, left: undefined }
+  } catch (error) {
+    log.warn(`${toStepError(error).message}; the next deployment removes ${name}`)
+    return { isStarted, exitCode, left: name }
   }
+}
+
+/** What became of a command when the deployment was cancelled; its last lines stay in the message. */
+function cutShort(
+  which: OneOff,
+  host: Host,
+  error: StepError,
+  { begun = Date.now(), isStarted, exitCode, left }: End & { begun: number | undefined },
+): StepError {
+  const [reason = '', ...lines] = error.message.split('\n')
+  const after = `after ${seconds(Date.now() - begun)}`
+  const ends = {
+    never: 'was not started',
+    itself: `ended by itself with exit code ${exitCode} ${after}`,
+    killed: left === undefined ? `was killed at its work ${after}` : 'may still be at work',
+  }
+  const end = !isStarted ? 'never' : exitCode === undefined ? 'killed' : 'itself'
+  const container =
+    left === undefined
+      ? 'its container is removed'
+      : `its container ${left} could not be removed, which the next deployment does`
+  const hosts = which === 'before' ? ['no host was changed'] : []
+  const summary = `host ${host.name}: ${reason}: ${[`${which} ${ends[end]}`, container, ...hosts].join('; ')}`
+  const hint = !isStarted
+    ? 'Run the same command again.'
+    : 'What it has done so far stays. Its last lines are above, and in the ledger (`crosscloud history --json`). Look at what it did, then run the same command again: it starts anew.'
+  return error.with({ message: [summary, ...lines].join('\n'), summary, hint })
+}
+
+function specOf(which: OneOff, command: readonly string[], wanted: ContainerSpec): ContainerSpec {
+  const spec = besideOf(wanted)
+  const settings = { ...spec.settings, health: undefined }
+  return { ...spec, name: nameOf(spec.name, which), command, settings }
 }
 
 /** @returns the last lines of its output */

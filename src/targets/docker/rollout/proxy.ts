@@ -20,8 +20,8 @@ export interface RolloutProxy {
   reportOut(log: Log): void
   /** No requests come to the container that is to start there, until it is routed to. */
   keepOut(host: Host, slot: SlotNumber, options: ProxyOptions): Promise<void>
-  /** Requests for the host go to this slot, and the other one has none any more. */
-  routeTo(host: Host, slot: SlotNumber, options: ProxyOptions): Promise<void>
+  /** Requests for the host go to this slot of the container, and the other one has none any more. */
+  routeTo(host: Host, slot: SlotNumber, options: RouteOptions): Promise<void>
   /** A host with one port gets no requests while its container is replaced. */
   takeOut(host: Host, options: ProxyOptions & LastOptions): Promise<void>
   putIn(host: Host, options: ProxyOptions): Promise<void>
@@ -47,6 +47,11 @@ interface ProxyOptions {
   signal?: AbortSignal | undefined
 }
 
+interface RouteOptions extends ProxyOptions {
+  /** The id of the container in that slot. */
+  container: string
+}
+
 /** Servers of the proxy by host: one for each slot, or one for a fixed port. */
 export function createRolloutProxy(
   proxy: ReverseProxy,
@@ -62,6 +67,12 @@ export function createRolloutProxy(
     const own = servers.filter(({ host }) => canaries.has(host))
     if (own.length > 0) await proxy.setWeights(new Map(own.map((server) => [server, share])))
   }
+  const isRoutedTo = async ({ name }: Host, slot: SlotNumber) =>
+    (await proxy.states()).some(
+      ({ server, mode }) => server.host === name && server.slot === slot && mode === 'in',
+    )
+  const nothingServes = (host: Host, slot: SlotNumber) =>
+    `${proxy.name}: nothing serves on ${host.name}: its requests go to slot ${slot}, and the container there does not run`
   const of = (host: Host, slot?: SlotNumber) => {
     const server = servers.find((each) => each.host === host.name && each.slot === slot)
     if (server) return server
@@ -88,10 +99,16 @@ export function createRolloutProxy(
     async keepOut(host, slot, { signal }) {
       if (!out.has(host.name)) await proxy.takeOut(of(host, slot), { evenIfLast: true, signal })
     },
-    async routeTo(host, slot, { log, signal }) {
+    async routeTo(host, slot, { container, log, signal }) {
       if (out.has(host.name)) return
       const [instead, server] = [of(host, slot), of(host, otherSlot(slot))]
+      const isRunning = await runs(host, container)
+      // No proxy finds up what does not run.
+      if (isRunning === false && (await isRoutedTo(host, slot))) {
+        return log.warn(nothingServes(host, slot))
+      }
       const drained = await proxy.takeOut(server, { instead, signal })
+      if ((await runs(host, container)) === false) return log.warn(nothingServes(host, slot))
       log.info(`${proxy.name}: requests for ${host.name} go to slot ${slot}${describe(drained)}`)
     },
     async takeOut(host, { log, signal, keepsLast = false }) {
@@ -109,12 +126,7 @@ export function createRolloutProxy(
       refused.delete(host.name)
       log.info(`${proxy.name}: ${host.name} is in again`)
     },
-    async isRoutedTo(host, slot) {
-      const states = await proxy.states()
-      return states.some(
-        ({ server, mode }) => server.host === host.name && server.slot === slot && mode === 'in',
-      )
-    },
+    isRoutedTo,
     async startCanary(hosts, percent, log) {
       const names = hosts.map(({ name }) => name).filter((name) => !out.has(name))
       if (!proxy.isWeighted || names.length === 0) return
@@ -150,6 +162,13 @@ function shareText(weight: number, got: number, wanted: number): string {
     ? share
     : `not ${wanted} %: no host gets more than the others`
 }
+
+/** Undefined where the host does not answer. */
+const runs = (host: Host, container: string): Promise<boolean | undefined> =>
+  host.inspect(container).then(
+    (found) => found?.running === true,
+    () => undefined,
+  )
 
 /** Lasting weights are in the proxy's own configuration: others were left by a canary. */
 async function evenOut(proxy: ReverseProxy, states: readonly ServerState[], log: Log) {

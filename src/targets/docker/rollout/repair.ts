@@ -105,7 +105,7 @@ async function realign(
   if (!current?.running) return
   const slot = slotOf(current.labels)
   if (slot === undefined) await proxy.putIn(host, options)
-  else await proxy.routeTo(host, slot, options)
+  else await proxy.routeTo(host, slot, { container: current.id, ...options })
 }
 
 /** Whether the newest container was made to run beside the one before it. */
@@ -163,7 +163,7 @@ export async function perform(
       if (action.do === 'stop') {
         const stays = ids.current === id ? undefined : ids.current
         const slot = stays && slotOf(containerOf(found, stays).labels)
-        if (slot) await proxy?.routeTo(host, slot, { log, signal })
+        if (slot) await proxy?.routeTo(host, slot, { container: stays, log, signal })
         // Beside one that serves nothing is urgent.
         const stop = slot ? stopUnhurried : stopContainer
         await stop(host, id, stopTimeout, signal)

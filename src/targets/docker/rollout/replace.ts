@@ -1,13 +1,11 @@
 import type { InstanceResult } from '../../target.ts'
-import { refuseMissingCheck, refuseTakenPort, urlOf, waitUntilHealthy } from './health.ts'
+import { beginChange, resultOf, takeOver, throwIfStopped } from './change.ts'
+import { refuseMissingCheck, refuseTakenPort, waitUntilHealthy } from './health.ts'
 import type { RolloutOptions } from './options.ts'
-import { refuseForeign } from './owner.ts'
 import type { Change } from './restore-host.ts'
 import { nameOf } from './roles.ts'
 import { switchSlots } from './slots/switch.ts'
 import { stopContainer } from './stop.ts'
-import { takeOver, throwIfStopped } from './take-over.ts'
-import { refuseYounger } from './younger.ts'
 
 /**
  * Replaces the container of one host. In slots the old one is stopped once the new one serves; else
@@ -23,13 +21,8 @@ export async function replaceContainer(
   const { spec, log, signal, halt = signal, verify, proxy } = options
   const { name, settings } = spec
   if (settings.slots) return switchSlots(change, served, settings.slots, options)
-  change.started = Date.now()
-  await throwIfStopped(options)
-  const old = await host.inspect(name)
-  refuseForeign(host, [old], options)
-  refuseYounger(host, [old], options)
-  // A deployer that was killed may have stopped it: it then ended after `prepare` saw it running.
-  change.old = old && { ...old, running: old.running || served }
+  const look = async () => ({ current: await host.inspect(name) })
+  const { current: old } = await beginChange(change, served, options, look)
   const next = await host.create({ ...spec, name: nameOf(name, 'next') })
   change.next = next
   refuseMissingCheck(host, next, settings.health)
@@ -60,12 +53,5 @@ export async function replaceContainer(
   await proxy?.putIn(host, { log, signal: halt })
   await takeOver(host, name, old, healthy)
   log.info(`${name} is the new container${old ? `, ${nameOf(name, 'previous')} the old one` : ''}`)
-  return {
-    host: host.name,
-    instanceId: healthy.id,
-    previousInstanceId: old?.id,
-    url: urlOf(healthy, settings.health),
-    duration: Date.now() - change.started,
-    downtime,
-  }
+  return resultOf(change, healthy, options, downtime)
 }

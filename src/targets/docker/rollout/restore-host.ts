@@ -193,7 +193,9 @@ async function goBack(
   // A new container that took no requests yet need not end gracefully.
   const mayHaveRequests = result !== undefined || (inSlots && isVerified)
   const performing = perform(host, spec.name, found, now, {
-    ...{ log, signal, proxy },
+    log,
+    signal,
+    proxy,
     stopTimeout: mayHaveRequests ? stopTimeout : Math.min(stopTimeout, 5),
   })
   await (inSlots ? unlessCancelled(performing, signal) : performing)

@@ -4,11 +4,11 @@ import { wait } from '../../../core/retry.ts'
 import { oneByOne, planStages, type Stage } from '../../strategy.ts'
 import type { Host } from '../host.ts'
 import { startCanary, watchCanary } from './canary.ts'
+import { throwIfStopped } from './change.ts'
 import type { RolloutOptions } from './options.ts'
 import { replaceContainer } from './replace.ts'
 import { type Failure, restoreFailed } from './restore.ts'
 import type { Change } from './restore-host.ts'
-import { throwIfStopped } from './take-over.ts'
 
 /** How the changes ended. */
 export interface Ending {

@@ -34,15 +34,23 @@ async function cancelled(first: TestEngine, second: TestEngine, repository: stri
   const v2 = await publishDemoImage(first, repository, '2')
   const connect = (name: string, address: string) =>
     connectDocker({
-      ...{ name, address: parseAddress(address), signal: new AbortController().signal },
+      name,
+      address: parseAddress(address),
+      signal: new AbortController().signal,
       credentials: async () => undefined,
     })
   const a = await connect('app-01', first.address)
   const b = await connect('app-02', second.address)
   const spec = (name: string, image: string, env: Record<string, string>): ContainerSpec => ({
-    ...{ name, image, files: [], labels: { 'test.name': name } },
+    name,
+    image,
+    files: [],
+    labels: { 'test.name': name },
     settings: {
-      ...{ ...base, env, restart: 'no' as const, stopTimeout: 30 },
+      ...base,
+      env,
+      restart: 'no' as const,
+      stopTimeout: 30,
       health: { http: parseHealth(':8080/'), timeout: 60_000 },
     },
   })
@@ -93,7 +101,8 @@ async function cancelled(first: TestEngine, second: TestEngine, repository: stri
   t.test('a cancelled rollout does not wait for the health of what it restored', async (t) => {
     // It takes 4 s to listen: a wait for its health would be seen.
     const { error, old } = await cancelAt(t, 'slow', 'stopped the old slow', {
-      ...{ SLOW: '4', STOPPING: '0' },
+      SLOW: '4',
+      STOPPING: '0',
     })
     t.match(error.standings, [
       { serves: 'old', unproven: true },
@@ -193,7 +202,9 @@ async function cancelled(first: TestEngine, second: TestEngine, repository: stri
       throw new Error('not what was baked')
     }
     const error = await go({
-      ...{ hosts: [{ ...a, pull }], spec: spec('dying', v2, {}), verify },
+      hosts: [{ ...a, pull }],
+      spec: spec('dying', v2, {}),
+      verify,
     }).catch((thrown: unknown) => thrown)
     if (!isRolloutFailure(error)) throw new Error(`not a rollout failure: ${error}`)
     t.match(error.standings, [{ serves: 'old', instanceId: id }])

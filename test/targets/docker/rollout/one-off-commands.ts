@@ -18,7 +18,9 @@ export async function oneOffCommands(t: Test, { named, spec, go, fail, seen }: R
     t.same(await seen(hosts, name), [`host-a: ${what}`, `host-b: ${what}`])
   const told: string[] = []
   const commands = (argv: Partial<RolloutCommands>): RolloutCommands => ({
-    ...{ before: undefined, after: undefined, timeout: 60_000 },
+    before: undefined,
+    after: undefined,
+    timeout: 60_000,
     mask: (text) => text.replaceAll('open-sesame', '***'),
     onStart: async (which, host) => void told.push(`${which} on ${host}`),
     onEnd: async (which, { lines }) => void told.push(`${which}: ${[...lines].sort().join(', ')}`),
@@ -32,7 +34,9 @@ export async function oneOffCommands(t: Test, { named, spec, go, fail, seen }: R
     const order: string[] = []
     const both = commands({ before: run(0, 'open-sesame'), after: run(0, 'warm up') })
     const { thrown, text } = await go({
-      ...{ hosts, spec: wanted(2), commands: both },
+      hosts,
+      spec: wanted(2),
+      commands: both,
       verify: async ({ name }) => void order.push(`${name} after ${told.length}`),
     })
     t.equal(thrown, undefined)
@@ -74,11 +78,54 @@ export async function oneOffCommands(t: Test, { named, spec, go, fail, seen }: R
     }
     const stop = new AbortController()
     const { thrown } = await go({
-      ...{ hosts, spec: wanted(1), signal: stop.signal },
+      hosts,
+      spec: wanted(1),
+      signal: stop.signal,
       commands: commands({ before: run(0, 'sleeps', 600) }),
       onText: (text) => text.includes('command sleeps') && stop.abort(),
     })
-    t.match(thrown, { code: 'CANCELLED', standings: undefined })
+    t.match(thrown, {
+      ...{ code: 'CANCELLED', standings: undefined },
+      message:
+        /^host host-a: cancelled: before was killed at its work after [\d.]+ s; its container is removed; no host was changed\n(?:.*\n)* {2}\| command sleeps/,
+      hint: /^What it has done so far stays\..*`crosscloud history --json`/,
+    })
+    t.equal(await first.inspect(`${name}.before`), undefined)
+    await expect(t, '2')
+  })
+
+  await t.test('a cancel says what became of the command, whatever that is', async (t) => {
+    const cancel = async (argv: string[], views: Partial<typeof first>, at: 'start' | 'end') => {
+      const stop = new AbortController()
+      const onStart = async () => void (at === 'start' && stop.abort())
+      const { thrown, text } = await go({
+        ...{ hosts: [{ ...first, ...views }], spec: wanted(1), signal: stop.signal },
+        commands: commands({ before: argv, onStart }),
+        onText: (text) => at === 'end' && text.includes('command word') && stop.abort(),
+      })
+      return { error: thrown as StepError, text }
+    }
+    const never = await cancel(run(0, 'word'), {}, 'start')
+    t.match(never.error, {
+      message: /: before was not started; its container is removed; no host was changed$/,
+      hint: 'Run the same command again.',
+    })
+    const ended = async (id: string) => {
+      const seen = await first.inspect(id)
+      return seen?.running ? { ...seen, running: false, exitCode: 3 } : seen
+    }
+    const itself = await cancel(run(0, 'word', 600), { inspect: ended }, 'end')
+    t.match(itself.error.message, /: before ended by itself with exit code 3 after /)
+    const refuse = async () => {
+      throw new StepError('UNAVAILABLE', 'it answers no more')
+    }
+    const silent = await cancel(run(0, 'word', 600), { remove: refuse }, 'end')
+    t.match(
+      silent.error.message,
+      /: before may still be at work; its container once\.before could not be removed, which the next/,
+    )
+    t.match(silent.text, /warning: it answers no more; the next deployment removes once\.before/)
+    await first.remove((await first.inspect(`${name}.before`))?.id ?? '')
     await expect(t, '2')
   })
 
@@ -98,7 +145,8 @@ export async function oneOffCommands(t: Test, { named, spec, go, fail, seen }: R
 
   await t.test('what a killed deployer left of a command is removed, if it is ours', async (t) => {
     const left = await first.create({
-      ...{ ...wanted(1), name: `${name}.before` },
+      ...wanted(1),
+      name: `${name}.before`,
       command: run(0, 'x', 600),
     })
     await first.start(left.id)

@@ -56,6 +56,32 @@ async function behindProxies(engine: TestEngine, repository: string): Promise<vo
     })
   }
 
+  for (const [kind, start] of [
+    ['nginx', startNginx],
+    ['haproxy', startHaproxy],
+  ] as const) {
+    t.test(`${kind}: where both slots are down it is not said that one serves`, async (t) => {
+      const host = await connect('app-01', '127.0.0.1')
+      const { servers, own } = await slotsOf('app-01')
+      const reverse = await open(t, await start(t, servers), servers)
+      const proxy = createRolloutProxy(reverse, servers)
+      const name = `down-${kind}`
+      await go({ spec: spec(name, v1, own), hosts: [host], proxy })
+      const { id } = (await host.inspect(name)) ?? { id: '' }
+      await host.stop(id, 1)
+      const { log, text } = kept()
+      const health = { http: parseHealth(':8080/health'), timeout: 1500 }
+      const sick = spec(name, v2, { ...own, health, env: { SICK: 'yes' } })
+      await t.rejects(go({ spec: sick, hosts: [host], proxy, log }), { code: 'VERIFY_FAILED' })
+      t.match(text(), /warning: .*: nothing serves on app-01: its requests go to slot 1, and the/)
+      t.notMatch(text(), /requests for app-01 go to/)
+      t.same(await modes(reverse), { 1: 'in', 2: 'out' }, 'a start by hand is enough')
+      const next = kept()
+      await go({ spec: spec(name, v2, own), hosts: [host], proxy, log: next.log })
+      t.match(next.text(), /requests for app-01 go to slot 2/)
+    })
+  }
+
   t.test('a host with one port is out of the proxy while its container is replaced', async (t) => {
     const { url, reverse, deploy, proxy } = await fixedPorts(t)
     await deploy(v1)

@@ -136,7 +136,7 @@ async function inSlots(first: TestEngine, second: TestEngine, repository: string
       `file: at-${ports[0]} is slot 1`,
       'a rendered file has the values of its slot',
     )
-    t.equal(result?.url, `http://127.0.0.1:${ports[0]}`)
+    t.match(result, { slot: 1, url: `http://127.0.0.1:${ports[0]}` })
     t.same(seen, ['web.next created', 'web.next up'], 'its files are compared before its start')
     t.same(await names(a, 'web'), ['web 1 up'])
     await noneLost(t, ports, async () => {
@@ -291,7 +291,10 @@ async function inSlots(first: TestEngine, second: TestEngine, repository: string
     }
     const { log, text } = lines()
     const error = await fail({
-      ...{ spec: spec('gone', v2, slots), hosts: [{ ...a, inspect }], verify, log },
+      spec: spec('gone', v2, slots),
+      hosts: [{ ...a, inspect }],
+      verify,
+      log,
     })
     t.match(error.message, /app-01: not touched; what serves there is not known/)
     t.match(text(), /nothing that served was touched; gone\.next may be left/)

@@ -33,9 +33,14 @@ export type Rollouts = ReturnType<typeof createRollouts>
 function createRollouts(on: Host, images: readonly [string, string]) {
   const named = (names: string) => [...names].map((name) => viewOf(on, `host-${name}`))
   const spec = (name: string, version: 1 | 2, more: Partial<ContainerSpec['settings']> = {}) => ({
-    ...{ name, image: images[version - 1] ?? '', files: [], labels: { 'test.name': name } },
+    name,
+    image: images[version - 1] ?? '',
+    files: [],
+    labels: { 'test.name': name },
     settings: {
-      ...{ ...base, restart: 'no' as const, stopTimeout: 1 },
+      ...base,
+      restart: 'no' as const,
+      stopTimeout: 1,
       health: { http: parseHealth(':8080/'), timeout: 60_000 },
       ...more,
     },
@@ -89,8 +94,10 @@ async function stages(engine: TestEngine, repository: string): Promise<void> {
     await publishDemoImage(engine, repository, '2'),
   ] as const
   const on = await connectDocker({
-    ...{ name: 'engine', address: parseAddress(engine.address) },
-    ...{ credentials: async () => undefined, signal: new AbortController().signal },
+    name: 'engine',
+    address: parseAddress(engine.address),
+    credentials: async () => undefined,
+    signal: new AbortController().signal,
   })
   const rollouts = createRollouts(on, images)
   const { named, spec, go, fail, seen } = rollouts
@@ -145,7 +152,9 @@ async function stages(engine: TestEngine, repository: string): Promise<void> {
       await failOn(/b$/)(host)
     }
     const { error, text } = await fail({
-      ...{ hosts: [a, b, slow, d], verify, strategy: { parallel: { hosts: 3 } } },
+      hosts: [a, b, slow, d],
+      verify,
+      strategy: { parallel: { hosts: 3 } },
       spec: spec(name, 2, { health: { http: parseHealth(':8080/'), timeout: 600_000 } }),
     })
     t.match(error.message, /^host host-b: it is not what was baked\n {2}host-a: the old/)
@@ -166,7 +175,8 @@ async function stages(engine: TestEngine, repository: string): Promise<void> {
       if (id) await a.stop(id, 1)
     }
     const { error } = await fail({
-      ...{ hosts, spec: spec(name, 2) },
+      hosts,
+      spec: spec(name, 2),
       strategy: { canary: { hosts: 1 }, onFailure: 'continue', watch: 600_000 },
       onText(text) {
         if (text.includes('watching host-a for 600 s')) killed ??= kill()
@@ -223,7 +233,8 @@ async function stages(engine: TestEngine, repository: string): Promise<void> {
   t.test('a lock that is lost during a pause stops the rollout', async (t) => {
     let isLost = false
     const { error } = await fail({
-      ...{ hosts: [c, a], spec: spec(name, 2) },
+      hosts: [c, a],
+      spec: spec(name, 2),
       strategy: { pause: 1, onFailure: 'continue' },
       onText: (text) => {
         isLost ||= text.includes('before the next hosts')

@@ -2,15 +2,13 @@ import { otherSlot, slotOf } from '../../../slot.ts'
 import type { InstanceResult } from '../../../target.ts'
 import type { ContainerInfo, Host, SlotPair } from '../../host.ts'
 import { inSlot } from '../../slots.ts'
-import { refuseMissingCheck, refuseTakenPort, urlOf, waitUntilHealthy } from '../health.ts'
+import { beginChange, resultOf, takeOver, throwIfStopped } from '../change.ts'
+import { refuseMissingCheck, refuseTakenPort, waitUntilHealthy } from '../health.ts'
 import type { RolloutOptions } from '../options.ts'
-import { refuseForeign } from '../owner.ts'
 import { survey } from '../repair.ts'
 import type { Change } from '../restore-host.ts'
 import { type Found, nameOf } from '../roles.ts'
 import { KILLED, stopContainer } from '../stop.ts'
-import { takeOver, throwIfStopped } from '../take-over.ts'
-import { refuseYounger } from '../younger.ts'
 
 /**
  * Starts the new container in the free slot of a host while the old one serves in the other, and
@@ -26,13 +24,8 @@ export async function switchSlots(
   const { host } = change
   const { spec, log, signal, halt = signal, verify, proxy } = options
   const { name, settings } = spec
-  change.started = Date.now()
-  await throwIfStopped(options)
-  const found = await survey(host, name)
-  refuseForeign(host, [found.current], options)
-  refuseYounger(host, [found.current], options)
+  const found = await beginChange(change, served, options, () => survey(host, name))
   const old = found.current
-  change.old = old && { ...old, running: old.running || served }
   const number = freeSlot(found)
   const wanted = inSlot(spec, slots, number)
   const next = await host.create({ ...wanted, name: nameOf(name, 'next') })
@@ -52,18 +45,11 @@ export async function switchSlots(
   change.isOldTouched = true
   await takeOver(host, name, old, healthy)
   log.info(`${name} is the new container${old ? `, ${nameOf(name, 'previous')} the old one` : ''}`)
-  await proxy?.routeTo(host, number, { log, signal: halt })
+  await proxy?.routeTo(host, number, { container: healthy.id, log, signal: halt })
   for (const retired of [found.current, found.previous]) {
     if (retired?.running) await retire(host, retired, options)
   }
-  return {
-    host: host.name,
-    instanceId: healthy.id,
-    previousInstanceId: old?.id,
-    url: urlOf(healthy, settings.health),
-    duration: Date.now() - change.started,
-    downtime: 0,
-  }
+  return resultOf(change, healthy, options, 0)
 }
 
 /** The slot in which nothing runs, seen from the container that serves. */

@@ -1,0 +1,55 @@
+import { writeFile } from 'node:fs/promises'
+import { join } from 'node:path'
+import t from 'tap'
+import { silentLog } from '../../src/core/log.ts'
+import { openProxy } from '../../src/proxies/open.ts'
+import { runHere } from '../support/program.ts'
+import { noEngine, startEngine } from '../support/servers/engine.ts'
+import { freePort } from '../support/servers/ports.ts'
+import { NAME, parseProxy, startNginx } from '../support/servers/proxies/reverse-proxies.ts'
+import { temporaryFolder } from '../support/temporary.ts'
+
+t.test(
+  '`hosts check` names a host that somebody took out of the proxy',
+  { skip: noEngine('nginx') },
+  async (t) => {
+    const engine = await startEngine()
+    t.teardown(() => engine.stop())
+    const ports = [await freePort(), await freePort()] as const
+    const servers = ['127.0.0.2', '127.0.0.3'].flatMap((address, at) =>
+      ports.map((port, slot) => ({ host: `app-0${at + 1}`, slot: slot + 1, address, port })),
+    )
+    const nginx = await startNginx(t, servers)
+    const folder = await temporaryFolder(t)
+    const host = (bind: string) => ({ address: engine.address, bind })
+    const settings = {
+      app: 'webapi',
+      ledger: 'sqlite:ledger.db',
+      container: { slots: ports.map((port) => `${port}:8080`) },
+      environments: {
+        test: {
+          image: 'registry.test/webapi',
+          hosts: { 'app-01': host('127.0.0.2'), 'app-02': host('127.0.0.3') },
+          proxy: { nginx: { ...(nginx.settings.nginx as object), upstream: NAME } },
+        },
+      },
+    }
+    await writeFile(join(folder, 'crosscloud.yml'), JSON.stringify(settings))
+    const check = async () => {
+      const args = ['hosts', 'check', '--env', 'test']
+      const said = await runHere(args, { cwd: folder, variables: { HOME: folder } })
+      t.equal(said.code, 0, said.all)
+      return said.stdout
+    }
+    t.notMatch(await check(), /took it out/)
+    const options = { name: NAME, servers, folder: '.', log: silentLog }
+    const proxy = await openProxy(parseProxy(nginx.settings), options)
+    t.teardown(() => proxy.close())
+    for (const server of servers.slice(2)) await proxy.takeOut(server)
+    const found = await check()
+    t.match(found, /^app-02: nginx on this machine sends it no requests: somebody took it out$/m)
+    t.notMatch(found, /app-01: nginx/)
+    await nginx.server.stop()
+    t.match(await check(), /^it is not known which hosts are left out: .*nginx on this machine/m)
+  },
+)
