@@ -15,6 +15,8 @@ export interface Change {
 export interface Driver {
   readonly name: string
   readonly isWeighted: boolean
+  /** Whether it tells a server that somebody took out from one that is down. */
+  readonly tellsOut: boolean
   /** Whether the proxy checks its servers itself; else `up` is undefined. */
   readonly checks: boolean
   /** The state of each server, in their order. */

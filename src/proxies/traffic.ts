@@ -19,7 +19,7 @@ const POLL = 200
 
 /** The same rules for every kind of proxy: no server goes before another one is up. */
 export function createProxy(driver: Driver, options: TrafficOptions): ReverseProxy {
-  const { name, isWeighted } = driver
+  const { name, isWeighted, tellsOut } = driver
   const { drain, timeout = UP_TIMEOUT } = options
   // A change follows from what was read: hosts that are changed at the same time must not mix.
   const inTurn = pLimit(1)
@@ -93,6 +93,7 @@ export function createProxy(driver: Driver, options: TrafficOptions): ReversePro
   return {
     name,
     isWeighted,
+    tellsOut,
     states,
     check: () => inTurn(async () => driver.check?.()),
     repair: () => inTurn(async () => driver.repair?.()),

@@ -41,6 +41,8 @@ export interface ProxyPreview {
   /** For people: `nginx on lb-01`. */
   name: string
   isWeighted: boolean
+  /** Whether it tells a server that somebody took out from one that is down. */
+  tellsOut: boolean
   /** What a deployer that was killed has left there: a rollout repairs that first. */
   leftover: string | undefined
   /** Undefined where they are known only after the repair. */
@@ -88,6 +90,8 @@ export interface ReverseProxy {
   readonly name: string
   /** Whether `setWeights` can be used. */
   readonly isWeighted: boolean
+  /** Whether it tells a server that somebody took out from one that is down. */
+  readonly tellsOut: boolean
   /**
    * Every server of the environment, in their order. Changes nothing, so it is the check before a
    * rollout, too: NOT_FOUND or CONFLICT when the proxy does not have all of them, FORBIDDEN when

@@ -20,9 +20,34 @@ function shareOf(states: ServerState[] | undefined, percent = 10, isWeighted = t
   const strategy = { ...oneByOne, canary: { percent } }
   const environment = { rollout: { strategy }, hosts: NAMES.map((name) => ({ name })) }
   const request = { kind: 'deploy', environment } as unknown as DeploymentRequest
-  const preview = { name: 'HAProxy on lb-01', isWeighted, leftover: undefined, states }
+  const preview = previewOf(states, { isWeighted })
   return planProxy(request, preview, hosts).canary
 }
+
+const previewOf = (states: ServerState[] | undefined, { isWeighted = true, tellsOut = true }) => ({
+  name: 'a proxy',
+  isWeighted,
+  tellsOut,
+  leftover: undefined,
+  states,
+})
+
+t.test(
+  'a proxy that takes what is down for out says nothing of a host where nothing runs',
+  async (t) => {
+    const outOf = (tellsOut: boolean, running: boolean) => {
+      const runs = running ? { running } : null
+      const host = { name: 'app-01', action: 'create', slot: null, runs, error: null }
+      const environment = { rollout: { strategy: oneByOne }, hosts: [{ name: 'app-01' }] }
+      const request = { kind: 'deploy', environment } as unknown as DeploymentRequest
+      const preview = previewOf([state('app-01', 'out', false)], { tellsOut })
+      return planProxy(request, preview, [host as unknown as PlannedHost]).hosts[0]?.out
+    }
+    t.equal(outOf(false, false), false, 'a first deployment puts it in')
+    t.equal(outOf(false, true), true, 'what runs there was taken out by somebody')
+    t.equal(outOf(true, false), true)
+  },
+)
 
 t.test('a plan says what the canary gets, not what was asked for', async (t) => {
   t.equal(shareOf([state('app-01', 'in'), state('app-02', 'in')]), 10)

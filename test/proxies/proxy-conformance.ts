@@ -219,5 +219,5 @@ export function startLoad(url: string, pause = 5) {
     await work
     return failed
   }
-  return { bodies, stop }
+  return { bodies, failed, stop }
 }

@@ -14,14 +14,14 @@ import type { PlannedHost, PlannedProxy } from './schema.ts'
 /** What the proxy would be told, host by host in the order of the plan. */
 export function planProxy(
   request: DeploymentRequest,
-  { name, isWeighted, leftover, states }: ProxyPreview,
+  { name, isWeighted, tellsOut, leftover, states }: ProxyPreview,
   hosts: readonly PlannedHost[],
 ): PlannedProxy {
   const changed = hosts.filter(({ action }) => action === 'replace' || action === 'create')
   return {
     name,
     leftover: leftover ?? null,
-    hosts: changed.map((host) => planServers(host, states)),
+    hosts: changed.map((host) => planServers(host, tellsOut || host.runs?.running ? states : [])),
     servers: states?.map(describeServer) ?? null,
     canary: isWeighted ? canaryShare(request, changed, states) : null,
   }

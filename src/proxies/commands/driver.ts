@@ -74,6 +74,7 @@ export function createCommandsDriver({ settings, servers, folder, log }: Command
   return {
     name,
     isWeighted,
+    tellsOut: false,
     checks: true,
     async read() {
       const states: ServerState[] = []

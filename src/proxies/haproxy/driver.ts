@@ -44,6 +44,7 @@ export function createHaproxyDriver(options: HaproxyOptions): Driver {
   return {
     name,
     isWeighted: true,
+    tellsOut: true,
     checks: true,
     async read() {
       permitted ??= requireAdmin(haproxy)

@@ -64,6 +64,7 @@ export function createNginxDriver(options: NginxOptions): Driver {
   return {
     name,
     isWeighted: true,
+    tellsOut: true,
     checks: false,
     async read() {
       const include = await readInclude(nginx)

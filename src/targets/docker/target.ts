@@ -129,13 +129,13 @@ async function openProxy({ proxy }: DockerTargetOptions): Promise<RolloutProxy |
 }
 
 async function previewProxy(proxy: ReverseProxy): Promise<ProxyPreview> {
-  const { name, isWeighted } = proxy
+  const { name, isWeighted, tellsOut } = proxy
   const leftover = await proxy.check()
   const states = await proxy.states().catch((error: unknown) => {
     if (leftover === undefined) throw error
     return undefined
   })
-  return { name, isWeighted, leftover, states }
+  return { name, isWeighted, tellsOut, leftover, states }
 }
 
 function operationsOf(

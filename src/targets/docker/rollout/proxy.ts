@@ -35,6 +35,8 @@ export interface RolloutProxy {
   responses(): Promise<ReadonlyMap<string, ResponseCounts>>
   /** A deployment to it was cut off: that it is out is not what somebody wants. */
   claim(host: Host): void
+  /** A proxy that takes what is down for out says nothing of a host on which nothing runs. */
+  claimIdle(host: Host): void
 }
 
 interface LastOptions {
@@ -153,6 +155,9 @@ export function createRolloutProxy(
       return found
     },
     claim: (host) => void out.delete(host.name),
+    claimIdle(host) {
+      if (!proxy.tellsOut) out.delete(host.name)
+    },
   }
 }
 

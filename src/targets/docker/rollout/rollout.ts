@@ -65,6 +65,7 @@ async function prepare(options: RolloutOptions): Promise<ReadonlySet<Host>> {
     await removeCommands(host, options)
     if (found.current?.running) serving.add(host)
     else await warnOfOthers(host, options)
+    if (!found.current?.running && !found.previous?.running) options.proxy?.claimIdle(host)
     await repair(host, spec.name, log, signal, options)
   })
   options.proxy?.reportOut(log)

@@ -7,13 +7,15 @@ import type { Test } from 'tap'
 import { temporaryFolder } from '../../temporary.ts'
 import { findProgram } from '../server.ts'
 
-/** What only reads is counted apart: how often a state is asked for depends on the time it takes. */
-const kinds = ['changes', 'reads'] as const
-
-/** The first, second, … call of its kind. */
+/**
+ * The second change, or the first call that reads after three changes: how often a state is asked
+ * for depends on the time it takes, so reads are counted anew after each change.
+ */
 interface CallNumber {
-  kind: (typeof kinds)[number]
+  kind: 'changes' | 'reads'
   number: number
+  /** Changes that came before. */
+  after: number
 }
 
 export interface Call extends CallNumber {
@@ -45,6 +47,8 @@ export async function countCalls(t: Pick<Test, 'teardown'>): Promise<CallCounter
   const [bin, log] = [join(folder, 'bin'), join(folder, 'calls')]
   await mkdir(bin)
   let victim: ChildProcess | undefined
+  const read = (name: string) => Number(readFileSync(join(folder, name), 'utf8'))
+  const write = (name: string, number: number) => writeFileSync(join(folder, name), `${number}\n`)
   const program = async (name: string) => {
     const path = join(bin, name)
     await writeFile(path, scriptOf(name, folder))
@@ -53,19 +57,24 @@ export async function countCalls(t: Pick<Test, 'teardown'>): Promise<CallCounter
   }
   const arm = (death?: CallNumber, child?: ChildProcess) => {
     victim = child
-    for (const kind of kinds) {
-      writeFileSync(join(folder, kind), `${death?.kind === kind ? death.number : 0}\n`)
-    }
+    const { kind, number = 0, after = 0 } = death ?? {}
+    const isLater = kind === 'reads' && after > 0
+    write('changes', isLater ? after : kind === 'changes' ? number : 0)
+    write('reads', kind === 'reads' && !isLater ? number : 0)
+    write('then', isLater ? number : 0)
     writeFileSync(log, '')
   }
   /** Whether it is made. */
   const count = (text: string) => {
-    const file = join(folder, CHANGES.test(text) ? 'changes' : 'reads')
-    const left = Number(readFileSync(file, 'utf8'))
-    writeFileSync(file, `${left - 1}\n`)
+    const kind = CHANGES.test(text) ? 'changes' : 'reads'
+    const left = read(kind)
+    write(kind, left - 1)
     appendFileSync(log, `${text}\n`)
-    if (left === 1) victim?.kill('SIGKILL')
-    return left !== 1
+    if (left !== 1) return true
+    const reads = kind === 'changes' ? read('then') : 0
+    if (reads > 0) write('reads', reads)
+    else victim?.kill('SIGKILL')
+    return reads > 0
   }
   arm()
   for (const name of FILE_PROGRAMS) await program(name)
@@ -79,13 +88,14 @@ export async function countCalls(t: Pick<Test, 'teardown'>): Promise<CallCounter
       return path
     },
     made() {
-      const seen = { changes: 0, reads: 0 }
+      let [after, reads] = [0, 0]
       return readFileSync(log, 'utf8')
         .split('\n')
         .filter(Boolean)
-        .map((text) => {
-          const kind = CHANGES.test(text) ? 'changes' : 'reads'
-          return { kind, number: ++seen[kind], text }
+        .map((text): Call => {
+          if (!CHANGES.test(text)) return { kind: 'reads', number: ++reads, after, text }
+          reads = 0
+          return { kind: 'changes', number: ++after, after: after - 1, text }
         })
     },
   }
@@ -100,7 +110,11 @@ function scriptOf(name: string, folder: string): string {
     `case "$call" in ${CHANGING}) kind=changes ;; *) kind=reads ;; esac`,
     `read -r left < ${folder}/$kind`,
     `echo $((left - 1)) > ${folder}/$kind`,
-    'if [ "$left" = 1 ]; then kill -9 $PPID; exit 137; fi',
+    'if [ "$left" = 1 ]; then',
+    `  reads=0; [ $kind = changes ] && read -r reads < ${folder}/then`,
+    `  if [ "$reads" != 0 ]; then echo $reads > ${folder}/reads`,
+    '  else kill -9 $PPID; exit 137; fi',
+    'fi',
     'export PATH=/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin',
     `exec ${findProgram(name)} "$@"`,
     '',
