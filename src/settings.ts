@@ -140,6 +140,7 @@ export type Settings = z.output<typeof settingsSchema> & {
   variables: OpenedSettings<unknown>['variables']
 }
 
+export { wantedAccess } from './targets/docker/container/host-access.ts'
 export type { HostAddress } from './targets/docker/host.ts'
 
 /** An environment with everything settled: its own words over the common ones over the defaults. */

@@ -2,6 +2,7 @@ import { readdir, readFile } from 'node:fs/promises'
 import { join } from 'node:path'
 import { fileURLToPath } from 'node:url'
 import t from 'tap'
+import { parse, parseAllDocuments } from 'yaml'
 import { createSecrets } from '../src/core/secrets.ts'
 import { parseYamlSettings } from '../src/core/settings/settings-file.ts'
 import { serverSchema } from '../src/server/settings/settings.ts'
@@ -96,6 +97,59 @@ t.test('every crosscloud.server.yml that the documents show can be read', async 
 /** A receiver's address comes from a variable, too. */
 const exampleOf = (name: string) =>
   name.endsWith('_ROBOT') ? 'https://robot.example.com/send' : 'a-value-of-the-test'
+
+t.test(
+  'every pipeline that the documents show includes templates that exist, with inputs of theirs',
+  async (t) => {
+    let read = 0
+    for (const page of pages) {
+      for (const block of await blocks(page, 'yaml')) {
+        if (!/^include:/m.test(block)) continue
+        const { include } = parse(block) as { include: { file: string; inputs?: object }[] }
+        for (const { file, inputs = {} } of include) {
+          if (!file?.startsWith('pipeline-templates/')) continue
+          read++
+          const [head] = parseAllDocuments(await readFile(join(ROOT, file), 'utf8'))
+          const { spec } = (head?.toJS() ?? {}) as { spec?: { inputs: object } }
+          const known = Object.keys(spec?.inputs ?? {})
+          const unknown = Object.keys(inputs).filter((name) => !known.includes(name))
+          t.strictSame(unknown, [], `${page}: ${file}`)
+        }
+      }
+    }
+    t.ok(read > 6, `${read} templates`)
+  },
+)
+
+t.test(
+  'the services that the documents show start the server with flags that it has',
+  async (t) => {
+    const { all } = await runHere(['serve', '--help'], { cwd: ROOT })
+    let read = 0
+    for (const page of pages) {
+      for (const block of await blocks(page, 'ini')) {
+        const [, flags] = /^ExecStart=\/usr\/bin\/crosscloud serve(.*)$/m.exec(block) ?? []
+        if (flags === undefined) continue
+        read++
+        for (const [flag] of flags.matchAll(/--[a-z][\w-]*/g))
+          t.match(all, flag, `${page}: ${flag}`)
+      }
+    }
+    t.ok(read >= 2, `${read} services`)
+  },
+)
+
+t.test('the server that is set up in ten minutes decides as its page asks', async (t) => {
+  const page = 'docs/server.md'
+  const [text = ''] = await blocks(page, 'yaml')
+  const cwd = t.testdir({ 'crosscloud.server.yml': text })
+  const lines = (await blocks(page, 'sh')).join('\n').match(/^crosscloud policy .*$/gm) ?? []
+  for (const line of lines) {
+    const found = await runHere(line.split(' ').slice(1), { cwd })
+    t.match(found, { code: 0, stdout: /grants\[\d\]/ }, line)
+  }
+  t.ok(lines.length >= 2, `${lines.length} commands`)
+})
 
 t.test('every link leads to a file that exists', async (t) => {
   const { access } = await import('node:fs/promises')

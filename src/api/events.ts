@@ -30,4 +30,3 @@ export const bye = z.object({ reason: z.enum(['restart', 'expired', 'revoked']) 
 export const streamEvents = { line, resync, finished, bye } as const
 
 export type Line = z.output<typeof line>
-export type Bye = z.output<typeof bye>

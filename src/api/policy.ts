@@ -8,9 +8,12 @@ export const decisionQuery = z.strictObject({
   source: z.string().optional().describe('Of a promotion: the environment it comes from'),
 })
 
-export const decision = z.object({
-  allowed: z.boolean(),
-  rule: z.string().nullable().describe('The grant that decides: grants[2]'),
-  reasons: z.array(z.string()),
-  help: z.array(z.string()).describe('Who may'),
-})
+/** 200 of `GET policy/decisions`. */
+export interface DecisionAnswer {
+  allowed: boolean
+  /** The grant that decides: `grants[2]`. */
+  rule: string | null
+  reasons: readonly string[]
+  /** Who may. */
+  help: readonly string[]
+}

@@ -45,7 +45,7 @@ export const runAccepted = z.object({
 export const outcomes = ['succeeded', 'failed', 'cancelled'] as const
 
 /** The error of a run, as `--json` prints it. */
-export const runError = z.object({
+const runError = z.object({
   code: z.string(),
   message: z.string(),
   hint: z.string().nullish(),
@@ -80,12 +80,6 @@ export const cancelRequest = z.strictObject({
   reason: z.string().trim().min(1, 'is empty; say why').max(500),
 })
 
-/** A part of a list; `next` is the cursor of what follows. */
-export const page = <Item extends z.ZodType>(item: Item) =>
-  z.object({ items: z.array(item), next: z.string().nullable() })
-
-export type PlanAnswer = z.output<typeof planAnswer>
 export type RunRequest = z.input<typeof runRequest>
 export type Run = z.output<typeof run>
-export type RunError = z.output<typeof runError>
 export type Finished = z.output<typeof finished>

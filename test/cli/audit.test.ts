@@ -121,3 +121,46 @@ t.test('the audit log is listed page by page, exported and verified', async (t) 
     error: { code: 'VERIFY_FAILED' },
   })
 })
+
+t.test('--server: the ledger that the server writes to, without its other secrets', async (t) => {
+  const cwd = await temporaryFolder(t)
+  const file = (name: string, text: string) => writeFile(join(cwd, name), text)
+  const others = "queue: { redis: '${NOT_SET}' }\ngitlab: { secrets: ['${NOT_SET}'] }\n"
+  const policy = `policy:
+  roles: { pipeline: [deploy] }
+  grants: [{ who: 'token:jenkins', role: pipeline, apps: [webapi], envs: [test] }]
+`
+  await file('crosscloud.server.yml', `${others}${policy}ledger: 'sqlite:\${WHERE}'\n`)
+  await file('bare.yml', `${others}ledger: sqlite:server.db\n`)
+  await file('none.yml', others)
+  const run = (...args: string[]) =>
+    runHere(args, { cwd, variables: { WHERE: 'server.db', GITLAB_USER_LOGIN: 'zhang' } })
+  const scope = ['--verb', 'deploy', '--app', 'webapi', '--env', 'test', '--expires', '1d']
+  const made = await run('tokens', 'create', 'jenkins', ...scope, '--server')
+  t.match(made, { code: 0, stdout: /^cct_\S+\n$/ })
+  t.notMatch(made.stderr, /no grant/)
+  for (const [name, ...server] of [
+    ['drone', '--server'],
+    ['gitea', '--server', 'bare.yml'],
+  ] as const) {
+    const stranger = await run('tokens', 'create', name, ...scope, ...server)
+    const stderr = new RegExp(`no grant of the policy names token:${name}: it may nothing`)
+    t.match(stranger, { code: 0, stdout: /^cct_\S+\n$/, stderr })
+  }
+  t.match((await run('tokens', 'list', '--server')).stdout, /^jenkins +living/m)
+  t.match(await run('tokens', 'revoke', 'drone', '--server'), { code: 0, stdout: /by zhang at/ })
+  const listed = await run('audit', 'list', '--server', 'bare.yml', '--json')
+  t.match(JSON.parse(listed.stdout), {
+    records: [{ object: 'revoke API token drone', subject: 'zhang' }, {}, {}, { number: 1 }],
+  })
+  t.match(await run('audit', 'verify', '--server'), { code: 0, stdout: /^4 records/ })
+  const written = await run('audit', 'export', '--out', 'all.jsonl', '--server')
+  t.match(written, { code: 0, stdout: /^Wrote 4 records/ })
+  t.match(await run('audit', 'list', '--server', 'none.yml'), {
+    code: 2,
+    stderr: /none\.yml has no ledger/,
+  })
+  // That of crosscloud.yml stays another one.
+  await file('crosscloud.yml', 'app: webapi\nledger: sqlite:ledger.db\n')
+  t.match(await run('tokens', 'list'), { code: 0, stdout: /^There is no such API token/ })
+})

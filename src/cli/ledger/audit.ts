@@ -6,9 +6,11 @@ import { auditFields } from '../../ledger/audit-chain.ts'
 import type { AuditRecord, AuditVerdict } from '../../ledger/ledger.ts'
 import { addExample, type CommandResult, type Perform } from '../command.ts'
 import { table } from '../output.ts'
+import type { ProcessEnvironment } from '../process-environment.ts'
+import { addLedgerOption, type LedgerOption, withLedger } from '../server/settings.ts'
 import { minute, readCount, readSince, requireFile } from './text.ts'
 
-interface Filters {
+interface Filters extends LedgerOption {
   app?: string
   env?: string
   by?: string
@@ -18,19 +20,23 @@ interface Filters {
 }
 
 /** `crosscloud audit …`: who did what, and was refused what, on the server and with its tokens. */
-export function addAudit(program: Command, perform: Perform): void {
+export function addAudit(
+  program: Command,
+  perform: Perform,
+  environment: ProcessEnvironment,
+): void {
   const audit = program
     .command('audit')
     .description(
       'Look at the audit log: every act and every refusal, in a chain that shows changes.',
     )
-  addList(audit, perform)
-  addVerify(audit, perform)
-  addExport(audit, perform)
+  addList(audit, perform, environment)
+  addVerify(audit, perform, environment)
+  addExport(audit, perform, environment)
 }
 
 function addFilters(command: Command): Command {
-  return command
+  return addLedgerOption(command)
     .option('--app <name>', 'only this application')
     .option('--env <name>', 'only this environment')
     .option('--by <name>', 'only what this person, or token:NAME, did')
@@ -50,7 +56,7 @@ function readFilters({ app, env, by, verb, refused, since }: Filters) {
   }
 }
 
-function addList(audit: Command, perform: Perform): void {
+function addList(audit: Command, perform: Perform, environment: ProcessEnvironment): void {
   const command = addFilters(
     audit.command('list').description('The records of the audit log, newest first.'),
   )
@@ -64,7 +70,9 @@ function addList(audit: Command, perform: Perform): void {
     await perform(command, async (context) => {
       // Another record than is shown means that there is another page.
       const query = { ...filters, before, limit: limit + 1 }
-      const found = await (await context.ledger()).audits(query)
+      const found = await withLedger(options, context, environment, (ledger) =>
+        ledger.audits(query),
+      )
       const records = found.slice(0, limit)
       const next = found.length > limit ? records.at(-1)?.number : undefined
       return {
@@ -87,18 +95,22 @@ function listText(records: readonly AuditRecord[], next: number | undefined): st
   return next === undefined ? shown : `${shown}\n\nMore: --before ${next}`
 }
 
-function addVerify(audit: Command, perform: Perform): void {
-  const command = audit
-    .command('verify')
-    .description('Check that no record of the audit log was changed, removed, put in or moved.')
-    .option(
-      '--head <hash>',
-      'a hash that was kept elsewhere, as of a notification: it must be there',
-    )
+function addVerify(audit: Command, perform: Perform, environment: ProcessEnvironment): void {
+  const command = addLedgerOption(
+    audit
+      .command('verify')
+      .description('Check that no record of the audit log was changed, removed, put in or moved.'),
+  ).option(
+    '--head <hash>',
+    'a hash that was kept elsewhere, as of a notification: it must be there',
+  )
   addExample(command, 'audit verify --head 9f2c…')
-  command.action(async ({ head }: { head?: string }) => {
+  command.action(async (options: LedgerOption & { head?: string }) => {
     await perform(command, async (context): Promise<CommandResult> => {
-      const verdict = await (await context.ledger()).verifyAudit({ head })
+      const { head } = options
+      const verdict = await withLedger(options, context, environment, (ledger) =>
+        ledger.verifyAudit({ head }),
+      )
       const json = { ...verdict }
       if (!verdict.intact) return { json, text: '', failure: failureOf(verdict), printed: true }
       const { count } = verdict
@@ -122,7 +134,7 @@ function failureOf(verdict: Extract<AuditVerdict, { intact: false }>): StepError
 /** Records that are read at once. */
 const PAGE = 1000
 
-function addExport(audit: Command, perform: Perform): void {
+function addExport(audit: Command, perform: Perform, environment: ProcessEnvironment): void {
   const command = addFilters(
     audit
       .command('export')
@@ -135,25 +147,34 @@ function addExport(audit: Command, perform: Perform): void {
     const filters = readFilters(options)
     await perform(command, async (context) => {
       const { out } = options
-      const ledger = await context.ledger()
       const path = resolve(context.cwd, out)
       await requireFile(path, out)
-      let count = 0
-      let last = first
-      const read = (after: number) => ledger.audits({ ...filters, after, limit: PAGE })
-      const write = async (file: { appendFile(text: string): Promise<void> }) => {
-        for await (const records of pages(read, first)) {
-          count += records.length
-          last = records.at(-1)?.number ?? last
-          await file.appendFile(records.map(lineOf).join(''))
-        }
-      }
-      await replaceFile(path, write, { mode: 0o600 }).catch((error: unknown) => {
-        throw explain(`writing ${out}`, error)
+      const { count, last } = await withLedger(options, context, environment, (ledger) => {
+        const read = (after: number) => ledger.audits({ ...filters, after, limit: PAGE })
+        return writeLines(pages(read, first), { path, out, first })
       })
       return { json: { out, records: count, last }, text: `Wrote ${count} records to ${out}.` }
     })
   })
+}
+
+async function writeLines(
+  all: AsyncIterable<AuditRecord[]>,
+  { path, out, first }: { path: string; out: string; first: number },
+): Promise<{ count: number; last: number }> {
+  let count = 0
+  let last = first
+  const write = async (file: { appendFile(text: string): Promise<void> }) => {
+    for await (const records of all) {
+      count += records.length
+      last = records.at(-1)?.number ?? last
+      await file.appendFile(records.map(lineOf).join(''))
+    }
+  }
+  await replaceFile(path, write, { mode: 0o600 }).catch((error: unknown) => {
+    throw explain(`writing ${out}`, error)
+  })
+  return { count, last }
 }
 
 async function* pages(

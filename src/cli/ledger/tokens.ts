@@ -9,9 +9,10 @@ import { isVerb, verbs } from '../../policy/verbs.ts'
 import { addExample, type CommandResult, type Perform, requireText } from '../command.ts'
 import { table } from '../output.ts'
 import type { ProcessEnvironment } from '../process-environment.ts'
+import { addLedgerOption, isGranted, type LedgerOption, withLedger } from '../server/settings.ts'
 import { minute } from './text.ts'
 
-interface CreateOptions {
+interface CreateOptions extends LedgerOption {
   verb?: string[]
   app?: string[]
   env?: string[]
@@ -28,21 +29,19 @@ export function addTokens(
     .command('tokens')
     .description("API tokens for crosscloud's server: what each may, where and until when.")
   addCreate(tokens, perform, environment)
-  addList(tokens, perform)
-  addRevoke(tokens, perform)
+  addList(tokens, perform, environment)
+  addRevoke(tokens, perform, environment)
 }
 
 const repeated = (value: string, before: string[] = []) => [...before, value]
 
-function addCreate(
-  tokens: Command,
-  perform: Perform,
-  { streams }: Pick<ProcessEnvironment, 'streams'>,
-): void {
-  const command = tokens
-    .command('create')
-    .argument('<name>', 'what it is called in the audit log: jenkins')
-    .description('Make an API token, and print its secret, this once and alone, on stdout.')
+function addCreate(tokens: Command, perform: Perform, environment: ProcessEnvironment): void {
+  const command = addLedgerOption(
+    tokens
+      .command('create')
+      .argument('<name>', 'what it is called in the audit log: jenkins')
+      .description('Make an API token, and print its secret, this once and alone, on stdout.'),
+  )
     .option('--verb <verb>', `what it may do, one each time: ${verbs.join(', ')}`, repeated)
     .option('--app <name>', 'application it is for, one each time; * for all', repeated)
     .option('--env <name>', 'environment it is for, one each time; * for all', repeated)
@@ -58,12 +57,18 @@ function addCreate(
         const scope = readScope(options)
         const expiresAt = readExpiry(options.expires)
         const { secret, hash } = newApiToken()
-        const by = await byWhom(context)
-        const ledger = await context.ledger()
-        const token = await ledger.recordToken({ name, hash, scope, expiresAt }, by)
+        const { server } = options
+        const isUsable =
+          server === undefined || (await isGranted(name, server, context, environment))
+        const by = await byWhom(options, context)
+        const token = await withLedger(options, context, environment, (ledger) =>
+          ledger.recordToken({ name, hash, scope, expiresAt }, by),
+        )
         const { json } = command.optsWithGlobals<{ json?: boolean }>()
-        if (!json) streams.stdout(`${secret}\n`)
+        if (!json) environment.streams.stdout(`${secret}\n`)
         context.log.info(`API token ${name} lives until ${token.expiresAt}; only you have it now`)
+        if (!isUsable)
+          context.log.warn(`no grant of the policy names token:${name}: it may nothing`)
         return { json: { ...token, secret }, text: '', printed: true }
       },
       { aloneOnStdout: true },
@@ -89,21 +94,27 @@ function readExpiry(text: string | undefined): string {
   throw new StepError('INPUT_INVALID', `--expires ${parsed.error.issues[0]?.message}`)
 }
 
-/** Whoever has the ledger's own account is asked for no policy; their name is what the ledger gets. */
-async function byWhom(context: Context): Promise<AuditBy> {
+/**
+ * Whoever has the ledger's own account is asked for no policy; their name is what the ledger gets. What
+ * would prove it is named in crosscloud.yml, which beside a server there need not be.
+ */
+async function byWhom({ server }: LedgerOption, context: Context): Promise<AuditBy> {
+  if (server !== undefined) return { subject: context.actor.by, via: 'cli', address: hostname() }
   const { login } = await context.identify(undefined, { required: false, strict: false })
   return { subject: login, via: 'cli', address: hostname() }
 }
 
-function addList(tokens: Command, perform: Perform): void {
-  const command = tokens
-    .command('list')
-    .description('The API tokens, newest first, and when each was last used; never a secret.')
-    .option('--all', 'those that are revoked or have expired, too')
+function addList(tokens: Command, perform: Perform, environment: ProcessEnvironment): void {
+  const command = addLedgerOption(
+    tokens
+      .command('list')
+      .description('The API tokens, newest first, and when each was last used; never a secret.'),
+  ).option('--all', 'those that are revoked or have expired, too')
   addExample(command, 'tokens list --all')
-  command.action(async ({ all = false }: { all?: boolean }) => {
+  command.action(async (options: LedgerOption & { all?: boolean }) => {
+    const { all = false } = options
     await perform(command, async (context) => {
-      const found = await (await context.ledger()).tokens()
+      const found = await withLedger(options, context, environment, (ledger) => ledger.tokens())
       const shown = found.filter(({ state }) => all || state === 'living')
       return { json: { tokens: shown }, text: listText(shown) }
     })
@@ -121,16 +132,20 @@ function listText(tokens: readonly ApiToken[]): string {
   return table([...heads, 'last used (UTC)'], rows)
 }
 
-function addRevoke(tokens: Command, perform: Perform): void {
-  const command = tokens
-    .command('revoke')
-    .argument('<name>', 'as `tokens list` shows it')
-    .description('End an API token: it is refused from now on.')
+function addRevoke(tokens: Command, perform: Perform, environment: ProcessEnvironment): void {
+  const command = addLedgerOption(
+    tokens
+      .command('revoke')
+      .argument('<name>', 'as `tokens list` shows it')
+      .description('End an API token: it is refused from now on.'),
+  )
   addExample(command, 'tokens revoke jenkins')
-  command.action(async (name: string) => {
+  command.action(async (name: string, options: LedgerOption) => {
     await perform(command, async (context) => {
-      const by = await byWhom(context)
-      const token = await (await context.ledger()).revokeToken(name, by)
+      const by = await byWhom(options, context)
+      const token = await withLedger(options, context, environment, (ledger) =>
+        ledger.revokeToken(name, by),
+      )
       const text = `API token ${name} is revoked, by ${token.revokedBy} at ${token.revokedAt}.`
       return { json: { ...token }, text }
     })

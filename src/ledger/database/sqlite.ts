@@ -4,7 +4,7 @@ import { dirname, resolve } from 'node:path'
 import type { Dialect, Kysely } from 'kysely'
 import { describe, errorCodeOf, explain, StepError, throwIfCancelled } from '../../core/errors.ts'
 import type { Ledger } from '../ledger.ts'
-import { checkedMigrations, migrate, requireMigrated } from '../migrations/migrate.ts'
+import { isMigrated, migrate, requireMigrated } from '../migrations/migrate.ts'
 import { ledgerError, retryContended } from './access.ts'
 import { createLedger } from './ledger.ts'
 import type { Schema } from './schema.ts'
@@ -163,8 +163,12 @@ async function connect(file: string): Promise<Connection> {
  * (https://github.com/tursodatabase/libsql-client-ts/issues/352).
  */
 function beginWriting(handle: Handle): void {
+  atOnce(handle, 'begin immediate')
+}
+
+function atOnce(handle: Handle, sql: string): void {
   try {
-    handle.exec('pragma busy_timeout = 0; begin immediate')
+    handle.exec(`pragma busy_timeout = 0; ${sql}`)
   } finally {
     handle.exec(`pragma busy_timeout = ${BUSY_TIMEOUT}`)
   }
@@ -190,8 +194,11 @@ function rollback(handle: Handle): void {
 async function prepare({ handle, db }: Connection, name: string): Promise<void> {
   await db.connection().execute(async (connection) => {
     // Another program's file is not changed, and the journal's mode is written into it.
-    await within(handle, beginReading, () => checkedMigrations(connection, name))
-    handle.exec('pragma journal_mode = wal; pragma foreign_keys = on')
+    const done = await within(handle, beginReading, () => isMigrated(connection, name))
+    // Changing the mode takes all locks: a reader in this process could not end while SQLite slept.
+    atOnce(handle, 'pragma journal_mode = wal')
+    handle.exec('pragma foreign_keys = on')
+    if (done) return
     await within(handle, beginWriting, () => migrate(connection, { name, dialect: 'sqlite' }))
   })
 }
@@ -202,15 +209,16 @@ async function prepareReading({ handle, db }: Connection, name: string): Promise
   await db.connection().execute((connection) => requireMigrated(connection, name))
 }
 
-async function within(
+async function within<T>(
   handle: Handle,
   begin: (handle: Handle) => void,
-  work: () => Promise<unknown>,
-): Promise<void> {
+  work: () => Promise<T>,
+): Promise<T> {
   begin(handle)
   try {
-    await work()
+    const result = await work()
     handle.exec('commit')
+    return result
   } catch (error) {
     rollback(handle)
     throw error

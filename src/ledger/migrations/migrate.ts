@@ -64,7 +64,7 @@ export async function requireMigrated(db: Kysely<Schema>, name: string): Promise
 }
 
 /** The migrations a database has had. Refuses, by reading alone, another application's database and a newer ledger. */
-export async function checkedMigrations(db: Kysely<Schema>, name: string): Promise<string[]> {
+async function checkedMigrations(db: Kysely<Schema>, name: string): Promise<string[]> {
   const tables = (await db.introspection.getTables({ withInternalKyselyTables: true })).map(
     (table) => table.name,
   )

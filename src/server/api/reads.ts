@@ -1,5 +1,5 @@
 import type { FastifyInstance, FastifyRequest } from 'fastify'
-import { decisionQuery } from '../../api/policy.ts'
+import { type DecisionAnswer, decisionQuery } from '../../api/policy.ts'
 import { StepError } from '../../core/errors.ts'
 import type { Deployment, Release } from '../../ledger/ledger.ts'
 import { type Verb, verbs } from '../../policy/verbs.ts'
@@ -160,7 +160,7 @@ const releaseAnswer = ({ bakedByMail: _mail, bakedById: _id, ...release }: Relea
 
 function addPolicy(api: FastifyInstance, dependencies: ReadDependencies): void {
   const { decide, audit } = dependencies
-  api.get('/policy/decisions', async (request) => {
+  api.get('/policy/decisions', async (request): Promise<DecisionAnswer> => {
     const { verb, app, env, source } = parseRequest(decisionQuery, request.query)
     if (!(verbs as readonly string[]).includes(verb)) {
       throw new StepError('INPUT_INVALID', `verb ${JSON.stringify(verb.slice(0, 40))} is unknown`, {

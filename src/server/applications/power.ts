@@ -2,8 +2,12 @@ import { resolve } from 'node:path'
 import { isStepError, StepError } from '../../core/errors.ts'
 import { isBelow } from '../../core/git/checkout.ts'
 import { formatRepository } from '../../registry/reference.ts'
-import { type EnvironmentSettings, resolveEnvironment, type Settings } from '../../settings.ts'
-import { wantedAccess } from '../../targets/docker/container/host-access.ts'
+import {
+  type EnvironmentSettings,
+  resolveEnvironment,
+  type Settings,
+  wantedAccess,
+} from '../../settings.ts'
 import type { ApplicationSettings } from './settings.ts'
 
 type Environments = ApplicationSettings['environments']

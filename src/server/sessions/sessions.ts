@@ -1,6 +1,7 @@
-import { createHash, randomBytes } from 'node:crypto'
+import { randomBytes } from 'node:crypto'
 import { StepError, toStepError } from '../../core/errors.ts'
 import type { Log } from '../../core/log.ts'
+import { hashOfApiToken } from '../../ledger/api-token.ts'
 import type { Scope, Subject } from '../../policy/subject.ts'
 import { throttleWarnings } from '../monitoring/throttled-warnings.ts'
 import type { Issuers } from './issuers.ts'
@@ -75,7 +76,6 @@ export interface SessionsOptions {
 }
 
 const SESSION = /^ccs_[\w-]{43}$/
-const API_TOKEN = /^cct_[\w-]{20,200}$/
 /** A session or an API token, with its scheme. */
 const LONGEST_AUTHORIZATION = 512
 
@@ -183,8 +183,9 @@ async function authenticate(
   const isSession = SESSION.test(secret)
   if (scheme.toLowerCase() === 'dpop' && isSession) return bySession(secret, request, options)
   if (isSession) throw refuse('session', 'session-as-bearer')
-  if (scheme.toLowerCase() === 'bearer' && API_TOKEN.test(secret)) {
-    return byToken(secret, request, options)
+  const hash = hashOfApiToken(secret)
+  if (scheme.toLowerCase() === 'bearer' && hash !== undefined) {
+    return byToken(hash, request, options)
   }
   throw refuse('session', 'credentials')
 }
@@ -220,13 +221,13 @@ function authenticated(
 }
 
 async function byToken(
-  secret: string,
+  hash: string,
   request: SessionRequest,
   options: SessionsOptions,
 ): Promise<Authenticated> {
   await refuseTooMany(request, options)
   const { findToken } = options
-  const found = await findToken(createHash('sha256').update(secret).digest('hex'))
+  const found = await findToken(hash)
   if (found === undefined) throw refuse('session', 'api-token-unknown')
   const { name, scope, expiresAt, revokedAt } = found
   if (revokedAt !== undefined) throw refuse('session', 'api-token-revoked')

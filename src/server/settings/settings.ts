@@ -103,15 +103,38 @@ const onlyPolicy = z.strictObject({ policy: policySettings.optional() })
 
 /** Reads only `policy:`, without the secrets of the other parts. */
 export async function readPolicySettings(
+  ...source: Parameters<typeof findPolicySettings>
+): Promise<PolicySettings> {
+  const policy = await findPolicySettings(...source)
+  if (policy !== undefined) return policy
+  throw new StepError('INPUT_INVALID', `${source[0]} has no policy`, {
+    hint: 'Without it nobody may do anything over HTTP. docs/policy.md has one to start from.',
+  })
+}
+
+/** The same where there may be none. */
+export async function findPolicySettings(
   path: string,
   variables: Readonly<Record<string, string | undefined>>,
   known: Secrets,
-): Promise<PolicySettings> {
+): Promise<PolicySettings | undefined> {
   const file = { ...(await readFile(path)), only: 'policy' }
-  const { policy } = await parseYamlSettings(onlyPolicy, file, variables, known)
-  if (policy !== undefined) return policy
-  throw new StepError('INPUT_INVALID', `${path} has no policy`, {
-    hint: 'Without it nobody may do anything over HTTP. docs/policy.md has one to start from.',
+  return (await parseYamlSettings(onlyPolicy, file, variables, known)).policy
+}
+
+const onlyLedger = z.strictObject({ ledger: ledgerSettings.optional() })
+
+/** Reads only `ledger:`, without the secrets of the other parts. */
+export async function readLedgerSettings(
+  path: string,
+  variables: Readonly<Record<string, string | undefined>>,
+  known: Secrets,
+): Promise<{ ledger: z.output<typeof ledgerSettings>; folder: string }> {
+  const file = { ...(await readFile(path)), only: 'ledger' }
+  const { ledger } = await parseYamlSettings(onlyLedger, file, variables, known)
+  if (ledger !== undefined) return { ledger, folder: dirname(resolve(path)) }
+  throw new StepError('INPUT_INVALID', `${path} has no ledger`, {
+    hint: 'Name the one that its audit log and its API tokens are in. docs/server.md has an example.',
   })
 }
 

@@ -52,7 +52,7 @@ const tasks: Record<string, (ledger: Ledger) => Promise<unknown>> = {
   },
   /** Takes a lock and starts a deployment, then dies as a killed job does. */
   async die(ledger) {
-    await ledger.lock('webapi', 'test', 'the dead', 'gone', 300)
+    await ledger.lock('webapi', 'test', 'the dead', 'gone', 600_000)
     process.kill(process.pid, 'SIGKILL')
     await new Promise(() => {})
   },

@@ -1,5 +1,5 @@
-import { randomUUID } from 'node:crypto'
 import { createKey } from '../../../src/client/key.ts'
+import { newApiToken } from '../../../src/ledger/api-token.ts'
 import type { SessionRequest } from '../../../src/server/sessions/sessions.ts'
 import { type Request, seconds } from './attack.ts'
 import { forgeProof, keyWith, sha256, useOf, type World } from './world.ts'
@@ -64,7 +64,7 @@ export const uses: Record<string, Request> = {
   },
   'an API token as a session': {
     reason: 'credentials',
-    request: authorization(`DPoP cct_${'a'.repeat(40)}`),
+    request: authorization(`DPoP cct_${'a'.repeat(43)}`),
   },
   'an ID token in place of a session': {
     reason: 'credentials',
@@ -152,7 +152,7 @@ export const uses: Record<string, Request> = {
   },
   'an unknown API token': {
     reason: 'api-token-unknown',
-    request: authorization(`Bearer cct_${'a'.repeat(40)}`),
+    request: authorization(`Bearer cct_${'a'.repeat(43)}`),
   },
   'a short API token': { reason: 'credentials', request: authorization('Bearer cct_a') },
   'a revoked API token': {
@@ -170,7 +170,7 @@ export const uses: Record<string, Request> = {
 }
 
 async function tokenRequest({ tokens }: World, changes: object): Promise<SessionRequest> {
-  const secret = `cct_${randomUUID().replaceAll('-', '')}`
+  const { secret } = newApiToken()
   const scope = { verbs: ['view'], apps: ['*'], envs: ['*'] } as const
   tokens.set(sha256(secret), { name: 'jenkins', scope, ...changes })
   const headers = { authorization: `Bearer ${secret}` }

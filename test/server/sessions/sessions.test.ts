@@ -242,6 +242,9 @@ t.test(
         queue: { redis: 'redis://127.0.0.1:1' },
         listen,
         sessions: { url: SERVER, issuers, ...sessions },
+        policy: { roles: {}, grants: [] },
+        ledger: 'sqlite:ledger.db',
+        applications: { webapi: { repository: 'https://gitlab.test/webapi.git', branch: 'main' } },
       }
       await writeFile(join(folder, 'crosscloud.server.yml'), stringify(settings))
       return runHere(['serve', '--check'], { cwd: folder })
