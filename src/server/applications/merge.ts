@@ -35,7 +35,10 @@ export function mergeSettings({ app, repository, own, folder }: Mergeable): Merg
     const named = typeof written.app === 'string' ? JSON.stringify(written.app) : 'no application'
     throw invalid(app, `is of ${named}; it is registered as ${app}`)
   }
-  const problems = [...leaves(written)].flatMap(({ path, text }) => problemsOf(path, text))
+  const problems = [
+    ...proxyProblems(written),
+    ...[...leaves(written)].flatMap(({ path, text }) => problemsOf(path, text)),
+  ]
   if (problems.length > 0) throw invalid(app, problems.join('\n'))
   const variables = new Map<string, string>()
   const rename = (text: string) =>
@@ -81,16 +84,35 @@ interface Leaf {
   text: string
 }
 
-/** All texts of a document, keys too: both may name things. */
+/** Its drivers run programs on the machine that deploys: here, those would be a commit's. */
+function proxyProblems(written: Tree): string[] {
+  const environments = Object.entries(treeOf(written.environments) ?? {})
+  const places = environments.filter(([, value]) => Object.hasOwn(treeOf(value) ?? {}, 'proxy'))
+  const paths = places.map(([name]) => `environments.${name}.proxy`)
+  if (Object.hasOwn(written, 'proxy')) paths.push('proxy')
+  return paths.map((path) => `${path} may be set on the server alone`)
+}
+
+/**
+ * All texts of a document, keys too: both may name things. A Map or a Set has texts that are no
+ * properties: none of them comes from a plain document.
+ */
 function* leaves(value: unknown, path: readonly string[] = []): Generator<Leaf> {
   if (typeof value === 'string') yield { path, text: value }
   else if (typeof value === 'object' && value !== null) {
+    if (!PLAIN.has(Object.getPrototypeOf(value))) {
+      throw new StepError('INPUT_INVALID', `crosscloud.yml: ${path.join('.')} is no plain value`, {
+        hint: 'Write mappings, lists and texts without tags.',
+      })
+    }
     for (const [key, item] of Object.entries(value)) {
       yield { path: [...path, key], text: key }
       yield* leaves(item, [...path, key])
     }
   }
 }
+
+const PLAIN: ReadonlySet<unknown> = new Set([Object.prototype, Array.prototype])
 
 /** Keys whose values are files of the machine that deploys. */
 const FILE_KEYS = new Set(['ca', 'cert', 'key', 'certificates', 'config-key'])

@@ -65,6 +65,14 @@ t.test('what a commit must not say is refused', async (t) => {
       environments({ container: { secrets: { a: { environment: 'CROSSCLOUD_OWN_A' } } } }),
       /a variable of the server/,
     ],
+    [
+      environments({ proxy: { commands: { check: ['sh', '-c', 'env'] } } }),
+      /environments.test.proxy/,
+    ],
+    [environments({ proxy: null }), /environments.test.proxy may be set on the server alone/],
+    [{ app: 'webapi', proxy: {} }, /proxy may be set on the server alone/],
+    [environments({ container: new Map([['volumes', ['/:/host']]]) }), /is no plain value/],
+    [environments({ container: new Set(['x']) }), /is no plain value/],
     [environments({ hosts: { a: 'unix:///var/run/docker.sock' } }), /an engine on the server/],
     [environments({ config: 'file:/etc/crosscloud/other.yaml' }), /a file of the server/],
     [environments({ config: 'file:../../other/config.yaml' }), /a file of the server/],
@@ -91,4 +99,15 @@ t.test('what a commit must not say is refused', async (t) => {
   t.doesNotThrow(() => merge({ app: 'webapi', environments: { test: null } }))
   t.doesNotThrow(() => merge({ app: 'webapi', 'config-key': '$' + '{CONFIG_KEY}' }))
   t.doesNotThrow(() => merge(environments({ container: { command: ['file:/x'] } })))
+})
+
+t.test('a proxy of the server counts, and a commit cannot lay its own over it', (t) => {
+  const proxy = { nginx: { include: '/etc/nginx/webapi.conf' } }
+  const own = { environments: { production: { proxy } } }
+  const production = { image: 'registry.test/webapi' }
+  const { settings } = merge({ app: 'webapi', environments: { production } }, own)
+  t.match(settings, { environments: { production: { ...production, proxy } } })
+  const more = { app: 'webapi', environments: { production: { ...production, proxy } } }
+  t.throws(() => merge(more, own), { message: /environments.production.proxy/ })
+  t.end()
 })
