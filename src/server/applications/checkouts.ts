@@ -22,6 +22,7 @@ import { SETTINGS_FILE } from '../../settings.ts'
 import { checkOutCommit } from '../effects/checkout.ts'
 import type { WorkerEnvironment } from '../effects/worker-environment.ts'
 import { type Merged, mergeSettings } from './merge.ts'
+import { readPlainYaml, writePlainYaml } from './plain-yaml.ts'
 import type { ApplicationSettings } from './settings.ts'
 
 /** A commit of an application on this machine, with the settings that count in it. */
@@ -99,10 +100,9 @@ async function make(
       own,
       folder: serverFolder,
     })
-    const { stringify } = await import('yaml')
     const target = join(folder, MERGED_FILE)
     await rm(target, { recursive: true, force: true })
-    await writeFile(target, stringify(merged.settings), { mode: 0o600, flag: 'wx' })
+    await writeFile(target, await writePlainYaml(merged.settings, app), { mode: 0o600, flag: 'wx' })
     // The temporary folder may be on another disk.
     await cp(checkout.folder, staged, { recursive: true, verbatimSymlinks: true })
     await rename(staged, place)
@@ -122,18 +122,7 @@ async function readYaml(file: string, app: string): Promise<unknown> {
       hint: `Correct applications.${app}.path in crosscloud.server.yml, or commit the file.`,
     })
   }
-  const { parseDocument } = await import('yaml')
-  const document = parseDocument(await readFile(file, 'utf8'), {
-    prettyErrors: false,
-    logLevel: 'error',
-  })
-  const [error] = document.errors
-  if (error) {
-    throw new StepError('INPUT_INVALID', `${SETTINGS_FILE} of ${app}: ${error.message}`, {
-      hint: 'Correct it on the protected branch.',
-    })
-  }
-  return document.toJS({ maxAliasCount: 100 })
+  return readPlainYaml(await readFile(file, 'utf8'), app)
 }
 
 /** A link out of the checkout would make a file of the server a template, or a config. */

@@ -92,6 +92,19 @@ t.test('what a commit gives its containers of their hosts must be allowed', asyn
   t.ok(await open(), 'what is allowed, and a volume of its own')
 })
 
+t.test('a tag does not hide from the checks what a commit says', async (t) => {
+  const { open, repository } = await setUp(t)
+  const hidden = [
+    'environments: !!omap [test: {image: registry.test/webapi, config: "file:/etc/passwd"}]',
+    'environments: {test: !!omap [image: registry.test/webapi, proxy: {commands: {check: [id]}}]}',
+    'container: !!omap [secrets: {a: {environment: CROSSCLOUD_OWN_PASSWORD}}]',
+  ]
+  for (const line of hidden) {
+    await repository.commit({ 'crosscloud.yml': `app: webapi\n${line}\n` })
+    await t.rejects(open(), { code: 'INPUT_INVALID', message: /[Uu]nresolved tag/ }, line)
+  }
+})
+
 t.test('no environment takes the places of one that the server describes', async (t) => {
   const { open, commit } = await setUp(t, {
     environments: {
