@@ -151,7 +151,7 @@ export function createContext(options: ContextOptions): OpenContext {
       )
     },
     imageBuilder: async (engine) => keep(openBuilder(engine, await credentials(), options)),
-    actor: actorOf(variables),
+    actor: { ...actorOf(variables), ...options.who?.from },
     identify: async (environment, how) => {
       const { identity } = await settings()
       if (options.who) {

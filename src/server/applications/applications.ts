@@ -78,7 +78,12 @@ async function openAt(
     const value = known.variables[source] ?? variables[source]
     return value === undefined ? [] : [[name, value]]
   })
-  const environment = { ...worker.variables, ...known.variables, ...Object.fromEntries(own) }
+  // Whom a step runs for comes over the channel of its process, see runs/child.ts.
+  const mark = { CROSSCLOUD_RUN: 'true' }
+  const environment = {
+    ...{ ...worker.variables, ...known.variables },
+    ...{ ...Object.fromEntries(own), ...mark },
+  }
   const opened = { ...checkout, app, environment }
   const read = contextOf(opened, worker, AbortSignal.timeout(CHECKOUT_TIMEOUT))
   try {

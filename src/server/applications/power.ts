@@ -26,6 +26,7 @@ export function refusePower(
 ): void {
   const { app, folder } = settings
   requireLedger(settings, ledger !== undefined)
+  requireVariables(settings)
   const names = Object.keys(settings.environments)
   const all = names.map((name) => resolveEnvironment(settings, name))
   const problems = all.flatMap((environment) => [
@@ -39,7 +40,40 @@ export function refusePower(
   })
 }
 
-/** Settings whose variables are not set cannot be used either. */
+/** What has no value here cannot be checked: it would be something else where it has one. */
+function requireVariables({ app, container, environments }: Settings): void {
+  const parts = [
+    () => container,
+    ...Object.values(environments).flatMap((own) =>
+      checkedKeys.map((key) => () => own[key] as unknown),
+    ),
+  ]
+  const problems = new Set(parts.flatMap((part) => gapsOf(part)))
+  if (problems.size === 0) return
+  throw new StepError(
+    'INPUT_INVALID',
+    [...problems].map((text) => `crosscloud.yml of ${app}: ${text}`).join('\n'),
+    { hint: `Set them under applications.${app}.variables in crosscloud.server.yml.` },
+  )
+}
+
+const checkedKeys = ['image', 'hosts', 'config', 'container'] as const
+
+/** Settings without a value throw when they are read. */
+function gapsOf(read: () => unknown): string[] {
+  try {
+    const value = read()
+    if (typeof value !== 'object' || value === null) return []
+    return Object.keys(value).flatMap((key) =>
+      gapsOf(() => (value as Record<string, unknown>)[key]),
+    )
+  } catch (error) {
+    if (isStepError(error, 'INPUT_INVALID')) return error.message.split('\n')
+    throw error
+  }
+}
+
+/** For settings that other checks find wrong. */
 function known(find: () => string[]): string[] {
   try {
     return find()

@@ -105,6 +105,34 @@ t.test('a tag does not hide from the checks what a commit says', async (t) => {
   }
 })
 
+t.test('the settings that were checked are those that the step reads', async (t) => {
+  const { open, commit } = await setUp(t)
+  const refuse = async (more: object, message: RegExp) => {
+    await commit({ test: { ...test, ...more } })
+    await t.rejects(open(), { code: 'INPUT_INVALID', message }, String(message))
+  }
+  const run = '$' + '{CROSSCLOUD_RUN}'
+  const ref = '$' + '{CI_COMMIT_REF_NAME:-10.0.0.1}'
+  await refuse({ container: { volumes: ['/:/host', `x:/${run}`] } }, /volumes.1 names CROSSCLOUD_R/)
+  await refuse({ hosts: { mine: `tcp://${ref}:2376` } }, /hosts.mine names CI_COMMIT_REF_NAME/)
+  await refuse(
+    { container: { secrets: { a: { environment: 'CI_JOB_URL' } } } },
+    /environment names CI_JOB_URL/,
+  )
+  const gap = '$' + '{NOT_SET_HERE}'
+  const missing = /variable NOT_SET_HERE is not set/
+  await refuse({ container: { volumes: ['/:/host', `${gap}:/data`] } }, missing)
+  await refuse({ container: { network: gap } }, missing)
+  await refuse({ hosts: { mine: `tcp://${gap}:2376` } }, missing)
+  await refuse({ image: `registry.test/${gap}` }, missing)
+  await refuse({ config: `redis://:${gap}@10.0.0.1:6379/0` }, missing)
+  await commit({ test }, { container: { volumes: [`${gap}:/data`] } })
+  await t.rejects(open(), { message: missing }, 'in the common part, too')
+  await commit({ test: { ...test, url: `https://${gap}` } })
+  const { environment } = await open()
+  t.equal(environment.CROSSCLOUD_RUN, 'true')
+})
+
 t.test('no environment takes the places of one that the server describes', async (t) => {
   const { open, commit } = await setUp(t, {
     environments: {
