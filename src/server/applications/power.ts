@@ -1,6 +1,6 @@
-import { resolve } from 'node:path'
+import { relative, resolve } from 'node:path'
 import { isStepError, StepError } from '../../core/errors.ts'
-import { isBelow } from '../../core/git/checkout.ts'
+import { isBelow, realPath } from '../../core/git/checkout.ts'
 import { formatRepository } from '../../registry/reference.ts'
 import {
   type EnvironmentSettings,
@@ -22,7 +22,8 @@ export function refusePower(
     environments: own,
     allow,
     ledger,
-  }: Pick<ApplicationSettings, 'environments' | 'allow' | 'ledger'>,
+    path,
+  }: Pick<ApplicationSettings, 'environments' | 'allow' | 'ledger' | 'path'>,
 ): void {
   const { app, folder } = settings
   requireLedger(settings, ledger !== undefined)
@@ -31,7 +32,7 @@ export function refusePower(
   const all = names.map((name) => resolveEnvironment(settings, name))
   const problems = all.flatMap((environment) => [
     ...known(() => accessProblems(environment, allow)),
-    ...known(() => outsideFiles(environment, own, folder)),
+    ...known(() => outsideFiles(environment, own, { folder, path })),
     ...sharedProblems(environment, all, own),
   ])
   if (problems.length === 0) return
@@ -95,10 +96,11 @@ function accessProblems(
 function outsideFiles(
   { name, config }: EnvironmentSettings,
   own: Environments,
-  folder: string,
+  { folder, path }: { folder: string; path: string },
 ): string[] {
   if (config?.url.kind !== 'file' || own[name]?.config !== undefined) return []
-  const inside = isBelow(resolve(folder, config.url.path), folder)
+  const repository = realPath(resolve(folder, relative(path, '.')))
+  const inside = isBelow(realPath(resolve(folder, config.url.path)), repository)
   return inside ? [] : [`in ${name}: its config is a file of the server`]
 }
 

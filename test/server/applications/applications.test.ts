@@ -1,5 +1,5 @@
-import { readFile, symlink } from 'node:fs/promises'
-import { join } from 'node:path'
+import { mkdir, readFile, rm, symlink, writeFile } from 'node:fs/promises'
+import { dirname, join } from 'node:path'
 import { fileURLToPath } from 'node:url'
 import t, { type Test } from 'tap'
 import { stringify } from 'yaml'
@@ -153,7 +153,46 @@ t.test('no environment takes the places of one that the server describes', async
   t.ok(await open())
 })
 
-t.test('a ledger in the checkout, links out of it and a missing file are refused', async (t) => {
+t.test('no chain of links leaves the repository', async (t) => {
+  const { open, commit, repository } = await setUp(t)
+  const at = (path: string) => join(repository.folder, path)
+  const refuse = async (links: Record<string, string>, message: RegExp) => {
+    await commit({ test })
+    for (const [path, target] of Object.entries(links)) {
+      await mkdir(dirname(at(path)), { recursive: true })
+      await symlink(target, at(path))
+    }
+    await commit({ test })
+    await t.rejects(open(), { code: 'FORBIDDEN', message }, String(message))
+    for (const path of Object.keys(links)) await rm(at(path))
+    await commit({ test })
+    t.ok(await open())
+  }
+  await refuse({ 'template.hbs': '/etc/passwd' }, /template.hbs of webapi is a link out of/)
+  await refuse({ 'template.hbs': '../../../../../../etc/passwd' }, /template.hbs/)
+  await refuse({ 'a/b/deep': '.', way: 'a/b/deep/../../..', x: 'way/../../etc' }, /of webapi/)
+  // Each of them stays inside when only its own text is looked at.
+  await refuse({ 'a/b/up': '../..', x: 'a/b/up/../y' }, /x of webapi/)
+  await refuse({ 'no.yaml': 'nothing/here' }, /no.yaml of webapi leads nowhere/)
+  await refuse({ round: 'round' }, /round of webapi leads nowhere/)
+  await refuse({ mine: '.git/config' }, /mine of webapi is a link out of/)
+  await commit({ test })
+  await symlink('crosscloud.yml', at('same.yml'))
+  await commit({ test, staging: test })
+  t.ok(await open(), 'a link inside it may stay')
+})
+
+t.test('the folder of an application is in its repository', async (t) => {
+  const { folder, open, repository } = await setUp(t, { path: 'services/webapi' })
+  await repository.commit({ 'services/x': 'x' })
+  await t.rejects(open(), { code: 'NOT_FOUND', message: /has no crosscloud.yml/ })
+  await writeFile(join(folder, 'crosscloud.yml'), stringify({ app: 'webapi' }))
+  await symlink(folder, join(repository.folder, 'services/webapi'))
+  await repository.commit({ 'services/x': 'y' })
+  await t.rejects(open(), { code: 'FORBIDDEN', message: /services.webapi of webapi is a link out/ })
+})
+
+t.test('a ledger in the checkout and a missing file are refused', async (t) => {
   const { open, commit, repository, applications } = await setUp(t, { ledger: undefined })
   await commit({ test })
   await t.rejects(open(), { code: 'INPUT_INVALID', message: /names no ledger/ })
@@ -161,9 +200,6 @@ t.test('a ledger in the checkout, links out of it and a missing file are refused
   await t.rejects(open(), { code: 'INPUT_INVALID', message: /which is replaced/ })
   await commit({ test }, { ledger: 'mysql://crosscloud@127.0.0.1/ledger' })
   t.ok(await open())
-  await symlink('/etc/passwd', join(repository.folder, 'template.hbs'))
-  await commit({ test, staging: test }, { ledger: 'mysql://crosscloud@127.0.0.1/ledger' })
-  await t.rejects(open(), { code: 'FORBIDDEN', message: /template.hbs of webapi is a link out of/ })
   await repository.git('rm', '--quiet', '-r', '.')
   await repository.commit({ other: 'x' })
   await t.rejects(open(), { code: 'NOT_FOUND', message: /has no crosscloud.yml/ })
