@@ -5,13 +5,16 @@ import { isBelow } from '../../core/git/checkout.ts'
 
 /**
  * Refuses what a commit may not bring along: a link whose end is not in the repository would make a
- * file of the server a template, or a config.
+ * file of the server a template, or a config, and git runs what a repository's settings name.
  */
 export async function checkTree(root: string, path: string, app: string): Promise<void> {
   const real = await realpath(root)
   const folders = [real]
   for (let folder = folders.pop(); folder !== undefined; folder = folders.pop()) {
     const entries = await readdir(folder, { withFileTypes: true })
+    if (isRepository(entries.map(({ name }) => name))) {
+      throw isBare(relative(real, folder) || 'the root', app)
+    }
     for (const entry of entries) {
       const place = join(folder, entry.name)
       if (entry.isDirectory() && entry.name !== '.git') folders.push(place)
@@ -22,6 +25,16 @@ export async function checkTree(root: string, path: string, app: string): Promis
   // Where there is no such folder, its file is missed.
   if (await lstat(own).catch(() => undefined)) await checkLink(own, real, app)
 }
+
+/** As git sees it: with `commondir` the others may be elsewhere. */
+const isRepository = (names: readonly string[]) =>
+  names.includes('HEAD') &&
+  (names.includes('commondir') || (names.includes('objects') && names.includes('refs')))
+
+const isBare = (folder: string, app: string) =>
+  new StepError('FORBIDDEN', `${folder} of ${app} is a repository itself, whose settings git reads`, {
+    hint: 'Remove its HEAD on the protected branch, or pack the folder into an archive.',
+  })
 
 /** By where its whole chain ends: each link of it may look harmless, and a parent may be one. */
 async function checkLink(path: string, root: string, app: string): Promise<void> {

@@ -182,6 +182,19 @@ t.test('no chain of links leaves the repository', async (t) => {
   t.ok(await open(), 'a link inside it may stay')
 })
 
+t.test('a repository in the repository is refused', async (t) => {
+  const { open, commit, repository } = await setUp(t)
+  const bare = { 'sub/HEAD': 'ref: refs/heads/main\n', 'sub/refs/x': '', 'sub/objects/x': '' }
+  await repository.commit({ ...bare, 'sub/config': '[core]\nfsmonitor = "id"\n' })
+  await commit({ test })
+  await t.rejects(open(), { code: 'FORBIDDEN', message: /sub of webapi is a repository itself/ })
+  await rm(join(repository.folder, 'sub/refs'), { recursive: true })
+  await commit({ test })
+  t.ok(await open())
+  await repository.commit({ 'sub/commondir': '../other' })
+  await t.rejects(open(), { code: 'FORBIDDEN', message: /sub of webapi is a repository itself/ })
+})
+
 t.test('the folder of an application is in its repository', async (t) => {
   const { folder, open, repository } = await setUp(t, { path: 'services/webapi' })
   await repository.commit({ 'services/x': 'x' })
