@@ -16,8 +16,17 @@ export interface Mergeable {
 
 export interface Merged {
   settings: Tree
-  /** Variables of the server that its own settings name, by the names that they have in the result. */
-  variables: ReadonlyMap<string, string>
+  /** Variables of the server that its own settings name. */
+  variables: readonly OwnVariable[]
+}
+
+export interface OwnVariable {
+  /** In the result. */
+  name: string
+  /** On the server. */
+  source: string
+  /** Whose settings name it; undefined: those of the application. */
+  environment: string | undefined
 }
 
 /**
@@ -40,20 +49,20 @@ export function mergeSettings({ app, repository, own, folder }: Mergeable): Merg
     ...[...leaves(written)].flatMap(({ path, text }) => problemsOf(path, text)),
   ]
   if (problems.length > 0) throw invalid(app, problems.join('\n'))
-  const variables = new Map<string, string>()
-  const rename = (text: string) =>
+  const variables: OwnVariable[] = []
+  const rename = (text: string, environment?: string) =>
     text.replace(VARIABLE, (_match, name: string) => {
-      variables.set(`${OWN}${name}`, name)
+      variables.push({ name: `${OWN}${name}`, source: name, environment })
       return `\${${OWN}${name}`
     })
-  const prepare = (value: unknown) =>
-    mapTexts(value, [], (text, path) => absolute(rename(text), path, folder))
+  const prepare = (value: unknown, environment?: string) =>
+    mapTexts(value, [], (text, path) => absolute(rename(text, environment), path, folder))
   const top = ownKeys.filter((key) => own[key] !== undefined).map((key) => [key, prepare(own[key])])
   const named = treeOf(written.environments) ?? {}
   const added = treeOf(own.environments) ?? {}
   const environments = [...new Set([...Object.keys(named), ...Object.keys(added)])].map((name) => [
     name,
-    { ...treeOf(named[name]), ...treeOf(prepare(added[name])) },
+    { ...treeOf(named[name]), ...treeOf(prepare(added[name], name)) },
   ])
   const settings = {
     ...written,

@@ -8,7 +8,7 @@ import { type RunRequest, type RunSubject, whoOf } from './run.ts'
 import { argumentsOf } from './steps.ts'
 
 export interface ChildRun {
-  request: Pick<RunRequest, 'step' | 'inputs'>
+  request: Pick<RunRequest, 'step' | 'inputs' | 'environment'>
   subject: RunSubject
   application: OpenedApplication
   worker: WorkerEnvironment
@@ -23,13 +23,13 @@ export interface ChildRun {
 /** Runs a step for somebody, as a process of its own in the application's checkout. */
 export async function runChild(run: ChildRun): Promise<CommandEnd> {
   const { request, subject, application, worker, url, more = [], onLine } = run
-  const { folder, file, environment } = application
+  const { folder, file } = application
   const settings = ['--settings', file, '--log', 'json']
   return completeCommand({
     program: worker.program,
     args: [...argumentsOf(request), ...more, ...settings],
     cwd: folder,
-    env: environment,
+    env: application.variablesFor(request.environment),
     signal: run.signal,
     timeout: run.timeout,
     message: { who: { ...whoOf(subject), from: actorOf(subject, url) } },

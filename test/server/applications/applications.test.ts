@@ -17,7 +17,11 @@ import { temporaryFolder } from '../../support/temporary.ts'
 const PROGRAM = fileURLToPath(import.meta.url)
 const ALLOWED = 'mounts /data of the host at /data, read-only'
 
-async function setUp(t: Test, written: Record<string, unknown> = {}) {
+async function setUp(
+  t: Test,
+  written: Record<string, unknown> = {},
+  more: Record<string, string> = {},
+) {
   const folder = await temporaryFolder(t)
   const repository = await makeRepository(join(folder, 'repository'))
   const own = {
@@ -39,7 +43,7 @@ async function setUp(t: Test, written: Record<string, unknown> = {}) {
     written: { webapi: own } as WrittenApplications,
     folder,
   }
-  const variables = { PRODUCTION_PASSWORD: 'swordfish-1', OTHER: 'x' }
+  const variables = { PRODUCTION_PASSWORD: 'swordfish-1', OTHER: 'x', ...more }
   const applications = openApplications({ settings, worker, variables })
   const open = () => applications.open('webapi', AbortSignal.timeout(30_000))
   const commit = (environments: object, more: object = {}) =>
@@ -103,6 +107,36 @@ t.test('a tag does not hide from the checks what a commit says', async (t) => {
     await repository.commit({ 'crosscloud.yml': `app: webapi\n${line}\n` })
     await t.rejects(open(), { code: 'INPUT_INVALID', message: /[Uu]nresolved tag/ }, line)
   }
+})
+
+t.test('a step has the secrets of its own environment and its sources', async (t) => {
+  const secret = (name: string) => ({
+    ...{ image: `registry.example.com/${name}` },
+    config: `redis://:$` + `{${name.toUpperCase()}_PASSWORD}@127.0.0.1:1/0`,
+  })
+  const { open, commit } = await setUp(
+    t,
+    {
+      ledger: 'mysql://crosscloud:$' + '{LEDGER_PASSWORD}@127.0.0.1/ledger',
+      environments: {
+        test: secret('test'),
+        staging: { ...secret('staging'), from: 'test' },
+        production: { ...secret('production'), from: 'staging' },
+      },
+    },
+    { TEST_PASSWORD: 't', STAGING_PASSWORD: 's', LEDGER_PASSWORD: 'l' },
+  )
+  await commit({})
+  const { variablesFor } = await open()
+  const own = (environment: string) =>
+    Object.keys(variablesFor(environment)).flatMap((name) =>
+      name.startsWith('CROSSCLOUD_OWN_') ? [name.slice('CROSSCLOUD_OWN_'.length)] : [],
+    )
+  const [ledger, first, second] = ['LEDGER_PASSWORD', 'TEST_PASSWORD', 'STAGING_PASSWORD']
+  t.strictSame(own('test'), [ledger, first])
+  t.strictSame(own('staging'), [ledger, first, second])
+  t.strictSame(own('production'), [ledger, first, second, 'PRODUCTION_PASSWORD'])
+  t.strictSame(own('unknown'), [ledger])
 })
 
 t.test('the settings that were checked are those that the step reads', async (t) => {

@@ -46,10 +46,10 @@ t.test('settings of the server win, and their variables are not those of a commi
     },
     'config-key': 'file:/etc/crosscloud/keys/config.key',
   })
-  t.strictSame(Object.fromEntries(variables), {
-    CROSSCLOUD_OWN_LEDGER_PASSWORD: 'LEDGER_PASSWORD',
-    CROSSCLOUD_OWN_CONFIG_PASSWORD: 'CONFIG_PASSWORD',
+  const own = (source: string, environment?: string) => ({
+    ...{ name: `CROSSCLOUD_OWN_${source}`, source, environment },
   })
+  t.strictSame(variables, [own('LEDGER_PASSWORD'), own('CONFIG_PASSWORD', 'production')])
 })
 
 t.test('what a commit must not say is refused', async (t) => {

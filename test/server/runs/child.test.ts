@@ -19,15 +19,16 @@ t.test('a step has the environment that its settings were checked with', async (
   )
   const environment = { HOME: folder, CROSSCLOUD_RUN: 'true' }
   const { output } = await runChild({
-    request: { step: 'deploy', inputs: {} },
+    request: { step: 'deploy', inputs: {}, environment: 'test' },
     subject: {
       ...{ kind: 'person', name: 'li (team/dev)', by: 'li', byId: '42', identity: 'https://i' },
       names: ['user:li', 'group:team/dev'],
       claims: { ref: 'main', sha: 'abc' },
     },
     application: {
-      ...{ app: 'webapi', commit: 'c', folder, file: 'x.yml', variables: new Map(), environment },
+      ...{ app: 'webapi', commit: 'c', folder, file: 'x.yml', variables: [], environment: {} },
       settings: {} as Settings,
+      variablesFor: (name) => ({ ...environment, WHERE: name }),
     },
     worker: { folder, program, variables: {}, log: silentLog, secrets: createSecrets() },
     url: 'https://crosscloud.example.com/runs/1',
@@ -36,7 +37,7 @@ t.test('a step has the environment that its settings were checked with', async (
   })
   const seen = Object.entries((output?.env ?? {}) as Record<string, string>)
   const own = seen.filter(([name]) => !name.startsWith('NODE_'))
-  t.strictSame(Object.fromEntries(own), environment, 'who asks changes no variable')
+  t.strictSame(Object.fromEntries(own), { ...environment, WHERE: 'test' }, 'who asks changes no variable')
   const from = {
     by: 'li',
     branch: 'main',
