@@ -138,7 +138,7 @@ function problemsOf(path: readonly string[], text: string): string[] {
   const [, actor] = OF_RUN.exec(text) ?? []
   const isName = actor !== undefined && (text !== actor || path.at(-1) === 'environment')
   if (isName) return [`${at} names ${actor}, which says who runs it`]
-  if (/^(?:unix|npipe):/i.test(text)) return [`${at} names an engine on the server itself`]
+  if (/^(?:unix|npipe|rediss?\+unix):/i.test(text)) return [`${at} names an engine on the server itself`]
   if (isOfContainer(path)) return []
   const [, file] = FILE_ADDRESS.exec(text) ?? []
   // The keys themselves may be in a variable; a folder may not: HOME is one of the server's.

@@ -1,13 +1,13 @@
 import { relative, resolve } from 'node:path'
 import { isStepError, StepError } from '../../core/errors.ts'
 import { isBelow, realPath } from '../../core/git/checkout.ts'
-import { formatRepository } from '../../registry/reference.ts'
 import {
   type EnvironmentSettings,
   resolveEnvironment,
   type Settings,
   wantedAccess,
 } from '../../settings.ts'
+import { isSameEngine, isSameRepository, isSameStore } from './places.ts'
 import type { ApplicationSettings } from './settings.ts'
 
 type Environments = ApplicationSettings['environments']
@@ -23,7 +23,11 @@ export function refusePower(
     allow,
     ledger,
     path,
-  }: Pick<ApplicationSettings, 'environments' | 'allow' | 'ledger' | 'path'>,
+    'hosts-from-repository': mayName,
+  }: Pick<
+    ApplicationSettings,
+    'environments' | 'allow' | 'ledger' | 'path' | 'hosts-from-repository'
+  >,
 ): void {
   const { app, folder } = settings
   requireLedger(settings, ledger !== undefined)
@@ -31,9 +35,10 @@ export function refusePower(
   const names = Object.keys(settings.environments)
   const all = names.map((name) => resolveEnvironment(settings, name))
   const problems = all.flatMap((environment) => [
-    ...known(() => accessProblems(environment, allow)),
-    ...known(() => outsideFiles(environment, own, { folder, path })),
-    ...sharedProblems(environment, all, own),
+    ...accessProblems(environment, allow),
+    ...outsideFiles(environment, own, { folder, path }),
+    ...hostProblems(environment, own, mayName),
+    ...sharedProblems(environment, all, own, folder),
   ])
   if (problems.length === 0) return
   throw new StepError('FORBIDDEN', problems.map((text) => `${app} ${text}`).join('\n'), {
@@ -45,8 +50,8 @@ export function refusePower(
 function requireVariables({ app, container, environments }: Settings): void {
   const parts = [
     () => container,
-    ...Object.values(environments).flatMap((own) =>
-      checkedKeys.map((key) => () => own[key] as unknown),
+    ...Object.keys(environments).flatMap((name) =>
+      checkedKeys.map((key) => () => environments[name]?.[key] as unknown),
     ),
   ]
   const problems = new Set(parts.flatMap((part) => gapsOf(part)))
@@ -70,16 +75,6 @@ function gapsOf(read: () => unknown): string[] {
     )
   } catch (error) {
     if (isStepError(error, 'INPUT_INVALID')) return error.message.split('\n')
-    throw error
-  }
-}
-
-/** For settings that other checks find wrong. */
-function known(find: () => string[]): string[] {
-  try {
-    return find()
-  } catch (error) {
-    if (isStepError(error, 'INPUT_INVALID')) return []
     throw error
   }
 }
@@ -109,29 +104,48 @@ function sharedProblems(
   environment: EnvironmentSettings,
   all: readonly EnvironmentSettings[],
   own: Environments,
+  folder: string,
 ): string[] {
   const { name } = environment
-  const places = Object.entries(placesOf(environment)).filter(([key]) => !hasOwn(own, name, key))
-  return all.flatMap((other) => {
-    if (other.name === name) return []
-    const kept = placesOf(other)
-    return places.flatMap(([key, values]) => {
-      if (!hasOwn(own, other.name, key)) return []
-      const theirs = known(kept[key as keyof typeof kept])
-      const shared = known(values).filter((value) => theirs.includes(value))
-      return shared.map(() => `in ${name}: it has the ${key} of ${other.name}`)
-    })
+  return placeKeys.flatMap((key) => {
+    if (hasOwn(own, name, key)) return []
+    const others = all.filter((other) => other.name !== name && hasOwn(own, other.name, key))
+    const same = others.filter((other) => isShared[key](environment, other, folder))
+    return same.map((other) => `in ${name}: it has the ${key} of ${other.name}`)
   })
 }
 
+/** Names in DNS, ports that lead elsewhere: which hosts are the same is not known for certain. */
+function hostProblems(
+  { name, hosts }: EnvironmentSettings,
+  own: Environments,
+  mayName: boolean,
+): string[] {
+  const isDescribed = Object.keys(own).some((each) => hasOwn(own, each, 'hosts'))
+  if (!isDescribed || mayName || hosts.length === 0 || hasOwn(own, name, 'hosts')) return []
+  return [`in ${name}: the repository names its hosts; hosts-from-repository is not true`]
+}
+
 const hasOwn = (own: Environments, name: string, key: string) =>
+  Object.hasOwn(own, name) &&
   (own[name] as Record<string, unknown> | undefined)?.[key] !== undefined
 
-const placesOf = (environment: EnvironmentSettings) => ({
-  hosts: () => environment.hosts.map(({ address }) => address.text),
-  image: () => [formatRepository(environment.image)],
-  config: () => (environment.config ? [JSON.stringify(environment.config.url)] : []),
-})
+const placeKeys = ['hosts', 'image', 'config'] as const
+
+const isShared: Record<
+  (typeof placeKeys)[number],
+  (one: EnvironmentSettings, other: EnvironmentSettings, folder: string) => boolean
+> = {
+  hosts: (one, other) =>
+    one.hosts.some(({ address }) =>
+      other.hosts.some((kept) => isSameEngine(address, kept.address)),
+    ),
+  image: (one, other) => isSameRepository(one.image, other.image),
+  config: (one, other, folder) =>
+    one.config !== undefined &&
+    other.config !== undefined &&
+    isSameStore(one.config.url, other.config.url, folder),
+}
 
 /** A file in the checkout is lost with it. */
 function requireLedger({ app, ledger, folder }: Settings, isOwn: boolean): void {

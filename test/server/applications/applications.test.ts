@@ -169,6 +169,7 @@ t.test('the settings that were checked are those that the step reads', async (t)
 
 t.test('no environment takes the places of one that the server describes', async (t) => {
   const { open, commit } = await setUp(t, {
+    'hosts-from-repository': true,
     environments: {
       production: {
         ...{ image: 'registry.example.com/production/webapi', config: 'redis://10.0.0.9:6379/1' },
@@ -181,7 +182,14 @@ t.test('no environment takes the places of one that the server describes', async
     await t.rejects(open(), { code: 'FORBIDDEN', message }, String(message))
   }
   await refuse({ hosts: { mine: 'tcp://10.0.0.1:2376' } }, /test: it has the hosts of production/)
+  const hosts = /test: it has the hosts of production/
+  await refuse({ hosts: { mine: 'ssh://deployer@10.0.0.1' } }, hosts)
+  await refuse({ hosts: { mine: 'TCP://10.0.0.1:2375' } }, hosts)
+  await refuse({ hosts: { mine: 'tcp://10.1' } }, hosts)
+  await refuse({ hosts: { mine: 'tcp://[::ffff:a00:1]:2376' } }, hosts)
   await refuse({ image: 'registry.example.com/production/webapi' }, /has the image of production/)
+  await refuse({ image: 'Registry.Example.com:443/production/webapi' }, /the image of production/)
+  await refuse({ config: 'redis://li:x@10.0.0.9/1' }, /has the config of production/)
   await refuse({ config: 'redis://10.0.0.9:6379/1' }, /has the config of production/)
   await commit({ test: { ...test, hosts: { mine: 'tcp://10.0.0.2:2376' } } })
   t.ok(await open())
@@ -214,6 +222,21 @@ t.test('no chain of links leaves the repository', async (t) => {
   await symlink('crosscloud.yml', at('same.yml'))
   await commit({ test, staging: test })
   t.ok(await open(), 'a link inside it may stay')
+})
+
+t.test('beside hosts of the server a repository names its own only where it may', async (t) => {
+  const written = { environments: { production: { hosts: { a: 'tcp://10.0.0.1:2376' } } } }
+  const production = { ...test, hosts: { a: 'tcp://10.0.0.7:2376' } }
+  const environments = { production, test: { ...test, hosts: { a: 'tcp://app-01:2376' } } }
+  const strict = await setUp(t, written)
+  await strict.commit(environments)
+  const message = /webapi in test: the repository names its hosts; hosts-from-repository is not true/
+  await t.rejects(strict.open(), { code: 'FORBIDDEN', message })
+  await strict.commit({ production, test })
+  t.ok(await strict.open(), 'hosts that those of the server replace do not count')
+  const allowing = await setUp(t, { ...written, 'hosts-from-repository': true })
+  await allowing.commit(environments)
+  t.ok(await allowing.open())
 })
 
 t.test('a repository in the repository is refused', async (t) => {

@@ -74,6 +74,7 @@ t.test('what a commit must not say is refused', async (t) => {
     [environments({ container: new Map([['volumes', ['/:/host']]]) }), /is no plain value/],
     [environments({ container: new Set(['x']) }), /is no plain value/],
     [environments({ hosts: { a: 'unix:///var/run/docker.sock' } }), /an engine on the server/],
+    [environments({ config: 'redis+unix:///run/redis.sock' }), /an engine on the server/],
     [environments({ config: 'file:/etc/crosscloud/other.yaml' }), /a file of the server/],
     [environments({ config: 'file:../../other/config.yaml' }), /a file of the server/],
     [environments({ config: 'file:a/../../x' }), /a file of the server/],
