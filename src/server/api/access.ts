@@ -100,7 +100,7 @@ export async function record(
     subject: subject.name,
     via,
     verb,
-    object: { app, environment, ...object },
+    object: { ...object, app, environment },
     decision: allowed ? 'allowed' : 'refused',
     rule,
     reason: allowed ? undefined : reasons.join('; ').slice(0, 1000),
