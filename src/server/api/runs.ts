@@ -96,7 +96,8 @@ async function createRun(
   }
   const id = newEventId(Date.now())
   await recordStep(request, allowed, { plan: plan?.plan, run: id }, access)
-  return runs.create(id, { ...wanted, subject: keptSubject(subject), plan: plan?.plan }, key)
+  const seen = { plan: plan?.plan, planHash: plan?.hash }
+  return runs.create(id, { ...wanted, ...seen, subject: keptSubject(subject) }, key)
 }
 
 function keyOf({ headers }: FastifyRequest, body: RunBody): RequestKey | undefined {

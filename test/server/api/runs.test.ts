@@ -169,6 +169,30 @@ t.test('a plan is what --plan says; changed facts make it stale', { skip }, asyn
   t.match(refused, { status: 403, body: { detail: /shares the network of the host/ } })
 })
 
+t.test('a run does what was seen, or nothing', { skip }, async (t) => {
+  const world = await startWorld(t)
+  const plan = planAnswer.parse((await world.ask('POST', '/plans', { body: deploy() })).body)
+  const run = await post(world, { plan: plan.plan })
+  const { environments } = repositorySettings
+  const container = { ports: ['8080:8080'] }
+  await world.write({
+    ...repositorySettings,
+    environments: { ...environments, test: { ...environments.test, container } },
+  })
+  const server = await world.startServer()
+  const last = (await allLines(world, run)).at(-1)
+  t.match(last, {
+    event: 'finished',
+    data: { outcome: 'failed', error: { code: 'PLAN_STALE', message: /while it waited/ } },
+  })
+  t.strictSame(await world.ledger.deployments({ app: 'webapi', limit: 5 }), [], 'nothing was begun')
+  const now = planAnswer.parse((await world.ask('POST', '/plans', { body: deploy() })).body)
+  const other = (await allLines(world, await post(world, { plan: now.plan }))).at(-1)
+  t.match(other?.data, { outcome: 'failed' })
+  t.notMatch(other?.data, { error: { code: 'PLAN_STALE' } }, 'what is as it was seen is tried')
+  await server.kill('SIGTERM')
+})
+
 t.test('a run that waits is dropped, one that runs is ended', { skip }, async (t) => {
   const world = await startWorld(t)
   const lock = await world.ledger.lock('webapi', 'test', 'somebody', 'a test', 120_000)
