@@ -16,6 +16,7 @@ import {
   refuseOpenly,
 } from './refusal.ts'
 import type { SessionSettings } from './settings.ts'
+import { type Standing, standingOfSession, standingOfToken } from './standing.ts'
 import { LONGEST_SESSION, type SessionRecord, type SessionStore } from './store.ts'
 import type { Person } from './subject.ts'
 
@@ -39,6 +40,8 @@ export interface Authenticated {
   expiresAt?: string | undefined
   /** Whom a job's token names; good for acts in a person's own name, never for what a job may. */
   person?: Person | undefined
+  /** Whether it still holds, without a new proof. */
+  standing(): Promise<Standing>
 }
 
 export interface StartedSession {
@@ -231,14 +234,15 @@ async function bySession(
   await useProof(proof, store, 'session')
   const expiresAt = Math.min(Date.now() + settings.lifetime, record.end)
   await store.renew(session, expiresAt)
-  return authenticated(record, session, expiresAt)
+  const standing = () => standingOfSession(session, expiresAt, store)
+  return { ...authenticated(record, session, expiresAt), standing }
 }
 
 function authenticated(
   { subject, person }: SessionRecord,
   session: string,
   expiresAt: number,
-): Authenticated {
+): Omit<Authenticated, 'standing'> {
   return {
     subject,
     person,
@@ -271,7 +275,8 @@ async function byToken(
     names: [by],
     scope,
   }
-  return { subject, via: 'token', expiresAt }
+  const standing = () => standingOfToken(hash, findToken)
+  return { subject, via: 'token', expiresAt, standing }
 }
 
 /** A proof counts once for its key, for as long as its time is accepted. */
