@@ -33,7 +33,7 @@ export interface OwnVariable {
  * Variables of the server's own settings get other names: a commit could name them as well, and have
  * them sent wherever it likes.
  */
-const OWN = 'CROSSCLOUD_OWN_'
+export const OWN = 'CROSSCLOUD_OWN_'
 const VARIABLE = /\$\{([A-Za-z_][A-Za-z0-9_]*)(?=(?::-[^}]*)?\})/g
 
 /** The server's settings over those of the repository. */
@@ -125,7 +125,7 @@ const PLAIN: ReadonlySet<unknown> = new Set([Object.prototype, Array.prototype])
 
 /** With these a host or a volume would be another one for each caller. */
 const OF_RUN =
-  /(?:^|\$\{)(CROSSCLOUD_(?:SERVER|WORKER|RUN)|CI_JOB_URL|GITLAB_USER_LOGIN|CI_COMMIT_SHA|CI_COMMIT_REF_NAME)(?![A-Za-z0-9_])/
+  /\$\{(CROSSCLOUD_(?:SERVER|WORKER|RUN)|CI_JOB_URL|GITLAB_USER_LOGIN|CI_COMMIT_SHA|CI_COMMIT_REF_NAME)(?![A-Za-z0-9_])/
 
 /** Keys whose values are files of the machine that deploys. */
 const FILE_KEYS = new Set(['ca', 'cert', 'key', 'certificates', 'config-key'])
@@ -135,9 +135,8 @@ const FILE_ADDRESS = /^(?:file|sqlite):(.*)$/s
 function problemsOf(path: readonly string[], text: string): string[] {
   const at = path.join('.')
   if (text.includes(OWN)) return [`${at} names a variable of the server`]
-  const [, actor] = OF_RUN.exec(text) ?? []
-  const isName = actor !== undefined && (text !== actor || path.at(-1) === 'environment')
-  if (isName) return [`${at} names ${actor}, which says who runs it`]
+  const [, actor] = OF_RUN.exec(path.at(-1) === 'environment' ? `\${${text}}` : text) ?? []
+  if (actor !== undefined) return [`${at} names ${actor}, which says who runs it`]
   if (/^(?:unix|npipe|rediss?\+unix):/i.test(text)) return [`${at} names an engine on the server itself`]
   if (isOfContainer(path)) return []
   const [, file] = FILE_ADDRESS.exec(text) ?? []

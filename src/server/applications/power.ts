@@ -7,6 +7,7 @@ import {
   type Settings,
   wantedAccess,
 } from '../../settings.ts'
+import { OWN } from './merge.ts'
 import { isSameEngine, isSameRepository, isSameStore } from './places.ts'
 import type { ApplicationSettings } from './settings.ts'
 
@@ -16,27 +17,18 @@ type Environments = ApplicationSettings['environments']
  * Refuses what a commit may not give itself: power of a container over its host, and the hosts, the
  * repository or the config centre of an environment that the server alone describes.
  */
-export function refusePower(
-  settings: Settings,
-  {
-    environments: own,
-    allow,
-    ledger,
-    path,
-    'hosts-from-repository': mayName,
-  }: Pick<
-    ApplicationSettings,
-    'environments' | 'allow' | 'ledger' | 'path' | 'hosts-from-repository'
-  >,
-): void {
+export function refusePower(settings: Settings, application: ApplicationSettings): void {
   const { app, folder } = settings
+  const { environments: own, allow, ledger } = application
+  const mayName = application['hosts-from-repository']
   requireLedger(settings, ledger !== undefined)
   requireVariables(settings)
   const names = Object.keys(settings.environments)
   const all = names.map((name) => resolveEnvironment(settings, name))
   const problems = all.flatMap((environment) => [
     ...accessProblems(environment, allow),
-    ...outsideFiles(environment, own, { folder, path }),
+    ...outsideFiles(environment, settings, application),
+    ...ownSockets(environment, own),
     ...hostProblems(environment, own, mayName),
     ...sharedProblems(environment, all, own, folder),
   ])
@@ -74,8 +66,11 @@ function gapsOf(read: () => unknown): string[] {
       gapsOf(() => (value as Record<string, unknown>)[key]),
     )
   } catch (error) {
-    if (isStepError(error, 'INPUT_INVALID')) return error.message.split('\n')
-    throw error
+    if (!isStepError(error, 'INPUT_INVALID')) throw error
+    // Without the merged file, which nobody wrote.
+    return error.message
+      .split('\n')
+      .map((line) => line.slice(Math.max(0, line.indexOf('variable '))).replace(OWN, ''))
   }
 }
 
@@ -90,13 +85,41 @@ function accessProblems(
 
 function outsideFiles(
   { name, config }: EnvironmentSettings,
-  own: Environments,
-  { folder, path }: { folder: string; path: string },
+  settings: Settings,
+  { environments: own, path, 'config-key': ownKey }: ApplicationSettings,
 ): string[] {
-  if (config?.url.kind !== 'file' || own[name]?.config !== undefined) return []
+  const { folder } = settings
   const repository = realPath(resolve(folder, relative(path, '.')))
-  const inside = isBelow(realPath(resolve(folder, config.url.path)), repository)
-  return inside ? [] : [`in ${name}: its config is a file of the server`]
+  const isOutside = (file: string | undefined) =>
+    file !== undefined && !isBelow(realPath(resolve(folder, file)), repository)
+  const store = config?.url.kind === 'file' ? config.url.path : undefined
+  const key = keyFile(() => settings.environments[name]?.['config-key'])
+  const common = ownKey === undefined ? keyFile(() => settings['config-key']) : undefined
+  const isForeign = (what: string) => !hasOwn(own, name, what)
+  return [
+    ...(isOutside(store) && isForeign('config') ? ['config'] : []),
+    ...((isOutside(key) || isOutside(common)) && isForeign('config-key') ? ['config-key'] : []),
+  ].map((what) => `in ${name}: its ${what} is a file of the server`)
+}
+
+/** Undefined for keys that stand there themselves, and where a variable is not set. */
+function keyFile(read: () => string | undefined): string | undefined {
+  try {
+    return /^file:(.*)$/s.exec(read() ?? '')?.[1]
+  } catch (error) {
+    if (isStepError(error, 'INPUT_INVALID')) return undefined
+    throw error
+  }
+}
+
+/** Variables may have put the text together: `${A:-unix}:///var/run/docker.sock`. */
+function ownSockets({ name, hosts, config }: EnvironmentSettings, own: Environments): string[] {
+  const isEngine = hosts.some(({ address }) => address.kind === 'unix')
+  const isStore = config?.url.kind === 'redis' && config.url.redis.socket !== undefined
+  return [
+    ...(isEngine && !hasOwn(own, name, 'hosts') ? ['an engine'] : []),
+    ...(isStore && !hasOwn(own, name, 'config') ? ['a config centre'] : []),
+  ].map((what) => `in ${name}: it names ${what} on the server itself`)
 }
 
 /** Another environment with these must not be deployed by whoever may not deploy this one. */

@@ -156,7 +156,7 @@ t.test('the settings that were checked are those that the step reads', async (t)
   const gap = '$' + '{NOT_SET_HERE}'
   const missing = /variable NOT_SET_HERE is not set/
   await refuse({ container: { volumes: ['/:/host', `${gap}:/data`] } }, missing)
-  await refuse({ container: { network: gap } }, missing)
+  await refuse({ container: { network: gap } }, /^crosscloud.yml of webapi: variable NOT_SET_HERE is not set$/)
   await refuse({ hosts: { mine: `tcp://${gap}:2376` } }, missing)
   await refuse({ image: `registry.test/${gap}` }, missing)
   await refuse({ config: `redis://:${gap}@10.0.0.1:6379/0` }, missing)
@@ -222,6 +222,21 @@ t.test('no chain of links leaves the repository', async (t) => {
   await symlink('crosscloud.yml', at('same.yml'))
   await commit({ test, staging: test })
   t.ok(await open(), 'a link inside it may stay')
+})
+
+t.test('variables put together nothing that a commit may not write', async (t) => {
+  const { open, commit } = await setUp(t)
+  const part = (text: string) => ['$', `{NOT_THERE:-${text}}`].join('')
+  const refuse = async (more: object, message: RegExp) => {
+    await commit({ test: { ...test, ...more } })
+    await t.rejects(open(), { code: 'FORBIDDEN', message }, String(message))
+  }
+  const socket = `${part('un')}${part('ix')}:///var/run/docker.sock`
+  await refuse({ hosts: { mine: socket } }, /in test: it names an engine on the server itself/)
+  const redis = `${part('redis+unix')}:///run/redis.sock`
+  await refuse({ config: redis }, /in test: it names a config centre on the server itself/)
+  await refuse({ config: part('file:/etc/passwd') }, /its config is a file of the server/)
+  await refuse({ 'config-key': part('file:/etc/passwd') }, /its config-key is a file of the server/)
 })
 
 t.test('beside hosts of the server a repository names its own only where it may', async (t) => {
