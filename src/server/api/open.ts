@@ -108,6 +108,10 @@ export function auditStart({ subject, object, ...entry }: AuditEntry): AuditStar
   return {
     ...entry,
     subject: subject.slice(0, LONGEST_NAME),
-    object: { app, environment, ...(text.length > 0 && { text: text.join(', ').slice(0, LONGEST_TEXT) }) },
+    object: {
+      app,
+      environment,
+      ...(text.length > 0 && { text: text.join(', ').slice(0, LONGEST_TEXT) }),
+    },
   }
 }

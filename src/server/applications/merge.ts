@@ -137,7 +137,8 @@ function problemsOf(path: readonly string[], text: string): string[] {
   if (text.includes(OWN)) return [`${at} names a variable of the server`]
   const [, actor] = OF_RUN.exec(path.at(-1) === 'environment' ? `\${${text}}` : text) ?? []
   if (actor !== undefined) return [`${at} names ${actor}, which says who runs it`]
-  if (/^(?:unix|npipe|rediss?\+unix):/i.test(text)) return [`${at} names an engine on the server itself`]
+  if (/^(?:unix|npipe|rediss?\+unix):/i.test(text))
+    return [`${at} names an engine on the server itself`]
   if (isOfContainer(path)) return []
   const [, file] = FILE_ADDRESS.exec(text) ?? []
   // The keys themselves may be in a variable; a folder may not: HOME is one of the server's.

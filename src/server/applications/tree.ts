@@ -32,9 +32,13 @@ const isRepository = (names: readonly string[]) =>
   (names.includes('commondir') || (names.includes('objects') && names.includes('refs')))
 
 const isBare = (folder: string, app: string) =>
-  new StepError('FORBIDDEN', `${folder} of ${app} is a repository itself, whose settings git reads`, {
-    hint: 'Remove its HEAD on the protected branch, or pack the folder into an archive.',
-  })
+  new StepError(
+    'FORBIDDEN',
+    `${folder} of ${app} is a repository itself, whose settings git reads`,
+    {
+      hint: 'Remove its HEAD on the protected branch, or pack the folder into an archive.',
+    },
+  )
 
 /** By where its whole chain ends: each link of it may look harmless, and a parent may be one. */
 async function checkLink(path: string, root: string, app: string): Promise<void> {

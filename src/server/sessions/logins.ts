@@ -30,7 +30,7 @@ export function auditLogins(
   return async ({ request: { method, url, ip }, subject, reason }) => {
     const entry = {
       subject: subject?.name.slice(0, LONGEST_NAME) ?? 'unknown',
-      ...{ via: 'session', verb: 'login', object: {} } as const,
+      ...({ via: 'session', verb: 'login', object: {} } as const),
       request: `${method} ${url.split('?')[0]?.slice(0, 200)}`,
       address: ip,
     }

@@ -107,28 +107,44 @@ t.test('the same request is the same run; another one needs another key', { skip
   t.equal(more.next, null)
 })
 
-t.test('the audit has what was asked for, the run, and a rule that was passed', { skip }, async (t) => {
-  const world = await startWorld(t)
-  const run = await post(world, deploy({ older: true, force: false }), { by: 'job' })
-  const to = { app: 'webapi', step: 'promote', inputs: { to: 'staging', reason: 'b' } }
-  const promoted = await post(world, to)
-  const inputs = { step: 'deploy', release: 'webapi@1.0.0', reason: 'a test', older: 'true', force: 'false' }
-  const object = { ...inputs, app: 'webapi', environment: 'test' }
-  const subject = 'job 4711 of team/webapi'
-  t.strictSame(
-    world.audited.map(({ subject, verb, decision, object, run }) => ({
-      ...{ subject, verb, decision, object, run },
-    })),
-    [
-      { subject, verb: 'force', decision: 'allowed', object, run },
-      { subject, verb: 'deploy', decision: 'allowed', object, run },
-      {
-        ...{ subject: 'li (team/dev)', verb: 'promote', decision: 'allowed', run: promoted },
-        object: { step: 'promote', to: 'staging', reason: 'b', app: 'webapi', environment: 'staging' },
-      },
-    ],
-  )
-})
+t.test(
+  'the audit has what was asked for, the run, and a rule that was passed',
+  { skip },
+  async (t) => {
+    const world = await startWorld(t)
+    const run = await post(world, deploy({ older: true, force: false }), { by: 'job' })
+    const to = { app: 'webapi', step: 'promote', inputs: { to: 'staging', reason: 'b' } }
+    const promoted = await post(world, to)
+    const inputs = {
+      step: 'deploy',
+      release: 'webapi@1.0.0',
+      reason: 'a test',
+      older: 'true',
+      force: 'false',
+    }
+    const object = { ...inputs, app: 'webapi', environment: 'test' }
+    const subject = 'job 4711 of team/webapi'
+    t.strictSame(
+      world.audited.map(({ subject, verb, decision, object, run }) => ({
+        ...{ subject, verb, decision, object, run },
+      })),
+      [
+        { subject, verb: 'force', decision: 'allowed', object, run },
+        { subject, verb: 'deploy', decision: 'allowed', object, run },
+        {
+          ...{ subject: 'li (team/dev)', verb: 'promote', decision: 'allowed', run: promoted },
+          object: {
+            step: 'promote',
+            to: 'staging',
+            reason: 'b',
+            app: 'webapi',
+            environment: 'staging',
+          },
+        },
+      ],
+    )
+  },
+)
 
 t.test('a plan is what --plan says; changed facts make it stale', { skip }, async (t) => {
   const world = await startWorld(t)

@@ -156,7 +156,10 @@ t.test('the settings that were checked are those that the step reads', async (t)
   const gap = '$' + '{NOT_SET_HERE}'
   const missing = /variable NOT_SET_HERE is not set/
   await refuse({ container: { volumes: ['/:/host', `${gap}:/data`] } }, missing)
-  await refuse({ container: { network: gap } }, /^crosscloud.yml of webapi: variable NOT_SET_HERE is not set$/)
+  await refuse(
+    { container: { network: gap } },
+    /^crosscloud.yml of webapi: variable NOT_SET_HERE is not set$/,
+  )
   await refuse({ hosts: { mine: `tcp://${gap}:2376` } }, missing)
   await refuse({ image: `registry.test/${gap}` }, missing)
   await refuse({ config: `redis://:${gap}@10.0.0.1:6379/0` }, missing)
@@ -245,7 +248,8 @@ t.test('beside hosts of the server a repository names its own only where it may'
   const environments = { production, test: { ...test, hosts: { a: 'tcp://app-01:2376' } } }
   const strict = await setUp(t, written)
   await strict.commit(environments)
-  const message = /webapi in test: the repository names its hosts; hosts-from-repository is not true/
+  const message =
+    /webapi in test: the repository names its hosts; hosts-from-repository is not true/
   await t.rejects(strict.open(), { code: 'FORBIDDEN', message })
   await strict.commit({ production, test })
   t.ok(await strict.open(), 'hosts that those of the server replace do not count')

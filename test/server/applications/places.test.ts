@@ -8,7 +8,11 @@ import {
 } from '../../../src/server/applications/places.ts'
 import { parseAddress } from '../../../src/targets/docker/address.ts'
 
-const pairs = (same: boolean, compare: (one: string, other: string) => boolean, all: string[][]) => {
+const pairs = (
+  same: boolean,
+  compare: (one: string, other: string) => boolean,
+  all: string[][],
+) => {
   for (const [one = '', other = ''] of all) {
     t.equal(compare(one, other), same, `${one} ${other}`)
     t.equal(compare(other, one), same, `${other} ${one}`)

@@ -37,7 +37,11 @@ t.test('a step has the environment that its settings were checked with', async (
   })
   const seen = Object.entries((output?.env ?? {}) as Record<string, string>)
   const own = seen.filter(([name]) => !name.startsWith('NODE_'))
-  t.strictSame(Object.fromEntries(own), { ...environment, WHERE: 'test' }, 'who asks changes no variable')
+  t.strictSame(
+    Object.fromEntries(own),
+    { ...environment, WHERE: 'test' },
+    'who asks changes no variable',
+  )
   const from = {
     by: 'li',
     branch: 'main',

@@ -49,7 +49,11 @@ t.test('a login that cannot be recorded is none; a refusal stays one', async (t)
 t.test('refused logins do not fill the ledger', async (t) => {
   const records: AuditStart[] = []
   let now = 1_000_000
-  const told = auditLogins(async (entry) => records.push(entry), silentLog, () => now)
+  const told = auditLogins(
+    async (entry) => records.push(entry),
+    silentLog,
+    () => now,
+  )
   const request = { method: 'POST', url: '/api/v1/session', ip: '192.0.2.1' }
   for (let n = 0; n < 100; n++) await told({ request, reason: 'credentials' })
   t.equal(records.length, 60)
