@@ -112,7 +112,7 @@ t.test('a tag does not hide from the checks what a commit says', async (t) => {
 t.test('a step has the secrets of its own environment and its sources', async (t) => {
   const secret = (name: string) => ({
     ...{ image: `registry.example.com/${name}` },
-    config: `redis://:$` + `{${name.toUpperCase()}_PASSWORD}@127.0.0.1:1/0`,
+    config: `redis://:\${${name.toUpperCase()}_PASSWORD}@127.0.0.1:1/0`,
   })
   const { open, commit } = await setUp(
     t,
