@@ -10,6 +10,7 @@ import type { HttpClient } from './core/http/client.ts'
 import { proxiesOf } from './core/http/proxy.ts'
 import type { Log } from './core/log.ts'
 import { run } from './core/process/process.ts'
+import { programEnvironment } from './core/process/worker.ts'
 import type { Secrets } from './core/secrets.ts'
 import { actorOf } from './delivery/actor.ts'
 import { openConfigKeys } from './delivery/config/config-keys.ts'
@@ -142,7 +143,7 @@ export function createContext(options: ContextOptions): OpenContext {
     target: async (environment) => {
       const known = await settings()
       const proxy = async () => {
-        const found = await openEnvironmentProxy(environment.name, known, log)
+        const found = await openEnvironmentProxy(environment.name, known, options)
         return found && { ...found, proxy: await keep(found.proxy) }
       }
       return keep(
@@ -150,7 +151,7 @@ export function createContext(options: ContextOptions): OpenContext {
       )
     },
     imageBuilder: async (engine) => keep(openBuilder(engine, await credentials(), options)),
-    actor: actorOf(variables),
+    actor: { ...actorOf(variables), ...options.who?.from },
     identify: async (environment, how) => {
       const { identity } = await settings()
       if (options.who) {
@@ -307,14 +308,19 @@ async function openTarget(
 }
 
 /** With the servers of all its hosts, also where a deployment is about some of them. */
-async function openEnvironmentProxy(name: string | undefined, settings: Settings, log: Log) {
+async function openEnvironmentProxy(
+  name: string | undefined,
+  settings: Settings,
+  { log, variables }: Pick<ContextOptions, 'log' | 'variables'>,
+) {
   const environment = name === undefined ? undefined : resolveEnvironment(settings, name)
   if (environment?.proxy === undefined) return undefined
   const { openProxy } = await import('./proxies/open.ts')
   const servers = environment.proxyServers
   const { app, folder } = settings
   const owner = { application: app, environment: environment.name }
-  const options = { name: `${app}-${name}`, owner, servers, folder, log }
+  const programs = programEnvironment(variables)
+  const options = { name: `${app}-${name}`, owner, servers, folder, log, programs }
   return { servers, proxy: openProxy(environment.proxy, options) }
 }
 

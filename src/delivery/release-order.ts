@@ -1,5 +1,5 @@
 import { isStepError, StepError } from '../core/errors.ts'
-import { run } from '../core/process/process.ts'
+import { readWithGit } from '../core/git/git.ts'
 import type { Release } from '../ledger/ledger.ts'
 import type { Context } from './context.ts'
 import { formatRelease } from './release-name.ts'
@@ -97,7 +97,7 @@ export async function lineage(
   if (commit === other) return 'same'
   const mergeBase = async (...args: string[]) => {
     try {
-      await run('git', ['merge-base', ...args], { cwd, signal })
+      await readWithGit(['merge-base', ...args], { cwd, signal })
       return true
     } catch (error) {
       if (isStepError(error, 'CANCELLED')) throw error

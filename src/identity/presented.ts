@@ -17,6 +17,15 @@ export interface PresentedWho extends Pick<Who, 'login' | 'id' | 'groups' | 'ide
         attempt: number
       }
     | undefined
+  /** For the ledger: who, from where, and the page of what they started. */
+  from?:
+    | {
+        by: string
+        branch?: string | undefined
+        commit?: string | undefined
+        jobUrl: string
+      }
+    | undefined
 }
 
 interface Wanted {
@@ -27,7 +36,7 @@ interface Wanted {
 
 /** The same demands on a job as where its own token is at hand. */
 export function acceptPresented(
-  { job, ...who }: PresentedWho,
+  { job, from: _from, ...who }: PresentedWho,
   settings: IdentitySettings | undefined,
   { environment, required, strict }: Wanted,
 ): Who {

@@ -1,6 +1,7 @@
 import { resolve } from 'node:path'
 import { StepError } from '../core/errors.ts'
 import type { Log } from '../core/log.ts'
+import type { RunOptions } from '../core/process/process.ts'
 import { tlsFiles } from '../targets/docker/connect.ts'
 import type { ProxyServer, ReverseProxy } from '../targets/proxy.ts'
 import { checkServers, type Driver } from './driver.ts'
@@ -22,6 +23,8 @@ export interface ProxyOptions {
   log: Log
   /** A file for `ssh -F`; without it ssh reads the user's own. */
   sshConfig?: string | undefined
+  /** For the programs that it is worked with; default: this process's. */
+  programs?: Pick<RunOptions, 'env' | 'cleanEnv'> | undefined
   /** Milliseconds until the proxy must work by a change; default by what it has to do for that. */
   timeout?: number
 }
@@ -51,18 +54,18 @@ async function openDriver(
 async function openNginx(settings: NginxSettings, options: ProxyOptions): Promise<Driver> {
   const { createNginxDriver } = await import('./nginx/driver.ts')
   const { at: address, container, certificates } = settings
-  const { name: upstream, owner, servers, folder, sshConfig, timeout } = options
+  const { name: upstream, owner, servers, folder, sshConfig, programs, timeout } = options
   const tls = certificates === undefined ? undefined : tlsFiles(resolve(folder, certificates))
-  const machine = await openMachine({ address, container, tls, sshConfig })
+  const machine = await openMachine({ address, container, tls, sshConfig, programs })
   return createNginxDriver({ machine, settings, upstream, owner, servers, timeout })
 }
 
 async function openHaproxy(settings: HaproxySettings, options: ProxyOptions): Promise<Driver> {
   const { createHaproxyDriver } = await import('./haproxy/driver.ts')
   const { socket } = settings
-  const { name: backend, owner, servers, sshConfig } = options
+  const { name: backend, owner, servers, sshConfig, programs } = options
   const environment = owner?.environment
   const address: MachineOptions['address'] = socket.kind === 'ssh' ? socket : undefined
-  const machine = () => openMachine({ address, sshConfig })
+  const machine = () => openMachine({ address, sshConfig, programs })
   return createHaproxyDriver({ settings, backend, environment, servers, machine, sshConfig })
 }

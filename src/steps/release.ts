@@ -4,7 +4,7 @@ import { z } from 'zod'
 import { shortDigest } from '../core/digest.ts'
 import { isStepError, StepError } from '../core/errors.ts'
 import { isDirty } from '../core/git/commit.ts'
-import { run } from '../core/process/process.ts'
+import { readWithGit } from '../core/git/git.ts'
 import { version } from '../core/settings/schema.ts'
 import { withoutWarnings } from '../delivery/config/release-config.ts'
 import { renderTemplates } from '../delivery/config/rendering.ts'
@@ -133,7 +133,7 @@ async function gitTag(
   if (isDirty(commit)) return undefined
   try {
     const args = ['describe', '--exact-match', '--tags', 'HEAD']
-    const { stdout } = await run('git', args, { cwd, signal })
+    const { stdout } = await readWithGit(args, { cwd, signal })
     const tag = stdout.trim().replace(/^v(?=\d)/, '')
     return version.safeParse(tag).success ? tag : undefined
   } catch (error) {

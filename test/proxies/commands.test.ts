@@ -1,7 +1,9 @@
-import { mkdir, readdir } from 'node:fs/promises'
+import { mkdir, readdir, readFile } from 'node:fs/promises'
 import { join } from 'node:path'
 import t, { type Test } from 'tap'
-import { createLog } from '../../src/core/log.ts'
+import { createLog, silentLog } from '../../src/core/log.ts'
+import { programEnvironment } from '../../src/core/process/worker.ts'
+import { openLocal } from '../../src/proxies/machine/program.ts'
 import { openProxy } from '../../src/proxies/open.ts'
 import type { ProxyServer } from '../../src/targets/proxy.ts'
 import { type Backend, startBackends } from '../support/servers/backends.ts'
@@ -52,6 +54,29 @@ const files = {
   'put-in': ['touch', '{{name}}'],
   check: ['test', '-e', '{{name}}'],
 }
+
+t.test('on a server the programs get none of its variables', async (t) => {
+  const folder = await temporaryFolder(t)
+  const { PATH = '' } = process.env
+  const variables = { PATH, HOME: folder, LEDGER_PASSWORD: 'swordfish', NODE_OPTIONS: '--x' }
+  const variablesOf = async (programs: ReturnType<typeof programEnvironment>) => {
+    const file = join(folder, 'variables')
+    const commands = { ...files, 'put-in': ['sh', '-c', `env > ${file}; touch {{name}}`] }
+    const settings = parseProxy({ commands })
+    const options = { name: NAME, servers: [one], folder, log: silentLog, programs }
+    const proxy = await openProxy(settings, options)
+    await proxy.putIn(one)
+    await proxy.close()
+    const machine = openLocal(programs)
+    const local = await machine.run(['env'])
+    return `${await readFile(file, 'utf8')}\n${local}`
+  }
+  const worker = programEnvironment({ ...variables, CROSSCLOUD_WORKER: 'true' })
+  const found = await variablesOf(worker)
+  t.notMatch(found, /swordfish|NODE_OPTIONS|npm_|CROSSCLOUD/)
+  t.match(found, `HOME=${folder}`)
+  t.strictSame(programEnvironment(variables), {}, 'elsewhere they are those of the user')
+})
 
 t.test('an argument is one argument, and no shell sees it', async (t) => {
   const folder = await temporaryFolder(t)

@@ -36,7 +36,7 @@ function repositoryAround(folder: string): string {
 }
 
 /** Follows links in the part of a path that exists. */
-function realPath(path: string): string {
+export function realPath(path: string): string {
   try {
     return realpathSync(path)
   } catch {

@@ -2,10 +2,28 @@ import { readdir } from 'node:fs/promises'
 import { resolve } from 'node:path'
 import { isStepError, StepError } from '../errors.ts'
 import { listSome } from '../lists.ts'
-import type { RunResult } from '../process/process.ts'
+import { type RunOptions, type RunResult, run } from '../process/process.ts'
 
 /** Runs git in one checkout, without a shell. */
 export type Git = (...args: string[]) => Promise<RunResult>
+
+/**
+ * A folder with HEAD, objects and refs is a repository to git, also one that somebody committed: its
+ * settings name programs to run. None of the others here is run for reading, either.
+ */
+const HARMLESS = [
+  ...['safe.bareRepository=explicit', 'core.fsmonitor=false', 'core.hooksPath=/dev/null'],
+  'log.showSignature=false',
+].flatMap((setting) => ['-c', setting])
+
+/** Reads a working tree; what is missing in it is not fetched. */
+export function readWithGit(
+  args: readonly string[],
+  options: Pick<RunOptions, 'cwd' | 'signal'>,
+): Promise<RunResult> {
+  const env = { GIT_NO_LAZY_FETCH: '1', GIT_TERMINAL_PROMPT: '0' }
+  return run('git', [...HARMLESS, ...args], { ...options, env })
+}
 
 /**
  * The environment for git with addresses from outside, those in .gitmodules included: `ext::` would

@@ -1,6 +1,6 @@
 import { isStepError } from '../../core/errors.ts'
 import { withoutMark } from '../../core/git/commit.ts'
-import { run } from '../../core/process/process.ts'
+import { readWithGit } from '../../core/git/git.ts'
 import type { Context } from '../context.ts'
 
 export interface CommitFacts {
@@ -26,7 +26,7 @@ export async function describeCommit(
   if (commit === undefined || !/^[0-9a-f]{7,64}$/.test(commit)) return known
   try {
     const args = ['show', '--no-patch', '--format=%an <%ae>%n%cI', commit, '--']
-    const { stdout } = await run('git', args, { cwd, signal })
+    const { stdout } = await readWithGit(args, { cwd, signal })
     const [author = '', time = ''] = stdout.trim().split('\n')
     return {
       author: known.author ?? (author.slice(0, 255) || undefined),

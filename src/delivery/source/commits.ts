@@ -1,5 +1,5 @@
 import { isStepError } from '../../core/errors.ts'
-import { run } from '../../core/process/process.ts'
+import { readWithGit } from '../../core/git/git.ts'
 import type { Context } from '../context.ts'
 
 export interface Commit {
@@ -26,7 +26,7 @@ export async function commitsBetween(
   const format = `--format=${FIELDS.join('%x00')}`
   try {
     const args = ['log', '-z', '--no-decorate', format, `${from}..${to}`, '--']
-    const { stdout } = await run('git', args, { cwd, signal })
+    const { stdout } = await readWithGit(args, { cwd, signal })
     const texts = stdout.split('\0')
     return Array.from({ length: Math.floor(texts.length / FIELDS.length) }, (_, index) => {
       const fields = texts.slice(index * FIELDS.length, (index + 1) * FIELDS.length)

@@ -9,6 +9,7 @@ import {
   type Git,
   gitVariables,
   missingSubmodules,
+  readWithGit,
   uncommittedFiles,
 } from '../../core/git/git.ts'
 import { fetchLargeFiles } from '../../core/git/lfs.ts'
@@ -65,7 +66,7 @@ export async function checkOut(
 /** The commit a folder stands at, or undefined outside Git. */
 export async function headCommit(folder: string, { signal }: Context): Promise<string | undefined> {
   try {
-    const { stdout } = await run('git', ['rev-parse', 'HEAD'], { cwd: folder, signal })
+    const { stdout } = await readWithGit(['rev-parse', 'HEAD'], { cwd: folder, signal })
     return stdout.trim()
   } catch (error) {
     if (isStepError(error, 'CANCELLED')) throw error
@@ -88,7 +89,7 @@ interface Source {
 export async function commitOf(source: Source, context: Context): Promise<string | undefined> {
   const { folder, clean } = source
   const { log, signal, actor } = context
-  const git: Git = (...args) => run('git', args, { cwd: folder, signal })
+  const git: Git = (...args) => readWithGit(args, { cwd: folder, signal })
   const known = await headCommit(folder, context)
   let changed: string[]
   try {

@@ -1,6 +1,6 @@
 import { explain, StepError } from '../../core/errors.ts'
 import type { Log } from '../../core/log.ts'
-import { run } from '../../core/process/process.ts'
+import { type RunOptions, run } from '../../core/process/process.ts'
 import type { ProxyServer, ServerState } from '../../targets/proxy.ts'
 import { type Change, type Driver, serverName } from '../driver.ts'
 import { exitedWith } from '../machine/files.ts'
@@ -13,12 +13,20 @@ export interface CommandsOptions {
   folder: string
   /** Gets what they print. */
   log: Log
+  /** The environment of the commands; default: this process's. */
+  programs?: Pick<RunOptions, 'env' | 'cleanEnv'> | undefined
 }
 
 type Verb = 'take-out' | 'put-in' | 'check' | 'drained' | 'weight'
 
 /** Anything with a command line: each verb is a program of the user's, and its exit code decides. */
-export function createCommandsDriver({ settings, servers, folder, log }: CommandsOptions): Driver {
+export function createCommandsDriver({
+  settings,
+  servers,
+  folder,
+  log,
+  programs,
+}: CommandsOptions): Driver {
   const name = 'proxy by commands'
   const isWeighted = settings.weight !== undefined
   /** There is no command that tells them: shares in percent that were given since this was opened. */
@@ -40,7 +48,8 @@ export function createCommandsDriver({ settings, servers, folder, log }: Command
     }
     const [program = '', ...args] = given.map((argument) => fillIn(argument, values))
     try {
-      await run(program, args, { cwd: folder, timeout: settings.timeout, log: output })
+      const { timeout } = settings
+      await run(program, args, { cwd: folder, timeout, log: output, ...programs })
     } catch (error) {
       throw explain(`${name}: ${verb} of ${serverName(server)}`, error)
     }

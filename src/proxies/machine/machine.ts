@@ -1,3 +1,4 @@
+import type { RunOptions } from '../../core/process/process.ts'
 import type { EngineAddress } from '../../targets/docker/address.ts'
 import type { TlsFiles } from '../../targets/docker/connect.ts'
 
@@ -35,4 +36,6 @@ export interface MachineOptions {
   tls?: TlsFiles | undefined
   /** A file for `ssh -F`; without it ssh reads the user's own. */
   sshConfig?: string | undefined
+  /** Of the programs on this machine, ssh included; default: this process's. */
+  programs?: Pick<RunOptions, 'env' | 'cleanEnv'> | undefined
 }

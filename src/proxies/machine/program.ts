@@ -6,29 +6,38 @@ import {
   type SshDestination,
   sshArguments,
 } from '../../core/process/ssh.ts'
-import { COMMAND_TIMEOUT, type CommandOptions, type Machine } from './machine.ts'
+import {
+  COMMAND_TIMEOUT,
+  type CommandOptions,
+  type Machine,
+  type MachineOptions,
+} from './machine.ts'
 
 /** What a shell exits with when it does not find a program: POSIX, "Exit Status for Commands". */
 const NO_PROGRAM = 127
 
-export function openLocal(): Machine {
+export function openLocal(programs?: MachineOptions['programs']): Machine {
   return {
     name: 'this machine',
     run: async ([program, ...args], options) =>
-      (await run(program, args, runOptions(options))).stdout,
+      (await run(program, args, { ...runOptions(options), ...programs })).stdout,
     async close() {},
   }
 }
 
 /** Another machine, by the system's ssh; its user's shell reads each command. */
-export function openSsh(to: SshDestination, config: string | undefined): Machine {
+export function openSsh(
+  to: SshDestination,
+  config: string | undefined,
+  programs?: MachineOptions['programs'],
+): Machine {
   const { host: name } = to
   return {
     name,
     async run(argv, options) {
       const args = [...sshArguments(to, config), quoteArguments(argv)]
       try {
-        return (await run('ssh', args, runOptions(options))).stdout
+        return (await run('ssh', args, { ...runOptions(options), ...programs })).stdout
       } catch (error) {
         throw sshError(name, argv, error)
       }

@@ -3,6 +3,7 @@ import { StepError } from '../../core/errors.ts'
 import type { Decision, Question } from '../../policy/decide.ts'
 import type { RunSubject } from '../runs/run.ts'
 import type { SessionRequest } from '../sessions/sessions.ts'
+import type { Standing } from '../sessions/standing.ts'
 
 export type Decide = (subject: RunSubject, question: Question) => Decision
 
@@ -12,6 +13,8 @@ export interface Authenticated {
   session?: string | undefined
   /** ISO 8601 */
   expiresAt?: string | undefined
+  /** Whether what they came with still holds. */
+  standing(): Promise<Standing>
 }
 
 /** Each throws UNAUTHORIZED. */
@@ -100,7 +103,7 @@ export async function record(
     subject: subject.name,
     via,
     verb,
-    object: { app, environment, ...object },
+    object: { ...object, app, environment },
     decision: allowed ? 'allowed' : 'refused',
     rule,
     reason: allowed ? undefined : reasons.join('; ').slice(0, 1000),

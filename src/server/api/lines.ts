@@ -3,9 +3,12 @@ import type { ServerResponse } from 'node:http'
 import type { FastifyInstance } from 'fastify'
 import { z } from 'zod'
 import { toStepError } from '../../core/errors.ts'
+import type { Question } from '../../policy/decide.ts'
 import type { Runs } from '../runs/runs.ts'
-import { mayView, requireAllowed } from './access.ts'
+import type { Standing } from '../sessions/standing.ts'
+import { type Authenticated, callerOf, type Decide, requireAllowed } from './access.ts'
 import type { ApiDependencies } from './dependencies.ts'
+import { type FollowerLimits, limitFollowers } from './followers.ts'
 import { parseRequest } from './requests.ts'
 import { visibleRun } from './runs.ts'
 
@@ -20,8 +23,9 @@ const LONGEST = 30 * 60_000
 
 /** `GET runs/:id/lines`: the log of a run as server-sent events. */
 export function addLineRoutes(api: FastifyInstance, dependencies: ApiDependencies): void {
-  const { runs, decide, audit } = dependencies
+  const { runs, decide, audit, heartbeat = HEARTBEAT, followers = MOST_FOLLOWERS } = dependencies
   const open = new Set<AbortController>()
+  const limit = limitFollowers(followers)
   // Before the server waits for its connections.
   api.addHook('preClose', async () => {
     for (const follower of open) follower.abort('restart')
@@ -31,24 +35,59 @@ export function addLineRoutes(api: FastifyInstance, dependencies: ApiDependencie
     const { id, app, environment } = await visibleRun(request, dependencies)
     const act = { verb: 'logs', app, environment, run: id } as const
     await requireAllowed(request, act, { decide, audit })
+    const caller = callerOf(request)
+    const leave = limit.enter(`${caller.subject.identity} ${caller.subject.by}`)
     const stop = new AbortController()
     open.add(stop)
     reply.hijack()
     const { raw } = reply
     raw.on('close', () => stop.abort('gone')).on('error', () => stop.abort('gone'))
     const timer = setTimeout(() => stop.abort('expired'), LONGEST)
-    const stillAllowed = () => mayView(request, app, environment, { decide, audit })
+    const mayGoOn = () => standingOf(caller, { app, environment }, decide)
+    const beating = setInterval(() => beat({ id, raw, stop, mayGoOn }, runs), heartbeat)
     try {
       writeHead(raw)
-      await follow({ id, after, raw, stop, stillAllowed }, runs)
+      await follow({ id, after, raw, stop }, runs)
     } catch (error) {
       dependencies.log.debug(`the log of ${id}: ${toStepError(error).message}`)
     } finally {
+      clearInterval(beating)
       clearTimeout(timer)
       open.delete(stop)
+      leave()
       raw.end()
     }
   })
+}
+
+const MOST_FOLLOWERS: FollowerLimits = { ofOne: 20, ofAll: 500 }
+
+/** Whether somebody may read the log of a run there, and whether what they came with holds. */
+async function standingOf(
+  { subject, standing }: Authenticated,
+  where: Pick<Question, 'app' | 'environment'>,
+  decide: Decide,
+): Promise<Standing> {
+  const isAllowed = (verb: 'view' | 'logs') => decide(subject, { verb, ...where }).allowed
+  return isAllowed('view') && isAllowed('logs') ? standing() : 'revoked'
+}
+
+interface Beating extends Pick<Follower, 'id' | 'raw' | 'stop'> {
+  mayGoOn(): Promise<Standing>
+}
+
+/** Whoever may not read it any more, or came with what does not hold any more, reads no further. */
+async function beat({ id, raw, stop, mayGoOn }: Beating, runs: Runs): Promise<void> {
+  raw.write(': \n\n')
+  // A run may end without a worker; whoever looks at it finds out.
+  runs.find(id).catch(() => {})
+  try {
+    const standing = await mayGoOn()
+    if (standing !== 'alive') stop.abort(standing)
+  } catch {
+    // Not known: the reader comes again, and is asked who it is.
+    stop.abort('restart')
+  }
 }
 
 function writeHead(raw: ServerResponse): void {
@@ -66,39 +105,27 @@ interface Follower {
   after: string
   raw: ServerResponse
   stop: AbortController
-  stillAllowed(): boolean
 }
 
-async function follow(follower: Follower, runs: Runs): Promise<void> {
-  const { id, raw, stop, stillAllowed } = follower
+async function follow({ id, raw, stop, ...follower }: Follower, runs: Runs): Promise<void> {
   let { after } = follower
   let isOver = false
-  const beat = setInterval(() => {
-    raw.write(': \n\n')
-    if (!stillAllowed()) stop.abort('revoked')
-    // A run may end without a worker; whoever looks at it finds out.
-    runs.find(id).catch(() => {})
-  }, HEARTBEAT)
-  try {
-    while (!stop.signal.aborted) {
-      const { entries, trimmed } = await runs.log.read(id, after)
-      if (trimmed) await write(raw, stop.signal, 'event: resync\ndata: {}\n\n')
-      const text = entries.map((entry) => frame(entry)).join('')
-      if (text !== '') await write(raw, stop.signal, text)
-      const last = entries.at(-1)
-      if (last?.event === 'finished') return
-      after = last?.id ?? after
-      if (last !== undefined) continue
-      // Somebody who had the last event before gets nothing more.
-      if (isOver) return
-      isOver = (await runs.find(id))?.finished !== undefined
-      if (!isOver) await runs.log.changed(id, after, stop.signal)
-    }
-    const { reason } = stop.signal
-    if (reason !== 'gone') raw.write(`event: bye\ndata: ${JSON.stringify({ reason })}\n\n`)
-  } finally {
-    clearInterval(beat)
+  while (!stop.signal.aborted) {
+    const { entries, trimmed } = await runs.log.read(id, after)
+    if (trimmed) await write(raw, stop.signal, 'event: resync\ndata: {}\n\n')
+    const text = entries.map((entry) => frame(entry)).join('')
+    if (text !== '') await write(raw, stop.signal, text)
+    const last = entries.at(-1)
+    if (last?.event === 'finished') return
+    after = last?.id ?? after
+    if (last !== undefined) continue
+    // Somebody who had the last event before gets nothing more.
+    if (isOver) return
+    isOver = (await runs.find(id))?.finished !== undefined
+    if (!isOver) await runs.log.changed(id, after, stop.signal)
   }
+  const { reason } = stop.signal
+  if (reason !== 'gone') raw.write(`event: bye\ndata: ${JSON.stringify({ reason })}\n\n`)
 }
 
 const frame = ({ id, event, data }: { id: string; event: string; data: string }) =>

@@ -11,6 +11,7 @@ import { workerEnvironmentOf } from '../effects/worker-environment.ts'
 import { accessQueue } from '../queue/access.ts'
 import { runUrls } from '../runs/route.ts'
 import { openRuns } from '../runs/runs.ts'
+import { auditLogins } from '../sessions/logins.ts'
 import { openSessions } from '../sessions/open.ts'
 import type { ApiToken, Sessions } from '../sessions/sessions.ts'
 import type { Sessions as ApiSessions, Audit, AuditEntry } from './access.ts'
@@ -30,7 +31,10 @@ export async function openApi(
   const ledger = await openLedger(place, { folder })
   closing.push(() => ledger.close())
   const findToken = (hash: string) => useToken(ledger, hash)
-  const sessions = await openSessions({ settings, redis, http, variables, findToken, log })
+  const sessions = await openSessions({
+    ...{ settings, redis, http, variables, findToken, log },
+    onLogin: auditLogins((entry) => ledger.recordAudit(entry), log),
+  })
   if (sessions === undefined) return
   closing.push(() => sessions.close())
   const worker = workerEnvironmentOf(options)
@@ -79,6 +83,7 @@ function presenting(sessions: Sessions): ApiSessions {
 }
 
 const LONGEST_NAME = 255
+const LONGEST_TEXT = 16 * 1024
 const PAGE = /^\d{1,15}$/
 
 /** The audit log of the server's own ledger. */
@@ -94,12 +99,19 @@ function auditOf(ledger: Pick<Ledger, 'recordAudit' | 'audits'>): Audit {
   }
 }
 
-function auditStart({ subject, object, ...entry }: AuditEntry): AuditStart {
+/** A reason cannot look like another input. */
+const quoted = (value: string) => (/^[\w.@:/+-]+$/.test(value) ? value : JSON.stringify(value))
+
+export function auditStart({ subject, object, ...entry }: AuditEntry): AuditStart {
   const { app, environment, ...more } = object
-  const text = Object.entries(more).map(([name, value]) => `${name} ${value}`)
+  const text = Object.entries(more).map(([name, value]) => `${name} ${quoted(value)}`)
   return {
     ...entry,
     subject: subject.slice(0, LONGEST_NAME),
-    object: { app, environment, ...(text.length > 0 && { text: text.join(', ') }) },
+    object: {
+      app,
+      environment,
+      ...(text.length > 0 && { text: text.join(', ').slice(0, LONGEST_TEXT) }),
+    },
   }
 }

@@ -1,11 +1,10 @@
 import type { FastifyInstance, FastifyReply } from 'fastify'
 import { planRequest } from '../../api/runs.ts'
 import { readRequest } from '../runs/steps.ts'
-import { record } from './access.ts'
 import type { ApiDependencies } from './dependencies.ts'
 import { planAnswer } from './problems.ts'
 import { bodyOf } from './requests.ts'
-import { requireStep, subjectOf } from './step-access.ts'
+import { recordStep, requireStep, subjectOf } from './step-access.ts'
 
 /** `POST plans`: what a step would do. */
 export function addPlanRoutes(
@@ -15,9 +14,9 @@ export function addPlanRoutes(
   const access = { decide, audit }
   api.post('/plans', async (request, reply) => {
     const wanted = readRequest(bodyOf(planRequest, request))
-    const { act, decision } = await requireStep(request, wanted, { access, applications })
+    const allowed = await requireStep(request, wanted, { access, applications })
     const plan = await runs.plan(wanted, subjectOf(request), signalOf(reply))
-    await record(request, { ...act, plan: plan.plan }, decision, access)
+    await recordStep(request, allowed, { plan: plan.plan }, access)
     return planAnswer(plan)
   })
 }

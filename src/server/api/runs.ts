@@ -8,6 +8,7 @@ import {
   runRequest,
 } from '../../api/runs.ts'
 import { StepError } from '../../core/errors.ts'
+import { newEventId } from '../routes/routes.ts'
 import type { RunRecord, RunRequest } from '../runs/run.ts'
 import { unknownRun } from '../runs/runs.ts'
 import { readRequest } from '../runs/steps.ts'
@@ -18,7 +19,7 @@ import type { ApiDependencies } from './dependencies.ts'
 import { signalOf } from './plans.ts'
 import { stalePlan } from './problems.ts'
 import { bodyOf, pageQuery, parseRequest, runPath } from './requests.ts'
-import { requireStep, subjectOf } from './step-access.ts'
+import { recordStep, requireStep, subjectOf } from './step-access.ts'
 
 /** `POST runs`, and what became of them. */
 export function addRunRoutes(api: FastifyInstance, dependencies: ApiDependencies): void {
@@ -86,15 +87,17 @@ async function createRun(
   const key = keyOf(request, body)
   const plan = 'plan' in body ? await ownPlan(body.plan, request, dependencies) : undefined
   const wanted: RunRequest = plan?.request ?? readRequest(body as Parameters<typeof readRequest>[0])
-  const { act, decision } = await requireStep(request, wanted, { access, applications })
+  const allowed = await requireStep(request, wanted, { access, applications })
   const known = key && (await runs.findRequest(subject, key))
   if (known !== undefined) return known
   if (plan) {
     const now = await runs.plan(wanted, subject, signalOf(reply))
     if (now.hash !== plan.hash) throw stalePlan(now)
   }
-  await record(request, { ...act, plan: plan?.plan }, decision, access)
-  return runs.create({ ...wanted, subject: keptSubject(subject), plan: plan?.plan }, key)
+  const id = newEventId(Date.now())
+  await recordStep(request, allowed, { plan: plan?.plan, run: id }, access)
+  const seen = { plan: plan?.plan, planHash: plan?.hash }
+  return runs.create(id, { ...wanted, ...seen, subject: keptSubject(subject) }, key)
 }
 
 function keyOf({ headers }: FastifyRequest, body: RunBody): RequestKey | undefined {

@@ -5,6 +5,7 @@ import type { Settings } from '../../settings.ts'
 import { headOf } from '../effects/checkout.ts'
 import type { WorkerEnvironment } from '../effects/worker-environment.ts'
 import { type ApplicationCheckout, openCheckout } from './checkouts.ts'
+import type { OwnVariable } from './merge.ts'
 import { refusePower } from './power.ts'
 import type { ApplicationSettings, WrittenApplications } from './settings.ts'
 
@@ -12,8 +13,10 @@ import type { ApplicationSettings, WrittenApplications } from './settings.ts'
 export interface OpenedApplication extends ApplicationCheckout {
   app: string
   settings: Settings
-  /** The environment of its commands, the server's variables that its settings need included. */
+  /** The server's variables that any of its settings need included: for reading, on the server. */
   environment: Readonly<Record<string, string>>
+  /** Those of a step in an environment: with what that one needs, and those its releases come from. */
+  variablesFor(environment: string): Readonly<Record<string, string>>
 }
 
 export interface Applications {
@@ -74,20 +77,55 @@ async function openAt(
 ): Promise<OpenedApplication> {
   const wanted = { app, commit, settings: known, own: written[app] ?? {}, serverFolder: folder }
   const checkout = await openCheckout(wanted, worker, AbortSignal.timeout(CHECKOUT_TIMEOUT))
-  const own = [...checkout.variables].flatMap(([name, source]): [string, string][] => {
-    const value = known.variables[source] ?? variables[source]
-    return value === undefined ? [] : [[name, value]]
+  // Whom a step runs for comes over the channel of its process, see runs/child.ts.
+  const mark = { CROSSCLOUD_RUN: 'true' }
+  const variablesOf = (own: readonly OwnVariable[]): Record<string, string> => ({
+    ...worker.variables,
+    ...known.variables,
+    ...valuesOf(own, { ...variables, ...known.variables }),
+    ...mark,
   })
-  const environment = { ...worker.variables, ...known.variables, ...Object.fromEntries(own) }
-  const opened = { ...checkout, app, environment }
+  const opened = { ...checkout, app, environment: variablesOf(checkout.variables) }
   const read = contextOf(opened, worker, AbortSignal.timeout(CHECKOUT_TIMEOUT))
   try {
     const settings = await read.settings()
     refusePower(settings, known)
-    return { ...opened, settings }
+    return {
+      ...opened,
+      settings,
+      variablesFor(environment) {
+        const names = withSources(environment, settings)
+        return variablesOf(checkout.variables.filter((own) => isNeeded(own.environment, names)))
+      },
+    }
   } finally {
     await read.close()
   }
+}
+
+function valuesOf(
+  own: readonly OwnVariable[],
+  variables: ApplicationsOptions['variables'],
+): Record<string, string> {
+  const entries = own.flatMap(({ name, source }): [string, string][] => {
+    const value = variables[source]
+    return value === undefined ? [] : [[name, value]]
+  })
+  return Object.fromEntries(entries)
+}
+
+const isNeeded = (environment: string | undefined, names: readonly string[]) =>
+  environment === undefined || names.includes(environment)
+
+/** An environment, and all that its releases come through. */
+function withSources(environment: string, { environments }: Settings): string[] {
+  const names: string[] = []
+  let at: string | undefined = environment
+  while (at !== undefined && !names.includes(at)) {
+    names.push(at)
+    at = Object.hasOwn(environments, at) ? environments[at]?.from : undefined
+  }
+  return names
 }
 
 /** How long the settings of a commit are not read anew, in milliseconds. */
@@ -97,7 +135,7 @@ const CHECKOUT_TIMEOUT = 10 * 60_000
 
 /** For what only reads: its ledger refuses every change. */
 export function contextOf(
-  { folder, file, environment }: Omit<OpenedApplication, 'settings'>,
+  { folder, file, environment }: Pick<OpenedApplication, 'folder' | 'file' | 'environment'>,
   { secrets }: WorkerEnvironment,
   signal: AbortSignal,
 ): OpenContext {

@@ -5,24 +5,23 @@ import {
   mkdir,
   readdir,
   readFile,
-  readlink,
-  realpath,
   rename,
   rm,
   stat,
   utimes,
   writeFile,
 } from 'node:fs/promises'
-import { dirname, join, resolve } from 'node:path'
+import { join, resolve } from 'node:path'
 import { errorCodeOf, StepError } from '../../core/errors.ts'
 import { stateFolder } from '../../core/files/folders.ts'
 import { requireOwn } from '../../core/files/own-files.ts'
-import { isBelow } from '../../core/git/checkout.ts'
 import { SETTINGS_FILE } from '../../settings.ts'
 import { checkOutCommit } from '../effects/checkout.ts'
 import type { WorkerEnvironment } from '../effects/worker-environment.ts'
 import { type Merged, mergeSettings } from './merge.ts'
+import { readPlainYaml, writePlainYaml } from './plain-yaml.ts'
 import type { ApplicationSettings } from './settings.ts'
+import { checkTree } from './tree.ts'
 
 /** A commit of an application on this machine, with the settings that count in it. */
 export interface ApplicationCheckout {
@@ -49,6 +48,8 @@ export interface WantedCheckout {
  * settings from a file only. It has no value of a variable, and the commit cannot bring it along.
  */
 const MERGED_FILE = '.crosscloud.server-merged.yml'
+/** Checkouts that were made with fewer checks are not used again. */
+const CHECKS = 2
 /** How long a checkout that nobody uses stays: a step may be running in it. */
 const KEPT = 24 * 3_600_000
 
@@ -63,7 +64,7 @@ export async function openCheckout(
   await mkdir(root, { recursive: true, mode: 0o700 })
   await requireOwn(root)
   const own = createHash('sha256')
-    .update(JSON.stringify([wanted.own, settings.path]))
+    .update(JSON.stringify([CHECKS, wanted.own, settings.path]))
     .digest('hex')
   const place = join(root, `${commit}-${own.slice(0, 16)}`)
   const folder = join(place, settings.path)
@@ -90,7 +91,7 @@ async function make(
   const checkout = await checkOutCommit({ url, commit, project: app }, worker, signal)
   const staged = `${place}.${process.pid}.${Date.now()}`
   try {
-    await refuseLinksOut(checkout.folder, app)
+    await checkTree(checkout.folder, path, app)
     const folder = join(checkout.folder, path)
     const file = join(folder, SETTINGS_FILE)
     const merged = mergeSettings({
@@ -99,10 +100,9 @@ async function make(
       own,
       folder: serverFolder,
     })
-    const { stringify } = await import('yaml')
     const target = join(folder, MERGED_FILE)
     await rm(target, { recursive: true, force: true })
-    await writeFile(target, stringify(merged.settings), { mode: 0o600, flag: 'wx' })
+    await writeFile(target, await writePlainYaml(merged.settings, app), { mode: 0o600, flag: 'wx' })
     // The temporary folder may be on another disk.
     await cp(checkout.folder, staged, { recursive: true, verbatimSymlinks: true })
     await rename(staged, place)
@@ -122,38 +122,7 @@ async function readYaml(file: string, app: string): Promise<unknown> {
       hint: `Correct applications.${app}.path in crosscloud.server.yml, or commit the file.`,
     })
   }
-  const { parseDocument } = await import('yaml')
-  const document = parseDocument(await readFile(file, 'utf8'), {
-    prettyErrors: false,
-    logLevel: 'error',
-  })
-  const [error] = document.errors
-  if (error) {
-    throw new StepError('INPUT_INVALID', `${SETTINGS_FILE} of ${app}: ${error.message}`, {
-      hint: 'Correct it on the protected branch.',
-    })
-  }
-  return document.toJS({ maxAliasCount: 100 })
-}
-
-/** A link out of the checkout would make a file of the server a template, or a config. */
-async function refuseLinksOut(root: string, app: string): Promise<void> {
-  const real = await realpath(root)
-  const folders = [real]
-  for (let folder = folders.pop(); folder !== undefined; folder = folders.pop()) {
-    for (const entry of await readdir(folder, { withFileTypes: true })) {
-      const path = join(folder, entry.name)
-      if (entry.isDirectory() && entry.name !== '.git') folders.push(path)
-      if (!entry.isSymbolicLink()) continue
-      const target = resolve(dirname(path), await readlink(path))
-      if (isBelow(target, real)) continue
-      throw new StepError(
-        'FORBIDDEN',
-        `${path.slice(real.length + 1)} of ${app} is a link out of the repository`,
-        { hint: 'Replace it by a file on the protected branch.' },
-      )
-    }
-  }
+  return readPlainYaml(await readFile(file, 'utf8'), app)
 }
 
 const isThere = async (path: string) =>

@@ -16,15 +16,24 @@ export interface Mergeable {
 
 export interface Merged {
   settings: Tree
-  /** Variables of the server that its own settings name, by the names that they have in the result. */
-  variables: ReadonlyMap<string, string>
+  /** Variables of the server that its own settings name. */
+  variables: readonly OwnVariable[]
+}
+
+export interface OwnVariable {
+  /** In the result. */
+  name: string
+  /** On the server. */
+  source: string
+  /** Whose settings name it; undefined: those of the application. */
+  environment: string | undefined
 }
 
 /**
  * Variables of the server's own settings get other names: a commit could name them as well, and have
  * them sent wherever it likes.
  */
-const OWN = 'CROSSCLOUD_OWN_'
+export const OWN = 'CROSSCLOUD_OWN_'
 const VARIABLE = /\$\{([A-Za-z_][A-Za-z0-9_]*)(?=(?::-[^}]*)?\})/g
 
 /** The server's settings over those of the repository. */
@@ -35,22 +44,25 @@ export function mergeSettings({ app, repository, own, folder }: Mergeable): Merg
     const named = typeof written.app === 'string' ? JSON.stringify(written.app) : 'no application'
     throw invalid(app, `is of ${named}; it is registered as ${app}`)
   }
-  const problems = [...leaves(written)].flatMap(({ path, text }) => problemsOf(path, text))
+  const problems = [
+    ...proxyProblems(written),
+    ...[...leaves(written)].flatMap(({ path, text }) => problemsOf(path, text)),
+  ]
   if (problems.length > 0) throw invalid(app, problems.join('\n'))
-  const variables = new Map<string, string>()
-  const rename = (text: string) =>
+  const variables: OwnVariable[] = []
+  const rename = (text: string, environment?: string) =>
     text.replace(VARIABLE, (_match, name: string) => {
-      variables.set(`${OWN}${name}`, name)
+      variables.push({ name: `${OWN}${name}`, source: name, environment })
       return `\${${OWN}${name}`
     })
-  const prepare = (value: unknown) =>
-    mapTexts(value, [], (text, path) => absolute(rename(text), path, folder))
+  const prepare = (value: unknown, environment?: string) =>
+    mapTexts(value, [], (text, path) => absolute(rename(text, environment), path, folder))
   const top = ownKeys.filter((key) => own[key] !== undefined).map((key) => [key, prepare(own[key])])
   const named = treeOf(written.environments) ?? {}
   const added = treeOf(own.environments) ?? {}
   const environments = [...new Set([...Object.keys(named), ...Object.keys(added)])].map((name) => [
     name,
-    { ...treeOf(named[name]), ...treeOf(prepare(added[name])) },
+    { ...treeOf(named[name]), ...treeOf(prepare(added[name], name)) },
   ])
   const settings = {
     ...written,
@@ -81,16 +93,39 @@ interface Leaf {
   text: string
 }
 
-/** All texts of a document, keys too: both may name things. */
+/** Its drivers run programs on the machine that deploys: here, those would be a commit's. */
+function proxyProblems(written: Tree): string[] {
+  const environments = Object.entries(treeOf(written.environments) ?? {})
+  const places = environments.filter(([, value]) => Object.hasOwn(treeOf(value) ?? {}, 'proxy'))
+  const paths = places.map(([name]) => `environments.${name}.proxy`)
+  if (Object.hasOwn(written, 'proxy')) paths.push('proxy')
+  return paths.map((path) => `${path} may be set on the server alone`)
+}
+
+/**
+ * All texts of a document, keys too: both may name things. A Map or a Set has texts that are no
+ * properties: none of them comes from a plain document.
+ */
 function* leaves(value: unknown, path: readonly string[] = []): Generator<Leaf> {
   if (typeof value === 'string') yield { path, text: value }
   else if (typeof value === 'object' && value !== null) {
+    if (!PLAIN.has(Object.getPrototypeOf(value))) {
+      throw new StepError('INPUT_INVALID', `crosscloud.yml: ${path.join('.')} is no plain value`, {
+        hint: 'Write mappings, lists and texts without tags.',
+      })
+    }
     for (const [key, item] of Object.entries(value)) {
       yield { path: [...path, key], text: key }
       yield* leaves(item, [...path, key])
     }
   }
 }
+
+const PLAIN: ReadonlySet<unknown> = new Set([Object.prototype, Array.prototype])
+
+/** With these a host or a volume would be another one for each caller. */
+const OF_RUN =
+  /\$\{(CROSSCLOUD_(?:SERVER|WORKER|RUN)|CI_JOB_URL|GITLAB_USER_LOGIN|CI_COMMIT_SHA|CI_COMMIT_REF_NAME)(?![A-Za-z0-9_])/
 
 /** Keys whose values are files of the machine that deploys. */
 const FILE_KEYS = new Set(['ca', 'cert', 'key', 'certificates', 'config-key'])
@@ -100,7 +135,10 @@ const FILE_ADDRESS = /^(?:file|sqlite):(.*)$/s
 function problemsOf(path: readonly string[], text: string): string[] {
   const at = path.join('.')
   if (text.includes(OWN)) return [`${at} names a variable of the server`]
-  if (/^(?:unix|npipe):/i.test(text)) return [`${at} names an engine on the server itself`]
+  const [, actor] = OF_RUN.exec(path.at(-1) === 'environment' ? `\${${text}}` : text) ?? []
+  if (actor !== undefined) return [`${at} names ${actor}, which says who runs it`]
+  if (/^(?:unix|npipe|rediss?\+unix):/i.test(text))
+    return [`${at} names an engine on the server itself`]
   if (isOfContainer(path)) return []
   const [, file] = FILE_ADDRESS.exec(text) ?? []
   // The keys themselves may be in a variable; a folder may not: HOME is one of the server's.

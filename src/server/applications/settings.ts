@@ -48,6 +48,12 @@ export const applicationSettings = z.strictObject({
     .describe(
       "Settings of environments that win over the repository's: hosts, config, image, gate",
     ),
+  'hosts-from-repository': z
+    .boolean()
+    .default(false)
+    .describe(
+      'Where environments here have hosts: the repository may name hosts of the others; default: false',
+    ),
   allow: z
     .array(z.string().min(1))
     .default([])

@@ -1,4 +1,5 @@
 import type { Line } from '../../api/events.ts'
+import type { PresentedWho } from '../../identity/presented.ts'
 import type { OpenedApplication } from '../applications/applications.ts'
 import { type CommandEnd, completeCommand } from '../effects/command.ts'
 import type { WorkerEnvironment } from '../effects/worker-environment.ts'
@@ -7,7 +8,7 @@ import { type RunRequest, type RunSubject, whoOf } from './run.ts'
 import { argumentsOf } from './steps.ts'
 
 export interface ChildRun {
-  request: Pick<RunRequest, 'step' | 'inputs'>
+  request: Pick<RunRequest, 'step' | 'inputs' | 'environment'>
   subject: RunSubject
   application: OpenedApplication
   worker: WorkerEnvironment
@@ -22,36 +23,25 @@ export interface ChildRun {
 /** Runs a step for somebody, as a process of its own in the application's checkout. */
 export async function runChild(run: ChildRun): Promise<CommandEnd> {
   const { request, subject, application, worker, url, more = [], onLine } = run
-  const { folder, file, environment } = application
+  const { folder, file } = application
   const settings = ['--settings', file, '--log', 'json']
   return completeCommand({
     program: worker.program,
     args: [...argumentsOf(request), ...more, ...settings],
     cwd: folder,
-    env: { ...environment, ...actorVariables(subject, url) },
+    env: application.variablesFor(request.environment),
     signal: run.signal,
     timeout: run.timeout,
-    message: { who: whoOf(subject) },
+    message: { who: { ...whoOf(subject), from: actorOf(subject, url) } },
     ...(onLine && { onLine: (text: string) => onLine(readLine(text, worker.secrets.mask)) }),
   })
 }
 
-/** Who acts, in the variables of a CI job; the ledger records it. */
-function actorVariables({ by, claims = {} }: RunSubject, url: string): Record<string, string> {
-  const facts = {
-    CI_COMMIT_SHA: claims.sha,
-    CI_COMMIT_REF_NAME: claims.ref,
-  }
-  const known = Object.entries(facts).flatMap(([name, value]): [string, string][] =>
-    value === undefined || value === '' ? [] : [[name, String(value)]],
-  )
-  return {
-    CROSSCLOUD_SERVER: 'true',
-    CROSSCLOUD_WORKER: 'true',
-    // A message follows that says who it is: a variable alone proves nothing.
-    CROSSCLOUD_RUN: url,
-    GITLAB_USER_LOGIN: by,
-    CI_JOB_URL: url,
-    ...Object.fromEntries(known),
-  }
+/**
+ * For the ledger. It goes over the channel, not in variables: with another environment than the one
+ * that the commit's settings were checked with, these could be others than those.
+ */
+function actorOf({ by, claims = {} }: RunSubject, jobUrl: string): PresentedWho['from'] {
+  const text = (value: unknown) => (value === undefined || value === '' ? undefined : String(value))
+  return { by, branch: text(claims.ref), commit: text(claims.sha), jobUrl }
 }

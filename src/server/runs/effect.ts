@@ -1,4 +1,5 @@
 import { setTimeout as sleep } from 'node:timers/promises'
+import { PLAN_STALE } from '../../api/problem.ts'
 import type { Finished } from '../../api/runs.ts'
 import { StepError, toStepError } from '../../core/errors.ts'
 import type { Applications } from '../applications/applications.ts'
@@ -9,6 +10,7 @@ import type { QueueAccess } from '../queue/access.ts'
 import { runChild } from './child.ts'
 import { findEarlier } from './earlier.ts'
 import { type LineWriter, note, openLineWriter } from './lines.ts'
+import { makePlan } from './planner.ts'
 import type { RunRecord } from './run.ts'
 import { openRunStore, type RunStore } from './store.ts'
 
@@ -86,19 +88,37 @@ async function attemptRun(
   if (again) lines.add(note('the server that ran this is gone; another one goes on with it'))
   const earlier = again ? await findEarlier(run, application, worker, signal) : undefined
   if (earlier) return earlier
+  const child = { request: run, subject: run.subject, application, worker, signal }
+  const url = urlOf(run.id)
+  // What an attempt before it has begun is no part of the plan.
+  if (!again) await requireSamePlan(run, { ...child, url })
   await attempt.confirm()
   await store.start(run.id)
   return runChild({
-    request: run,
-    subject: run.subject,
-    application,
-    worker,
-    url: urlOf(run.id),
-    signal,
+    ...child,
+    url,
     timeout,
     onLine: lines.add,
     more: again && run.inputs.lockWait === undefined ? lockWait(run) : [],
   })
+}
+
+/** While it waited the branch may have moved on, or another run have changed the hosts. */
+async function requireSamePlan(
+  { planHash }: RunRecord,
+  child: Parameters<typeof makePlan>[0],
+): Promise<void> {
+  if (planHash === undefined) return
+  const { hash } = await makePlan(child)
+  if (hash === planHash) return
+  throw new StepError<Stale>('CONFLICT', 'what its plan was made of has changed while it waited', {
+    hint: 'Nothing was done. Make a new plan, look at it, and run that.',
+    details: { stale: true },
+  })
+}
+
+interface Stale {
+  stale: true
 }
 
 /** The command of the server that is gone may still hold the lock, to restore what it began. */
@@ -137,11 +157,12 @@ function finishedOf(
 }
 
 function errorOf(
-  { code, message, hint, retryable }: StepError,
+  { code, message, hint, retryable, details }: StepError,
   { worker: { secrets } }: RunEffectOptions,
 ): NonNullable<Finished['error']> {
+  const { stale } = (details ?? {}) as Partial<Stale>
   return {
-    code,
+    code: stale ? PLAN_STALE : code,
     message: secrets.mask(message),
     hint: hint && secrets.mask(hint),
     retryable,

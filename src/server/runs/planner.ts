@@ -1,5 +1,5 @@
 import { StepError } from '../../core/errors.ts'
-import { runChild } from './child.ts'
+import { type ChildRun, runChild } from './child.ts'
 import type { RunsOptions } from './options.ts'
 import type { RunRequest, RunSubject } from './run.ts'
 import { findRemoteStep } from './steps.ts'
@@ -22,17 +22,24 @@ export function createPlanner(
         hint: '`deploy`, `promote` and `rollback` have one; POST this step to runs.',
       })
     }
-    const { output = {}, failure } = await inTurn(async () => {
+    const { hash, facts } = await inTurn(async () => {
       const application = await applications.open(request.app, signal)
-      const child = { request, subject, application, worker, url: urlOf('plan'), signal }
-      return runChild({ ...child, more: ['--plan'], timeout: TIMEOUT })
+      return makePlan({ request, subject, application, worker, url: urlOf('plan'), signal })
     })
-    const { error: _error, ...facts } = output
-    // A plan that is not ready is a failure of the command, and a plan.
-    const { hash } = facts
-    if (typeof hash !== 'string') throw failure ?? new StepError('INTERNAL', 'there is no plan')
     return store.keepPlan({ subject: subjectKey(subject), request, hash, facts })
   }
+}
+
+/** What the step would do with these settings. */
+export async function makePlan(
+  child: Omit<ChildRun, 'more' | 'timeout' | 'onLine'>,
+): Promise<{ hash: string; facts: Record<string, unknown> }> {
+  const { output = {}, failure } = await runChild({ ...child, more: ['--plan'], timeout: TIMEOUT })
+  const { error: _error, ...facts } = output
+  // A plan that is not ready is a failure of the command, and a plan.
+  const { hash } = facts
+  if (typeof hash !== 'string') throw failure ?? new StepError('INTERNAL', 'there is no plan')
+  return { hash, facts }
 }
 
 function limited(most: number, waiting: number) {

@@ -32,6 +32,8 @@ export interface RunRecord extends RunRequest {
   subject: RunSubject
   /** The plan that was seen before. */
   plan?: string | undefined
+  /** Its hash: nothing else than what was seen is done. */
+  planHash?: string | undefined
   queuedAt: number
   startedAt: number | undefined
   finishedAt: number | undefined

@@ -1,7 +1,6 @@
 import type { Finished } from '../../api/runs.ts'
 import { StepError, toStepError } from '../../core/errors.ts'
 import type { EventRecord } from '../queue/event-record.ts'
-import { newEventId } from '../routes/routes.ts'
 import type { EventFacts } from '../sources/event.ts'
 import { sha256Hex } from '../sources/source.ts'
 import { type LogReader, openLogReader } from './lines.ts'
@@ -22,8 +21,11 @@ export interface Runs {
   plan(request: RunRequest, subject: RunSubject, signal: AbortSignal): Promise<StoredPlan>
   findPlan: RunStore['findPlan']
   findRequest: RunStore['findRequest']
-  /** Stores the run and queues it: a server that dies after that loses nothing. */
-  create(run: NewRun, key: RequestKey | undefined): Promise<string>
+  /**
+   * Stores the run and queues it: a server that dies after that loses nothing. Gives its id, or that of
+   * the run which the same request has made before.
+   */
+  create(id: string, run: NewRun, key: RequestKey | undefined): Promise<string>
   find(id: string): Promise<RunRecord | undefined>
   list: RunStore['list']
   /** Drops a run that waits; one that runs ends by itself, on whatever server it is. */
@@ -49,8 +51,8 @@ export function openRuns(options: RunsOptions): Runs {
     plan: createPlanner(options, store),
     findPlan: store.findPlan,
     findRequest: store.findRequest,
-    async create(run, key) {
-      const id = await store.create(newEventId(Date.now()), run, key)
+    async create(wanted, run, key) {
+      const id = await store.create(wanted, run, key)
       const stored = await store.find(id)
       if (stored && !stored.finished && stored.startedAt === undefined) {
         await enqueue(stored, options)

@@ -43,6 +43,13 @@ const FORCING = ['force', 'older', 'breakGlass', 'acrossMigration']
 export const isForced = (inputs: Readonly<Record<string, unknown>>): boolean =>
   FORCING.some((name) => inputs[name] === true)
 
+/** What was asked for, for the audit; the environment is its own field there. */
+export function auditedInputs({ step, inputs }: Pick<RunRequest, 'step' | 'inputs'>) {
+  const given = Object.entries(inputs).filter(([name]) => name !== 'env')
+  const texts = given.map(([name, value]) => [name, [value].flat().join(' ')] as const)
+  return { step, ...Object.fromEntries(texts) }
+}
+
 const LONGEST_TEXT = 2000
 const MOST_ITEMS = 100
 

@@ -17,7 +17,10 @@ export interface StoredPlan {
   expiresAt: string
 }
 
-export type NewRun = Pick<RunRecord, 'app' | 'step' | 'environment' | 'inputs' | 'subject' | 'plan'>
+export type NewRun = Pick<
+  RunRecord,
+  'app' | 'step' | 'environment' | 'inputs' | 'subject' | 'plan' | 'planHash'
+>
 
 /** An Idempotency-Key, and the body that came with it. */
 export interface RequestKey {

@@ -7,7 +7,7 @@ import { openIssuers } from './issuers.ts'
 import { createSessions, type Sessions, type SessionsOptions } from './sessions.ts'
 import { openSessionStore } from './store.ts'
 
-export interface OpenSessionsOptions extends Pick<SessionsOptions, 'findToken'> {
+export interface OpenSessionsOptions extends Pick<SessionsOptions, 'findToken' | 'onLogin'> {
   settings: ServerSettings
   redis: Pick<QueueRedis, 'failFast' | 'name'>
   http: HttpClient
@@ -26,6 +26,7 @@ export async function openSessions({
   http,
   variables,
   findToken,
+  onLogin,
   log,
 }: OpenSessionsOptions): Promise<OpenSessions | undefined> {
   if (settings === undefined) return undefined
@@ -37,7 +38,7 @@ export async function openSessions({
     base: `${keyPrefix(queue.name)}:`,
   })
   return {
-    ...createSessions({ settings, issuers, store, findToken, log }),
+    ...createSessions({ settings, issuers, store, findToken, onLogin, log }),
     close() {
       stop.abort()
       issuers.close()

@@ -5,6 +5,7 @@ import { hashOfApiToken } from '../../ledger/api-token.ts'
 import type { Scope, Subject } from '../../policy/subject.ts'
 import { throttleWarnings } from '../monitoring/throttled-warnings.ts'
 import type { Issuers } from './issuers.ts'
+import type { Login } from './logins.ts'
 import { checkProof, PROOF_WINDOW, type Proof } from './proof.ts'
 import {
   outside,
@@ -15,6 +16,7 @@ import {
   refuseOpenly,
 } from './refusal.ts'
 import type { SessionSettings } from './settings.ts'
+import { type Standing, standingOfSession, standingOfToken } from './standing.ts'
 import { LONGEST_SESSION, type SessionRecord, type SessionStore } from './store.ts'
 import type { Person } from './subject.ts'
 
@@ -38,6 +40,8 @@ export interface Authenticated {
   expiresAt?: string | undefined
   /** Whom a job's token names; good for acts in a person's own name, never for what a job may. */
   person?: Person | undefined
+  /** Whether it still holds, without a new proof. */
+  standing(): Promise<Standing>
 }
 
 export interface StartedSession {
@@ -72,6 +76,8 @@ export interface SessionsOptions {
   store: SessionStore
   /** By SHA-256 in hex; undefined when there is none. */
   findToken(hash: string): Promise<ApiToken | undefined>
+  /** Told of each login, before its session is given away, and of each refusal. */
+  onLogin?: ((login: Login) => Promise<void>) | undefined
   log: Log
 }
 
@@ -80,26 +86,36 @@ const SESSION = /^ccs_[\w-]{43}$/
 const LONGEST_AUTHORIZATION = 512
 
 export function createSessions(options: SessionsOptions): Sessions {
-  const { store, log } = options
+  const { store, log, onLogin = async () => {} } = options
   const warn = throttleWarnings(log)
-  const refused = async (thrown: unknown, { ip }: SessionRequest): Promise<StepError> => {
+  const refused = async (
+    thrown: unknown,
+    request: SessionRequest,
+    isLogin: boolean,
+  ): Promise<StepError> => {
+    const { ip } = request
     const error = toStepError(thrown)
     const reason = reasonOf(error)
     if (reason === undefined) return error
     warn(`${reason} ${ip}`, `${ip} was not let in: ${reason}`)
     if (isGuess(reason)) await store.addFailure(ip)
+    if (isLogin || isGuess(reason)) await onLogin({ request, reason })
     return outside(error)
   }
-  const guarded = async <T>(request: SessionRequest, work: () => Promise<T>): Promise<T> => {
+  const guarded = async <T>(
+    request: SessionRequest,
+    work: () => Promise<T>,
+    isLogin = false,
+  ): Promise<T> => {
     try {
       return await work()
     } catch (error) {
-      throw await refused(error, request)
+      throw await refused(error, request, isLogin)
     }
   }
   return {
     authenticate: (request) => guarded(request, () => authenticate(request, options)),
-    start: (request) => guarded(request, () => start(request, options)),
+    start: (request) => guarded(request, () => login(request, options), true),
     end: (session) => store.remove(session),
     revoke: ({ identity, user, project }) => {
       if (user !== undefined) return store.removeAllOf(`${identity} user ${user}`)
@@ -135,6 +151,21 @@ async function refuseTooMany(
       details: { status: 429, reason: 'too-many-failures' },
     },
   )
+}
+
+/** A session that nobody recorded is not given away. */
+async function login(
+  request: SessionRequest & { token: string },
+  options: SessionsOptions,
+): Promise<StartedSession> {
+  const started = await start(request, options)
+  try {
+    await options.onLogin?.({ request, subject: started.subject })
+  } catch (error) {
+    await options.store.remove(started.session)
+    throw error
+  }
+  return started
 }
 
 async function start(
@@ -203,14 +234,15 @@ async function bySession(
   await useProof(proof, store, 'session')
   const expiresAt = Math.min(Date.now() + settings.lifetime, record.end)
   await store.renew(session, expiresAt)
-  return authenticated(record, session, expiresAt)
+  const standing = () => standingOfSession(session, expiresAt, store)
+  return { ...authenticated(record, session, expiresAt), standing }
 }
 
 function authenticated(
   { subject, person }: SessionRecord,
   session: string,
   expiresAt: number,
-): Authenticated {
+): Omit<Authenticated, 'standing'> {
   return {
     subject,
     person,
@@ -243,7 +275,8 @@ async function byToken(
     names: [by],
     scope,
   }
-  return { subject, via: 'token', expiresAt }
+  const standing = () => standingOfToken(hash, findToken)
+  return { subject, via: 'token', expiresAt, standing }
 }
 
 /** A proof counts once for its key, for as long as its time is accepted. */

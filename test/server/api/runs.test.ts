@@ -107,6 +107,45 @@ t.test('the same request is the same run; another one needs another key', { skip
   t.equal(more.next, null)
 })
 
+t.test(
+  'the audit has what was asked for, the run, and a rule that was passed',
+  { skip },
+  async (t) => {
+    const world = await startWorld(t)
+    const run = await post(world, deploy({ older: true, force: false }), { by: 'job' })
+    const to = { app: 'webapi', step: 'promote', inputs: { to: 'staging', reason: 'b' } }
+    const promoted = await post(world, to)
+    const inputs = {
+      step: 'deploy',
+      release: 'webapi@1.0.0',
+      reason: 'a test',
+      older: 'true',
+      force: 'false',
+    }
+    const object = { ...inputs, app: 'webapi', environment: 'test' }
+    const subject = 'job 4711 of team/webapi'
+    t.strictSame(
+      world.audited.map(({ subject, verb, decision, object, run }) => ({
+        ...{ subject, verb, decision, object, run },
+      })),
+      [
+        { subject, verb: 'force', decision: 'allowed', object, run },
+        { subject, verb: 'deploy', decision: 'allowed', object, run },
+        {
+          ...{ subject: 'li (team/dev)', verb: 'promote', decision: 'allowed', run: promoted },
+          object: {
+            step: 'promote',
+            to: 'staging',
+            reason: 'b',
+            app: 'webapi',
+            environment: 'staging',
+          },
+        },
+      ],
+    )
+  },
+)
+
 t.test('a plan is what --plan says; changed facts make it stale', { skip }, async (t) => {
   const world = await startWorld(t)
   const made = await world.ask('POST', '/plans', { body: deploy() })
@@ -144,6 +183,30 @@ t.test('a plan is what --plan says; changed facts make it stale', { skip }, asyn
   await world.write({ ...repositorySettings, container: { network: 'host' } })
   const refused = await world.ask('POST', '/plans', { body: deploy() })
   t.match(refused, { status: 403, body: { detail: /shares the network of the host/ } })
+})
+
+t.test('a run does what was seen, or nothing', { skip }, async (t) => {
+  const world = await startWorld(t)
+  const plan = planAnswer.parse((await world.ask('POST', '/plans', { body: deploy() })).body)
+  const run = await post(world, { plan: plan.plan })
+  const { environments } = repositorySettings
+  const container = { ports: ['8080:8080'] }
+  await world.write({
+    ...repositorySettings,
+    environments: { ...environments, test: { ...environments.test, container } },
+  })
+  const server = await world.startServer()
+  const last = (await allLines(world, run)).at(-1)
+  t.match(last, {
+    event: 'finished',
+    data: { outcome: 'failed', error: { code: 'PLAN_STALE', message: /while it waited/ } },
+  })
+  t.strictSame(await world.ledger.deployments({ app: 'webapi', limit: 5 }), [], 'nothing was begun')
+  const now = planAnswer.parse((await world.ask('POST', '/plans', { body: deploy() })).body)
+  const other = (await allLines(world, await post(world, { plan: now.plan }))).at(-1)
+  t.match(other?.data, { outcome: 'failed' })
+  t.notMatch(other?.data, { error: { code: 'PLAN_STALE' } }, 'what is as it was seen is tried')
+  await server.kill('SIGTERM')
 })
 
 t.test('a run that waits is dropped, one that runs is ended', { skip }, async (t) => {

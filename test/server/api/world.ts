@@ -8,8 +8,10 @@ import { silentLog } from '../../../src/core/log.ts'
 import { createSecrets } from '../../../src/core/secrets.ts'
 import { openLedger } from '../../../src/ledger/open.ts'
 import type { Question } from '../../../src/policy/decide.ts'
+import { verbs } from '../../../src/policy/verbs.ts'
 import type { AuditEntry, Decide } from '../../../src/server/api/access.ts'
 import { addApi } from '../../../src/server/api/api.ts'
+import type { ApiDependencies } from '../../../src/server/api/dependencies.ts'
 import { openApplications } from '../../../src/server/applications/applications.ts'
 import { workerEnvironmentOf } from '../../../src/server/effects/worker-environment.ts'
 import { createMetrics } from '../../../src/server/monitoring/metrics.ts'
@@ -22,6 +24,7 @@ import { createApp } from '../../../src/server/routes/app.ts'
 import { runUrls } from '../../../src/server/runs/route.ts'
 import type { RunSubject } from '../../../src/server/runs/run.ts'
 import { openRuns } from '../../../src/server/runs/runs.ts'
+import type { Standing } from '../../../src/server/sessions/standing.ts'
 import { readServerSettings } from '../../../src/server/settings/settings.ts'
 import { release } from '../../ledger/conformance/samples.ts'
 import { makeRepository } from '../../support/servers/git.ts'
@@ -101,6 +104,8 @@ interface WorldOptions {
   variables?: Readonly<Record<string, string>>
   /** The file of a ledger that has releases. */
   ledger?: string
+  /** Of the streams. */
+  api?: Pick<ApiDependencies, 'heartbeat' | 'followers'>
 }
 
 /** A registered application, a ledger with two releases, Redis, and the API on a port of its own. */
@@ -147,6 +152,7 @@ export async function startWorld(t: Test, more: WorldOptions = {}) {
     folder,
     { listen: { host: '127.0.0.1', port: 0 }, ...settings },
     env,
+    more.api,
   )
   return { folder, repository, write, ledger, redis, startServer, ...api }
 }
@@ -158,6 +164,7 @@ async function startApi(
   folder: string,
   written: object,
   env: Readonly<Record<string, string>>,
+  api: WorldOptions['api'],
 ) {
   const path = join(folder, 'crosscloud.server.yml')
   await writeFile(path, stringify(written))
@@ -181,6 +188,7 @@ async function startApi(
     urlOf: runUrls(settings),
   })
   const audited: AuditEntry[] = []
+  const held: { standing: Standing; verbs: readonly string[] } = { standing: 'alive', verbs }
   const asked: Question[] = []
   const app = await createApp({
     ...{ settings, endpoints: [], log: silentLog, metrics: await createMetrics(records) },
@@ -191,7 +199,10 @@ async function startApi(
     sessions: {
       async authenticate({ headers }) {
         const [, by = ''] = /^Bearer (\w+)$/.exec(String(headers.authorization)) ?? []
-        if (Object.hasOwn(grants, by)) return { subject: subject(by), via: 'session' }
+        if (Object.hasOwn(grants, by)) {
+          const standing = async () => held.standing
+          return { subject: subject(by), via: 'session', standing }
+        }
         throw new StepError('UNAUTHORIZED', 'the session is unknown, or over')
       },
       start: async () => {
@@ -201,10 +212,12 @@ async function startApi(
     },
     decide: (who, question) => {
       asked.push(question)
-      return decide(who, question)
+      const decision = decide(who, question)
+      return held.verbs.includes(question.verb) ? decision : { ...decision, allowed: false }
     },
     audit: { record: async (entry) => void audited.push(entry) },
     ...{ runs, applications, worker, secrets, log: silentLog, rate: 1000 },
+    ...api,
   })
   const url = await app.listen({ host: '127.0.0.1', port: 0 })
   t.teardown(() => app.close())
@@ -236,7 +249,7 @@ async function startApi(
       body: said === '' ? {} : JSON.parse(said),
     }
   }
-  return { url, ask, audited, asked, app, runs, applications, worker }
+  return { url, ask, audited, asked, held, app, runs, applications, worker }
 }
 
 export interface StreamEvent {

@@ -46,10 +46,10 @@ t.test('settings of the server win, and their variables are not those of a commi
     },
     'config-key': 'file:/etc/crosscloud/keys/config.key',
   })
-  t.strictSame(Object.fromEntries(variables), {
-    CROSSCLOUD_OWN_LEDGER_PASSWORD: 'LEDGER_PASSWORD',
-    CROSSCLOUD_OWN_CONFIG_PASSWORD: 'CONFIG_PASSWORD',
+  const own = (source: string, environment?: string) => ({
+    ...{ name: `CROSSCLOUD_OWN_${source}`, source, environment },
   })
+  t.strictSame(variables, [own('LEDGER_PASSWORD'), own('CONFIG_PASSWORD', 'production')])
 })
 
 t.test('what a commit must not say is refused', async (t) => {
@@ -65,7 +65,16 @@ t.test('what a commit must not say is refused', async (t) => {
       environments({ container: { secrets: { a: { environment: 'CROSSCLOUD_OWN_A' } } } }),
       /a variable of the server/,
     ],
+    [
+      environments({ proxy: { commands: { check: ['sh', '-c', 'env'] } } }),
+      /environments.test.proxy/,
+    ],
+    [environments({ proxy: null }), /environments.test.proxy may be set on the server alone/],
+    [{ app: 'webapi', proxy: {} }, /proxy may be set on the server alone/],
+    [environments({ container: new Map([['volumes', ['/:/host']]]) }), /is no plain value/],
+    [environments({ container: new Set(['x']) }), /is no plain value/],
     [environments({ hosts: { a: 'unix:///var/run/docker.sock' } }), /an engine on the server/],
+    [environments({ config: 'redis+unix:///run/redis.sock' }), /an engine on the server/],
     [environments({ config: 'file:/etc/crosscloud/other.yaml' }), /a file of the server/],
     [environments({ config: 'file:../../other/config.yaml' }), /a file of the server/],
     [environments({ config: 'file:a/../../x' }), /a file of the server/],
@@ -91,4 +100,15 @@ t.test('what a commit must not say is refused', async (t) => {
   t.doesNotThrow(() => merge({ app: 'webapi', environments: { test: null } }))
   t.doesNotThrow(() => merge({ app: 'webapi', 'config-key': '$' + '{CONFIG_KEY}' }))
   t.doesNotThrow(() => merge(environments({ container: { command: ['file:/x'] } })))
+})
+
+t.test('a proxy of the server counts, and a commit cannot lay its own over it', (t) => {
+  const proxy = { nginx: { include: '/etc/nginx/webapi.conf' } }
+  const own = { environments: { production: { proxy } } }
+  const production = { image: 'registry.test/webapi' }
+  const { settings } = merge({ app: 'webapi', environments: { production } }, own)
+  t.match(settings, { environments: { production: { ...production, proxy } } })
+  const more = { app: 'webapi', environments: { production: { ...production, proxy } } }
+  t.throws(() => merge(more, own), { message: /environments.production.proxy/ })
+  t.end()
 })

@@ -133,6 +133,27 @@ t.test('a logout ends one session, a revocation all of a user or project', async
   await t.rejects(sessions.authenticate(await useOf(key, other.session)))
 })
 
+t.test('what somebody came with holds until it is ended', async (t) => {
+  const { sessions, start, tokens } = await sessionWorld(t)
+  const key = await createKey()
+  const { session } = await start(key)
+  const found = await sessions.authenticate(await useOf(key, session))
+  t.equal(await found.standing(), 'alive')
+  await sessions.end(session)
+  t.equal(await found.standing(), 'revoked')
+  const secret = `cct_${'s'.repeat(43)}`
+  const known = { name: 'jenkins', scope: { verbs: [], apps: [], envs: [] } }
+  tokens.set(sha256(secret), known)
+  const headers = { authorization: `Bearer ${secret}` }
+  const token = await sessions.authenticate({ method: 'GET', url: '/x', headers, ip: '::1' })
+  t.equal(await token.standing(), 'alive')
+  const past = new Date(Date.now() - 1000).toISOString()
+  tokens.set(sha256(secret), { ...known, expiresAt: past })
+  t.equal(await token.standing(), 'expired')
+  tokens.set(sha256(secret), { ...known, revokedAt: past })
+  t.equal(await token.standing(), 'revoked')
+})
+
 t.test('an API token is a subject with limits of its own', async (t) => {
   const { sessions, tokens } = await sessionWorld(t)
   const secret = `cct_${'s'.repeat(43)}`

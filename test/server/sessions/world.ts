@@ -11,6 +11,7 @@ import {
   type ApiToken,
   createSessions,
   type SessionRequest,
+  type SessionsOptions,
 } from '../../../src/server/sessions/sessions.ts'
 import { sessionSettings } from '../../../src/server/sessions/settings.ts'
 import { openSessionStore } from '../../../src/server/sessions/store.ts'
@@ -24,7 +25,12 @@ export type World = Awaited<ReturnType<typeof sessionWorld>>
 /** Sessions over a real Redis and a real issuer; what they log is kept. */
 export async function sessionWorld(
   t: Pick<Test, 'teardown'>,
-  changes: { settings?: object; issuer?: object; folder?: string } = {},
+  changes: {
+    settings?: object
+    issuer?: object
+    folder?: string
+    onLogin?: SessionsOptions['onLogin']
+  } = {},
 ) {
   const redis = await startRedis(t)
   const queue = await openQueueRedis(
@@ -58,6 +64,7 @@ export async function sessionWorld(
     issuers,
     store,
     log,
+    onLogin: changes.onLogin,
     findToken: async (hash) => tokens.get(hash),
   })
   const token = (claims: Claims = {}, header = {}) =>

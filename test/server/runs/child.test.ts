@@ -1,0 +1,54 @@
+import { writeFile } from 'node:fs/promises'
+import { join } from 'node:path'
+import t from 'tap'
+import { silentLog } from '../../../src/core/log.ts'
+import { createSecrets } from '../../../src/core/secrets.ts'
+import { runChild } from '../../../src/server/runs/child.ts'
+import type { Settings } from '../../../src/settings.ts'
+import { temporaryFolder } from '../../support/temporary.ts'
+
+t.test('a step has the environment that its settings were checked with', async (t) => {
+  const folder = await temporaryFolder(t)
+  const program = join(folder, 'program.cjs')
+  await writeFile(
+    program,
+    `process.once('message', (message) => {
+       process.stdout.write(JSON.stringify({ env: process.env, message }))
+       process.disconnect()
+     })`,
+  )
+  const environment = { HOME: folder, CROSSCLOUD_RUN: 'true' }
+  const { output } = await runChild({
+    request: { step: 'deploy', inputs: {}, environment: 'test' },
+    subject: {
+      ...{ kind: 'person', name: 'li (team/dev)', by: 'li', byId: '42', identity: 'https://i' },
+      names: ['user:li', 'group:team/dev'],
+      claims: { ref: 'main', sha: 'abc' },
+    },
+    application: {
+      ...{ app: 'webapi', commit: 'c', folder, file: 'x.yml', variables: [], environment: {} },
+      settings: {} as Settings,
+      variablesFor: (name) => ({ ...environment, WHERE: name }),
+    },
+    worker: { folder, program, variables: {}, log: silentLog, secrets: createSecrets() },
+    url: 'https://crosscloud.example.com/runs/1',
+    signal: new AbortController().signal,
+    timeout: 30_000,
+  })
+  const seen = Object.entries((output?.env ?? {}) as Record<string, string>)
+  const own = seen.filter(([name]) => !name.startsWith('NODE_'))
+  t.strictSame(
+    Object.fromEntries(own),
+    { ...environment, WHERE: 'test' },
+    'who asks changes no variable',
+  )
+  const from = {
+    by: 'li',
+    branch: 'main',
+    commit: 'abc',
+    jobUrl: 'https://crosscloud.example.com/runs/1',
+  }
+  t.strictSame(output?.message, {
+    who: { login: 'li', id: '42', groups: ['team/dev'], identity: 'https://i', from },
+  })
+})
