@@ -37,6 +37,13 @@ const parts: Record<string, (on: On) => Promise<Part>> = {
     switchesPart('nginx', await measureSwitches(await project(), 'nginx', rounds)),
   haproxy: async ({ project, rounds }) =>
     switchesPart('HAProxy', await measureSwitches(await project(), 'haproxy', rounds)),
+  'nginx-driver': async ({ project, rounds }) =>
+    switchesPart('nginx, driver', await measureSwitches(await project(), 'nginx-driver', rounds)),
+  'haproxy-driver': async ({ project, rounds }) =>
+    switchesPart(
+      'HAProxy, driver',
+      await measureSwitches(await project(), 'haproxy-driver', rounds),
+    ),
   parallel: async ({ stage, host }) => parallelPart(await measureParallel(stage, host)),
   hosts: async ({ stage, host }) => manyHostsPart(await measureManyHosts(stage, host)),
   'by-hand': async ({ project }) =>

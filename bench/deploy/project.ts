@@ -23,6 +23,8 @@ export interface Project {
   counts: string
   sessions: string
   cli: CommandLine
+  /** Writes `proxy:` of the environment `slots`. */
+  useProxy(proxy: object | undefined): Promise<void>
 }
 
 /** A project whose two releases are in the registry, with the environments `slots` and `plain`. */
@@ -64,8 +66,14 @@ export async function makeProject(
   await writeFile(join(folder, 'tomcat/server.xml'), SERVER_XML)
   const properties = await catalinaProperties(base.layerPath)
   await writeFile(join(folder, 'tomcat/catalina.properties'), properties)
-  // JSON is YAML.
-  await writeFile(join(folder, 'crosscloud.yml'), JSON.stringify(settings, null, 2))
+  const useProxy = (proxy: object | undefined) => {
+    const slots = { ...settings.environments.slots, proxy }
+    const environments = { ...settings.environments, slots }
+    // JSON is YAML.
+    const text = JSON.stringify({ ...settings, environments }, null, 2)
+    return writeFile(join(folder, 'crosscloud.yml'), text)
+  }
+  await useProxy(undefined)
   await putBase(folder, base, tomcat)
   const cli = commandLine(folder)
   const makeWar = await openApplication(folder)
@@ -76,7 +84,7 @@ export async function makeProject(
     const { output } = await cli('push-image', '--to', image, '--json')
     images.push((JSON.parse(output) as { image: string }).image)
   }
-  return { host, images, counts, sessions, cli }
+  return { host, images, counts, sessions, cli, useProxy }
 }
 
 type Base = Awaited<ReturnType<typeof prepareBaseRootfs>>

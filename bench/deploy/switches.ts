@@ -7,15 +7,16 @@ import { type ProxyName, proxies } from './proxies.ts'
 
 const [OLD, NEW] = RELEASES
 
-/** Deployments and rollbacks in slots, behind a proxy that nobody tells anything. */
+/** Deployments and rollbacks in slots, behind a proxy that has a driver, or that nobody tells anything. */
 export async function measureSwitches(project: Project, name: ProxyName, rounds: number) {
-  await deploy(project, 'slots', OLD)
   const { name: host, address } = project.host
   const servers = PORTS.slots.map((port, at) => ({ host, slot: at + 1, address, port }))
   const proxy = await proxies[name](servers)
+  await project.useProxy(proxy.settings)
   const seconds: number[] = []
   const ran = ({ took }: Ran) => void seconds.push(took / 1000)
   try {
+    await deploy(project, 'slots', OLD)
     const load = await startLoad(`${name}-${Date.now()}`, proxy)
     try {
       for (let round = 0; round < rounds; round++) {
@@ -29,6 +30,7 @@ export async function measureSwitches(project: Project, name: ProxyName, rounds:
     const losses = await lossesOf(load, project.counts)
     return { switches: 2 * rounds, seconds: median(seconds), ...losses }
   } finally {
+    await project.useProxy(undefined)
     await proxy.stop()
   }
 }

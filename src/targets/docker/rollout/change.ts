@@ -1,4 +1,5 @@
 import { throwIfCancelled } from '../../../core/errors.ts'
+import { slotOf } from '../../slot.ts'
 import type { InstanceResult } from '../../target.ts'
 import type { ContainerInfo, Host } from '../host.ts'
 import { urlOf } from './health.ts'
@@ -64,6 +65,7 @@ export function resultOf(
     host: host.name,
     instanceId: healthy.id,
     previousInstanceId: old?.id,
+    slot: slotOf(healthy.labels),
     url: urlOf(healthy, spec.settings.health),
     duration: Date.now() - started,
     downtime,
