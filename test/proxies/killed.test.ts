@@ -1,5 +1,4 @@
 import { writeFile } from 'node:fs/promises'
-import { connect, createServer, type Socket } from 'node:net'
 import { join } from 'node:path'
 import t, { type Test } from 'tap'
 import { StepError } from '../../src/core/errors.ts'
@@ -10,6 +9,7 @@ import { openProxy } from '../../src/proxies/open.ts'
 import { createProxy } from '../../src/proxies/traffic.ts'
 import type { ReverseProxy } from '../../src/targets/proxy.ts'
 import { type Backend, startBackends } from '../support/servers/backends.ts'
+import { relayCommands } from '../support/servers/proxies/call-counter.ts'
 import {
   NAME,
   parseProxy,
@@ -176,22 +176,10 @@ async function startMortalSocket(
   calls: number,
 ): Promise<void> {
   let left = calls
-  const sockets = new Set<Socket>()
-  const server = createServer((client) => {
-    sockets.add(client)
-    client.on('error', () => {})
-    client.once('data', (line) => {
-      if (left < 0 || (line.includes('set server') && --left < 0)) return void client.destroy()
-      const onward = connect(to)
-      sockets.add(onward)
-      onward.on('error', () => client.destroy())
-      onward.write(line)
-      onward.pipe(client)
-    })
-  }).listen(path)
-  await new Promise((resolve) => server.once('listening', resolve))
-  t.teardown(() => {
-    for (const socket of sockets) socket.destroy()
-    server.close()
-  })
+  await relayCommands(
+    t,
+    path,
+    to,
+    (command) => left >= 0 && !(command.includes('set server') && --left < 0),
+  )
 }

@@ -84,7 +84,7 @@ export async function countCalls(t: Pick<Test, 'teardown'>): Promise<CallCounter
     arm,
     async socket(to) {
       const path = join(folder, 's')
-      await countSocket(t, path, to, count)
+      await relayCommands(t, path, to, count)
       return path
     },
     made() {
@@ -121,18 +121,19 @@ function scriptOf(name: string, folder: string): string {
   ].join('\n')
 }
 
-async function countSocket(
+/** Hands commands on to a socket, one for each connection, as long as `allows` says so. */
+export async function relayCommands(
   t: Pick<Test, 'teardown'>,
   path: string,
   to: string,
-  count: (text: string) => boolean,
+  allows: (command: string) => boolean,
 ): Promise<void> {
   const sockets = new Set<Socket>()
   const server = createServer((client) => {
     sockets.add(client)
     client.on('error', () => {})
     client.once('data', (line) => {
-      if (!count(String(line).trim())) return void client.destroy()
+      if (!allows(String(line).trim())) return void client.destroy()
       const onward = connect(to)
       sockets.add(onward)
       onward.on('error', () => client.destroy())
