@@ -9,7 +9,7 @@ const stepName = z.string().regex(/^[a-z][a-z0-9-]{0,62}$/, 'is not the name of 
 /** A step and its inputs; which inputs may come this way, the step itself says (`remote`). */
 const stepAndInputs = z.strictObject({
   app: objectName.describe('Application, as registered with the server'),
-  step: stepName.describe('deploy, promote, rollback or verify-md5'),
+  step: stepName.describe('deploy, promote, rollback, verify-md5 or record-release'),
   inputs: z.record(z.string(), z.unknown()).default({}).describe('Inputs by name: {"env": "test"}'),
 })
 
@@ -25,7 +25,16 @@ export const planAnswer = z.object({
 })
 
 /** `POST runs`: a plan that was seen, or a step with its inputs. */
-export const runRequest = z.union([z.strictObject({ plan: identifier }), stepAndInputs])
+export const runRequest = z.union([
+  z.strictObject({ plan: identifier }),
+  stepAndInputs.extend({
+    idToken: z
+      .string()
+      .max(128 * 1024)
+      .optional()
+      .describe("The job's ID token for the audience of identity; approve is proven by it"),
+  }),
+])
 
 /** The header that makes a repeated `POST runs` the same run: draft-ietf-httpapi-idempotency-key. */
 export const IDEMPOTENCY_KEY = 'idempotency-key'

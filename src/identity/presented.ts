@@ -17,6 +17,8 @@ export interface PresentedWho extends Pick<Who, 'login' | 'id' | 'groups' | 'ide
         attempt: number
       }
     | undefined
+  /** Their job's own ID token, by which it is checked once more and what they decide is proven: a secret. */
+  token?: string | undefined
   /** For the ledger: who, from where, and the page of what they started. */
   from?:
     | {
@@ -36,7 +38,7 @@ interface Wanted {
 
 /** The same demands on a job as where its own token is at hand. */
 export function acceptPresented(
-  { job, from: _from, ...who }: PresentedWho,
+  { job, from: _from, token: _token, ...who }: PresentedWho,
   settings: IdentitySettings | undefined,
   { environment, required, strict }: Wanted,
 ): Who {
@@ -53,6 +55,12 @@ export function acceptPresented(
   if (strict && !startsByPerson(startedBy, settings.pipelines))
     throw refused('no person started its pipeline')
   return found
+}
+
+/** A token that is handed on is of the one who asked, and of the same job. */
+export function requireSamePerson({ login, identity, job }: PresentedWho, found: Who): void {
+  const isSame = login === found.login && identity === found.identity && job?.id === found.job?.id
+  if (!isSame) throw refused('it is of somebody else than asked, or of another job')
 }
 
 function refused(why: string): StepError {

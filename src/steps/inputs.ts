@@ -64,6 +64,10 @@ const isPartOf = (part: object, whole: object) =>
 const isGiven = (value: unknown) =>
   typeof value === 'string' || (typeof value === 'object' && value !== null)
 
+/** Whether its job needs to know the server: the step runs there, or asks it. */
+export const usesServer = (step: Pick<Step, 'inputs' | 'ci'>): boolean =>
+  remoteInputs(step).length > 0 || step.ci?.asksServer === true
+
 export const imageReference = textOrValue(parseReference, formatReference)
 export const imageRepository = textOrValue(parseRepository, formatRepository)
 export const releaseName = textOrValue(parseRelease, formatRelease)

@@ -9,6 +9,7 @@ import { openReader } from './reader.ts'
 import { addReadRoutes } from './reads.ts'
 import { addRunRoutes } from './runs.ts'
 import { addLogin, addSessionRoutes, requestParts } from './session.ts'
+import { addVersionRoutes } from './versions.ts'
 
 const API = '/api/v1'
 /** Of a body, in bytes: a token has at most 128 KiB. */
@@ -49,6 +50,7 @@ export async function addApi(app: FastifyInstance, dependencies: ApiDependencies
       const reader = openReader(dependencies)
       api.addHook('onClose', reader.close)
       addReadRoutes(api, { ...dependencies, reader })
+      addVersionRoutes(api, dependencies)
     },
     { prefix: API },
   )

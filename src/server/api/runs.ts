@@ -97,14 +97,17 @@ async function createRun(
   const id = newEventId(Date.now())
   await recordStep(request, allowed, { plan: plan?.plan, run: id }, access)
   const seen = { plan: plan?.plan, planHash: plan?.hash }
-  return runs.create(id, { ...wanted, ...seen, subject: keptSubject(subject) }, key)
+  const idToken = 'idToken' in body ? body.idToken : undefined
+  return runs.create(id, { ...wanted, ...seen, idToken, subject: keptSubject(subject) }, key)
 }
 
 function keyOf({ headers }: FastifyRequest, body: RunBody): RequestKey | undefined {
   const given = headers[IDEMPOTENCY_KEY]
   if (given === undefined) return undefined
   const key = parseRequest(idempotencyKey, given)
-  return { key, fingerprint: sha256Hex(JSON.stringify(sorted(body))) }
+  // A job that asks again may have a token of its own for it.
+  const { idToken: _token, ...asked } = body as RunBody & { idToken?: string }
+  return { key, fingerprint: sha256Hex(JSON.stringify(sorted(asked))) }
 }
 
 /** The same document has the same text. */

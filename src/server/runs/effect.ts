@@ -12,6 +12,7 @@ import { findEarlier } from './earlier.ts'
 import { type LineWriter, note, openLineWriter } from './lines.ts'
 import { makePlan } from './planner.ts'
 import type { RunRecord } from './run.ts'
+import { changesEnvironment } from './steps.ts'
 import { openRunStore, type RunStore } from './store.ts'
 
 export interface RunEffectOptions {
@@ -122,7 +123,7 @@ interface Stale {
 }
 
 /** The command of the server that is gone may still hold the lock, to restore what it began. */
-const lockWait = ({ step }: RunRecord) => (step === 'verify-md5' ? [] : ['--lock-wait=10m'])
+const lockWait = ({ step }: RunRecord) => (changesEnvironment(step) ? ['--lock-wait=10m'] : [])
 
 const CANCEL_POLL = 500
 

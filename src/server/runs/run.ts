@@ -24,6 +24,8 @@ export interface RunRequest {
   environment: string
   /** Checked, and as they were given. */
   inputs: Readonly<Record<string, unknown>>
+  /** The ID token of a job whose step is proven by it: a secret, kept until the run is over. */
+  idToken?: string | undefined
 }
 
 /** A step that is run for somebody. Times are milliseconds since 1970. */

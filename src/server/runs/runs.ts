@@ -25,7 +25,11 @@ export interface Runs {
    * Stores the run and queues it: a server that dies after that loses nothing. Gives its id, or that of
    * the run which the same request has made before.
    */
-  create(id: string, run: NewRun, key: RequestKey | undefined): Promise<string>
+  create(
+    id: string,
+    run: NewRun & Pick<RunRequest, 'idToken'>,
+    key: RequestKey | undefined,
+  ): Promise<string>
   find(id: string): Promise<RunRecord | undefined>
   list: RunStore['list']
   /** Drops a run that waits; one that runs ends by itself, on whatever server it is. */
@@ -51,8 +55,9 @@ export function openRuns(options: RunsOptions): Runs {
     plan: createPlanner(options, store),
     findPlan: store.findPlan,
     findRequest: store.findRequest,
-    async create(wanted, run, key) {
+    async create(wanted, { idToken, ...run }, key) {
       const id = await store.create(wanted, run, key)
+      if (idToken !== undefined && id === wanted) await store.keepToken(id, idToken)
       const stored = await store.find(id)
       if (stored && !stored.finished && stored.startedAt === undefined) {
         await enqueue(stored, options)

@@ -1,16 +1,18 @@
 import type { z } from 'zod'
 import { StepError } from '../../core/errors.ts'
+import { approve } from '../../steps/approve.ts'
 import { deploy } from '../../steps/deploy.ts'
 import { fieldsOf, type InputField } from '../../steps/fields.ts'
 import { kebab, parseInputs, remoteInputs } from '../../steps/inputs.ts'
 import { promote } from '../../steps/promote.ts'
+import { recordRelease } from '../../steps/record-release.ts'
 import { rollback } from '../../steps/rollback.ts'
 import type { Step } from '../../steps/step.ts'
 import { verifyMd5 } from '../../steps/verify-md5.ts'
 import type { RunRequest } from './run.ts'
 
 /** What a step needs of the policy. */
-export type StepVerb = 'deploy' | 'promote' | 'rollback' | 'verify'
+export type StepVerb = 'approve' | 'build' | 'deploy' | 'promote' | 'rollback' | 'verify'
 
 interface RemoteStep {
   step: Step
@@ -19,10 +21,15 @@ interface RemoteStep {
 
 const asStep = (step: unknown) => step as Step
 
-/** The steps over HTTP. Builds are not among them: they never run beside the keys. */
+/**
+ * The steps over HTTP. Builds are not among them: they never run beside the keys. What a job has built
+ * and pushed is recorded here.
+ */
 const remoteSteps: Readonly<Record<string, RemoteStep>> = {
+  'record-release': { step: asStep(recordRelease), verb: 'build' },
   deploy: { step: asStep(deploy), verb: 'deploy' },
   promote: { step: asStep(promote), verb: 'promote' },
+  approve: { step: asStep(approve), verb: 'approve' },
   rollback: { step: asStep(rollback), verb: 'rollback' },
   'verify-md5': { step: asStep(verifyMd5), verb: 'verify' },
 }
@@ -36,6 +43,10 @@ export function findRemoteStep(name: string): RemoteStep {
     hint: `Steps here: ${remoteStepNames.join(', ')}.`,
   })
 }
+
+/** Whether it holds the environment's lock, and leaves a deployment in the ledger. */
+export const changesEnvironment = (name: string): boolean =>
+  remoteInputs(findRemoteStep(name).step).includes('lockWait')
 
 /** Inputs that go past a rule: they need the verb `force` as well. */
 const FORCING = ['force', 'older', 'breakGlass', 'acrossMigration']

@@ -39,6 +39,8 @@ export interface RunStore {
     before: string | undefined,
     limit: number,
   ): Promise<{ runs: RunRecord[]; next: string | undefined }>
+  /** Beside the run, until it is over. */
+  keepToken(id: string, idToken: string): Promise<void>
   start(id: string): Promise<void>
   /** False when it had ended before. */
   finish(id: string, finished: Finished): Promise<boolean>
@@ -55,10 +57,13 @@ export const subjectKey = ({ kind, identity, by, name }: RunSubject): string =>
 export function openRunStore({ redis, base, request: ask }: QueueAccess): RunStore {
   const keys = runKeys(base)
   const read = async (id: string) => {
-    const { run, startedAt, finishedAt, finished, cancel } = await redis.hgetall(keys.run(id))
+    const { run, startedAt, finishedAt, finished, cancel, idToken } = await redis.hgetall(
+      keys.run(id),
+    )
     if (run === undefined) return undefined
     return {
       ...(JSON.parse(run) as Omit<RunRecord, 'startedAt' | 'finishedAt' | 'finished' | 'cancel'>),
+      idToken,
       startedAt: startedAt === undefined ? undefined : Number(startedAt),
       finishedAt: finishedAt === undefined ? undefined : Number(finishedAt),
       finished: finished === undefined ? undefined : (JSON.parse(finished) as Finished),
@@ -97,12 +102,15 @@ export function openRunStore({ redis, base, request: ask }: QueueAccess): RunSto
         const runs = found.filter((run) => run !== undefined)
         return { runs, next: ids.length === limit ? ids.at(-1) : undefined }
       }),
+    keepToken: (id, idToken) =>
+      ask(async () => void (await redis.hset(keys.run(id), 'idToken', idToken))),
     start: (id) =>
       ask(async () => void (await redis.hsetnx(keys.run(id), 'startedAt', String(Date.now())))),
     finish: (id, finished) =>
       ask(async () => {
         const [run, lines] = [keys.run(id), keys.lines(id)]
         const text = JSON.stringify(finished)
+        await redis.hdel(run, 'idToken')
         return (await redis.eval(FINISH, 2, run, lines, text, Date.now(), KEPT)) === 1
       }),
     cancel: (id, cancellation) =>
