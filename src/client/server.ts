@@ -39,17 +39,18 @@ export function openStepServer(options: StepServerOptions): StepServer {
   const requests = createRequests({ server, http, log })
   const credentials = connect(options, requests)
   const connected = { ...options, requests, credentials }
+  const runOnServer: StepServer['run'] = async (step, given) => {
+    const body = bodyOf(step, given, options)
+    log.info(`${step.name} runs on ${server.url}`)
+    const idToken = step.ci?.proven ? await findProof(options) : undefined
+    const started = await startRun(step, { ...body, ...(idToken && { idToken }) }, connected)
+    const outputs = await watchRun(started, connected)
+    const parsed = step.outputs.safeParse(outputs)
+    if (!parsed.success) throw notUnderstood(server.url)
+    return { ...outputs, ...parsed.data }
+  }
   return {
-    async run(step, given) {
-      const body = bodyOf(step, given, options)
-      log.info(`${step.name} runs on ${server.url}`)
-      const idToken = step.ci?.proven ? await findProof(options) : undefined
-      const started = await startRun(step, { ...body, ...(idToken && { idToken }) }, connected)
-      const outputs = await watchRun(started, connected)
-      const parsed = step.outputs.safeParse(outputs)
-      if (!parsed.success) throw notUnderstood(server.url)
-      return { ...outputs, ...parsed.data }
-    },
+    run: runOnServer,
     async plan(step, given) {
       const { plan: _plan, ...inputs } = given
       const body = bodyOf(step, inputs, options)
@@ -64,6 +65,10 @@ export function openStepServer(options: StepServerOptions): StepServer {
       const request = { method: 'POST', path, body: { environment } } as const
       const sent = { ...request, answer: versionAllotted, credentials, signal }
       return (await requests.send(sent)).version
+    },
+    async recordRelease(given) {
+      const { recordRelease } = await import('../steps/record-release.ts')
+      await runOnServer(recordRelease, given)
     },
   }
 }

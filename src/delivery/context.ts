@@ -35,6 +35,8 @@ export interface StepServer {
   plan(step: RemoteStep, given: Readonly<Record<string, unknown>>): Promise<Plan>
   /** Allots a version; `environment` is the first one. */
   nextVersion(app: string, environment: string): Promise<string>
+  /** Records an image that was pushed, by the step record-release. */
+  recordRelease(given: { image: string; env: string; reason?: string }): Promise<void>
 }
 
 /**

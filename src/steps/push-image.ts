@@ -23,7 +23,6 @@ import {
 } from '../registry/reference.ts'
 import type { BlobOutcome, Descriptor, RegistryClient } from '../registry/types.ts'
 import { imageRepository } from './inputs.ts'
-import { recordRelease as recordReleaseStep } from './record-release.ts'
 import { defineStep } from './step.ts'
 
 export const pushImage = defineStep({
@@ -91,7 +90,7 @@ export const pushImage = defineStep({
     const image = imageByDigest(target, digest)
     if (server) {
       const env = firstEnvironment(await context.settings(), target)
-      await server.run(recordReleaseStep, { image, env, ...(reason && { reason }) })
+      await server.recordRelease({ image, env, ...(reason && { reason }) })
     } else if (release) {
       await recordRelease(release, { digest, labels: imageLabels, target, reason }, context)
     }
