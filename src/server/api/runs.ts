@@ -16,7 +16,7 @@ import { type RequestKey, runAnswer, subjectKey } from '../runs/store.ts'
 import { sha256Hex } from '../sources/source.ts'
 import { mayView, record, requireAllowed } from './access.ts'
 import type { ApiDependencies } from './dependencies.ts'
-import { signalOf } from './plans.ts'
+import { askerOf } from './plans.ts'
 import { stalePlan } from './problems.ts'
 import { bodyOf, pageQuery, parseRequest, runPath } from './requests.ts'
 import { recordStep, requireStep, subjectOf } from './step-access.ts'
@@ -91,7 +91,7 @@ async function createRun(
   const known = key && (await runs.findRequest(subject, key))
   if (known !== undefined) return known
   if (plan) {
-    const now = await runs.plan(wanted, subject, signalOf(reply))
+    const now = await runs.plan(wanted, askerOf(request, reply))
     if (now.hash !== plan.hash) throw stalePlan(now)
   }
   const id = newEventId(Date.now())
