@@ -74,8 +74,9 @@ function presenting(sessions: Sessions): ApiSessions {
     async authenticate(request) {
       const { person, subject, ...known } = await sessions.authenticate(request)
       if (person === undefined) return { ...known, subject }
-      const { login, id, groups, identity, job } = person
-      return { ...known, subject: { ...subject, presented: { login, id, groups, identity, job } } }
+      const { login, id, groups, identity, project, job } = person
+      const presented = { kind: 'job', login, id, groups, identity, project, job } as const
+      return { ...known, subject: { ...subject, presented } }
     },
     start: (request) => sessions.start(request),
     end: (session) => sessions.end(session),

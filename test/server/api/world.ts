@@ -62,12 +62,10 @@ const subject = (by: string): RunSubject => ({
   ...{ name: by === 'job' ? 'job 4711 of team/webapi' : `${by} (team/dev)`, by, byId: '42' },
   ...{ identity: 'https://gitlab.example.com', names: [`user:${by}`, 'group:team/dev'] },
   ...(by === 'job' && {
-    claims: { 'ref-protected': true, environment: 'test' },
+    claims: { project: 'team/webapi', 'ref-protected': true, environment: 'test' },
     presented: {
-      login: by,
-      id: '42',
-      groups: ['team/dev'],
-      identity: 'https://gitlab.example.com',
+      ...{ kind: 'job' as const, login: by, id: '42', groups: ['team/dev'] },
+      ...{ identity: 'https://gitlab.example.com', project: 'team/webapi' },
       job: { id: '4711', refProtected: true, environment: 'test', attempt: 1 },
     },
   }),
