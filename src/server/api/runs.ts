@@ -14,7 +14,7 @@ import { unknownRun } from '../runs/runs.ts'
 import { readRequest } from '../runs/steps.ts'
 import { type RequestKey, runAnswer, subjectKey } from '../runs/store.ts'
 import { sha256Hex } from '../sources/source.ts'
-import { mayView, record, requireAllowed } from './access.ts'
+import { callerOf, mayView, record, requireAllowed } from './access.ts'
 import type { ApiDependencies } from './dependencies.ts'
 import { askerOf } from './plans.ts'
 import { stalePlan } from './problems.ts'
@@ -97,7 +97,8 @@ async function createRun(
   const id = newEventId(Date.now())
   await recordStep(request, allowed, { plan: plan?.plan, run: id }, access)
   const seen = { plan: plan?.plan, planHash: plan?.hash }
-  return runs.create(id, { ...wanted, ...seen, subject: keptSubject(subject) }, key)
+  const { credential } = callerOf(request)
+  return runs.create(id, { ...wanted, ...seen, credential, subject: keptSubject(subject) }, key)
 }
 
 function keyOf({ headers }: FastifyRequest, body: RunBody): RequestKey | undefined {
@@ -124,7 +125,7 @@ async function ownPlan(id: string, request: FastifyRequest, { runs }: ApiDepende
   })
 }
 
-/** Without what is not the run's: limits of a token are checked when it asks. */
+/** Without what is not the run's: the limits of a token are those that it has when the run begins. */
 function keptSubject(subject: RunRecord['subject']): RunRecord['subject'] {
   const { kind, name, by, byId, identity, names, claims, presented } = subject
   return { kind, name, by, byId, identity, names, claims, presented }

@@ -1,6 +1,7 @@
 import type { Finished } from '../../api/runs.ts'
 import { StepError } from '../../core/errors.ts'
 import type { PresentedWho } from '../../identity/presented.ts'
+import type { Credential } from '../sessions/standing.ts'
 
 /** Who asked for a run: the part of a policy's subject that a run keeps. */
 export interface RunSubject {
@@ -31,6 +32,8 @@ export interface RunRequest {
 export interface RunRecord extends RunRequest {
   id: string
   subject: RunSubject
+  /** What they came with, by its hash: it must still hold when the run begins. */
+  credential: Credential
   /** The plan that was seen before. */
   plan?: string | undefined
   /** Its hash: nothing else than what was seen is done. */

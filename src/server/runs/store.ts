@@ -19,7 +19,7 @@ export interface StoredPlan {
 
 export type NewRun = Pick<
   RunRecord,
-  'app' | 'step' | 'environment' | 'inputs' | 'subject' | 'plan' | 'planHash'
+  'app' | 'step' | 'environment' | 'inputs' | 'subject' | 'credential' | 'plan' | 'planHash'
 >
 
 /** An Idempotency-Key, and the body that came with it. */
