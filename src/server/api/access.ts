@@ -116,3 +116,15 @@ export const mayView = (
   environment: string,
   { decide }: Access,
 ) => decide(callerOf(request).subject, { verb: 'view', app, environment }).allowed
+
+/** What the caller may look at, each place decided once: a page has many entries of few places. */
+export function visibility(request: FastifyRequest, { decide }: Pick<Access, 'decide'>) {
+  const { subject } = callerOf(request)
+  const known = new Map<string, boolean>()
+  return (verb: 'view' | 'logs', app: string, environment: string): boolean => {
+    const key = `${verb} ${app} ${environment}`
+    const allowed = known.get(key) ?? decide(subject, { verb, app, environment }).allowed
+    known.set(key, allowed)
+    return allowed
+  }
+}

@@ -14,7 +14,7 @@ import { unknownRun } from '../runs/runs.ts'
 import { readRequest } from '../runs/steps.ts'
 import { type RequestKey, runAnswer, subjectKey } from '../runs/store.ts'
 import { sha256Hex } from '../sources/source.ts'
-import { callerOf, mayView, record, requireAllowed } from './access.ts'
+import { callerOf, mayView, record, requireAllowed, visibility } from './access.ts'
 import type { ApiDependencies } from './dependencies.ts'
 import { askerOf } from './plans.ts'
 import { stalePlan } from './problems.ts'
@@ -31,21 +31,15 @@ export function addRunRoutes(api: FastifyInstance, dependencies: ApiDependencies
   })
   api.get('/runs', async (request) => {
     const { limit, cursor } = parseRequest(pageQuery, request.query)
-    const items: Run[] = []
-    let before = cursor
-    for (let look = 0; look < MOST_LOOKS; look++) {
-      const page = await runs.list(before, PAGE)
-      for (const run of page.runs) {
-        if (!mayView(request, run.app, run.environment, access)) continue
-        items.push(runAnswer(run))
-        if (items.length === limit) return { items, next: run.id }
-      }
-      before = page.next
-      if (before === undefined) break
-    }
-    return { items, next: before ?? null }
+    const sees = visibility(request, access)
+    const isVisible = (app: string, environment: string) => sees('view', app, environment)
+    const { runs: found, next } = await runs.list({ before: cursor, limit, isVisible })
+    const items = found.map((run) => answerOf(run, sees))
+    return { items, next: next ?? null }
   })
-  api.get('/runs/:id', async (request) => runAnswer(await visibleRun(request, dependencies)))
+  api.get('/runs/:id', async (request) =>
+    answerOf(await visibleRun(request, dependencies), visibility(request, access)),
+  )
   api.post('/runs/:id/cancel', async (request, reply) => {
     const { reason } = bodyOf(cancelRequest, request)
     const run = await visibleRun(request, dependencies)
@@ -61,8 +55,8 @@ export function addRunRoutes(api: FastifyInstance, dependencies: ApiDependencies
   })
 }
 
-const PAGE = 100
-const MOST_LOOKS = 20
+const answerOf = (run: RunRecord, sees: ReturnType<typeof visibility>): Run =>
+  runAnswer(run, { showsOutput: sees('logs', run.app, run.environment) })
 
 /** A run that the caller may view; any other one is not there. */
 export async function visibleRun(

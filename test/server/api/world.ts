@@ -44,6 +44,7 @@ const grants: Readonly<Record<string, { verbs: readonly string[]; envs: readonly
   },
   zhang: { verbs: ['view', 'logs', 'deploy', 'verify', 'promote'], envs: ['test'] },
   wu: { verbs: [], envs: [] },
+  sun: { verbs: ['view'], envs: ['test'] },
   job: { verbs: ['view', 'logs', 'deploy', 'force'], envs: ['test'] },
 }
 
