@@ -1,5 +1,6 @@
-import type { FastifyInstance, FastifyReply } from 'fastify'
+import type { FastifyInstance, FastifyReply, FastifyRequest } from 'fastify'
 import { planRequest } from '../../api/runs.ts'
+import type { PlanAsker } from '../runs/planner.ts'
 import { readRequest } from '../runs/steps.ts'
 import type { ApiDependencies } from './dependencies.ts'
 import { planAnswer } from './problems.ts'
@@ -15,15 +16,17 @@ export function addPlanRoutes(
   api.post('/plans', async (request, reply) => {
     const wanted = readRequest(bodyOf(planRequest, request))
     const allowed = await requireStep(request, wanted, { access, applications })
-    const plan = await runs.plan(wanted, subjectOf(request), signalOf(reply))
+    const plan = await runs.plan(wanted, askerOf(request, reply))
     await recordStep(request, allowed, { plan: plan.plan }, access)
     return planAnswer(plan)
   })
 }
 
-/** Fires when whoever asked is gone, or has the answer. */
-export function signalOf({ raw }: Pick<FastifyReply, 'raw'>): AbortSignal {
+/** Who asks for a plan, until they are gone or have the answer. */
+export function askerOf(request: FastifyRequest, { raw }: FastifyReply): PlanAsker {
   const gone = new AbortController()
   raw.once('close', () => gone.abort())
-  return gone.signal
+  // They may be gone already: then there is no such event any more.
+  if (raw.destroyed) gone.abort()
+  return { subject: subjectOf(request), address: request.ip, signal: gone.signal }
 }

@@ -5,7 +5,7 @@ import type { Deployment, Release } from '../../ledger/ledger.ts'
 import { type Verb, verbs } from '../../policy/verbs.ts'
 import { formatRepository } from '../../registry/reference.ts'
 import { resolveEnvironment, type Settings } from '../../settings.ts'
-import { type Access, callerOf, mayView, notThere, requireAllowed } from './access.ts'
+import { type Access, callerOf, mayView, notThere, requireAllowed, visibility } from './access.ts'
 import type { ApiDependencies } from './dependencies.ts'
 import type { Reader } from './reader.ts'
 import {
@@ -128,6 +128,7 @@ function addHistory(api: FastifyInstance, dependencies: ReadDependencies): void 
     const { app, ledger, environments } = await openVisible(request, dependencies)
     if (env !== undefined && !environments.includes(env)) throw notThere(app, env)
     const read = await ledger()
+    const sees = visibility(request, dependencies)
     const items: Deployment[] = []
     let before = cursor
     for (let look = 0; look < MOST_LOOKS; look++) {
@@ -136,7 +137,8 @@ function addHistory(api: FastifyInstance, dependencies: ReadDependencies): void 
       for (const deployment of found) {
         before = deployment.id
         if (!environments.includes(deployment.environment)) continue
-        items.push(deployment)
+        const showsOutput = sees('logs', app, deployment.environment)
+        items.push(showsOutput ? deployment : withoutOutput(deployment))
         if (items.length === limit) return { items, next: before }
       }
       if (found.length < PAGE) return { items, next: null }
@@ -144,6 +146,9 @@ function addHistory(api: FastifyInstance, dependencies: ReadDependencies): void 
     return { items, next: before ?? null }
   })
 }
+
+/** An error may have the last lines of an instance. */
+const withoutOutput = (deployment: Deployment): Deployment => ({ ...deployment, error: undefined })
 
 const PAGE = 100
 const MOST_LOOKS = 20
