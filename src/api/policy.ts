@@ -9,11 +9,9 @@ export const decisionQuery = z.strictObject({
 })
 
 /** 200 of `GET policy/decisions`. */
-export interface DecisionAnswer {
-  allowed: boolean
-  /** The grant that decides: `grants[2]`. */
-  rule: string | null
-  reasons: readonly string[]
-  /** Who may. */
-  help: readonly string[]
-}
+export const decisionAnswer = z.object({
+  allowed: z.boolean(),
+  rule: z.string().nullable().describe('The grant that decides: grants[2]'),
+  reasons: z.array(z.string()).describe('Why not, a line each'),
+  help: z.array(z.string()).describe('Who may'),
+})

@@ -30,7 +30,7 @@ const inputs: Bad[] = [
     what: `input ${name}`,
     body: `{"app":"webapi","step":"deploy","inputs":{"env":"test","release":"webapi@1.0.0","${name}":"1m"}}`,
     status: 400,
-    detail: /there is no input/,
+    detail: /is not known here/,
   })),
   { what: 'env is a list', body: deploy({ env: ['test'] }), status: 400 },
   { what: 'env is a number', body: deploy({ env: 5 }), status: 400 },
