@@ -1,13 +1,5 @@
 import { z } from 'zod'
 
-/** The query of `GET policy/decisions`. */
-export const decisionQuery = z.strictObject({
-  verb: z.string(),
-  app: z.string(),
-  env: z.string(),
-  source: z.string().optional().describe('Of a promotion: the environment it comes from'),
-})
-
 /** 200 of `GET policy/decisions`. */
 export const decisionAnswer = z.object({
   allowed: z.boolean(),

@@ -5,14 +5,13 @@ import type { ApiDependencies } from './dependencies.ts'
 import { addLineRoutes } from './lines.ts'
 import { addOpenapi, type Route } from './openapi.ts'
 import { addPlanRoutes } from './plans.ts'
-import { problemOf, sendProblem } from './problems.ts'
+import { API, problemOf, sendProblem } from './problems.ts'
 import { openReader } from './reader.ts'
 import { addReadRoutes } from './reads.ts'
 import { checkRequests } from './requests.ts'
 import { addRunRoutes } from './runs.ts'
 import { addLogin, addSessionRoutes, requestParts } from './session.ts'
 
-const API = '/api/v1'
 /** Of a body, in bytes: a token has at most 128 KiB. */
 const BODY = 192 * 1024
 /** Milliseconds: a plan asks hosts that may be slow, and sends nothing meanwhile. */

@@ -1,5 +1,5 @@
 import { z } from 'zod'
-import { decisionAnswer, decisionQuery } from '../../api/policy.ts'
+import { decisionAnswer } from '../../api/policy.ts'
 import {
   application,
   applicationInFull,
@@ -24,11 +24,14 @@ import { planRequest, runRequest } from '../runs/requests.ts'
 import { answer, conflict, events, nothing, refusals } from './answers.ts'
 import {
   applicationPath,
+  auditQuery,
+  decisionQuery,
   deploymentQuery,
   environmentPath,
   lastEventId,
   noQuery,
   pageQuery,
+  releaseQuery,
   runPath,
 } from './requests.ts'
 
@@ -185,7 +188,7 @@ const readOperations = {
     summary: 'List the releases of an application',
     description: 'Newest first.',
     tags: ['applications'],
-    querystring: pageQuery,
+    querystring: releaseQuery,
     params: applicationPath,
     response: {
       200: answer('A page of releases', pageOf(release)),
@@ -219,7 +222,7 @@ const policyOperations = {
     summary: 'Read the audit log',
     description: 'Newest first. Needs the verb `audit-read` everywhere.',
     tags: ['policy'],
-    querystring: pageQuery,
+    querystring: auditQuery,
     response: {
       200: answer('A page of records', pageOf(auditRecord)),
       ...refusals.any,

@@ -2,7 +2,6 @@ import type { FastifyInstance, FastifyRequest } from 'fastify'
 import type { AuditItem } from '../../api/reads.ts'
 import { StepError } from '../../core/errors.ts'
 import type { Deployment, Release } from '../../ledger/ledger.ts'
-import { type Verb, verbs } from '../../policy/verbs.ts'
 import { formatRepository } from '../../registry/reference.ts'
 import { resolveEnvironment, type Settings } from '../../settings.ts'
 import { type Access, callerOf, mayView, notThere, requireAllowed } from './access.ts'
@@ -119,8 +118,7 @@ function addHistory(plain: FastifyInstance, dependencies: ReadDependencies): voi
   api.get('/applications/:app/releases', { schema: operations.listReleases }, async (request) => {
     const { limit, cursor } = request.query
     const { app, ledger } = await openVisible(request, dependencies)
-    // The ledger gives the newest; a cursor is how many were there before.
-    const skip = offsetOf(cursor)
+    const skip = Number(cursor ?? 0)
     const found = await (await ledger()).releases(app, skip + limit + 1)
     const items = found.slice(skip, skip + limit).map(releaseAnswer)
     return { items, next: found.length > skip + limit ? String(skip + limit) : null }
@@ -153,13 +151,6 @@ function addHistory(plain: FastifyInstance, dependencies: ReadDependencies): voi
 
 const PAGE = 100
 const MOST_LOOKS = 20
-const MOST_RELEASES = 10_000
-
-function offsetOf(cursor: string | undefined): number {
-  if (cursor === undefined) return 0
-  if (/^\d{1,5}$/.test(cursor) && Number(cursor) <= MOST_RELEASES) return Number(cursor)
-  throw new StepError('INPUT_INVALID', 'cursor is not one that a page had under next')
-}
 
 /** Without mail addresses. */
 const releaseAnswer = ({ bakedByMail: _mail, bakedById: _id, ...release }: Release) => release
@@ -169,14 +160,9 @@ function addPolicy(plain: FastifyInstance, dependencies: ReadDependencies): void
   const { decide, audit } = dependencies
   api.get('/policy/decisions', { schema: operations.askPolicy }, async (request) => {
     const { verb, app, env, source } = request.query
-    if (!(verbs as readonly string[]).includes(verb)) {
-      throw new StepError('INPUT_INVALID', `verb ${JSON.stringify(verb.slice(0, 40))} is unknown`, {
-        hint: `Verbs: ${verbs.join(', ')}.`,
-      })
-    }
     const { subject } = callerOf(request)
     const from = source === undefined ? {} : { source }
-    const question = { verb: verb as Verb, app, environment: env, ...from }
+    const question = { verb, app, environment: env, ...from }
     const { allowed, visible: isVisible, rule, reasons, help } = decide(subject, question)
     // Of what may not be seen nobody learns who may.
     const shown = allowed || isVisible

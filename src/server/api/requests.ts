@@ -3,6 +3,7 @@ import { z } from 'zod'
 import { identifier } from '../../api/runs.ts'
 import { StepError } from '../../core/errors.ts'
 import { issueLines, objectName } from '../../core/settings/schema.ts'
+import { verbs } from '../../policy/verbs.ts'
 
 /** What somebody sent, by a schema; INPUT_INVALID has a line for each problem. */
 export function parseRequest<Schema extends z.ZodType>(
@@ -55,6 +56,27 @@ export const noQuery = z.strictObject({})
 
 /** `?limit=&cursor=` */
 export const pageQuery = z.strictObject({ limit, cursor: identifier.optional() })
+/** The ledger gives the newest; a cursor is how many were there before. */
+export const releaseQuery = z.strictObject({
+  limit,
+  cursor: z
+    .string()
+    .regex(/^(\d{1,4}|10000)$/, 'is not one that a page had under next')
+    .optional(),
+})
+export const auditQuery = z.strictObject({
+  limit,
+  cursor: z
+    .string()
+    .regex(/^\d{1,15}$/, 'is not one that a page had under next')
+    .optional(),
+})
+export const decisionQuery = z.strictObject({
+  verb: z.enum(verbs),
+  app: z.string(),
+  env: z.string(),
+  source: z.string().optional().describe('Of a promotion: the environment it comes from'),
+})
 export const deploymentQuery = z.strictObject({
   limit,
   cursor: identifier.optional(),

@@ -78,11 +78,12 @@ export async function readContract(): Promise<Contract> {
   )
   const ajv = new Ajv2020({ strict: false, allErrors: true })
   addFormats.default(ajv)
-  const compiled = new Map<Schema, ValidateFunction>()
+  const compiled = new Map<string, ValidateFunction>()
   const components = closed(document.components)
   const validatorOf = (schema: Schema) => {
-    const found = compiled.get(schema) ?? ajv.compile({ ...(closed(schema) as object), components })
-    compiled.set(schema, found)
+    const key = JSON.stringify(schema)
+    const found = compiled.get(key) ?? ajv.compile({ ...(closed(schema) as object), components })
+    compiled.set(key, found)
     return found
   }
   const named = (ref: string) => document.components.schemas[ref.split('/').at(-1) ?? '']

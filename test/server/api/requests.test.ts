@@ -136,6 +136,9 @@ const reads: Bad[] = [
     headers: { 'last-event-id': '-' },
     status: 400,
   },
+  { what: 'path that is no URL', place: '/runs/%', status: 400 },
+  { what: 'path that is no UTF-8', by: '', place: '/applications/%ff', status: 400 },
+  { what: 'long name', place: `/runs/${'x'.repeat(300)}`, status: 400 },
   { what: 'run with a path', place: '/runs/..%2f..%2fetc', status: 400 },
   {
     what: 'cancel of an unknown run',
