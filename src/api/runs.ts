@@ -1,20 +1,7 @@
 import { z } from 'zod'
-import { objectName } from '../core/settings/schema.ts'
 
 /** Of a plan or a run; it is part of paths. */
 export const identifier = z.string().regex(/^[A-Za-z0-9_-]{1,64}$/, 'is not an identifier')
-
-const stepName = z.string().regex(/^[a-z][a-z0-9-]{0,62}$/, 'is not the name of a step')
-
-/** A step and its inputs; which inputs may come this way, the step itself says (`remote`). */
-const stepAndInputs = z.strictObject({
-  app: objectName.describe('Application, as registered with the server'),
-  step: stepName.describe('deploy, promote, rollback, verify-md5 or record-release'),
-  inputs: z.record(z.string(), z.unknown()).default({}).describe('Inputs by name: {"env": "test"}'),
-})
-
-/** `POST plans`. */
-export const planRequest = stepAndInputs
 
 /** 200 of `POST plans`, and the new plan in a 409 PLAN_STALE. */
 export const planAnswer = z.object({
@@ -23,18 +10,6 @@ export const planAnswer = z.object({
   facts: z.looseObject({}).describe('The plan as data, as a step that runs here makes it'),
   expiresAt: z.iso.datetime(),
 })
-
-/** `POST runs`: a plan that was seen, or a step with its inputs. */
-export const runRequest = z.union([
-  z.strictObject({ plan: identifier }),
-  stepAndInputs.extend({
-    idToken: z
-      .string()
-      .max(128 * 1024)
-      .optional()
-      .describe("The job's ID token for the audience of identity; approve is proven by it"),
-  }),
-])
 
 /** The header that makes a repeated `POST runs` the same run: draft-ietf-httpapi-idempotency-key. */
 export const IDEMPOTENCY_KEY = 'idempotency-key'
@@ -85,11 +60,13 @@ export const run = z.object({
   finished: finished.nullable(),
 })
 
+/** 202 of `POST runs/:id/cancel`. */
+export const cancelAccepted = z.object({ run: identifier })
+
 /** `POST runs/:id/cancel`; answered 202, and the run ends by itself. */
 export const cancelRequest = z.strictObject({
   reason: z.string().trim().min(1, 'is empty; say why').max(500),
 })
 
-export type RunRequest = z.input<typeof runRequest>
 export type Run = z.output<typeof run>
 export type Finished = z.output<typeof finished>

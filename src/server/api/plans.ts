@@ -1,11 +1,11 @@
 import type { FastifyInstance, FastifyReply, FastifyRequest } from 'fastify'
-import { planRequest } from '../../api/runs.ts'
 import type { PlanAsker } from '../runs/planner.ts'
 import { readRequest } from '../runs/steps.ts'
 import type { ApiDependencies } from './dependencies.ts'
+import { operations } from './operations.ts'
 import { planAnswer } from './problems.ts'
-import { bodyOf } from './requests.ts'
 import { recordStep, requireStep, subjectOf } from './step-access.ts'
+import { withTypes } from './typed.ts'
 
 /** `POST plans`: what a step would do. */
 export function addPlanRoutes(
@@ -13,8 +13,8 @@ export function addPlanRoutes(
   { runs, applications, decide, audit }: ApiDependencies,
 ): void {
   const access = { decide, audit }
-  api.post('/plans', async (request, reply) => {
-    const wanted = readRequest(bodyOf(planRequest, request))
+  withTypes(api).post('/plans', { schema: operations.makePlan }, async (request, reply) => {
+    const wanted = readRequest(request.body)
     const allowed = await requireStep(request, wanted, { access, applications })
     const plan = await runs.plan(wanted, askerOf(request, reply))
     await recordStep(request, allowed, { plan: plan.plan }, access)

@@ -1,11 +1,11 @@
 import type { FastifyInstance } from 'fastify'
-import { versionRequest } from '../../api/versions.ts'
 import { StepError } from '../../core/errors.ts'
 import type { Settings } from '../../settings.ts'
 import { contextOf } from '../applications/applications.ts'
 import { notThere, record, requireAllowed } from './access.ts'
 import type { ApiDependencies } from './dependencies.ts'
-import { applicationPath, bodyOf, parseRequest } from './requests.ts'
+import { operations } from './operations.ts'
+import { withTypes } from './typed.ts'
 
 /** Milliseconds: of the whole request, and how old the known head of the branch may be. */
 const TIMEOUT = 60_000
@@ -17,9 +17,10 @@ export function addVersionRoutes(
   { applications, worker, decide, audit }: ApiDependencies,
 ): void {
   const access = { decide, audit }
-  api.post('/applications/:app/versions', async (request, reply) => {
-    const { app } = parseRequest(applicationPath, request.params)
-    const { environment } = bodyOf(versionRequest, request)
+  const path = '/applications/:app/versions'
+  withTypes(api).post(path, { schema: operations.allotVersion }, async (request, reply) => {
+    const { app } = request.params
+    const { environment } = request.body
     const act = { verb: 'build', app, environment } as const
     const decision = await requireAllowed(request, act, access)
     if (!applications.names.includes(app)) throw notThere(app, environment)

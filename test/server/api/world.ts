@@ -33,6 +33,7 @@ import { release } from '../../ledger/conformance/samples.ts'
 import { makeRepository } from '../../support/servers/git.ts'
 import { startQueueRedis, startWebhookServer } from '../../support/servers/webhooks.ts'
 import { temporaryFolder } from '../../support/temporary.ts'
+import { operationOf, readContract } from './contract.ts'
 
 const PROGRAM = fileURLToPath(new URL('../../../dist/cli/main.js', import.meta.url))
 
@@ -218,6 +219,15 @@ async function startApi(
     ...{ settings, endpoints: [], log: silentLog, metrics: await createMetrics(records) },
     receiver: { deliver: async () => ({ status: 200, body: {} }), refuse: () => undefined },
     problems: async () => [],
+  })
+  const contract = await readContract()
+  app.addHook('onSend', async ({ routeOptions, method }, reply, payload) => {
+    const operation = operationOf(contract, method, routeOptions.url ?? '')
+    if (operation === undefined) return payload
+    const type = String(reply.getHeader('content-type') ?? '')
+    const answered = { status: reply.statusCode, type, text: String(payload ?? '') }
+    for (const problem of contract.problems(operation, answered)) t.fail(problem)
+    return payload
   })
   await addApi(app, {
     sessions: {
