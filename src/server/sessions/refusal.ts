@@ -5,6 +5,7 @@ import type { TokenReason } from '../../identity/verify.ts'
 export type Reason =
   | TokenReason
   | ProofReason
+  | LoginReason
   | 'token-header'
   | 'token-lifetime'
   | 'token-id'
@@ -12,7 +13,6 @@ export type Reason =
   | 'no-credentials'
   | 'credentials'
   | 'duplicate-header'
-  | 'session-unknown'
   | 'session-as-bearer'
   | 'api-token-unknown'
   | 'api-token-expired'
@@ -34,6 +34,22 @@ export type ProofReason =
   | 'proof-session'
   | 'proof-of-another-key'
   | 'proof-replayed'
+
+/** Why a person who comes by a browser is not let in. */
+export type LoginReason =
+  | 'login-state'
+  | 'login-denied'
+  | 'login-error'
+  | 'login-code'
+  | 'login-nonce'
+  | 'login-issuer'
+  | 'login-token'
+  | 'login-group'
+  | 'login-name'
+  | 'login-scope'
+  | 'login-over'
+  | 'foreign-origin'
+  | 'session-unknown'
 
 export interface RefusalDetails {
   reason: Reason

@@ -17,6 +17,8 @@ export interface SessionStore {
   create(session: string, record: SessionRecord, expiresAt: number): Promise<void>
   find(session: string): Promise<SessionRecord | undefined>
   renew(session: string, expiresAt: number): Promise<void>
+  /** The same session with another record; false where it is over. */
+  replace(session: string, record: SessionRecord): Promise<boolean>
   remove(session: string): Promise<boolean>
   /** Ends all sessions of a job's owner or of an issuer; how many there were. */
   removeAllOf(owner: string): Promise<number>
@@ -81,6 +83,11 @@ export function openSessionStore({ client, server, base }: StoreOptions): Sessio
       }),
     renew: (session, expiresAt) =>
       request(async () => void (await redis.pexpireat(sessionKey(session), expiresAt))),
+    replace: (session, record) =>
+      request(async () => {
+        const text = JSON.stringify(record)
+        return (await redis.set(sessionKey(session), text, 'KEEPTTL', 'XX')) === 'OK'
+      }),
     remove: (session) => request(async () => (await redis.del(sessionKey(session))) === 1),
     removeAllOf: (owner) =>
       request(async () => {
