@@ -7,6 +7,8 @@ import { openApplications } from '../applications/applications.ts'
 import { auditStart } from '../audit.ts'
 import type { Closing, Dependencies, ServeOptions } from '../dependencies.ts'
 import { workerEnvironmentOf } from '../effects/worker-environment.ts'
+import { openLogins, withLogins } from '../logins/open.ts'
+import { addLoginRoutes } from '../logins/routes.ts'
 import { accessQueue } from '../queue/access.ts'
 import { runUrls } from '../runs/route.ts'
 import { openRuns } from '../runs/runs.ts'
@@ -31,19 +33,23 @@ export async function openApi(
   const ledger = await openLedger(place, { folder })
   closing.push(() => ledger.close())
   const findToken = (hash: string) => useToken(ledger, hash)
-  const sessions = await openSessions({
-    ...{ settings, redis, http, variables, findToken, log },
-    onLogin: auditLogins((entry) => ledger.recordAudit(entry), log),
-  })
+  const onLogin = auditLogins((entry) => ledger.recordAudit(entry), log)
+  const shown = { settings, redis, http, variables, onLogin, log }
+  const sessions = await openSessions({ ...shown, findToken })
   if (sessions === undefined) return
   closing.push(() => sessions.close())
+  const logins = await openLogins(shown)
+  if (logins !== undefined) {
+    closing.push(() => logins.close())
+    await addLoginRoutes(app, { logins, url: wanted.url, secrets, log })
+  }
   const worker = workerEnvironmentOf(options)
   const applications = openApplications({ settings, worker, variables })
   const access = accessQueue(redis.failFast, queue)
   const shared = { intake, records, wakeUps, applications, worker, log }
   const policy = compilePolicy(rules)
   await addApi(app, {
-    sessions: presenting(sessions),
+    sessions: presenting(withLogins(sessions, logins)),
     decide: (subject, question) => decide(policy, subject, question),
     audit: auditOf(ledger),
     runs: openRuns({ access, ...shared, urlOf: runUrls(settings) }),
@@ -69,7 +75,6 @@ function presenting(sessions: Sessions): ApiSessions {
     end: (session) => sessions.end(session),
   }
 }
-
 
 /** The audit log of the server's own ledger. */
 function auditOf(ledger: Pick<Ledger, 'recordAudit' | 'audits'>): Audit {
