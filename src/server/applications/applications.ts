@@ -6,7 +6,7 @@ import { headOf } from '../effects/checkout.ts'
 import type { WorkerEnvironment } from '../effects/worker-environment.ts'
 import { type ApplicationCheckout, openCheckout } from './checkouts.ts'
 import type { OwnVariable } from './merge.ts'
-import { refusePower } from './power.ts'
+import { refusePower, requireVariables } from './power.ts'
 import type { ApplicationSettings, WrittenApplications } from './settings.ts'
 
 /** A registered application at a commit of its protected branch. */
@@ -15,7 +15,10 @@ export interface OpenedApplication extends ApplicationCheckout {
   settings: Settings
   /** The server's variables that any of its settings need included: for reading, on the server. */
   environment: Readonly<Record<string, string>>
-  /** Those of a step in an environment: with what that one needs, and those its releases come from. */
+  /**
+   * Those of a step in an environment: with what that one needs, and those its releases come from as
+   * the server writes it. Throws where one of its own is not set.
+   */
   variablesFor(environment: string): Readonly<Record<string, string>>
 }
 
@@ -94,7 +97,9 @@ async function openAt(
       ...opened,
       settings,
       variablesFor(environment) {
-        const names = withSources(environment, settings)
+        requireVariables(settings, environment)
+        const names = withSources(environment, known.environments)
+        requireSources(environment, names, { app, settings, variables: checkout.variables })
         return variablesOf(checkout.variables.filter((own) => isNeeded(own.environment, names)))
       },
     }
@@ -118,7 +123,10 @@ const isNeeded = (environment: string | undefined, names: readonly string[]) =>
   environment === undefined || names.includes(environment)
 
 /** An environment, and all that its releases come through. */
-function withSources(environment: string, { environments }: Settings): string[] {
+function withSources(
+  environment: string,
+  environments: Readonly<Record<string, { from?: string | undefined } | undefined>>,
+): string[] {
   const names: string[] = []
   let at: string | undefined = environment
   while (at !== undefined && !names.includes(at)) {
@@ -126,6 +134,39 @@ function withSources(environment: string, { environments }: Settings): string[] 
     at = Object.hasOwn(environments, at) ? environments[at]?.from : undefined
   }
   return names
+}
+
+/**
+ * A chain that the repository writes gives no variable of the environments in it: any commit could
+ * have the secrets of production by it. Only their images are read, which may need some.
+ */
+function requireSources(
+  environment: string,
+  given: readonly string[],
+  {
+    app,
+    settings: { environments },
+    variables,
+  }: Pick<OpenedApplication, 'app' | 'settings' | 'variables'>,
+): void {
+  const chain = withSources(environment, environments)
+  const lacking = variables.find(
+    (own) =>
+      own.setting === 'image' &&
+      own.environment !== undefined &&
+      chain.includes(own.environment) &&
+      !given.includes(own.environment),
+  )
+  if (lacking?.environment === undefined) return
+  const source = lacking.environment
+  const next = chain[chain.indexOf(source) - 1]
+  throw new StepError(
+    'FORBIDDEN',
+    `${app} in ${environment}: only its repository says that releases come from ${source}, whose image needs variables of the server`,
+    {
+      hint: `Write \`from: ${source}\` under applications.${app}.environments.${next} in crosscloud.server.yml.`,
+    },
+  )
 }
 
 /** How long the settings of a commit are not read anew, in milliseconds. */

@@ -49,7 +49,7 @@ export interface WantedCheckout {
  */
 const MERGED_FILE = '.crosscloud.server-merged.yml'
 /** Checkouts that were made with fewer checks are not used again. */
-const CHECKS = 2
+const CHECKS = 3
 /** How long a checkout that nobody uses stays: a step may be running in it. */
 const KEPT = 24 * 3_600_000
 

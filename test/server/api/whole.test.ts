@@ -164,8 +164,6 @@ async function startWorld(t: Test) {
   await repository.commit({
     'crosscloud.yml': stringify({
       app: 'webapi',
-      identity: 'unverified',
-      registries: { insecure: [sandbox.repository.split('/')[0]] },
       container: {
         ports: ['127.0.0.1::8080'],
         'stop-timeout': '1s',
@@ -204,6 +202,8 @@ async function startWorld(t: Test) {
       webapi: {
         repository: `file://${repository.folder}`,
         branch: 'main',
+        identity: 'unverified',
+        registries: { insecure: [sandbox.repository.split('/')[0]] },
         ledger: `sqlite:${ledgerFile}`,
         variables: { DATABASE_PASSWORD: '${DATABASE_PASSWORD}' },
         'config-key': '${KEY}',

@@ -83,7 +83,6 @@ export interface Answer {
 /** crosscloud.yml of the repository; hosts answer nobody. */
 export const repositorySettings = {
   app: 'webapi',
-  identity: 'unverified',
   ledger: 'sqlite:of-the-repository.db',
   environments: {
     test: { image: '127.0.0.1:1/test/webapi', config: 'file:config/test.yaml' },
@@ -130,6 +129,7 @@ export async function startWorld(t: Test, more: WorldOptions = {}) {
   const application = {
     repository: `file://${repository.folder}`,
     branch: 'main',
+    identity: 'unverified',
     ledger: `sqlite:${file}`,
     environments: {
       test: { hosts: { 'app-01': 'tcp://127.0.0.1:1' } },
