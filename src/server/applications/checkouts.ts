@@ -88,7 +88,9 @@ async function make(
   signal: AbortSignal,
 ): Promise<void> {
   const { repository: url, path } = settings
-  const checkout = await checkOutCommit({ url, commit, project: app }, worker, signal)
+  const submodules = settings.submodules ? 'same-host' : 'none'
+  const wantedCommit = { url, commit, project: app, submodules } as const
+  const checkout = await checkOutCommit(wantedCommit, worker, signal)
   const staged = `${place}.${process.pid}.${Date.now()}`
   try {
     await checkTree(checkout.folder, path, app)

@@ -27,6 +27,12 @@ export const applicationSettings = z.strictObject({
     .describe('Git repository with crosscloud.yml'),
   branch: branchName.describe('The protected branch whose crosscloud.yml counts'),
   path: folderInRepository.default('.').describe('Folder of crosscloud.yml in the repository'),
+  submodules: z
+    .boolean()
+    .default(false)
+    .describe(
+      'Whether its submodules on the same server are fetched, with the same credential; default: false',
+    ),
   variables: commandVariables,
   ledger: ledgerSettings
     .optional()
