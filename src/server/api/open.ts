@@ -3,7 +3,7 @@ import { StepError } from '../../core/errors.ts'
 import type { AuditStart, Ledger } from '../../ledger/ledger.ts'
 import { openLedger } from '../../ledger/open.ts'
 import { compilePolicy } from '../../policy/compile.ts'
-import { decide } from '../../policy/decide.ts'
+import { decide, mayViewAny } from '../../policy/decide.ts'
 import { isVerb } from '../../policy/verbs.ts'
 import { openApplications } from '../applications/applications.ts'
 import type { Closing, Dependencies, ServeOptions } from '../dependencies.ts'
@@ -45,6 +45,7 @@ export async function openApi(
   await addApi(app, {
     sessions: presenting(sessions),
     decide: (subject, question) => decide(policy, subject, question),
+    sees: (subject, app) => mayViewAny(policy, subject, app),
     audit: auditOf(ledger),
     runs: openRuns({ access, ...shared, urlOf: runUrls(settings) }),
     applications,

@@ -1,5 +1,5 @@
 import { createContext, type OpenContext } from '../../context.ts'
-import { StepError } from '../../core/errors.ts'
+import { isStepError, StepError } from '../../core/errors.ts'
 import { silentLog } from '../../core/log.ts'
 import type { Settings } from '../../settings.ts'
 import { headOf } from '../effects/checkout.ts'
@@ -45,6 +45,22 @@ export interface ApplicationsOptions {
 export function openApplications(options: ApplicationsOptions): Applications {
   const { settings } = options
   const heads = new Map<string, { commit: string; at: number }>()
+  const asking = new Map<string, Promise<string>>()
+  const ask = async (app: string, known: ApplicationSettings, signal: AbortSignal) => {
+    const at = Date.now()
+    const { repository: url, branch } = known
+    const commit = await headOf({ url, branch, project: app }, options.worker, signal)
+    heads.set(app, { commit, at })
+    return commit
+  }
+  /** Readers share one question: a server that does not answer gets no more of them. */
+  const askOnce = (app: string, known: ApplicationSettings) => {
+    const asked =
+      asking.get(app) ??
+      ask(app, known, AbortSignal.timeout(CHECKOUT_TIMEOUT)).finally(() => asking.delete(app))
+    asking.set(app, asked)
+    return asked
+  }
   const kept = new Map<string, { commit: string; at: number; opened: Promise<OpenedApplication> }>()
   return {
     names: Object.keys(settings.applications),
@@ -53,20 +69,20 @@ export function openApplications(options: ApplicationsOptions): Applications {
         ? settings.applications[app]
         : undefined
       if (known === undefined) throw unknownApplication(app)
-      const { repository: url, branch } = known
-      let head = heads.get(app)
-      if (head === undefined || Date.now() - head.at > maxAge) {
-        const commit = await headOf({ url, branch, project: app }, options.worker, signal)
-        head = { commit, at: Date.now() }
-        heads.set(app, head)
-      }
-      const { commit } = head
+      const head = heads.get(app)
+      const isFresh = head !== undefined && Date.now() - head.at <= maxAge
+      const now = () => (maxAge > 0 ? askOnce(app, known) : ask(app, known, signal))
+      const commit = isFresh ? head.commit : await now()
       const last = kept.get(app)
       if (last?.commit === commit && Date.now() - last.at < KEPT) return last.opened
       // Requests at the same time share one checkout; it does not end with the first of them.
       const opened = openAt(app, known, commit, options)
       kept.set(app, { commit, at: Date.now(), opened })
-      opened.catch(() => kept.delete(app))
+      opened.catch((error) => {
+        // What is wrong with a commit stays so: it is not fetched again for everybody who asks.
+        const isOfCommit = isStepError(error, 'FORBIDDEN') || isStepError(error, 'INPUT_INVALID')
+        if (!isOfCommit && kept.get(app)?.opened === opened) kept.delete(app)
+      })
       return opened
     },
   }

@@ -103,8 +103,10 @@ interface WorldOptions {
   variables?: Readonly<Record<string, string>>
   /** The file of a ledger that has releases. */
   ledger?: string
-  /** Of the streams. */
-  api?: Pick<ApiDependencies, 'heartbeat' | 'followers'>
+  /** Other applications. */
+  others?: Readonly<Record<string, object>>
+  /** Of the streams and lists. */
+  api?: Pick<ApiDependencies, 'heartbeat' | 'followers' | 'patience'>
 }
 
 /** A registered application, a ledger with two releases, Redis, and the API on a port of its own. */
@@ -142,7 +144,7 @@ export async function startWorld(t: Test, more: WorldOptions = {}) {
   }
   const settings = {
     queue: { redis: redis.url, 'stalled-timeout': '2s', 'shutdown-timeout': '1s' },
-    applications: { webapi: application },
+    applications: { webapi: application, ...more.others },
   }
   const env = { HOME: folder, ...more.variables, CROSSCLOUD_STATE: state }
   /** `crosscloud serve`, which runs what the API queues. */
@@ -215,6 +217,7 @@ async function startApi(
       const decision = decide(who, question)
       return held.verbs.includes(question.verb) ? decision : { ...decision, allowed: false }
     },
+    sees: ({ by }) => grants[by]?.verbs.includes('view') === true,
     audit: { record: async (entry) => void audited.push(entry) },
     ...{ runs, applications, worker, secrets, log: silentLog, rate: 1000 },
     ...api,
