@@ -8,6 +8,9 @@ import type { Credential, Standing } from '../sessions/standing.ts'
 
 export type Decide = (subject: RunSubject, question: Question) => Decision
 
+/** May this subject view some environment of an application: known before it is opened. */
+export type Sees = (subject: RunSubject, app: string) => boolean
+
 export interface Authenticated {
   subject: RunSubject
   via: 'session' | 'token'
@@ -114,7 +117,7 @@ export const mayView = (
   request: FastifyRequest,
   app: string,
   environment: string,
-  { decide }: Access,
+  { decide }: Pick<Access, 'decide'>,
 ) => decide(callerOf(request).subject, { verb: 'view', app, environment }).allowed
 
 /** What the caller may look at, each place decided once: a page has many entries of few places. */

@@ -2,7 +2,7 @@ import type { FastifyInstance } from 'fastify'
 import type { Ledger } from '../../ledger/ledger.ts'
 import { openLedger } from '../../ledger/open.ts'
 import { compilePolicy } from '../../policy/compile.ts'
-import { decide } from '../../policy/decide.ts'
+import { decide, mayViewAny } from '../../policy/decide.ts'
 import { openApplications } from '../applications/applications.ts'
 import { auditStart } from '../audit.ts'
 import type { Closing, Dependencies, ServeOptions } from '../dependencies.ts'
@@ -51,6 +51,7 @@ export async function openApi(
   await addApi(app, {
     sessions: presenting(withLogins(sessions, logins)),
     decide: (subject, question) => decide(policy, subject, question),
+    sees: (subject, app) => mayViewAny(policy, subject, app),
     audit: auditOf(ledger),
     runs: openRuns({ access, ...shared, urlOf: runUrls(settings) }),
     applications,

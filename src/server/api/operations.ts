@@ -9,6 +9,7 @@ import {
   pageOf,
   release,
   statusCell,
+  unreadCells,
 } from '../../api/reads.ts'
 import {
   cancelAccepted,
@@ -159,7 +160,10 @@ const readOperations = {
     description: 'For each application and environment that the caller may view.',
     tags: ['applications'],
     querystring: noQuery,
-    response: { 200: answer('All of them', pageOf(statusCell)), ...refusals.any },
+    response: {
+      200: answer('All of them', pageOf(z.union([statusCell, unreadCells]))),
+      ...refusals.any,
+    },
   },
   readApplication: {
     summary: 'Describe an application',

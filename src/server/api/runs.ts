@@ -58,11 +58,11 @@ const answerOf = (run: RunRecord, sees: ReturnType<typeof visibility>): Run =>
 /** A run that the caller may view; any other one is not there. */
 export async function visibleRun(
   request: FastifyRequest,
-  { runs, decide, audit }: ApiDependencies,
+  { runs, decide }: ApiDependencies,
 ): Promise<RunRecord> {
   const { id } = parseRequest(runPath, request.params)
   const run = await runs.find(id)
-  if (run && mayView(request, run.app, run.environment, { decide, audit })) return run
+  if (run && mayView(request, run.app, run.environment, { decide })) return run
   throw unknownRun(id)
 }
 

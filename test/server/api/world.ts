@@ -98,7 +98,6 @@ export interface Answer {
 /** crosscloud.yml of the repository; hosts answer nobody. */
 export const repositorySettings = {
   app: 'webapi',
-  identity: 'unverified',
   ledger: 'sqlite:of-the-repository.db',
   environments: {
     test: { image: '127.0.0.1:1/test/webapi', config: 'file:config/test.yaml' },
@@ -119,8 +118,10 @@ interface WorldOptions {
   variables?: Readonly<Record<string, string>>
   /** The file of a ledger that has releases. */
   ledger?: string
-  /** Of the streams. */
-  api?: Pick<ApiDependencies, 'heartbeat' | 'followers'>
+  /** Other applications. */
+  others?: Readonly<Record<string, object>>
+  /** Of the streams and lists. */
+  api?: Pick<ApiDependencies, 'heartbeat' | 'followers' | 'patience'>
 }
 
 /** A registered application, a ledger with two releases, Redis, and the API on a port of its own. */
@@ -145,6 +146,7 @@ export async function startWorld(t: Test, more: WorldOptions = {}) {
   const application = {
     repository: `file://${repository.folder}`,
     branch: 'main',
+    identity: 'unverified',
     ledger: `sqlite:${file}`,
     environments: {
       test: { hosts: { 'app-01': 'tcp://127.0.0.1:1' } },
@@ -157,7 +159,7 @@ export async function startWorld(t: Test, more: WorldOptions = {}) {
   }
   const settings = {
     queue: { redis: redis.url, 'stalled-timeout': '2s', 'shutdown-timeout': '1s' },
-    applications: { webapi: application },
+    applications: { webapi: application, ...more.others },
     ledger: `sqlite:${file}`,
   }
   const env = { HOME: folder, ...more.variables, CROSSCLOUD_STATE: state }
@@ -250,6 +252,7 @@ async function startApi(
       const decision = decide(who, question)
       return held.verbs.includes(question.verb) ? decision : { ...decision, allowed: false }
     },
+    sees: ({ by }) => grants[by]?.verbs.includes('view') === true,
     audit: { record: async (entry) => void audited.push(entry) },
     ...{ runs, applications, worker, secrets, log: silentLog, rate: 1000 },
     ...api,
