@@ -7,6 +7,7 @@ import { runHere } from '../support/program.ts'
 import { noEngine, startEngine } from '../support/servers/engine.ts'
 import { freePort } from '../support/servers/ports.ts'
 import { NAME, parseProxy, startNginx } from '../support/servers/proxies/reverse-proxies.ts'
+import { importDemoImage } from '../support/setups/demo-image.ts'
 import { temporaryFolder } from '../support/temporary.ts'
 
 t.test(
@@ -51,5 +52,44 @@ t.test(
     t.notMatch(found, /app-01: nginx/)
     await nginx.server.stop()
     t.match(await check(), /^it is not known which hosts are left out: .*nginx on this machine/m)
+  },
+)
+
+t.test(
+  'a host that is down behind `proxy.commands` is not called taken out',
+  { skip: noEngine('gcc') },
+  async (t) => {
+    const engine = await startEngine()
+    t.teardown(() => engine.stop())
+    const folder = await temporaryFolder(t)
+    const commands = { 'take-out': ['touch', 'out'], 'put-in': ['touch', 'in'], check: ['false'] }
+    const settings = {
+      app: 'webapi',
+      ledger: 'sqlite:ledger.db',
+      container: { ports: ['18080:8080'] },
+      environments: {
+        test: {
+          image: 'registry.test/webapi',
+          hosts: { 'app-01': engine.address },
+          proxy: { commands },
+        },
+      },
+    }
+    await writeFile(join(folder, 'crosscloud.yml'), JSON.stringify(settings))
+    const check = async () => {
+      const args = ['hosts', 'check', '--env', 'test']
+      return (await runHere(args, { cwd: folder, variables: { HOME: folder } })).stdout
+    }
+    t.notMatch(await check(), /took it out/, 'nothing runs there')
+    const image = await importDemoImage(engine, 'webapi', '1')
+    const container = await engine.docker.createContainer({ Image: image, name: 'webapi-test' })
+    t.notMatch(await check(), /took it out/, 'it is stopped')
+    await container.start()
+    t.match(
+      await check(),
+      /^app-01: proxy by commands sends it no requests: somebody took it out$/m,
+    )
+    await engine.docker.createContainer({ Image: image, name: 'webapi-test.next' })
+    t.notMatch(await check(), /took it out/, 'a deployer did, which was cut off')
   },
 )

@@ -1,6 +1,5 @@
 import { toStepError } from '../../core/errors.ts'
 import type { EnvironmentSettings } from '../../settings.ts'
-import { isTakenOut } from '../../targets/proxy.ts'
 import type { Target } from '../../targets/target.ts'
 import type { Context } from '../context.ts'
 import { readStatus } from '../deployment/status.ts'
@@ -55,7 +54,7 @@ async function outOfProxy({ environment, target }: Place) {
   const proxy = await target.previewProxy()
   if (!proxy) return []
   return environment.hosts
-    .filter(({ name }) => isTakenOut(name, proxy.states))
+    .filter(({ name }) => proxy.leftOut.includes(name))
     .map(({ name: host }) => ({
       host,
       text: `${proxy.name} sends it no requests: somebody took it out`,

@@ -3,7 +3,14 @@ import { StepError } from '../../core/errors.ts'
 import type { Log } from '../../core/log.ts'
 import { wait } from '../../core/retry.ts'
 import { instanceLabels } from '../labels.ts'
-import type { ProxyPreview, ProxyServer, ReverseProxy } from '../proxy.ts'
+import {
+  type HostActivity,
+  isLeftOut,
+  isOut,
+  type ProxyPreview,
+  type ProxyServer,
+  type ReverseProxy,
+} from '../proxy.ts'
 import { requestAll } from '../responses.ts'
 import type {
   Instance,
@@ -22,6 +29,7 @@ import { tryStop } from './operations/try-stop.ts'
 import { refuseFilesOnVolumes } from './placed-files.ts'
 import { waitUntilHealthy } from './rollout/health.ts'
 import { createRolloutProxy, type RolloutProxy } from './rollout/proxy.ts'
+import { activityOf, survey } from './rollout/repair.ts'
 import { nameOf, roles } from './rollout/roles.ts'
 import { rollOut } from './rollout/rollout.ts'
 
@@ -88,7 +96,9 @@ export function openDockerTarget(
       }),
     previewProxy: async () => {
       const found = await options.proxy?.()
-      return found && previewProxy(found.proxy)
+      const activityOn = async (name: string) =>
+        activityOf(await survey(await open(name), settings.containerName))
+      return found && previewProxy(found.proxy, hosts, (name) => inTime(name, activityOn(name)))
     },
     checkFiles: (files) => refuseFilesOnVolumes(files, settings.container),
     rollOut: async (request) =>
@@ -128,14 +138,24 @@ async function openProxy({ proxy }: DockerTargetOptions): Promise<RolloutProxy |
   return found && createRolloutProxy(found.proxy, found.servers)
 }
 
-async function previewProxy(proxy: ReverseProxy): Promise<ProxyPreview> {
-  const { name, isWeighted, tellsOut } = proxy
+async function previewProxy(
+  proxy: ReverseProxy,
+  hosts: readonly string[],
+  activityOn: (host: string) => Promise<HostActivity>,
+): Promise<ProxyPreview> {
+  const { name, isWeighted } = proxy
   const leftover = await proxy.check()
   const states = await proxy.states().catch((error: unknown) => {
     if (leftover === undefined) throw error
     return undefined
   })
-  return { name, isWeighted, tellsOut, leftover, states }
+  const out = hosts.filter((host) => isOut(host, states))
+  const judged = await Promise.all(
+    out.map(async (host) =>
+      isLeftOut(await activityOn(host).catch(() => 'unknown' as const), proxy) ? host : [],
+    ),
+  )
+  return { name, isWeighted, leftOut: judged.flat(), leftover, states }
 }
 
 function operationsOf(

@@ -1,5 +1,6 @@
 import { isStepError, StepError } from '../../../core/errors.ts'
 import type { Log } from '../../../core/log.ts'
+import type { HostActivity } from '../../proxy.ts'
 import { slotOf } from '../../slot.ts'
 import { ON_VOLUME_LABEL } from '../container-options.ts'
 import { ownHealth } from '../health/label.ts'
@@ -67,6 +68,15 @@ export function decide(found: Found<{ running: boolean; restarts?: number }>): F
   }
 }
 
+const findingOf = (found: Found<ContainerInfo>): Finding | undefined =>
+  isInSlots(found) ? decideInSlots(found) : decide(found)
+
+/** What the containers of a host say of why a proxy sends it nothing. */
+export function activityOf(found: Found<ContainerInfo>): HostActivity {
+  if (findingOf(found)) return 'cut off'
+  return found.current?.running || found.previous?.running ? 'runs' : 'idle'
+}
+
 export interface RepairOptions extends Ownership {
   spec: Pick<ContainerSpec, 'labels' | 'settings'>
   proxy?: RolloutProxy | undefined
@@ -81,14 +91,12 @@ export async function repair(
   options?: RepairOptions,
 ): Promise<void> {
   const found = await survey(host, name)
-  const inSlots = isInSlots(found)
-  const finding = inSlots ? decideInSlots(found) : decide(found)
+  const finding = findingOf(found)
   if (!finding) return
   log.warn(`host ${host.name}: ${name}: ${finding.text}`)
   // In slots the container to stop may be serving; else it was never verified.
-  const stopTimeout = (inSlots && options?.spec.settings.stopTimeout) || 10
+  const stopTimeout = (isInSlots(found) && options?.spec.settings.stopTimeout) || 10
   const proxy = options?.proxy
-  proxy?.claim(host)
   const how = { log, signal, stopTimeout, proxy, ownership: options }
   await perform(host, name, found, finding.actions, how)
   if (proxy) await realign(host, name, proxy, { log, signal })
