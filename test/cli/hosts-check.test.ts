@@ -3,6 +3,9 @@ import { join } from 'node:path'
 import t from 'tap'
 import { silentLog } from '../../src/core/log.ts'
 import { openProxy } from '../../src/proxies/open.ts'
+import { instanceLabels } from '../../src/targets/labels.ts'
+import { ended, release, start } from '../ledger/conformance/samples.ts'
+import { testContext } from '../support/context.ts'
 import { runHere } from '../support/program.ts'
 import { noEngine, startEngine } from '../support/servers/engine.ts'
 import { freePort } from '../support/servers/ports.ts'
@@ -89,7 +92,32 @@ t.test(
       await check(),
       /^app-01: proxy by commands sends it no requests: somebody took it out$/m,
     )
-    await engine.docker.createContainer({ Image: image, name: 'webapi-test.next' })
-    t.notMatch(await check(), /took it out/, 'a deployer did, which was cut off')
+    const ledger = await testContext(t, folder).ledger()
+    await ledger.recordRelease(release('1.0.1'))
+    const begun = await start(ledger, release('1.0.1'), 'test')
+    const labels = {
+      [instanceLabels.application]: 'webapi',
+      [instanceLabels.environment]: 'test',
+      [instanceLabels.version]: '1.0.1',
+      [instanceLabels.deployment]: begun.id,
+    }
+    const name = 'webapi-test.next'
+    await engine.docker.createContainer({ Image: image, name, Labels: labels })
+    t.notMatch(await check(), /took it out|cut off/, 'a deployer has, which is at work')
+    const error =
+      'COMMAND_FAILED: no\n  app-01: the old container runs again, but: nginx refuses it'
+    await ledger.endDeployment(begun.id, { ...ended('abandoned'), error })
+    t.match(await check(), /^app-01: webapi-test: a deployment was cut off before its new/m)
+    const failed = await start(ledger, release('1.0.1'), 'test')
+    await ledger.endDeployment(failed.id, { ...ended('failed'), error })
+    await engine.docker.getContainer(name).remove()
+    const own = { ...labels, [instanceLabels.deployment]: failed.id }
+    await engine.docker.createContainer({ Image: image, name, Labels: own })
+    const found = await check()
+    t.notMatch(found, /took it out|cut off/)
+    t.match(
+      found,
+      /^app-01: webapi-test: d\d+ of 1\.0\.1 failed at \S+Z, and left it so: the old container runs again, but: nginx refuses it; now there runs webapi-test\n {2}→ The next `deploy` or/m,
+    )
   },
 )

@@ -29,7 +29,7 @@ import { tryStop } from './operations/try-stop.ts'
 import { refuseFilesOnVolumes } from './placed-files.ts'
 import { waitUntilHealthy } from './rollout/health.ts'
 import { createRolloutProxy, type RolloutProxy } from './rollout/proxy.ts'
-import { activityOf, survey } from './rollout/repair.ts'
+import { activityOf, remainsOf, survey } from './rollout/repair.ts'
 import { nameOf, roles } from './rollout/roles.ts'
 import { rollOut } from './rollout/rollout.ts'
 
@@ -86,6 +86,11 @@ export function openDockerTarget(
       onAll(async (host) => {
         const containers = await find(host, settings, query)
         return containers.map((container) => instanceOf(host, container, settings))
+      }),
+    remains: () =>
+      onAll(async (host) => {
+        const { containerName } = settings
+        return remainsOf(containerName, await survey(host, containerName))
       }),
     preview: (request) =>
       onAll((host) => {
@@ -246,8 +251,8 @@ const specOf = (
 ): ContainerSpec => ({ name, ...what, settings: container })
 
 function rolloutOptions(hosts: Host[], settings: DockerTargetSettings, request: RolloutRequest) {
-  const { image, labels, files, log, signal, strategy, commands, verify, checkLock, adopt } =
-    request
+  const { image, labels, files, log, signal, verify, ...rest } = request
+  const { strategy, commands, checkLock, endingOf, adopt } = rest
   return {
     hosts,
     strategy,
@@ -256,6 +261,7 @@ function rolloutOptions(hosts: Host[], settings: DockerTargetSettings, request: 
     log,
     signal,
     checkLock,
+    endingOf,
     adopt,
     ...OWNERSHIP,
     verify: (host: Host, container: ContainerInfo, log: Log) =>

@@ -40,7 +40,9 @@ export async function rollOut(options: RolloutOptions): Promise<InstanceResult[]
     )
   })
   // What stays can no longer be restored, so nothing may fail.
-  const stays = changes.filter(({ result, standing }) => result && !standing)
+  const stays = changes.filter(
+    ({ result, standing }) => result && (!standing || standing.serves === 'new'),
+  )
   await Promise.all(stays.map(({ host }) => tidy(host, options)))
   if (failure) throw failure
   return changes.flatMap(({ result }) => result ?? [])
