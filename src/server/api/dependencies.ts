@@ -2,6 +2,7 @@ import type { Log } from '../../core/log.ts'
 import type { Secrets } from '../../core/secrets.ts'
 import type { Applications } from '../applications/applications.ts'
 import type { WorkerEnvironment } from '../effects/worker-environment.ts'
+import type { QueueAccess } from '../queue/access.ts'
 import type { Runs } from '../runs/runs.ts'
 import type { Audit, Decide, Sessions } from './access.ts'
 import type { FollowerLimits } from './followers.ts'
@@ -12,6 +13,8 @@ export interface ApiDependencies {
   decide: Decide
   audit: Audit
   runs: Runs
+  /** Redis, for events and what servers share. */
+  access: QueueAccess
   applications: Applications
   worker: WorkerEnvironment
   secrets: Pick<Secrets, 'mask'>

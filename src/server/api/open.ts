@@ -47,6 +47,7 @@ export async function openApi(
     decide: (subject, question) => decide(policy, subject, question),
     audit: auditOf(ledger),
     runs: openRuns({ access, ...shared, urlOf: runUrls(settings) }),
+    access,
     applications,
     worker,
     secrets,

@@ -1,4 +1,5 @@
 import { StepError } from '../../core/errors.ts'
+import { inTurns } from '../reads/turns.ts'
 import { type ChildRun, runChild } from './child.ts'
 import type { RunsOptions } from './options.ts'
 import type { RunRequest, RunSubject } from './run.ts'
@@ -15,7 +16,10 @@ export function createPlanner(
   { applications, worker, urlOf }: RunsOptions,
   store: RunStore,
 ): (request: RunRequest, subject: RunSubject, signal: AbortSignal) => Promise<StoredPlan> {
-  const inTurn = limited(MOST_PLANS, MOST_WAITING)
+  const inTurn = inTurns(
+    { most: MOST_PLANS, waiting: MOST_WAITING },
+    'too many plans are being made',
+  )
   return async (request, subject, signal) => {
     if (findRemoteStep(request.step).step.plan === undefined) {
       throw new StepError('INPUT_INVALID', `${request.step} has no plan`, {
@@ -40,24 +44,4 @@ export async function makePlan(
   const { hash } = facts
   if (typeof hash !== 'string') throw failure ?? new StepError('INTERNAL', 'there is no plan')
   return { hash, facts }
-}
-
-function limited(most: number, waiting: number) {
-  let running = 0
-  const queue: (() => void)[] = []
-  return async <T>(work: () => Promise<T>): Promise<T> => {
-    if (running >= most) {
-      if (queue.length >= waiting) {
-        throw new StepError('UNAVAILABLE', 'too many plans are being made', { retryAfter: 10_000 })
-      }
-      await new Promise<void>((resolve) => queue.push(resolve))
-    } else running++
-    try {
-      return await work()
-    } finally {
-      const next = queue.shift()
-      if (next) next()
-      else running--
-    }
-  }
 }
