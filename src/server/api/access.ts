@@ -79,6 +79,7 @@ export async function requireAllowed(
   const help = decision.help.length > 0 ? ` Who may: ${decision.help.join(', ')}.` : ''
   throw new StepError('FORBIDDEN', `${subject.name} may not ${verb} ${app} in ${environment}`, {
     hint: `Ask for a grant.${help}`,
+    args: { subject: subject.name, verb, app, environment },
     details: { reasons: decision.reasons },
   })
 }
@@ -110,6 +111,7 @@ export async function record(
 export const notThere = (app: string, environment: string) =>
   new StepError('NOT_FOUND', `there is no ${app} in ${environment} for you here`, {
     hint: 'Check both names; what you may not see is not there for you.',
+    args: { app, environment },
   })
 
 /** Whether the caller may look at an application somewhere. */

@@ -56,5 +56,9 @@ export const refusals = {
     403: refusal('The policy does not allow it; `reasons` says why, `hint` who may'),
     404: refusal('It is not there, or the caller may not view it'),
   },
+  ofSeen: {
+    412: refusal('A key is not what was seen: `moved` has who changed it, and when'),
+    428: refusal('It is not said what was seen: If-Match, or `was` or `tag` of each key'),
+  },
   ofKey: { 422: refusal('The Idempotency-Key came with another body before') },
 }

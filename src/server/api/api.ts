@@ -1,16 +1,23 @@
 import type { FastifyInstance } from 'fastify'
 import { StepError, toStepError } from '../../core/errors.ts'
+import { createCommands } from '../reads/commands.ts'
+import { openEvents } from '../stream/events.ts'
+import { openFeed } from '../stream/feed.ts'
+import { watchLedgers } from '../stream/watch.ts'
 import { callerOf } from './access.ts'
+import { addConfigRoutes } from './config.ts'
 import type { ApiDependencies } from './dependencies.ts'
+import { openEventStreams } from './event-streams.ts'
 import { addLineRoutes } from './lines.ts'
 import { addOpenapi, type Route } from './openapi.ts'
 import { addPlanRoutes } from './plans.ts'
 import { API, problemOf, sendProblem } from './problems.ts'
-import { openReader } from './reader.ts'
+import { openReader, type Reader } from './reader.ts'
 import { addReadRoutes } from './reads.ts'
 import { checkRequests } from './requests.ts'
 import { addRunRoutes } from './runs.ts'
 import { addLogin, addSessionRoutes, requestParts } from './session.ts'
+import { addStreamRoute } from './stream.ts'
 import { addVersionRoutes } from './versions.ts'
 
 /** Of a body, in bytes: a token has at most 128 KiB. */
@@ -55,14 +62,35 @@ export async function addApi(app: FastifyInstance, dependencies: ApiDependencies
       addSessionRoutes(api, dependencies)
       addPlanRoutes(api, dependencies)
       addRunRoutes(api, dependencies)
-      addLineRoutes(api, dependencies)
       const reader = openReader(dependencies)
       api.addHook('onClose', reader.close)
       addReadRoutes(api, { ...dependencies, reader })
       addVersionRoutes(api, dependencies)
+      addStreams(api, { ...dependencies, reader })
     },
     { prefix: API },
   )
+}
+
+/** What is looked at while it goes on, and config, whose changes others are told of. */
+function addStreams(
+  api: FastifyInstance,
+  dependencies: ApiDependencies & { reader: Reader },
+): void {
+  const { access, applications, reader, worker, log } = dependencies
+  const events = openEvents(access)
+  const feed = openFeed(events, log)
+  const openLedger = async (app: string) => (await reader.open(app)).ledger()
+  const { names } = applications
+  const watch = watchLedgers({ names, openLedger, events, isAsked: feed.isAsked, log })
+  api.addHook('onClose', async () => {
+    watch.close()
+    feed.close()
+  })
+  const openStream = openEventStreams(api, dependencies)
+  addLineRoutes(api, dependencies, openStream)
+  addStreamRoute(api, { ...dependencies, feed }, openStream)
+  addConfigRoutes(api, { ...dependencies, events, commands: createCommands(worker) })
 }
 
 /** JSON bodies, and errors as problems. */

@@ -2,6 +2,7 @@ import type { Log } from '../../core/log.ts'
 import type { Secrets } from '../../core/secrets.ts'
 import type { Applications } from '../applications/applications.ts'
 import type { WorkerEnvironment } from '../effects/worker-environment.ts'
+import type { QueueAccess } from '../queue/access.ts'
 import type { Runs } from '../runs/runs.ts'
 import type { Audit, Decide, Sees, Sessions } from './access.ts'
 import type { FollowerLimits } from './followers.ts'
@@ -13,6 +14,8 @@ export interface ApiDependencies {
   sees: Sees
   audit: Audit
   runs: Runs
+  /** Redis, for events and what servers share. */
+  access: QueueAccess
   applications: Applications
   worker: WorkerEnvironment
   secrets: Pick<Secrets, 'mask'>

@@ -54,6 +54,7 @@ export async function openApi(
     sees: (subject, app) => mayViewAny(policy, subject, app),
     audit: auditOf(ledger),
     runs: openRuns({ access, ...shared, urlOf: runUrls(settings) }),
+    access,
     applications,
     worker,
     secrets,

@@ -1,4 +1,5 @@
 import { z } from 'zod'
+import { configChanged, configPage, configPatch, configQuery } from '../../api/config.ts'
 import { decisionAnswer } from '../../api/policy.ts'
 import {
   application,
@@ -21,6 +22,7 @@ import {
   runAccepted,
 } from '../../api/runs.ts'
 import { sessionInfo, sessionRequest, sessionStarted } from '../../api/session.ts'
+import { streamPosition, streamQuery } from '../../api/stream.ts'
 import { versionAllotted, versionRequest } from '../../api/versions.ts'
 import { planRequest, runRequest } from '../runs/requests.ts'
 import { answer, conflict, events, nothing, refusals } from './answers.ts'
@@ -232,6 +234,55 @@ const buildOperations = {
   },
 } as const
 
+const configOperations = {
+  readConfig: {
+    summary: 'List the config of an environment',
+    description: 'Secrets are only named. The ETag is that of the whole set. Needs `config-read`.',
+    tags: ['config'],
+    querystring: configQuery,
+    params: environmentPath,
+    response: {
+      200: answer('A page of keys', configPage),
+      ...refusals.any,
+      ...refusals.ofPolicy,
+      409: conflict('The environment has no config, or the store is in another state'),
+    },
+  },
+  editConfig: {
+    summary: 'Change keys of the config',
+    description:
+      'All changes or none, of what was seen. Needs `config-write`, and `secret-write` for secrets. It is in force with the next deployment.',
+    tags: ['config'],
+    querystring: noQuery,
+    params: environmentPath,
+    headers: z.looseObject({ 'if-match': z.string().optional() }),
+    body: configPatch,
+    response: {
+      200: answer('What was changed', configChanged),
+      ...refusals.ofBody,
+      ...refusals.ofPolicy,
+      ...refusals.ofSeen,
+      409: conflict('The config is in the repository, or the store is in another state'),
+    },
+  },
+} as const
+
+const streamOperations = {
+  followChanges: {
+    summary: 'Follow all that changes',
+    description:
+      'Server-sent events of runs, logs, status, approvals, config and agents, each that the caller may view. `Last-Event-ID` resumes strictly after; `resync` says that older ones are gone.',
+    tags: ['stream'],
+    querystring: streamQuery,
+    headers: z.looseObject({ 'last-event-id': streamPosition.optional() }),
+    response: {
+      200: events('Events, as they come'),
+      ...refusals.any,
+      ...refusals.ofPolicy,
+    },
+  },
+} as const
+
 const policyOperations = {
   askPolicy: {
     summary: 'Ask whether the caller may do something',
@@ -266,5 +317,7 @@ export const operations = {
   ...runOperations,
   ...readOperations,
   ...buildOperations,
+  ...configOperations,
+  ...streamOperations,
   ...policyOperations,
 } as const

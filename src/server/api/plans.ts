@@ -23,10 +23,15 @@ export function addPlanRoutes(
 }
 
 /** Who asks for a plan, until they are gone or have the answer. */
-export function askerOf(request: FastifyRequest, { raw }: FastifyReply): PlanAsker {
+export function askerOf(request: FastifyRequest, reply: FastifyReply): PlanAsker {
+  return { subject: subjectOf(request), address: request.ip, signal: signalOf(reply) }
+}
+
+/** Fires when whoever asked is gone, or has the answer. */
+export function signalOf({ raw }: Pick<FastifyReply, 'raw'>): AbortSignal {
   const gone = new AbortController()
   raw.once('close', () => gone.abort())
   // They may be gone already: then there is no such event any more.
   if (raw.destroyed) gone.abort()
-  return { subject: subjectOf(request), address: request.ip, signal: gone.signal }
+  return gone.signal
 }
