@@ -66,7 +66,7 @@ const bodies: Bad[] = [
   { what: 'unknown member', body: deploy({}, { settings: '/etc/passwd' }), status: 400 },
   { what: 'path for the application', body: deploy({}, { app: '../x' }), status: 400 },
   { what: 'inputs are a list', body: deploy({}, { inputs: [] }), status: 400 },
-  ...['release', 'bake-image', 'build-war', 'approve', 'serve', 'constructor', '__proto__'].map(
+  ...['release', 'bake-image', 'build-war', 'lock', 'serve', 'constructor', '__proto__'].map(
     (step) => ({ what: `step ${step}`, body: deploy({}, { step }), status: 400 }),
   ),
   {
