@@ -92,7 +92,7 @@ async function openAt(
   app: string,
   known: ApplicationSettings,
   commit: string,
-  { settings: { written, folder }, worker, variables }: ApplicationsOptions,
+  { settings: { applications, written, folder }, worker, variables }: ApplicationsOptions,
 ): Promise<OpenedApplication> {
   const wanted = { app, commit, settings: known, own: written[app] ?? {}, serverFolder: folder }
   const checkout = await openCheckout(wanted, worker, AbortSignal.timeout(CHECKOUT_TIMEOUT))
@@ -108,7 +108,8 @@ async function openAt(
   const read = contextOf(opened, worker, AbortSignal.timeout(CHECKOUT_TIMEOUT))
   try {
     const settings = await read.settings()
-    refusePower(settings, known)
+    const { [app]: _own, ...others } = applications
+    refusePower(settings, known, others)
     return {
       ...opened,
       settings,

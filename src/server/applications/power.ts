@@ -15,15 +15,21 @@ type Environments = ApplicationSettings['environments']
 
 /**
  * Refuses what a commit may not give itself: power of a container over its host, and the hosts, the
- * repository or the config centre of an environment that the server alone describes. What lacks a
+ * repository or the config centre of an environment that the server describes, also one of another
+ * application: the server has the keys of all. What lacks a
  * variable is left to `requireVariables`: it is looked at before anything of that environment runs.
  */
-export function refusePower(settings: Settings, application: ApplicationSettings): void {
+export function refusePower(
+  settings: Settings,
+  application: ApplicationSettings,
+  others: Readonly<Record<string, ApplicationSettings>> = {},
+): void {
   const { app, folder } = settings
   const { environments: own, allow } = application
   const mayName = application['hosts-from-repository']
   const names = Object.keys(settings.environments)
   const all = names.map((name) => resolveEnvironment(settings, name))
+  const foreign = placesOf(others)
   const problems = all.flatMap((environment) =>
     [
       () => accessProblems(environment, allow),
@@ -32,6 +38,7 @@ export function refusePower(settings: Settings, application: ApplicationSettings
       () => ownSockets(environment, own),
       () => hostProblems(environment, own, mayName),
       ...placeKeys.map((key) => () => sharedProblems(key, environment, all, own, folder)),
+      ...placeKeys.map((key) => () => foreignProblems(key, environment, foreign, own)),
     ].flatMap((find) => unlessUnset(find) ?? []),
   )
   if (problems.length === 0) return
@@ -143,6 +150,42 @@ function sharedProblems(
   })
 }
 
+/** Where an environment is, as far as it is known. */
+type Places = {
+  image?: EnvironmentSettings['image'] | undefined
+  config?: EnvironmentSettings['config']
+  hosts: readonly Pick<EnvironmentSettings['hosts'][number], 'address'>[]
+}
+
+/** Those that the server describes, with names for people. */
+function placesOf(
+  applications: Readonly<Record<string, ApplicationSettings>>,
+): { name: string; places: Places }[] {
+  return Object.entries(applications).flatMap(([app, { environments }]) =>
+    Object.entries(environments).map(([environment, { image, config, hosts = {} }]) => ({
+      name: `${environment} of ${app}`,
+      // A file of the server is nobody's but by the server.
+      places: {
+        image,
+        hosts: Object.values(hosts),
+        ...(config?.url.kind !== 'file' && { config }),
+      },
+    })),
+  )
+}
+
+function foreignProblems(
+  key: PlaceKey,
+  environment: EnvironmentSettings,
+  foreign: ReturnType<typeof placesOf>,
+  own: Environments,
+): string[] {
+  const { name } = environment
+  if (hasOwn(own, name, key)) return []
+  const same = foreign.filter(({ places }) => isShared[key](environment, places, ''))
+  return same.map((other) => `in ${name}: it has the ${key} of ${other.name}`)
+}
+
 /** Names in DNS, ports that lead elsewhere: which hosts are the same is not known for certain. */
 function hostProblems(
   { name, hosts }: EnvironmentSettings,
@@ -161,15 +204,15 @@ const hasOwn = (own: Environments, name: string, key: string) =>
 const placeKeys = ['hosts', 'image', 'config'] as const
 type PlaceKey = (typeof placeKeys)[number]
 
-const isShared: Record<
-  PlaceKey,
-  (one: EnvironmentSettings, other: EnvironmentSettings, folder: string) => boolean
-> = {
+const isShared: Record<PlaceKey, (one: Places, other: Places, folder: string) => boolean> = {
   hosts: (one, other) =>
     one.hosts.some(({ address }) =>
       other.hosts.some((kept) => isSameEngine(address, kept.address)),
     ),
-  image: (one, other) => isSameRepository(one.image, other.image),
+  image: (one, other) =>
+    one.image !== undefined &&
+    other.image !== undefined &&
+    isSameRepository(one.image, other.image),
   config: (one, other, folder) =>
     one.config !== undefined &&
     other.config !== undefined &&

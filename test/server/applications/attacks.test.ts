@@ -164,3 +164,28 @@ t.test('a variable that one environment lacks does not stop the others', async (
     await t.rejects(open(), { message: /in broken: it has the image of production/ })
   })
 })
+
+t.test('no environment takes the places of another application', async (t) => {
+  const production = {
+    ...{ image: 'registry.example.com/production/shop', config: 'redis://:s@10.0.0.9:6379/1' },
+    hosts: { a: { address: 'ssh://deployer@10.0.0.9', certificates: 'tls' } },
+  }
+  const shop = {
+    ...{ repository: 'https://gitlab.test/shop.git', branch: 'main' },
+    environments: { production, test: { config: 'file:config/test.yaml' } },
+  }
+  const described = { environments: { staging: production } }
+  const { open, commit } = await setUp(t, described, {}, { shop })
+  const refuse = async (more: object, what: string) => {
+    await commit({ test: { ...test, ...more } })
+    await t.rejects(open(), {
+      ...{ code: 'FORBIDDEN', hint: /applications\.webapi of crosscloud\.server\.yml/ },
+      message: new RegExp(`webapi in test: it has the ${what} of production of shop`),
+    })
+  }
+  await refuse({ image: production.image }, 'image')
+  await refuse({ config: 'redis://10.0.0.9/1' }, 'config')
+  await refuse({ hosts: { mine: 'tcp://10.0.0.9:2375' } }, 'hosts')
+  await commit({ test: { ...test, config: 'file:config/test.yaml' } })
+  t.ok(await open(), 'what the server itself writes twice is its own matter')
+})

@@ -19,6 +19,7 @@ export async function setUp(
   t: Test,
   written: Record<string, unknown> = {},
   more: Record<string, string> = {},
+  others: Record<string, unknown> = {},
 ) {
   const folder = await temporaryFolder(t)
   const repository = await makeRepository(join(folder, 'repository'))
@@ -42,8 +43,13 @@ export async function setUp(
   }
   const read = JSON.stringify(own).replace(/\$\{(\w+)\}/g, (all, name) => variables[name] ?? all)
   const settings = {
-    applications: { webapi: applicationSettings.parse(JSON.parse(read)) },
-    written: { webapi: own } as WrittenApplications,
+    applications: {
+      webapi: applicationSettings.parse(JSON.parse(read)),
+      ...Object.fromEntries(
+        Object.entries(others).map(([name, other]) => [name, applicationSettings.parse(other)]),
+      ),
+    },
+    written: { webapi: own, ...others } as WrittenApplications,
     folder,
   }
   const applications = openApplications({ settings, worker, variables })
