@@ -119,7 +119,7 @@ interface WorldOptions {
   /** The file of a ledger that has releases. */
   ledger?: string
   /** Of the streams. */
-  api?: Pick<ApiDependencies, 'heartbeat' | 'followers'>
+  api?: Partial<Pick<ApiDependencies, 'heartbeat' | 'followers' | 'rate'>>
 }
 
 /** A registered application, a ledger with two releases, Redis, and the API on a port of its own. */
@@ -214,6 +214,7 @@ async function startApi(
   const audited: AuditEntry[] = []
   const held: { standing: Standing; verbs: readonly string[] } = { standing: 'alive', verbs }
   const asked: Question[] = []
+  const counts = { authenticated: 0, logins: 0 }
   const app = await createApp({
     ...{ settings, endpoints: [], log: silentLog, metrics: await createMetrics(records) },
     receiver: { deliver: async () => ({ status: 200, body: {} }), refuse: () => undefined },
@@ -222,6 +223,7 @@ async function startApi(
   await addApi(app, {
     sessions: {
       async authenticate({ headers }) {
+        counts.authenticated++
         const [, by = ''] = /^Bearer (\w+)$/.exec(String(headers.authorization)) ?? []
         if (Object.hasOwn(grants, by)) {
           const standing = async () => held.standing
@@ -231,6 +233,7 @@ async function startApi(
         throw new StepError('UNAUTHORIZED', 'the session is unknown, or over')
       },
       start: async () => {
+        counts.logins++
         throw new StepError('UNAUTHORIZED', 'test/server/sessions has logins')
       },
       end: async () => {},
@@ -274,7 +277,19 @@ async function startApi(
       body: said === '' ? {} : JSON.parse(said),
     }
   }
-  return { url, ask, audited, asked, held, app, runs, applications, worker, sessions: store }
+  return {
+    url,
+    ask,
+    audited,
+    asked,
+    held,
+    counts,
+    app,
+    runs,
+    applications,
+    worker,
+    sessions: store,
+  }
 }
 
 export interface StreamEvent {
