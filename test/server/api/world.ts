@@ -128,7 +128,7 @@ interface WorldOptions {
   /** Other applications. */
   others?: Readonly<Record<string, object>>
   /** Of the streams and lists. */
-  api?: Pick<ApiDependencies, 'heartbeat' | 'followers' | 'patience'>
+  api?: Partial<Pick<ApiDependencies, 'heartbeat' | 'followers' | 'patience' | 'rate'>>
 }
 
 /** A registered application, a ledger with two releases, Redis, and the API on a port of its own. */
@@ -228,6 +228,7 @@ async function startApi(
   const audited: AuditEntry[] = []
   const held: { standing: Standing; verbs: readonly string[] } = { standing: 'alive', verbs }
   const asked: Question[] = []
+  const counts = { authenticated: 0, logins: 0 }
   const app = await createApp({
     ...{ settings, endpoints: [], log: silentLog, metrics: await createMetrics(records) },
     receiver: { deliver: async () => ({ status: 200, body: {} }), refuse: () => undefined },
@@ -245,6 +246,7 @@ async function startApi(
   await addApi(app, {
     sessions: {
       async authenticate({ headers }) {
+        counts.authenticated++
         const [, by = ''] = /^Bearer (\w+)$/.exec(String(headers.authorization)) ?? []
         if (Object.hasOwn(grants, by)) {
           const standing = async () => held.standing
@@ -254,6 +256,7 @@ async function startApi(
         throw new StepError('UNAUTHORIZED', 'the session is unknown, or over')
       },
       start: async () => {
+        counts.logins++
         throw new StepError('UNAUTHORIZED', 'test/server/sessions has logins')
       },
       end: async () => {},
@@ -304,6 +307,7 @@ async function startApi(
     audited,
     asked,
     held,
+    counts,
     app,
     runs,
     access,
