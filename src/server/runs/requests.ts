@@ -61,16 +61,24 @@ export const stepRequests: Readonly<Record<string, StepRequest>> = Object.fromEn
   remoteStepNames.map((name) => [name, requestOf(findRemoteStep(name).step)]),
 )
 
+const stepOf = (names: readonly string[], unknown: string) =>
+  z.discriminatedUnion(
+    'step',
+    names.flatMap((name) => stepRequests[name] ?? []) as unknown as [StepRequest],
+    `${unknown}: ${names.join(', ')}`,
+  )
+
+const hasPlan = (name: string) => findRemoteStep(name).step.plan !== undefined
+
 /** `POST plans`. */
-export const planRequest = z.discriminatedUnion(
-  'step',
-  Object.values(stepRequests) as [StepRequest, ...StepRequest[]],
-  `is not one of the steps over HTTP: ${remoteStepNames.join(', ')}`,
+export const planRequest = stepOf(
+  remoteStepNames.filter(hasPlan),
+  'is not one of the steps that have a plan',
 )
 
 /** `POST runs`: a plan that was seen, or a step with its inputs. */
 export const runRequest = z.union([
-  planRequest,
+  stepOf(remoteStepNames, 'is not one of the steps over HTTP'),
   z.strictObject({ plan: identifier }).describe('A plan that POST plans has given'),
 ])
 

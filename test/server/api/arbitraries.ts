@@ -65,7 +65,10 @@ export function allowedBy(
     return fc.record(Object.fromEntries(fields), { requiredKeys: required, noNullPrototype: true })
   }
   if (schema.type === 'array' && items) return fc.array(inside(items), { maxLength: 4 })
-  if (schema.type === 'boolean') return fc.constantFrom(false, false, false, true)
+  if (schema.type === 'boolean') {
+    const usual = schema.default === true
+    return fc.constantFrom(usual, usual, usual, !usual)
+  }
   if (schema.type === 'integer') {
     return fc.integer({ min: schema.minimum ?? 0, max: schema.maximum ?? 1000 })
   }
@@ -150,8 +153,13 @@ interface Part {
   wrong: boolean
 }
 
+/** A request line that Node reads is not longer than 16 KiB. */
 const encode = (value: unknown) =>
-  encodeURIComponent(String(value).replace(/\p{Surrogate}/gu, '\ufffd'))
+  encodeURIComponent(
+    String(value)
+      .slice(0, 1500)
+      .replace(/\p{Surrogate}/gu, '\ufffd'),
+  )
 
 /** Values for a path, a query or a header, as they are written there. */
 function partOf(parameter: Parameter, contract: Contract, known: Known): Arbitrary<Part> {
