@@ -14,6 +14,8 @@ export interface GeneratedRequest {
   wrong: boolean
   /** Whether its path cannot be read at all: it is refused before it is asked who sends it. */
   unreadable: boolean
+  /** Of a caller that is nobody. */
+  credentials: string | undefined
 }
 
 const pollution = ['__proto__', 'constructor', 'prototype', 'toString', 'hasOwnProperty']
@@ -219,15 +221,16 @@ export function requestsOf(
       { requiredKeys: place === 'path' ? at(place).map(({ name }) => name) : [] },
     )
   const schema = requestBody?.content?.[JSON_TYPE]?.schema
-  const body = schema ? bodyOf(schema, contract, known) : fc.constant<Body>(NO_BODY)
+  const body = schema ? bodyOf(schema, contract, known) : noBody
   return fc
     .record({
       path: parts('path'),
       query: queryOf(at('query'), contract, known),
       headers: parts('header'),
       body,
+      credentials,
     })
-    .map(({ body, headers, query, ...chosen }) => {
+    .map(({ body, headers, query, credentials, ...chosen }) => {
       const filled = path.replace(/\{(\w+)\}/g, (_all, name) => chosen.path[name]?.text ?? '')
       const search = query
         .map(({ text }) => text)
@@ -242,7 +245,7 @@ export function requestsOf(
           !('value' in body) ||
           !isAllowed(schema, JSON.parse(body.text ?? 'null')))
       return {
-        ...{ method, body: body.text },
+        ...{ method, body: body.text, credentials },
         target: search === '' ? filled : `${filled}?${search}`,
         headers: {
           ...Object.fromEntries(texts),
@@ -264,4 +267,16 @@ function isReadable(path: string): boolean {
   }
 }
 
-const NO_BODY: Body = { text: undefined, type: undefined }
+/** Where none is expected there is one now and then. */
+const noBody: Arbitrary<Body> = fc.oneof(
+  { weight: 6, arbitrary: fc.constant<Body>({ text: undefined, type: undefined }) },
+  fc.constantFrom<Body[]>({ text: '{', type: JSON_TYPE }, { text: '<a/>', type: 'text/xml' }),
+)
+
+/** What somebody might send who has nothing. */
+const credentials = fc.constantFrom(
+  ...[undefined, undefined, '', 'Bearer', 'Bearer x', 'Basic bGk6bGk=', 'DPoP x', 'null', '\u00e9'],
+  `Bearer cct_${'A'.repeat(43)}`,
+  `DPoP ccs_${'A'.repeat(43)}`,
+  `Bearer ${'A'.repeat(600)}`,
+)
