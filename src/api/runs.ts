@@ -26,7 +26,8 @@ export const runAccepted = z.object({
     .describe('Whether an earlier request with the same Idempotency-Key has made this run'),
 })
 
-export const outcomes = ['succeeded', 'failed', 'cancelled'] as const
+/** `refused`: it was not allowed any more when its turn came. */
+export const outcomes = ['succeeded', 'failed', 'cancelled', 'refused'] as const
 
 /** The error of a run, as `--json` prints it. */
 const runError = z.object({

@@ -32,6 +32,7 @@ export async function addApi(app: FastifyInstance, dependencies: ApiDependencies
     async (api) => {
       prepare(api, dependencies)
       collect(api)
+      await limitAddresses(api, dependencies)
       addLogin(api, dependencies)
       addOpenapi(api, routes)
     },
@@ -41,11 +42,12 @@ export async function addApi(app: FastifyInstance, dependencies: ApiDependencies
     async (api) => {
       prepare(api, dependencies)
       collect(api)
+      await limitAddresses(api, dependencies)
       api.addHook('onRequest', async (request) => {
         request.caller = await sessions.authenticate(requestParts(request))
         request.raw.socket.setTimeout(LONGEST_ANSWER)
       })
-      await limitRate(api, dependencies)
+      await limitSubjects(api, dependencies)
       api.setNotFoundHandler(async () => {
         throw new StepError('NOT_FOUND', 'nothing is here', {
           hint: 'docs/server.md has all paths.',
@@ -80,8 +82,16 @@ function prepare(api: FastifyInstance, { log, secrets }: ApiDependencies): void 
   })
 }
 
-/** For each subject: an office has one address. */
-async function limitRate(api: FastifyInstance, { rate }: ApiDependencies): Promise<void> {
+/** Before anything is asked of Redis, the ledger or an issuer. */
+async function limitAddresses(api: FastifyInstance, { rate }: ApiDependencies): Promise<void> {
+  const { default: rateLimit } = await import('@fastify/rate-limit')
+  await api.register(rateLimit, { global: false, cache: 10_000 })
+  // A hook of the plugin's own would come after that which authenticates.
+  api.addHook('onRequest', api.rateLimit({ max: rate, timeWindow: 1000, ipv6Subnet: 64 }))
+}
+
+/** For each subject as well: an office has one address. */
+async function limitSubjects(api: FastifyInstance, { rate }: ApiDependencies): Promise<void> {
   const { default: rateLimit } = await import('@fastify/rate-limit')
   await api.register(rateLimit, {
     max: rate,

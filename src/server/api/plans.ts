@@ -1,4 +1,5 @@
-import type { FastifyInstance, FastifyReply } from 'fastify'
+import type { FastifyInstance, FastifyReply, FastifyRequest } from 'fastify'
+import type { PlanAsker } from '../runs/planner.ts'
 import { readRequest } from '../runs/steps.ts'
 import type { ApiDependencies } from './dependencies.ts'
 import { operations } from './operations.ts'
@@ -15,15 +16,17 @@ export function addPlanRoutes(
   withTypes(api).post('/plans', { schema: operations.makePlan }, async (request, reply) => {
     const wanted = readRequest(request.body)
     const allowed = await requireStep(request, wanted, { access, applications })
-    const plan = await runs.plan(wanted, subjectOf(request), signalOf(reply))
+    const plan = await runs.plan(wanted, askerOf(request, reply))
     await recordStep(request, allowed, { plan: plan.plan }, access)
     return planAnswer(plan)
   })
 }
 
-/** Fires when whoever asked is gone, or has the answer. */
-export function signalOf({ raw }: Pick<FastifyReply, 'raw'>): AbortSignal {
+/** Who asks for a plan, until they are gone or have the answer. */
+export function askerOf(request: FastifyRequest, { raw }: FastifyReply): PlanAsker {
   const gone = new AbortController()
   raw.once('close', () => gone.abort())
-  return gone.signal
+  // They may be gone already: then there is no such event any more.
+  if (raw.destroyed) gone.abort()
+  return { subject: subjectOf(request), address: request.ip, signal: gone.signal }
 }

@@ -4,7 +4,7 @@ import { StepError } from '../../core/errors.ts'
 import type { Deployment, Release } from '../../ledger/ledger.ts'
 import { formatRepository } from '../../registry/reference.ts'
 import { resolveEnvironment, type Settings } from '../../settings.ts'
-import { type Access, callerOf, mayView, notThere, requireAllowed } from './access.ts'
+import { type Access, callerOf, mayView, notThere, requireAllowed, visibility } from './access.ts'
 import type { ApiDependencies } from './dependencies.ts'
 import { operations } from './operations.ts'
 import type { Reader } from './reader.ts'
@@ -131,6 +131,7 @@ function addHistory(plain: FastifyInstance, dependencies: ReadDependencies): voi
       const { app, ledger, environments } = await openVisible(request, dependencies)
       if (env !== undefined && !environments.includes(env)) throw notThere(app, env)
       const read = await ledger()
+      const sees = visibility(request, dependencies)
       const items: Deployment[] = []
       let before = cursor
       for (let look = 0; look < MOST_LOOKS; look++) {
@@ -139,7 +140,8 @@ function addHistory(plain: FastifyInstance, dependencies: ReadDependencies): voi
         for (const deployment of found) {
           before = deployment.id
           if (!environments.includes(deployment.environment)) continue
-          items.push(deployment)
+          const showsOutput = sees('logs', app, deployment.environment)
+          items.push(showsOutput ? deployment : withoutOutput(deployment))
           if (items.length === limit) return { items, next: before }
         }
         if (found.length < PAGE) return { items, next: null }
@@ -148,6 +150,9 @@ function addHistory(plain: FastifyInstance, dependencies: ReadDependencies): voi
     },
   )
 }
+
+/** An error may have the last lines of an instance. */
+const withoutOutput = (deployment: Deployment): Deployment => ({ ...deployment, error: undefined })
 
 const PAGE = 100
 const MOST_LOOKS = 20

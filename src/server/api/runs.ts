@@ -8,10 +8,10 @@ import { unknownRun } from '../runs/runs.ts'
 import { readRequest } from '../runs/steps.ts'
 import { type RequestKey, runAnswer, subjectKey } from '../runs/store.ts'
 import { sha256Hex } from '../sources/source.ts'
-import { mayView, record, requireAllowed } from './access.ts'
+import { callerOf, mayView, record, requireAllowed, visibility } from './access.ts'
 import type { ApiDependencies } from './dependencies.ts'
 import { operations } from './operations.ts'
-import { signalOf } from './plans.ts'
+import { askerOf } from './plans.ts'
 import { stalePlan } from './problems.ts'
 import { parseRequest, runPath } from './requests.ts'
 import { recordStep, requireStep, subjectOf } from './step-access.ts'
@@ -28,22 +28,14 @@ export function addRunRoutes(plain: FastifyInstance, dependencies: ApiDependenci
   })
   api.get('/runs', { schema: operations.listRuns }, async (request) => {
     const { limit, cursor } = request.query
-    const items: Run[] = []
-    let before = cursor
-    for (let look = 0; look < MOST_LOOKS; look++) {
-      const page = await runs.list(before, PAGE)
-      for (const run of page.runs) {
-        if (!mayView(request, run.app, run.environment, access)) continue
-        items.push(runAnswer(run))
-        if (items.length === limit) return { items, next: run.id }
-      }
-      before = page.next
-      if (before === undefined) break
-    }
-    return { items, next: before ?? null }
+    const sees = visibility(request, access)
+    const isVisible = (app: string, environment: string) => sees('view', app, environment)
+    const { runs: found, next } = await runs.list({ before: cursor, limit, isVisible })
+    const items = found.map((run) => answerOf(run, sees))
+    return { items, next: next ?? null }
   })
   api.get('/runs/:id', { schema: operations.readRun }, async (request) =>
-    runAnswer(await visibleRun(request, dependencies)),
+    answerOf(await visibleRun(request, dependencies), visibility(request, access)),
   )
   api.post('/runs/:id/cancel', { schema: operations.cancelRun }, async (request, reply) => {
     const { reason } = request.body
@@ -60,8 +52,8 @@ export function addRunRoutes(plain: FastifyInstance, dependencies: ApiDependenci
   })
 }
 
-const PAGE = 100
-const MOST_LOOKS = 20
+const answerOf = (run: RunRecord, sees: ReturnType<typeof visibility>): Run =>
+  runAnswer(run, { showsOutput: sees('logs', run.app, run.environment) })
 
 /** A run that the caller may view; any other one is not there. */
 export async function visibleRun(
@@ -90,13 +82,14 @@ async function createRun(
   const known = key && (await runs.findRequest(subject, key))
   if (known !== undefined) return known
   if (plan) {
-    const now = await runs.plan(wanted, subject, signalOf(reply))
+    const now = await runs.plan(wanted, askerOf(request, reply))
     if (now.hash !== plan.hash) throw stalePlan(now)
   }
   const id = newEventId(Date.now())
   await recordStep(request, allowed, { plan: plan?.plan, run: id }, access)
   const seen = { plan: plan?.plan, planHash: plan?.hash }
-  return runs.create(id, { ...wanted, ...seen, subject: keptSubject(subject) }, key)
+  const { credential } = callerOf(request)
+  return runs.create(id, { ...wanted, ...seen, credential, subject: keptSubject(subject) }, key)
 }
 
 function keyOf({ headers }: FastifyRequest, body: RunBody): RequestKey | undefined {
@@ -122,7 +115,7 @@ async function ownPlan(id: string, request: FastifyRequest, { runs }: ApiDepende
   })
 }
 
-/** Without what is not the run's: limits of a token are checked when it asks. */
+/** Without what is not the run's: the limits of a token are those that it has when the run begins. */
 function keptSubject(subject: RunRecord['subject']): RunRecord['subject'] {
   const { kind, name, by, byId, identity, names, claims, presented } = subject
   return { kind, name, by, byId, identity, names, claims, presented }

@@ -17,6 +17,8 @@ export interface ChildRun {
   more?: readonly string[]
   signal: AbortSignal
   timeout: number
+  /** Milliseconds that it may take to end when it is to. */
+  killTimeout?: number | undefined
   onLine?: (line: Line) => void
 }
 
@@ -32,6 +34,7 @@ export async function runChild(run: ChildRun): Promise<CommandEnd> {
     env: application.variablesFor(request.environment),
     signal: run.signal,
     timeout: run.timeout,
+    killTimeout: run.killTimeout,
     message: { who: { ...whoOf(subject), from: actorOf(subject, url) } },
     ...(onLine && { onLine: (text: string) => onLine(readLine(text, worker.secrets.mask)) }),
   })

@@ -10,6 +10,7 @@ import type { QueueAccess } from '../queue/access.ts'
 import { runChild } from './child.ts'
 import { findEarlier } from './earlier.ts'
 import { type LineWriter, note, openLineWriter } from './lines.ts'
+import { isRefusal, type Permission } from './permission.ts'
 import { makePlan } from './planner.ts'
 import type { RunRecord } from './run.ts'
 import { openRunStore, type RunStore } from './store.ts'
@@ -19,6 +20,8 @@ export interface RunEffectOptions {
   access: QueueAccess
   applications: Applications
   worker: WorkerEnvironment
+  /** Asked when a run begins. */
+  permission: Permission
   /** The page of a run. */
   urlOf(run: string): string
   /** Milliseconds that a step may take. */
@@ -58,7 +61,7 @@ async function perform(
     // Another server goes on with it.
     if (attempt.signal.aborted || isTakenOver(error)) throw error
     const cancel = error.code === 'CANCELLED' ? await store.findCancel(run.id) : undefined
-    const outcome = cancel ? 'cancelled' : 'failed'
+    const outcome = cancel ? 'cancelled' : isRefusal(error) ? 'refused' : 'failed'
     const known = cancel
       ? new StepError('CANCELLED', `${cancel.by} cancelled it: ${cancel.reason}`)
       : error
@@ -79,7 +82,7 @@ interface Work {
 async function attemptRun(
   run: RunRecord,
   { attempt, store, signal, lines }: Work,
-  { applications, worker, urlOf, timeout }: RunEffectOptions,
+  { applications, worker, permission, urlOf, timeout }: RunEffectOptions,
 ): Promise<CommandEnd> {
   if (await store.findCancel(run.id)) throw new StepError('CANCELLED', 'cancelled')
   const application = await applications.open(run.app, signal)
@@ -92,6 +95,7 @@ async function attemptRun(
   const url = urlOf(run.id)
   // What an attempt before it has begun is no part of the plan.
   if (!again) await requireSamePlan(run, { ...child, url })
+  await permission(run, application.settings)
   await attempt.confirm()
   await store.start(run.id)
   return runChild({

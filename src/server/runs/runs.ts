@@ -5,20 +5,14 @@ import type { EventFacts } from '../sources/event.ts'
 import { sha256Hex } from '../sources/source.ts'
 import { type LogReader, openLogReader } from './lines.ts'
 import type { RunsOptions } from './options.ts'
-import { createPlanner } from './planner.ts'
+import { createPlanner, type Planner } from './planner.ts'
 import { RUN_ROUTE } from './route.ts'
-import type { Cancellation, RunRecord, RunRequest, RunSubject } from './run.ts'
-import {
-  type NewRun,
-  openRunStore,
-  type RequestKey,
-  type RunStore,
-  type StoredPlan,
-} from './store.ts'
+import type { Cancellation, RunRecord } from './run.ts'
+import { type NewRun, openRunStore, type RequestKey, type RunStore } from './store.ts'
 
 export interface Runs {
   /** What a step would do now; it is kept for a quarter of an hour. */
-  plan(request: RunRequest, subject: RunSubject, signal: AbortSignal): Promise<StoredPlan>
+  plan: Planner
   findPlan: RunStore['findPlan']
   findRequest: RunStore['findRequest']
   /**

@@ -1,4 +1,6 @@
 import { StepError } from '../../core/errors.ts'
+import type { Question } from '../../policy/decide.ts'
+import type { Settings } from '../../settings.ts'
 import { deploy } from '../../steps/deploy.ts'
 import { kebab, parseInputs } from '../../steps/inputs.ts'
 import { promote } from '../../steps/promote.ts'
@@ -40,6 +42,18 @@ const FORCING = ['force', 'older', 'breakGlass', 'acrossMigration']
 
 export const isForced = (inputs: Readonly<Record<string, unknown>>): boolean =>
   FORCING.some((name) => inputs[name] === true)
+
+/** What must be allowed for it with these settings: its verb, and `force` where it goes past a rule. */
+export function questionsOf(
+  { app, step, environment, inputs }: RunRequest,
+  { environments }: Pick<Settings, 'environments'>,
+): Question[] {
+  const { verb } = findRemoteStep(step)
+  const named = Object.hasOwn(environments, environment) ? environments[environment] : undefined
+  const source = verb === 'promote' ? { source: named?.from ?? environment } : {}
+  const own = { verb, app, environment, ...source }
+  return isForced(inputs) ? [own, { ...own, verb: 'force' }] : [own]
+}
 
 /** What was asked for, for the audit; the environment is its own field there. */
 export function auditedInputs({ step, inputs }: Pick<RunRequest, 'step' | 'inputs'>) {

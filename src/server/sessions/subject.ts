@@ -20,6 +20,7 @@ export interface Person {
   groups: readonly string[]
   /** The issuer. */
   identity: string
+  project: string
   /** Whether this person started the pipeline, and the job is its first attempt. */
   actsInPerson: boolean
   job:
@@ -78,7 +79,7 @@ export function jobOf(payload: JWTPayload, pipelines: readonly string[]): KnownS
 type Found = NonNullable<ReturnType<typeof readClaims>>
 
 function personOf(login: string, found: Found, pipelines: readonly string[]): Person {
-  const { personId: id, email: mail, groups, issuer: identity, jobId, attempt } = found
+  const { personId: id, email: mail, groups, issuer: identity, project, jobId, attempt } = found
   const { sha, refProtected, environment, startedBy } = found
   const actsInPerson = startedByPerson(found, { pipelines: [...pipelines] }) && attempt === 1
   const job = { sha, refProtected, environment, startedBy, attempt }
@@ -88,6 +89,7 @@ function personOf(login: string, found: Found, pipelines: readonly string[]): Pe
     mail,
     groups,
     identity,
+    project,
     actsInPerson,
     job: jobId === undefined ? undefined : { id: jobId, ...job },
   }
