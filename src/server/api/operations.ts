@@ -67,7 +67,7 @@ const sessionOperations = {
     description: 'API tokens have none; they are revoked on the server.',
     tags: ['session'],
     querystring: noQuery,
-    response: { 204: nothing('It has ended'), ...refusals.any },
+    response: { 204: nothing('It has ended'), ...refusals.ofBody },
   },
 } as const
 
