@@ -263,7 +263,7 @@ const uses: Record<string, Attack> = {
     },
   },
   'a logout by another site': {
-    ...{ reason: undefined, status: 403 },
+    ...{ reason: 'foreign-origin', status: 403 },
     async run(world, browser) {
       await loggedIn(world, browser)
       const headers = { origin: 'https://evil.example.com' }

@@ -1,4 +1,5 @@
 import t from 'tap'
+import { StepError } from '../../../src/core/errors.ts'
 import { startProvider } from './provider.ts'
 import { LOGIN, newBrowser, SESSION, startWorld } from './world.ts'
 
@@ -114,6 +115,74 @@ t.test('an access token that is over is renewed, by one of many requests', async
   const answers = await Promise.all(Array.from({ length: 20 }, () => world.who(browser)))
   t.ok(answers.every(({ status }) => status === 200))
   t.strictSame(provider.asked, ['/token', '/me'], 'refresh tokens count once')
+})
+
+t.test('two servers renew one session once, and both know its groups then', async (t) => {
+  const provider = await startProvider(t, { accessLasts: 11 })
+  const world = await startWorld(t, {
+    providers: { gitlab: provider },
+    logins: { 'groups-age': '3s' },
+  })
+  provider.people.set('42', { preferred_username: 'li', groups_direct: ['team/ops'] })
+  const browser = newBrowser()
+  await world.login(browser)
+  const session = browser.cookie(world.url, SESSION) ?? ''
+  const [one, two] = [await world.second(), await world.second()]
+  await pause(1600)
+  provider.asked.length = 0
+  // One has read the session before the other renews it.
+  const late = one.holdNextCheck()
+  const asked = one.authenticate(session)
+  await late.reached
+  t.match(await two.authenticate(session), { subject: { by: 'li' } })
+  late.goOn()
+  t.match(await asked, { subject: { by: 'li' } })
+  t.equal(provider.asked.filter((path) => path === '/token').length, 1, 'it counts once')
+  t.equal((await world.who(browser)).status, 200)
+})
+
+t.test('what somebody follows ends with a group, a logout, a revocation', async (t) => {
+  const world = await startWorld(t, { logins: { 'groups-age': '200ms' } })
+  const { provider, url } = world
+  const { authenticate, store } = await world.second()
+  const come = async () => {
+    provider.people.set('42', { preferred_username: 'li', groups_direct: ['team/ops'] })
+    const browser = newBrowser()
+    await world.login(browser)
+    return { browser, held: await authenticate(browser.cookie(url, SESSION) ?? '') }
+  }
+  const group = await come()
+  t.equal(await group.held.standing(), 'alive')
+  provider.people.set('42', { preferred_username: 'li', groups_direct: ['team/ops', 'team/new'] })
+  await pause(150)
+  t.equal(await group.held.standing(), 'alive', 'one group more')
+  provider.people.set('42', { preferred_username: 'li', groups_direct: [] })
+  await pause(150)
+  t.equal(await group.held.standing(), 'revoked')
+  const logout = await come()
+  await logout.browser.send(`${url}/logout`, { method: 'POST', headers: { origin: url } })
+  t.equal(await logout.held.standing(), 'revoked')
+  const [first, second] = [await come(), await come()]
+  t.equal(await store.removeAllOf(`${provider.url} user li`), 3, 'with that of the first')
+  for (const { held, browser } of [first, second]) {
+    t.equal(await held.standing(), 'revoked')
+    t.equal((await world.who(browser)).status, 401)
+  }
+})
+
+t.test('a logout that cannot be recorded is one all the same', async (t) => {
+  const world = await startWorld(t)
+  world.provider.people.set('42', { preferred_username: 'li' })
+  const browser = newBrowser()
+  await world.login(browser)
+  const second = await world.second(async () => {
+    throw new StepError('UNAVAILABLE', 'the ledger is away')
+  })
+  const session = browser.cookie(world.url, SESSION) ?? ''
+  const request = { method: 'POST', url: '/logout', ip: '192.0.2.1' }
+  const headers = { cookie: `${SESSION}=${session}`, origin: world.url }
+  t.match(await second.logins.logout({ ...request, headers }), /session\/end/)
+  t.equal((await world.who(browser)).status, 401)
 })
 
 t.test('only the groups that may log in do, and only as long as they are it', async (t) => {
