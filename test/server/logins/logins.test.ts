@@ -220,6 +220,30 @@ t.test('a login ends when nobody uses it, and at its end all the same', async (t
   t.equal((await world.who(busy)).status, 401)
 })
 
+t.test('an issuer whose groups are in ID tokens alone is asked for a new one', async (t) => {
+  const provider = await startProvider(t, {
+    claims: { openid: ['sub', 'roles'], profile: ['nickname'] },
+    settings: {
+      conformIdTokenClaims: false,
+      features: { devInteractions: { enabled: false }, userinfo: { enabled: false } },
+    },
+  })
+  const world = await startWorld(t, {
+    providers: { gitlab: provider },
+    issuer: { 'groups-claim': 'roles' },
+    logins: { 'groups-age': '1s' },
+  })
+  provider.people.set('42', { preferred_username: 'x', nickname: 'li', roles: ['team/ops'] })
+  const browser = newBrowser()
+  await world.login(browser)
+  const place = `${world.url}/api/v1/policy/decisions?verb=deploy&app=webapi&env=test`
+  t.equal((await browser.send(place)).body.allowed, true)
+  provider.people.set('42', { preferred_username: 'x', nickname: 'li', roles: [] })
+  await pause(600)
+  t.not((await browser.send(place)).body.allowed, true)
+  t.match((await world.who(browser)).body, { subject: { by: 'li' } })
+})
+
 t.test('the same login in two tabs, and a new one in place of the old', async (t) => {
   const world = await startWorld(t)
   const { url, provider } = world
