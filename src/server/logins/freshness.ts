@@ -35,7 +35,11 @@ export function keepFresh(options: FreshnessOptions): Freshen {
   const check = async (session: string, record: LoginRecord): Promise<LoginRecord> => {
     if (!(await store.claimCheck(session))) return awaitOther(session, record)
     try {
-      const renewed = await askAgain(session, record, options)
+      // Another server may have asked since this was read, and a refresh token counts once.
+      const current = (await sessions.find(session)) as LoginRecord | undefined
+      if (current === undefined) throw refuseLogin('login-over')
+      if (!isOlder(current, age / 2)) return current
+      const renewed = await askAgain(session, current, options)
       // Whoever revoked it meanwhile has the last word.
       if (await sessions.replace(session, renewed)) return renewed
       throw refuseLogin('login-over')

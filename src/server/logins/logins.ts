@@ -45,8 +45,10 @@ export interface Logins {
   /** Whether a request comes by cookie, and not by a header that no other site can make a browser send. */
   isByCookie(request: Pick<SessionRequest, 'headers'>): boolean
   authenticate(request: SessionRequest): Promise<Authenticated>
-  /** Ends a session; where the browser should go for a logout at the issuer, too. */
-  end(session: string, request?: SessionRequest): Promise<string | undefined>
+  /** By cookie; where the browser should go for a logout at the issuer, too. */
+  logout(request: SessionRequest): Promise<string | undefined>
+  /** Ends a session. */
+  end(session: string): Promise<void>
 }
 
 /** Of one person at a time. */
@@ -85,7 +87,8 @@ export function createLogins(options: LoginsOptions): Logins {
     isByCookie: ({ headers }) =>
       headers.authorization === undefined && readCookie(headers, SESSION_COOKIE) !== undefined,
     authenticate: (request) => guarded(request, () => authenticate(request, context)),
-    end: (session, request) => end(session, request, context),
+    logout: (request) => guarded(request, () => logout(request, context)),
+    end: async (session) => void (await end(session, DELETION, context)),
   }
 }
 
@@ -214,9 +217,17 @@ async function standingOf(
   }
 }
 
+async function logout(request: SessionRequest, context: Context): Promise<string | undefined> {
+  if (!isFromHere(request, originOf(context))) throw refuseLogin('foreign-origin')
+  return end(readCookie(request.headers, SESSION_COOKIE) ?? '', request, context)
+}
+
+/** How the API ends sessions; the address of who asked is not known there. */
+const DELETION = { method: 'DELETE', url: '/api/v1/session', ip: '' }
+
 async function end(
   session: string,
-  request: SessionRequest | undefined,
+  request: Login['request'],
   context: Context,
 ): Promise<string | undefined> {
   const { sessions, issuers, onLogin, log } = context
@@ -225,8 +236,9 @@ async function end(
   // A logout that cannot be recorded is one all the same.
   await sessions.remove(session)
   const { subject, login } = record
-  const from = request ?? { method: 'DELETE', url: '/api/v1/session', ip: '' }
-  await onLogin({ request: from, subject, verb: 'logout' })
+  await onLogin({ request, subject, verb: 'logout' }).catch((error: unknown) => {
+    log.error(`recording a logout of ${subject.by}: ${toStepError(error).message}`)
+  })
   try {
     const tokens = unsealTokens(login.tokens, session)
     const page = await issuers.get(login.issuer)?.issuer.end(tokens, `${originOf(context)}/`)

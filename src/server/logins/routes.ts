@@ -4,12 +4,9 @@ import type { Log } from '../../core/log.ts'
 import type { Secrets } from '../../core/secrets.ts'
 import { problemOf, sendProblem } from '../api/problems.ts'
 import { requestParts } from '../api/session.ts'
-import { clearCookie, readCookie, SESSION_COOKIE } from './cookies.ts'
+import { clearCookie, SESSION_COOKIE } from './cookies.ts'
 import type { Logins, Redirect } from './logins.ts'
-import { isLoginSession } from './logins.ts'
-import { isFromHere } from './origin.ts'
 import { PAGE_HEADERS, pageOf } from './page.ts'
-import { refuseLogin } from './refusal.ts'
 
 export interface LoginRoutesOptions {
   logins: Logins
@@ -20,7 +17,7 @@ export interface LoginRoutesOptions {
 }
 
 /** Logins of an address in a minute that are begun: each is kept for ten minutes. */
-const MOST_BEGUN = 120
+const MOST_BEGUN = 300
 
 /** `GET /login`, `GET /login/callback/NAME` and `POST /logout`, for browsers. */
 export async function addLoginRoutes(
@@ -31,8 +28,9 @@ export async function addLoginRoutes(
   const { logins } = options
   await app.register(async (pages) => {
     prepare(pages, options)
-    await pages.register(rateLimit, { max: MOST_BEGUN, timeWindow: 60_000, cache: 10_000 })
-    pages.get('/login', { exposeHeadRoute: false }, async (request, reply) => {
+    await pages.register(rateLimit, { global: false, cache: 10_000 })
+    const config = { rateLimit: { max: MOST_BEGUN, timeWindow: 60_000 } }
+    pages.get('/login', { exposeHeadRoute: false, config }, async (request, reply) => {
       const { with: name, to } = request.query as Record<string, unknown>
       const [first = '', ...others] = logins.names
       if (name === undefined && others.length > 0) return reply.send(choices(logins.names, to))
@@ -87,16 +85,11 @@ async function logout(
   reply: FastifyReply,
   { logins, url }: LoginRoutesOptions,
 ): Promise<FastifyReply> {
-  const { origin } = new URL(url)
-  if (!isFromHere(request, origin)) throw refuseLogin('foreign-origin')
-  const session = readCookie(request.headers, SESSION_COOKIE) ?? ''
-  const there = isLoginSession(session)
-    ? await logins.end(session, requestParts(request))
-    : undefined
+  const there = await logins.logout(requestParts(request))
   reply.header('set-cookie', clearCookie(SESSION_COOKIE))
   if (!wantsPage(request)) return reply.type('application/json').send({ location: there ?? '/' })
   return reply
     .code(303)
-    .header('location', there ?? `${origin}/`)
+    .header('location', there ?? `${new URL(url).origin}/`)
     .send('')
 }

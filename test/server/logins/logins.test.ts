@@ -1,4 +1,5 @@
 import t from 'tap'
+import { StepError } from '../../../src/core/errors.ts'
 import { startProvider } from './provider.ts'
 import { LOGIN, newBrowser, SESSION, startWorld } from './world.ts'
 
@@ -116,6 +117,74 @@ t.test('an access token that is over is renewed, by one of many requests', async
   t.strictSame(provider.asked, ['/token', '/me'], 'refresh tokens count once')
 })
 
+t.test('two servers renew one session once, and both know its groups then', async (t) => {
+  const provider = await startProvider(t, { accessLasts: 11 })
+  const world = await startWorld(t, {
+    providers: { gitlab: provider },
+    logins: { 'groups-age': '3s' },
+  })
+  provider.people.set('42', { preferred_username: 'li', groups_direct: ['team/ops'] })
+  const browser = newBrowser()
+  await world.login(browser)
+  const session = browser.cookie(world.url, SESSION) ?? ''
+  const [one, two] = [await world.second(), await world.second()]
+  await pause(1600)
+  provider.asked.length = 0
+  // One has read the session before the other renews it.
+  const late = one.holdNextCheck()
+  const asked = one.authenticate(session)
+  await late.reached
+  t.match(await two.authenticate(session), { subject: { by: 'li' } })
+  late.goOn()
+  t.match(await asked, { subject: { by: 'li' } })
+  t.equal(provider.asked.filter((path) => path === '/token').length, 1, 'it counts once')
+  t.equal((await world.who(browser)).status, 200)
+})
+
+t.test('what somebody follows ends with a group, a logout, a revocation', async (t) => {
+  const world = await startWorld(t, { logins: { 'groups-age': '200ms' } })
+  const { provider, url } = world
+  const { authenticate, store } = await world.second()
+  const come = async () => {
+    provider.people.set('42', { preferred_username: 'li', groups_direct: ['team/ops'] })
+    const browser = newBrowser()
+    await world.login(browser)
+    return { browser, held: await authenticate(browser.cookie(url, SESSION) ?? '') }
+  }
+  const group = await come()
+  t.equal(await group.held.standing(), 'alive')
+  provider.people.set('42', { preferred_username: 'li', groups_direct: ['team/ops', 'team/new'] })
+  await pause(150)
+  t.equal(await group.held.standing(), 'alive', 'one group more')
+  provider.people.set('42', { preferred_username: 'li', groups_direct: [] })
+  await pause(150)
+  t.equal(await group.held.standing(), 'revoked')
+  const logout = await come()
+  await logout.browser.send(`${url}/logout`, { method: 'POST', headers: { origin: url } })
+  t.equal(await logout.held.standing(), 'revoked')
+  const [first, second] = [await come(), await come()]
+  t.equal(await store.removeAllOf(`${provider.url} user li`), 3, 'with that of the first')
+  for (const { held, browser } of [first, second]) {
+    t.equal(await held.standing(), 'revoked')
+    t.equal((await world.who(browser)).status, 401)
+  }
+})
+
+t.test('a logout that cannot be recorded is one all the same', async (t) => {
+  const world = await startWorld(t)
+  world.provider.people.set('42', { preferred_username: 'li' })
+  const browser = newBrowser()
+  await world.login(browser)
+  const second = await world.second(async () => {
+    throw new StepError('UNAVAILABLE', 'the ledger is away')
+  })
+  const session = browser.cookie(world.url, SESSION) ?? ''
+  const request = { method: 'POST', url: '/logout', ip: '192.0.2.1' }
+  const headers = { cookie: `${SESSION}=${session}`, origin: world.url }
+  t.match(await second.logins.logout({ ...request, headers }), /session\/end/)
+  t.equal((await world.who(browser)).status, 401)
+})
+
 t.test('only the groups that may log in do, and only as long as they are it', async (t) => {
   const world = await startWorld(t, {
     issuer: { groups: ['team/ops'] },
@@ -149,6 +218,30 @@ t.test('a login ends when nobody uses it, and at its end all the same', async (t
   t.equal((await world.who(idle)).status, 401)
   await pause(1000)
   t.equal((await world.who(busy)).status, 401)
+})
+
+t.test('an issuer whose groups are in ID tokens alone is asked for a new one', async (t) => {
+  const provider = await startProvider(t, {
+    claims: { openid: ['sub', 'roles'], profile: ['nickname'] },
+    settings: {
+      conformIdTokenClaims: false,
+      features: { devInteractions: { enabled: false }, userinfo: { enabled: false } },
+    },
+  })
+  const world = await startWorld(t, {
+    providers: { gitlab: provider },
+    issuer: { 'groups-claim': 'roles' },
+    logins: { 'groups-age': '1s' },
+  })
+  provider.people.set('42', { preferred_username: 'x', nickname: 'li', roles: ['team/ops'] })
+  const browser = newBrowser()
+  await world.login(browser)
+  const place = `${world.url}/api/v1/policy/decisions?verb=deploy&app=webapi&env=test`
+  t.equal((await browser.send(place)).body.allowed, true)
+  provider.people.set('42', { preferred_username: 'x', nickname: 'li', roles: [] })
+  await pause(600)
+  t.not((await browser.send(place)).body.allowed, true)
+  t.match((await world.who(browser)).body, { subject: { by: 'li' } })
 })
 
 t.test('the same login in two tabs, and a new one in place of the old', async (t) => {

@@ -2,11 +2,17 @@ import { writeFile } from 'node:fs/promises'
 import { join } from 'node:path'
 import type { Test } from 'tap'
 import { stringify } from 'yaml'
+import { createHttpClient } from '../../../src/core/http/client.ts'
 import { silentLog } from '../../../src/core/log.ts'
 import { createSecrets } from '../../../src/core/secrets.ts'
 import { openLedger } from '../../../src/ledger/open.ts'
+import { openLogins } from '../../../src/server/logins/open.ts'
+import { keyPrefix } from '../../../src/server/queue/access.ts'
+import { openQueueRedis } from '../../../src/server/queue/connection.ts'
 import { startServer } from '../../../src/server/serve.ts'
-import { readServerSettings } from '../../../src/server/settings/settings.ts'
+import type { Login } from '../../../src/server/sessions/logins.ts'
+import { openSessionStore } from '../../../src/server/sessions/store.ts'
+import { readServerSettings, type ServerSettings } from '../../../src/server/settings/settings.ts'
 import { freePort } from '../../support/servers/ports.ts'
 import { startQueueRedis } from '../../support/servers/webhooks.ts'
 import { temporaryFolder } from '../../support/temporary.ts'
@@ -78,10 +84,74 @@ export async function startWorld(t: Test, options: WorldOptions = {}) {
   const ledger = await openLedger(place)
   t.teardown(() => ledger.close())
   const [provider] = Object.values(providers) as [LoginProvider]
-  return { url, redis, ledger, provider, providers, lines, ...driving(url) }
+  const base = { url, redis, ledger, provider, providers, lines, settings }
+  return {
+    ...base,
+    ...driving(url),
+    second: (onLogin?: (login: Login) => Promise<void>) => openSecond(t, settings, onLogin),
+  }
 }
 
-function driving(url: string) {
+/** What another server with the same settings has, over the same Redis. */
+async function openSecond(
+  t: Test,
+  settings: ServerSettings,
+  onLogin: (login: Login) => Promise<void> = async () => {},
+) {
+  const redis = await openQueueRedis(settings.queue.redis, '.', silentLog)
+  t.teardown(redis.close)
+  const http = createHttpClient()
+  t.teardown(http.close)
+  const holding = holdChecks(redis.failFast)
+  const logins = await openLogins({
+    ...{ settings, http, variables: {}, onLogin, log: silentLog },
+    redis: { failFast: holding.client, name: redis.name },
+  })
+  if (logins === undefined) throw new Error('there are no logins')
+  t.teardown(logins.close)
+  const store = openSessionStore({
+    ...{ client: redis.failFast, server: redis.name, base: `${keyPrefix(settings.queue.name)}:` },
+  })
+  const authenticate = (session: string) =>
+    logins.authenticate({
+      ...{ method: 'GET', url: '/api/v1/session', ip: '192.0.2.1' },
+      headers: { cookie: `${SESSION}=${session}` },
+    })
+  return { authenticate, store, logins, holdNextCheck: holding.holdNextCheck }
+}
+
+/** Stops a server when it has read a session, and before it claims to ask the issuer. */
+function holdChecks<Client extends object>(real: Client) {
+  let hold: (() => Promise<void>) | undefined
+  const client = new Proxy(real, {
+    get(target, name) {
+      const value: unknown = Reflect.get(target, name)
+      if (typeof value !== 'function') return value
+      if (name !== 'set') return value.bind(target)
+      return async (key: string, ...rest: unknown[]) => {
+        if (key.includes('login-check')) await hold?.()
+        return value.call(target, key, ...rest)
+      }
+    },
+  })
+  const holdNextCheck = () => {
+    let goOn = () => {}
+    const going = new Promise<void>((resolve) => {
+      goOn = resolve
+    })
+    const reached = new Promise<void>((resolve) => {
+      hold = async () => {
+        hold = undefined
+        resolve()
+        await going
+      }
+    })
+    return { reached, goOn }
+  }
+  return { client, holdNextCheck }
+}
+
+export function driving(url: string) {
   const isHere = ({ origin }: URL) => origin === url
   return {
     /** Goes to the issuer and comes back; the last page. */
