@@ -5,10 +5,13 @@ import { openEvents } from '../stream/events.ts'
 import { openFeed } from '../stream/feed.ts'
 import { watchLedgers } from '../stream/watch.ts'
 import { callerOf } from './access.ts'
+import { addCommandReads } from './command-reads.ts'
 import { addConfigRoutes } from './config.ts'
 import type { ApiDependencies } from './dependencies.ts'
 import { openEventStreams } from './event-streams.ts'
+import { addLedgerReads } from './ledger-reads.ts'
 import { addLineRoutes } from './lines.ts'
+import { addLogFollow } from './log-follow.ts'
 import { addOpenapi, type Route } from './openapi.ts'
 import { addPlanRoutes } from './plans.ts'
 import { API, problemOf, sendProblem } from './problems.ts'
@@ -92,7 +95,11 @@ function addStreams(
   const openStream = openEventStreams(api, dependencies)
   addLineRoutes(api, dependencies, openStream)
   addStreamRoute(api, { ...dependencies, feed }, openStream)
-  addConfigRoutes(api, { ...dependencies, events, commands: createCommands(worker) })
+  addLogFollow(api, dependencies, openStream)
+  const commands = createCommands(worker)
+  addConfigRoutes(api, { ...dependencies, events, commands })
+  addCommandReads(api, { ...dependencies, commands })
+  addLedgerReads(api, { ...dependencies, commands })
 }
 
 /** JSON bodies, and errors as problems. */

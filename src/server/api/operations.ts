@@ -26,6 +26,7 @@ import { streamPosition, streamQuery } from '../../api/stream.ts'
 import { versionAllotted, versionRequest } from '../../api/versions.ts'
 import { planRequest, runRequest } from '../runs/requests.ts'
 import { answer, conflict, events, nothing, refusals } from './answers.ts'
+import { lookOperations } from './looks.ts'
 import {
   applicationPath,
   auditQuery,
@@ -319,5 +320,6 @@ export const operations = {
   ...buildOperations,
   ...configOperations,
   ...streamOperations,
+  ...lookOperations,
   ...policyOperations,
 } as const
