@@ -5,8 +5,8 @@ import { connectionError } from '../../core/http/errors.ts'
 import { isSafe } from '../../identity/url.ts'
 
 const LONGEST = 512 * 1024
-/** Milliseconds that an issuer may take for one answer. */
-export const TIMEOUT = 10_000
+/** Milliseconds that an issuer may take for one answer: a login takes three, and connections last 20 s. */
+export const TIMEOUT = 6_000
 
 /** Requests to an issuer by our own client, which knows proxies and authorities. */
 export function fetchBy(http: HttpClient, owner: string, stop: AbortSignal): CustomFetch {

@@ -3,7 +3,7 @@ import { isStepError, StepError } from '../../core/errors.ts'
 import type { SessionStore } from '../sessions/store.ts'
 import type { LoginIssuer } from './issuer.ts'
 import { mayLogIn, type Naming, subjectOf } from './person.ts'
-import { refuseLogin } from './refusal.ts'
+import { ofSubject, refuseLogin } from './refusal.ts'
 import { sealTokens, unsealTokens } from './sealed.ts'
 import type { LoginRecord, LoginStore } from './store.ts'
 
@@ -30,6 +30,8 @@ const MOST_POLLS = 100
 export function keepFresh(options: FreshnessOptions): Freshen {
   const { age, store, sessions, now = Date.now } = options
   const running = new Map<string, Promise<LoginRecord>>()
+  /** By issuer: one that does not answer is let alone for a moment, so that nobody waits for it in vain. */
+  const failedAt = new Map<string, number>()
   const isOlder = ({ login }: LoginRecord, time: number) => now() - login.checkedAt >= time
 
   const check = async (session: string, record: LoginRecord): Promise<LoginRecord> => {
@@ -44,8 +46,12 @@ export function keepFresh(options: FreshnessOptions): Freshen {
       if (await sessions.replace(session, renewed)) return renewed
       throw refuseLogin('login-over')
     } catch (error) {
-      if (isStepError(error, 'UNAUTHORIZED')) await sessions.remove(session)
-      else if (!isOlder(record, age)) return record
+      if (isStepError(error, 'UNAUTHORIZED')) {
+        await sessions.remove(session)
+        throw ofSubject(error, record.subject)
+      }
+      failedAt.set(record.login.issuer, now())
+      if (!isOlder(record, age)) return record
       throw error
     } finally {
       await store.endCheck(session)
@@ -68,6 +74,8 @@ export function keepFresh(options: FreshnessOptions): Freshen {
 
   return async (session, record) => {
     if (!isOlder(record, age / 2)) return record
+    const failed = failedAt.get(record.login.issuer) ?? Number.NEGATIVE_INFINITY
+    if (now() - failed < age / 8 && !isOlder(record, age)) return record
     const asking = running.get(session) ?? check(session, record)
     running.set(session, asking)
     try {

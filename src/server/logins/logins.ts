@@ -12,7 +12,7 @@ import { LOGIN_COOKIE, readCookie, SESSION_COOKIE, setCookie } from './cookies.t
 import { type FreshnessOptions, keepFresh } from './freshness.ts'
 import { isFromHere } from './origin.ts'
 import { mayLogIn, subjectOf } from './person.ts'
-import { honest, refuseLogin } from './refusal.ts'
+import { honest, refusedSubject, refuseLogin } from './refusal.ts'
 import { returnPath } from './return-path.ts'
 import { sealTokens, unsealTokens } from './sealed.ts'
 import type { LoginSettings } from './settings.ts'
@@ -74,7 +74,7 @@ export function createLogins(options: LoginsOptions): Logins {
       warn(`${reason} ${ip}`, `${ip} was not let in: ${reason}`)
       if (reason !== 'session-unknown') {
         if (!honest.includes(reason as LoginReason)) await sessions.addFailure(ip)
-        await onLogin({ request, reason })
+        await onLogin({ request, reason, subject: refusedSubject(error) })
       }
       throw error
     }

@@ -1,4 +1,5 @@
 import { StepError } from '../../core/errors.ts'
+import type { Subject } from '../../policy/subject.ts'
 import type { LoginReason, RefusalDetails } from '../sessions/refusal.ts'
 
 interface Told {
@@ -40,6 +41,17 @@ export function refuseLogin(reason: LoginReason): StepError<RefusalDetails> {
   const code = reason === 'foreign-origin' ? 'FORBIDDEN' : 'UNAUTHORIZED'
   return new StepError(code, message, { hint, details: { reason } })
 }
+
+interface SubjectDetails extends RefusalDetails {
+  subject?: Pick<Subject, 'name'> | undefined
+}
+
+/** The same refusal, of somebody who is known: for the audit. */
+export function ofSubject(error: StepError, { name }: Pick<Subject, 'name'>): StepError {
+  return error.with({ details: { ...(error.details as SubjectDetails), subject: { name } } })
+}
+
+export const refusedSubject = ({ details }: StepError) => (details as SubjectDetails).subject
 
 /** Reasons that prove no attempt to guess: they do not count as failed logins of an address. */
 export const honest: readonly LoginReason[] = [
