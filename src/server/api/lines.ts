@@ -3,9 +3,9 @@ import { z } from 'zod'
 import type { Runs } from '../runs/runs.ts'
 import { callerOf, requireAllowed } from './access.ts'
 import type { ApiDependencies } from './dependencies.ts'
-import { type EventStream, frame, type OpenEventStream } from './event-streams.ts'
 import { parseRequest } from './requests.ts'
 import { visibleRun } from './runs.ts'
+import { type EventStream, frame, type OpenEventStream } from './streams/event-streams.ts'
 
 const lastEventId = z
   .string()
