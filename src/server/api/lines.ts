@@ -2,9 +2,9 @@ import type { FastifyInstance } from 'fastify'
 import type { Runs } from '../runs/runs.ts'
 import { callerOf, requireAllowed } from './access.ts'
 import type { ApiDependencies } from './dependencies.ts'
-import { type EventStream, frame, type OpenEventStream } from './event-streams.ts'
 import { operations } from './operations.ts'
 import { visibleRun } from './runs.ts'
+import { type EventStream, frame, type OpenEventStream } from './streams/event-streams.ts'
 import { withTypes } from './typed.ts'
 
 /** `GET runs/:id/lines`: the log of a run as server-sent events. */

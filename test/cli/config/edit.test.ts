@@ -1,9 +1,9 @@
 import { mkdir, readFile, writeFile } from 'node:fs/promises'
 import { dirname, join } from 'node:path'
 import t, { type Test } from 'tap'
-import { makeKey } from '../../src/config/rules/encryption.ts'
-import { runHere } from '../support/program.ts'
-import { temporaryFolder } from '../support/temporary.ts'
+import { makeKey } from '../../../src/config/rules/encryption.ts'
+import { runHere } from '../../support/program.ts'
+import { temporaryFolder } from '../../support/temporary.ts'
 
 const FILES = {
   'crosscloud.yml': `

@@ -1,13 +1,13 @@
 import type { FastifyInstance } from 'fastify'
-import { followQuery } from '../../api/queries.ts'
-import { followLog } from '../reads/follow.ts'
-import { callerOf, requireAllowed } from './access.ts'
-import { openEnvironment } from './command-reads.ts'
-import type { ApiDependencies } from './dependencies.ts'
+import { followQuery } from '../../../api/queries.ts'
+import { followLog } from '../../reads/follow.ts'
+import { callerOf, requireAllowed } from '../access.ts'
+import { openEnvironment } from '../reads/command-reads.ts'
+import type { ApiDependencies } from '../dependencies.ts'
 import type { OpenEventStream } from './event-streams.ts'
-import { limitFollowers } from './followers.ts'
-import { lookOperations } from './looks.ts'
-import { environmentPath, parseRequest } from './requests.ts'
+import { limitFollowers } from '../followers.ts'
+import { lookOperations } from '../looks.ts'
+import { environmentPath, parseRequest } from '../requests.ts'
 
 /** Each is a process of its own. */
 const MOST = { ofOne: 3, ofAll: 10 }

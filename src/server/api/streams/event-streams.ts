@@ -1,11 +1,11 @@
 import { once } from 'node:events'
 import type { ServerResponse } from 'node:http'
 import type { FastifyInstance, FastifyReply, FastifyRequest } from 'fastify'
-import { toStepError } from '../../core/errors.ts'
-import type { Standing } from '../sessions/standing.ts'
-import { callerOf } from './access.ts'
-import type { ApiDependencies } from './dependencies.ts'
-import { type FollowerLimits, limitFollowers } from './followers.ts'
+import { toStepError } from '../../../core/errors.ts'
+import type { Standing } from '../../sessions/standing.ts'
+import { callerOf } from '../access.ts'
+import type { ApiDependencies } from '../dependencies.ts'
+import { type FollowerLimits, limitFollowers } from '../followers.ts'
 
 const HEARTBEAT = 15_000
 /** After that the client comes again, with a session that still holds. */

@@ -1,21 +1,21 @@
 import type { FastifyInstance, FastifyRequest } from 'fastify'
-import type { StreamQuery, Topic } from '../../api/stream.ts'
-import type { RunRecord } from '../runs/run.ts'
-import { type Runs, unknownRun } from '../runs/runs.ts'
-import type { NumberedEvent } from '../stream/events.ts'
-import type { Feed } from '../stream/feed.ts'
+import type { StreamQuery, Topic } from '../../../api/stream.ts'
+import type { RunRecord } from '../../runs/run.ts'
+import { type Runs, unknownRun } from '../../runs/runs.ts'
+import type { NumberedEvent } from '../../stream/events.ts'
+import type { Feed } from '../../stream/feed.ts'
 import {
   createOutbox,
   formatPosition,
   type Outbox,
   type Position,
   parsePosition,
-} from '../stream/outbox.ts'
-import { callerOf, type Decide, mayView, requireAllowed } from './access.ts'
-import type { ApiDependencies } from './dependencies.ts'
+} from '../../stream/outbox.ts'
+import { callerOf, type Decide, mayView, requireAllowed } from '../access.ts'
+import type { ApiDependencies } from '../dependencies.ts'
 import type { EventStream, OpenEventStream } from './event-streams.ts'
-import { operations } from './operations.ts'
-import { withTypes } from './typed.ts'
+import { operations } from '../operations.ts'
+import { withTypes } from '../typed.ts'
 
 interface StreamDependencies extends ApiDependencies {
   feed: Feed

@@ -7,14 +7,14 @@ import {
   logQuery,
   previewQuery,
   reportQuery,
-} from '../../api/queries.ts'
-import type { Verb } from '../../policy/verbs.ts'
-import { type Commands, readDocument } from '../reads/commands.ts'
-import { mayView, notThere, requireAllowed } from './access.ts'
-import type { ApiDependencies } from './dependencies.ts'
-import { lookOperations } from './looks.ts'
-import { signalOf } from './plans.ts'
-import { applicationPath, environmentPath, parseRequest } from './requests.ts'
+} from '../../../api/queries.ts'
+import type { Verb } from '../../../policy/verbs.ts'
+import { type Commands, readDocument } from '../../reads/commands.ts'
+import { mayView, notThere, requireAllowed } from '../access.ts'
+import type { ApiDependencies } from '../dependencies.ts'
+import { lookOperations } from '../looks.ts'
+import { signalOf } from '../plans.ts'
+import { applicationPath, environmentPath, parseRequest } from '../requests.ts'
 
 export interface CommandReadDependencies extends ApiDependencies {
   commands: Commands
