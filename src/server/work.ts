@@ -42,6 +42,8 @@ export async function startWork(
     applications: openApplications({ settings, worker, variables: options.variables }),
     worker,
     urlOf: runUrls(settings),
+    isOfAgent: (app, environment) =>
+      settings.applications[app]?.environments[environment]?.agent !== undefined,
     timeout: RUN_TIMEOUT,
   })
   const work = createPartitionWork({

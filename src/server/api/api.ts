@@ -1,5 +1,6 @@
 import type { FastifyInstance } from 'fastify'
 import { StepError, toStepError } from '../../core/errors.ts'
+import { addAgentRoutes } from '../agents/routes.ts'
 import { callerOf } from './access.ts'
 import type { ApiDependencies } from './dependencies.ts'
 import { addLineRoutes } from './lines.ts'
@@ -46,6 +47,7 @@ export async function addApi(app: FastifyInstance, dependencies: ApiDependencies
       addPlanRoutes(api, dependencies)
       addRunRoutes(api, dependencies)
       addLineRoutes(api, dependencies)
+      addAgentRoutes(api, dependencies)
       const reader = openReader(dependencies)
       api.addHook('onClose', reader.close)
       addReadRoutes(api, { ...dependencies, reader })

@@ -1,5 +1,6 @@
 import type { Log } from '../../core/log.ts'
 import type { Secrets } from '../../core/secrets.ts'
+import type { Agents } from '../agents/agents.ts'
 import type { Applications } from '../applications/applications.ts'
 import type { WorkerEnvironment } from '../effects/worker-environment.ts'
 import type { Runs } from '../runs/runs.ts'
@@ -12,6 +13,7 @@ export interface ApiDependencies {
   decide: Decide
   audit: Audit
   runs: Runs
+  agents?: Agents | undefined
   applications: Applications
   worker: WorkerEnvironment
   secrets: Pick<Secrets, 'mask'>

@@ -5,15 +5,18 @@ import { openLedger } from '../../ledger/open.ts'
 import { compilePolicy } from '../../policy/compile.ts'
 import { decide } from '../../policy/decide.ts'
 import { isVerb } from '../../policy/verbs.ts'
+import { hasAgents, openAgents } from '../agents/agents.ts'
 import { openApplications } from '../applications/applications.ts'
 import type { Closing, Dependencies, ServeOptions } from '../dependencies.ts'
 import { workerEnvironmentOf } from '../effects/worker-environment.ts'
 import { accessQueue } from '../queue/access.ts'
 import { runUrls } from '../runs/route.ts'
 import { openRuns } from '../runs/runs.ts'
+import { openRunStore } from '../runs/store.ts'
 import { auditLogins } from '../sessions/logins.ts'
 import { openSessions } from '../sessions/open.ts'
 import type { ApiToken, Sessions } from '../sessions/sessions.ts'
+import { presentedSubject } from '../sessions/subject.ts'
 import type { Sessions as ApiSessions, Audit, AuditEntry } from './access.ts'
 import { addApi } from './api.ts'
 
@@ -34,19 +37,24 @@ export async function openApi(
   const sessions = await openSessions({
     ...{ settings, redis, http, variables, findToken, log },
     onLogin: auditLogins((entry) => ledger.recordAudit(entry), log),
+    keepTokens: hasAgents(settings),
   })
   if (sessions === undefined) return
   closing.push(() => sessions.close())
   const worker = workerEnvironmentOf(options)
   const applications = openApplications({ settings, worker, variables })
   const access = accessQueue(redis.failFast, queue)
-  const shared = { intake, records, wakeUps, applications, worker, log }
+  const agents = hasAgents(settings)
+    ? openAgents(settings, access, openRunStore(access))
+    : undefined
+  const shared = { agents, intake, records, wakeUps, applications, worker, log }
   const policy = compilePolicy(rules)
   await addApi(app, {
     sessions: presenting(sessions),
     decide: (subject, question) => decide(policy, subject, question),
     audit: auditOf(ledger),
     runs: openRuns({ access, ...shared, urlOf: runUrls(settings) }),
+    agents,
     applications,
     worker,
     secrets,
@@ -62,10 +70,10 @@ async function useToken(
 ): Promise<ApiToken | undefined> {
   const found = await ledger.findToken(hash)
   if (found === undefined) return undefined
-  const { name, scope, expiresAt, revokedAt, state } = found
+  const { name, scope, expiresAt, revokedAt, state, key } = found
   if (state === 'living') await ledger.useToken(hash)
   // A verb of a later version allows nothing here.
-  return { name, expiresAt, revokedAt, scope: { ...scope, verbs: scope.verbs.filter(isVerb) } }
+  return { name, expiresAt, revokedAt, key, scope: { ...scope, verbs: scope.verbs.filter(isVerb) } }
 }
 
 /** A run is of whom the job's token names: the ledger and the gate want to know. */
@@ -73,9 +81,7 @@ function presenting(sessions: Sessions): ApiSessions {
   return {
     async authenticate(request) {
       const { person, subject, ...known } = await sessions.authenticate(request)
-      if (person === undefined) return { ...known, subject }
-      const { login, id, groups, identity, job } = person
-      return { ...known, subject: { ...subject, presented: { login, id, groups, identity, job } } }
+      return { ...known, subject: presentedSubject(subject, person) }
     },
     start: (request) => sessions.start(request),
     end: (session) => sessions.end(session),

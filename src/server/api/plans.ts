@@ -1,10 +1,11 @@
 import type { FastifyInstance, FastifyReply } from 'fastify'
 import { planRequest } from '../../api/runs.ts'
 import { readRequest } from '../runs/steps.ts'
+import { callerOf } from './access.ts'
 import type { ApiDependencies } from './dependencies.ts'
 import { planAnswer } from './problems.ts'
 import { bodyOf } from './requests.ts'
-import { recordStep, requireStep, subjectOf } from './step-access.ts'
+import { recordStep, requireStep } from './step-access.ts'
 
 /** `POST plans`: what a step would do. */
 export function addPlanRoutes(
@@ -15,7 +16,8 @@ export function addPlanRoutes(
   api.post('/plans', async (request, reply) => {
     const wanted = readRequest(bodyOf(planRequest, request))
     const allowed = await requireStep(request, wanted, { access, applications })
-    const plan = await runs.plan(wanted, subjectOf(request), signalOf(reply))
+    const { subject, idToken } = callerOf(request)
+    const plan = await runs.plan(wanted, subject, signalOf(reply), idToken)
     await recordStep(request, allowed, { plan: plan.plan }, access)
     return planAnswer(plan)
   })

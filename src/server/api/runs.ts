@@ -14,7 +14,7 @@ import { unknownRun } from '../runs/runs.ts'
 import { readRequest } from '../runs/steps.ts'
 import { type RequestKey, runAnswer, subjectKey } from '../runs/store.ts'
 import { sha256Hex } from '../sources/source.ts'
-import { mayView, record, requireAllowed } from './access.ts'
+import { callerOf, mayView, record, requireAllowed } from './access.ts'
 import type { ApiDependencies } from './dependencies.ts'
 import { signalOf } from './plans.ts'
 import { stalePlan } from './problems.ts'
@@ -83,7 +83,7 @@ async function createRun(
   const { runs, applications, decide, audit } = dependencies
   const access = { decide, audit }
   const body = bodyOf(runRequest, request)
-  const subject = subjectOf(request)
+  const { subject, idToken } = callerOf(request)
   const key = keyOf(request, body)
   const plan = 'plan' in body ? await ownPlan(body.plan, request, dependencies) : undefined
   const wanted: RunRequest = plan?.request ?? readRequest(body as Parameters<typeof readRequest>[0])
@@ -91,13 +91,13 @@ async function createRun(
   const known = key && (await runs.findRequest(subject, key))
   if (known !== undefined) return known
   if (plan) {
-    const now = await runs.plan(wanted, subject, signalOf(reply))
+    const now = await runs.plan(wanted, subject, signalOf(reply), idToken)
     if (now.hash !== plan.hash) throw stalePlan(now)
   }
   const id = newEventId(Date.now())
   await recordStep(request, allowed, { plan: plan?.plan, run: id }, access)
   const seen = { plan: plan?.plan, planHash: plan?.hash }
-  return runs.create(id, { ...wanted, ...seen, subject: keptSubject(subject) }, key)
+  return runs.create(id, { ...wanted, ...seen, subject: keptSubject(subject) }, key, idToken)
 }
 
 function keyOf({ headers }: FastifyRequest, body: RunBody): RequestKey | undefined {

@@ -62,7 +62,7 @@ export function mergeSettings({ app, repository, own, folder }: Mergeable): Merg
   const added = treeOf(own.environments) ?? {}
   const environments = [...new Set([...Object.keys(named), ...Object.keys(added)])].map((name) => [
     name,
-    { ...treeOf(named[name]), ...treeOf(prepare(added[name], name)) },
+    { ...treeOf(named[name]), ...treeOf(prepare(withoutAgent(added[name]), name)) },
   ])
   const settings = {
     ...written,
@@ -70,6 +70,12 @@ export function mergeSettings({ app, repository, own, folder }: Mergeable): Merg
     environments: Object.fromEntries(environments),
   }
   return { settings, variables }
+}
+
+/** The server's alone: no step knows of it. */
+function withoutAgent(environment: unknown): unknown {
+  const { agent: _agent, ...rest } = treeOf(environment) ?? {}
+  return rest
 }
 
 function treeOf(value: unknown): Tree | undefined {

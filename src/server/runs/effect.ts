@@ -21,6 +21,8 @@ export interface RunEffectOptions {
   worker: WorkerEnvironment
   /** The page of a run. */
   urlOf(run: string): string
+  /** Whether an agent carries out what is asked for there. */
+  isOfAgent?(app: string, environment: string): boolean
   /** Milliseconds that a step may take. */
   timeout: number
 }
@@ -35,10 +37,24 @@ export function createApiRunEffect(options: RunEffectOptions): Effect {
     }
     const { finished } = run
     if (finished) return outcomeOf(run, finished)
-    const end = await perform(run, attempt, store, options)
+    const end = options.isOfAgent?.(run.app, run.environment)
+      ? ofAgentNow
+      : await perform(run, attempt, store, options)
     await store.finish(run.id, end)
     return outcomeOf(run, end)
   }
+}
+
+const ofAgentNow: Finished = {
+  outcome: 'failed',
+  outputs: null,
+  error: {
+    code: 'CONFLICT',
+    message: 'its environment was given to an agent while it waited',
+    hint: 'Ask for it again.',
+    retryable: false,
+  },
+  exitCode: 1,
 }
 
 async function perform(
@@ -69,17 +85,22 @@ async function perform(
   }
 }
 
-interface Work {
-  attempt: Attempt
-  store: RunStore
+/** What carries a run out: this server, or an agent. */
+export interface Work {
+  attempt: Pick<Attempt, 'again' | 'confirm'>
+  store: Pick<RunStore, 'findCancel' | 'start'>
   signal: AbortSignal
-  lines: LineWriter
+  lines: Pick<LineWriter, 'add'>
 }
 
-async function attemptRun(
+type WorkOptions = Pick<RunEffectOptions, 'worker' | 'urlOf' | 'timeout'> & {
+  applications: Pick<Applications, 'open'>
+}
+
+export async function attemptRun(
   run: RunRecord,
   { attempt, store, signal, lines }: Work,
-  { applications, worker, urlOf, timeout }: RunEffectOptions,
+  { applications, worker, urlOf, timeout }: WorkOptions,
 ): Promise<CommandEnd> {
   if (await store.findCancel(run.id)) throw new StepError('CANCELLED', 'cancelled')
   const application = await applications.open(run.app, signal)
@@ -143,9 +164,9 @@ function watchCancel(id: string, store: RunStore, ending: AbortController): Abor
   return stop
 }
 
-function finishedOf(
+export function finishedOf(
   { output, failure, exitCode }: CommandEnd,
-  options: RunEffectOptions,
+  options: Pick<RunEffectOptions, 'worker'>,
 ): Finished {
   const succeeded = failure === undefined
   return {
@@ -156,9 +177,9 @@ function finishedOf(
   }
 }
 
-function errorOf(
+export function errorOf(
   { code, message, hint, retryable, details }: StepError,
-  { worker: { secrets } }: RunEffectOptions,
+  { worker: { secrets } }: Pick<RunEffectOptions, 'worker'>,
 ): NonNullable<Finished['error']> {
   const { stale } = (details ?? {}) as Partial<Stale>
   return {

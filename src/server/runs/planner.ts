@@ -12,20 +12,30 @@ const MOST_WAITING = 20
 
 /** Plans are made by the command line with `--plan`, as for somebody who runs it at a terminal. */
 export function createPlanner(
-  { applications, worker, urlOf }: RunsOptions,
+  { applications, worker, urlOf, agents }: RunsOptions,
   store: RunStore,
-): (request: RunRequest, subject: RunSubject, signal: AbortSignal) => Promise<StoredPlan> {
+): (
+  request: RunRequest,
+  subject: RunSubject,
+  signal: AbortSignal,
+  token?: string,
+) => Promise<StoredPlan> {
   const inTurn = limited(MOST_PLANS, MOST_WAITING)
-  return async (request, subject, signal) => {
+  return async (request, subject, signal, token) => {
     if (findRemoteStep(request.step).step.plan === undefined) {
       throw new StepError('INPUT_INVALID', `${request.step} has no plan`, {
         hint: '`deploy`, `promote` and `rollback` have one; POST this step to runs.',
       })
     }
-    const { hash, facts } = await inTurn(async () => {
+    const here = async () => {
       const application = await applications.open(request.app, signal)
       return makePlan({ request, subject, application, worker, url: urlOf('plan'), signal })
-    })
+    }
+    const isAgents = agents?.of(request.app, request.environment) !== undefined
+    const { hash, facts } =
+      agents && isAgents
+        ? await agents.plan(request, { subject, token }, signal)
+        : await inTurn(here)
     return store.keepPlan({ subject: subjectKey(subject), request, hash, facts })
   }
 }

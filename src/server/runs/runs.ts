@@ -18,14 +18,19 @@ import {
 
 export interface Runs {
   /** What a step would do now; it is kept for a quarter of an hour. */
-  plan(request: RunRequest, subject: RunSubject, signal: AbortSignal): Promise<StoredPlan>
+  plan(
+    request: RunRequest,
+    subject: RunSubject,
+    signal: AbortSignal,
+    token?: string,
+  ): Promise<StoredPlan>
   findPlan: RunStore['findPlan']
   findRequest: RunStore['findRequest']
   /**
    * Stores the run and queues it: a server that dies after that loses nothing. Gives its id, or that of
    * the run which the same request has made before.
    */
-  create(id: string, run: NewRun, key: RequestKey | undefined): Promise<string>
+  create(id: string, run: NewRun, key: RequestKey | undefined, token?: string): Promise<string>
   find(id: string): Promise<RunRecord | undefined>
   list: RunStore['list']
   /** Drops a run that waits; one that runs ends by itself, on whatever server it is. */
@@ -42,6 +47,7 @@ export function openRuns(options: RunsOptions): Runs {
   const find = async (id: string) => {
     const run = await store.find(id)
     if (run === undefined || run.finished) return run
+    if (isOfAgent(run, options)) return lookAtAgent(run, store, options)
     const end = endWithoutWorker(run, await records.find(id))
     if (end === undefined) return run
     await store.finish(id, end)
@@ -51,11 +57,14 @@ export function openRuns(options: RunsOptions): Runs {
     plan: createPlanner(options, store),
     findPlan: store.findPlan,
     findRequest: store.findRequest,
-    async create(wanted, run, key) {
+    async create(wanted, run, key, token) {
       const id = await store.create(wanted, run, key)
       const stored = await store.find(id)
       if (stored && !stored.finished && stored.startedAt === undefined) {
-        await enqueue(stored, options)
+        if (token !== undefined) await options.agents?.leases.keepToken(id, token)
+        await (isOfAgent(stored, options)
+          ? options.agents?.offer(stored)
+          : enqueue(stored, options))
       }
       return id
     },
@@ -64,6 +73,7 @@ export function openRuns(options: RunsOptions): Runs {
     async cancel(id, cancellation) {
       await store.cancel(id, cancellation)
       const why = `${cancellation.by} cancelled it: ${cancellation.reason}`
+      if (await options.agents?.leases.endWaiting(id, cancelledEnd(why))) return
       const dropped = await records.drop(id, why).then(
         () => true,
         (error: unknown) => {
@@ -83,6 +93,28 @@ const cancelledEnd = (message: string): Finished => ({
   error: { code: 'CANCELLED', message, retryable: false },
   exitCode: 1,
 })
+
+const isOfAgent = ({ app, environment }: RunRecord, { agents }: RunsOptions) =>
+  agents?.of(app, environment) !== undefined
+
+/** Longer than a weekend, after which nobody expects it to begin. */
+const LONGEST_WAIT = 72 * 3_600_000
+
+/** A server may have died before it offered the run: whoever looks at it offers it again. */
+async function lookAtAgent(
+  run: RunRecord,
+  store: RunStore,
+  { agents }: RunsOptions,
+): Promise<RunRecord | undefined> {
+  const waits = await agents?.look(run)
+  if (Date.now() - run.queuedAt > LONGEST_WAIT) {
+    const error = { code: 'UNAVAILABLE', message: waits ?? 'no agent took it', retryable: true }
+    const end: Finished = { outcome: 'failed', outputs: null, error, exitCode: 75 }
+    if (await agents?.leases.endWaiting(run.id, end)) return store.find(run.id)
+  }
+  if (run.kind !== 'plan') await agents?.leases.offer(run)
+  return { ...run, waits }
+}
 
 /** Events are dropped, or die, without the effect of a run. */
 function endWithoutWorker(run: RunRecord, event: EventRecord | undefined): Finished | undefined {

@@ -141,7 +141,7 @@ function sameRequest(known: string, request: RequestKey | undefined): string {
 
 /** A run as clients see it. */
 export function runAnswer(run: RunRecord): Run {
-  const { id, app, step, environment, inputs, subject, finished = null } = run
+  const { id, app, step, environment, inputs, subject, finished = null, waits = null } = run
   const moment = (at: number | undefined) => (at === undefined ? null : new Date(at).toISOString())
   const state = finished ? 'finished' : run.startedAt === undefined ? 'queued' : 'running'
   return {
@@ -152,6 +152,7 @@ export function runAnswer(run: RunRecord): Run {
     inputs,
     by: subject.name,
     state,
+    waits,
     queuedAt: new Date(run.queuedAt).toISOString(),
     startedAt: moment(run.startedAt),
     finishedAt: moment(run.finishedAt),

@@ -5,6 +5,7 @@ import { hashOfApiToken } from '../../ledger/api-token.ts'
 import type { Scope, Subject } from '../../policy/subject.ts'
 import { throttleWarnings } from '../monitoring/throttled-warnings.ts'
 import type { Issuers } from './issuers.ts'
+import { openToken, sealToken } from './kept-token.ts'
 import type { Login } from './logins.ts'
 import { checkProof, PROOF_WINDOW, type Proof } from './proof.ts'
 import {
@@ -36,6 +37,10 @@ export interface Authenticated {
   via: 'session' | 'token'
   /** To end it. */
   session?: string | undefined
+  /** The ID token that started it, where an agent may have to see it. */
+  idToken?: string | undefined
+  /** Whether every use of the API token is proven with its key. */
+  bound?: boolean | undefined
   /** ISO 8601; of an API token without an end undefined. */
   expiresAt?: string | undefined
   /** Whom a job's token names; good for acts in a person's own name, never for what a job may. */
@@ -57,6 +62,8 @@ export interface ApiToken {
   /** ISO 8601. */
   expiresAt?: string | undefined
   revokedAt?: string | undefined
+  /** Thumbprint of the key that it is bound to. */
+  key?: string | undefined
 }
 
 export interface Sessions {
@@ -76,6 +83,8 @@ export interface SessionsOptions {
   store: SessionStore
   /** By SHA-256 in hex; undefined when there is none. */
   findToken(hash: string): Promise<ApiToken | undefined>
+  /** Whether there are agents, which check the ID tokens of jobs themselves. */
+  keepTokens?: boolean | undefined
   /** Told of each login, before its session is given away, and of each refusal. */
   onLogin?: ((login: Login) => Promise<void>) | undefined
   log: Log
@@ -170,7 +179,7 @@ async function login(
 
 async function start(
   request: SessionRequest & { token: string },
-  { settings, issuers, store }: SessionsOptions,
+  { settings, issuers, store, keepTokens }: SessionsOptions,
 ): Promise<StartedSession> {
   const { token, headers } = request
   await refuseTooMany(request, { settings, store })
@@ -194,7 +203,9 @@ async function start(
   const end = Math.min(tokenEnd + lifetime, now + LONGEST_SESSION)
   const session = `ccs_${randomBytes(32).toString('base64url')}`
   const expiresAt = Math.min(now + lifetime, end)
-  await store.create(session, { ...job, thumbprint: proof.thumbprint, end }, expiresAt)
+  const { thumbprint } = proof
+  const idToken = keepTokens ? sealToken(token, session) : undefined
+  await store.create(session, { ...job, thumbprint, end, idToken }, expiresAt)
   return { session, expiresAt: new Date(expiresAt).toISOString(), subject: job.subject }
 }
 
@@ -215,9 +226,7 @@ async function authenticate(
   if (scheme.toLowerCase() === 'dpop' && isSession) return bySession(secret, request, options)
   if (isSession) throw refuse('session', 'session-as-bearer')
   const hash = hashOfApiToken(secret)
-  if (scheme.toLowerCase() === 'bearer' && hash !== undefined) {
-    return byToken(hash, request, options)
-  }
+  if (hash !== undefined) return byToken({ hash, secret, scheme }, request, options)
   throw refuse('session', 'credentials')
 }
 
@@ -239,7 +248,7 @@ async function bySession(
 }
 
 function authenticated(
-  { subject, person }: SessionRecord,
+  { subject, person, idToken }: SessionRecord,
   session: string,
   expiresAt: number,
 ): Omit<Authenticated, 'standing'> {
@@ -247,13 +256,20 @@ function authenticated(
     subject,
     person,
     session,
+    idToken: idToken && openToken(idToken, session),
     via: 'session',
     expiresAt: new Date(expiresAt).toISOString(),
   }
 }
 
+interface Presented {
+  hash: string
+  secret: string
+  scheme: string
+}
+
 async function byToken(
-  hash: string,
+  { hash, secret, scheme }: Presented,
   request: SessionRequest,
   options: SessionsOptions,
 ): Promise<Authenticated> {
@@ -261,11 +277,14 @@ async function byToken(
   const { findToken } = options
   const found = await findToken(hash)
   if (found === undefined) throw refuse('session', 'api-token-unknown')
-  const { name, scope, expiresAt, revokedAt } = found
+  const { name, scope, expiresAt, revokedAt, key } = found
   if (revokedAt !== undefined) throw refuse('session', 'api-token-revoked')
   if (expiresAt !== undefined && !(Date.parse(expiresAt) > Date.now())) {
     throw refuse('session', 'api-token-expired')
   }
+  if ((scheme.toLowerCase() === 'dpop') !== (key !== undefined))
+    throw refuse('session', 'api-token-key')
+  if (key !== undefined) await requireKey(key, secret, request, options)
   const by = `token:${name}`
   const subject: Subject = {
     kind: 'token',
@@ -276,7 +295,19 @@ async function byToken(
     scope,
   }
   const standing = () => standingOfToken(hash, findToken)
-  return { subject, via: 'token', expiresAt, standing }
+  return { subject, via: 'token', bound: key !== undefined, expiresAt, standing }
+}
+
+async function requireKey(
+  key: string,
+  secret: string,
+  request: SessionRequest,
+  { settings, store }: Pick<SessionsOptions, 'settings' | 'store'>,
+): Promise<void> {
+  const no = (reason: Parameters<typeof refuse>[1]) => refuse('session', reason)
+  const proof = await checkProof(request.headers.dpop, provenBy(request, secret, settings), no)
+  if (proof.thumbprint !== key) throw no('proof-of-another-key')
+  await useProof(proof, store, 'session')
 }
 
 /** A proof counts once for its key, for as long as its time is accepted. */

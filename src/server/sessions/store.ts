@@ -10,6 +10,8 @@ export interface SessionRecord extends KnownSubject {
   thumbprint: string
   /** Milliseconds since 1970: no use of it makes it last longer. */
   end: number
+  /** The ID token, sealed with the session's own secret: kept-token.ts. */
+  idToken?: string | undefined
 }
 
 /** Sessions, and what counts only once. Throws UNAVAILABLE when Redis does not respond. */

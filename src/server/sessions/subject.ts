@@ -1,5 +1,6 @@
 import type { JWTPayload } from 'jose'
 import { readClaims } from '../../identity/claims.ts'
+import type { PresentedWho } from '../../identity/presented.ts'
 import { startedByPerson } from '../../identity/verify.ts'
 import { type ClaimName, type ClaimValue, claimTypes } from '../../policy/claims.ts'
 import type { Subject } from '../../policy/subject.ts'
@@ -32,6 +33,16 @@ export interface Person {
         attempt: number
       }
     | undefined
+}
+
+/** With whom the job's token names: the ledger and the gate want to know. */
+export function presentedSubject(
+  subject: Subject,
+  person: Person | undefined,
+): Subject & { presented?: PresentedWho } {
+  if (person === undefined) return subject
+  const { login, id, groups, identity, job } = person
+  return { ...subject, presented: { login, id, groups, identity, job } }
 }
 
 type Claims = Record<string, ClaimValue>
