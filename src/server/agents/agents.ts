@@ -45,8 +45,8 @@ export function openAgents(
   const of: Agents['of'] = (app, environment) =>
     places.find((place) => place.app === app && place.environment === environment)?.agents
   const names = [...new Set(places.flatMap(({ agents }) => agents))]
-  const look: Agents['look'] = async ({ app, environment, kind, finished, startedAt }) => {
-    if (finished || (startedAt !== undefined && kind !== 'plan')) return undefined
+  const look: Agents['look'] = async ({ app, environment, finished }) => {
+    if (finished) return undefined
     return missing(of(app, environment) ?? [], await leases.seen(), Date.now())
   }
   return {
