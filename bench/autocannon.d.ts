@@ -1,11 +1,11 @@
 /** What the bench asks of autocannon, which brings no types: https://github.com/mcollina/autocannon#api */
 declare module 'autocannon' {
   interface Request {
-    method: 'POST'
+    method: 'GET' | 'POST'
     headers: Record<string, string>
-    body: string
+    body?: string
     /** Called before each request. */
-    setupRequest(request: Request): Request
+    setupRequest?(request: Request): Request
   }
   interface Options {
     url: string

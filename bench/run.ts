@@ -1,12 +1,13 @@
 import { StepError, toStepError } from '../src/core/errors.ts'
 
-// npm run bench -- image|config|ledger|webhooks|deploy [--json]
+// npm run bench -- image|config|ledger|webhooks|api|deploy [--json]
 const [name, ...flags] = process.argv.slice(2)
 const benches: Record<string, () => Promise<{ json: object; text: string }>> = {
   image: async () => (await import('./image.ts')).benchImage(),
   config: async () => (await import('./config.ts')).benchConfig(),
   ledger: async () => (await import('./ledger.ts')).benchLedger(),
   webhooks: async () => (await import('./webhooks.ts')).benchWebhooks(),
+  api: async () => (await import('./api.ts')).benchApi(),
   deploy: async () => (await import('./deploy.ts')).benchDeploy(flags),
 }
 try {

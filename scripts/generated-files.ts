@@ -7,6 +7,7 @@ import { kebab } from '../src/steps/inputs.ts'
 import type { Step } from '../src/steps/step.ts'
 import { gitlabSetup, gitlabTemplate } from './gitlab.ts'
 import { jenkinsLibrary } from './jenkins.ts'
+import { openapiJson } from './openapi.ts'
 import {
   generatedFrom,
   meaningOf,
@@ -51,6 +52,7 @@ export async function renderGeneratedFiles(root: string): Promise<Map<string, st
   files.set('docs/crosscloud.server.schema.json', json(server))
   files.set('docs/agent-settings.md', settingsPage(agent))
   files.set('docs/crosscloud.agent.schema.json', json(agent))
+  files.set('docs/openapi.json', await openapiJson())
   for (const name of ['README.md', 'README.zh-CN.md']) {
     const text = readFileSync(join(root, name), 'utf8')
     files.set(name, between(withRef(text, version), 'steps', stepsTable(steps)))

@@ -2,7 +2,7 @@ import { readFileSync } from 'node:fs'
 import { join } from 'node:path'
 import { Scalar, YAMLSeq } from 'yaml'
 import { fieldsOf, type InputField } from '../src/steps/fields.ts'
-import { kebab, remoteInputs, variableName } from '../src/steps/inputs.ts'
+import { kebab, remoteInputs, usesServer, variableName } from '../src/steps/inputs.ts'
 import type { Step, StepCi } from '../src/steps/step.ts'
 import { generatedFrom, meaningOf, yaml } from './pages.ts'
 
@@ -98,7 +98,7 @@ export function gitlabTemplate(step: Step): string {
       name === environmentInput ? { description: field.description } : templateInput(field),
     ]
   })
-  const mayRunElsewhere = remoteInputs(step).length > 0
+  const asksServer = usesServer(step)
   // Steps that change an environment run one at a time; the others record no deployment on its page.
   const changes = environment === 'change'
   const inputs = {
@@ -117,16 +117,18 @@ export function gitlabTemplate(step: Step): string {
           'Audience of the signed ID token; the same as under identity in crosscloud.yml',
       },
     }),
-    ...(mayRunElsewhere && {
+    ...(asksServer && {
       server: {
         default: '',
         description:
-          'Address of the server that runs the step, https://…; the job needs no secret then. Default: the job runs it',
+          remoteInputs(step).length > 0
+            ? 'Address of the server that runs the step, https://…; the job needs no secret then. Default: the job runs it'
+            : 'Address of the server that has the ledger, https://…; the job needs no password of it then. Default: the ledger of crosscloud.yml',
       },
     }),
     ...Object.fromEntries(own),
   }
-  const placed = mayRunElsewhere ? ['settings', 'server'] : ['settings']
+  const placed = asksServer ? ['settings', 'server'] : ['settings']
   const variables = Object.fromEntries(
     [...placed, ...fields.map(({ name }) => name)].map((name) => [
       variableName(name),
@@ -139,11 +141,11 @@ export function gitlabTemplate(step: Step): string {
     needs: input('needs'),
     rules: input('rules'),
     variables,
-    ...((identity || mayRunElsewhere) && {
+    ...((identity || asksServer) && {
       id_tokens: {
         ...(identity && { CROSSCLOUD_ID_TOKEN: { aud: input('audience') } }),
         // Of its own: what is sent to the server proves nothing to anybody else.
-        ...(mayRunElsewhere && { CROSSCLOUD_SERVER_TOKEN: { aud: input('server') } }),
+        ...(asksServer && { CROSSCLOUD_SERVER_TOKEN: { aud: input('server') } }),
       },
     }),
     ...(environmentInput && { environment: environmentOf(environmentInput, environment) }),

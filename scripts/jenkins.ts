@@ -19,7 +19,7 @@ const common: readonly Pick<InputField, 'name' | 'description'>[] = [
   {
     name: 'server',
     description:
-      'Address of the server that runs deploy, promote, rollback and verify-md5, https://…; or none',
+      'Address of the server that runs deploy, promote, rollback and verify-md5 and has the ledger, https://…; or none',
   },
   { name: 'junit', description: 'File to write a JUnit report to' },
   {

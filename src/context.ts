@@ -154,15 +154,16 @@ export function createContext(options: ContextOptions): OpenContext {
     actor: { ...actorOf(variables), ...options.who?.from },
     identify: async (environment, how) => {
       const { identity } = await settings()
-      if (options.who) {
-        const { acceptPresented } = await import('./identity/presented.ts')
-        return acceptPresented(options.who, identity, { environment, ...how })
+      const { who } = options
+      const { acceptPresented, requireSamePerson } = await import('./identity/presented.ts')
+      if (who && (who.token === undefined || typeof identity !== 'object')) {
+        return acceptPresented(who, identity, { environment, ...how })
       }
       const { identify } = await import('./identity/who.ts')
       const by = actorOf(variables).by
       const keys = issuerKeys
-      return identify(identity, {
-        variables,
+      const found = await identify(identity, {
+        variables: who ? { CROSSCLOUD_ID_TOKEN: who.token } : variables,
         environment,
         http: await issuerHttp(),
         signal,
@@ -171,6 +172,8 @@ export function createContext(options: ContextOptions): OpenContext {
         keys,
         hide: secrets.add,
       })
+      if (who) requireSamePerson(who, found)
+      return found
     },
     doubt: async (environment, { approval, proof }) => {
       const { identity } = await settings()

@@ -3,15 +3,20 @@ import { StepError } from '../core/errors.ts'
 import type { Policy } from '../policy/compile.ts'
 import { type Decision, decide, type Question, refusalText } from '../policy/decide.ts'
 import type { Subject } from '../policy/subject.ts'
+import { parseRequest } from '../server/api/requests.ts'
 import type { OpenedApplication } from '../server/applications/applications.ts'
+import { planRequest } from '../server/runs/requests.ts'
 import type { RunRequest, RunSubject } from '../server/runs/run.ts'
-import { findRemoteStep, isForced, readRequest } from '../server/runs/steps.ts'
+import { needsHosts, questionsOf, readRequest } from '../server/runs/steps.ts'
 import type { Issuers } from '../server/sessions/issuers.ts'
 import { presentedSubject } from '../server/sessions/subject.ts'
 
 /** What is asked, by the rules of this agent alone: nothing that the server says of it is believed. */
 export function readLease({ app, step, environment, inputs }: Lease): RunRequest {
-  const request = readRequest({ app, step, inputs })
+  if (!needsHosts(step)) {
+    throw new StepError('INPUT_INVALID', `${step} is not for agents`)
+  }
+  const request = readRequest(parseRequest(planRequest, { app, step, inputs }))
   if (request.environment === environment) return request
   throw new StepError('INPUT_INVALID', `the inputs of the run are not for ${environment}`)
 }
@@ -32,20 +37,12 @@ export async function verifyAsker(
 
 /** The policy of this agent: as the server asks its own. Gives the grants that allow it. */
 export function requireGrants(
-  { step, app, environment, inputs }: RunRequest,
+  request: RunRequest,
   subject: Subject,
   policy: Policy,
   { settings }: Pick<OpenedApplication, 'settings'>,
 ): string[] {
-  const { verb } = findRemoteStep(step)
-  const named = Object.hasOwn(settings.environments, environment)
-  const from = named ? settings.environments[environment]?.from : undefined
-  const source = verb === 'promote' ? (from ?? environment) : undefined
-  const questions: Question[] = [
-    { verb, app, environment, ...(source !== undefined && { source }) },
-    ...(isForced(inputs) ? [{ verb: 'force' as const, app, environment }] : []),
-  ]
-  return questions.map((question) => {
+  return questionsOf(request, settings).map((question) => {
     const decision = decide(policy, subject, question)
     if (decision.allowed) return decision.rule ?? ''
     throw refused(subject, question, decision)

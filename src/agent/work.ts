@@ -91,7 +91,14 @@ async function carryOut(
   }
   const now = Date.now()
   const record: RunRecord = {
-    ...{ ...request, id, subject, planHash: planHash ?? undefined, queuedAt: now },
+    ...{
+      ...request,
+      id,
+      subject,
+      credential: { kind: 'session', id: '' },
+      planHash: planHash ?? undefined,
+      queuedAt: now,
+    },
     ...{ startedAt: again ? now : undefined, finishedAt: undefined, finished: undefined },
     cancel: undefined,
   }
@@ -103,6 +110,13 @@ async function carryOut(
       signal,
       lines: reporter,
     },
-    { applications: { open: async () => application }, worker, urlOf, timeout: RUN_TIMEOUT },
+    {
+      ...{ applications: { open: async () => application }, worker, urlOf },
+      // Making the plan once more may have taken longer than the token lives.
+      async permission() {
+        await verifyAsker(lease, issuers)
+      },
+      timeout: RUN_TIMEOUT,
+    },
   )
 }

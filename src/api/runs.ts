@@ -1,20 +1,7 @@
 import { z } from 'zod'
-import { objectName } from '../core/settings/schema.ts'
 
 /** Of a plan or a run; it is part of paths. */
 export const identifier = z.string().regex(/^[A-Za-z0-9_-]{1,64}$/, 'is not an identifier')
-
-const stepName = z.string().regex(/^[a-z][a-z0-9-]{0,62}$/, 'is not the name of a step')
-
-/** A step and its inputs; which inputs may come this way, the step itself says (`remote`). */
-const stepAndInputs = z.strictObject({
-  app: objectName.describe('Application, as registered with the server'),
-  step: stepName.describe('deploy, promote, rollback or verify-md5'),
-  inputs: z.record(z.string(), z.unknown()).default({}).describe('Inputs by name: {"env": "test"}'),
-})
-
-/** `POST plans`. */
-export const planRequest = stepAndInputs
 
 /** 200 of `POST plans`, and the new plan in a 409 PLAN_STALE. */
 export const planAnswer = z.object({
@@ -23,9 +10,6 @@ export const planAnswer = z.object({
   facts: z.looseObject({}).describe('The plan as data, as a step that runs here makes it'),
   expiresAt: z.iso.datetime(),
 })
-
-/** `POST runs`: a plan that was seen, or a step with its inputs. */
-export const runRequest = z.union([z.strictObject({ plan: identifier }), stepAndInputs])
 
 /** The header that makes a repeated `POST runs` the same run: draft-ietf-httpapi-idempotency-key. */
 export const IDEMPOTENCY_KEY = 'idempotency-key'
@@ -42,7 +26,8 @@ export const runAccepted = z.object({
     .describe('Whether an earlier request with the same Idempotency-Key has made this run'),
 })
 
-export const outcomes = ['succeeded', 'failed', 'cancelled'] as const
+/** `refused`: it was not allowed any more when its turn came. */
+export const outcomes = ['succeeded', 'failed', 'cancelled', 'refused'] as const
 
 /** The error of a run, as `--json` prints it. */
 const runError = z.object({
@@ -76,11 +61,13 @@ export const run = z.object({
   finished: finished.nullable(),
 })
 
+/** 202 of `POST runs/:id/cancel`. */
+export const cancelAccepted = z.object({ run: identifier })
+
 /** `POST runs/:id/cancel`; answered 202, and the run ends by itself. */
 export const cancelRequest = z.strictObject({
   reason: z.string().trim().min(1, 'is empty; say why').max(500),
 })
 
-export type RunRequest = z.input<typeof runRequest>
 export type Run = z.output<typeof run>
 export type Finished = z.output<typeof finished>

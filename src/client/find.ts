@@ -8,7 +8,7 @@ import type { StepServerOptions } from './server.ts'
 export interface FindOptions
   extends Pick<StepServerOptions, 'variables' | 'log' | 'signal' | 'stateFolder' | 'hide'> {
   /** crosscloud.yml, where there is one. */
-  settings: Pick<Settings, 'app' | 'server'> | undefined
+  settings: Pick<Settings, 'app' | 'server' | 'identity'> | undefined
   /** A client that trusts the authority of this file, too. */
   http(ca: string | undefined): Promise<HttpClient>
 }
@@ -21,5 +21,7 @@ export async function findStepServer(options: FindOptions): Promise<StepServer |
   if (server === undefined) return undefined
   const { openStepServer } = await import('./server.ts')
   const http = await options.http(server.ca)
-  return openStepServer({ ...options, server, http, app: settings?.app })
+  const identity = settings?.identity
+  const audience = typeof identity === 'object' ? identity.audience : undefined
+  return openStepServer({ ...options, server, http, app: settings?.app, audience })
 }

@@ -1,6 +1,7 @@
 import { planAnswer, runAccepted, run as runSchema } from '../api/runs.ts'
 import { sessionStarted } from '../api/session.ts'
 import type { ServerAddress } from '../api/settings.ts'
+import { versionAllotted } from '../api/versions.ts'
 import { StepError } from '../core/errors.ts'
 import type { HttpClient } from '../core/http/client.ts'
 import type { Log } from '../core/log.ts'
@@ -21,6 +22,8 @@ export interface StepServerOptions {
   variables: Readonly<Record<string, string | undefined>>
   /** The application of crosscloud.yml, where there is one. */
   app: string | undefined
+  /** The audience of crosscloud.yml's identity: of the token that proves what is decided. */
+  audience: string | undefined
   stateFolder: string
   hide(secret: string): void
 }
@@ -36,16 +39,18 @@ export function openStepServer(options: StepServerOptions): StepServer {
   const requests = createRequests({ server, http, log })
   const credentials = connect(options, requests)
   const connected = { ...options, requests, credentials }
+  const runOnServer: StepServer['run'] = async (step, given) => {
+    const body = bodyOf(step, given, options)
+    log.info(`${step.name} runs on ${server.url}`)
+    const idToken = step.ci?.proven ? await findProof(options) : undefined
+    const started = await startRun(step, { ...body, ...(idToken && { idToken }) }, connected)
+    const outputs = await watchRun(started, connected)
+    const parsed = step.outputs.safeParse(outputs)
+    if (!parsed.success) throw notUnderstood(server.url)
+    return { ...outputs, ...parsed.data }
+  }
   return {
-    async run(step, given) {
-      const body = bodyOf(step, given, options)
-      log.info(`${step.name} runs on ${server.url}`)
-      const started = await startRun(step, body, connected)
-      const outputs = await watchRun(started, connected)
-      const parsed = step.outputs.safeParse(outputs)
-      if (!parsed.success) throw notUnderstood(server.url)
-      return { ...outputs, ...parsed.data }
-    },
+    run: runOnServer,
     async plan(step, given) {
       const { plan: _plan, ...inputs } = given
       const body = bodyOf(step, inputs, options)
@@ -54,6 +59,16 @@ export function openStepServer(options: StepServerOptions): StepServer {
       const parsed = planSchema.safeParse(facts)
       if (!parsed.success) throw notUnderstood(server.url)
       return parsed.data
+    },
+    async nextVersion(app, environment) {
+      const path = `applications/${encodeURIComponent(app)}/versions`
+      const request = { method: 'POST', path, body: { environment } } as const
+      const sent = { ...request, answer: versionAllotted, credentials, signal }
+      return (await requests.send(sent)).version
+    },
+    async recordRelease(given) {
+      const { recordRelease } = await import('../steps/record-release.ts')
+      await runOnServer(recordRelease, given)
     },
   }
 }
@@ -80,6 +95,17 @@ function connect(options: StepServerOptions, requests: Requests): Credentials {
   })
 }
 
+/** The token for the audience of crosscloud.yml: the server's own proves nothing to the gate. */
+async function findProof(options: StepServerOptions): Promise<string | undefined> {
+  const { audience, variables, http, signal, hide } = options
+  const found =
+    audience === undefined
+      ? variables.CROSSCLOUD_ID_TOKEN
+      : await findToken(audience, { variables, http, signal })
+  if (found) hide(found)
+  return found || undefined
+}
+
 /** An ID token is for one server; an API token would be sent wherever a branch's crosscloud.yml says. */
 function refuseStrangers(variables: StepServerOptions['variables']): void {
   if (!variables.CROSSCLOUD_TOKEN || variables.CROSSCLOUD_SERVER) return
@@ -94,6 +120,7 @@ interface RunBody {
   app: string
   step: string
   inputs: Record<string, unknown>
+  idToken?: string
 }
 
 function bodyOf(

@@ -26,13 +26,17 @@ export interface RemoteStep {
   name: string
   inputs: z.ZodObject
   outputs: z.ZodObject
-  ci?: { environment?: 'change' | 'verify' | 'prepare' }
+  ci?: { environment?: 'change' | 'verify' | 'prepare'; proven?: true }
 }
 
 /** Runs steps elsewhere, and makes it look as if they ran here: their log, their errors, their outputs. */
 export interface StepServer {
   run(step: RemoteStep, given: Readonly<Record<string, unknown>>): Promise<Record<string, unknown>>
   plan(step: RemoteStep, given: Readonly<Record<string, unknown>>): Promise<Plan>
+  /** Allots a version; `environment` is the first one. */
+  nextVersion(app: string, environment: string): Promise<string>
+  /** Records an image that was pushed, by the step record-release. */
+  recordRelease(given: { image: string; env: string; reason?: string }): Promise<void>
 }
 
 /**

@@ -1,11 +1,14 @@
 import { StepError } from '../core/errors.ts'
-import { NAME, version } from '../core/settings/schema.ts'
+import { NAME, VERSION, version } from '../core/settings/schema.ts'
 import type { Settings } from '../settings.ts'
 
 export interface ReleaseName {
   app: string
   version: string
 }
+
+/** As parseRelease takes it, for those who look at a schema first. */
+export const RELEASE_PATTERN = `${NAME.source.slice(0, -1)}@${VERSION.source.slice(1)}`
 
 /** Reads `webapi@1.4.2`. */
 export function parseRelease(text: string): ReleaseName {

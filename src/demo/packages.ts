@@ -52,6 +52,7 @@ const provided: Record<Need, readonly Provided[]> = {
     { package: 'haproxy', by: 'haproxy' },
     { package: 'apache2-bin', by: 'apache2' },
     { package: 'rsync', by: 'rsync' },
+    { package: 'nftables', by: 'nft' },
     { package: 'groovy', by: 'groovy' },
     { package: 'gcc', by: 'gcc' },
     { package: 'libc6-dev', by: '/usr/include/stdio.h' },

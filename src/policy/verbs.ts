@@ -28,9 +28,10 @@ export type Verb = (typeof verbs)[number]
 /** What each verb allows, in one line; docs/policy.md has them as a table. */
 export const meanings: Readonly<Record<Verb, string>> = {
   view: 'See the application there: releases, deployments, status, plans. Without it the answer is 404',
-  logs: 'Read and follow the logs of instances',
+  logs: 'Read and follow the logs of instances and runs, and errors that quote them',
   verify: 'Compare the files of running instances with the WAR and the image (`verify-md5`)',
-  build: 'Start a build, which runs in a pipeline or on a build worker',
+  build:
+    'Build releases: start a build, take a version and record what was pushed (`record-release`)',
   deploy: 'Put a release on the environment (`deploy`)',
   promote:
     'Bring a release to the environment from the one before (`promote`); takes `view` at its source',

@@ -1,5 +1,6 @@
 import { StepError, toStepError } from '../core/errors.ts'
 import type { Log } from '../core/log.ts'
+import { agentsOf } from './agents/agents.ts'
 import { openApplications } from './applications/applications.ts'
 import { applicationProblems, applicationUses } from './check.ts'
 import type { Closing, Dependencies, ServeOptions } from './dependencies.ts'
@@ -9,11 +10,12 @@ import { openFeedback } from './feedback/feedback.ts'
 import { createLedgerFacts } from './feedback/ledger-facts.ts'
 import { startNotificationWorker } from './feedback/notification-worker.ts'
 import { createStatusSetter } from './feedback/status.ts'
-import { accessQueue } from './queue/access.ts'
+import { accessQueue, keyPrefix } from './queue/access.ts'
 import { openPartitions, type Partitions } from './queue/partitions.ts'
 import { startWorker, sweep, type WakeUps } from './queue/wake-ups.ts'
 import { createPartitionWork } from './queue/worker.ts'
 import { createApiRunEffect } from './runs/effect.ts'
+import { openPermission } from './runs/open-permission.ts'
 import { RUN_ROUTE, runRoute, runUrls } from './runs/route.ts'
 import { startSchedules } from './schedules/schedules.ts'
 import { findRoute } from './settings/route.ts'
@@ -37,13 +39,15 @@ export async function startWork(
   for (const problem of await applicationProblems(settings, worker)) log.warn(problem)
   const events = accessQueue(client, queue)
   const effectOf = createEffects(settings, worker, dependencies.http)
+  const base = `${keyPrefix(queue.name)}:`
+  const sessions = { client, server: redis.name, base }
   const runApi = createApiRunEffect({
     access: events,
+    permission: openPermission({ settings, sessions, log }, closing),
     applications: openApplications({ settings, worker, variables: options.variables }),
     worker,
     urlOf: runUrls(settings),
-    isOfAgent: (app, environment) =>
-      settings.applications[app]?.environments[environment]?.agent !== undefined,
+    isOfAgent: (run) => agentsOf(settings, run) !== undefined,
     timeout: RUN_TIMEOUT,
   })
   const work = createPartitionWork({

@@ -7,20 +7,21 @@ import { findOwnRelease } from '../delivery/release.ts'
 import { formatRelease } from '../delivery/release-name.ts'
 import { warnOfOlder } from '../delivery/release-order.ts'
 import type { Evaluation } from '../gate/rules.ts'
+import type { Who } from '../identity/who.ts'
 import type { Approval } from '../ledger/ledger.ts'
-import { reasonInput, releaseName } from './inputs.ts'
+import { reasonInput, releaseName, remote } from './inputs.ts'
 import { defineStep } from './step.ts'
 
 export const approve = defineStep({
   name: 'approve',
   summary: 'Let a release through the gate of an environment, with your name on it.',
   example: 'approve --release webapi@1.4.2 --env production --reason "tested by QA"',
-  ci: { environment: 'prepare', identity: true },
+  ci: { environment: 'prepare', identity: true, proven: true },
   inputs: z.object({
-    release: releaseName.describe('Release, as application@version'),
-    env: z.string().describe('Environment it may go to'),
+    release: remote(releaseName.describe('Release, as application@version')),
+    env: remote(z.string().describe('Environment it may go to')),
     reason: reasonInput,
-    reject: z.boolean().default(false).describe('Keep the release out instead'),
+    reject: remote(z.boolean().default(false).describe('Keep the release out instead')),
   }),
   outputs: z.object({
     release: z.string().describe('Release, as application@version'),
@@ -51,6 +52,7 @@ export const approve = defineStep({
     const ledger = await context.ledger()
     const release = await findOwnRelease(name, context)
     const who = await context.identify(env, { required: true, strict: true })
+    await requireProof(who, context)
     const follows = reject || environment.gate?.config !== 'approve'
     const config = follows ? undefined : await seeConfig(release, environment, context)
     const configRevision = config?.revision
@@ -138,6 +140,15 @@ async function requireIdentity(environment: string, context: Context): Promise<v
       hint: 'Write identity: { issuer, audience, project } for signed tokens, or identity: unverified.',
     },
   )
+}
+
+/** On a server, whoever comes without the token of a job: nothing would prove the approval later. */
+async function requireProof({ login, proof }: Who, context: Context): Promise<void> {
+  const { identity } = await context.settings()
+  if (identity === 'unverified' || proof !== undefined) return
+  throw new StepError('UNAUTHORIZED', `no signed ID token proves that ${login} decides this`, {
+    hint: 'Approve in a job of CI that has a token for the audience of identity (docs/gates.md).',
+  })
 }
 
 function hasNoGate(environment: string): StepError {

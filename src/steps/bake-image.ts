@@ -15,6 +15,7 @@ import { buildDirectly } from '../delivery/image/direct-image.ts'
 import { buildWithDocker } from '../delivery/image/docker-image.ts'
 import { findRecordedImage } from '../delivery/image/recorded-image.ts'
 import { START_SCRIPT, TEMPLATES_FOLDER } from '../delivery/image/remote-image.ts'
+import { nextVersion } from '../delivery/release-record.ts'
 import { type BaseImage, composeImage, labels, OWN_FOLDER } from '../image/image.ts'
 import { type LayerPlan, planTexts, warLayouts } from '../image/layers.ts'
 import { DEFAULT_IMAGE_FOLDER, writeLayout } from '../image/layout.ts'
@@ -124,7 +125,7 @@ export const bakeImage = defineStep({
   name: 'bake-image',
   summary: 'Bake the WAR into an image that knows no environment; no daemon is needed.',
   example: 'bake-image --war target/webapi.war --version 1.4.2',
-  ci: { artifacts: ['.crosscloud/image/'] },
+  ci: { artifacts: ['.crosscloud/image/'], asksServer: true },
   inputs,
   outputs: z.object({
     imageFolder: z.string().describe('Folder of the OCI image layout'),
@@ -241,7 +242,7 @@ async function resolveVersion(
   context: Context,
 ): Promise<string | undefined> {
   if (given !== 'next') return given
-  return (await context.ledger()).nextVersion(app)
+  return nextVersion(app, context)
 }
 
 function asFiles(files: ReadonlyMap<string, Buffer>, mode = 0o644) {

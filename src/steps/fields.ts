@@ -9,6 +9,8 @@ export interface InputField {
   description: string
   default: unknown
   choices: string[] | undefined
+  /** Of a text: what it must look like. */
+  pattern: string | undefined
   required: boolean
 }
 
@@ -17,6 +19,7 @@ interface Property {
   description?: string
   default?: unknown
   enum?: string[]
+  pattern?: string
 }
 
 /** The inputs or outputs of a step, in the order they were defined. */
@@ -31,6 +34,7 @@ export function fieldsOf(schema: z.ZodObject, io: 'input' | 'output' = 'input'):
     description: property.description ?? '',
     default: property.default,
     choices: property.enum,
+    pattern: property.pattern,
     required: json.required?.includes(name) ?? false,
   }))
 }

@@ -5,6 +5,7 @@ const modules = {
   'build-war': async () => (await import('./build-war.ts')).buildWar,
   'bake-image': async () => (await import('./bake-image.ts')).bakeImage,
   'push-image': async () => (await import('./push-image.ts')).pushImage,
+  'record-release': async () => (await import('./record-release.ts')).recordRelease,
   'retag-image': async () => (await import('./retag-image.ts')).retagImage,
   'render-config': async () => (await import('./render-config.ts')).renderConfig,
   deploy: async () => (await import('./deploy.ts')).deploy,

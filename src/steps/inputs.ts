@@ -3,7 +3,7 @@ import { StepError, toStepError } from '../core/errors.ts'
 import { durationText, issueLines } from '../core/settings/schema.ts'
 import type { Context, StepServer } from '../delivery/context.ts'
 import type { Plan } from '../delivery/plan/schema.ts'
-import { formatRelease, parseRelease } from '../delivery/release-name.ts'
+import { formatRelease, parseRelease, RELEASE_PATTERN } from '../delivery/release-name.ts'
 import {
   formatReference,
   formatRepository,
@@ -64,9 +64,16 @@ const isPartOf = (part: object, whole: object) =>
 const isGiven = (value: unknown) =>
   typeof value === 'string' || (typeof value === 'object' && value !== null)
 
+/** Whether its job needs to know the server: the step runs there, or asks it. */
+export const usesServer = (step: Pick<Step, 'inputs' | 'ci'>): boolean =>
+  remoteInputs(step).length > 0 || step.ci?.asksServer === true
+
 export const imageReference = textOrValue(parseReference, formatReference)
 export const imageRepository = textOrValue(parseRepository, formatRepository)
-export const releaseName = textOrValue(parseRelease, formatRelease)
+export const releaseName = textOrValue(parseRelease, formatRelease).meta({
+  type: 'string',
+  pattern: RELEASE_PATTERN,
+})
 
 export const lockWaitInput = remote(
   durationText.optional().describe('How long to wait while somebody else deploys there: 10m'),

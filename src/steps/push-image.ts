@@ -6,12 +6,15 @@ import { StepError } from '../core/errors.ts'
 import { version } from '../core/settings/schema.ts'
 import type { Context } from '../delivery/context.ts'
 import { formatRelease, requireApplication } from '../delivery/release-name.ts'
-import { describeCommit } from '../delivery/source/commit.ts'
-import { labels } from '../image/image.ts'
+import {
+  firstEnvironment,
+  recordRelease,
+  refuseOtherDigest,
+  releaseOf,
+} from '../delivery/release-record.ts'
 import { DEFAULT_IMAGE_FOLDER, type Layout, readLayout } from '../image/layout.ts'
 import {
   formatReference,
-  formatRepository,
   imageByDigest,
   type Reference,
   type Repository,
@@ -26,7 +29,7 @@ export const pushImage = defineStep({
   name: 'push-image',
   summary: 'Push the baked image, sending only what the registry lacks, and record the release.',
   example: 'push-image --to harbor.example.com/team/webapi',
-  ci: { identity: true },
+  ci: { identity: true, asksServer: true },
   inputs: z.object({
     imageFolder: z.string().default(DEFAULT_IMAGE_FOLDER).describe('Folder that bake-image wrote'),
     to: imageRepository.describe('Repository to push to'),
@@ -65,12 +68,15 @@ export const pushImage = defineStep({
     ])
     const { digest } = layout.manifest
     const before = registry.bytesSent()
-    const baked = releaseOf(layout)
+    const imageLabels = labelsOf(layout)
+    const baked = releaseOf(imageLabels)
     const release = record ? baked : undefined
     if (release && (await context.hasSettings())) {
       requireApplication(formatRelease(release), release.app, await context.settings())
     }
-    if (release) await refuseOtherDigest(release, digest, context)
+    // A server looks itself, when it records the release.
+    const server = release && (await context.server?.())
+    if (release && !server) await refuseOtherDigest(release, digest, context)
     const name = tag ?? baked?.version
     const reference = name === undefined ? withDigest(target, digest) : withTag(target, name)
     const counts = await pushUnlessThere({
@@ -81,9 +87,15 @@ export const pushImage = defineStep({
       registry,
       context,
     })
-    if (release) await recordRelease(layout, release, target, reason, context)
+    const image = imageByDigest(target, digest)
+    if (server) {
+      const env = firstEnvironment(await context.settings(), target)
+      await server.recordRelease({ image, env, ...(reason && { reason }) })
+    } else if (release) {
+      await recordRelease(release, { digest, labels: imageLabels, target, reason }, context)
+    }
     return {
-      image: imageByDigest(target, digest),
+      image,
       digest,
       release: release && formatRelease(release),
       ...counts,
@@ -153,60 +165,4 @@ function tagTaken(reference: Reference, existing: Digest, layout: Layout): StepE
   )
 }
 
-function labelsOf({ config }: Layout): Record<string, string> {
-  return config.config?.Labels ?? {}
-}
-
-function releaseOf(layout: Layout): { app: string; version: string } | undefined {
-  const { [labels.application]: app, [labels.version]: number } = labelsOf(layout)
-  return app !== undefined && number !== undefined ? { app, version: number } : undefined
-}
-
-/** A version keeps its digest for ever; checked before anything is sent. */
-async function refuseOtherDigest(
-  release: { app: string; version: string },
-  digest: Digest,
-  context: Context,
-): Promise<void> {
-  const known = await (await context.ledger()).findRelease(release.app, release.version)
-  if (!known || known.digest === digest) return
-  throw new StepError('CONFLICT', `${formatRelease(release)} is ${known.digest}, not ${digest}`, {
-    hint: 'A release never changes. Bake this image as another version.',
-  })
-}
-
-async function recordRelease(
-  layout: Layout,
-  { app, version: number }: { app: string; version: string },
-  target: Repository,
-  reason: string | undefined,
-  context: Context,
-): Promise<void> {
-  const label = labelsOf(layout)
-  const { actor } = context
-  // Where the settings name an issuer, plain variables prove no identity.
-  const who = await context.identify(undefined, { required: false, strict: false })
-  const commit = label[labels.revision] ?? actor.commit
-  const ledger = await context.ledger()
-  await ledger.recordRelease({
-    app,
-    version: number,
-    digest: layout.manifest.digest,
-    baseDigest: label[labels.baseDigest] as Digest | undefined,
-    warMd5: label[labels.warMd5] ?? '',
-    warSha256: label[labels.warSha256] ?? '',
-    warSize: Number(label[labels.warSize] ?? 0),
-    repository: formatRepository(target),
-    commit,
-    ...(await describeCommit(commit, context)),
-    branch: actor.branch,
-    pipelineUrl: actor.pipelineUrl,
-    jobUrl: actor.jobUrl,
-    reason,
-    bakedBy: who.login,
-    bakedIdentity: who.identity,
-    bakedById: who.id,
-    bakedByMail: who.mail,
-    bakedAt: new Date().toISOString(),
-  })
-}
+const labelsOf = ({ config }: Layout): Record<string, string> => config.config?.Labels ?? {}

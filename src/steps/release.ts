@@ -12,6 +12,7 @@ import type { Context } from '../delivery/context.ts'
 import { chooseHosts } from '../delivery/deployment/host-choice.ts'
 import { nextLines, summarizeRun } from '../delivery/deployment/outcome.ts'
 import { formatRelease } from '../delivery/release-name.ts'
+import { nextVersion } from '../delivery/release-record.ts'
 import type { EnvironmentSettings } from '../settings.ts'
 import { bakeImage } from './bake-image.ts'
 import { buildWar } from './build-war.ts'
@@ -25,7 +26,7 @@ export const release = defineStep({
   name: 'release',
   summary: 'The whole road to the first environment: build, bake, push, deploy, verify.',
   example: 'release --env test --reason "new price list"',
-  ci: { runsOnce: true },
+  ci: { runsOnce: true, asksServer: true },
   inputs: z.object({
     env: z.string().default('test').describe('Environment to deploy to'),
     version: version
@@ -61,13 +62,14 @@ export const release = defineStep({
     const environment = await context.environment(env)
     const { app } = await context.settings()
     // What a later step would fail of fails now, before minutes are spent on building.
-    const ledger = await context.ledger()
+    const server = await context.server?.()
+    if (server === undefined) await context.ledger()
     // A server that deploys it has the config, and this job may have no right to read it.
-    const isDeployedHere = inputs.deploy && (await context.server?.()) === undefined
+    const isDeployedHere = inputs.deploy && server === undefined
     if (isDeployedHere) await requireDeployable(environment, { templatesMayCome: true }, context)
     const built = await callStep(buildWar, {}, context)
     const number =
-      inputs.version ?? (await gitTag(built.commit, context)) ?? (await ledger.nextVersion(app))
+      inputs.version ?? (await gitTag(built.commit, context)) ?? (await nextVersion(app, context))
     const baked = await callStep(
       bakeImage,
       { war: built.war, version: number, commit: built.commit },

@@ -11,6 +11,10 @@ export interface StepCi {
   identity?: true
   /** Files that a later job of the same pipeline needs. */
   artifacts?: readonly string[]
+  /** The token is kept with what the step records, and proves it later. */
+  proven?: true
+  /** It runs in the job, and asks a server for what only the ledger knows. */
+  asksServer?: true
   /** Each run makes a release of its own: a job must not run it again by itself. */
   runsOnce?: true
 }

@@ -10,13 +10,12 @@ import {
   IDEMPOTENCY_KEY,
   idempotencyKey,
   planAnswer,
-  planRequest,
   run,
   runAccepted,
-  runRequest,
 } from '../../src/api/runs.ts'
 import { sessionInfo, sessionRequest, sessionStarted } from '../../src/api/session.ts'
 import { StepError, toStepError } from '../../src/core/errors.ts'
+import { planRequest, runRequest } from '../../src/server/runs/requests.ts'
 import type { Authenticated, SessionRequest } from '../../src/server/sessions/sessions.ts'
 import { sessionWorld } from '../server/sessions/world.ts'
 import { freePort } from '../support/servers/ports.ts'

@@ -16,6 +16,8 @@ t.test(
       deploy: `release env reason ${past} without missing lockWait plan`,
       promote: 'release to reason force older acrossMigration lockWait deploy plan',
       rollback: 'env to config reason force breakGlass acrossMigration without lockWait plan',
+      approve: 'release env reason reject',
+      'record-release': 'image env reason',
       'verify-md5': 'env release',
     })
   },

@@ -89,12 +89,10 @@ export const objectName = z
   .regex(NAME, 'is not a name; use lower-case letters, digits and inner hyphens, 63 at most')
 
 /** A version is an image tag as well. */
+export const VERSION = /^[A-Za-z0-9_][A-Za-z0-9._-]{0,127}$/
 export const version = z
   .string()
-  .regex(
-    /^[A-Za-z0-9_][A-Za-z0-9._-]{0,127}$/,
-    'is not a version; use letters, digits and . _ -, 128 at most',
-  )
+  .regex(VERSION, 'is not a version; use letters, digits and . _ -, 128 at most')
 
 /** An absolute path inside a container. */
 export const containerPath = z.string().refine((path) => {
@@ -129,6 +127,7 @@ function isKeyOrText(secret: string): boolean {
 export function issueLines(
   issues: readonly z.core.$ZodIssue[],
   schema?: z.ZodType,
+  unknown = 'is not a known setting',
 ): { path: string[]; text: string }[] {
   return issues.flatMap((issue) => {
     const path = issue.path.map(String)
@@ -136,29 +135,41 @@ export function issueLines(
       const known = schema ? knownKeys(schema, path) : []
       return issue.keys.map((key) => ({
         path: [...path, key],
-        text: `is not a known setting${didYouMean(key, known)}`,
+        text: `${unknown}${didYouMean(key, known)}`,
       }))
     }
     const inside = unionIssues(issue)
-    if (inside) return issueLines(inside, schema)
+    if (inside) return issueLines(inside, schema, unknown)
     return [{ path, text: textOf(issue) }]
   })
 }
 
-/** The problems inside the member of a union that the value was meant for: the type is right. */
+/**
+ * The problems inside the member of a union that the value was meant for: the type is right, and least
+ * else is wrong.
+ */
 function unionIssues(issue: z.core.$ZodIssue): z.core.$ZodIssue[] | undefined {
   if (issue.code !== 'invalid_union' || issue.message !== 'Invalid input') return undefined
-  const meant = issue.errors.find((errors) =>
-    errors.every(({ path, code }) => path.length > 0 || code === 'unrecognized_keys'),
-  )
+  const [meant] = issue.errors
+    .filter((errors) =>
+      errors.every(({ path, code }) => path.length > 0 || code === 'unrecognized_keys'),
+    )
+    .sort((one, other) => problemsIn(one) - problemsIn(other))
   return meant?.map((each) => ({ ...each, path: [...issue.path, ...each.path] }))
 }
+
+const problemsIn = (issues: readonly z.core.$ZodIssue[]) =>
+  issues.reduce(
+    (sum, issue) => sum + (issue.code === 'unrecognized_keys' ? issue.keys.length : 1),
+    0,
+  )
 
 interface Node {
   properties?: Record<string, Node>
   additionalProperties?: Node | boolean
   items?: Node
   anyOf?: Node[]
+  oneOf?: Node[]
 }
 
 /** The keys that the map at this path may have. */
@@ -176,7 +187,10 @@ function knownKeys(schema: z.ZodType, path: readonly string[]): string[] {
   return nodes.flatMap(({ properties = {} }) => Object.keys(properties))
 }
 
-const branches = (node: Node): Node[] => [node, ...(node.anyOf ?? []).flatMap(branches)]
+const branches = (node: Node): Node[] => [
+  node,
+  ...[...(node.anyOf ?? []), ...(node.oneOf ?? [])].flatMap(branches),
+]
 
 const nouns: Readonly<Record<string, string>> = {
   string: 'a text',

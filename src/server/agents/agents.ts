@@ -4,7 +4,9 @@ import { wait } from '../../core/retry.ts'
 import type { QueueAccess } from '../queue/access.ts'
 import { newEventId } from '../routes/routes.ts'
 import { note, openLineWriter } from '../runs/lines.ts'
+import type { Permission } from '../runs/permission.ts'
 import type { RunRecord, RunRequest, RunSubject } from '../runs/run.ts'
+import { needsHosts } from '../runs/steps.ts'
 import type { RunStore } from '../runs/store.ts'
 import type { ServerSettings } from '../settings/settings.ts'
 import { type Leases, openLeases, type Place, type Seen } from './leases.ts'
@@ -12,11 +14,13 @@ import { type Leases, openLeases, type Place, type Seen } from './leases.ts'
 /** Runs that agents carry out, in networks that let nobody in. */
 export interface Agents {
   /** Names of the agents of an environment; undefined: runs there are the server's own. */
-  of(app: string, environment: string): readonly string[] | undefined
+  of(run: Pick<RunRequest, 'app' | 'environment' | 'step'>): readonly string[] | undefined
   /** Where an agent may be asked to work. */
   placesOf(agent: string): Place[]
   names: readonly string[]
   leases: Leases
+  /** Asked when a run is given away. */
+  permission: Permission
   /** Offers a run, and says in its log when nobody is there to take it. */
   offer(run: RunRecord): Promise<void>
   /** What is missing for a run that waits: `waits for the agent production, last seen 3 min ago`. */
@@ -26,8 +30,8 @@ export interface Agents {
 
 export interface Asker {
   subject: RunSubject
-  /** ID token, for the agent to check. */
-  token: string | undefined
+  /** Their ID token, for the agent to check. */
+  jobToken: string | undefined
 }
 
 interface MadePlan {
@@ -38,21 +42,21 @@ interface MadePlan {
 export function openAgents(
   settings: Pick<ServerSettings, 'applications' | 'queue'>,
   access: QueueAccess,
-  store: Pick<RunStore, 'find'>,
+  { store, permission }: { store: Pick<RunStore, 'find'>; permission: Permission },
 ): Agents {
   const leases = openLeases(access, settings.queue['stalled-timeout'])
   const places = placesOf(settings)
-  const of: Agents['of'] = (app, environment) =>
-    places.find((place) => place.app === app && place.environment === environment)?.agents
+  const of: Agents['of'] = (run) => agentsOf(settings, run)
   const names = [...new Set(places.flatMap(({ agents }) => agents))]
-  const look: Agents['look'] = async ({ app, environment, finished }) => {
-    if (finished) return undefined
-    return missing(of(app, environment) ?? [], await leases.seen(), Date.now())
+  const look: Agents['look'] = async (run) => {
+    if (run.finished) return undefined
+    return missing(of(run) ?? [], await leases.seen(), Date.now())
   }
   return {
     of,
     names,
     leases,
+    permission,
     look,
     placesOf: (agent) => places.filter(({ agents }) => agents.includes(agent)),
     async offer(run) {
@@ -76,6 +80,16 @@ function placesOf({ applications }: Pick<ServerSettings, 'applications'>): Agent
       agent === undefined ? [] : [{ app, environment, agents: agent }],
     ),
   )
+}
+
+/** The agents of a run; undefined: it is the server's own, as what needs no host is everywhere. */
+export function agentsOf(
+  settings: Pick<ServerSettings, 'applications'>,
+  { app, environment, step }: Pick<RunRequest, 'app' | 'environment' | 'step'>,
+): readonly string[] | undefined {
+  if (!needsHosts(step)) return undefined
+  const isThere = (place: Place) => place.app === app && place.environment === environment
+  return placesOf(settings).find(isThere)?.agents
 }
 
 export const hasAgents = (settings: Pick<ServerSettings, 'applications'>) =>
@@ -112,7 +126,7 @@ const POLL = 200
 /** A plan is asked for like a run, which is in no list; whoever asked waits for it. */
 async function plan(
   request: RunRequest,
-  { subject, token }: Asker,
+  { subject, jobToken }: Asker,
   signal: AbortSignal,
   { leases, store, look }: Pick<Agents, 'leases' | 'look'> & { store: Pick<RunStore, 'find'> },
 ): Promise<MadePlan> {
@@ -123,10 +137,13 @@ async function plan(
     finished: undefined,
     cancel: undefined,
   }
-  const run: RunRecord = { ...request, id, subject, kind: 'plan', queuedAt: Date.now(), ...none }
+  // Who asks has just been asked who they are.
+  const credential = { kind: 'session', id: '' } as const
+  const known = { ...request, id, subject, credential, queuedAt: Date.now() }
+  const run: RunRecord = { ...known, kind: 'plan', ...none }
   const away = await look(run)
   if (away !== undefined) throw notThere(request, away)
-  if (token !== undefined) await leases.keepToken(id, token)
+  if (jobToken !== undefined) await leases.keepToken(id, jobToken)
   await leases.offerPlan(run)
   const end = Date.now() + PLAN_TIMEOUT
   try {

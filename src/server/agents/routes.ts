@@ -1,46 +1,62 @@
 import type { FastifyInstance, FastifyRequest } from 'fastify'
-import { type AgentInfo, type Lease, leaseRequest, reportRequest } from '../../api/agents.ts'
-import { StepError } from '../../core/errors.ts'
+import type { AgentInfo, Lease } from '../../api/agents.ts'
+import type { Finished } from '../../api/runs.ts'
+import { StepError, toStepError } from '../../core/errors.ts'
 import { wait } from '../../core/retry.ts'
 import { callerOf, mayView, record } from '../api/access.ts'
 import type { ApiDependencies } from '../api/dependencies.ts'
-import { signalOf } from '../api/plans.ts'
-import { bodyOf, parseRequest, runPath } from '../api/requests.ts'
+import { operations } from '../api/operations.ts'
+import { askerOf } from '../api/plans.ts'
+import { withTypes } from '../api/typed.ts'
+import { isRefusal } from '../runs/permission.ts'
 import type { RunRecord } from '../runs/run.ts'
 import { unknownRun } from '../runs/runs.ts'
 import { type Agents, isConnected } from './agents.ts'
-import type { Place } from './leases.ts'
+import type { Place, Taken } from './leases.ts'
 
 /** Milliseconds that a request for a lease waits, and between two looks. */
 const LONGEST_POLL = 25_000
 const PAUSE = 300
+/** How old the known head of a branch may be, and how long it may take to ask. */
+const NAMES_AGE = 30_000
+const NAMES_TIMEOUT = 60_000
 /** Of a report, in bytes: plans of many hosts are long. */
 const LONGEST_REPORT = 16 * 1024 * 1024
 
-/** What agents ask for; without an agent in the settings none of it is there. */
-export function addAgentRoutes(api: FastifyInstance, dependencies: ApiDependencies): void {
-  const { agents } = dependencies
-  if (agents === undefined) return
+/** What agents ask for, and what is asked of them. */
+export function addAgentRoutes(plain: FastifyInstance, dependencies: ApiDependencies): void {
+  const api = withTypes(plain)
   const closing = new AbortController()
   api.addHook('preClose', async () => closing.abort())
-  api.post('/agents/lease', async (request, reply) => {
-    const { version } = bodyOf(leaseRequest, request)
-    const signal = AbortSignal.any([signalOf(reply), closing.signal])
-    return {
-      lease: (await pollLease(request, version, signal, { ...dependencies, agents })) ?? null,
-    }
+  api.post('/agents/lease', { schema: operations.takeLease }, async (request, reply) => {
+    const known = withAgents(request, dependencies)
+    const { signal: gone } = askerOf(request, reply)
+    const signal = AbortSignal.any([gone, closing.signal])
+    return { lease: (await pollLease(request, request.body.version, signal, known)) ?? null }
   })
-  api.post('/agents/runs/:id', { bodyLimit: LONGEST_REPORT }, async (request) => {
-    const { id } = parseRequest(runPath, request.params)
-    const report = bodyOf(reportRequest, request)
-    const run = await dependencies.runs.find(id)
-    const { name, places } = requireAgent(request, { ...dependencies, agents })
+  const report = { schema: operations.reportRun, bodyLimit: LONGEST_REPORT }
+  api.post('/agents/runs/:id', report, async (request) => {
+    const known = withAgents(request, dependencies)
+    const { name, places } = requireAgent(request, known)
+    const { id } = request.params
+    const run = await known.runs.find(id)
     if (run === undefined || !isAmong(run, places)) throw unknownRun(id)
-    return { cancel: (await agents.leases.report(id, name, report)) ?? null }
+    return { cancel: (await known.agents.leases.report(id, name, request.body)) ?? null }
   })
-  api.get('/agents', async (request) => ({
-    items: await listAgents(request, { ...dependencies, agents }),
-  }))
+  api.get('/agents', { schema: operations.listAgents }, async (request) => {
+    const { agents } = dependencies
+    const items = agents ? await listAgents(request, { ...dependencies, agents }) : []
+    return { items, next: null }
+  })
+}
+
+function withAgents(request: FastifyRequest, dependencies: ApiDependencies): WithAgents {
+  const { agents } = dependencies
+  if (agents) return { ...dependencies, agents }
+  const { name } = callerOf(request).subject
+  throw new StepError('FORBIDDEN', `${name} is no agent: this server has none`, {
+    hint: 'docs/agents.md sets one up.',
+  })
 }
 
 type WithAgents = ApiDependencies & { agents: Agents }
@@ -60,7 +76,9 @@ async function pollLease(
     if (taken) {
       // Nobody is there to have it: another one need not wait until it is over.
       if (signal.aborted) await agents.leases.report(taken.run, name, released(taken.fence))
-      else return leaseOf(request, taken, dependencies)
+      else if (await isAllowed(taken, name, dependencies)) {
+        return leaseOf(request, taken, dependencies)
+      }
     }
     if (Date.now() > end) return undefined
     await wait(PAUSE, signal).catch(() => {})
@@ -68,12 +86,44 @@ async function pollLease(
   return undefined
 }
 
-const released = (fence: number) => ({ fence, from: 0, lines: [], started: false, release: true })
+const nothing = { from: 0, lines: [], started: false, release: false }
+const released = (fence: number) => ({ ...nothing, fence, release: true })
+
+/** A run that waited is decided again, as where the server carries it out. */
+async function isAllowed(
+  { run: id, fence }: Taken,
+  agent: string,
+  { agents, runs, applications }: WithAgents,
+): Promise<boolean> {
+  const run = await runs.find(id)
+  // Whoever asks for a plan has just been asked who they are; what has begun goes on.
+  if (run === undefined || run.kind === 'plan' || run.startedAt !== undefined) return true
+  const { leases, permission } = agents
+  try {
+    const signal = AbortSignal.timeout(NAMES_TIMEOUT)
+    const { settings } = await applications.open(run.app, signal, NAMES_AGE)
+    await permission(run, settings)
+    return true
+  } catch (thrown) {
+    const error = toStepError(thrown)
+    if (!isRefusal(error)) {
+      await leases.report(id, agent, released(fence))
+      throw error
+    }
+    await leases.report(id, agent, { ...nothing, fence, finished: refusedEnd(error) })
+    return false
+  }
+}
+
+const refusedEnd = ({ code, message, hint, retryable, exitCode }: StepError): Finished => ({
+  ...{ outcome: 'refused', outputs: null, exitCode },
+  error: { code, message, hint, retryable },
+})
 
 /** Recorded before it is given away. */
 async function leaseOf(
   request: FastifyRequest,
-  { run: id, fence }: { run: string; fence: number },
+  { run: id, fence }: Taken,
   { agents, runs, decide, audit }: WithAgents,
 ): Promise<Lease> {
   const run = await runs.find(id)

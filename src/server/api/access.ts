@@ -1,9 +1,10 @@
 import type { FastifyRequest } from 'fastify'
 import { StepError } from '../../core/errors.ts'
 import type { Decision, Question } from '../../policy/decide.ts'
+import type { AuditEntry } from '../audit.ts'
 import type { RunSubject } from '../runs/run.ts'
 import type { SessionRequest } from '../sessions/sessions.ts'
-import type { Standing } from '../sessions/standing.ts'
+import type { Credential, Standing } from '../sessions/standing.ts'
 
 export type Decide = (subject: RunSubject, question: Question) => Decision
 
@@ -12,11 +13,13 @@ export interface Authenticated {
   via: 'session' | 'token'
   session?: string | undefined
   /** The ID token that started it, where an agent may have to see it. */
-  idToken?: string | undefined
+  jobToken?: string | undefined
   /** Whether every use of the API token is proven with its key. */
   bound?: boolean | undefined
   /** ISO 8601 */
   expiresAt?: string | undefined
+  /** By which it is found again, for a run that begins later. */
+  credential: Credential
   /** Whether what they came with still holds. */
   standing(): Promise<Standing>
 }
@@ -29,20 +32,6 @@ export interface Sessions {
     request: SessionRequest & { token: string },
   ): Promise<{ session: string; expiresAt: string; subject: RunSubject }>
   end(session: string): Promise<unknown>
-}
-
-export interface AuditEntry {
-  subject: string
-  via: Authenticated['via']
-  verb: string
-  object: Readonly<Record<string, string>>
-  decision: 'allowed' | 'refused'
-  rule?: string | undefined
-  reason?: string | undefined
-  plan?: string | undefined
-  run?: string | undefined
-  request?: string | undefined
-  address?: string | undefined
 }
 
 export interface Audit {
@@ -131,3 +120,15 @@ export const mayView = (
   environment: string,
   { decide }: Access,
 ) => decide(callerOf(request).subject, { verb: 'view', app, environment }).allowed
+
+/** What the caller may look at, each place decided once: a page has many entries of few places. */
+export function visibility(request: FastifyRequest, { decide }: Pick<Access, 'decide'>) {
+  const { subject } = callerOf(request)
+  const known = new Map<string, boolean>()
+  return (verb: 'view' | 'logs', app: string, environment: string): boolean => {
+    const key = `${verb} ${app} ${environment}`
+    const allowed = known.get(key) ?? decide(subject, { verb, app, environment }).allowed
+    known.set(key, allowed)
+    return allowed
+  }
+}

@@ -4,14 +4,16 @@ import { addAgentRoutes } from '../agents/routes.ts'
 import { callerOf } from './access.ts'
 import type { ApiDependencies } from './dependencies.ts'
 import { addLineRoutes } from './lines.ts'
+import { addOpenapi, type Route } from './openapi.ts'
 import { addPlanRoutes } from './plans.ts'
-import { problemOf, sendProblem } from './problems.ts'
+import { API, problemOf, sendProblem } from './problems.ts'
 import { openReader } from './reader.ts'
 import { addReadRoutes } from './reads.ts'
+import { checkRequests } from './requests.ts'
 import { addRunRoutes } from './runs.ts'
 import { addLogin, addSessionRoutes, requestParts } from './session.ts'
+import { addVersionRoutes } from './versions.ts'
 
-const API = '/api/v1'
 /** Of a body, in bytes: a token has at most 128 KiB. */
 const BODY = 192 * 1024
 /** Milliseconds: a plan asks hosts that may be slow, and sends nothing meanwhile. */
@@ -23,16 +25,24 @@ const LONGEST_ANSWER = 5 * 60_000
  */
 export async function addApi(app: FastifyInstance, dependencies: ApiDependencies): Promise<void> {
   const { sessions } = dependencies
+  const routes: Route[] = []
+  const collect = (api: FastifyInstance) =>
+    api.addHook('onRoute', ({ method, routePath, schema }) => {
+      if (method !== 'HEAD') routes.push({ method, url: routePath, schema })
+    })
   await app.register(
     async (api) => {
       prepare(api, dependencies)
+      collect(api)
       addLogin(api, dependencies)
+      addOpenapi(api, routes)
     },
     { prefix: API },
   )
   await app.register(
     async (api) => {
       prepare(api, dependencies)
+      collect(api)
       api.addHook('onRequest', async (request) => {
         request.caller = await sessions.authenticate(requestParts(request))
         request.raw.socket.setTimeout(LONGEST_ANSWER)
@@ -51,6 +61,7 @@ export async function addApi(app: FastifyInstance, dependencies: ApiDependencies
       const reader = openReader(dependencies)
       api.addHook('onClose', reader.close)
       addReadRoutes(api, { ...dependencies, reader })
+      addVersionRoutes(api, dependencies)
     },
     { prefix: API },
   )
@@ -59,6 +70,9 @@ export async function addApi(app: FastifyInstance, dependencies: ApiDependencies
 /** JSON bodies, and errors as problems. */
 function prepare(api: FastifyInstance, { log, secrets }: ApiDependencies): void {
   readJsonBodies(api)
+  api.setValidatorCompiler(checkRequests)
+  // Types hold handlers to the schemas of their answers, and tests what is sent.
+  api.setSerializerCompiler(() => JSON.stringify)
   api.addHook('onRequest', async (_request, reply) => {
     reply.header('cache-control', 'no-store').header('x-content-type-options', 'nosniff')
   })
@@ -77,7 +91,7 @@ async function limitRate(api: FastifyInstance, { rate }: ApiDependencies): Promi
     max: rate,
     timeWindow: 1000,
     cache: 10_000,
-    hook: 'preHandler',
+    hook: 'preValidation',
     keyGenerator: (request) => {
       const { subject } = callerOf(request)
       return `${subject.identity} ${subject.by}`

@@ -1,7 +1,6 @@
 import { once } from 'node:events'
 import type { ServerResponse } from 'node:http'
 import type { FastifyInstance } from 'fastify'
-import { z } from 'zod'
 import { toStepError } from '../../core/errors.ts'
 import type { Question } from '../../policy/decide.ts'
 import type { Runs } from '../runs/runs.ts'
@@ -9,13 +8,9 @@ import type { Standing } from '../sessions/standing.ts'
 import { type Authenticated, callerOf, type Decide, requireAllowed } from './access.ts'
 import type { ApiDependencies } from './dependencies.ts'
 import { type FollowerLimits, limitFollowers } from './followers.ts'
-import { parseRequest } from './requests.ts'
+import { operations } from './operations.ts'
 import { visibleRun } from './runs.ts'
-
-const lastEventId = z
-  .string()
-  .regex(/^\d{1,15}-\d{1,15}$/, 'is not the id of an event')
-  .default('0-0')
+import { withTypes } from './typed.ts'
 
 const HEARTBEAT = 15_000
 /** After that the client comes again, with a session that still holds. */
@@ -30,8 +25,9 @@ export function addLineRoutes(api: FastifyInstance, dependencies: ApiDependencie
   api.addHook('preClose', async () => {
     for (const follower of open) follower.abort('restart')
   })
-  api.get('/runs/:id/lines', { exposeHeadRoute: false }, async (request, reply) => {
-    const after = parseRequest(lastEventId, request.headers['last-event-id'])
+  const route = { schema: operations.followRun, exposeHeadRoute: false }
+  withTypes(api).get('/runs/:id/lines', route, async (request, reply) => {
+    const after = request.headers['last-event-id']
     const { id, app, environment } = await visibleRun(request, dependencies)
     const act = { verb: 'logs', app, environment, run: id } as const
     await requireAllowed(request, act, { decide, audit })

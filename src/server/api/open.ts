@@ -1,23 +1,24 @@
 import type { FastifyInstance } from 'fastify'
-import { StepError } from '../../core/errors.ts'
-import type { AuditStart, Ledger } from '../../ledger/ledger.ts'
+import type { Ledger } from '../../ledger/ledger.ts'
 import { openLedger } from '../../ledger/open.ts'
 import { compilePolicy } from '../../policy/compile.ts'
 import { decide } from '../../policy/decide.ts'
-import { isVerb } from '../../policy/verbs.ts'
 import { hasAgents, openAgents } from '../agents/agents.ts'
 import { openApplications } from '../applications/applications.ts'
+import { auditStart } from '../audit.ts'
 import type { Closing, Dependencies, ServeOptions } from '../dependencies.ts'
 import { workerEnvironmentOf } from '../effects/worker-environment.ts'
 import { accessQueue } from '../queue/access.ts'
+import { openPermission } from '../runs/open-permission.ts'
 import { runUrls } from '../runs/route.ts'
 import { openRuns } from '../runs/runs.ts'
 import { openRunStore } from '../runs/store.ts'
+import { useToken } from '../sessions/api-tokens.ts'
 import { auditLogins } from '../sessions/logins.ts'
 import { openSessions } from '../sessions/open.ts'
-import type { ApiToken, Sessions } from '../sessions/sessions.ts'
+import type { Sessions } from '../sessions/sessions.ts'
 import { presentedSubject } from '../sessions/subject.ts'
-import type { Sessions as ApiSessions, Audit, AuditEntry } from './access.ts'
+import type { Sessions as ApiSessions, Audit } from './access.ts'
 import { addApi } from './api.ts'
 
 /** Adds the API where crosscloud.server.yml has `sessions`; its parts are checked to be there. */
@@ -44,8 +45,12 @@ export async function openApi(
   const worker = workerEnvironmentOf(options)
   const applications = openApplications({ settings, worker, variables })
   const access = accessQueue(redis.failFast, queue)
+  const at = { client: redis.failFast, server: redis.name, base: access.base }
   const agents = hasAgents(settings)
-    ? openAgents(settings, access, openRunStore(access))
+    ? openAgents(settings, access, {
+        store: openRunStore(access),
+        permission: openPermission({ settings, sessions: at, log }, closing),
+      })
     : undefined
   const shared = { agents, intake, records, wakeUps, applications, worker, log }
   const policy = compilePolicy(rules)
@@ -63,19 +68,6 @@ export async function openApi(
   })
 }
 
-/** A token whose use the ledger notes; one that is revoked or over is told apart from an unknown one. */
-async function useToken(
-  ledger: Pick<Ledger, 'findToken' | 'useToken'>,
-  hash: string,
-): Promise<ApiToken | undefined> {
-  const found = await ledger.findToken(hash)
-  if (found === undefined) return undefined
-  const { name, scope, expiresAt, revokedAt, state, key } = found
-  if (state === 'living') await ledger.useToken(hash)
-  // A verb of a later version allows nothing here.
-  return { name, expiresAt, revokedAt, key, scope: { ...scope, verbs: scope.verbs.filter(isVerb) } }
-}
-
 /** A run is of whom the job's token names: the ledger and the gate want to know. */
 function presenting(sessions: Sessions): ApiSessions {
   return {
@@ -88,36 +80,11 @@ function presenting(sessions: Sessions): ApiSessions {
   }
 }
 
-const LONGEST_NAME = 255
-const LONGEST_TEXT = 16 * 1024
-const PAGE = /^\d{1,15}$/
-
 /** The audit log of the server's own ledger. */
 function auditOf(ledger: Pick<Ledger, 'recordAudit' | 'audits'>): Audit {
   return {
     record: (entry) => ledger.recordAudit(auditStart(entry)),
-    list: ({ before, limit }) => {
-      if (before !== undefined && !PAGE.test(before)) {
-        throw new StepError('INPUT_INVALID', 'cursor is none of this list')
-      }
-      return ledger.audits({ limit, ...(before && { before: Number(before) }) })
-    },
-  }
-}
-
-/** A reason cannot look like another input. */
-const quoted = (value: string) => (/^[\w.@:/+-]+$/.test(value) ? value : JSON.stringify(value))
-
-export function auditStart({ subject, object, ...entry }: AuditEntry): AuditStart {
-  const { app, environment, ...more } = object
-  const text = Object.entries(more).map(([name, value]) => `${name} ${quoted(value)}`)
-  return {
-    ...entry,
-    subject: subject.slice(0, LONGEST_NAME),
-    object: {
-      app,
-      environment,
-      ...(text.length > 0 && { text: text.join(', ').slice(0, LONGEST_TEXT) }),
-    },
+    list: ({ before, limit }) =>
+      ledger.audits({ limit, ...(before && { before: Number(before) }) }),
   }
 }

@@ -1,11 +1,12 @@
-import type { FastifyInstance, FastifyReply } from 'fastify'
-import { planRequest } from '../../api/runs.ts'
+import type { FastifyInstance, FastifyReply, FastifyRequest } from 'fastify'
+import type { PlanAsker } from '../runs/planner.ts'
 import { readRequest } from '../runs/steps.ts'
 import { callerOf } from './access.ts'
 import type { ApiDependencies } from './dependencies.ts'
+import { operations } from './operations.ts'
 import { planAnswer } from './problems.ts'
-import { bodyOf } from './requests.ts'
 import { recordStep, requireStep } from './step-access.ts'
+import { withTypes } from './typed.ts'
 
 /** `POST plans`: what a step would do. */
 export function addPlanRoutes(
@@ -13,19 +14,21 @@ export function addPlanRoutes(
   { runs, applications, decide, audit }: ApiDependencies,
 ): void {
   const access = { decide, audit }
-  api.post('/plans', async (request, reply) => {
-    const wanted = readRequest(bodyOf(planRequest, request))
+  withTypes(api).post('/plans', { schema: operations.makePlan }, async (request, reply) => {
+    const wanted = readRequest(request.body)
     const allowed = await requireStep(request, wanted, { access, applications })
-    const { subject, idToken } = callerOf(request)
-    const plan = await runs.plan(wanted, subject, signalOf(reply), idToken)
+    const plan = await runs.plan(wanted, askerOf(request, reply))
     await recordStep(request, allowed, { plan: plan.plan }, access)
     return planAnswer(plan)
   })
 }
 
-/** Fires when whoever asked is gone, or has the answer. */
-export function signalOf({ raw }: Pick<FastifyReply, 'raw'>): AbortSignal {
+/** Who asks for a plan, until they are gone or have the answer. */
+export function askerOf(request: FastifyRequest, { raw }: FastifyReply): PlanAsker {
   const gone = new AbortController()
   raw.once('close', () => gone.abort())
-  return gone.signal
+  // They may be gone already: then there is no such event any more.
+  if (raw.destroyed) gone.abort()
+  const { subject, jobToken } = callerOf(request)
+  return { subject, jobToken, address: request.ip, signal: gone.signal }
 }

@@ -3,6 +3,9 @@ import { PLAN_STALE, PROBLEM_TYPE, type Problem } from '../../api/problem.ts'
 import { type ErrorCode, StepError, toStepError } from '../../core/errors.ts'
 import type { StoredPlan } from '../runs/store.ts'
 
+/** Where the API is: its errors are problems. */
+export const API = '/api/v1'
+
 const kinds: Readonly<Record<ErrorCode, [status: number, title: string]>> = {
   INPUT_INVALID: [400, 'The request is wrong'],
   UNAUTHORIZED: [401, 'It is not known who asks'],

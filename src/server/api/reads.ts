@@ -1,20 +1,15 @@
 import type { FastifyInstance, FastifyRequest } from 'fastify'
-import { type DecisionAnswer, decisionQuery } from '../../api/policy.ts'
+import type { AuditItem } from '../../api/reads.ts'
 import { StepError } from '../../core/errors.ts'
 import type { Deployment, Release } from '../../ledger/ledger.ts'
-import { type Verb, verbs } from '../../policy/verbs.ts'
 import { formatRepository } from '../../registry/reference.ts'
 import { resolveEnvironment, type Settings } from '../../settings.ts'
-import { type Access, callerOf, mayView, notThere, requireAllowed } from './access.ts'
+import { type Access, callerOf, mayView, notThere, requireAllowed, visibility } from './access.ts'
 import type { ApiDependencies } from './dependencies.ts'
+import { operations } from './operations.ts'
 import type { Reader } from './reader.ts'
-import {
-  applicationPath,
-  deploymentQuery,
-  environmentPath,
-  pageQuery,
-  parseRequest,
-} from './requests.ts'
+import { applicationPath, parseRequest } from './requests.ts'
+import { withTypes } from './typed.ts'
 
 interface ReadDependencies extends ApiDependencies {
   reader: Reader
@@ -37,7 +32,8 @@ function visible(
   return names.filter((name) => mayView(request, app, name, access))
 }
 
-function addApplications(api: FastifyInstance, dependencies: ReadDependencies): void {
+function addApplications(plain: FastifyInstance, dependencies: ReadDependencies): void {
+  const api = withTypes(plain)
   const { applications, reader } = dependencies
   const seen = async (request: FastifyRequest) => {
     const found = await Promise.all(
@@ -48,11 +44,11 @@ function addApplications(api: FastifyInstance, dependencies: ReadDependencies): 
     )
     return found.filter(({ environments }) => environments.length > 0)
   }
-  api.get('/applications', async (request) => {
+  api.get('/applications', { schema: operations.listApplications }, async (request) => {
     const items = (await seen(request)).map(({ app, environments }) => ({ app, environments }))
     return { items, next: null }
   })
-  api.get('/status', async (request) => {
+  api.get('/status', { schema: operations.readStatus }, async (request) => {
     const all = await Promise.all(
       (await seen(request)).map(async ({ app, read, environments }) => {
         const cells = await (await read.ledger()).status({ app })
@@ -64,21 +60,25 @@ function addApplications(api: FastifyInstance, dependencies: ReadDependencies): 
     )
     return { items: all.flat(), next: null }
   })
-  api.get('/applications/:app', async (request) => {
+  api.get('/applications/:app', { schema: operations.readApplication }, async (request) => {
     const { app, commit, settings, environments } = await openVisible(request, dependencies)
     const described = environments.map((name) => describeEnvironment(settings, name))
     return { app, commit, environments: described }
   })
-  api.get('/applications/:app/environments/:env', async (request) => {
-    const { app, env } = parseRequest(environmentPath, request.params)
-    if (!mayView(request, app, env, dependencies) || !applications.names.includes(app)) {
-      throw notThere(app, env)
-    }
-    const { settings, ledger } = await reader.open(app)
-    if (!Object.hasOwn(settings.environments, env)) throw notThere(app, env)
-    const [cell] = await (await ledger()).status({ app, environment: env })
-    return { app, ...describeEnvironment(settings, env), status: cell ?? null }
-  })
+  api.get(
+    '/applications/:app/environments/:env',
+    { schema: operations.readEnvironment },
+    async (request) => {
+      const { app, env } = request.params
+      if (!mayView(request, app, env, dependencies) || !applications.names.includes(app)) {
+        throw notThere(app, env)
+      }
+      const { settings, ledger } = await reader.open(app)
+      if (!Object.hasOwn(settings.environments, env)) throw notThere(app, env)
+      const [cell] = await (await ledger()).status({ app, environment: env })
+      return { app, ...describeEnvironment(settings, env), status: cell ?? null }
+    },
+  )
 }
 
 /** Names and addresses; what has secrets is only said to be there. */
@@ -113,82 +113,80 @@ async function openVisible(request: FastifyRequest, dependencies: ReadDependenci
   return { ...read, app, environments }
 }
 
-function addHistory(api: FastifyInstance, dependencies: ReadDependencies): void {
-  api.get('/applications/:app/releases', async (request) => {
-    const { limit, cursor } = parseRequest(pageQuery, request.query)
+function addHistory(plain: FastifyInstance, dependencies: ReadDependencies): void {
+  const api = withTypes(plain)
+  api.get('/applications/:app/releases', { schema: operations.listReleases }, async (request) => {
+    const { limit, cursor } = request.query
     const { app, ledger } = await openVisible(request, dependencies)
-    // The ledger gives the newest; a cursor is how many were there before.
-    const skip = offsetOf(cursor)
+    const skip = Number(cursor ?? 0)
     const found = await (await ledger()).releases(app, skip + limit + 1)
     const items = found.slice(skip, skip + limit).map(releaseAnswer)
     return { items, next: found.length > skip + limit ? String(skip + limit) : null }
   })
-  api.get('/applications/:app/deployments', async (request) => {
-    const { limit, cursor, env } = parseRequest(deploymentQuery, request.query)
-    const { app, ledger, environments } = await openVisible(request, dependencies)
-    if (env !== undefined && !environments.includes(env)) throw notThere(app, env)
-    const read = await ledger()
-    const items: Deployment[] = []
-    let before = cursor
-    for (let look = 0; look < MOST_LOOKS; look++) {
-      const query = { app, environment: env, before, limit: PAGE }
-      const found = await read.deployments(query)
-      for (const deployment of found) {
-        before = deployment.id
-        if (!environments.includes(deployment.environment)) continue
-        items.push(deployment)
-        if (items.length === limit) return { items, next: before }
+  api.get(
+    '/applications/:app/deployments',
+    { schema: operations.listDeployments },
+    async (request) => {
+      const { limit, cursor, env } = request.query
+      const { app, ledger, environments } = await openVisible(request, dependencies)
+      if (env !== undefined && !environments.includes(env)) throw notThere(app, env)
+      const read = await ledger()
+      const sees = visibility(request, dependencies)
+      const items: Deployment[] = []
+      let before = cursor
+      for (let look = 0; look < MOST_LOOKS; look++) {
+        const query = { app, environment: env, before, limit: PAGE }
+        const found = await read.deployments(query)
+        for (const deployment of found) {
+          before = deployment.id
+          if (!environments.includes(deployment.environment)) continue
+          const showsOutput = sees('logs', app, deployment.environment)
+          items.push(showsOutput ? deployment : withoutOutput(deployment))
+          if (items.length === limit) return { items, next: before }
+        }
+        if (found.length < PAGE) return { items, next: null }
       }
-      if (found.length < PAGE) return { items, next: null }
-    }
-    return { items, next: before ?? null }
-  })
+      return { items, next: before ?? null }
+    },
+  )
 }
+
+/** An error may have the last lines of an instance. */
+const withoutOutput = (deployment: Deployment): Deployment => ({ ...deployment, error: undefined })
 
 const PAGE = 100
 const MOST_LOOKS = 20
-const MOST_RELEASES = 10_000
-
-function offsetOf(cursor: string | undefined): number {
-  if (cursor === undefined) return 0
-  if (/^\d{1,5}$/.test(cursor) && Number(cursor) <= MOST_RELEASES) return Number(cursor)
-  throw new StepError('INPUT_INVALID', 'cursor is not one that a page had under next')
-}
 
 /** Without mail addresses. */
 const releaseAnswer = ({ bakedByMail: _mail, bakedById: _id, ...release }: Release) => release
 
-function addPolicy(api: FastifyInstance, dependencies: ReadDependencies): void {
+function addPolicy(plain: FastifyInstance, dependencies: ReadDependencies): void {
+  const api = withTypes(plain)
   const { decide, audit } = dependencies
-  api.get('/policy/decisions', async (request): Promise<DecisionAnswer> => {
-    const { verb, app, env, source } = parseRequest(decisionQuery, request.query)
-    if (!(verbs as readonly string[]).includes(verb)) {
-      throw new StepError('INPUT_INVALID', `verb ${JSON.stringify(verb.slice(0, 40))} is unknown`, {
-        hint: `Verbs: ${verbs.join(', ')}.`,
-      })
-    }
+  api.get('/policy/decisions', { schema: operations.askPolicy }, async (request) => {
+    const { verb, app, env, source } = request.query
     const { subject } = callerOf(request)
     const from = source === undefined ? {} : { source }
-    const question = { verb: verb as Verb, app, environment: env, ...from }
+    const question = { verb, app, environment: env, ...from }
     const { allowed, visible: isVisible, rule, reasons, help } = decide(subject, question)
     // Of what may not be seen nobody learns who may.
     const shown = allowed || isVisible
     return {
       allowed,
       rule: rule ?? null,
-      reasons: shown ? reasons : [],
-      help: shown ? help : [],
+      reasons: shown ? [...reasons] : [],
+      help: shown ? [...help] : [],
     }
   })
-  api.get('/audit', async (request) => {
-    const { limit, cursor } = parseRequest(pageQuery, request.query)
+  api.get('/audit', { schema: operations.listAudit }, async (request) => {
+    const { limit, cursor } = request.query
     await requireAllowed(
       request,
       { verb: 'audit-read', app: '*', environment: '*' },
       { decide, audit },
     )
     if (audit.list === undefined) throw new StepError('NOT_FOUND', 'there is no audit here')
-    const items = (await audit.list({ before: cursor, limit })) as { number?: unknown }[]
+    const items = (await audit.list({ before: cursor, limit })) as AuditItem[]
     const last = items.length === limit ? items.at(-1)?.number : undefined
     return { items, next: last === undefined ? null : String(last) }
   })

@@ -1,53 +1,44 @@
 import type { FastifyInstance, FastifyReply, FastifyRequest } from 'fastify'
-import {
-  cancelRequest,
-  IDEMPOTENCY_KEY,
-  idempotencyKey,
-  type Run,
-  type RunRequest as RunBody,
-  runRequest,
-} from '../../api/runs.ts'
+import { IDEMPOTENCY_KEY, type Run } from '../../api/runs.ts'
 import { StepError } from '../../core/errors.ts'
 import { newEventId } from '../routes/routes.ts'
+import type { RunBody, StepBody } from '../runs/requests.ts'
 import type { RunRecord, RunRequest } from '../runs/run.ts'
 import { unknownRun } from '../runs/runs.ts'
 import { readRequest } from '../runs/steps.ts'
 import { type RequestKey, runAnswer, subjectKey } from '../runs/store.ts'
 import { sha256Hex } from '../sources/source.ts'
-import { callerOf, mayView, record, requireAllowed } from './access.ts'
+import { callerOf, mayView, record, requireAllowed, visibility } from './access.ts'
 import type { ApiDependencies } from './dependencies.ts'
-import { signalOf } from './plans.ts'
+import { operations } from './operations.ts'
+import { askerOf } from './plans.ts'
 import { stalePlan } from './problems.ts'
-import { bodyOf, pageQuery, parseRequest, runPath } from './requests.ts'
+import { parseRequest, runPath } from './requests.ts'
 import { recordStep, requireStep, subjectOf } from './step-access.ts'
+import { withTypes } from './typed.ts'
 
 /** `POST runs`, and what became of them. */
-export function addRunRoutes(api: FastifyInstance, dependencies: ApiDependencies): void {
+export function addRunRoutes(plain: FastifyInstance, dependencies: ApiDependencies): void {
+  const api = withTypes(plain)
   const { runs, decide, audit } = dependencies
   const access = { decide, audit }
-  api.post('/runs', async (request, reply) => {
-    const run = await createRun(request, reply, dependencies)
+  api.post('/runs', { schema: operations.startRun }, async (request, reply) => {
+    const run = await createRun(request.body, request, reply, dependencies)
     return reply.code(202).header('location', `/api/v1/runs/${run}`).send({ run })
   })
-  api.get('/runs', async (request) => {
-    const { limit, cursor } = parseRequest(pageQuery, request.query)
-    const items: Run[] = []
-    let before = cursor
-    for (let look = 0; look < MOST_LOOKS; look++) {
-      const page = await runs.list(before, PAGE)
-      for (const run of page.runs) {
-        if (!mayView(request, run.app, run.environment, access)) continue
-        items.push(runAnswer(run))
-        if (items.length === limit) return { items, next: run.id }
-      }
-      before = page.next
-      if (before === undefined) break
-    }
-    return { items, next: before ?? null }
+  api.get('/runs', { schema: operations.listRuns }, async (request) => {
+    const { limit, cursor } = request.query
+    const sees = visibility(request, access)
+    const isVisible = (app: string, environment: string) => sees('view', app, environment)
+    const { runs: found, next } = await runs.list({ before: cursor, limit, isVisible })
+    const items = found.map((run) => answerOf(run, sees))
+    return { items, next: next ?? null }
   })
-  api.get('/runs/:id', async (request) => runAnswer(await visibleRun(request, dependencies)))
-  api.post('/runs/:id/cancel', async (request, reply) => {
-    const { reason } = bodyOf(cancelRequest, request)
+  api.get('/runs/:id', { schema: operations.readRun }, async (request) =>
+    answerOf(await visibleRun(request, dependencies), visibility(request, access)),
+  )
+  api.post('/runs/:id/cancel', { schema: operations.cancelRun }, async (request, reply) => {
+    const { reason } = request.body
     const run = await visibleRun(request, dependencies)
     const { id, app, environment } = run
     const act = { verb: 'cancel', app, environment, run: id, object: { reason } } as const
@@ -61,8 +52,8 @@ export function addRunRoutes(api: FastifyInstance, dependencies: ApiDependencies
   })
 }
 
-const PAGE = 100
-const MOST_LOOKS = 20
+const answerOf = (run: RunRecord, sees: ReturnType<typeof visibility>): Run =>
+  runAnswer(run, { showsOutput: sees('logs', run.app, run.environment) })
 
 /** A run that the caller may view; any other one is not there. */
 export async function visibleRun(
@@ -76,35 +67,39 @@ export async function visibleRun(
 }
 
 async function createRun(
+  body: RunBody,
   request: FastifyRequest,
   reply: FastifyReply,
   dependencies: ApiDependencies,
 ): Promise<string> {
   const { runs, applications, decide, audit } = dependencies
   const access = { decide, audit }
-  const body = bodyOf(runRequest, request)
-  const { subject, idToken } = callerOf(request)
+  const subject = subjectOf(request)
   const key = keyOf(request, body)
   const plan = 'plan' in body ? await ownPlan(body.plan, request, dependencies) : undefined
-  const wanted: RunRequest = plan?.request ?? readRequest(body as Parameters<typeof readRequest>[0])
+  const wanted: RunRequest = plan?.request ?? readRequest(body as StepBody)
   const allowed = await requireStep(request, wanted, { access, applications })
   const known = key && (await runs.findRequest(subject, key))
   if (known !== undefined) return known
   if (plan) {
-    const now = await runs.plan(wanted, subject, signalOf(reply), idToken)
+    const now = await runs.plan(wanted, askerOf(request, reply))
     if (now.hash !== plan.hash) throw stalePlan(now)
   }
   const id = newEventId(Date.now())
   await recordStep(request, allowed, { plan: plan?.plan, run: id }, access)
   const seen = { plan: plan?.plan, planHash: plan?.hash }
-  return runs.create(id, { ...wanted, ...seen, subject: keptSubject(subject) }, key, idToken)
+  const { idToken } = body as { idToken?: string }
+  const { credential, jobToken } = callerOf(request)
+  const more = { ...seen, idToken, jobToken, credential, subject: keptSubject(subject) }
+  return runs.create(id, { ...wanted, ...more }, key)
 }
 
 function keyOf({ headers }: FastifyRequest, body: RunBody): RequestKey | undefined {
-  const given = headers[IDEMPOTENCY_KEY]
-  if (given === undefined) return undefined
-  const key = parseRequest(idempotencyKey, given)
-  return { key, fingerprint: sha256Hex(JSON.stringify(sorted(body))) }
+  const key = headers[IDEMPOTENCY_KEY]
+  if (typeof key !== 'string') return undefined
+  // A job that asks again may have a token of its own for it.
+  const { idToken: _token, ...asked } = body as RunBody & { idToken?: string }
+  return { key, fingerprint: sha256Hex(JSON.stringify(sorted(asked))) }
 }
 
 /** The same document has the same text. */
@@ -124,7 +119,7 @@ async function ownPlan(id: string, request: FastifyRequest, { runs }: ApiDepende
   })
 }
 
-/** Without what is not the run's: limits of a token are checked when it asks. */
+/** Without what is not the run's: the limits of a token are those that it has when the run begins. */
 function keptSubject(subject: RunRecord['subject']): RunRecord['subject'] {
   const { kind, name, by, byId, identity, names, claims, presented } = subject
   return { kind, name, by, byId, identity, names, claims, presented }

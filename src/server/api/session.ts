@@ -1,9 +1,10 @@
 import type { FastifyInstance, FastifyRequest } from 'fastify'
-import { type SessionInfo, type SessionStarted, sessionRequest } from '../../api/session.ts'
+import type { SessionInfo } from '../../api/session.ts'
 import { StepError } from '../../core/errors.ts'
 import type { Subject } from '../../policy/subject.ts'
 import { type Access, type Authenticated, callerOf, type Sessions } from './access.ts'
-import { bodyOf } from './requests.ts'
+import { operations } from './operations.ts'
+import { withTypes } from './typed.ts'
 
 const shown = ({ kind, name, by, identity }: Pick<Subject, keyof SessionInfo['subject']>) => ({
   kind,
@@ -23,14 +24,14 @@ export const requestParts = ({ method, url, headers, ip, raw }: FastifyRequest) 
 
 /** `POST session`: the only request of the API that nobody is authenticated for. */
 export function addLogin(api: FastifyInstance, { sessions }: { sessions: Sessions }): void {
-  api.post('/session', async (request, reply) => {
-    const { token } = bodyOf(sessionRequest, request)
+  const { startSession } = operations
+  withTypes(api).post('/session', { schema: startSession }, async (request, reply) => {
+    const { token } = request.body
     const { session, expiresAt, subject } = await sessions.start({
       ...requestParts(request),
       token,
     })
-    const answer: SessionStarted = { session, expiresAt, subject: shown(subject) }
-    return reply.code(201).send(answer)
+    return reply.code(201).send({ session, expiresAt, subject: shown(subject) })
   })
 }
 
@@ -39,11 +40,12 @@ export function addSessionRoutes(
   api: FastifyInstance,
   { sessions }: { sessions: Sessions } & Pick<Access, 'audit'>,
 ): void {
-  api.get('/session', async (request): Promise<SessionInfo> => {
+  const { readSession, endSession } = operations
+  withTypes(api).get('/session', { schema: readSession }, async (request) => {
     const { via, subject, expiresAt = null } = callerOf(request)
     return { via, expiresAt, subject: shown(subject) }
   })
-  api.delete('/session', async (request, reply) => {
+  api.delete('/session', { schema: endSession }, async (request, reply) => {
     await sessions.end(sessionOf(callerOf(request)))
     return reply.code(204).send()
   })

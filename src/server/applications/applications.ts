@@ -138,6 +138,7 @@ export function contextOf(
   { folder, file, environment }: Pick<OpenedApplication, 'folder' | 'file' | 'environment'>,
   { secrets }: WorkerEnvironment,
   signal: AbortSignal,
+  { readOnly = true }: { readOnly?: boolean } = {},
 ): OpenContext {
   return createContext({
     cwd: folder,
@@ -146,7 +147,7 @@ export function contextOf(
     secrets,
     signal,
     log: silentLog,
-    readOnly: true,
+    readOnly,
   })
 }
 

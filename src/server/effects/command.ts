@@ -14,13 +14,14 @@ export interface Command {
   signal: AbortSignal
   /** Milliseconds. */
   timeout: number
+  /** How long it may take to end before it is killed; default: a minute, to restore what it began. */
+  killTimeout?: number | undefined
   /** Gets each line of its log at once. */
   onLine?: (line: string) => void
   /** Sent to it over its channel, which no variable and no other process can do. */
   message?: object
 }
 
-/** How long a command may take to restore what it began, before it is killed. */
 const KILL_TIMEOUT = 60_000
 /** A plan of many hosts is long. */
 const MOST_KEPT = { stdout: 8 * 1024 * 1024, stderr: 256 * 1024 }
@@ -73,6 +74,7 @@ async function waitFor({
   env,
   signal,
   timeout,
+  killTimeout = KILL_TIMEOUT,
   onLine,
   message,
 }: Command): Promise<AttemptResult> {
@@ -94,7 +96,7 @@ async function waitFor({
   let force: NodeJS.Timeout | undefined
   const end = () => {
     child.kill('SIGTERM')
-    force ??= setTimeout(() => child.kill('SIGKILL'), KILL_TIMEOUT)
+    force ??= setTimeout(() => child.kill('SIGKILL'), killTimeout)
   }
   const limit = setTimeout(end, timeout)
   signal.addEventListener('abort', end, { once: true })

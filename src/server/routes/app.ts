@@ -5,7 +5,9 @@ import type {
   FastifyRequest,
   preParsingAsyncHookHandler,
 } from 'fastify'
+import { StepError } from '../../core/errors.ts'
 import type { Log } from '../../core/log.ts'
+import { API, sendProblem } from '../api/problems.ts'
 import type { Metrics } from '../monitoring/metrics.ts'
 import { throttleWarnings } from '../monitoring/throttled-warnings.ts'
 import type { ServerSettings } from '../settings/settings.ts'
@@ -53,6 +55,7 @@ async function openApp({ settings, log }: AppOptions): Promise<FastifyInstance> 
     trustProxy: proxies.length > 0 ? [...proxies] : false,
     forceCloseConnections: 'idle',
     logger: false,
+    frameworkErrors: (_error, { url }, reply) => refusePath(url, reply as FastifyReply),
     ...(pair ? { https: { ...pair, ...often } } : { http: often }),
   }) as unknown as FastifyInstance
   app.server.maxConnections = MOST_CONNECTIONS
@@ -61,6 +64,15 @@ async function openApp({ settings, log }: AppOptions): Promise<FastifyInstance> 
     app.addHook('onClose', async () => end())
   }
   return app
+}
+
+/** A path that cannot be decoded, or has a long part: no route is asked. */
+function refusePath(url: string, reply: FastifyReply): void {
+  const what = 'the path is not one that can be read'
+  if (url.startsWith(API)) {
+    reply.header('cache-control', 'no-store').header('x-content-type-options', 'nosniff')
+    sendProblem(reply, new StepError('INPUT_INVALID', what), (text) => text)
+  } else reply.code(400).send({ error: what })
 }
 
 function handleErrors(app: FastifyInstance, options: AppOptions): void {

@@ -8,7 +8,7 @@ import { type RunRequest, type RunSubject, whoOf } from './run.ts'
 import { argumentsOf } from './steps.ts'
 
 export interface ChildRun {
-  request: Pick<RunRequest, 'step' | 'inputs' | 'environment'>
+  request: Pick<RunRequest, 'step' | 'inputs' | 'environment' | 'idToken'>
   subject: RunSubject
   application: OpenedApplication
   worker: WorkerEnvironment
@@ -17,6 +17,8 @@ export interface ChildRun {
   more?: readonly string[]
   signal: AbortSignal
   timeout: number
+  /** Milliseconds that it may take to end when it is to. */
+  killTimeout?: number | undefined
   onLine?: (line: Line) => void
 }
 
@@ -32,7 +34,10 @@ export async function runChild(run: ChildRun): Promise<CommandEnd> {
     env: application.variablesFor(request.environment),
     signal: run.signal,
     timeout: run.timeout,
-    message: { who: { ...whoOf(subject), from: actorOf(subject, url) } },
+    killTimeout: run.killTimeout,
+    message: {
+      who: { ...whoOf(subject), from: actorOf(subject, url), token: request.idToken },
+    },
     ...(onLine && { onLine: (text: string) => onLine(readLine(text, worker.secrets.mask)) }),
   })
 }
@@ -41,7 +46,7 @@ export async function runChild(run: ChildRun): Promise<CommandEnd> {
  * For the ledger. It goes over the channel, not in variables: with another environment than the one
  * that the commit's settings were checked with, these could be others than those.
  */
-function actorOf({ by, claims = {} }: RunSubject, jobUrl: string): PresentedWho['from'] {
+function actorOf({ by, claims = {}, presented }: RunSubject, jobUrl: string): PresentedWho['from'] {
   const text = (value: unknown) => (value === undefined || value === '' ? undefined : String(value))
-  return { by, branch: text(claims.ref), commit: text(claims.sha), jobUrl }
+  return { by, branch: text(claims.ref), commit: presented?.job?.sha, jobUrl }
 }

@@ -6,6 +6,7 @@ import { contextOf, type OpenedApplication } from '../applications/applications.
 import type { CommandEnd } from '../effects/command.ts'
 import type { WorkerEnvironment } from '../effects/worker-environment.ts'
 import type { RunRecord } from './run.ts'
+import { changesEnvironment } from './steps.ts'
 
 const RECENT = 50
 const PAUSE = 1000
@@ -24,7 +25,7 @@ export async function findEarlier(
   worker: WorkerEnvironment,
   signal: AbortSignal,
 ): Promise<CommandEnd | undefined> {
-  if (run.step === 'verify-md5') return undefined
+  if (!changesEnvironment(run.step)) return undefined
   const { app, environment } = run
   const context = contextOf(application, worker, signal)
   try {

@@ -10,8 +10,10 @@ import type { QueueAccess } from '../queue/access.ts'
 import { runChild } from './child.ts'
 import { findEarlier } from './earlier.ts'
 import { type LineWriter, note, openLineWriter } from './lines.ts'
+import { isRefusal, type Permission } from './permission.ts'
 import { makePlan } from './planner.ts'
-import type { RunRecord } from './run.ts'
+import type { RunRecord, RunRequest } from './run.ts'
+import { changesEnvironment } from './steps.ts'
 import { openRunStore, type RunStore } from './store.ts'
 
 export interface RunEffectOptions {
@@ -19,10 +21,12 @@ export interface RunEffectOptions {
   access: QueueAccess
   applications: Applications
   worker: WorkerEnvironment
+  /** Asked when a run begins. */
+  permission: Permission
   /** The page of a run. */
   urlOf(run: string): string
   /** Whether an agent carries out what is asked for there. */
-  isOfAgent?(app: string, environment: string): boolean
+  isOfAgent?(run: RunRequest): boolean
   /** Milliseconds that a step may take. */
   timeout: number
 }
@@ -37,9 +41,7 @@ export function createApiRunEffect(options: RunEffectOptions): Effect {
     }
     const { finished } = run
     if (finished) return outcomeOf(run, finished)
-    const end = options.isOfAgent?.(run.app, run.environment)
-      ? ofAgentNow
-      : await perform(run, attempt, store, options)
+    const end = options.isOfAgent?.(run) ? ofAgentNow : await perform(run, attempt, store, options)
     await store.finish(run.id, end)
     return outcomeOf(run, end)
   }
@@ -74,7 +76,7 @@ async function perform(
     // Another server goes on with it.
     if (attempt.signal.aborted || isTakenOver(error)) throw error
     const cancel = error.code === 'CANCELLED' ? await store.findCancel(run.id) : undefined
-    const outcome = cancel ? 'cancelled' : 'failed'
+    const outcome = cancel ? 'cancelled' : isRefusal(error) ? 'refused' : 'failed'
     const known = cancel
       ? new StepError('CANCELLED', `${cancel.by} cancelled it: ${cancel.reason}`)
       : error
@@ -93,14 +95,14 @@ export interface Work {
   lines: Pick<LineWriter, 'add'>
 }
 
-type WorkOptions = Pick<RunEffectOptions, 'worker' | 'urlOf' | 'timeout'> & {
+type WorkOptions = Pick<RunEffectOptions, 'worker' | 'permission' | 'urlOf' | 'timeout'> & {
   applications: Pick<Applications, 'open'>
 }
 
 export async function attemptRun(
   run: RunRecord,
   { attempt, store, signal, lines }: Work,
-  { applications, worker, urlOf, timeout }: WorkOptions,
+  { applications, worker, permission, urlOf, timeout }: WorkOptions,
 ): Promise<CommandEnd> {
   if (await store.findCancel(run.id)) throw new StepError('CANCELLED', 'cancelled')
   const application = await applications.open(run.app, signal)
@@ -113,6 +115,7 @@ export async function attemptRun(
   const url = urlOf(run.id)
   // What an attempt before it has begun is no part of the plan.
   if (!again) await requireSamePlan(run, { ...child, url })
+  await permission(run, application.settings)
   await attempt.confirm()
   await store.start(run.id)
   return runChild({
@@ -143,7 +146,7 @@ interface Stale {
 }
 
 /** The command of the server that is gone may still hold the lock, to restore what it began. */
-const lockWait = ({ step }: RunRecord) => (step === 'verify-md5' ? [] : ['--lock-wait=10m'])
+const lockWait = ({ step }: RunRecord) => (changesEnvironment(step) ? ['--lock-wait=10m'] : [])
 
 const CANCEL_POLL = 500
 

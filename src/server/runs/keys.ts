@@ -5,7 +5,7 @@ export const runKeys = (base: string) => ({
   run: (id: string) => `${base}api:run:${id}`,
   lines: (id: string) => `${base}api:lines:${id}`,
   plan: (id: string) => `${base}api:plan:${id}`,
-  /** Ids, which sort by time. */
+  /** `ID APP ENVIRONMENT`: ids sort by time, and whose runs these are is known without reading them. */
   index: `${base}api:runs`,
   /** An Idempotency-Key of a subject. */
   request: (subject: string, key: string) =>
@@ -27,7 +27,7 @@ if known then return known end
 if ARGV[1] ~= '' then redis.call('SET', KEYS[1], ARGV[1] .. ' ' .. ARGV[2], 'PX', ARGV[5]) end
 redis.call('HSET', KEYS[2], 'run', ARGV[3])
 redis.call('PEXPIRE', KEYS[2], ARGV[4])
-redis.call('ZADD', KEYS[3], 0, ARGV[2])
+redis.call('ZADD', KEYS[3], 0, ARGV[7])
 redis.call('ZREMRANGEBYRANK', KEYS[3], 0, -1 - tonumber(ARGV[6]))
 return ''
 `

@@ -5,32 +5,25 @@ import type { EventFacts } from '../sources/event.ts'
 import { sha256Hex } from '../sources/source.ts'
 import { type LogReader, openLogReader } from './lines.ts'
 import type { RunsOptions } from './options.ts'
-import { createPlanner } from './planner.ts'
+import { createPlanner, type Planner } from './planner.ts'
 import { RUN_ROUTE } from './route.ts'
-import type { Cancellation, RunRecord, RunRequest, RunSubject } from './run.ts'
-import {
-  type NewRun,
-  openRunStore,
-  type RequestKey,
-  type RunStore,
-  type StoredPlan,
-} from './store.ts'
+import type { Cancellation, RunRecord, RunRequest } from './run.ts'
+import { type NewRun, openRunStore, type RequestKey, type RunStore } from './store.ts'
 
 export interface Runs {
   /** What a step would do now; it is kept for a quarter of an hour. */
-  plan(
-    request: RunRequest,
-    subject: RunSubject,
-    signal: AbortSignal,
-    token?: string,
-  ): Promise<StoredPlan>
+  plan: Planner
   findPlan: RunStore['findPlan']
   findRequest: RunStore['findRequest']
   /**
    * Stores the run and queues it: a server that dies after that loses nothing. Gives its id, or that of
    * the run which the same request has made before.
    */
-  create(id: string, run: NewRun, key: RequestKey | undefined, token?: string): Promise<string>
+  create(
+    id: string,
+    run: NewRun & Pick<RunRequest, 'idToken'> & { jobToken?: string | undefined },
+    key: RequestKey | undefined,
+  ): Promise<string>
   find(id: string): Promise<RunRecord | undefined>
   list: RunStore['list']
   /** Drops a run that waits; one that runs ends by itself, on whatever server it is. */
@@ -57,11 +50,14 @@ export function openRuns(options: RunsOptions): Runs {
     plan: createPlanner(options, store),
     findPlan: store.findPlan,
     findRequest: store.findRequest,
-    async create(wanted, run, key, token) {
+    async create(wanted, { idToken, jobToken, ...run }, key) {
       const id = await store.create(wanted, run, key)
+      if (idToken !== undefined && id === wanted) await store.keepToken(id, idToken)
       const stored = await store.find(id)
       if (stored && !stored.finished && stored.startedAt === undefined) {
-        if (token !== undefined) await options.agents?.leases.keepToken(id, token)
+        if (jobToken !== undefined && isOfAgent(stored, options)) {
+          await options.agents?.leases.keepToken(id, jobToken)
+        }
         await (isOfAgent(stored, options)
           ? options.agents?.offer(stored)
           : enqueue(stored, options))
@@ -94,8 +90,7 @@ const cancelledEnd = (message: string): Finished => ({
   exitCode: 1,
 })
 
-const isOfAgent = ({ app, environment }: RunRecord, { agents }: RunsOptions) =>
-  agents?.of(app, environment) !== undefined
+const isOfAgent = (run: RunRecord, { agents }: RunsOptions) => agents?.of(run) !== undefined
 
 /** Longer than a weekend, after which nobody expects it to begin. */
 const LONGEST_WAIT = 72 * 3_600_000

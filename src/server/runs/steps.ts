@@ -1,16 +1,18 @@
-import type { z } from 'zod'
 import { StepError } from '../../core/errors.ts'
+import type { Question } from '../../policy/decide.ts'
+import type { Settings } from '../../settings.ts'
+import { approve } from '../../steps/approve.ts'
 import { deploy } from '../../steps/deploy.ts'
-import { fieldsOf, type InputField } from '../../steps/fields.ts'
 import { kebab, parseInputs, remoteInputs } from '../../steps/inputs.ts'
 import { promote } from '../../steps/promote.ts'
+import { recordRelease } from '../../steps/record-release.ts'
 import { rollback } from '../../steps/rollback.ts'
 import type { Step } from '../../steps/step.ts'
 import { verifyMd5 } from '../../steps/verify-md5.ts'
 import type { RunRequest } from './run.ts'
 
 /** What a step needs of the policy. */
-export type StepVerb = 'deploy' | 'promote' | 'rollback' | 'verify'
+export type StepVerb = 'approve' | 'build' | 'deploy' | 'promote' | 'rollback' | 'verify'
 
 interface RemoteStep {
   step: Step
@@ -19,10 +21,15 @@ interface RemoteStep {
 
 const asStep = (step: unknown) => step as Step
 
-/** The steps over HTTP. Builds are not among them: they never run beside the keys. */
+/**
+ * The steps over HTTP. Builds are not among them: they never run beside the keys. What a job has built
+ * and pushed is recorded here.
+ */
 const remoteSteps: Readonly<Record<string, RemoteStep>> = {
+  'record-release': { step: asStep(recordRelease), verb: 'build' },
   deploy: { step: asStep(deploy), verb: 'deploy' },
   promote: { step: asStep(promote), verb: 'promote' },
+  approve: { step: asStep(approve), verb: 'approve' },
   rollback: { step: asStep(rollback), verb: 'rollback' },
   'verify-md5': { step: asStep(verifyMd5), verb: 'verify' },
 }
@@ -37,11 +44,31 @@ export function findRemoteStep(name: string): RemoteStep {
   })
 }
 
+/** Whether it holds the environment's lock, and leaves a deployment in the ledger. */
+export const changesEnvironment = (name: string): boolean =>
+  remoteInputs(findRemoteStep(name).step).includes('lockWait')
+
+/** Whether it is done where the hosts are; the others read and write the ledger alone. */
+export const needsHosts = (name: string): boolean =>
+  changesEnvironment(name) || name === 'verify-md5'
+
 /** Inputs that go past a rule: they need the verb `force` as well. */
 const FORCING = ['force', 'older', 'breakGlass', 'acrossMigration']
 
 export const isForced = (inputs: Readonly<Record<string, unknown>>): boolean =>
   FORCING.some((name) => inputs[name] === true)
+
+/** What must be allowed for it with these settings: its verb, and `force` where it goes past a rule. */
+export function questionsOf(
+  { app, step, environment, inputs }: RunRequest,
+  { environments }: Pick<Settings, 'environments'>,
+): Question[] {
+  const { verb } = findRemoteStep(step)
+  const named = Object.hasOwn(environments, environment) ? environments[environment] : undefined
+  const source = verb === 'promote' ? { source: named?.from ?? environment } : {}
+  const own = { verb, app, environment, ...source }
+  return isForced(inputs) ? [own, { ...own, verb: 'force' }] : [own]
+}
 
 /** What was asked for, for the audit; the environment is its own field there. */
 export function auditedInputs({ step, inputs }: Pick<RunRequest, 'step' | 'inputs'>) {
@@ -50,10 +77,7 @@ export function auditedInputs({ step, inputs }: Pick<RunRequest, 'step' | 'input
   return { step, ...Object.fromEntries(texts) }
 }
 
-const LONGEST_TEXT = 2000
-const MOST_ITEMS = 100
-
-/** Checks what somebody sent; INPUT_INVALID has a line for each problem. */
+/** What a step makes of inputs that its request schema (requests.ts) has let through. */
 export function readRequest(given: {
   app: string
   step: string
@@ -61,24 +85,6 @@ export function readRequest(given: {
 }): RunRequest {
   const { app, inputs } = given
   const { step } = findRemoteStep(given.step)
-  const fields = fieldsOf(step.inputs as z.ZodObject)
-  const remote = remoteInputs(step)
-  const problems = Object.entries(inputs).flatMap(([name, value]) => {
-    const field = fields.find((known) => known.name === name)
-    if (field === undefined || !remote.includes(name)) {
-      return [`there is no input ${JSON.stringify(name.slice(0, 60))} over HTTP`]
-    }
-    const problem = typeProblem(field, value)
-    return problem === undefined ? [] : [`${name} ${problem}`]
-  })
-  if (problems.length > 0) {
-    throw new StepError('INPUT_INVALID', problems.join('\n'), {
-      hint: `Inputs of ${step.name} over HTTP: ${remote.join(', ')}.`,
-    })
-  }
-  if (inputs.plan === true) {
-    throw new StepError('INPUT_INVALID', 'a plan is no run', { hint: 'POST it to plans.' })
-  }
   const parsed = parseInputs(step, { ...inputs })
   const environment = String(parsed[step.environmentInput ?? 'env'])
   const release = (step.name === 'rollback' ? parsed.to : parsed.release) as
@@ -87,28 +93,8 @@ export function readRequest(given: {
   if (release && release.app !== app) {
     throw new StepError('INPUT_INVALID', `the release is of ${release.app}, not of ${app}`)
   }
-  const { plan: _plan, ...kept } = inputs
-  return { app, step: step.name, environment, inputs: kept }
+  return { app, step: step.name, environment, inputs: { ...inputs } }
 }
-
-function typeProblem({ type }: InputField, value: unknown): string | undefined {
-  if (type === 'array') {
-    const isList = Array.isArray(value) && value.length <= MOST_ITEMS && value.every(isText)
-    return isList ? undefined : `is not a list of at most ${MOST_ITEMS} texts`
-  }
-  if (type === 'boolean') return typeof value === 'boolean' ? undefined : 'is not true or false'
-  if (type === 'number') return typeof value === 'number' ? undefined : 'is not a number'
-  if (isText(value)) return undefined
-  return `is not a text of at most ${LONGEST_TEXT} characters without control characters`
-}
-
-/** They become arguments of a process: without NUL, and without anything that draws on a terminal. */
-const isText = (value: unknown) =>
-  typeof value === 'string' &&
-  value.length <= LONGEST_TEXT &&
-  // biome-ignore lint/suspicious/noControlCharactersInRegex: these are what is refused
-  !/[\u0000-\u0008\u000b-\u001f\u007f]/.test(value) &&
-  !/\p{Surrogate}/u.test(value)
 
 /** The arguments of the command line; a value cannot be taken for a flag. */
 export function argumentsOf({ step, inputs }: Pick<RunRequest, 'step' | 'inputs'>): string[] {

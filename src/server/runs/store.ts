@@ -19,7 +19,7 @@ export interface StoredPlan {
 
 export type NewRun = Pick<
   RunRecord,
-  'app' | 'step' | 'environment' | 'inputs' | 'subject' | 'plan' | 'planHash'
+  'app' | 'step' | 'environment' | 'inputs' | 'subject' | 'credential' | 'plan' | 'planHash'
 >
 
 /** An Idempotency-Key, and the body that came with it. */
@@ -28,17 +28,26 @@ export interface RequestKey {
   fingerprint: string
 }
 
+export interface RunQuery {
+  before: string | undefined
+  limit: number
+  isVisible(app: string, environment: string): boolean
+}
+
+/** Entries of the index that one request looks at: beyond it there is only a cursor. */
+const PAGE = 200
+const MOST_LOOKS = 5
+
 export interface RunStore {
   /** Gives the run that an earlier request with the same key made; CONFLICT for another body. */
   create(id: string, run: NewRun, request: RequestKey | undefined): Promise<string>
   /** The run of an earlier request. */
   findRequest(subject: RunSubject, request: RequestKey): Promise<string | undefined>
   find(id: string): Promise<RunRecord | undefined>
-  /** Newest first, those before a run. */
-  list(
-    before: string | undefined,
-    limit: number,
-  ): Promise<{ runs: RunRecord[]; next: string | undefined }>
+  /** Newest first, those before a run of which somebody may see where they are. */
+  list(query: RunQuery): Promise<{ runs: RunRecord[]; next: string | undefined }>
+  /** Beside the run, until it is over. */
+  keepToken(id: string, idToken: string): Promise<void>
   start(id: string): Promise<void>
   /** False when it had ended before. */
   finish(id: string, finished: Finished): Promise<boolean>
@@ -55,16 +64,21 @@ export const subjectKey = ({ kind, identity, by, name }: RunSubject): string =>
 export function openRunStore({ redis, base, request: ask }: QueueAccess): RunStore {
   const keys = runKeys(base)
   const read = async (id: string) => {
-    const { run, startedAt, finishedAt, finished, cancel } = await redis.hgetall(keys.run(id))
+    const { run, startedAt, finishedAt, finished, cancel, idToken } = await redis.hgetall(
+      keys.run(id),
+    )
     if (run === undefined) return undefined
     return {
       ...(JSON.parse(run) as Omit<RunRecord, 'startedAt' | 'finishedAt' | 'finished' | 'cancel'>),
+      idToken,
       startedAt: startedAt === undefined ? undefined : Number(startedAt),
       finishedAt: finishedAt === undefined ? undefined : Number(finishedAt),
       finished: finished === undefined ? undefined : (JSON.parse(finished) as Finished),
       cancel: cancel === undefined ? undefined : (JSON.parse(cancel) as Cancellation),
     }
   }
+  const readAll = async (ids: readonly string[]) =>
+    (await Promise.all(ids.map(read))).filter((run) => run !== undefined)
   return {
     create: (id, run, request) =>
       ask(async () => {
@@ -80,6 +94,7 @@ export function openRunStore({ redis, base, request: ask }: QueueAccess): RunSto
           KEPT,
           KEY_KEPT,
           MOST_RUNS,
+          `${id} ${run.app} ${run.environment}`,
         )
         return known === '' ? id : sameRequest(String(known), request)
       }),
@@ -89,20 +104,32 @@ export function openRunStore({ redis, base, request: ask }: QueueAccess): RunSto
         return known === null ? undefined : sameRequest(known, request)
       }),
     find: (id) => ask(() => read(id)),
-    list: (before, limit) =>
+    list: ({ before, limit, isVisible }) =>
       ask(async () => {
-        const from = before === undefined ? '+' : `(${before}`
-        const ids = await redis.zrevrangebylex(keys.index, from, '-', 'LIMIT', 0, limit)
-        const found = await Promise.all(ids.map(read))
-        const runs = found.filter((run) => run !== undefined)
-        return { runs, next: ids.length === limit ? ids.at(-1) : undefined }
+        const ids: string[] = []
+        let last = before
+        for (let look = 0; look < MOST_LOOKS; look++) {
+          const from = last === undefined ? '+' : `(${last}`
+          const page = await redis.zrevrangebylex(keys.index, from, '-', 'LIMIT', 0, PAGE)
+          for (const entry of page) {
+            const [id = '', app = '', environment = ''] = entry.split(' ')
+            last = id
+            if (!isVisible(app, environment)) continue
+            if (ids.push(id) === limit) return { runs: await readAll(ids), next: id }
+          }
+          if (page.length < PAGE) return { runs: await readAll(ids), next: undefined }
+        }
+        return { runs: await readAll(ids), next: last }
       }),
+    keepToken: (id, idToken) =>
+      ask(async () => void (await redis.hset(keys.run(id), 'idToken', idToken))),
     start: (id) =>
       ask(async () => void (await redis.hsetnx(keys.run(id), 'startedAt', String(Date.now())))),
     finish: (id, finished) =>
       ask(async () => {
         const [run, lines] = [keys.run(id), keys.lines(id)]
         const text = JSON.stringify(finished)
+        await redis.hdel(run, 'idToken')
         return (await redis.eval(FINISH, 2, run, lines, text, Date.now(), KEPT)) === 1
       }),
     cancel: (id, cancellation) =>
@@ -139,8 +166,8 @@ function sameRequest(known: string, request: RequestKey | undefined): string {
   })
 }
 
-/** A run as clients see it. */
-export function runAnswer(run: RunRecord): Run {
+/** A run as clients see it: what a command said is for those who may read its log. */
+export function runAnswer(run: RunRecord, { showsOutput }: { showsOutput: boolean }): Run {
   const { id, app, step, environment, inputs, subject, finished = null, waits = null } = run
   const moment = (at: number | undefined) => (at === undefined ? null : new Date(at).toISOString())
   const state = finished ? 'finished' : run.startedAt === undefined ? 'queued' : 'running'
@@ -156,6 +183,13 @@ export function runAnswer(run: RunRecord): Run {
     queuedAt: new Date(run.queuedAt).toISOString(),
     startedAt: moment(run.startedAt),
     finishedAt: moment(run.finishedAt),
-    finished,
+    finished: finished && (showsOutput ? finished : withoutOutput(finished, run)),
   }
+}
+
+/** The message of an error may have the last lines of a command or of an instance. */
+function withoutOutput(finished: Finished, { step }: RunRecord): Finished {
+  const { error, outcome } = finished
+  if (error === null) return finished
+  return { ...finished, error: { ...error, message: `${step} ${outcome}; its log says why` } }
 }

@@ -19,6 +19,7 @@ export type Reason =
   | 'api-token-revoked'
   | 'api-token-key'
   | 'too-many-failures'
+  | 'too-many-sessions'
 
 /** What is wrong with a DPoP proof (RFC 9449, section 4.3). */
 export type ProofReason =
@@ -66,6 +67,27 @@ export function refuseOpenly(
 ): StepError<RefusalDetails> {
   return new StepError('UNAUTHORIZED', message, { hint, details: { reason } })
 }
+
+const tooMany = (reason: Reason, message: string, hint: string) =>
+  new StepError<RefusalDetails & { status: number }>('UNAVAILABLE', message, {
+    hint,
+    retryAfter: 60_000,
+    details: { status: 429, reason },
+  })
+
+export const tooManyFailures = () =>
+  tooMany(
+    'too-many-failures',
+    'too many failed logins from this address',
+    'Wait a minute. The log of the server has the reasons of the failures.',
+  )
+
+export const tooManySessions = (most: number) =>
+  tooMany(
+    'too-many-sessions',
+    `this job has ${most} sessions already`,
+    'Steps of one job share its session, in the folder of CROSSCLOUD_STATE.',
+  )
 
 /** What is wrong with a token whose signature is genuine: its job may be put right by it. */
 const OPEN = new Set<Reason>([

@@ -1,24 +1,26 @@
 import { randomBytes } from 'node:crypto'
-import { StepError, toStepError } from '../../core/errors.ts'
+import { type StepError, toStepError } from '../../core/errors.ts'
 import type { Log } from '../../core/log.ts'
 import { hashOfApiToken } from '../../ledger/api-token.ts'
 import type { Scope, Subject } from '../../policy/subject.ts'
 import { throttleWarnings } from '../monitoring/throttled-warnings.ts'
 import type { Issuers } from './issuers.ts'
 import { openToken, sealToken } from './kept-token.ts'
+import { idOfSession } from './keys.ts'
 import type { Login } from './logins.ts'
 import { checkProof, PROOF_WINDOW, type Proof } from './proof.ts'
 import {
   outside,
   type Reason,
-  type RefusalDetails,
   reasonOf,
   refuse,
   refuseOpenly,
+  tooManyFailures,
+  tooManySessions,
 } from './refusal.ts'
 import type { SessionSettings } from './settings.ts'
-import { type Standing, standingOfSession, standingOfToken } from './standing.ts'
-import { LONGEST_SESSION, type SessionRecord, type SessionStore } from './store.ts'
+import { type Credential, type Standing, standingOfSession, standingOfToken } from './standing.ts'
+import { LONGEST_SESSION, type SessionRecord, type SessionStore, tokenHash } from './store.ts'
 import type { Person } from './subject.ts'
 
 /** A request, as far as it says who sent it. */
@@ -38,13 +40,15 @@ export interface Authenticated {
   /** To end it. */
   session?: string | undefined
   /** The ID token that started it, where an agent may have to see it. */
-  idToken?: string | undefined
+  jobToken?: string | undefined
   /** Whether every use of the API token is proven with its key. */
   bound?: boolean | undefined
   /** ISO 8601; of an API token without an end undefined. */
   expiresAt?: string | undefined
   /** Whom a job's token names; good for acts in a person's own name, never for what a job may. */
   person?: Person | undefined
+  /** By which it is found again, for a run that begins later. */
+  credential: Credential
   /** Whether it still holds, without a new proof. */
   standing(): Promise<Standing>
 }
@@ -73,8 +77,6 @@ export interface Sessions {
   start(request: SessionRequest & { token: string }): Promise<StartedSession>
   /** Logout; false when there is no such session. */
   end(session: string): Promise<boolean>
-  /** Ends all sessions of an issuer, or of a user or project there; how many there were. */
-  revoke(of: { identity: string; user?: string; project?: string }): Promise<number>
 }
 
 export interface SessionsOptions {
@@ -126,10 +128,6 @@ export function createSessions(options: SessionsOptions): Sessions {
     authenticate: (request) => guarded(request, () => authenticate(request, options)),
     start: (request) => guarded(request, () => login(request, options), true),
     end: (session) => store.remove(session),
-    revoke: ({ identity, user, project }) => {
-      if (user !== undefined) return store.removeAllOf(`${identity} user ${user}`)
-      return store.removeAllOf(project === undefined ? identity : `${identity} project ${project}`)
-    },
   }
 }
 
@@ -138,6 +136,7 @@ function isGuess(reason: Reason): boolean {
   const honest: readonly Reason[] = [
     ...(['no-credentials', 'session-unknown', 'proof-time', 'expired'] as const),
     ...(['not-yet-valid', 'too-many-failures', 'token-replayed', 'ref'] as const),
+    'too-many-sessions',
   ]
   return !honest.includes(reason)
 }
@@ -151,15 +150,7 @@ async function refuseTooMany(
   { settings, store }: Pick<SessionsOptions, 'settings' | 'store'>,
 ): Promise<void> {
   if ((await store.failures(ip)) < settings['failed-logins']) return
-  throw new StepError<RefusalDetails & { status: number }>(
-    'UNAVAILABLE',
-    'too many failed logins from this address',
-    {
-      hint: 'Wait a minute. The log of the server has the reasons of the failures.',
-      retryAfter: 60_000,
-      details: { status: 429, reason: 'too-many-failures' },
-    },
-  )
+  throw tooManyFailures()
 }
 
 /** A session that nobody recorded is not given away. */
@@ -191,9 +182,9 @@ async function start(
   await useProof(proof, store, 'login')
   const { lifetime } = settings
   const now = Date.now()
-  const known = { issuer: job.subject.identity, id: tokenId }
+  const used = tokenHash(job.subject.identity, tokenId)
   const until = tokenEnd + 2 * PROOF_WINDOW * 1000
-  if (!(await store.claimToken(known, proof.thumbprint, until))) {
+  if (!(await store.claimToken(used, proof.thumbprint, until))) {
     throw refuseOpenly(
       'token-replayed',
       'the ID token is not accepted: it has started a session before',
@@ -204,8 +195,10 @@ async function start(
   const session = `ccs_${randomBytes(32).toString('base64url')}`
   const expiresAt = Math.min(now + lifetime, end)
   const { thumbprint } = proof
-  const idToken = keepTokens ? sealToken(token, session) : undefined
-  await store.create(session, { ...job, thumbprint, end, idToken }, expiresAt)
+  const jobToken = keepTokens ? sealToken(token, session) : undefined
+  const record = { ...job, thumbprint, startedAt: now, end, token: used, jobToken }
+  const most = settings['job-sessions']
+  if (!(await store.create(session, record, { expiresAt, most }))) throw tooManySessions(most)
   return { session, expiresAt: new Date(expiresAt).toISOString(), subject: job.subject }
 }
 
@@ -244,19 +237,20 @@ async function bySession(
   const expiresAt = Math.min(Date.now() + settings.lifetime, record.end)
   await store.renew(session, expiresAt)
   const standing = () => standingOfSession(session, expiresAt, store)
-  return { ...authenticated(record, session, expiresAt), standing }
+  const credential = { kind: 'session', id: idOfSession(session) } as const
+  return { ...authenticated(record, session, expiresAt), credential, standing }
 }
 
 function authenticated(
-  { subject, person, idToken }: SessionRecord,
+  { subject, person, jobToken }: SessionRecord,
   session: string,
   expiresAt: number,
-): Omit<Authenticated, 'standing'> {
+): Omit<Authenticated, 'standing' | 'credential'> {
   return {
     subject,
     person,
     session,
-    idToken: idToken && openToken(idToken, session),
+    jobToken: jobToken && openToken(jobToken, session),
     via: 'session',
     expiresAt: new Date(expiresAt).toISOString(),
   }
@@ -295,7 +289,8 @@ async function byToken(
     scope,
   }
   const standing = () => standingOfToken(hash, findToken)
-  return { subject, via: 'token', bound: key !== undefined, expiresAt, standing }
+  const credential = { kind: 'token', id: hash } as const
+  return { subject, via: 'token', bound: key !== undefined, expiresAt, credential, standing }
 }
 
 async function requireKey(

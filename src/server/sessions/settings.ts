@@ -56,6 +56,11 @@ export const sessionSettings = z
       .min(1)
       .default(30)
       .describe('Most failed logins a minute from one address; above it gets 429'),
+    'job-sessions': z
+      .int()
+      .min(1)
+      .default(100)
+      .describe('Most sessions of one job (of GitHub: of one run); above it gets 429'),
   })
   .describe('Sessions of CI jobs and API tokens; without, there is no API')
 

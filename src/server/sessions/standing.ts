@@ -3,6 +3,12 @@ import type { SessionStore } from './store.ts'
 /** Whether what somebody came with still holds: for an answer that takes long. */
 export type Standing = 'alive' | 'expired' | 'revoked'
 
+/** What somebody came with, by its hash: enough to see whether it holds, and not to use it. */
+export interface Credential {
+  kind: 'session' | 'token'
+  id: string
+}
+
 export async function standingOfSession(
   session: string,
   expiresAt: number,

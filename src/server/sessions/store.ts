@@ -1,38 +1,59 @@
-import { createHash } from 'node:crypto'
 import { isIPv6 } from 'node:net'
 import type { Cluster, Redis } from 'ioredis'
 import { redisError } from '../../redis/errors.ts'
+import { CREATE, hash, idOfSession, sessionKeys } from './keys.ts'
 import type { KnownSubject } from './subject.ts'
 
 /** A session as Redis keeps it; its own secret is only there as a hash, in the key. */
 export interface SessionRecord extends KnownSubject {
   /** Of the client's key (RFC 7638). */
   thumbprint: string
+  /** Milliseconds since 1970. */
+  startedAt: number
   /** Milliseconds since 1970: no use of it makes it last longer. */
   end: number
-  /** The ID token, sealed with the session's own secret: kept-token.ts. */
-  idToken?: string | undefined
+  /** Hash of the ID token that started it: when it is revoked, its token starts no other one. */
+  token: string
+  /** That ID token, sealed with the session's own secret: kept-token.ts. */
+  jobToken?: string | undefined
+}
+
+/** A session as people see it: its id is none that could be used. */
+export interface KeptSession extends SessionRecord {
+  id: string
+}
+
+/** Sessions of an issuer, a login, a project: all that are given must fit. */
+export interface SessionFilter {
+  id?: string | undefined
+  identity?: string | undefined
+  user?: string | undefined
+  project?: string | undefined
 }
 
 /** Sessions, and what counts only once. Throws UNAVAILABLE when Redis does not respond. */
 export interface SessionStore {
-  create(session: string, record: SessionRecord, expiresAt: number): Promise<void>
+  /** False when its job has so many already. */
+  create(
+    session: string,
+    record: SessionRecord,
+    limits: { expiresAt: number; most: number },
+  ): Promise<boolean>
   find(session: string): Promise<SessionRecord | undefined>
+  findById(id: string): Promise<SessionRecord | undefined>
   renew(session: string, expiresAt: number): Promise<void>
   remove(session: string): Promise<boolean>
-  /** Ends all sessions of a job's owner or of an issuer; how many there were. */
-  removeAllOf(owner: string): Promise<number>
+  /** Those that live, the one that may last longest first. */
+  list(filter: SessionFilter): Promise<KeptSession[]>
+  /** Ends it, and its ID token starts no other one; false when there is no such session. */
+  revoke(session: KeptSession): Promise<boolean>
   /** Whether a proof of this key is used for the first time; it is remembered until `until`. */
   useProof(thumbprint: string, id: string, until: number): Promise<boolean>
   /**
    * Whether an ID token is this key's: the first that uses it. A client whose answer was lost may ask
    * again with its key; whoever stole the token has another one.
    */
-  claimToken(
-    token: { issuer: string; id: string },
-    thumbprint: string,
-    until: number,
-  ): Promise<boolean>
+  claimToken(token: string, thumbprint: string, until: number): Promise<boolean>
   /** Failed logins from an address within the current minute. */
   failures(address: string): Promise<number>
   addFailure(address: string): Promise<void>
@@ -46,13 +67,14 @@ export interface StoreOptions {
   base: string
 }
 
-const hash = (...parts: string[]) =>
-  createHash('sha256').update(JSON.stringify(parts)).digest('base64url')
-
 const MINUTE = 60_000
+const PAGE = 500
+/** In place of the key that a token belongs to. */
+const REVOKED = 'revoked'
 
 export function openSessionStore({ client, server, base }: StoreOptions): SessionStore {
   const redis = client as Redis
+  const keys = sessionKeys(base)
   const request = async <T>(work: () => Promise<T>): Promise<T> => {
     try {
       return await work()
@@ -62,39 +84,63 @@ export function openSessionStore({ client, server, base }: StoreOptions): Sessio
   }
   const setOnce = async (key: string, value: string, until: number) =>
     (await redis.set(key, value, 'PXAT', Math.ceil(until), 'NX')) === 'OK'
-  const sessionKey = (session: string) => `${base}session:${hash(session)}`
-  const ownerKey = (owner: string) => `${base}sessions-of:${hash(owner)}`
   const failureKey = (address: string) =>
     `${base}failed-logins:${hash(networkOf(address))}:${Math.floor(Date.now() / MINUTE)}`
+  const findById = async (id: string) => {
+    const text = await redis.get(keys.session(id))
+    return text === null ? undefined : (JSON.parse(text) as SessionRecord)
+  }
+  const remove = async (id: string, record: KnownSubject) => {
+    await redis.zrem(keys.index, id)
+    await redis.zrem(keys.ofJob(jobOf(record)), id)
+    return (await redis.del(keys.session(id))) === 1
+  }
   return {
-    create: (session, record, expiresAt) =>
+    create: (session, record, { expiresAt, most }) =>
       request(async () => {
-        const key = sessionKey(session)
-        await redis.set(key, JSON.stringify(record), 'PXAT', expiresAt)
-        for (const owner of ownersOf(record)) {
-          await redis.sadd(ownerKey(owner), key)
-          await redis.pexpire(ownerKey(owner), LONGEST_SESSION)
+        const id = idOfSession(session)
+        const [key, ofJob] = [keys.session(id), keys.ofJob(jobOf(record))]
+        const text = JSON.stringify(record)
+        const values = [id, text, expiresAt, record.end, Date.now(), most, LONGEST_SESSION]
+        return (await redis.eval(CREATE, 3, key, keys.index, ofJob, ...values)) === 1
+      }),
+    find: (session) => request(() => findById(idOfSession(session))),
+    findById: (id) => request(() => findById(id)),
+    renew: (session, expiresAt) =>
+      request(
+        async () => void (await redis.pexpireat(keys.session(idOfSession(session)), expiresAt)),
+      ),
+    remove: (session) =>
+      request(async () => {
+        const id = idOfSession(session)
+        const record = await findById(id)
+        return record !== undefined && remove(id, record)
+      }),
+    list: (filter) =>
+      request(async () => {
+        const found: KeptSession[] = []
+        for (let from = 0; ; from += PAGE) {
+          const ids = await redis.zrevrange(keys.index, from, from + PAGE - 1)
+          const texts = ids.length === 0 ? [] : await redis.mget(ids.map(keys.session))
+          for (const [at, text] of texts.entries()) {
+            if (text === null) continue
+            const kept = { id: ids[at] ?? '', ...(JSON.parse(text) as SessionRecord) }
+            if (fits(kept, filter)) found.push(kept)
+          }
+          if (ids.length < PAGE) return found
         }
       }),
-    find: (session) =>
+    revoke: ({ id, ...record }) =>
       request(async () => {
-        const text = await redis.get(sessionKey(session))
-        return text === null ? undefined : (JSON.parse(text) as SessionRecord)
-      }),
-    renew: (session, expiresAt) =>
-      request(async () => void (await redis.pexpireat(sessionKey(session), expiresAt))),
-    remove: (session) => request(async () => (await redis.del(sessionKey(session))) === 1),
-    removeAllOf: (owner) =>
-      request(async () => {
-        const keys = await redis.smembers(ownerKey(owner))
-        await redis.del(ownerKey(owner))
-        return keys.length === 0 ? 0 : redis.del(...keys)
+        // First: whoever has key and token must not start another one in between.
+        await redis.set(keys.token(record.token), REVOKED, 'KEEPTTL', 'XX')
+        return remove(id, record)
       }),
     useProof: (thumbprint, id, until) =>
-      request(() => setOnce(`${base}dpop:${hash(thumbprint, id)}`, '1', until)),
-    claimToken: ({ issuer, id }, thumbprint, until) =>
+      request(() => setOnce(keys.proof(thumbprint, id), '1', until)),
+    claimToken: (token, thumbprint, until) =>
       request(async () => {
-        const key = `${base}id-token:${hash(issuer, id)}`
+        const key = keys.token(token)
         return (await setOnce(key, thumbprint, until)) || (await redis.get(key)) === thumbprint
       }),
     failures: (address) => request(async () => Number((await redis.get(failureKey(address))) ?? 0)),
@@ -109,11 +155,20 @@ export function openSessionStore({ client, server, base }: StoreOptions): Sessio
 /** No session lives longer, however long its ID token is valid. */
 export const LONGEST_SESSION = 24 * 3_600_000
 
-/** What sessions can be ended by: a person's login, a project, an issuer. */
-export function ownersOf({ subject, project }: KnownSubject): string[] {
-  const { identity, by } = subject
-  return [`${identity} user ${by}`, `${identity} project ${project}`, identity]
-}
+/** Where a job cannot be told from the others of its project, they count as one. */
+const jobOf = ({ subject }: KnownSubject) => hash(subject.identity, subject.name)
+
+/** Of the ID token. */
+export const tokenHash = (issuer: string, id: string) => hash(issuer, id)
+
+const fits = (
+  { id, subject, project }: KeptSession,
+  { id: wanted = id, ...filter }: SessionFilter,
+): boolean =>
+  id === wanted &&
+  subject.identity === (filter.identity ?? subject.identity) &&
+  subject.by === (filter.user ?? subject.by) &&
+  project === (filter.project ?? project)
 
 /** One subscriber has a whole /64 of IPv6. */
 function networkOf(address: string): string {

@@ -21,6 +21,7 @@ export interface Person {
   groups: readonly string[]
   /** The issuer. */
   identity: string
+  project: string
   /** Whether this person started the pipeline, and the job is its first attempt. */
   actsInPerson: boolean
   job:
@@ -41,8 +42,9 @@ export function presentedSubject(
   person: Person | undefined,
 ): Subject & { presented?: PresentedWho } {
   if (person === undefined) return subject
-  const { login, id, groups, identity, job } = person
-  return { ...subject, presented: { login, id, groups, identity, job } }
+  const { login, id, groups, identity, project, job } = person
+  const presented = { kind: 'job', login, id, groups, identity, project, job } as const
+  return { ...subject, presented }
 }
 
 type Claims = Record<string, ClaimValue>
@@ -89,7 +91,7 @@ export function jobOf(payload: JWTPayload, pipelines: readonly string[]): KnownS
 type Found = NonNullable<ReturnType<typeof readClaims>>
 
 function personOf(login: string, found: Found, pipelines: readonly string[]): Person {
-  const { personId: id, email: mail, groups, issuer: identity, jobId, attempt } = found
+  const { personId: id, email: mail, groups, issuer: identity, project, jobId, attempt } = found
   const { sha, refProtected, environment, startedBy } = found
   const actsInPerson = startedByPerson(found, { pipelines: [...pipelines] }) && attempt === 1
   const job = { sha, refProtected, environment, startedBy, attempt }
@@ -99,6 +101,7 @@ function personOf(login: string, found: Found, pipelines: readonly string[]): Pe
     mail,
     groups,
     identity,
+    project,
     actsInPerson,
     job: jobId === undefined ? undefined : { id: jobId, ...job },
   }

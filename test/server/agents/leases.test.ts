@@ -45,10 +45,11 @@ async function leasesOf(): Promise<void> {
   let count = 0
   const run = async (environment = 'production') => {
     const id = `run${String(++count).padStart(4, '0')}`
+    const credential = { kind: 'session', id: 'x' } as const
     const subject = { kind: 'job', name: 'a job', by: 'wang', identity: 'x', names: [] } as const
     await store.create(
       id,
-      { app: 'webapi', step: 'deploy', environment, inputs: {}, subject },
+      { app: 'webapi', step: 'deploy', environment, inputs: {}, credential, subject },
       undefined,
     )
     await leases.offer((await store.find(id)) as RunRecord)

@@ -1,5 +1,5 @@
 import t from 'tap'
-import { auditStart } from '../../../src/server/api/open.ts'
+import { auditStart } from '../../../src/server/audit.ts'
 
 t.test('the record of an act has its inputs, and none looks like another one', async (t) => {
   const { object } = auditStart({

@@ -30,7 +30,7 @@ const inputs: Bad[] = [
     what: `input ${name}`,
     body: `{"app":"webapi","step":"deploy","inputs":{"env":"test","release":"webapi@1.0.0","${name}":"1m"}}`,
     status: 400,
-    detail: /there is no input/,
+    detail: /is not known here/,
   })),
   { what: 'env is a list', body: deploy({ env: ['test'] }), status: 400 },
   { what: 'env is a number', body: deploy({ env: 5 }), status: 400 },
@@ -136,6 +136,9 @@ const reads: Bad[] = [
     headers: { 'last-event-id': '-' },
     status: 400,
   },
+  { what: 'path that is no URL', place: '/runs/%', status: 400 },
+  { what: 'path that is no UTF-8', by: '', place: '/applications/%ff', status: 400 },
+  { what: 'long name', place: `/runs/${'x'.repeat(300)}`, status: 400 },
   { what: 'run with a path', place: '/runs/..%2f..%2fetc', status: 400 },
   {
     what: 'cancel of an unknown run',

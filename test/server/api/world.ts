@@ -9,13 +9,14 @@ import { createSecrets } from '../../../src/core/secrets.ts'
 import { openLedger } from '../../../src/ledger/open.ts'
 import type { Question } from '../../../src/policy/decide.ts'
 import { verbs } from '../../../src/policy/verbs.ts'
-import type { AuditEntry, Decide } from '../../../src/server/api/access.ts'
+import type { Decide } from '../../../src/server/api/access.ts'
 import { addApi } from '../../../src/server/api/api.ts'
 import type { ApiDependencies } from '../../../src/server/api/dependencies.ts'
 import { openApplications } from '../../../src/server/applications/applications.ts'
+import type { AuditEntry } from '../../../src/server/audit.ts'
 import { workerEnvironmentOf } from '../../../src/server/effects/worker-environment.ts'
 import { createMetrics } from '../../../src/server/monitoring/metrics.ts'
-import { accessQueue, queueOptions } from '../../../src/server/queue/access.ts'
+import { accessQueue, keyPrefix, queueOptions } from '../../../src/server/queue/access.ts'
 import { openQueueRedis } from '../../../src/server/queue/connection.ts'
 import { openIntake } from '../../../src/server/queue/intake.ts'
 import { openRecords } from '../../../src/server/queue/records.ts'
@@ -24,12 +25,15 @@ import { createApp } from '../../../src/server/routes/app.ts'
 import { runUrls } from '../../../src/server/runs/route.ts'
 import type { RunSubject } from '../../../src/server/runs/run.ts'
 import { openRuns } from '../../../src/server/runs/runs.ts'
+import { idOfSession } from '../../../src/server/sessions/keys.ts'
 import type { Standing } from '../../../src/server/sessions/standing.ts'
+import { openSessionStore } from '../../../src/server/sessions/store.ts'
 import { readServerSettings } from '../../../src/server/settings/settings.ts'
 import { release } from '../../ledger/conformance/samples.ts'
 import { makeRepository } from '../../support/servers/git.ts'
 import { startQueueRedis, startWebhookServer } from '../../support/servers/webhooks.ts'
 import { temporaryFolder } from '../../support/temporary.ts'
+import { operationOf, readContract } from './contract.ts'
 
 const PROGRAM = fileURLToPath(new URL('../../../dist/cli/main.js', import.meta.url))
 
@@ -41,7 +45,20 @@ const grants: Readonly<Record<string, { verbs: readonly string[]; envs: readonly
   },
   zhang: { verbs: ['view', 'logs', 'deploy', 'verify', 'promote'], envs: ['test'] },
   wu: { verbs: [], envs: [] },
+  sun: { verbs: ['view'], envs: ['test'] },
   job: { verbs: ['view', 'logs', 'deploy', 'force'], envs: ['test'] },
+}
+
+/** The same for a server that runs what is queued. */
+export const policySettings = {
+  roles: Object.fromEntries(
+    Object.entries(grants).flatMap(([by, { verbs }]) => (verbs.length > 0 ? [[by, verbs]] : [])),
+  ),
+  grants: Object.entries(grants).flatMap(([by, { envs }]) => {
+    const holder = by === 'job' ? { job: { project: 'team/webapi' } } : { who: `user:${by}` }
+    const named = envs.filter((name) => name !== '*')
+    return named.length === 0 ? [] : [{ ...holder, role: by, apps: ['webapi'], envs: named }]
+  }),
 }
 
 const decide: Decide = ({ by }, { verb, environment, source }) => {
@@ -62,12 +79,10 @@ const subject = (by: string): RunSubject => ({
   ...{ name: by === 'job' ? 'job 4711 of team/webapi' : `${by} (team/dev)`, by, byId: '42' },
   ...{ identity: 'https://gitlab.example.com', names: [`user:${by}`, 'group:team/dev'] },
   ...(by === 'job' && {
-    claims: { 'ref-protected': true, environment: 'test' },
+    claims: { project: 'team/webapi', 'ref-protected': true, environment: 'test' },
     presented: {
-      login: by,
-      id: '42',
-      groups: ['team/dev'],
-      identity: 'https://gitlab.example.com',
+      ...{ kind: 'job' as const, login: by, id: '42', groups: ['team/dev'] },
+      ...{ identity: 'https://gitlab.example.com', project: 'team/webapi' },
       job: { id: '4711', refProtected: true, environment: 'test', attempt: 1 },
     },
   }),
@@ -143,10 +158,12 @@ export async function startWorld(t: Test, more: WorldOptions = {}) {
   const settings = {
     queue: { redis: redis.url, 'stalled-timeout': '2s', 'shutdown-timeout': '1s' },
     applications: { webapi: application },
+    ledger: `sqlite:${file}`,
   }
   const env = { HOME: folder, ...more.variables, CROSSCLOUD_STATE: state }
   /** `crosscloud serve`, which runs what the API queues. */
-  const startServer = () => startWebhookServer(t, settings, { env })
+  const startServer = (policy: object = policySettings) =>
+    startWebhookServer(t, { ...settings, policy, sessions: { url: 'http://127.0.0.1:1' } }, { env })
   const api = await startApi(
     t,
     folder,
@@ -187,6 +204,14 @@ async function startApi(
     ...{ access, intake, records, wakeUps, applications, worker, log: silentLog },
     urlOf: runUrls(settings),
   })
+  const base = `${keyPrefix(options.name)}:`
+  const store = openSessionStore({ client: redis.failFast, server: redis.name, base })
+  const end = Date.now() + 3_600_000
+  for (const by of Object.keys(grants)) {
+    const record = { thumbprint: '', startedAt: 0, end, token: by, project: 'team/webapi' }
+    const limits = { expiresAt: end, most: 100 }
+    await store.create(by, { ...record, subject: subject(by) }, limits)
+  }
   const audited: AuditEntry[] = []
   const held: { standing: Standing; verbs: readonly string[] } = { standing: 'alive', verbs }
   const asked: Question[] = []
@@ -195,13 +220,23 @@ async function startApi(
     receiver: { deliver: async () => ({ status: 200, body: {} }), refuse: () => undefined },
     problems: async () => [],
   })
+  const contract = await readContract()
+  app.addHook('onSend', async ({ routeOptions, method }, reply, payload) => {
+    const operation = operationOf(contract, method, routeOptions.url ?? '')
+    if (operation === undefined) return payload
+    const type = String(reply.getHeader('content-type') ?? '')
+    const answered = { status: reply.statusCode, type, text: String(payload ?? '') }
+    for (const problem of contract.problems(operation, answered)) t.fail(problem)
+    return payload
+  })
   await addApi(app, {
     sessions: {
       async authenticate({ headers }) {
         const [, by = ''] = /^Bearer (\w+)$/.exec(String(headers.authorization)) ?? []
         if (Object.hasOwn(grants, by)) {
           const standing = async () => held.standing
-          return { subject: subject(by), via: 'session', standing }
+          const credential = { kind: 'session', id: idOfSession(by) } as const
+          return { subject: subject(by), via: 'session', credential, standing }
         }
         throw new StepError('UNAUTHORIZED', 'the session is unknown, or over')
       },
@@ -249,7 +284,7 @@ async function startApi(
       body: said === '' ? {} : JSON.parse(said),
     }
   }
-  return { url, ask, audited, asked, held, app, runs, applications, worker }
+  return { url, ask, audited, asked, held, app, runs, applications, worker, sessions: store }
 }
 
 export interface StreamEvent {

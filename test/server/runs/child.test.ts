@@ -49,6 +49,9 @@ t.test('a step has the environment that its settings were checked with', async (
     jobUrl: 'https://crosscloud.example.com/runs/1',
   }
   t.strictSame(output?.message, {
-    who: { login: 'li', id: '42', groups: ['team/dev'], identity: 'https://i', from },
+    who: {
+      ...{ kind: 'person', login: 'li', id: '42', groups: ['team/dev'], identity: 'https://i' },
+      from,
+    },
   })
 })

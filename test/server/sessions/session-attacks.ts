@@ -100,7 +100,7 @@ export const uses: Record<string, Request> = {
     reason: 'session-unknown',
     request: async (world) => {
       const { request } = await used(world)
-      await world.sessions.revoke({ identity: world.issuer.url, user: 'ops-li' })
+      await world.revoke({ identity: world.issuer.url, user: 'ops-li' })
       return request
     },
   },

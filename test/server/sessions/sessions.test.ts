@@ -119,19 +119,47 @@ t.test('a session ends by itself, lives on by its use, and never beyond its limi
   await t.rejects(sessions.authenticate(await useOf(key, idle)), { code: 'UNAUTHORIZED' })
 })
 
-t.test('a logout ends one session, a revocation all of a user or project', async (t) => {
-  const { sessions, start, issuer, token } = await sessionWorld(t)
+t.test('a logout ends one session, a revocation those that fit', async (t) => {
+  const { sessions, start, issuer, token, store, revoke } = await sessionWorld(t)
   const key = await createKey()
   const mine = [await start(key), await start(key)]
   const other = await start(key, { token: await token({ user_login: 'dev-wang' }) })
   t.equal(await sessions.end(mine[0]?.session ?? ''), true)
   t.equal(await sessions.end(mine[0]?.session ?? ''), false)
   await sessions.authenticate(await useOf(key, mine[1]?.session ?? ''))
-  t.equal(await sessions.revoke({ identity: issuer.url, user: 'ops-li' }), 1)
+  const listed = await store.list({ identity: issuer.url })
+  t.strictSame(listed.map(({ subject: { by } }) => by).sort(), ['dev-wang', 'ops-li'])
+  t.strictSame(await store.list({ user: 'ops-li', project: 'team/other' }), [], 'all must fit')
+  t.equal(await revoke({ identity: issuer.url, user: 'ops-li' }), 1)
   await t.rejects(sessions.authenticate(await useOf(key, mine[1]?.session ?? '')))
   await sessions.authenticate(await useOf(key, other.session))
-  t.equal(await sessions.revoke({ identity: issuer.url, project: 'team/webapi' }), 1)
+  t.equal(await revoke({ id: listed.find(({ subject }) => subject.by === 'dev-wang')?.id }), 1)
   await t.rejects(sessions.authenticate(await useOf(key, other.session)))
+  t.strictSame(await store.list({}), [])
+})
+
+t.test('the token of a revoked session starts no other one, not even for its key', async (t) => {
+  const { start, token, revoke } = await sessionWorld(t)
+  const [key, same] = [await createKey(), await token()]
+  await start(key, { token: same })
+  t.equal(await revoke({}), 1)
+  await t.rejects(start(key, { token: same }), {
+    code: 'UNAUTHORIZED',
+    message: /it has started a session before/,
+  })
+})
+
+t.test('a job has so many sessions, and no more', async (t) => {
+  const settings = { 'job-sessions': 3 }
+  const { sessions, start, token, store } = await sessionWorld(t, { settings })
+  const started = []
+  for (let n = 0; n < 3; n++) started.push(await start(await createKey()))
+  const limit = { code: 'UNAVAILABLE', message: /has 3 sessions/, details: { status: 429 } }
+  await t.rejects(start(await createKey()), limit)
+  await start(await createKey(), { token: await token({ job_id: '303' }) })
+  t.equal((await store.list({})).length, 4, 'another job has its own')
+  await sessions.end(started[0]?.session ?? '')
+  await start(await createKey())
 })
 
 t.test('what somebody came with holds until it is ended', async (t) => {
@@ -187,17 +215,17 @@ t.test(
     const key = await createKey()
     const idToken = await token()
     const { session } = await start(key, { token: idToken })
-    t.equal((await sessions.authenticate(await useOf(key, session))).idToken, idToken)
+    t.equal((await sessions.authenticate(await useOf(key, session))).jobToken, idToken)
     for (const name of (await redis.cli('keys', '*:session:*')).trim().split('\n')) {
       const kept = await redis.cli('get', name)
-      t.match(kept, '"idToken"')
+      t.match(kept, '"jobToken"')
       t.notMatch(kept, idToken.split('.')[1])
-      t.equal(openToken(JSON.parse(kept).idToken, `ccs_${'x'.repeat(43)}`), undefined)
+      t.equal(openToken(JSON.parse(kept).jobToken, `ccs_${'x'.repeat(43)}`), undefined)
     }
     const plain = await sessionWorld(t)
     const other = await plain.start(key)
     const found = await plain.sessions.authenticate(await useOf(key, other.session))
-    t.equal(found.idToken, undefined)
+    t.equal(found.jobToken, undefined)
   },
 )
 
@@ -233,7 +261,7 @@ t.test('Redis keeps neither sessions nor tokens that could be used', async (t) =
     t.ok(Number(await redis.cli('pttl', name)) > 0, `${name} goes by itself`)
     const kind = await redis.cli('type', name)
     const content =
-      kind === 'set' ? await redis.cli('smembers', name) : await redis.cli('get', name)
+      kind === 'zset' ? await redis.cli('zrange', name, '0', '-1') : await redis.cli('get', name)
     t.notOk(`${name} ${content}`.includes(session.slice(4)))
     t.notOk(content.includes(used.split('.')[2] ?? '?'))
     t.notOk(content.includes(key.jwk.d ?? '?'))

@@ -14,7 +14,7 @@ import {
   type SessionsOptions,
 } from '../../../src/server/sessions/sessions.ts'
 import { sessionSettings } from '../../../src/server/sessions/settings.ts'
-import { openSessionStore } from '../../../src/server/sessions/store.ts'
+import { openSessionStore, type SessionFilter } from '../../../src/server/sessions/store.ts'
 import { type Claims, gitlabClaims, startIssuer } from '../../identity/issuer.ts'
 import { startRedis } from '../../support/servers/redis.ts'
 
@@ -44,7 +44,7 @@ export async function sessionWorld(
   const settings = sessionSettings.parse({
     url: SERVER,
     issuers: { gitlab: { issuer: issuer.url, project: 'team/webapi', ...changes.issuer } },
-    'failed-logins': 1000,
+    ...{ 'failed-logins': 1000, 'job-sessions': 1000 },
     ...changes.settings,
   })
   const warnings: string[] = []
@@ -73,7 +73,13 @@ export async function sessionWorld(
     issuer.sign(gitlabClaims(issuer.url, { aud: SERVER, ...claims }), header)
   const start = async (key: ClientKey, given: Partial<SessionRequest> & { token?: string } = {}) =>
     sessions.start({ ...(await loginOf(key)), token: await token(), ...given })
-  return { redis, issuer, sessions, settings, warnings, tokens, token, start, store }
+  /** How many there were. */
+  const revoke = async (filter: SessionFilter) => {
+    const found = await store.list(filter)
+    const ended = await Promise.all(found.map(store.revoke))
+    return ended.filter(Boolean).length
+  }
+  return { redis, issuer, sessions, settings, warnings, tokens, token, start, store, revoke }
 }
 
 export const sha256 = (text: string) => createHash('sha256').update(text).digest('hex')

@@ -63,17 +63,22 @@ export interface PipelineRun {
   jobs: Record<string, string>
 }
 
-/** Runs gitlab-ci-local in a repository; its shell executor runs the jobs in the folder itself. */
+/**
+ * Runs gitlab-ci-local in a repository; its shell executor runs the jobs in the folder itself. `enter`
+ * are the words before a command that make it run on another machine.
+ */
 export async function runGitlab(
   folder: string,
   args: readonly string[],
   env: Record<string, string | undefined> = {},
+  enter: readonly string[] = [],
 ): Promise<PipelineRun> {
   const base = ['--force-shell-executor', '--no-color', '--home', join(folder, '.gitlab-ci-local')]
   // It costs half of a job's time: whoever lists the jobs has the schema checked.
   if (!args.includes('--list-json')) base.push('--no-json-schema-validation')
   try {
-    const { stdout, stderr } = await run(process.execPath, [LOCAL, ...base, ...args], {
+    const [command = '', ...words] = [...enter, process.execPath, LOCAL, ...base, ...args]
+    const { stdout, stderr } = await run(command, words, {
       cwd: folder,
       env: { ...env, FORCE_COLOR: undefined },
     })
