@@ -53,7 +53,8 @@ export async function readAgentSettings(
   known: Secrets,
   server?: string,
 ): Promise<AgentSettings> {
-  const hint = 'Write it, or name another with `--file FILE`. docs/agents.md has one to start from.'
+  const hint =
+    'Write it, or name another: `crosscloud agent --file FILE`. docs/agents.md has one to start from.'
   const text = await readSettingsText(path, hint)
   const isShown = (place: readonly string[]) => place[0] === 'server'
   const source = { text, name: path, page: 'docs/agent-settings.md', isShown }

@@ -88,7 +88,7 @@ const refused: Record<string, { claims?: Claims; lease?: Partial<Lease>; says: R
   },
   'an input that is not for servers': {
     lease: { inputs: { release: 'webapi@1.0.0', env: 'production', adopt: true } },
-    says: /there is no input "adopt" over HTTP/,
+    says: /inputs.adopt is not known here/,
   },
   'a rule to be passed without a grant for that': {
     lease: { inputs: { release: 'webapi@1.0.0', env: 'production', force: true } },
