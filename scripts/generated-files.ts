@@ -44,12 +44,14 @@ export async function renderGeneratedFiles(root: string): Promise<Map<string, st
   files.set('pipeline-templates/setup.yml', gitlabSetup(root))
   for (const [path, text] of jenkinsLibrary(root, steps, version)) files.set(path, text)
   files.set('docs/steps.md', stepsPage(steps))
-  const { settings, server } = settingsFiles
+  const { settings, server, agent } = settingsFiles
   const json = (file: SettingsFile) => `${JSON.stringify(settingsJson(file), null, 2)}\n`
   files.set('docs/settings.md', settingsPage(settings))
   files.set('docs/crosscloud.schema.json', json(settings))
   files.set('docs/server-settings.md', settingsPage(server))
   files.set('docs/crosscloud.server.schema.json', json(server))
+  files.set('docs/agent-settings.md', settingsPage(agent))
+  files.set('docs/crosscloud.agent.schema.json', json(agent))
   files.set('docs/openapi.json', await openapiJson())
   for (const name of ['README.md', 'README.zh-CN.md']) {
     const text = readFileSync(join(root, name), 'utf8')

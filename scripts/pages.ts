@@ -1,5 +1,6 @@
 import { stringify } from 'yaml'
 import { z } from 'zod'
+import { agentSchema } from '../src/agent/settings.ts'
 import { serverSchema } from '../src/server/settings/settings.ts'
 import { settingsSchema } from '../src/settings.ts'
 import { dotenvName, fieldsOf, type InputField } from '../src/steps/fields.ts'
@@ -105,7 +106,7 @@ export interface SettingsFile {
   intro: string
 }
 
-export const settingsFiles: Readonly<Record<'settings' | 'server', SettingsFile>> = {
+export const settingsFiles: Readonly<Record<'settings' | 'server' | 'agent', SettingsFile>> = {
   settings: {
     name: 'crosscloud.yml',
     source: 'src/settings.ts',
@@ -133,6 +134,14 @@ an environment \`image\`, \`url\` and \`hosts\`: there only a variable called li
     intro: `What the webhook server listens to and does; [webhooks.md](webhooks.md) has files to start from.
 Editors that know JSON Schema can use
 [crosscloud.server.schema.json](crosscloud.server.schema.json). Unknown settings are errors.
+\`\${NAME}\` is replaced by a variable of the process's environment.`,
+  },
+  agent: {
+    name: 'crosscloud.agent.yml',
+    source: 'src/agent/settings.ts',
+    schema: agentSchema,
+    intro: `What an agent believes and may do; [agents.md](agents.md) has a file to start from. Editors that know
+JSON Schema can use [crosscloud.agent.schema.json](crosscloud.agent.schema.json). Unknown settings are errors.
 \`\${NAME}\` is replaced by a variable of the process's environment.`,
   },
 }

@@ -3,6 +3,7 @@ import { join } from 'node:path'
 import { fileURLToPath } from 'node:url'
 import t from 'tap'
 import { parse, parseAllDocuments } from 'yaml'
+import { agentSchema } from '../src/agent/settings.ts'
 import { createSecrets } from '../src/core/secrets.ts'
 import { parseYamlSettings } from '../src/core/settings/settings-file.ts'
 import { serverSchema } from '../src/server/settings/settings.ts'
@@ -11,10 +12,10 @@ import { runHere } from './support/program.ts'
 
 const ROOT = fileURLToPath(new URL('../', import.meta.url))
 const pages = ['README.md', 'README.zh-CN.md', 'CHANGELOG.md', 'CONTRIBUTING.md', 'SECURITY.md']
+const GENERATED = ['steps.md', 'settings.md', 'server-settings.md', 'agent-settings.md']
 for (const name of await readdir(join(ROOT, 'docs'))) {
   // These are written by `npm run generate`.
-  if (name.endsWith('.md') && !['steps.md', 'settings.md', 'server-settings.md'].includes(name))
-    pages.push(`docs/${name}`)
+  if (name.endsWith('.md') && !GENERATED.includes(name)) pages.push(`docs/${name}`)
 }
 
 const blocks = async (page: string, language: string) => {
@@ -93,6 +94,22 @@ t.test('every crosscloud.server.yml that the documents show can be read', async 
     }
   }
   t.ok(read > 5, `${read} files`)
+})
+
+t.test('every crosscloud.agent.yml that the documents show can be read', async (t) => {
+  let read = 0
+  for (const page of pages) {
+    for (const text of await blocks(page, 'yaml')) {
+      if (!text.startsWith('# crosscloud.agent.yml')) continue
+      read++
+      const names = [...text.matchAll(/\$\{(\w+)/g)].map(([, name = '']) => name)
+      const file = { text, name: page, page }
+      const token = { AGENT_TOKEN: `cct_${'a'.repeat(43)}` }
+      const variables = { ...Object.fromEntries(names.map((name) => [name, 'a-value'])), ...token }
+      await t.resolves(parseYamlSettings(agentSchema, file, variables, createSecrets()), page)
+    }
+  }
+  t.ok(read > 0, `${read} files`)
 })
 
 /** A receiver's address comes from a variable, too. */

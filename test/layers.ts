@@ -24,6 +24,7 @@ export const layers: Readonly<Record<string, number>> = {
   'context.ts': 6,
   surface: 6,
   client: 6,
+  agent: 7,
   cli: 7,
   actions: 7,
   server: 7,
@@ -45,6 +46,8 @@ export const allowed: ReadonlyMap<string, string> = new Map([
   ['demo → cli', 'the demo runs the command line'],
   ['cli → demo', '`crosscloud demo` is a command'],
   ['cli → server', '`crosscloud serve` is a command'],
+  ['cli → agent', '`crosscloud agent` is a command'],
+  ['agent → server', 'an agent carries out runs by the very code of the server'],
 ])
 
 /** Layers inside a module, by folder: the same rule holds between them. */

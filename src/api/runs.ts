@@ -54,6 +54,7 @@ export const run = z.object({
   inputs: z.record(z.string(), z.unknown()),
   by: z.string().describe('Who asked for it'),
   state: z.enum(['queued', 'running', 'finished']),
+  waits: z.string().nullish().describe('What it waits for, where that is missing'),
   queuedAt: z.iso.datetime(),
   startedAt: z.iso.datetime().nullable(),
   finishedAt: z.iso.datetime().nullable(),

@@ -59,6 +59,7 @@ const files: readonly CommandFile[] = [
     load: async () => (await import('./environment/retention.ts')).addRetention,
   },
   { words: ['serve'], load: async () => (await import('./server/serve.ts')).addServe },
+  { words: ['agent'], load: async () => (await import('./server/agent.ts')).addAgent },
   { words: ['events'], load: async () => (await import('./server/events.ts')).addEventCommands },
   { words: ['sessions'], load: async () => (await import('./server/sessions.ts')).addSessions },
   { words: ['policy'], load: async () => (await import('./policy/group.ts')).addPolicyCommands },

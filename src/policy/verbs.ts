@@ -19,6 +19,7 @@ export const verbs = [
   'secret-write',
   'audit-read',
   'tokens',
+  'agent',
   'admin',
 ] as const
 
@@ -48,6 +49,8 @@ export const meanings: Readonly<Record<Verb, string>> = {
   'secret-write': 'Set secret config values, which nobody reads back',
   'audit-read': 'Read and export the audit log',
   tokens: 'Create, list and revoke API tokens',
+  agent:
+    'Carry out what others have asked for, beside the hosts: for agents alone (docs/agents.md)',
   admin: 'Change what concerns the server as a whole: agents, sessions of others',
 }
 

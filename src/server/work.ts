@@ -1,5 +1,6 @@
 import { StepError, toStepError } from '../core/errors.ts'
 import type { Log } from '../core/log.ts'
+import { agentsOf } from './agents/agents.ts'
 import { openApplications } from './applications/applications.ts'
 import { applicationProblems, applicationUses } from './check.ts'
 import type { Closing, Dependencies, ServeOptions } from './dependencies.ts'
@@ -46,6 +47,7 @@ export async function startWork(
     applications: openApplications({ settings, worker, variables: options.variables }),
     worker,
     urlOf: runUrls(settings),
+    isOfAgent: (run) => agentsOf(settings, run) !== undefined,
     timeout: RUN_TIMEOUT,
   })
   const work = createPartitionWork({

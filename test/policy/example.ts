@@ -17,7 +17,7 @@ roles:
   pipeline:  [view, deploy, promote, verify]
   viewer:    [view]
   blind:     [deploy, promote]
-  platform:  [build, force, tokens, admin]
+  platform:  [build, force, tokens, agent, admin]
 grants:
   - { who: 'group:team/qa', role: tester, apps: [webapi], envs: [test, staging] }
   - { who: 'group:team/dev', role: developer, apps: ['*'], envs: [test] }

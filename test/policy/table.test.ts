@@ -23,7 +23,7 @@ const expected: [Subject, string, Record<string, string>][] = [
   [person('user:wang', 'group:team/ops'), 'anything', everywhere(operator)],
   [person('user:sun'), 'webapi', everywhere('view audit-read')],
   [person('user:night'), 'webapi', { staging: 'deploy' }],
-  [{ ...person('user:li'), byId: '7' }, 'webapi', { production: 'build force tokens admin' }],
+  [{ ...person('user:li'), byId: '7' }, 'webapi', { production: 'build force tokens agent admin' }],
   [{ ...person('user:li'), byId: '8' }, 'webapi', {}],
   [person('user:nobody'), 'webapi', {}],
   [person(), 'webapi', {}],

@@ -17,6 +17,7 @@ interface CreateOptions extends LedgerOption {
   app?: string[]
   env?: string[]
   expires?: string
+  key?: string
 }
 
 /** `crosscloud tokens …`: API tokens of the server, for who has no signed identity. */
@@ -46,6 +47,10 @@ function addCreate(tokens: Command, perform: Perform, environment: ProcessEnviro
     .option('--app <name>', 'application it is for, one each time; * for all', repeated)
     .option('--env <name>', 'environment it is for, one each time; * for all', repeated)
     .option('--expires <duration>', 'how long it lives: 90d, at most 365d')
+    .option(
+      '--key <thumbprint>',
+      'key to bind it to, without which it is worth nothing: `crosscloud agent --key` prints it',
+    )
   addExample(
     command,
     'tokens create jenkins --verb deploy --app webapi --env test --expires 90d > token',
@@ -57,12 +62,13 @@ function addCreate(tokens: Command, perform: Perform, environment: ProcessEnviro
         const scope = readScope(options)
         const expiresAt = readExpiry(options.expires)
         const { secret, hash } = newApiToken()
-        const { server } = options
+        const { server, key } = options
+        requireKey(scope.verbs, key)
         const isUsable =
           server === undefined || (await isGranted(name, server, context, environment))
         const by = await byWhom(options, context)
         const token = await withLedger(options, context, environment, (ledger) =>
-          ledger.recordToken({ name, hash, scope, expiresAt }, by),
+          ledger.recordToken({ name, hash, scope, expiresAt, key }, by),
         )
         const { json } = command.optsWithGlobals<{ json?: boolean }>()
         if (!json) environment.streams.stdout(`${secret}\n`)
@@ -85,6 +91,14 @@ function readScope({ verb = [], app = [], env = [] }: CreateOptions) {
   if (unknown === undefined) return { verbs: verb, apps: app, envs: env }
   throw new StepError('INPUT_INVALID', `--verb "${unknown}" is not known`, {
     hint: `Use ${verbs.join(', ')}.`,
+  })
+}
+
+/** Whoever has an agent's token is handed the tokens of jobs. */
+function requireKey(verbs: readonly string[], key: string | undefined): void {
+  if (!verbs.includes('agent') || key !== undefined) return
+  throw new StepError('INPUT_INVALID', 'a token with the verb agent is bound to a key', {
+    hint: 'Run `crosscloud agent --key` on the machine of the agent, and give what it prints: `--key THUMBPRINT`.',
   })
 }
 

@@ -44,4 +44,6 @@ export interface ApiTokensTable {
   revoked_at: string | null
   revoked_by: string | null
   last_used_at: string | null
+  /** Of the key that it is bound to (RFC 7638). */
+  key_thumbprint: string | null
 }

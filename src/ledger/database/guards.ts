@@ -55,7 +55,7 @@ const counted = Object.entries(COUNTED).map(([table, counter]): [string, Guard] 
 
 const TOKEN_FACTS = [
   ...['number', 'name', 'token_hash', 'verbs', 'apps', 'environments'],
-  ...['created_by', 'created_at', 'expires_at'],
+  ...['created_by', 'created_at', 'expires_at', 'key_thumbprint'],
 ]
 
 /** The audit log, and the tokens that are created and revoked by records in it. */

@@ -85,6 +85,7 @@ async function createApiTokens(
     .addColumn('revoked_at', 'varchar(24)')
     .addColumn('revoked_by', 'varchar(255)')
     .addColumn('last_used_at', 'varchar(24)')
+    .addColumn('key_thumbprint', 'varchar(64)')
     .addUniqueConstraint('api_tokens_hash', ['token_hash'])
     .execute()
   await createIndexes(db, 'api_tokens', { api_tokens_name: ['name', 'number'] })

@@ -88,11 +88,16 @@ const entryOf = (by: AuditBy, text: string): AuditStart => ({
   decision: 'allowed',
 })
 
-const scopeText = ({ scope: { verbs, apps, envs }, expiresAt }: ApiTokenStart) =>
-  `${verbs.join(', ')} of ${apps.join(', ')} in ${envs.join(', ')} until ${expiresAt}`
+const scopeText = ({ scope: { verbs, apps, envs }, expiresAt, key }: ApiTokenStart) => {
+  const bound = key === undefined ? '' : `, bound to key ${key}`
+  return `${verbs.join(', ')} of ${apps.join(', ')} in ${envs.join(', ')} until ${expiresAt}${bound}`
+}
 
-function checkToken({ name, hash, scope, expiresAt }: ApiTokenStart, now: number): void {
+function checkToken({ name, hash, scope, expiresAt, key }: ApiTokenStart, now: number): void {
   checkName('API token', name)
+  if (key !== undefined && !/^[\w-]{43}$/.test(key)) {
+    throw invalid('a key is named by its thumbprint: `crosscloud agent --key` prints it')
+  }
   if (!/^[0-9a-f]{64}$/.test(hash)) throw invalid('an API token is kept by its SHA-256 alone')
   checkTime('the expiry', expiresAt)
   const life = Date.parse(expiresAt) - now
@@ -130,7 +135,7 @@ async function newest(db: Kysely<Schema>, name: string): Promise<Row | undefined
 }
 
 function toRow(
-  { name, hash, scope, expiresAt }: ApiTokenStart,
+  { name, hash, scope, expiresAt, key }: ApiTokenStart,
   made: Pick<Row, 'number' | 'created_by' | 'created_at'>,
 ): Row {
   return {
@@ -144,6 +149,7 @@ function toRow(
     revoked_at: null,
     revoked_by: null,
     last_used_at: null,
+    key_thumbprint: key ?? null,
   }
 }
 
@@ -153,6 +159,7 @@ function fromRow(row: Row, now: number): ApiToken {
     number: row.number,
     name: row.name,
     scope: { verbs: names(row.verbs), apps: names(row.apps), envs: names(row.environments) },
+    key: row.key_thumbprint ?? undefined,
     createdBy: row.created_by,
     createdAt: row.created_at,
     expiresAt: row.expires_at,

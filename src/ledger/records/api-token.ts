@@ -16,6 +16,8 @@ export interface ApiToken {
   /** Of the living tokens none has the same. */
   name: string
   scope: TokenScope
+  /** Of the key that every use of it is proven with (RFC 7638); undefined: whoever has it may use it. */
+  key: string | undefined
   createdBy: string
   /** ISO 8601, UTC, as all times. */
   createdAt: string
@@ -35,6 +37,8 @@ export interface ApiTokenStart {
   scope: TokenScope
   /** At most a year ahead. */
   expiresAt: string
+  /** Thumbprint of a key to bind it to. */
+  key?: string | undefined
 }
 
 /** API tokens, in the same place as the audit log: each change is recorded there with it, or not made. */

@@ -15,6 +15,10 @@ export interface Authenticated {
   subject: RunSubject
   via: 'session' | 'token'
   session?: string | undefined
+  /** The ID token that started it, where an agent may have to see it. */
+  jobToken?: string | undefined
+  /** Whether every use of the API token is proven with its key. */
+  bound?: boolean | undefined
   /** ISO 8601 */
   expiresAt?: string | undefined
   /** By which it is found again, for a run that begins later. */

@@ -1,5 +1,6 @@
 import type { FastifyInstance } from 'fastify'
 import { StepError, toStepError } from '../../core/errors.ts'
+import { addAgentRoutes } from '../agents/routes.ts'
 import { createCommands } from '../reads/commands.ts'
 import { openEvents } from '../stream/events.ts'
 import { openFeed } from '../stream/feed.ts'
@@ -67,6 +68,7 @@ export async function addApi(app: FastifyInstance, dependencies: ApiDependencies
       addSessionRoutes(api, dependencies)
       addPlanRoutes(api, dependencies)
       addRunRoutes(api, dependencies)
+      addAgentRoutes(api, dependencies)
       const reader = openReader(dependencies)
       api.addHook('onClose', reader.close)
       addReadRoutes(api, { ...dependencies, reader })

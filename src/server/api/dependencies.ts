@@ -1,5 +1,6 @@
 import type { Log } from '../../core/log.ts'
 import type { Secrets } from '../../core/secrets.ts'
+import type { Agents } from '../agents/agents.ts'
 import type { Applications } from '../applications/applications.ts'
 import type { WorkerEnvironment } from '../effects/worker-environment.ts'
 import type { QueueAccess } from '../queue/access.ts'
@@ -16,6 +17,7 @@ export interface ApiDependencies {
   runs: Runs
   /** Redis, for events and what servers share. */
   access: QueueAccess
+  agents?: Agents | undefined
   applications: Applications
   worker: WorkerEnvironment
   secrets: Pick<Secrets, 'mask'>

@@ -3,6 +3,7 @@ import type { Ledger } from '../../ledger/ledger.ts'
 import { openLedger } from '../../ledger/open.ts'
 import { compilePolicy } from '../../policy/compile.ts'
 import { decide, mayViewAny } from '../../policy/decide.ts'
+import { hasAgents, openAgents } from '../agents/agents.ts'
 import { openApplications } from '../applications/applications.ts'
 import { auditStart } from '../audit.ts'
 import type { Closing, Dependencies, ServeOptions } from '../dependencies.ts'
@@ -10,12 +11,15 @@ import { workerEnvironmentOf } from '../effects/worker-environment.ts'
 import { openLogins, withLogins } from '../logins/open.ts'
 import { addLoginRoutes } from '../logins/routes.ts'
 import { accessQueue } from '../queue/access.ts'
+import { openPermission } from '../runs/open-permission.ts'
 import { runUrls } from '../runs/route.ts'
 import { openRuns } from '../runs/runs.ts'
+import { openRunStore } from '../runs/store.ts'
 import { useToken } from '../sessions/api-tokens.ts'
 import { auditLogins } from '../sessions/logins.ts'
 import { openSessions } from '../sessions/open.ts'
 import type { Sessions } from '../sessions/sessions.ts'
+import { presentedSubject } from '../sessions/subject.ts'
 import type { Sessions as ApiSessions, Audit } from './access.ts'
 import { addApi } from './api.ts'
 
@@ -35,7 +39,8 @@ export async function openApi(
   const findToken = (hash: string) => useToken(ledger, hash)
   const onLogin = auditLogins((entry) => ledger.recordAudit(entry), log)
   const shown = { settings, redis, http, variables, onLogin, log }
-  const sessions = await openSessions({ ...shown, findToken })
+  const keepTokens = hasAgents(settings)
+  const sessions = await openSessions({ ...shown, findToken, keepTokens })
   if (sessions === undefined) return
   closing.push(() => sessions.close())
   const logins = await openLogins(shown)
@@ -46,7 +51,14 @@ export async function openApi(
   const worker = workerEnvironmentOf(options)
   const applications = openApplications({ settings, worker, variables })
   const access = accessQueue(redis.failFast, queue)
-  const shared = { intake, records, wakeUps, applications, worker, log }
+  const at = { client: redis.failFast, server: redis.name, base: access.base }
+  const agents = hasAgents(settings)
+    ? openAgents(settings, access, {
+        store: openRunStore(access),
+        permission: openPermission({ settings, sessions: at, log }, closing),
+      })
+    : undefined
+  const shared = { agents, intake, records, wakeUps, applications, worker, log }
   const policy = compilePolicy(rules)
   await addApi(app, {
     sessions: presenting(withLogins(sessions, logins)),
@@ -55,6 +67,7 @@ export async function openApi(
     audit: auditOf(ledger),
     runs: openRuns({ access, ...shared, urlOf: runUrls(settings) }),
     access,
+    agents,
     applications,
     worker,
     secrets,
@@ -68,10 +81,7 @@ function presenting(sessions: Sessions): ApiSessions {
   return {
     async authenticate(request) {
       const { person, subject, ...known } = await sessions.authenticate(request)
-      if (person === undefined) return { ...known, subject }
-      const { login, id, groups, identity, project, job } = person
-      const presented = { kind: 'job', login, id, groups, identity, project, job } as const
-      return { ...known, subject: { ...subject, presented } }
+      return { ...known, subject: presentedSubject(subject, person) }
     },
     start: (request) => sessions.start(request),
     end: (session) => sessions.end(session),

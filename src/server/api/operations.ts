@@ -1,4 +1,5 @@
 import { z } from 'zod'
+import { agent, leaseAnswer, leaseRequest, reportAnswer, reportRequest } from '../../api/agents.ts'
 import { configChanged, configPage, configPatch, configQuery } from '../../api/config.ts'
 import { decisionAnswer } from '../../api/policy.ts'
 import {
@@ -313,6 +314,43 @@ const policyOperations = {
   },
 } as const
 
+/** For `crosscloud agent`, which has an API token with the verb `agent` that is bound to its key. */
+const agentOperations = {
+  listAgents: {
+    summary: 'List agents',
+    description: 'As far as the caller may view where they work, and when each was last seen.',
+    tags: ['agents'],
+    querystring: noQuery,
+    response: { 200: answer('All of them', pageOf(agent)), ...refusals.any },
+  },
+  takeLease: {
+    summary: 'Take a run to carry out',
+    description: 'For agents. Answered when there is one, or after half a minute.',
+    tags: ['agents'],
+    querystring: noQuery,
+    body: leaseRequest,
+    response: {
+      200: answer('A run, or null', leaseAnswer),
+      ...refusals.ofBody,
+      ...refusals.ofPolicy,
+    },
+  },
+  reportRun: {
+    summary: 'Say what became of a run',
+    description: 'For the agent that has it; the lease lasts on from here.',
+    tags: ['agents'],
+    querystring: noQuery,
+    params: runPath,
+    body: reportRequest,
+    response: {
+      200: answer('It is taken in', reportAnswer),
+      ...refusals.ofBody,
+      ...refusals.ofPolicy,
+      409: conflict('Another agent has the run by now, or it is over'),
+    },
+  },
+} as const
+
 export const operations = {
   ...sessionOperations,
   ...runOperations,
@@ -322,4 +360,5 @@ export const operations = {
   ...streamOperations,
   ...lookOperations,
   ...policyOperations,
+  ...agentOperations,
 } as const

@@ -1,10 +1,11 @@
 import type { FastifyInstance, FastifyReply, FastifyRequest } from 'fastify'
 import type { PlanAsker } from '../runs/planner.ts'
 import { readRequest } from '../runs/steps.ts'
+import { callerOf } from './access.ts'
 import type { ApiDependencies } from './dependencies.ts'
 import { operations } from './operations.ts'
 import { planAnswer } from './problems.ts'
-import { recordStep, requireStep, subjectOf } from './step-access.ts'
+import { recordStep, requireStep } from './step-access.ts'
 import { withTypes } from './typed.ts'
 
 /** `POST plans`: what a step would do. */
@@ -24,7 +25,8 @@ export function addPlanRoutes(
 
 /** Who asks for a plan, until they are gone or have the answer. */
 export function askerOf(request: FastifyRequest, reply: FastifyReply): PlanAsker {
-  return { subject: subjectOf(request), address: request.ip, signal: signalOf(reply) }
+  const { subject, jobToken } = callerOf(request)
+  return { subject, jobToken, address: request.ip, signal: signalOf(reply) }
 }
 
 /** Fires when whoever asked is gone, or has the answer. */

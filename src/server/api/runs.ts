@@ -89,8 +89,8 @@ async function createRun(
   await recordStep(request, allowed, { plan: plan?.plan, run: id }, access)
   const seen = { plan: plan?.plan, planHash: plan?.hash }
   const { idToken } = body as { idToken?: string }
-  const { credential } = callerOf(request)
-  const more = { ...seen, idToken, credential, subject: keptSubject(subject) }
+  const { credential, jobToken } = callerOf(request)
+  const more = { ...seen, idToken, jobToken, credential, subject: keptSubject(subject) }
   return runs.create(id, { ...wanted, ...more }, key)
 }
 

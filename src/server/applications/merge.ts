@@ -73,7 +73,7 @@ export function mergeSettings({ app, repository, own, folder }: Mergeable): Merg
   const common = prepareAll(Object.fromEntries(top))
   const environments = [...new Set([...Object.keys(named), ...Object.keys(added)])].map((name) => [
     name,
-    { ...treeOf(named[name]), ...prepareAll(treeOf(added[name]) ?? {}, name) },
+    { ...treeOf(named[name]), ...prepareAll(withoutAgent(added[name]), name) },
   ])
   const settings = {
     ...Object.fromEntries(Object.entries(written).filter(([key]) => !isOwnKey(key))),
@@ -121,6 +121,12 @@ function requireOwn(app: string, written: Tree, own: Tree): void {
       ['names no ledger, nor does the server'],
       `Set applications.${app}.ledger in crosscloud.server.yml.`,
     )
+}
+
+/** The server's alone: no step knows of it. */
+function withoutAgent(environment: unknown): Tree {
+  const { agent: _agent, ...rest } = treeOf(environment) ?? {}
+  return rest
 }
 
 function treeOf(value: unknown): Tree | undefined {

@@ -20,6 +20,10 @@ const folderInRepository = z
     'is not below the repository; write services/webapi',
   )
 
+const agentNames = z
+  .union([objectName.transform((name) => [name]), z.array(objectName).min(1, 'names none')])
+  .describe('Agent, or agents, that carry out what is asked for there: docs/agents.md')
+
 /** One of `applications:` in crosscloud.server.yml: what steps over HTTP may work on. */
 export const applicationSettings = z.strictObject({
   repository: gitAddress
@@ -54,7 +58,7 @@ export const applicationSettings = z.strictObject({
     .optional()
     .describe('The project whose approvals count where a gate has platform-approvals'),
   environments: z
-    .record(objectName, environmentSettings.partial())
+    .record(objectName, environmentSettings.partial().extend({ agent: agentNames.optional() }))
     .default({})
     .describe(
       "Settings of environments that win over the repository's: hosts, config, image, gate",

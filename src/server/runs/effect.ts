@@ -12,7 +12,7 @@ import { findEarlier } from './earlier.ts'
 import { type LineWriter, note, openLineWriter } from './lines.ts'
 import { isRefusal, type Permission } from './permission.ts'
 import { makePlan } from './planner.ts'
-import type { RunRecord } from './run.ts'
+import type { RunRecord, RunRequest } from './run.ts'
 import { changesEnvironment } from './steps.ts'
 import { openRunStore, type RunStore } from './store.ts'
 
@@ -25,6 +25,8 @@ export interface RunEffectOptions {
   permission: Permission
   /** The page of a run. */
   urlOf(run: string): string
+  /** Whether an agent carries out what is asked for there. */
+  isOfAgent?(run: RunRequest): boolean
   /** Milliseconds that a step may take. */
   timeout: number
 }
@@ -39,10 +41,22 @@ export function createApiRunEffect(options: RunEffectOptions): Effect {
     }
     const { finished } = run
     if (finished) return outcomeOf(run, finished)
-    const end = await perform(run, attempt, store, options)
+    const end = options.isOfAgent?.(run) ? ofAgentNow : await perform(run, attempt, store, options)
     await store.finish(run.id, end)
     return outcomeOf(run, end)
   }
+}
+
+const ofAgentNow: Finished = {
+  outcome: 'failed',
+  outputs: null,
+  error: {
+    code: 'CONFLICT',
+    message: 'its environment was given to an agent while it waited',
+    hint: 'Ask for it again.',
+    retryable: false,
+  },
+  exitCode: 1,
 }
 
 async function perform(
@@ -73,17 +87,22 @@ async function perform(
   }
 }
 
-interface Work {
-  attempt: Attempt
-  store: RunStore
+/** What carries a run out: this server, or an agent. */
+export interface Work {
+  attempt: Pick<Attempt, 'again' | 'confirm'>
+  store: Pick<RunStore, 'findCancel' | 'start'>
   signal: AbortSignal
-  lines: LineWriter
+  lines: Pick<LineWriter, 'add'>
 }
 
-async function attemptRun(
+type WorkOptions = Pick<RunEffectOptions, 'worker' | 'permission' | 'urlOf' | 'timeout'> & {
+  applications: Pick<Applications, 'open'>
+}
+
+export async function attemptRun(
   run: RunRecord,
   { attempt, store, signal, lines }: Work,
-  { applications, worker, permission, urlOf, timeout }: RunEffectOptions,
+  { applications, worker, permission, urlOf, timeout }: WorkOptions,
 ): Promise<CommandEnd> {
   if (await store.findCancel(run.id)) throw new StepError('CANCELLED', 'cancelled')
   const application = await applications.open(run.app, signal)
@@ -148,9 +167,9 @@ function watchCancel(id: string, store: RunStore, ending: AbortController): Abor
   return stop
 }
 
-function finishedOf(
+export function finishedOf(
   { output, failure, exitCode }: CommandEnd,
-  options: RunEffectOptions,
+  options: Pick<RunEffectOptions, 'worker'>,
 ): Finished {
   const succeeded = failure === undefined
   return {
@@ -161,9 +180,9 @@ function finishedOf(
   }
 }
 
-function errorOf(
+export function errorOf(
   { code, message, hint, retryable, details }: StepError,
-  { worker: { secrets } }: RunEffectOptions,
+  { worker: { secrets } }: Pick<RunEffectOptions, 'worker'>,
 ): NonNullable<Finished['error']> {
   const { stale } = (details ?? {}) as Partial<Stale>
   return {

@@ -1,4 +1,5 @@
 import type { Log } from '../../core/log.ts'
+import type { Agents } from '../agents/agents.ts'
 import type { Applications } from '../applications/applications.ts'
 import type { WorkerEnvironment } from '../effects/worker-environment.ts'
 import type { QueueAccess } from '../queue/access.ts'
@@ -13,6 +14,7 @@ export interface RunsOptions {
   wakeUps: WakeUps
   applications: Applications
   worker: WorkerEnvironment
+  agents?: Agents | undefined
   urlOf(run: string): string
   log: Log
 }

@@ -20,6 +20,8 @@ const LIMITS: PlannerLimits = { running: 2, waiting: 20, ofAddress: 10, timeout:
 /** Who asked for a plan, from which address, until they are gone. */
 export interface PlanAsker {
   subject: RunSubject
+  /** Their ID token, where an agent may have to see it. */
+  jobToken?: string | undefined
   address: string
   signal: AbortSignal
 }
@@ -28,13 +30,18 @@ export type Planner = (request: RunRequest, asker: PlanAsker) => Promise<StoredP
 
 /** Plans are made by the command line with `--plan`, as for somebody who runs it at a terminal. */
 export function createPlanner(
-  { applications, worker, urlOf }: Pick<RunsOptions, 'applications' | 'worker' | 'urlOf'>,
+  {
+    applications,
+    worker,
+    urlOf,
+    agents,
+  }: Pick<RunsOptions, 'applications' | 'worker' | 'urlOf' | 'agents'>,
   store: Pick<RunStore, 'keepPlan'>,
   limits: PlannerLimits = LIMITS,
 ): Planner {
   const turns = createTurns(limits)
   const url = urlOf('plan')
-  return async (request, { subject, address, signal: gone }) => {
+  return async (request, { subject, address, jobToken, signal: gone }) => {
     if (findRemoteStep(request.step).step.plan === undefined) {
       throw new StepError('INPUT_INVALID', `${request.step} has no plan`, {
         hint: '`deploy`, `promote` and `rollback` have one; POST this step to runs.',
@@ -43,6 +50,7 @@ export function createPlanner(
     const asker = { subject: subjectKey(subject), address, signal: gone }
     const { hash, facts } = await turns.take(asker, () =>
       within(limits.timeout, gone, async (signal) => {
+        if (agents?.of(request)) return agents.plan(request, { subject, jobToken }, signal)
         const application = await applications.open(request.app, signal)
         return makePlan({ request, subject, application, worker, url, signal })
       }),

@@ -40,11 +40,15 @@ export interface RunRecord extends RunRequest {
   plan?: string | undefined
   /** Its hash: nothing else than what was seen is done. */
   planHash?: string | undefined
+  /** `plan`: only what it would do is asked, of an agent. */
+  kind?: 'run' | 'plan' | undefined
   queuedAt: number
   startedAt: number | undefined
   finishedAt: number | undefined
   finished: Finished | undefined
   cancel: Cancellation | undefined
+  /** What it waits for, where that is missing. */
+  waits?: string | undefined
 }
 
 export interface Cancellation {

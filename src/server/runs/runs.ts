@@ -22,7 +22,7 @@ export interface Runs {
    */
   create(
     id: string,
-    run: NewRun & Pick<RunRequest, 'idToken'>,
+    run: NewRun & Pick<RunRequest, 'idToken'> & { jobToken?: string | undefined },
     key: RequestKey | undefined,
   ): Promise<string>
   find(id: string): Promise<RunRecord | undefined>
@@ -41,6 +41,7 @@ export function openRuns(options: RunsOptions): Runs {
   const find = async (id: string) => {
     const run = await store.find(id)
     if (run === undefined || run.finished) return run
+    if (isOfAgent(run, options)) return lookAtAgent(run, store, options)
     const end = endWithoutWorker(run, await records.find(id))
     if (end === undefined) return run
     await store.finish(id, end)
@@ -50,12 +51,17 @@ export function openRuns(options: RunsOptions): Runs {
     plan: createPlanner(options, store),
     findPlan: store.findPlan,
     findRequest: store.findRequest,
-    async create(wanted, { idToken, ...run }, key) {
+    async create(wanted, { idToken, jobToken, ...run }, key) {
       const id = await store.create(wanted, run, key)
       if (idToken !== undefined && id === wanted) await store.keepToken(id, idToken)
       const stored = await store.find(id)
       if (stored && !stored.finished && stored.startedAt === undefined) {
-        await enqueue(stored, options)
+        if (jobToken !== undefined && isOfAgent(stored, options)) {
+          await options.agents?.leases.keepToken(id, jobToken)
+        }
+        await (isOfAgent(stored, options)
+          ? options.agents?.offer(stored)
+          : enqueue(stored, options))
       }
       return id
     },
@@ -64,6 +70,7 @@ export function openRuns(options: RunsOptions): Runs {
     async cancel(id, cancellation) {
       await store.cancel(id, cancellation)
       const why = `${cancellation.by} cancelled it: ${cancellation.reason}`
+      if (await options.agents?.leases.endWaiting(id, cancelledEnd(why))) return
       const dropped = await records.drop(id, why).then(
         () => true,
         (error: unknown) => {
@@ -83,6 +90,27 @@ const cancelledEnd = (message: string): Finished => ({
   error: { code: 'CANCELLED', message, retryable: false },
   exitCode: 1,
 })
+
+const isOfAgent = (run: RunRecord, { agents }: RunsOptions) => agents?.of(run) !== undefined
+
+/** Longer than a weekend, after which nobody expects it to begin. */
+const LONGEST_WAIT = 72 * 3_600_000
+
+/** A server may have died before it offered the run: whoever looks at it offers it again. */
+async function lookAtAgent(
+  run: RunRecord,
+  store: RunStore,
+  { agents }: RunsOptions,
+): Promise<RunRecord | undefined> {
+  const waits = await agents?.look(run)
+  if (Date.now() - run.queuedAt > LONGEST_WAIT) {
+    const error = { code: 'UNAVAILABLE', message: waits ?? 'no agent took it', retryable: true }
+    const end: Finished = { outcome: 'failed', outputs: null, error, exitCode: 75 }
+    if (await agents?.leases.endWaiting(run.id, end)) return store.find(run.id)
+  }
+  if (run.kind !== 'plan') await agents?.leases.offer(run)
+  return { ...run, waits }
+}
 
 /** Events are dropped, or die, without the effect of a run. */
 function endWithoutWorker(run: RunRecord, event: EventRecord | undefined): Finished | undefined {

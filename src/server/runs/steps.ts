@@ -48,6 +48,10 @@ export function findRemoteStep(name: string): RemoteStep {
 export const changesEnvironment = (name: string): boolean =>
   remoteInputs(findRemoteStep(name).step).includes('lockWait')
 
+/** Whether it is done where the hosts are; the others read and write the ledger alone. */
+export const needsHosts = (name: string): boolean =>
+  changesEnvironment(name) || name === 'verify-md5'
+
 /** Inputs that go past a rule: they need the verb `force` as well. */
 const FORCING = ['force', 'older', 'breakGlass', 'acrossMigration']
 

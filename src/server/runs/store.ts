@@ -169,7 +169,7 @@ function sameRequest(known: string, request: RequestKey | undefined): string {
 
 /** A run as clients see it: what a command said is for those who may read its log. */
 export function runAnswer(run: RunRecord, { showsOutput }: { showsOutput: boolean }): Run {
-  const { id, app, step, environment, inputs, subject, finished = null } = run
+  const { id, app, step, environment, inputs, subject, finished = null, waits = null } = run
   const moment = (at: number | undefined) => (at === undefined ? null : new Date(at).toISOString())
   const state = finished ? 'finished' : run.startedAt === undefined ? 'queued' : 'running'
   return {
@@ -180,6 +180,7 @@ export function runAnswer(run: RunRecord, { showsOutput }: { showsOutput: boolea
     inputs,
     by: subject.name,
     state,
+    waits,
     queuedAt: new Date(run.queuedAt).toISOString(),
     startedAt: moment(run.startedAt),
     finishedAt: moment(run.finishedAt),

@@ -9,10 +9,10 @@ export async function findToken(
 ): Promise<(ApiToken & { isLiving: boolean }) | undefined> {
   const found = await find(hash)
   if (found === undefined) return undefined
-  const { name, scope, expiresAt, revokedAt, state } = found
+  const { name, scope, expiresAt, revokedAt, state, key } = found
   // A verb of a later version allows nothing here.
   const known = { ...scope, verbs: scope.verbs.filter(isVerb) }
-  return { name, expiresAt, revokedAt, scope: known, isLiving: state === 'living' }
+  return { name, expiresAt, revokedAt, key, scope: known, isLiving: state === 'living' }
 }
 
 /** The same where it is used, which the ledger notes. */

@@ -7,7 +7,8 @@ import { openIssuers } from './issuers.ts'
 import { createSessions, type Sessions, type SessionsOptions } from './sessions.ts'
 import { openSessionStore } from './store.ts'
 
-export interface OpenSessionsOptions extends Pick<SessionsOptions, 'findToken' | 'onLogin'> {
+export interface OpenSessionsOptions
+  extends Pick<SessionsOptions, 'findToken' | 'onLogin' | 'keepTokens'> {
   settings: ServerSettings
   redis: Pick<QueueRedis, 'failFast' | 'name'>
   http: HttpClient
@@ -27,6 +28,7 @@ export async function openSessions({
   variables,
   findToken,
   onLogin,
+  keepTokens,
   log,
 }: OpenSessionsOptions): Promise<OpenSessions | undefined> {
   if (settings === undefined) return undefined
@@ -38,7 +40,7 @@ export async function openSessions({
     base: `${keyPrefix(queue.name)}:`,
   })
   return {
-    ...createSessions({ settings, issuers, store, findToken, onLogin, log }),
+    ...createSessions({ settings, issuers, store, findToken, onLogin, keepTokens, log }),
     close() {
       stop.abort()
       issuers.close()

@@ -17,6 +17,7 @@ export type Reason =
   | 'api-token-unknown'
   | 'api-token-expired'
   | 'api-token-revoked'
+  | 'api-token-key'
   | 'too-many-failures'
   | 'too-many-sessions'
 

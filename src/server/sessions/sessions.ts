@@ -5,6 +5,7 @@ import { hashOfApiToken } from '../../ledger/api-token.ts'
 import type { Scope, Subject } from '../../policy/subject.ts'
 import { throttleWarnings } from '../monitoring/throttled-warnings.ts'
 import type { Issuers } from './issuers.ts'
+import { openToken, sealToken } from './kept-token.ts'
 import { idOfSession } from './keys.ts'
 import type { Login } from './logins.ts'
 import { checkProof, PROOF_WINDOW, type Proof } from './proof.ts'
@@ -38,6 +39,10 @@ export interface Authenticated {
   via: 'session' | 'token'
   /** To end it. */
   session?: string | undefined
+  /** The ID token that started it, where an agent may have to see it. */
+  jobToken?: string | undefined
+  /** Whether every use of the API token is proven with its key. */
+  bound?: boolean | undefined
   /** ISO 8601; of an API token without an end undefined. */
   expiresAt?: string | undefined
   /** Whom a job's token names; good for acts in a person's own name, never for what a job may. */
@@ -61,6 +66,8 @@ export interface ApiToken {
   /** ISO 8601. */
   expiresAt?: string | undefined
   revokedAt?: string | undefined
+  /** Thumbprint of the key that it is bound to. */
+  key?: string | undefined
 }
 
 export interface Sessions {
@@ -78,6 +85,8 @@ export interface SessionsOptions {
   store: SessionStore
   /** By SHA-256 in hex; undefined when there is none. */
   findToken(hash: string): Promise<ApiToken | undefined>
+  /** Whether there are agents, which check the ID tokens of jobs themselves. */
+  keepTokens?: boolean | undefined
   /** Told of each login, before its session is given away, and of each refusal. */
   onLogin?: ((login: Login) => Promise<void>) | undefined
   log: Log
@@ -161,7 +170,7 @@ async function login(
 
 async function start(
   request: SessionRequest & { token: string },
-  { settings, issuers, store }: SessionsOptions,
+  { settings, issuers, store, keepTokens }: SessionsOptions,
 ): Promise<StartedSession> {
   const { token, headers } = request
   await refuseTooMany(request, { store, most: settings['failed-logins'] })
@@ -185,7 +194,9 @@ async function start(
   const end = Math.min(tokenEnd + lifetime, now + LONGEST_SESSION)
   const session = `ccs_${randomBytes(32).toString('base64url')}`
   const expiresAt = Math.min(now + lifetime, end)
-  const record = { ...job, thumbprint: proof.thumbprint, startedAt: now, end, token: used }
+  const { thumbprint } = proof
+  const jobToken = keepTokens ? sealToken(token, session) : undefined
+  const record = { ...job, thumbprint, startedAt: now, end, token: used, jobToken }
   const most = settings['job-sessions']
   if (!(await store.create(session, record, { expiresAt, most }))) throw tooManySessions(most)
   return { session, expiresAt: new Date(expiresAt).toISOString(), subject: job.subject }
@@ -208,9 +219,7 @@ async function authenticate(
   if (scheme.toLowerCase() === 'dpop' && isSession) return bySession(secret, request, options)
   if (isSession) throw refuse('session', 'session-as-bearer')
   const hash = hashOfApiToken(secret)
-  if (scheme.toLowerCase() === 'bearer' && hash !== undefined) {
-    return byToken(hash, request, options)
-  }
+  if (hash !== undefined) return byToken({ hash, secret, scheme }, request, options)
   throw refuse('session', 'credentials')
 }
 
@@ -233,7 +242,7 @@ async function bySession(
 }
 
 function authenticated(
-  { subject, person }: SessionRecord,
+  { subject, person, jobToken }: SessionRecord,
   session: string,
   expiresAt: number,
 ): Omit<Authenticated, 'standing' | 'credential'> {
@@ -241,13 +250,20 @@ function authenticated(
     subject,
     person,
     session,
+    jobToken: jobToken && openToken(jobToken, session),
     via: 'session',
     expiresAt: new Date(expiresAt).toISOString(),
   }
 }
 
+interface Presented {
+  hash: string
+  secret: string
+  scheme: string
+}
+
 async function byToken(
-  hash: string,
+  { hash, secret, scheme }: Presented,
   request: SessionRequest,
   options: SessionsOptions,
 ): Promise<Authenticated> {
@@ -255,11 +271,14 @@ async function byToken(
   await refuseTooMany(request, { store, most: settings['failed-logins'] })
   const found = await findToken(hash)
   if (found === undefined) throw refuse('session', 'api-token-unknown')
-  const { name, scope, expiresAt, revokedAt } = found
+  const { name, scope, expiresAt, revokedAt, key } = found
   if (revokedAt !== undefined) throw refuse('session', 'api-token-revoked')
   if (expiresAt !== undefined && !(Date.parse(expiresAt) > Date.now())) {
     throw refuse('session', 'api-token-expired')
   }
+  if ((scheme.toLowerCase() === 'dpop') !== (key !== undefined))
+    throw refuse('session', 'api-token-key')
+  if (key !== undefined) await requireKey(key, secret, request, options)
   const by = `token:${name}`
   const subject: Subject = {
     kind: 'token',
@@ -270,7 +289,20 @@ async function byToken(
     scope,
   }
   const standing = () => standingOfToken(hash, findToken)
-  return { subject, via: 'token', expiresAt, credential: { kind: 'token', id: hash }, standing }
+  const credential = { kind: 'token', id: hash } as const
+  return { subject, via: 'token', bound: key !== undefined, expiresAt, credential, standing }
+}
+
+async function requireKey(
+  key: string,
+  secret: string,
+  request: SessionRequest,
+  { settings, store }: Pick<SessionsOptions, 'settings' | 'store'>,
+): Promise<void> {
+  const no = (reason: Parameters<typeof refuse>[1]) => refuse('session', reason)
+  const proof = await checkProof(request.headers.dpop, provenBy(request, secret, settings), no)
+  if (proof.thumbprint !== key) throw no('proof-of-another-key')
+  await useProof(proof, store, 'session')
 }
 
 /** A proof counts once for its key, for as long as its time is accepted. */

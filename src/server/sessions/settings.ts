@@ -30,6 +30,8 @@ const issuer = issuerSettings
     }
   })
 
+export const sessionIssuers = z.record(objectName, issuer)
+
 const HOUR = 3_600_000
 
 /** `sessions:` in crosscloud.server.yml: who may speak to the API, and how that is proven. */
@@ -40,8 +42,7 @@ export const sessionSettings = z
       .refine(isServerUrl, 'is not a usable URL; write https://host (http only for loopback)')
       .transform(withoutSlash)
       .describe('Address of this server, as clients write it; the aud of their ID tokens'),
-    issuers: z
-      .record(objectName, issuer)
+    issuers: sessionIssuers
       .default({})
       .describe('Who signs ID tokens of jobs, by a name of your own; the aud is url'),
     lifetime: duration

@@ -14,6 +14,8 @@ export interface SessionRecord extends KnownSubject {
   end: number
   /** Hash of the ID token that started it: when it is revoked, its token starts no other one. */
   token: string
+  /** That ID token, sealed with the session's own secret: kept-token.ts. */
+  jobToken?: string | undefined
 }
 
 /** A session as people see it: its id is none that could be used. */

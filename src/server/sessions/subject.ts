@@ -1,5 +1,6 @@
 import type { JWTPayload } from 'jose'
 import { readClaims } from '../../identity/claims.ts'
+import type { PresentedWho } from '../../identity/presented.ts'
 import { startedByPerson } from '../../identity/verify.ts'
 import { type ClaimName, type ClaimValue, claimTypes } from '../../policy/claims.ts'
 import type { Subject } from '../../policy/subject.ts'
@@ -33,6 +34,17 @@ export interface Person {
         attempt: number
       }
     | undefined
+}
+
+/** With whom the job's token names: the ledger and the gate want to know. */
+export function presentedSubject(
+  subject: Subject,
+  person: Person | undefined,
+): Subject & { presented?: PresentedWho } {
+  if (person === undefined) return subject
+  const { login, id, groups, identity, project, job } = person
+  const presented = { kind: 'job', login, id, groups, identity, project, job } as const
+  return { ...subject, presented }
 }
 
 type Claims = Record<string, ClaimValue>

@@ -165,6 +165,9 @@ const kindsOf: Readonly<Record<string, readonly EventKind[]>> = {
 const ASKS_FOR_COMMITS =
   'has paths, which needs gitea.token: Gitea must be asked whether a push replaced commits'
 
+const BESIDE_THE_KEYS =
+  'builds a repository beside the keys of applications, which every build could read: let it start a pipeline, or run it on a server of its own, with another user, another queue.name and no applications'
+
 /** The server of a route's workflow: the source of its events, else GitHub, else Gitea. */
 export function workflowServer(
   source: string,
@@ -209,6 +212,7 @@ function routeProblems(route: RouteSettings, all: Parts): string[] {
   ]
   const acts = route.pipeline ?? route.workflow ?? route.jenkins ?? route.run
   const refuses: [unknown, string][] = [
+    [route.run?.repository && Object.keys(all.applications).length > 0, BESIDE_THE_KEYS],
     [
       route.on.includes('pipeline') && (acts || route.status),
       'does something when a pipeline ends, which may start the next one: with on: [pipeline] it may only notify',

@@ -22,6 +22,7 @@ export async function keepsApiTokens(t: Test, _ledger: Ledger, open: OpenLedger)
   const made = await ledger.recordToken(start, { ...by, address: 'ops-01' })
   t.strictSame(made, {
     ...{ number: 1, name: 'jenkins', scope, createdBy: 'admin', createdAt: iso(START) },
+    key: undefined,
     ...{ expiresAt: start.expiresAt, revokedAt: undefined, revokedBy: undefined },
     ...{ lastUsedAt: undefined, state: 'living' },
   })

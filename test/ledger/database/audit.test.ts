@@ -134,7 +134,7 @@ async function suite(t: Test, fresh: (t: Test, name: string) => Promise<Raw>): P
       "update api_tokens set token_hash = 'x'",
       'delete from api_tokens',
       'insert into api_tokens select 1, name, number, verbs, apps, environments, created_by, ' +
-        'created_at, expires_at, null, null, null from api_tokens',
+        'created_at, expires_at, null, null, null, null from api_tokens',
     ]) {
       await t.rejects(raw.run(sql), /audit log|one before it|token is|what a token may|head/, sql)
     }

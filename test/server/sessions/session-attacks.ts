@@ -1,3 +1,4 @@
+import { calculateJwkThumbprint } from 'jose'
 import { createKey } from '../../../src/client/key.ts'
 import { newApiToken } from '../../../src/ledger/api-token.ts'
 import type { SessionRequest } from '../../../src/server/sessions/sessions.ts'
@@ -63,7 +64,7 @@ export const uses: Record<string, Request> = {
     })),
   },
   'an API token as a session': {
-    reason: 'credentials',
+    reason: 'api-token-unknown',
     request: authorization(`DPoP cct_${'a'.repeat(43)}`),
   },
   'an ID token in place of a session': {
@@ -167,6 +168,46 @@ export const uses: Record<string, Request> = {
     reason: 'api-token-expired',
     request: async (world) => tokenRequest(world, { expiresAt: 'never' }),
   },
+  'a bound API token without its key': {
+    reason: 'api-token-key',
+    request: async (world) => tokenRequest(world, { key: 'k'.repeat(43) }),
+  },
+  'an API token that is bound to nothing, with a key': {
+    reason: 'api-token-key',
+    request: async (world) => boundRequest(world, () => undefined),
+  },
+  'a bound API token with another key': {
+    reason: 'proof-of-another-key',
+    request: async (world) => boundRequest(world, () => 'k'.repeat(43)),
+  },
+  'a bound API token without a proof': {
+    reason: 'no-proof',
+    request: async (world) => {
+      const request = await boundRequest(world, (own) => own)
+      const { authorization } = request.headers
+      return { ...request, headers: { authorization } }
+    },
+  },
+  'a request of a bound API token that was seen before': {
+    reason: 'proof-replayed',
+    request: async (world) => {
+      const request = await boundRequest(world, (own) => own)
+      await world.sessions.authenticate(request)
+      return request
+    },
+  },
+}
+
+async function boundRequest(
+  { tokens }: World,
+  keyOf: (own: string) => string | undefined,
+): Promise<SessionRequest> {
+  const { secret } = newApiToken()
+  const scope = { verbs: ['agent'], apps: ['*'], envs: ['*'] } as const
+  const key = await createKey()
+  const own = await calculateJwkThumbprint(key.jwk)
+  tokens.set(sha256(secret), { name: 'site-a', scope, key: keyOf(own) })
+  return useOf(key, secret, { ip: '' })
 }
 
 async function tokenRequest({ tokens }: World, changes: object): Promise<SessionRequest> {

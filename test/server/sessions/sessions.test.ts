@@ -1,10 +1,11 @@
 import { writeFile } from 'node:fs/promises'
 import { join } from 'node:path'
 import { setTimeout as sleep } from 'node:timers/promises'
-import { exportJWK, generateKeyPair, SignJWT } from 'jose'
+import { calculateJwkThumbprint, exportJWK, generateKeyPair, SignJWT } from 'jose'
 import t from 'tap'
 import { stringify } from 'yaml'
 import { createKey } from '../../../src/client/key.ts'
+import { openToken } from '../../../src/server/sessions/kept-token.ts'
 import { githubClaims, gitlabClaims } from '../../identity/issuer.ts'
 import { runHere } from '../../support/program.ts'
 import { temporaryFolder } from '../../support/temporary.ts'
@@ -195,6 +196,38 @@ t.test('an API token is a subject with limits of its own', async (t) => {
   })
   t.equal(found.via, 'token')
 })
+
+t.test('an API token that is bound to a key is told apart', async (t) => {
+  const { sessions, tokens } = await sessionWorld(t)
+  const key = await createKey()
+  const secret = `cct_${'s'.repeat(43)}`
+  const scope = { verbs: ['agent'] as const, apps: ['webapi'], envs: ['test'] }
+  const thumbprint = await calculateJwkThumbprint(key.jwk)
+  tokens.set(sha256(secret), { name: 'site-a', scope, key: thumbprint })
+  const found = await sessions.authenticate(await useOf(key, secret))
+  t.match(found, { via: 'token', bound: true, subject: { by: 'token:site-a' } })
+})
+
+t.test(
+  'a session keeps its ID token where there are agents, and only it can open it',
+  async (t) => {
+    const { sessions, start, token, redis } = await sessionWorld(t, { keepTokens: true })
+    const key = await createKey()
+    const idToken = await token()
+    const { session } = await start(key, { token: idToken })
+    t.equal((await sessions.authenticate(await useOf(key, session))).jobToken, idToken)
+    for (const name of (await redis.cli('keys', '*:session:*')).trim().split('\n')) {
+      const kept = await redis.cli('get', name)
+      t.match(kept, '"jobToken"')
+      t.notMatch(kept, idToken.split('.')[1])
+      t.equal(openToken(JSON.parse(kept).jobToken, `ccs_${'x'.repeat(43)}`), undefined)
+    }
+    const plain = await sessionWorld(t)
+    const other = await plain.start(key)
+    const found = await plain.sessions.authenticate(await useOf(key, other.session))
+    t.equal(found.jobToken, undefined)
+  },
+)
 
 t.test('an address that guesses waits; who has a session there goes on', async (t) => {
   const { sessions, start } = await sessionWorld(t, { settings: { 'failed-logins': 3 } })

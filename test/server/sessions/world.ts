@@ -30,6 +30,7 @@ export async function sessionWorld(
     issuer?: object
     folder?: string
     onLogin?: SessionsOptions['onLogin']
+    keepTokens?: boolean
   } = {},
 ) {
   const redis = await startRedis(t)
@@ -65,6 +66,7 @@ export async function sessionWorld(
     store,
     log,
     onLogin: changes.onLogin,
+    keepTokens: changes.keepTokens,
     findToken: async (hash) => tokens.get(hash),
   })
   const token = (claims: Claims = {}, header = {}) =>

@@ -52,6 +52,26 @@ t.test('--check reports problems of the applications of routes and schedules', a
   t.equal(sound, 0, 'who only takes deliveries needs none of them')
 })
 
+t.test('a server with applications builds no repository beside their keys', async (t) => {
+  const repository = 'https://gitlab.example.com/{{project}}.git'
+  const build = {
+    name: 'build',
+    source: 'gitlab',
+    run: { step: 'release', env: 'test', repository },
+  }
+  const webapi = { repository: 'https://gitlab.example.com/team/webapi.git', branch: 'main' }
+  const beside = await serverIn(t, { routes: [build], applications: { webapi } })
+  const { code, stderr } = await beside.serve('--check', '--role', 'receive')
+  t.equal(code, 2)
+  t.match(stderr, /routes\[0\] builds a repository beside the keys of applications/)
+  const alone = await serverIn(t, { routes: [build] })
+  t.equal((await alone.serve('--check', '--role', 'receive')).code, 0)
+  const pipeline = { name: 'build', source: 'gitlab', pipeline: { ref: 'main' } }
+  const started = await serverIn(t, { routes: [pipeline], applications: { webapi } })
+  const sound = await started.serve('--check', '--role', 'receive')
+  t.equal(sound.code, 0, sound.stderr)
+})
+
 t.test('--check reports a wrong certificate', async (t) => {
   const { serve } = await serverIn(t, { listen: { tls: { cert: 'no.pem', key: 'no.pem' } } })
   const { code, stderr } = await serve('--check')
