@@ -14,11 +14,11 @@ import type { Commands } from '../reads/commands.ts'
 import type { Events } from '../stream/events.ts'
 import { stateOf } from '../stream/watch.ts'
 import { type Act, callerOf, mayView, notThere, record, requireAllowed } from './access.ts'
+import { operations } from './contract/operations.ts'
+import { environmentPath, parseRequest } from './contract/requests.ts'
+import { withTypes } from './contract/typed.ts'
 import type { ApiDependencies } from './dependencies.ts'
-import { operations } from './operations.ts'
 import { signalOf } from './plans.ts'
-import { environmentPath, parseRequest } from './requests.ts'
-import { withTypes } from './typed.ts'
 
 export interface ConfigDependencies extends ApiDependencies {
   commands: Commands

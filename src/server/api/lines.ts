@@ -1,11 +1,11 @@
 import type { FastifyInstance } from 'fastify'
 import type { Runs } from '../runs/runs.ts'
 import { callerOf, requireAllowed } from './access.ts'
+import { operations } from './contract/operations.ts'
+import { withTypes } from './contract/typed.ts'
 import type { ApiDependencies } from './dependencies.ts'
-import { operations } from './operations.ts'
 import { visibleRun } from './runs.ts'
 import { type EventStream, frame, type OpenEventStream } from './streams/event-streams.ts'
-import { withTypes } from './typed.ts'
 
 /** `GET runs/:id/lines`: the log of a run as server-sent events. */
 export function addLineRoutes(

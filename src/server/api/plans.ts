@@ -2,11 +2,11 @@ import type { FastifyInstance, FastifyReply, FastifyRequest } from 'fastify'
 import type { PlanAsker } from '../runs/planner.ts'
 import { readRequest } from '../runs/steps.ts'
 import { callerOf } from './access.ts'
+import { operations } from './contract/operations.ts'
+import { withTypes } from './contract/typed.ts'
 import type { ApiDependencies } from './dependencies.ts'
-import { operations } from './operations.ts'
 import { planAnswer } from './problems.ts'
 import { recordStep, requireStep } from './step-access.ts'
-import { withTypes } from './typed.ts'
 
 /** `POST plans`: what a step would do. */
 export function addPlanRoutes(

@@ -5,10 +5,10 @@ import type { Deployment, Release } from '../../ledger/ledger.ts'
 import { formatRepository } from '../../registry/reference.ts'
 import { resolveEnvironment, type Settings } from '../../settings.ts'
 import { callerOf, mayView, notThere, requireAllowed, visibility } from './access.ts'
+import { operations } from './contract/operations.ts'
+import { applicationPath, parseRequest } from './contract/requests.ts'
+import { withTypes } from './contract/typed.ts'
 import { openList, type ReadDependencies, visible } from './lists.ts'
-import { operations } from './operations.ts'
-import { applicationPath, parseRequest } from './requests.ts'
-import { withTypes } from './typed.ts'
 
 /** What may be looked at: each answer has only what the policy lets the caller see. */
 export function addReadRoutes(api: FastifyInstance, dependencies: ReadDependencies): void {

@@ -9,13 +9,13 @@ import { readRequest } from '../runs/steps.ts'
 import { type RequestKey, runAnswer, subjectKey } from '../runs/store.ts'
 import { sha256Hex } from '../sources/source.ts'
 import { callerOf, mayView, record, requireAllowed, visibility } from './access.ts'
+import { operations } from './contract/operations.ts'
+import { parseRequest, runPath } from './contract/requests.ts'
+import { withTypes } from './contract/typed.ts'
 import type { ApiDependencies } from './dependencies.ts'
-import { operations } from './operations.ts'
 import { askerOf } from './plans.ts'
 import { stalePlan } from './problems.ts'
-import { parseRequest, runPath } from './requests.ts'
 import { recordStep, requireStep, subjectOf } from './step-access.ts'
-import { withTypes } from './typed.ts'
 
 /** `POST runs`, and what became of them. */
 export function addRunRoutes(plain: FastifyInstance, dependencies: ApiDependencies): void {

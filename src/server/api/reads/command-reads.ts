@@ -11,10 +11,10 @@ import {
 import type { Verb } from '../../../policy/verbs.ts'
 import { type Commands, readDocument } from '../../reads/commands.ts'
 import { mayView, notThere, requireAllowed } from '../access.ts'
+import { lookOperations } from '../contract/looks.ts'
+import { applicationPath, environmentPath, parseRequest } from '../contract/requests.ts'
 import type { ApiDependencies } from '../dependencies.ts'
-import { lookOperations } from '../looks.ts'
 import { signalOf } from '../plans.ts'
-import { applicationPath, environmentPath, parseRequest } from '../requests.ts'
 
 export interface CommandReadDependencies extends ApiDependencies {
   commands: Commands

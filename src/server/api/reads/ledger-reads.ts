@@ -5,11 +5,11 @@ import type { Approval, Release } from '../../../ledger/ledger.ts'
 import { openRecords } from '../../queue/records.ts'
 import { readDocument } from '../../reads/commands.ts'
 import { mayView, requireAllowed } from '../access.ts'
-import { type CommandReadDependencies, openApplication, openEnvironment } from './command-reads.ts'
-import { lookOperations, releasePath } from '../looks.ts'
+import { lookOperations, releasePath } from '../contract/looks.ts'
+import { applicationPath, environmentPath, parseRequest } from '../contract/requests.ts'
 import { signalOf } from '../plans.ts'
 import type { Reader } from '../reader.ts'
-import { applicationPath, environmentPath, parseRequest } from '../requests.ts'
+import { type CommandReadDependencies, openApplication, openEnvironment } from './command-reads.ts'
 
 interface LedgerReadDependencies extends CommandReadDependencies {
   reader: Reader

@@ -2,12 +2,12 @@ import type { FastifyInstance } from 'fastify'
 import { followQuery } from '../../../api/queries.ts'
 import { followLog } from '../../reads/follow.ts'
 import { callerOf, requireAllowed } from '../access.ts'
-import { openEnvironment } from '../reads/command-reads.ts'
+import { lookOperations } from '../contract/looks.ts'
+import { environmentPath, parseRequest } from '../contract/requests.ts'
 import type { ApiDependencies } from '../dependencies.ts'
-import type { OpenEventStream } from './event-streams.ts'
 import { limitFollowers } from '../followers.ts'
-import { lookOperations } from '../looks.ts'
-import { environmentPath, parseRequest } from '../requests.ts'
+import { openEnvironment } from '../reads/command-reads.ts'
+import type { OpenEventStream } from './event-streams.ts'
 
 /** Each is a process of its own. */
 const MOST = { ofOne: 3, ofAll: 10 }

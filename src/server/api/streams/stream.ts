@@ -12,10 +12,10 @@ import {
   parsePosition,
 } from '../../stream/outbox.ts'
 import { callerOf, type Decide, mayView, requireAllowed } from '../access.ts'
+import { operations } from '../contract/operations.ts'
+import { withTypes } from '../contract/typed.ts'
 import type { ApiDependencies } from '../dependencies.ts'
 import type { EventStream, OpenEventStream } from './event-streams.ts'
-import { operations } from '../operations.ts'
-import { withTypes } from '../typed.ts'
 
 interface StreamDependencies extends ApiDependencies {
   feed: Feed

@@ -1,6 +1,6 @@
 import { z } from 'zod'
-import { PROBLEM_TYPE, problem } from '../../api/problem.ts'
-import { planAnswer } from '../../api/runs.ts'
+import { PROBLEM_TYPE, problem } from '../../../api/problem.ts'
+import { planAnswer } from '../../../api/runs.ts'
 
 /** An answer as a route declares it: Fastify, the types and openapi.json read it. */
 export const answer = <Schema extends z.ZodType>(description: string, schema: Schema) => ({

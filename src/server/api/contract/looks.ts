@@ -9,8 +9,8 @@ import {
   logQuery,
   previewQuery,
   reportQuery,
-} from '../../api/queries.ts'
-import { objectName, version } from '../../core/settings/schema.ts'
+} from '../../../api/queries.ts'
+import { objectName, version } from '../../../core/settings/schema.ts'
 import { answer, conflict, events, refusals } from './answers.ts'
 import { applicationPath, environmentPath, noQuery } from './requests.ts'
 
