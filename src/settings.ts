@@ -50,7 +50,10 @@ export const environmentSettings = z.strictObject({
   proxy: proxySettings
     .optional()
     .describe('The proxy in front of its hosts, where deployments work it: docs/proxies.md'),
-  url: z.string().optional().describe('Where people reach the application'),
+  url: z
+    .string()
+    .optional()
+    .describe('Where people reach the application; with slots no output can name it but by this'),
   gate: gateSettings.optional().describe('What must be true before a deployment may start'),
   prune: pruneSettings
     .optional()

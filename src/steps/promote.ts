@@ -4,7 +4,7 @@ import { duration } from '../core/settings/schema.ts'
 import { renderRelease, withoutWarnings } from '../delivery/config/release-config.ts'
 import type { Context } from '../delivery/context.ts'
 import { chooseHosts } from '../delivery/deployment/host-choice.ts'
-import { nextLines, summarizeRun } from '../delivery/deployment/outcome.ts'
+import { addressOutput, nextLines, summarizeRun } from '../delivery/deployment/outcome.ts'
 import { identifyDeployer, passGate, requireVerifiedUpstream } from '../delivery/gate/gate.ts'
 import { findOwnRelease, findRelease } from '../delivery/release.ts'
 import { formatRelease, type ReleaseName } from '../delivery/release-name.ts'
@@ -72,7 +72,7 @@ export const promote = defineStep({
     configRevision: z.string().describe('Config revision it was rendered from'),
     deployment: z.string().optional().describe('Identifier of the deployment in the ledger'),
     verified: z.boolean().describe('Whether every file in the containers was compared'),
-    url: z.string().optional().describe('Where it answers'),
+    url: addressOutput,
     next: z.string().optional().describe('Environment that a release goes to from here'),
     gated: z
       .boolean()

@@ -10,7 +10,7 @@ import { withoutWarnings } from '../delivery/config/release-config.ts'
 import { renderTemplates } from '../delivery/config/rendering.ts'
 import type { Context } from '../delivery/context.ts'
 import { chooseHosts } from '../delivery/deployment/host-choice.ts'
-import { nextLines, summarizeRun } from '../delivery/deployment/outcome.ts'
+import { addressOutput, nextLines, summarizeRun } from '../delivery/deployment/outcome.ts'
 import { formatRelease } from '../delivery/release-name.ts'
 import { nextVersion } from '../delivery/release-record.ts'
 import type { EnvironmentSettings } from '../settings.ts'
@@ -46,7 +46,7 @@ export const release = defineStep({
     configRevision: z.string().optional().describe('Config revision it was rendered from'),
     deployment: z.string().optional().describe('Identifier of the deployment in the ledger'),
     verified: z.boolean().describe('Whether every file in the containers was compared'),
-    url: z.string().optional().describe('Where it answers'),
+    url: addressOutput,
     next: z.string().optional().describe('Environment that a release goes to from here'),
   }),
   report: ({ release: name, environment, digest, warMd5, verified, url, next }) => [

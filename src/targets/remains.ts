@@ -1,5 +1,3 @@
-import { instanceLabels } from './labels.ts'
-
 /** What the last deployment to a host has left there. */
 export interface Remains {
   /** Of the instances: `webapi-test`. */
@@ -9,7 +7,7 @@ export interface Remains {
   /** What the instances show where it was cut off; undefined where there is nothing to repair. */
   cutOff: string | undefined
   /** What runs now. */
-  running: readonly { name: string; labels: Readonly<Record<string, string>> }[]
+  running: readonly { name: string; version: string | undefined }[]
 }
 
 /**
@@ -27,10 +25,9 @@ export function describeRemains(
   ending: string | undefined,
 ): string | undefined {
   if (ending === undefined) return cutOff && `${name}: ${cutOff}`
-  const now = running.map(({ name, labels }) => {
-    const version = labels[instanceLabels.version]
-    return version === undefined ? name : `${name} of ${version}`
-  })
+  const now = running.map(({ name, version }) =>
+    version === undefined ? name : `${name} of ${version}`,
+  )
   const runs = now.length === 0 ? 'nothing runs there' : `there runs ${now.join(' and ')}`
   return `${name}: ${ending}; now ${runs}`
 }

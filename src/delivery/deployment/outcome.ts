@@ -4,6 +4,15 @@ import { formatRelease } from '../release-name.ts'
 import type { Deployed } from './deployment.ts'
 import type { DeploymentRequest } from './request.ts'
 
+/**
+ * Of slots none can be derived: the next deployment is in the other one, and what a proxy listens on is
+ * in a file of its operators.
+ */
+export const addressOutput = z
+  .string()
+  .optional()
+  .describe("Where it answers: the environment's url, else a host's port; in slots the url only")
+
 /** The outputs of `deploy` and of `rollback`, which is a deployment, too. */
 export const deployedOutputs = z.object({
   release: z.string().describe('Release, as application@version'),
@@ -13,7 +22,7 @@ export const deployedOutputs = z.object({
   warMd5: z.string().describe('MD5 of the WAR, compared inside the containers'),
   configRevision: z.string().describe('Config revision it was rendered from'),
   verified: z.boolean().describe('Whether every file was compared'),
-  url: z.string().optional().describe('Where it answers'),
+  url: addressOutput,
   next: z.string().optional().describe('Environment that a release goes to from here'),
   containers: z
     .array(

@@ -40,3 +40,8 @@ function unreadable(text: string): StepError {
     hint: 'Write unix:///var/run/docker.sock, tcp://host:2376 or ssh://user@host.',
   })
 }
+
+export const isLoopback = (ip: string) => ip.startsWith('127.') || ip === '::1'
+
+/** A port that is published there is reached by any address of its host, also by loopback. */
+export const isUnspecified = (ip: string) => ['', '0.0.0.0', '::'].includes(ip)

@@ -4,6 +4,7 @@ import { parsed } from '../../core/settings/schema.ts'
 import { configFilesLabel, instanceLabels } from '../labels.ts'
 import { SLOT_LABEL, type SlotNumber } from '../slot.ts'
 import { fillSlotValues } from '../slot-values.ts'
+import { isLoopback, isUnspecified } from './address.ts'
 import { plainVariables } from './container/settings.ts'
 import type { ContainerSettings, ContainerSpec, Slot, SlotPair } from './host.ts'
 import { PORT, parsePort } from './notation.ts'
@@ -70,17 +71,19 @@ export function inSlot(spec: ContainerSpec, slots: SlotPair, number: SlotNumber)
 }
 
 /**
- * A port on loopback is served by the engine's own proxy, which accepts connections while the
- * application does not listen yet, and resets them. Undefined where no slot has such a port.
+ * A port that is reached by loopback is served by the engine's own proxy, which accepts connections
+ * while the application does not listen yet, and resets them. Undefined where no slot has such a port.
  */
 export function loopbackWarning(
-  { bind = '' }: { bind?: string | undefined },
+  { bind = '', isLocal = false }: { bind?: string | undefined; isLocal?: boolean | undefined },
   { network, slots }: Pick<ContainerSettings, 'network' | 'slots'>,
 ): string | undefined {
-  const at = slots?.flatMap(({ ports }) => ports.map(({ hostIp }) => hostIp || bind))
-  const loopback = at?.find((ip) => ip.startsWith('127.') || ip === '::1')
-  if (network === 'host' || loopback === undefined) return undefined
-  return `the slots are published on ${loopback}: while the application starts, the engine accepts requests there and resets them, and a proxy does not repeat a POST; publish them on an address of the host, as its \`bind\` does, set \`userland-proxy: false\` for the engine, or use \`network: host\` (docs/deploy.md)`
+  const at = slots?.flatMap(({ ports }) => ports.map(({ hostIp }) => hostIp || bind)) ?? []
+  const loopback = at.find(isLoopback)
+  const isEverywhere = isLocal && at.some(isUnspecified)
+  if (network === 'host' || (loopback === undefined && !isEverywhere)) return undefined
+  const where = loopback ?? 'every address, and a proxy on this machine reaches them on 127.0.0.1'
+  return `the slots are published on ${where}: while the application starts, the engine accepts requests there and resets them, and a proxy does not repeat a POST; publish them on an address of the host, as its \`bind\` does, set \`userland-proxy: false\` for the engine, or use \`network: host\` (docs/deploy.md)`
 }
 
 /** Refuses slots whose containers could not run side by side. */

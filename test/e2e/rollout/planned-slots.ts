@@ -17,6 +17,11 @@ export async function plannedSlots(t: Test, { configure, plan }: Place): Promise
       await warnings(),
       /^host app-01: the slots are published on 127\.0\.0\.1: .*a POST; .*`bind`.*`userland-proxy: false`/m,
     )
+    await configure({ container: slots('0.0.0.0') })
+    t.match(
+      await warnings(),
+      /^host app-01: the slots are published on every address, and a proxy/m,
+    )
     await configure({ container: slots('10.1.0.11') })
     t.notMatch(await warnings(), 'are published on')
     await configure()

@@ -41,7 +41,12 @@ t.test('what would cut requests is named', (t) => {
   t.strictSame(firstProcessWarnings(undefined), [])
   t.match(texts(firstProcessWarnings('/bin/sh run.sh java')), [/\/bin\/sh, not java/])
   t.match(texts(loopbackWarnings({ '8080/tcp': [{ HostIp: '127.0.0.1' }] })), [/8080\/tcp/])
-  t.strictSame(loopbackWarnings({ '8080/tcp': [{ HostIp: '' }], '1/tcp': null }), [])
+  const everywhere = { '8080/tcp': [{ HostIp: '' }], '1/tcp': null }
+  t.strictSame(loopbackWarnings(everywhere), [])
+  t.match(texts(loopbackWarnings(everywhere, true)), [
+    /^8080\/tcp is published on every address, and a proxy on this machine reaches it on 127/,
+  ])
+  t.strictSame(loopbackWarnings({ '8080/tcp': [{ HostIp: '10.1.0.11' }] }, true), [])
   t.end()
 })
 

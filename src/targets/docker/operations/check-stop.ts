@@ -3,8 +3,10 @@ import type { Readable } from 'node:stream'
 import type { ContainerInspectInfo } from 'dockerode'
 import { isStepError } from '../../../core/errors.ts'
 import { readInstanceFile } from '../../instance-files.ts'
+import { slotOf } from '../../slot.ts'
 import type { HostCheck } from '../../target.ts'
 import { readServerXml, type ServerXml, tomcatFolder } from '../../tomcat.ts'
+import { isLoopback, isUnspecified } from '../address.ts'
 import type { Operating } from './operating.ts'
 import { firstProcess, isJava } from './processes.ts'
 import { variablesOf } from './variables.ts'
@@ -19,7 +21,7 @@ const STOP_TIMEOUT = 10
 
 /** What can be seen of how a container would end: whether requests that run then are finished. */
 export async function checkStop(operating: Operating, name: string): Promise<Warnings> {
-  const { docker, call } = operating
+  const { docker, call, local } = operating
   const found = await call(
     `inspecting ${name}`,
     (abortSignal) => docker.getContainer(name).inspect({ abortSignal }),
@@ -31,7 +33,10 @@ export async function checkStop(operating: Operating, name: string): Promise<War
   const { StopTimeout: stopTimeout = STOP_TIMEOUT } = found.Config as { StopTimeout?: number }
   const warnings = [
     ...firstProcessWarnings(await firstProcess(operating, found.Id)),
-    ...loopbackWarnings(found.HostConfig.PortBindings),
+    ...loopbackWarnings(
+      found.HostConfig.PortBindings,
+      local && slotOf(found.Config.Labels) !== undefined,
+    ),
     ...(server ? tomcatWarnings(server, stopTimeout) : []),
   ]
   return warnings.map(({ text, hint }) => ({ text: `${name}: ${text}`, hint }))
@@ -66,17 +71,28 @@ export function firstProcessWarnings(commandLine: string | undefined): Warnings 
   ]
 }
 
-/** docker-proxy listens on loopback addresses, whether the application does or not. */
+/**
+ * docker-proxy listens on loopback addresses, whether the application does or not. A slot that is
+ * published on every address of this machine is one of two for a proxy here, which goes by loopback.
+ */
 export function loopbackWarnings(
   bindings: Readonly<Record<string, readonly { HostIp?: string }[] | null>> | null | undefined,
+  isLocalSlot = false,
 ): Warnings {
-  const ports = Object.entries(bindings ?? {}).filter(([, all]) =>
-    all?.some(({ HostIp = '' }) => HostIp.startsWith('127.') || HostIp === '::1'),
-  )
+  const publishedAt = (matches: (ip: string) => boolean) =>
+    Object.entries(bindings ?? {}).flatMap(([port, all]) =>
+      all?.some(({ HostIp = '' }) => matches(HostIp)) ? port : [],
+    )
+  const onLoopback = publishedAt(isLoopback)
+  const ports = isLocalSlot ? [...onLoopback, ...publishedAt(isUnspecified)] : onLoopback
   if (ports.length === 0) return []
+  const where =
+    onLoopback.length > 0
+      ? 'a loopback address'
+      : 'every address, and a proxy on this machine reaches it on 127.0.0.1'
   return [
     {
-      text: `${ports.map(([port]) => port).join(', ')} is published on a loopback address: docker-proxy takes connections there while the application does not listen, and resets them`,
+      text: `${ports.join(', ')} is published on ${where}: docker-proxy takes connections there while the application does not listen, and resets them`,
       hint: "Publish on an address of the host, start the engine with `userland-proxy: false`, or use the host's network.",
     },
   ]

@@ -1,5 +1,6 @@
 import { isStepError, StepError } from '../../../core/errors.ts'
 import type { Log } from '../../../core/log.ts'
+import { instanceLabels } from '../../labels.ts'
 import type { HostActivity } from '../../proxy.ts'
 import { describeRemains, type EndingOf, type Remains } from '../../remains.ts'
 import { slotOf } from '../../slot.ts'
@@ -83,7 +84,10 @@ export function activityOf(found: Found<ContainerInfo>): HostActivity {
 export function remainsOf(name: string, found: Found<ContainerInfo>): Remains | undefined {
   const newest = found.next ?? found.current ?? found.previous ?? found.older
   if (!newest) return undefined
-  const running = roles.flatMap((role) => (found[role]?.running ? [found[role]] : []))
+  const running = roles.flatMap((role) => {
+    const { name, labels, running } = found[role] ?? {}
+    return name && running ? { name, version: labels?.[instanceLabels.version] } : []
+  })
   return { name, labels: newest.labels, cutOff: findingOf(found)?.text, running }
 }
 

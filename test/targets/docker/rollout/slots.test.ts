@@ -117,6 +117,10 @@ async function inSlots(first: TestEngine, second: TestEngine, repository: string
       /hosts app-01, app-02: the slots are published on 127\.0\.0\.1: .*`bind`/,
     )
     t.notMatch(await warned('10.1.0.11'), 'are published on')
+    t.match(
+      await warned(''),
+      /hosts app-01, app-02: the slots are published on every address, and a proxy on this machine reaches them on 127\.0\.0\.1: .*`bind`/,
+    )
   })
 
   t.test('the next version starts beside the one that serves', async (t) => {
