@@ -22,7 +22,7 @@ const SEED = process.env.FC_SEED
 /** Milliseconds for each operation, where nobody asks for more. */
 const LIMIT = 1200
 const MOST = 80
-const LONGER: Readonly<Record<string, number>> = { makePlan: 3000, startRun: 3000 }
+const LONGER: Readonly<Record<string, number>> = { makePlan: 3000, startRun: 6000 }
 const skip = missingProgram('redis-server', 'redis-cli', 'git')
 
 type Server = Awaited<ReturnType<typeof startRealServer>>

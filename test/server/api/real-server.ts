@@ -115,7 +115,12 @@ function send(
   { method, target, headers, body }: Sent,
 ): Promise<Answered> {
   return new Promise((resolve, reject) => {
-    const sent = request({ ...{ host: '127.0.0.1', port, method, path: target, agent, headers } })
+    // Node frames the body of a GET or a DELETE only where its length is written.
+    const length = body === undefined ? {} : { 'content-length': Buffer.byteLength(body) }
+    const sent = request({
+      ...{ host: '127.0.0.1', port, method, path: target, agent },
+      headers: { ...headers, ...length },
+    })
     sent.setTimeout(60_000, () => sent.destroy(new Error(`${method} ${target}: no answer`)))
     sent.on('error', reject)
     sent.on('response', (response) => {
