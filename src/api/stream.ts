@@ -1,6 +1,5 @@
 import { z } from 'zod'
 import { objectName } from '../core/settings/schema.ts'
-import { line } from './events.ts'
 import { identifier } from './runs.ts'
 
 /*
@@ -86,12 +85,6 @@ export const announcements = {
   'agent.changed': z.object({ at: z.iso.datetime(), agent: z.string(), state: z.string() }),
 } as const
 
-/** Lines of a log as they come; `finished` with the last ones. */
-export const runLines = z.object({
-  run: z.string(),
-  lines: z.array(line),
-  finished: z.boolean(),
-})
 
 export type AnnouncementName = keyof typeof announcements
 export type StreamQuery = z.output<typeof streamQuery>

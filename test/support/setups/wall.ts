@@ -2,7 +2,7 @@ import { spawn } from 'node:child_process'
 import { once } from 'node:events'
 import { type AddressInfo, connect, createServer, type Server } from 'node:net'
 import { run } from '../../../src/core/process/process.ts'
-import { makeMachine, makeNetwork } from './network.ts'
+import { makeMachine, makeNetwork } from '../servers/network.ts'
 
 /** A machine of a runner: it reaches some ports of this machine, and nothing else. */
 export interface WalledMachine {

@@ -1,9 +1,9 @@
 import { writeFile } from 'node:fs/promises'
 import { join } from 'node:path'
 import t, { type Test } from 'tap'
-import { text } from '../policy/example.ts'
-import { runHere } from '../support/program.ts'
-import { temporaryFolder } from '../support/temporary.ts'
+import { text } from '../../policy/example.ts'
+import { runHere } from '../../support/program.ts'
+import { temporaryFolder } from '../../support/temporary.ts'
 
 /** A server's file whose secrets are not at hand: the policy is read without them. */
 async function serverIn(t: Test, policy = text, name = 'crosscloud.server.yml') {

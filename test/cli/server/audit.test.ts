@@ -2,11 +2,11 @@ import { readFile, writeFile } from 'node:fs/promises'
 import { join } from 'node:path'
 import Libsql from 'libsql'
 import t from 'tap'
-import { hashOfApiToken } from '../../src/ledger/api-token.ts'
-import { openLedger } from '../../src/ledger/open.ts'
-import { act } from '../ledger/conformance/audit-log.ts'
-import { runHere } from '../support/program.ts'
-import { temporaryFolder } from '../support/temporary.ts'
+import { hashOfApiToken } from '../../../src/ledger/api-token.ts'
+import { openLedger } from '../../../src/ledger/open.ts'
+import { act } from '../../ledger/conformance/audit-log.ts'
+import { runHere } from '../../support/program.ts'
+import { temporaryFolder } from '../../support/temporary.ts'
 
 t.test(
   'API tokens are created, listed and revoked, and each act is in the audit log',

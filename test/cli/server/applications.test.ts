@@ -1,9 +1,9 @@
 import { access, chmod, readFile, writeFile } from 'node:fs/promises'
 import { join } from 'node:path'
 import t, { type Test } from 'tap'
-import { expandPipeline } from '../support/ci/gitlab-pipeline.ts'
-import { writeWar } from '../support/data/war.ts'
-import { runHere } from '../support/program.ts'
+import { expandPipeline } from '../../support/ci/gitlab-pipeline.ts'
+import { writeWar } from '../../support/data/war.ts'
+import { runHere } from '../../support/program.ts'
 
 /** Stands in for Maven: the WAR of the folder it runs in. */
 const MVNW = '#!/bin/sh\nmkdir -p target && cp made.war target/app.war && touch target/app.war\n'
@@ -49,7 +49,7 @@ t.test('paths of crosscloud.yml start from its folder, wherever a command runs',
   const baked = []
   for (const app of ['orders', 'billing']) {
     const settings = ['--settings', `${app}/crosscloud.yml`]
-    const built = await said('build-war', ...settings, '--maven', './mvnw')
+    const built = await said('build-war', ...settings, '--maven', '../mvnw')
     t.equal(built.war, `${app}/target/app.war`, 'its outputs start from where it runs')
     const { digest } = await said('bake-image', ...settings, '--version', '1.0.0')
     const again = await said(
@@ -84,7 +84,7 @@ t.test('the file may be named by a variable, as jobs do', async (t) => {
 })
 
 t.test('the pipeline that docs/gitlab.md shows has jobs for each of them', async (t) => {
-  const page = await readFile(new URL('../../docs/gitlab.md', import.meta.url), 'utf8')
+  const page = await readFile(new URL('../../../docs/gitlab.md', import.meta.url), 'utf8')
   const [, orders = ''] =
     /^```yaml\n# two more lines of include[^\n]*\n([\s\S]*?)^```$/m.exec(page) ?? []
   const setup = '  - { file: pipeline-templates/setup.yml }\n'
