@@ -1,6 +1,8 @@
 // The command line in few files, with the code that V8 makes of them. The library stays as tsc wrote
 // it.
+import { once } from 'node:events'
 import { cp, mkdtemp, readFile, rm, writeFile } from 'node:fs/promises'
+import { createServer } from 'node:http'
 import { createRequire } from 'node:module'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
@@ -8,14 +10,16 @@ import { setTimeout as sleep } from 'node:timers/promises'
 import { pathToFileURL } from 'node:url'
 import { Script } from 'node:vm'
 import { build } from 'esbuild'
-import { bundleActions, englishOnly } from './bundle.mjs'
+import { bundleActions, dockerOverHttp, englishOnly } from './bundle.mjs'
 import { bundleCommandLine } from './command-line.mjs'
 
 const root = join(import.meta.dirname, '..')
 const outdir = join(root, 'dist', 'cli')
 // What the usual commands load. All else is loaded when used, from its own package.
 const bundled = [
+  '@balena/dockerignore',
   'commander',
+  'dockerode',
   'fflate',
   'handlebars',
   'ioredis',
@@ -37,9 +41,15 @@ await bundleCommandLine(root, {
   minify: !process.env.PROFILE,
   external: Object.keys(dependencies).filter((name) => !bundled.includes(name)),
   logLevel: 'error',
-  plugins: [englishOnly(root)],
+  plugins: [dockerOverHttp, englishOnly(root)],
 })
-const usual = ['render-config --env test --check', 'config lint test', 'status']
+const usual = [
+  'render-config --env test --check',
+  'config lint test',
+  'status',
+  'hosts list --env test',
+  'instances list --env test',
+]
 await Promise.all([bundleActions(root, stepNames), writeCode()])
 
 /** What the sources give; tsc writes nothing anew that it wrote before. */
@@ -71,7 +81,7 @@ async function writeCode() {
       program.run()
       while (process.exitCode === undefined) await sleep(5)
       // The ledger needs a native module, which not every machine has.
-      if (process.exitCode !== 0 && line !== 'status') throw new Error(`crosscloud ${line} failed`)
+      if (process.exitCode !== 0 && !/^(?:status|instances)/.test(line)) throw new Error(`crosscloud ${line} failed`)
     }
   })
   for (const { file, script } of [help, program]) {
@@ -101,6 +111,7 @@ async function inExample(work) {
   const folder = await mkdtemp(join(tmpdir(), 'crosscloud-build-'))
   await cp(join(root, 'examples', 'webapi'), join(folder, 'webapi'), { recursive: true })
   process.chdir(join(folder, 'webapi'))
+  const engine = await emptyEngine(join(folder, 'engine.sock'))
   process.env = { PATH: env.PATH, HOME: folder }
   stdout.write = (...given) => {
     given.find((argument) => typeof argument === 'function')?.()
@@ -109,6 +120,7 @@ async function inExample(work) {
   try {
     await work()
   } finally {
+    engine.close()
     stdout.write = write
     process.env = env
     process.chdir(before)
@@ -116,4 +128,15 @@ async function inExample(work) {
     process.exitCode = 0
     await rm(folder, { recursive: true, force: true })
   }
+}
+
+/** A Docker Engine without containers, which the example's hosts are told to be. */
+async function emptyEngine(socket) {
+  const engine = createServer(({ url }, response) => {
+    response.end(url.startsWith('/containers/') ? '[]' : 'OK')
+  })
+  await once(engine.listen(socket), 'listening')
+  const settings = await readFile('crosscloud.yml', 'utf8')
+  await writeFile('crosscloud.yml', settings.replaceAll('/var/run/docker.sock', socket))
+  return engine
 }

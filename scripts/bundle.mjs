@@ -22,16 +22,36 @@ export const englishOnly = (root) => ({
   },
 })
 
+/** As a library's own code is replaced: another release of it may not have that code. */
+async function replaced(path, before, after) {
+  const text = await readFile(path, 'utf8')
+  const contents = text.replace(before, after)
+  if (contents === text) throw new Error(`${path} has no ${before}`)
+  return { contents, loader: 'js' }
+}
+
+/**
+ * dockerode loads a client for gRPC, one for SSH and a reader of BuildKit's messages, a quarter of a
+ * second of CPU, and describes each request in full to a log that nobody reads. We have our own.
+ */
+export const dockerOverHttp = {
+  name: 'docker-over-http',
+  setup({ onLoad }) {
+    onLoad({ filter: /dockerode\/lib\/(?:session|buildkit)\.js$|docker-modem\/lib\/ssh\.js$/ }, () => ({
+      contents: `module.exports = () => { throw new Error('not part of this program') }`,
+    }))
+    const described = /debug\('Sending: %s', util\.inspect\([^;]*;/
+    onLoad({ filter: /docker-modem\/lib\/modem\.js$/ }, ({ path }) => replaced(path, described, ''))
+  },
+}
+
 /** etcd3 reads its protocol from files; they are put beside the bundle. */
 const protocolBesideBundle = {
   name: 'protocol-beside-bundle',
   setup({ onLoad }) {
-    onLoad({ filter: /etcd3\/lib\/connection-pool\.js$/ }, async ({ path }) => {
-      const text = await readFile(path, 'utf8')
-      const contents = text.replace('/../proto/', '/proto/')
-      if (contents === text) throw new Error(`${path} reads its protocol in another way`)
-      return { contents, loader: 'js' }
-    })
+    onLoad({ filter: /etcd3\/lib\/connection-pool\.js$/ }, ({ path }) =>
+      replaced(path, '/../proto/', '/proto/'),
+    )
   },
 }
 
@@ -94,7 +114,13 @@ async function bundle(root, { outdir, chunks, native = [], plugins = [], ...opti
     chunkNames: join(chunks, '[name]-[hash]'),
     define: { 'import.meta.url': 'programUrl' },
     ...options,
-    plugins: [...plugins, absentOutside(native), englishOnly(root), protocolBesideBundle],
+    plugins: [
+      ...plugins,
+      dockerOverHttp,
+      absentOutside(native),
+      englishOnly(root),
+      protocolBesideBundle,
+    ],
   })
   for (const [output, { imports }] of Object.entries(metafile.outputs)) {
     const outside = imports.filter(

@@ -35,6 +35,7 @@ const GROUPS = [
   'policy',
   'audit',
   'tokens',
+  'sessions',
 ]
 
 t.test('every command that the documents show is one, with these flags', async (t) => {

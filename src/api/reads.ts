@@ -11,9 +11,14 @@ const moment = z.iso.datetime()
 const text = z.string().optional()
 
 /** An item of `GET applications`. */
+const problem = z
+  .object({ code: z.string() })
+  .describe('Why the application could not be read; nothing else of it is here')
+
 export const application = z.object({
   app: z.string(),
   environments: z.array(z.string()).describe('Those that the caller may view'),
+  problem: problem.optional(),
 })
 
 const environment = z.object({
@@ -35,6 +40,13 @@ export const applicationInFull = z.object({
 const left = z.object({ host: z.string(), deployment: z.string(), version: z.string() })
 
 /** What runs there; before anything was deployed only the two names. */
+/** In the place of the cells of an application that cannot be read. */
+export const unreadCells = z.object({
+  app: z.string(),
+  environments: z.array(z.string()).describe('None'),
+  problem,
+})
+
 export const statusCell = z.object({
   app: z.string(),
   environment: z.string(),

@@ -2,11 +2,13 @@ import { once } from 'node:events'
 import { text } from 'node:stream/consumers'
 import { StepError } from '../core/errors.ts'
 import { failUnlessDone, onHangUp, stopOnSignals } from '../core/process/signals.ts'
+import { takeVariables } from '../core/process/worker.ts'
 import type { PresentedWho } from '../identity/presented.ts'
 import { watchOutput } from './launch/end.ts'
 import { runProgram } from './program.ts'
 
 const terminal = process.stdin.isTTY === true || process.stderr.isTTY === true
+const variables = takeVariables(process.env)
 const stop = stopOnSignals(process, { terminal, exit: () => process.exit(1) })
 const hangUp = onHangUp(process)
 const end = watchOutput(process)
@@ -18,7 +20,7 @@ process.once('disconnect', () => {
 
 /** The variable only says that something comes: what is believed is what the parent process sends. */
 async function receiveWho(): Promise<PresentedWho | undefined> {
-  if (process.env.CROSSCLOUD_RUN === undefined || process.send === undefined) return undefined
+  if (variables.CROSSCLOUD_RUN === undefined || process.send === undefined) return undefined
   const [{ who }] = (await once(process, 'message')) as [{ who?: PresentedWho }]
   return who
 }
@@ -45,7 +47,7 @@ const run = (who: PresentedWho | undefined) =>
   runProgram({
     argv: process.argv.slice(2),
     cwd: process.cwd(),
-    variables: process.env,
+    variables,
     signal: stop.signal,
     hangUp,
     terminal: process.stdout.isTTY === true,

@@ -111,7 +111,7 @@ function github(text: Text) {
 }
 
 /** github.com, a tenant of ghe.com, or an Enterprise Server, by the name of its issuer. */
-function githubServer(issuer: string | undefined): string | undefined {
+export function githubServer(issuer: string | undefined): string | undefined {
   if (issuer === undefined || !URL.canParse(issuer)) return undefined
   const { hostname, origin, pathname } = new URL(issuer)
   if (hostname === 'token.actions.githubusercontent.com') return 'https://github.com'

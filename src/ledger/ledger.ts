@@ -55,6 +55,8 @@ export interface Ledger extends ApiTokens {
   recordRelease(release: Release): Promise<void>
   findRelease(app: string, version: string): Promise<Release | undefined>
   findReleaseByDigest(app: string, digest: Digest): Promise<Release | undefined>
+  /** Releases made of one WAR, newest first: a build that changes nothing bakes the same one again. */
+  releasesByWar(app: string, md5: string, limit: number): Promise<Release[]>
   /** The versions that are known, in the order of their recording. */
   inOrder(app: string, versions: readonly string[]): Promise<string[]>
   /** Newest first; only those of a commit, where it is given. */

@@ -38,6 +38,17 @@ export function decideAnySource(policy: Policy, subject: Subject, question: Ques
   return decideFrom(policy, subject, question, otherEnvironments(policy, environment))
 }
 
+/**
+ * Whether there may be an environment of an application that the subject may view: known before it is
+ * looked up which there are.
+ */
+export function mayViewAny(policy: Policy, subject: Subject, app: string): boolean {
+  const named = [...environmentsOf(policy), ...(subject.scope?.envs ?? []), UNNAMED]
+  return named
+    .filter((environment) => environment !== '*')
+    .some((environment) => decide(policy, subject, { verb: 'view', app, environment }).allowed)
+}
+
 /** Every environment that a grant names. */
 export function environmentsOf({ grants }: Policy): string[] {
   const names = new Set(grants.flatMap(({ envs }) => [...envs]))

@@ -28,9 +28,12 @@ export function auditStart({ subject, object, ...entry }: AuditEntry): AuditStar
     ...entry,
     subject: subject.slice(0, LONGEST_NAME),
     object: {
-      app,
-      environment,
+      ...whereOf({ app, environment }),
       ...(text.length > 0 && { text: text.join(', ').slice(0, LONGEST_TEXT) }),
     },
   }
 }
+
+/** The ledger has names there: what is of all of them has none. */
+const whereOf = (where: { app: string | undefined; environment: string | undefined }) =>
+  Object.fromEntries(Object.entries(where).filter(([, name]) => name !== undefined && name !== '*'))

@@ -1,4 +1,5 @@
 import { StepError, toStepError } from '../core/errors.ts'
+import { readPemFile } from '../core/files/tls-files.ts'
 import { type ApplicationFolder, withApplication } from './effects/application.ts'
 import {
   type ProcessEnvironment,
@@ -17,6 +18,9 @@ export async function checkFiles(
   const { settings } = environment
   const { listen, folder } = settings
   if (listen.tls) await readTls(listen.tls, folder)
+  for (const [name, { ca }] of Object.entries(settings.logins?.issuers ?? {})) {
+    if (ca !== undefined) await readPemFile(ca, { folder, owner: `logins.issuers.${name}` })
+  }
   if (role === 'receive') return
   const problems = await applicationProblems(settings, workerEnvironmentOf(environment))
   if (problems.length === 0) return

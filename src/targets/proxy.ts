@@ -24,10 +24,24 @@ export interface ServerState {
   weight: number | undefined
 }
 
-/** Whether a host gets no requests, as somebody took out all that the proxy has of it. */
-export function isTakenOut(host: string, states: readonly ServerState[] = []): boolean {
+/** Whether a host gets no requests: all that the proxy has of it is out. */
+export function isOut(host: string, states: readonly ServerState[] = []): boolean {
   const own = states.filter(({ server }) => server.host === host)
   return own.length > 0 && own.every(({ mode }) => mode !== 'in')
+}
+
+/** What a host shows of its instances; `cut off`: a deployer left something to repair. */
+export type HostActivity = 'runs' | 'idle' | 'cut off' | 'unknown'
+
+/**
+ * Whether a host that is out stays out, as somebody took it out: not where a deployer did, which was
+ * cut off, nor where nothing runs and the proxy takes what is down for out.
+ */
+export function isLeftOut(
+  activity: HostActivity,
+  { tellsOut }: Pick<ReverseProxy, 'tellsOut'>,
+): boolean {
+  return activity !== 'cut off' && (tellsOut || activity === 'runs')
 }
 
 /** Hosts that get requests now: a server of theirs is in, and the proxy does not find it down. */
@@ -41,8 +55,8 @@ export interface ProxyPreview {
   /** For people: `nginx on lb-01`. */
   name: string
   isWeighted: boolean
-  /** Whether it tells a server that somebody took out from one that is down. */
-  tellsOut: boolean
+  /** Hosts that a rollout leaves out, as somebody took them out: see isLeftOut. */
+  leftOut: readonly string[]
   /** What a deployer that was killed has left there: a rollout repairs that first. */
   leftover: string | undefined
   /** Undefined where they are known only after the repair. */

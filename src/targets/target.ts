@@ -11,6 +11,7 @@ import type {
   StopTrialRequest,
 } from './operations.ts'
 import type { ProxyPreview } from './proxy.ts'
+import type { EndingOf, Remains } from './remains.ts'
 import type { HostResponse } from './responses.ts'
 import type { OneOffCommands, RolloutStrategy } from './rollout-settings.ts'
 
@@ -101,6 +102,8 @@ export interface RolloutRequest {
   commands?: RolloutCommands | undefined
   /** Throws unless a running, healthy instance is the right one; the log names its host. */
   verify(instance: Instance, log: Log): Promise<void>
+  /** Tells a deployment that failed from one that was cut off; without it all were cut off. */
+  endingOf?: EndingOf | undefined
   /** Throws when the deployment's lock was lost. */
   checkLock?: (() => Promise<void>) | undefined
   /** Takes over the names of instances that are not of this application, and keeps those. */
@@ -200,6 +203,8 @@ export interface Target extends InstanceOperations {
    */
   tryStop(host: string, request: StopTrialRequest): Promise<StopTrial>
   instances(query: InstanceQuery): Promise<HostResponse<Instance[]>[]>
+  /** What the last deployment has left on each host; reads only. */
+  remains(): Promise<HostResponse<Remains | undefined>[]>
   /** What a rollout would find, by the same checks; reads only. */
   preview(request: PreviewRequest): Promise<HostResponse<HostPreview>[]>
   /** What a rollout would find at the proxy that it works, if there is one; reads only. */

@@ -202,6 +202,17 @@ t.test('show prints the life of a release, and explain what a name stands for', 
   t.match(await run('explain', `registry.test/webapi@${digest}`), {
     stdout: /^image: webapi@1\.0\.1/,
   })
+  for (const [thing, what] of [
+    ['webapi@1.0.1', 'release: webapi@1.0.1'],
+    ['D41D8CD98F00B204E9800998ECF8427E', 'WAR: webapi@1.0.2'],
+    ['2fd4e1c67a2d28fced849ee1bb76e7391b93eb12', 'commit: webapi@1.0.2'],
+  ] as const) {
+    t.match(await run('explain', thing), { code: 0, stdout: what }, thing)
+  }
+  t.match(await run('explain', 'f'.repeat(32)), {
+    code: 1,
+    stderr: /no release of webapi has the WAR/,
+  })
   const page = await run('explain', 'https://test.example.com/webapi/info?x=1')
   t.match(page.stdout, /which is test: webapi@1\.0\.2\nDeployed .* UTC to test by li, as d3$/m)
   const host = await run('explain', 'http://app-01.production:8080/healthz')

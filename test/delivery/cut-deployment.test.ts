@@ -50,9 +50,13 @@ t.test('the status shows what a killed deployer has left', async (t) => {
 })
 
 t.test('a host that was taken out in the proxy is seen in `status --live`', async (t) => {
-  const { context } = await killedDeployer(t)
-  const [host] = await lookAtHosts(await readStatus({ app: 'webapi' }, context), context)
-  t.match(host?.state, /; nginx on lb-01 sends it no requests: it is taken out$/)
+  const look = async (leftOut: string[]) => {
+    const { context } = await killedDeployer(t, leftOut)
+    const [host] = await lookAtHosts(await readStatus({ app: 'webapi' }, context), context)
+    return host?.state
+  }
+  t.match(await look(['app-01']), /; nginx on lb-01 sends it no requests: somebody took it out$/)
+  t.match(await look([]), /; nginx on lb-01 sends it no requests$/, 'nobody did')
 })
 
 t.test('`status --live` says so where nothing serves', async (t) => {
@@ -107,7 +111,7 @@ t.test('`status` names the hosts that a killed deployer may have changed', async
 })
 
 /** 1.0.0 runs, and a deployment of 1.0.1 was begun, which the host already runs. */
-async function killedDeployer(t: Test) {
+async function killedDeployer(t: Test, leftOut: string[] = []) {
   const cwd = await temporaryFolder(t)
   await writeFile(
     join(cwd, 'crosscloud.yml'),
@@ -128,7 +132,11 @@ async function killedDeployer(t: Test) {
   ]
   const instances = async () => [{ host: 'app-01', value }]
   const server = (slot: number) => ({ server: { host: 'app-01', slot }, mode: 'out' })
-  const previewProxy = async () => ({ name: 'nginx on lb-01', states: [server(1), server(2)] })
+  const previewProxy = async () => ({
+    name: 'nginx on lb-01',
+    leftOut,
+    states: [server(1), server(2)],
+  })
   const context = {
     ...opened,
     target: async () => ({ instances, previewProxy }),

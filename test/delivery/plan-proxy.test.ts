@@ -2,7 +2,7 @@ import t from 'tap'
 import type { DeploymentRequest } from '../../src/delivery/deployment/request.ts'
 import { planProxy } from '../../src/delivery/plan/proxy.ts'
 import type { PlannedHost } from '../../src/delivery/plan/schema.ts'
-import type { ServerMode, ServerState } from '../../src/targets/proxy.ts'
+import { isLeftOut, isOut, type ServerMode, type ServerState } from '../../src/targets/proxy.ts'
 import { oneByOne } from '../../src/targets/strategy.ts'
 
 const NAMES = ['app-01', 'app-02']
@@ -24,28 +24,25 @@ function shareOf(states: ServerState[] | undefined, percent = 10, isWeighted = t
   return planProxy(request, preview, hosts).canary
 }
 
-const previewOf = (states: ServerState[] | undefined, { isWeighted = true, tellsOut = true }) => ({
+const previewOf = (states: ServerState[] | undefined, { isWeighted = true }) => ({
   name: 'a proxy',
   isWeighted,
-  tellsOut,
+  leftOut: NAMES.filter((name) => isOut(name, states)),
   leftover: undefined,
   states,
 })
 
 t.test(
-  'a proxy that takes what is down for out says nothing of a host where nothing runs',
+  'whether somebody took a host out is told by the proxy and by what runs there',
   async (t) => {
-    const outOf = (tellsOut: boolean, running: boolean) => {
-      const runs = running ? { running } : null
-      const host = { name: 'app-01', action: 'create', slot: null, runs, error: null }
-      const environment = { rollout: { strategy: oneByOne }, hosts: [{ name: 'app-01' }] }
-      const request = { kind: 'deploy', environment } as unknown as DeploymentRequest
-      const preview = previewOf([state('app-01', 'out', false)], { tellsOut })
-      return planProxy(request, preview, [host as unknown as PlannedHost]).hosts[0]?.out
+    const [telling, guessing] = [{ tellsOut: true }, { tellsOut: false }]
+    for (const activity of ['runs', 'idle', 'unknown'] as const) {
+      t.ok(isLeftOut(activity, telling), activity)
     }
-    t.equal(outOf(false, false), false, 'a first deployment puts it in')
-    t.equal(outOf(false, true), true, 'what runs there was taken out by somebody')
-    t.equal(outOf(true, false), true)
+    t.ok(isLeftOut('runs', guessing), 'what runs there was taken out by somebody')
+    t.notOk(isLeftOut('idle', guessing), 'a first deployment puts it in')
+    t.notOk(isLeftOut('unknown', guessing))
+    for (const proxy of [telling, guessing]) t.notOk(isLeftOut('cut off', proxy), 'a deployer did')
   },
 )
 

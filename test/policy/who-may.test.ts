@@ -2,7 +2,7 @@ import { readFile } from 'node:fs/promises'
 import t from 'tap'
 import { parse, stringify } from 'yaml'
 import { compilePolicy } from '../../src/policy/compile.ts'
-import { decide, refusalText, whoMay } from '../../src/policy/decide.ts'
+import { decide, mayViewAny, refusalText, whoMay } from '../../src/policy/decide.ts'
 import { job, person, policy, question, readPolicy, token } from './example.ts'
 
 t.test('a refusal says what is missing and who can help', async (t) => {
@@ -111,4 +111,25 @@ grants:
     [false, false, true],
   )
   t.equal(decide(two, token({}, 'token:t'), promote).allowed, false)
+})
+
+t.test('whether somebody may view any environment is known without their list', async (t) => {
+  const scope = (envs: string[]) => ({ verbs: ['view' as const], apps: ['*'], envs })
+  const ops = person('group:team/ops')
+  const asked: [ReturnType<typeof person>, string, boolean][] = [
+    [person('group:team/qa'), 'webapi', true],
+    [person('group:team/qa'), 'shop', false],
+    [ops, 'shop', true],
+    [person('user:night'), 'webapi', false],
+    [person('user:nobody'), 'webapi', false],
+    [job(), 'webapi', true],
+    [job(), 'shop', false],
+    [{ ...ops, scope: scope(['review-7']) }, 'shop', true],
+    [{ ...ops, scope: { ...scope(['*']), verbs: ['deploy'] } }, 'shop', false],
+    [{ ...ops, scope: { ...scope(['*']), apps: ['webapi'] } }, 'shop', false],
+    [person('group:team/ops'), '../x', false],
+  ]
+  for (const [subject, app, expected] of asked) {
+    t.equal(mayViewAny(policy, subject, app), expected, `${subject.name} ${app}`)
+  }
 })

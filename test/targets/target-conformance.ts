@@ -100,6 +100,7 @@ export async function targetConformance(t: Test, setting: TargetSetting): Promis
     const labels = { ...asked.labels, [instanceLabels.application]: 'another' }
     t.match(await preview({ labels }), [{ refusal: { code: 'CONFLICT' } }])
     t.equal((await preview({ labels, adopt: true }))[0]?.refusal, undefined)
+    t.match(valuesOf(await target.remains()), [{ cutOff: undefined, running: [{}] }])
     t.same(await current(), before)
   })
 

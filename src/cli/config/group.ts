@@ -3,6 +3,7 @@ import { StepError } from '../../core/errors.ts'
 import {
   applyChanges,
   type ChangeRecord,
+  isChange,
   type openConfig,
   type PlannedChange,
 } from '../../delivery/config/config-change.ts'
@@ -83,7 +84,7 @@ export async function carryOut(
   { environment, config }: Awaited<ReturnType<typeof openConfig>>,
 ): Promise<CommandResult> {
   const { name } = environment
-  const changes = planned.filter(({ before, after }) => before !== after)
+  const changes = planned.filter(isChange)
   if (changes.length === 0) {
     return { json: { environment: name, changes: [], change: null }, text: 'Nothing to change.' }
   }

@@ -1,8 +1,12 @@
-import { lintValue } from '../../config/rules/lint.ts'
+import { Option } from 'commander'
+import type { ConfigEdit } from '../../api/config.ts'
 import { compareBytes } from '../../config/store/keys.ts'
 import { StepError } from '../../core/errors.ts'
-import type { Log } from '../../core/log.ts'
-import { openConfig, type PlannedChange, storable } from '../../delivery/config/config-change.ts'
+import { openConfig, type PlannedChange } from '../../delivery/config/config-change.ts'
+import { planEdits } from '../../delivery/config/config-edit.ts'
+import { createConfigTags } from '../../delivery/config/config-tags.ts'
+import type { Context } from '../../delivery/context.ts'
+import { addEdit } from './edit.ts'
 import {
   absent,
   addChangeOptions,
@@ -14,12 +18,13 @@ import {
   readKey,
 } from './group.ts'
 
-/** `config list|get|set|unset`. */
+/** `config list|get|set|unset|edit`. */
 export function addValueCommands(group: ConfigGroup): void {
   addList(group)
   addGet(group)
   addSet(group)
   addUnset(group)
+  addEdit(group)
 }
 
 function addList(group: ConfigGroup): void {
@@ -28,12 +33,17 @@ function addList(group: ConfigGroup): void {
     'list [prefix]',
     'All keys below a prefix; secrets as marks.',
     'config list --env test /webapi',
-  ).option('--env <name>', 'environment')
-  list.action(async (prefix: string | undefined, options: { env?: string }) => {
-    const roots = [readKey(prefix ?? '/')]
+  )
+    .option('--env <name>', 'environment')
+    .addOption(new Option('--tags', 'for the server: tags made with standard input').hideHelp())
+  list.action(async (prefix: string | undefined, options: ListOptions) => {
+    const root = readKey(prefix ?? '/')
+    const tagKey = options.tags ? await group.terminal.readInput() : undefined
     await group.perform(list, async (context) => {
+      const roots = tagKey === undefined ? [root] : ['/']
       const { config } = await openConfig(environmentOf(options), roots, context)
       const keys = [...config.stored.keys()].sort(compareBytes)
+      if (tagKey !== undefined) return { json: tagged(config, keys, tagKey), text: '' }
       const lines = keys.map((key) => `${key} = ${config.show(key, config.stored.get(key) ?? '')}`)
       const entries = keys.map((key) => [key, valueJson(config, key)])
       return { json: Object.fromEntries(entries), text: lines.join('\n') || 'No keys.' }
@@ -41,7 +51,26 @@ function addList(group: ConfigGroup): void {
   })
 }
 
-function valueJson(config: Awaited<ReturnType<typeof openConfig>>['config'], key: string) {
+interface ListOptions {
+  env?: string
+  tags?: boolean
+}
+
+function tagged(config: Config, keys: readonly string[], tagKey: string) {
+  const tags = createConfigTags(tagKey)
+  const items = keys.map((key) => {
+    const stored = config.stored.get(key) ?? ''
+    const secret = config.isSecret(key)
+    const encrypted = config.sealed.has(key)
+    return { key, secret, encrypted, value: secret ? null : stored, tag: tags.ofKey(key, stored) }
+  })
+  return { etag: tags.ofAll(config.stored), items }
+}
+
+type Opened = Awaited<ReturnType<typeof openConfig>>
+type Config = Opened['config']
+
+function valueJson(config: Config, key: string) {
   if (config.isSecret(key)) return { secret: true, encrypted: config.sealed.has(key) }
   return { value: config.stored.get(key) }
 }
@@ -84,10 +113,9 @@ function addSet(group: ConfigGroup): void {
     const value = given === '-' ? (await group.terminal.readInput()).replace(/\r?\n$/, '') : given
     await group.perform(set, async (context) => {
       context.secrets.add(options.secret ? value : undefined)
-      if (!options.asIs) checkValue(key, value, context.log)
       const opened = await openConfig(environmentOf(options), [key], context)
-      const after = storable(key, value, opened.config, options.secret)
-      const planned = [expected(key, opened.config.stored.get(key), after, opened, options.expect)]
+      const edit = { key, value, ...(options.secret && { secret: true as const }) }
+      const planned = [await planOne(edit, options, opened, context)]
       return carryOut(planned, options, context, group.terminal, opened)
     })
   })
@@ -97,18 +125,6 @@ interface SetOptions extends ChangeOptions {
   expect?: string
   secret?: boolean
   asIs?: boolean
-}
-
-/** The invisible space that once brought production down. */
-function checkValue(key: string, value: string, log: Log): void {
-  const findings = lintValue(value)
-  for (const { level, text } of findings) if (level === 'warning') log.warn(`${key} ${text}`)
-  const errors = findings.filter(({ level }) => level === 'error')
-  if (errors.length === 0) return
-  const lines = errors.map(({ text }) => `the value for ${key} ${text}`)
-  throw new StepError('INPUT_INVALID', lines.join('\n'), {
-    hint: 'Take it away. Where it must be there, add --as-is.',
-  })
 }
 
 function addUnset(group: ConfigGroup): void {
@@ -123,24 +139,25 @@ function addUnset(group: ConfigGroup): void {
       if (before === undefined && options.expect === undefined) {
         throw absent(key, (await context.configStore(opened.environment)).name)
       }
-      const planned = [expected(key, before, null, opened, options.expect)]
+      const planned = [await planOne({ key, delete: true }, options, opened, context)]
       return carryOut(planned, options, context, group.terminal, opened)
     })
   })
 }
 
 /** `--expect` is compared in clear; what the store then checks is the value as it was read. */
-function expected(
-  key: string,
-  before: string | undefined,
-  after: string | null,
-  { environment, config }: Awaited<ReturnType<typeof openConfig>>,
-  expect: string | undefined,
-): PlannedChange {
-  if (expect === undefined || config.values.get(key) === expect) {
-    return { key, before: before ?? null, after }
-  }
-  throw new StepError('CONFLICT', `${key} in ${environment.name} is not what was expected`, {
+async function planOne(
+  edit: ConfigEdit,
+  { expect, asIs }: Pick<SetOptions, 'expect' | 'asIs'>,
+  { environment, config }: Opened,
+  context: Context,
+): Promise<PlannedChange> {
+  const { environments } = await context.settings()
+  const edited = { environment, config, environments: Object.keys(environments) }
+  const [planned] = planEdits([edit], edited, { asIs, log: context.log }).planned
+  const isExpected = expect === undefined || config.values.get(edit.key) === expect
+  if (planned && isExpected) return planned
+  throw new StepError('CONFLICT', `${edit.key} in ${environment.name} is not what was expected`, {
     hint: 'Read it again with `crosscloud config get`, then repeat the change.',
   })
 }

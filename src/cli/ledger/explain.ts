@@ -1,5 +1,5 @@
 import type { Command } from 'commander'
-import { isDigest } from '../../core/digest.ts'
+import type { Digest } from '../../core/digest.ts'
 import { StepError } from '../../core/errors.ts'
 import { joinErrors } from '../../core/settle-all.ts'
 import type { Context } from '../../delivery/context.ts'
@@ -15,7 +15,10 @@ import { minute } from './text.ts'
 export function addExplain(program: Command, perform: Perform): void {
   const command = program
     .command('explain')
-    .argument('<thing>', 'a container, an address people open, or an image by digest')
+    .argument(
+      '<thing>',
+      'a container, an address people open, an image by digest, a WAR by its MD5, a commit, a release',
+    )
     .description('What is this, where does it come from, and who let it in?')
   addExample(command, 'explain webapi-production')
   command.action(async (thing: string) => {
@@ -28,25 +31,43 @@ interface Found {
   /** `container webapi-production on app-01` */
   what: string
   release: string
+  /** Where it is; undefined for what is in no environment by itself. */
+  environment?: string | undefined
   deployment: Deployment | undefined
 }
 
 async function identify(thing: string, context: Context): Promise<Found> {
-  const digest = /sha256:[0-9a-f]{64}$/.exec(thing)?.[0]
-  if (digest !== undefined && isDigest(digest)) {
-    const { app } = await context.settings()
-    const release = await (await context.ledger()).findReleaseByDigest(app, digest)
-    if (release) return { what: 'image', release: formatRelease(release), deployment: undefined }
-    throw new StepError('NOT_FOUND', `no release of ${app} has ${digest}`, {
-      hint: 'It was not pushed by crosscloud, or is of another application.',
-    })
-  }
+  const known = await findRelease(thing, context)
+  if (known) return { ...known, deployment: undefined }
   const found = /^https?:\/\//.test(thing)
     ? await findAddress(thing, context)
     : await findContainer(thing, context)
   if (found) return found
   throw new StepError('NOT_FOUND', `nothing here is called ${thing}`, {
-    hint: 'Name a container on one of the hosts in crosscloud.yml, an address, or sha256:….',
+    hint: 'Name a container on one of the hosts in crosscloud.yml, an address, a release, a commit, the MD5 of a WAR, or sha256:….',
+  })
+}
+
+/** A release by its name, its image, its WAR or its commit: the newest of those made of one WAR. */
+async function findRelease(
+  thing: string,
+  context: Context,
+): Promise<Pick<Found, 'what' | 'release'> | undefined> {
+  if (/^[^/:]+@[^@/:]+$/.test(thing)) return { what: 'release', release: thing }
+  const digest = /sha256:[0-9a-f]{64}$/.exec(thing)?.[0]
+  const isHex = (length: number) => thing.length === length && /^[0-9a-f]+$/i.test(thing)
+  const [isWar, isCommit] = [isHex(32), isHex(40)]
+  if (digest === undefined && !isWar && !isCommit) return undefined
+  const { app } = await context.settings()
+  const ledger = await context.ledger()
+  const hex = thing.toLowerCase()
+  const found = digest
+    ? await ledger.findReleaseByDigest(app, digest as Digest)
+    : (await (isWar ? ledger.releasesByWar(app, hex, 1) : ledger.releases(app, 1, hex)))[0]
+  const what = digest ? 'image' : isWar ? 'WAR' : 'commit'
+  if (found) return { what, release: formatRelease(found) }
+  throw new StepError('NOT_FOUND', `no release of ${app} has ${digest ?? `the ${what} ${hex}`}`, {
+    hint: 'It was not pushed by crosscloud, or is of another application.',
   })
 }
 
@@ -74,6 +95,7 @@ async function findContainer(name: string, context: Context): Promise<Found | un
       return {
         what: `container ${instance.name} on ${host}, ${running ? 'running' : 'stopped'}`,
         release: `${app}@${number}`,
+        environment,
         deployment: id === undefined ? undefined : await ledger.findDeployment(id),
       }
     }
@@ -95,6 +117,7 @@ async function findAddress(address: string, context: Context): Promise<Found | u
     found && {
       what: `${address}, which is ${found.environment}`,
       release: formatRelease(found),
+      environment: found.environment,
       deployment: found,
     }
   )
@@ -107,7 +130,7 @@ function isBelow(address: string, base: string): boolean {
 }
 
 async function explain(
-  { what, release, deployment }: Found,
+  { what, release, environment, deployment }: Found,
   context: Context,
 ): Promise<CommandResult> {
   const life = await readLife(release, context)
@@ -131,7 +154,10 @@ async function explain(
     ...evaluations(approvals, marks),
   ]
   return {
-    json: { what, release: life.release, deployment: deployment ?? null, approvals, marks },
+    json: {
+      ...{ what, release: life.release, environment: environment ?? null },
+      ...{ deployment: deployment ?? null, approvals, marks },
+    },
     text: lines.join('\n'),
   }
 }

@@ -63,11 +63,14 @@ export function addServe(
 }
 
 function describeServer(settings: ServerSettings, paths: readonly string[]): string[] {
-  const { routes, schedules, policy } = settings
+  const { routes, schedules, policy, logins } = settings
   return [
     ...paths,
     ...routes.map(({ name, on, source }) => `route ${name}: ${on.join(', ')} of ${source}`),
     ...schedules.map(({ name, cron, zone, run }) => `schedule ${name}: ${run} at ${cron} ${zone}`),
+    ...Object.entries(logins?.issuers ?? {}).map(
+      ([name, { issuer }]) => `login ${name}: people of ${issuer}`,
+    ),
     ...(policy ? [policyLine(policy)] : []),
   ]
 }

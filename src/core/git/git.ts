@@ -45,7 +45,7 @@ export const COMPLETE_HISTORY = '--filter=blob:none'
 
 /** Fetches the submodules of a checkout, and theirs. */
 export async function fetchSubmodules(git: Git): Promise<void> {
-  const paths = await submodules(git)
+  const paths = await submodulePaths(git)
   if (paths.length === 0) return
   try {
     await git('submodule', '--quiet', 'update', '--init', '--recursive')
@@ -59,8 +59,8 @@ export async function fetchSubmodules(git: Git): Promise<void> {
   }
 }
 
-/** Their paths, relative to the folder git runs in. */
-async function submodules(git: Git): Promise<string[]> {
+/** Paths of submodules, relative to the folder git runs in. */
+export async function submodulePaths(git: Git): Promise<string[]> {
   const { stdout } = await git('ls-files', '--stage', '-z')
   // A commit in place of a file's content: git-ls-files, mode 160000.
   return stdout.split('\0').flatMap((line) => /^160000 [^\t]+\t(.+)$/s.exec(line)?.[1] ?? [])
@@ -69,7 +69,7 @@ async function submodules(git: Git): Promise<string[]> {
 /** The submodules whose folders are empty. */
 export async function missingSubmodules(folder: string, git: Git): Promise<string[]> {
   const missing: string[] = []
-  for (const path of await submodules(git)) {
+  for (const path of await submodulePaths(git)) {
     const files = await readdir(resolve(folder, path)).catch(() => [])
     if (files.length === 0) missing.push(path)
   }

@@ -18,7 +18,11 @@ export interface PlannedChange {
   key: string
   before: string | null
   after: string | null
+  /** Written where it is the same, too: nobody who guesses a secret is told that it was right. */
+  always?: boolean
 }
+
+export const isChange = ({ before, after, always }: PlannedChange) => always || before !== after
 
 /** The schema in the application's template folder, if there is one. */
 export async function findSchema(context: Context): Promise<ConfigSchema | undefined> {
@@ -103,7 +107,7 @@ export async function applyChanges(
   request: ChangeRequest,
   context: Context,
 ): Promise<ChangeRecord | undefined> {
-  const changes = planned.filter(({ before, after }) => before !== after)
+  const changes = planned.filter(isChange)
   if (changes.length === 0) return undefined
   const { app } = await context.settings()
   const { environment, who, timeout } = request

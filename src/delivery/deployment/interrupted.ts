@@ -1,6 +1,7 @@
 import type { Deployment, Lock } from '../../ledger/ledger.ts'
 import { type EnvironmentSettings, withHosts } from '../../settings.ts'
 import { instanceLabels } from '../../targets/labels.ts'
+import type { EndingOf } from '../../targets/remains.ts'
 import { isSuccess } from '../../targets/responses.ts'
 import type { Context } from '../context.ts'
 import type { HostChoice } from './host-choice.ts'
@@ -52,3 +53,25 @@ function asSeen(row: Deployment, held: Lock | undefined): Deployment {
 
 const bringsBack = (cut: Deployment, current: Deployment) =>
   cut.version === current.version && cut.configRevision === current.configRevision
+
+/** What the ledger keeps of how a failed deployment left a host. */
+export function endingOf(context: Context): EndingOf {
+  return async (host, labels) => {
+    const { deployment = '', application, environment, version } = placed(labels)
+    const found = await (await context.ledger()).findDeployment(deployment)
+    if (found?.state !== 'failed' || found.version !== version) return undefined
+    if (found.app !== application || found.environment !== environment) return undefined
+    // A line a host, as the failure of a rollout lists them.
+    const lines = found.error?.split('\n') ?? []
+    const own = lines.findLast((line) => line.startsWith(`  ${host}: `))
+    const how = own === undefined ? '' : `, and left it so: ${own.slice(host.length + 4)}`
+    return `${found.id} of ${found.version} failed at ${found.finishedAt}${how}`
+  }
+}
+
+const placed = (labels: Readonly<Record<string, string>>) => ({
+  deployment: labels[instanceLabels.deployment],
+  application: labels[instanceLabels.application],
+  environment: labels[instanceLabels.environment],
+  version: labels[instanceLabels.version],
+})

@@ -10,6 +10,7 @@ import { refuseOlder } from '../release-order.ts'
 import { describeFiles, verifyInstance } from '../verification/verification.ts'
 import type { Attempt } from './attempt.ts'
 import type { Content } from './content.ts'
+import { endingOf } from './interrupted.ts'
 import type { HeldLock } from './lock.ts'
 import { findRemovedHosts } from './removed-hosts.ts'
 import { type DeploymentRequest, isNew } from './request.ts'
@@ -103,6 +104,7 @@ export function rollOut(
     strategy: strategyOf(request),
     commands,
     checkLock: lock.check,
+    endingOf: endingOf(context),
     adopt,
     verify: async (instance, log) => {
       const proof = await verifyInstance(target, instance, expected, context)

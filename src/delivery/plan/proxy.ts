@@ -1,10 +1,5 @@
 import { endpointOf, serverName } from '../../proxies/driver.ts'
-import {
-  isTakenOut,
-  type ProxyPreview,
-  receivingHosts,
-  type ServerState,
-} from '../../targets/proxy.ts'
+import { type ProxyPreview, receivingHosts, type ServerState } from '../../targets/proxy.ts'
 import { otherSlot } from '../../targets/slot.ts'
 import { canaryWeight, planStages, shareOfRequests } from '../../targets/strategy.ts'
 import type { DeploymentRequest } from '../deployment/request.ts'
@@ -14,22 +9,22 @@ import type { PlannedHost, PlannedProxy } from './schema.ts'
 /** What the proxy would be told, host by host in the order of the plan. */
 export function planProxy(
   request: DeploymentRequest,
-  { name, isWeighted, tellsOut, leftover, states }: ProxyPreview,
+  proxy: ProxyPreview,
   hosts: readonly PlannedHost[],
 ): PlannedProxy {
+  const { name, isWeighted, leftOut, leftover, states } = proxy
   const changed = hosts.filter(({ action }) => action === 'replace' || action === 'create')
   return {
     name,
     leftover: leftover ?? null,
-    hosts: changed.map((host) => planServers(host, tellsOut || host.runs?.running ? states : [])),
+    hosts: changed.map((host) => planServers(host, leftOut.includes(host.name))),
     servers: states?.map(describeServer) ?? null,
-    canary: isWeighted ? canaryShare(request, changed, states) : null,
+    canary: isWeighted ? canaryShare(request, changed, proxy) : null,
   }
 }
 
-function planServers(host: PlannedHost, states: readonly ServerState[] = []) {
+function planServers(host: PlannedHost, isOut: boolean) {
   const { name, slot, runs } = host
-  const isOut = isTakenOut(name, states)
   const nameOf = (number: number | undefined) =>
     serverName({ ...NOWHERE, host: name, slot: number })
   const takesOut = { do: 'take out' as const, server: nameOf(slotBefore(slot)) }
@@ -54,14 +49,14 @@ function describeServer({ server, mode, up, weight }: ServerState) {
 function canaryShare(
   request: DeploymentRequest,
   hosts: readonly PlannedHost[],
-  states: readonly ServerState[] | undefined,
+  { leftOut, states }: ProxyPreview,
 ): number | null {
   const strategy = strategyOf(request)
   if (!('percent' in strategy.canary)) return null
   const canaries = planStages(hosts, strategy)
     .flatMap((stage) => (stage.do === 'change' && stage.isCanary ? stage.hosts : []))
     .map(({ name }) => name)
-    .filter((name) => !isTakenOut(name, states))
+    .filter((name) => !leftOut.includes(name))
   if (canaries.length === 0) return null
   // Before the repair nobody knows which hosts serve.
   const others = states ? receivingHosts(states) : request.environment.hosts.map(({ name }) => name)

@@ -87,7 +87,9 @@ const host = z.object({
     .describe(
       'What gives the new container power over its host, and whether the one that runs lacks it',
     ),
-  leftovers: z.array(z.string()).describe('Left by a deployer that was killed: repaired first'),
+  leftovers: z
+    .array(z.string())
+    .describe('Left by a deployment that could not tidy up: repaired first'),
   restores: z.string().nullable().describe('What comes back there when any host fails'),
   error: z.string().nullable().describe('Why it could not be asked'),
 })

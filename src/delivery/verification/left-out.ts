@@ -1,8 +1,10 @@
 import { toStepError } from '../../core/errors.ts'
 import type { EnvironmentSettings } from '../../settings.ts'
-import { isTakenOut } from '../../targets/proxy.ts'
+import { describeRemains } from '../../targets/remains.ts'
+import { isSuccess } from '../../targets/responses.ts'
 import type { Target } from '../../targets/target.ts'
 import type { Context } from '../context.ts'
+import { endingOf } from '../deployment/interrupted.ts'
 import { readStatus } from '../deployment/status.ts'
 
 /** A host that a person has left out, and the next step. */
@@ -21,13 +23,20 @@ export interface LeftOutHosts {
 interface Place {
   app: string
   environment: EnvironmentSettings
-  target: Pick<Target, 'previewProxy'>
+  target: Pick<Target, 'previewProxy' | 'remains'>
 }
 
-/** Hosts that a deployment passed by, as somebody said so, and those that are out of the proxy. */
+/**
+ * Hosts that a deployment passed by, as somebody said so, those that are out of the proxy, and those
+ * that a deployment left as the next one must repair them.
+ */
 export async function findLeftOut(place: Place, context: Context): Promise<LeftOutHosts> {
   const names = new Set(place.environment.hosts.map(({ name }) => name))
-  const asked = await Promise.allSettled([passedBy(place, context), outOfProxy(place)])
+  const asked = await Promise.allSettled([
+    passedBy(place, context),
+    outOfProxy(place),
+    leftBehind(place, context),
+  ])
   const hosts = asked.flatMap((each) => (each.status === 'fulfilled' ? each.value : []))
   const failed = asked.flatMap((each) => (each.status === 'rejected' ? [each.reason] : []))
   return {
@@ -51,11 +60,25 @@ async function passedBy({ app, environment: { name } }: Place, context: Context)
   }))
 }
 
+/** Nothing while a deployment is under way: it is at work on what is there. */
+async function leftBehind({ app, environment: { name }, target }: Place, context: Context) {
+  const responses = await target.remains()
+  const [cell] = await readStatus({ app, environment: name }, context)
+  if (cell?.underway?.state === 'running') return []
+  const told = responses.filter(isSuccess).map(async ({ host, value }) => {
+    const ending = value && (await endingOf(context)(host, value.labels))
+    const text = value && describeRemains(value, ending)
+    const hint = `The next \`deploy\` or \`rollback\` with \`--env ${name}\` puts it right.`
+    return text === undefined ? [] : [{ host, text, hint }]
+  })
+  return (await Promise.all(told)).flat()
+}
+
 async function outOfProxy({ environment, target }: Place) {
   const proxy = await target.previewProxy()
   if (!proxy) return []
   return environment.hosts
-    .filter(({ name }) => isTakenOut(name, proxy.states))
+    .filter(({ name }) => proxy.leftOut.includes(name))
     .map(({ name: host }) => ({
       host,
       text: `${proxy.name} sends it no requests: somebody took it out`,

@@ -1,7 +1,7 @@
 import { StepError, toStepError } from '../../core/errors.ts'
 import type { Deployment, StatusCell } from '../../ledger/ledger.ts'
 import { instanceLabels } from '../../targets/labels.ts'
-import { isTakenOut, type ProxyPreview, type ServerState } from '../../targets/proxy.ts'
+import { isOut, type ProxyPreview, type ServerState } from '../../targets/proxy.ts'
 import { type HostResponse, isFailure } from '../../targets/responses.ts'
 import { slotOf } from '../../targets/slot.ts'
 import type { Instance, Target } from '../../targets/target.ts'
@@ -65,8 +65,10 @@ function withProxy(
 ): HostState {
   if (proxy === undefined) return live
   if (proxy instanceof StepError) return { ...live, state: `${live.state}; ${proxy.message}` }
-  if (isTakenOut(live.host, proxy.states)) {
-    return { ...live, state: `${live.state}; ${proxy.name} sends it no requests: it is taken out` }
+  if (isOut(live.host, proxy.states)) {
+    const isMeant = proxy.leftOut.includes(live.host)
+    const state = `${live.state}; ${proxy.name} sends it no requests`
+    return { ...live, state: isMeant ? `${state}: somebody took it out` : state }
   }
   const slot = isFailure(response) ? undefined : emptySlot(response.value, proxy.states)
   if (slot === undefined) return live

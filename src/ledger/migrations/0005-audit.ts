@@ -5,7 +5,7 @@ import { auditGuards, createGuards, guardRefusal } from '../database/guards.ts'
 import type { Schema } from '../database/schema.ts'
 import { type CreateTable, createIndexes } from './tables.ts'
 
-/** Every act and every refusal, chained; and tokens for machines. */
+/** Every act and every refusal, chained; tokens for machines; and releases by their WAR. */
 export async function audit(
   db: Kysely<unknown>,
   table: CreateTable,
@@ -14,6 +14,8 @@ export async function audit(
 ): Promise<void> {
   await createAuditLog(db, table, longText)
   await createApiTokens(db, table, longText)
+  // A WAR that somebody has in their hands is asked for by its MD5.
+  await createIndexes(db, 'releases', { releases_war_md5: ['app', 'war_md5', 'number'] })
   await createGuards(db, dialect, auditGuards).catch((error: unknown) => {
     // As for 0004-trust: `ledger migrate` asks for them.
     if (guardRefusal(error) === undefined) throw error

@@ -113,7 +113,7 @@ const MIGRATIONS: Kind = {
 }
 
 /**
- * Migrations that only add tables of their own. Programs of the versions before use the ledger as it was:
+ * Migrations that only add tables of their own, and indexes. Programs of the versions before use the ledger as it was:
  * they refuse what they find unknown among MIGRATIONS alone. So do accounts that may not make tables.
  */
 const ADDITIONS: Kind = { table: 'kysely_addition', migrations: { '0005-audit': audit } }

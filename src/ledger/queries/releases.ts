@@ -16,9 +16,17 @@ import type { ReleasesTable, Schema } from '../database/schema.ts'
 import type { Ledger, Release } from '../ledger.ts'
 import { raises, versionAfter } from './versions.ts'
 
+const MD5 = /^[0-9a-f]{32}$/
+
 type Releases = Pick<
   Ledger,
-  'nextVersion' | 'recordRelease' | 'findRelease' | 'findReleaseByDigest' | 'inOrder' | 'releases'
+  | 'nextVersion'
+  | 'recordRelease'
+  | 'findRelease'
+  | 'findReleaseByDigest'
+  | 'releasesByWar'
+  | 'inOrder'
+  | 'releases'
 >
 
 export function createReleases({ read, write, now }: Access): Releases {
@@ -77,6 +85,23 @@ export function createReleases({ read, write, now }: Access): Releases {
           .executeTakeFirst(),
       )
       return row && fromRow(row)
+    },
+
+    async releasesByWar(app, md5, limit) {
+      checkName('application', app)
+      checkLimit(limit)
+      if (!MD5.test(md5)) throw invalid(`"${md5.slice(0, 40)}" is not an MD5 in hex`)
+      const rows = await read(`looking up ${app} by its WAR`, (db) =>
+        db
+          .selectFrom('releases')
+          .selectAll()
+          .where('app', '=', app)
+          .where('war_md5', '=', md5)
+          .orderBy('number', 'desc')
+          .limit(limit)
+          .execute(),
+      )
+      return rows.map(fromRow)
     },
 
     async inOrder(app, versions) {
@@ -151,7 +176,7 @@ function checkRelease(release: Release): void {
   const what = `${release.app}@${release.version}`
   parseDigest(release.digest, `digest of ${what}`)
   if (release.baseDigest !== undefined) parseDigest(release.baseDigest, `base digest of ${what}`)
-  if (!/^[0-9a-f]{32}$/.test(release.warMd5)) throw invalid(`${what}: warMd5 is not an MD5 in hex`)
+  if (!MD5.test(release.warMd5)) throw invalid(`${what}: warMd5 is not an MD5 in hex`)
   if (!/^[0-9a-f]{64}$/.test(release.warSha256)) {
     throw invalid(`${what}: warSha256 is not a SHA-256 in hex`)
   }

@@ -4,10 +4,10 @@ import type { Finished } from '../../api/runs.ts'
 import { StepError, toStepError } from '../../core/errors.ts'
 import { wait } from '../../core/retry.ts'
 import { callerOf, mayView, record } from '../api/access.ts'
+import { operations } from '../api/contract/operations.ts'
+import { withTypes } from '../api/contract/typed.ts'
 import type { ApiDependencies } from '../api/dependencies.ts'
-import { operations } from '../api/operations.ts'
 import { askerOf } from '../api/plans.ts'
-import { withTypes } from '../api/typed.ts'
 import { isRefusal } from '../runs/permission.ts'
 import type { RunRecord } from '../runs/run.ts'
 import { unknownRun } from '../runs/runs.ts'
@@ -166,14 +166,14 @@ const isAmong = (run: Pick<RunRecord, 'app' | 'environment'>, places: readonly P
 /** As far as the caller may view where they work. */
 async function listAgents(
   request: FastifyRequest,
-  { agents, decide, audit }: WithAgents,
+  { agents, decide }: WithAgents,
 ): Promise<AgentInfo[]> {
   const seen = await agents.leases.seen()
   const now = Date.now()
   return agents.names.flatMap((name) => {
     const places = agents
       .placesOf(name)
-      .filter(({ app, environment }) => mayView(request, app, environment, { decide, audit }))
+      .filter(({ app, environment }) => mayView(request, app, environment, { decide }))
       .map(({ app, environment }) => ({ app, environment }))
     const last = seen.get(name)
     const lastSeen = last ? new Date(last.at).toISOString() : null

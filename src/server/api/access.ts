@@ -8,6 +8,9 @@ import type { Credential, Standing } from '../sessions/standing.ts'
 
 export type Decide = (subject: RunSubject, question: Question) => Decision
 
+/** May this subject view some environment of an application: known before it is opened. */
+export type Sees = (subject: RunSubject, app: string) => boolean
+
 export interface Authenticated {
   subject: RunSubject
   via: 'session' | 'token'
@@ -80,6 +83,7 @@ export async function requireAllowed(
   const help = decision.help.length > 0 ? ` Who may: ${decision.help.join(', ')}.` : ''
   throw new StepError('FORBIDDEN', `${subject.name} may not ${verb} ${app} in ${environment}`, {
     hint: `Ask for a grant.${help}`,
+    args: { subject: subject.name, verb, app, environment },
     details: { reasons: decision.reasons },
   })
 }
@@ -111,6 +115,7 @@ export async function record(
 export const notThere = (app: string, environment: string) =>
   new StepError('NOT_FOUND', `there is no ${app} in ${environment} for you here`, {
     hint: 'Check both names; what you may not see is not there for you.',
+    args: { app, environment },
   })
 
 /** Whether the caller may look at an application somewhere. */
@@ -118,7 +123,7 @@ export const mayView = (
   request: FastifyRequest,
   app: string,
   environment: string,
-  { decide }: Access,
+  { decide }: Pick<Access, 'decide'>,
 ) => decide(callerOf(request).subject, { verb: 'view', app, environment }).allowed
 
 /** What the caller may look at, each place decided once: a page has many entries of few places. */

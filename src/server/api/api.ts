@@ -1,17 +1,27 @@
 import type { FastifyInstance } from 'fastify'
 import { StepError, toStepError } from '../../core/errors.ts'
 import { addAgentRoutes } from '../agents/routes.ts'
+import { createCommands } from '../reads/commands.ts'
+import { openEvents } from '../stream/events.ts'
+import { openFeed } from '../stream/feed.ts'
+import { watchLedgers } from '../stream/watch.ts'
 import { callerOf } from './access.ts'
+import { addConfigRoutes } from './config.ts'
+import { addOpenapi, type Route } from './contract/openapi.ts'
+import { checkRequests } from './contract/requests.ts'
 import type { ApiDependencies } from './dependencies.ts'
 import { addLineRoutes } from './lines.ts'
-import { addOpenapi, type Route } from './openapi.ts'
 import { addPlanRoutes } from './plans.ts'
 import { API, problemOf, sendProblem } from './problems.ts'
-import { openReader } from './reader.ts'
+import { openReader, type Reader } from './reader.ts'
+import { addCommandReads } from './reads/command-reads.ts'
+import { addLedgerReads } from './reads/ledger-reads.ts'
 import { addReadRoutes } from './reads.ts'
-import { checkRequests } from './requests.ts'
 import { addRunRoutes } from './runs.ts'
 import { addLogin, addSessionRoutes, requestParts } from './session.ts'
+import { openEventStreams } from './streams/event-streams.ts'
+import { addLogFollow } from './streams/log-follow.ts'
+import { addStreamRoute } from './streams/stream.ts'
 import { addVersionRoutes } from './versions.ts'
 
 /** Of a body, in bytes: a token has at most 128 KiB. */
@@ -34,6 +44,7 @@ export async function addApi(app: FastifyInstance, dependencies: ApiDependencies
     async (api) => {
       prepare(api, dependencies)
       collect(api)
+      await limitAddresses(api, dependencies)
       addLogin(api, dependencies)
       addOpenapi(api, routes)
     },
@@ -43,11 +54,12 @@ export async function addApi(app: FastifyInstance, dependencies: ApiDependencies
     async (api) => {
       prepare(api, dependencies)
       collect(api)
+      await limitAddresses(api, dependencies)
       api.addHook('onRequest', async (request) => {
         request.caller = await sessions.authenticate(requestParts(request))
         request.raw.socket.setTimeout(LONGEST_ANSWER)
       })
-      await limitRate(api, dependencies)
+      await limitSubjects(api, dependencies)
       api.setNotFoundHandler(async () => {
         throw new StepError('NOT_FOUND', 'nothing is here', {
           hint: 'docs/server.md has all paths.',
@@ -56,15 +68,40 @@ export async function addApi(app: FastifyInstance, dependencies: ApiDependencies
       addSessionRoutes(api, dependencies)
       addPlanRoutes(api, dependencies)
       addRunRoutes(api, dependencies)
-      addLineRoutes(api, dependencies)
       addAgentRoutes(api, dependencies)
       const reader = openReader(dependencies)
       api.addHook('onClose', reader.close)
       addReadRoutes(api, { ...dependencies, reader })
       addVersionRoutes(api, dependencies)
+      addStreams(api, { ...dependencies, reader })
     },
     { prefix: API },
   )
+}
+
+/** What is looked at while it goes on, and config, whose changes others are told of. */
+function addStreams(
+  api: FastifyInstance,
+  dependencies: ApiDependencies & { reader: Reader },
+): void {
+  const { access, applications, reader, worker, log } = dependencies
+  const events = openEvents(access)
+  const feed = openFeed(events, log)
+  const openLedger = async (app: string) => (await reader.open(app)).ledger()
+  const { names } = applications
+  const watch = watchLedgers({ names, openLedger, events, isAsked: feed.isAsked, log })
+  api.addHook('onClose', async () => {
+    watch.close()
+    feed.close()
+  })
+  const openStream = openEventStreams(api, dependencies)
+  addLineRoutes(api, dependencies, openStream)
+  addStreamRoute(api, { ...dependencies, feed }, openStream)
+  addLogFollow(api, dependencies, openStream)
+  const commands = createCommands(worker)
+  addConfigRoutes(api, { ...dependencies, events, commands })
+  addCommandReads(api, { ...dependencies, commands })
+  addLedgerReads(api, { ...dependencies, commands })
 }
 
 /** JSON bodies, and errors as problems. */
@@ -84,8 +121,16 @@ function prepare(api: FastifyInstance, { log, secrets }: ApiDependencies): void 
   })
 }
 
-/** For each subject: an office has one address. */
-async function limitRate(api: FastifyInstance, { rate }: ApiDependencies): Promise<void> {
+/** Before anything is asked of Redis, the ledger or an issuer. */
+async function limitAddresses(api: FastifyInstance, { rate }: ApiDependencies): Promise<void> {
+  const { default: rateLimit } = await import('@fastify/rate-limit')
+  await api.register(rateLimit, { global: false, cache: 10_000 })
+  // A hook of the plugin's own would come after that which authenticates.
+  api.addHook('onRequest', api.rateLimit({ max: rate, timeWindow: 1000, ipv6Subnet: 64 }))
+}
+
+/** For each subject as well: an office has one address. */
+async function limitSubjects(api: FastifyInstance, { rate }: ApiDependencies): Promise<void> {
   const { default: rateLimit } = await import('@fastify/rate-limit')
   await api.register(rateLimit, {
     max: rate,

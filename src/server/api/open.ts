@@ -2,12 +2,14 @@ import type { FastifyInstance } from 'fastify'
 import type { Ledger } from '../../ledger/ledger.ts'
 import { openLedger } from '../../ledger/open.ts'
 import { compilePolicy } from '../../policy/compile.ts'
-import { decide } from '../../policy/decide.ts'
+import { decide, mayViewAny } from '../../policy/decide.ts'
 import { hasAgents, openAgents } from '../agents/agents.ts'
 import { openApplications } from '../applications/applications.ts'
 import { auditStart } from '../audit.ts'
 import type { Closing, Dependencies, ServeOptions } from '../dependencies.ts'
 import { workerEnvironmentOf } from '../effects/worker-environment.ts'
+import { openLogins, withLogins } from '../logins/open.ts'
+import { addLoginRoutes } from '../logins/routes.ts'
 import { accessQueue } from '../queue/access.ts'
 import { openPermission } from '../runs/open-permission.ts'
 import { runUrls } from '../runs/route.ts'
@@ -35,13 +37,17 @@ export async function openApi(
   const ledger = await openLedger(place, { folder })
   closing.push(() => ledger.close())
   const findToken = (hash: string) => useToken(ledger, hash)
-  const sessions = await openSessions({
-    ...{ settings, redis, http, variables, findToken, log },
-    onLogin: auditLogins((entry) => ledger.recordAudit(entry), log),
-    keepTokens: hasAgents(settings),
-  })
+  const onLogin = auditLogins((entry) => ledger.recordAudit(entry), log)
+  const shown = { settings, redis, http, variables, onLogin, log }
+  const keepTokens = hasAgents(settings)
+  const sessions = await openSessions({ ...shown, findToken, keepTokens })
   if (sessions === undefined) return
   closing.push(() => sessions.close())
+  const logins = await openLogins(shown)
+  if (logins !== undefined) {
+    closing.push(() => logins.close())
+    await addLoginRoutes(app, { logins, url: wanted.url, secrets, log })
+  }
   const worker = workerEnvironmentOf(options)
   const applications = openApplications({ settings, worker, variables })
   const access = accessQueue(redis.failFast, queue)
@@ -55,10 +61,12 @@ export async function openApi(
   const shared = { agents, intake, records, wakeUps, applications, worker, log }
   const policy = compilePolicy(rules)
   await addApi(app, {
-    sessions: presenting(sessions),
+    sessions: presenting(withLogins(sessions, logins)),
     decide: (subject, question) => decide(policy, subject, question),
+    sees: (subject, app) => mayViewAny(policy, subject, app),
     audit: auditOf(ledger),
     runs: openRuns({ access, ...shared, urlOf: runUrls(settings) }),
+    access,
     agents,
     applications,
     worker,

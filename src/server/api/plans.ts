@@ -2,11 +2,11 @@ import type { FastifyInstance, FastifyReply, FastifyRequest } from 'fastify'
 import type { PlanAsker } from '../runs/planner.ts'
 import { readRequest } from '../runs/steps.ts'
 import { callerOf } from './access.ts'
+import { operations } from './contract/operations.ts'
+import { withTypes } from './contract/typed.ts'
 import type { ApiDependencies } from './dependencies.ts'
-import { operations } from './operations.ts'
 import { planAnswer } from './problems.ts'
 import { recordStep, requireStep } from './step-access.ts'
-import { withTypes } from './typed.ts'
 
 /** `POST plans`: what a step would do. */
 export function addPlanRoutes(
@@ -24,11 +24,16 @@ export function addPlanRoutes(
 }
 
 /** Who asks for a plan, until they are gone or have the answer. */
-export function askerOf(request: FastifyRequest, { raw }: FastifyReply): PlanAsker {
+export function askerOf(request: FastifyRequest, reply: FastifyReply): PlanAsker {
+  const { subject, jobToken } = callerOf(request)
+  return { subject, jobToken, address: request.ip, signal: signalOf(reply) }
+}
+
+/** Fires when whoever asked is gone, or has the answer. */
+export function signalOf({ raw }: Pick<FastifyReply, 'raw'>): AbortSignal {
   const gone = new AbortController()
   raw.once('close', () => gone.abort())
   // They may be gone already: then there is no such event any more.
   if (raw.destroyed) gone.abort()
-  const { subject, jobToken } = callerOf(request)
-  return { subject, jobToken, address: request.ip, signal: gone.signal }
+  return gone.signal
 }

@@ -22,7 +22,11 @@ const kinds: Readonly<Record<ErrorCode, [status: number, title: string]>> = {
 
 interface Details {
   status?: number
+  /** In place of the error's own: what only HTTP has. */
+  code?: string
   reasons?: readonly string[]
+  /** More of the answer. */
+  members?: Readonly<Record<string, unknown>>
   plan?: object
 }
 
@@ -44,7 +48,7 @@ export const planAnswer = ({ plan, hash, facts, expiresAt }: StoredPlan) => ({
 export function problemOf(thrown: unknown, mask: (text: string) => string): Problem {
   const error = fromFastify(thrown) ?? toStepError(thrown)
   const { code, message, hint, retryable, args } = error
-  const { status, reasons = [], plan } = (error.details ?? {}) as Details
+  const { status, reasons = [], plan, code: own, members } = (error.details ?? {}) as Details
   const [byCode, title] = kinds[code]
   const isInternal = code === 'INTERNAL'
   return {
@@ -52,12 +56,13 @@ export function problemOf(thrown: unknown, mask: (text: string) => string): Prob
     title,
     status: status ?? byCode,
     detail: isInternal ? 'its log has more' : mask(message),
-    code: plan ? PLAN_STALE : code,
+    code: plan ? PLAN_STALE : (own ?? code),
     ...(args && { args: { ...args } }),
     ...(hint && !isInternal && { hint: mask(hint) }),
     retryable,
     reasons: reasons.map(mask),
     ...(plan && { plan }),
+    ...members,
   }
 }
 
@@ -80,5 +85,6 @@ function fromFastify(thrown: unknown): StepError | undefined {
   const { statusCode: status, message } = (thrown ?? {}) as Partial<Error & { statusCode: number }>
   if (status === undefined || status < 400 || status >= 500) return undefined
   const code = status === 429 ? 'UNAVAILABLE' : 'INPUT_INVALID'
-  return new StepError(code, message ?? 'the request is wrong', { details: { status } })
+  const hint = status === 429 ? 'Ask less often; Retry-After says when.' : undefined
+  return new StepError(code, message ?? 'the request is wrong', { hint, details: { status } })
 }

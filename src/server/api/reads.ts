@@ -4,16 +4,11 @@ import { StepError } from '../../core/errors.ts'
 import type { Deployment, Release } from '../../ledger/ledger.ts'
 import { formatRepository } from '../../registry/reference.ts'
 import { resolveEnvironment, type Settings } from '../../settings.ts'
-import { type Access, callerOf, mayView, notThere, requireAllowed, visibility } from './access.ts'
-import type { ApiDependencies } from './dependencies.ts'
-import { operations } from './operations.ts'
-import type { Reader } from './reader.ts'
-import { applicationPath, parseRequest } from './requests.ts'
-import { withTypes } from './typed.ts'
-
-interface ReadDependencies extends ApiDependencies {
-  reader: Reader
-}
+import { callerOf, mayView, notThere, requireAllowed, visibility } from './access.ts'
+import { operations } from './contract/operations.ts'
+import { applicationPath, parseRequest } from './contract/requests.ts'
+import { withTypes } from './contract/typed.ts'
+import { openList, type ReadDependencies, visible } from './lists.ts'
 
 /** What may be looked at: each answer has only what the policy lets the caller see. */
 export function addReadRoutes(api: FastifyInstance, dependencies: ReadDependencies): void {
@@ -22,43 +17,23 @@ export function addReadRoutes(api: FastifyInstance, dependencies: ReadDependenci
   addPolicy(api, dependencies)
 }
 
-/** Environments that the caller may view; an application without any is not there. */
-function visible(
-  request: FastifyRequest,
-  { app, environments }: Settings,
-  access: Access,
-): string[] {
-  const names = Object.keys(environments)
-  return names.filter((name) => mayView(request, app, name, access))
-}
-
 function addApplications(plain: FastifyInstance, dependencies: ReadDependencies): void {
   const api = withTypes(plain)
   const { applications, reader } = dependencies
-  const seen = async (request: FastifyRequest) => {
-    const found = await Promise.all(
-      applications.names.map(async (app) => {
-        const read = await reader.open(app)
-        return { app, read, environments: visible(request, read.settings, dependencies) }
-      }),
-    )
-    return found.filter(({ environments }) => environments.length > 0)
-  }
+  const list = openList(dependencies)
   api.get('/applications', { schema: operations.listApplications }, async (request) => {
-    const items = (await seen(request)).map(({ app, environments }) => ({ app, environments }))
+    const items = await list(request, async (app, { environments }) => [{ app, environments }])
     return { items, next: null }
   })
   api.get('/status', { schema: operations.readStatus }, async (request) => {
-    const all = await Promise.all(
-      (await seen(request)).map(async ({ app, read, environments }) => {
-        const cells = await (await read.ledger()).status({ app })
-        return environments.map(
-          (environment) =>
-            cells.find((cell) => cell.environment === environment) ?? { app, environment },
-        )
-      }),
-    )
-    return { items: all.flat(), next: null }
+    const items = await list(request, async (app, { read, environments }) => {
+      const cells = await (await read.ledger()).status({ app })
+      return environments.map(
+        (environment) =>
+          cells.find((cell) => cell.environment === environment) ?? { app, environment },
+      )
+    })
+    return { items, next: null }
   })
   api.get('/applications/:app', { schema: operations.readApplication }, async (request) => {
     const { app, commit, settings, environments } = await openVisible(request, dependencies)
@@ -103,10 +78,11 @@ function describeEnvironment(settings: Settings, name: string) {
 }
 
 async function openVisible(request: FastifyRequest, dependencies: ReadDependencies) {
-  const { applications, reader } = dependencies
+  const { applications, reader, sees } = dependencies
   const { app } = parseRequest(applicationPath, request.params)
   const absent = new StepError('NOT_FOUND', `there is no application ${app} for you here`)
-  if (!applications.names.includes(app)) throw absent
+  // Who may view none of it does not learn what is wrong with it, either.
+  if (!applications.names.includes(app) || !sees(callerOf(request).subject, app)) throw absent
   const read = await reader.open(app)
   const environments = visible(request, read.settings, dependencies)
   if (environments.length === 0) throw absent

@@ -9,13 +9,13 @@ import { readRequest } from '../runs/steps.ts'
 import { type RequestKey, runAnswer, subjectKey } from '../runs/store.ts'
 import { sha256Hex } from '../sources/source.ts'
 import { callerOf, mayView, record, requireAllowed, visibility } from './access.ts'
+import { operations } from './contract/operations.ts'
+import { parseRequest, runPath } from './contract/requests.ts'
+import { withTypes } from './contract/typed.ts'
 import type { ApiDependencies } from './dependencies.ts'
-import { operations } from './operations.ts'
 import { askerOf } from './plans.ts'
 import { stalePlan } from './problems.ts'
-import { parseRequest, runPath } from './requests.ts'
 import { recordStep, requireStep, subjectOf } from './step-access.ts'
-import { withTypes } from './typed.ts'
 
 /** `POST runs`, and what became of them. */
 export function addRunRoutes(plain: FastifyInstance, dependencies: ApiDependencies): void {
@@ -58,11 +58,11 @@ const answerOf = (run: RunRecord, sees: ReturnType<typeof visibility>): Run =>
 /** A run that the caller may view; any other one is not there. */
 export async function visibleRun(
   request: FastifyRequest,
-  { runs, decide, audit }: ApiDependencies,
+  { runs, decide }: ApiDependencies,
 ): Promise<RunRecord> {
   const { id } = parseRequest(runPath, request.params)
   const run = await runs.find(id)
-  if (run && mayView(request, run.app, run.environment, { decide, audit })) return run
+  if (run && mayView(request, run.app, run.environment, { decide })) return run
   throw unknownRun(id)
 }
 

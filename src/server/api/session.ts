@@ -3,8 +3,8 @@ import type { SessionInfo } from '../../api/session.ts'
 import { StepError } from '../../core/errors.ts'
 import type { Subject } from '../../policy/subject.ts'
 import { type Access, type Authenticated, callerOf, type Sessions } from './access.ts'
-import { operations } from './operations.ts'
-import { withTypes } from './typed.ts'
+import { operations } from './contract/operations.ts'
+import { withTypes } from './contract/typed.ts'
 
 const shown = ({ kind, name, by, identity }: Pick<Subject, keyof SessionInfo['subject']>) => ({
   kind,

@@ -3,9 +3,9 @@ import { StepError } from '../../core/errors.ts'
 import type { Settings } from '../../settings.ts'
 import { contextOf } from '../applications/applications.ts'
 import { notThere, record, requireAllowed } from './access.ts'
+import { operations } from './contract/operations.ts'
+import { withTypes } from './contract/typed.ts'
 import type { ApiDependencies } from './dependencies.ts'
-import { operations } from './operations.ts'
-import { withTypes } from './typed.ts'
 
 /** Milliseconds: of the whole request, and how old the known head of the branch may be. */
 const TIMEOUT = 60_000

@@ -1,12 +1,12 @@
 import { createContext, type OpenContext } from '../../context.ts'
-import { StepError } from '../../core/errors.ts'
+import { isStepError, StepError } from '../../core/errors.ts'
 import { silentLog } from '../../core/log.ts'
 import type { Settings } from '../../settings.ts'
 import { headOf } from '../effects/checkout.ts'
 import type { WorkerEnvironment } from '../effects/worker-environment.ts'
 import { type ApplicationCheckout, openCheckout } from './checkouts.ts'
 import type { OwnVariable } from './merge.ts'
-import { refusePower } from './power.ts'
+import { refusePower, requireVariables } from './power.ts'
 import type { ApplicationSettings, WrittenApplications } from './settings.ts'
 
 /** A registered application at a commit of its protected branch. */
@@ -15,7 +15,10 @@ export interface OpenedApplication extends ApplicationCheckout {
   settings: Settings
   /** The server's variables that any of its settings need included: for reading, on the server. */
   environment: Readonly<Record<string, string>>
-  /** Those of a step in an environment: with what that one needs, and those its releases come from. */
+  /**
+   * Those of a step in an environment: with what that one needs, and those its releases come from as
+   * the server writes it. Throws where one of its own is not set.
+   */
   variablesFor(environment: string): Readonly<Record<string, string>>
 }
 
@@ -42,6 +45,22 @@ export interface ApplicationsOptions {
 export function openApplications(options: ApplicationsOptions): Applications {
   const { settings } = options
   const heads = new Map<string, { commit: string; at: number }>()
+  const asking = new Map<string, Promise<string>>()
+  const ask = async (app: string, known: ApplicationSettings, signal: AbortSignal) => {
+    const at = Date.now()
+    const { repository: url, branch } = known
+    const commit = await headOf({ url, branch, project: app }, options.worker, signal)
+    heads.set(app, { commit, at })
+    return commit
+  }
+  /** Readers share one question: a server that does not answer gets no more of them. */
+  const askOnce = (app: string, known: ApplicationSettings) => {
+    const asked =
+      asking.get(app) ??
+      ask(app, known, AbortSignal.timeout(CHECKOUT_TIMEOUT)).finally(() => asking.delete(app))
+    asking.set(app, asked)
+    return asked
+  }
   const kept = new Map<string, { commit: string; at: number; opened: Promise<OpenedApplication> }>()
   return {
     names: Object.keys(settings.applications),
@@ -50,20 +69,20 @@ export function openApplications(options: ApplicationsOptions): Applications {
         ? settings.applications[app]
         : undefined
       if (known === undefined) throw unknownApplication(app)
-      const { repository: url, branch } = known
-      let head = heads.get(app)
-      if (head === undefined || Date.now() - head.at > maxAge) {
-        const commit = await headOf({ url, branch, project: app }, options.worker, signal)
-        head = { commit, at: Date.now() }
-        heads.set(app, head)
-      }
-      const { commit } = head
+      const head = heads.get(app)
+      const isFresh = head !== undefined && Date.now() - head.at <= maxAge
+      const now = () => (maxAge > 0 ? askOnce(app, known) : ask(app, known, signal))
+      const commit = isFresh ? head.commit : await now()
       const last = kept.get(app)
       if (last?.commit === commit && Date.now() - last.at < KEPT) return last.opened
       // Requests at the same time share one checkout; it does not end with the first of them.
       const opened = openAt(app, known, commit, options)
       kept.set(app, { commit, at: Date.now(), opened })
-      opened.catch(() => kept.delete(app))
+      opened.catch((error) => {
+        // What is wrong with a commit stays so: it is not fetched again for everybody who asks.
+        const isOfCommit = isStepError(error, 'FORBIDDEN') || isStepError(error, 'INPUT_INVALID')
+        if (!isOfCommit && kept.get(app)?.opened === opened) kept.delete(app)
+      })
       return opened
     },
   }
@@ -73,7 +92,7 @@ async function openAt(
   app: string,
   known: ApplicationSettings,
   commit: string,
-  { settings: { written, folder }, worker, variables }: ApplicationsOptions,
+  { settings: { applications, written, folder }, worker, variables }: ApplicationsOptions,
 ): Promise<OpenedApplication> {
   const wanted = { app, commit, settings: known, own: written[app] ?? {}, serverFolder: folder }
   const checkout = await openCheckout(wanted, worker, AbortSignal.timeout(CHECKOUT_TIMEOUT))
@@ -89,12 +108,15 @@ async function openAt(
   const read = contextOf(opened, worker, AbortSignal.timeout(CHECKOUT_TIMEOUT))
   try {
     const settings = await read.settings()
-    refusePower(settings, known)
+    const { [app]: _own, ...others } = applications
+    refusePower(settings, known, others)
     return {
       ...opened,
       settings,
       variablesFor(environment) {
-        const names = withSources(environment, settings)
+        requireVariables(settings, environment)
+        const names = withSources(environment, known.environments)
+        requireSources(environment, names, { app, settings, variables: checkout.variables })
         return variablesOf(checkout.variables.filter((own) => isNeeded(own.environment, names)))
       },
     }
@@ -118,7 +140,10 @@ const isNeeded = (environment: string | undefined, names: readonly string[]) =>
   environment === undefined || names.includes(environment)
 
 /** An environment, and all that its releases come through. */
-function withSources(environment: string, { environments }: Settings): string[] {
+function withSources(
+  environment: string,
+  environments: Readonly<Record<string, { from?: string | undefined } | undefined>>,
+): string[] {
   const names: string[] = []
   let at: string | undefined = environment
   while (at !== undefined && !names.includes(at)) {
@@ -126,6 +151,39 @@ function withSources(environment: string, { environments }: Settings): string[] 
     at = Object.hasOwn(environments, at) ? environments[at]?.from : undefined
   }
   return names
+}
+
+/**
+ * A chain that the repository writes gives no variable of the environments in it: any commit could
+ * have the secrets of production by it. Only their images are read, which may need some.
+ */
+function requireSources(
+  environment: string,
+  given: readonly string[],
+  {
+    app,
+    settings: { environments },
+    variables,
+  }: Pick<OpenedApplication, 'app' | 'settings' | 'variables'>,
+): void {
+  const chain = withSources(environment, environments)
+  const lacking = variables.find(
+    (own) =>
+      own.setting === 'image' &&
+      own.environment !== undefined &&
+      chain.includes(own.environment) &&
+      !given.includes(own.environment),
+  )
+  if (lacking?.environment === undefined) return
+  const source = lacking.environment
+  const next = chain[chain.indexOf(source) - 1]
+  throw new StepError(
+    'FORBIDDEN',
+    `${app} in ${environment}: only its repository says that releases come from ${source}, whose image needs variables of the server`,
+    {
+      hint: `Write \`from: ${source}\` under applications.${app}.environments.${next} in crosscloud.server.yml.`,
+    },
+  )
 }
 
 /** How long the settings of a commit are not read anew, in milliseconds. */

@@ -49,7 +49,7 @@ export interface WantedCheckout {
  */
 const MERGED_FILE = '.crosscloud.server-merged.yml'
 /** Checkouts that were made with fewer checks are not used again. */
-const CHECKS = 2
+const CHECKS = 3
 /** How long a checkout that nobody uses stays: a step may be running in it. */
 const KEPT = 24 * 3_600_000
 
@@ -88,7 +88,9 @@ async function make(
   signal: AbortSignal,
 ): Promise<void> {
   const { repository: url, path } = settings
-  const checkout = await checkOutCommit({ url, commit, project: app }, worker, signal)
+  const submodules = settings.submodules ? 'same-host' : 'none'
+  const wantedCommit = { url, commit, project: app, submodules } as const
+  const checkout = await checkOutCommit(wantedCommit, worker, signal)
   const staged = `${place}.${process.pid}.${Date.now()}`
   try {
     await checkTree(checkout.folder, path, app)

@@ -27,6 +27,8 @@ export interface OwnVariable {
   source: string
   /** Whose settings name it; undefined: those of the application. */
   environment: string | undefined
+  /** The one that does: `image`. */
+  setting: string
 }
 
 /**
@@ -39,41 +41,90 @@ const VARIABLE = /\$\{([A-Za-z_][A-Za-z0-9_]*)(?=(?::-[^}]*)?\})/g
 /** The server's settings over those of the repository. */
 export function mergeSettings({ app, repository, own, folder }: Mergeable): Merged {
   const written = treeOf(repository)
-  if (written === undefined) throw invalid(app, 'is not a YAML mapping')
+  if (written === undefined) throw invalid(app, ['is not a YAML mapping'])
   if (written.app !== app) {
     const named = typeof written.app === 'string' ? JSON.stringify(written.app) : 'no application'
-    throw invalid(app, `is of ${named}; it is registered as ${app}`)
+    throw invalid(app, [`is of ${named}; it is registered as ${app}`])
   }
+  requireOwn(app, written, own)
   const problems = [
     ...proxyProblems(written),
-    ...[...leaves(written)].flatMap(({ path, text }) => problemsOf(path, text)),
+    ...[...leaves(written)]
+      .filter(({ path }) => !isReplaced(path))
+      .flatMap(({ path, text }) => problemsOf(path, text)),
   ]
-  if (problems.length > 0) throw invalid(app, problems.join('\n'))
+  if (problems.length > 0) throw invalid(app, problems)
   const variables: OwnVariable[] = []
-  const rename = (text: string, environment?: string) =>
-    text.replace(VARIABLE, (_match, name: string) => {
-      variables.push({ name: `${OWN}${name}`, source: name, environment })
-      return `\${${OWN}${name}`
+  const prepare = (value: unknown, setting: string, environment?: string) =>
+    mapTexts(value, [setting], (text, path) => {
+      const renamed = text.replace(VARIABLE, (_match, name: string) => {
+        variables.push({ name: `${OWN}${name}`, source: name, environment, setting })
+        return `\${${OWN}${name}`
+      })
+      return absolute(renamed, path, folder)
     })
-  const prepare = (value: unknown, environment?: string) =>
-    mapTexts(value, [], (text, path) => absolute(rename(text, environment), path, folder))
-  const top = ownKeys.filter((key) => own[key] !== undefined).map((key) => [key, prepare(own[key])])
+  const prepareAll = (tree: Tree, environment?: string) =>
+    Object.fromEntries(
+      Object.entries(tree).map(([key, value]) => [key, prepare(value, key, environment)]),
+    )
   const named = treeOf(written.environments) ?? {}
   const added = treeOf(own.environments) ?? {}
+  const top = ownKeys.filter((key) => own[key] !== undefined).map((key) => [key, own[key]])
+  const common = prepareAll(Object.fromEntries(top))
   const environments = [...new Set([...Object.keys(named), ...Object.keys(added)])].map((name) => [
     name,
-    { ...treeOf(named[name]), ...treeOf(prepare(withoutAgent(added[name]), name)) },
+    { ...treeOf(named[name]), ...prepareAll(withoutAgent(added[name]), name) },
   ])
   const settings = {
-    ...written,
-    ...Object.fromEntries(top),
+    ...Object.fromEntries(Object.entries(written).filter(([key]) => !isOwnKey(key))),
+    ...common,
     environments: Object.fromEntries(environments),
   }
   return { settings, variables }
 }
 
+const isOwnKey = (key: string) => (ownKeys as readonly string[]).includes(key)
+
+/** What a repository says there reaches no step. */
+const isReplaced = ([first = '', , third]: readonly string[]) =>
+  isOwnKey(first) || (first === 'environments' && third === 'config-key')
+
+/**
+ * What decides who may, and where secrets go, is refused where only the repository says it: it would
+ * be missed. How GitLab is set up is no part of a step, and is left out.
+ */
+function requireOwn(app: string, written: Tree, own: Tree): void {
+  const lacks = (mine: Tree, theirs: Tree, key: string) =>
+    theirs[key] !== undefined && mine[key] === undefined
+  const added = treeOf(own.environments) ?? {}
+  const environments = Object.entries(treeOf(written.environments) ?? {})
+  const places = [
+    ...ownKeys.filter((key) => key !== 'gitlab' && lacks(own, written, key)),
+    ...environments
+      .filter(([name, theirs]) =>
+        lacks(treeOf(added[name]) ?? {}, treeOf(theirs) ?? {}, 'config-key'),
+      )
+      .map(([name]) => `environments.${name}.config-key`),
+  ]
+  if (places.length > 0) {
+    const where = places.map((place) => `applications.${app}.${place}`).join(', ')
+    const hint = `Set ${where} in crosscloud.server.yml.`
+    throw invalid(
+      app,
+      places.map((place) => `${place} counts on the server alone`),
+      hint,
+    )
+  }
+  if (own.ledger === undefined)
+    throw invalid(
+      app,
+      ['names no ledger, nor does the server'],
+      `Set applications.${app}.ledger in crosscloud.server.yml.`,
+    )
+}
+
 /** The server's alone: no step knows of it. */
-function withoutAgent(environment: unknown): unknown {
+function withoutAgent(environment: unknown): Tree {
   const { agent: _agent, ...rest } = treeOf(environment) ?? {}
   return rest
 }
@@ -83,15 +134,10 @@ function treeOf(value: unknown): Tree | undefined {
   return isTree ? (value as Tree) : undefined
 }
 
-function invalid(app: string, text: string): StepError {
-  return new StepError(
-    'INPUT_INVALID',
-    text
-      .split('\n')
-      .map((line) => `crosscloud.yml of ${app}: ${line}`)
-      .join('\n'),
-    { hint: `Correct it on the protected branch, or set it in applications.${app} on the server.` },
-  )
+function invalid(app: string, problems: readonly string[], hint?: string): StepError {
+  const text = problems.map((problem) => `crosscloud.yml of ${app}: ${problem}`).join('\n')
+  const otherwise = `Correct it on the protected branch, or set it in applications.${app} on the server.`
+  return new StepError('INPUT_INVALID', text, { hint: hint ?? otherwise })
 }
 
 interface Leaf {
@@ -134,7 +180,7 @@ const OF_RUN =
   /\$\{(CROSSCLOUD_(?:SERVER|WORKER|RUN)|CI_JOB_URL|GITLAB_USER_LOGIN|CI_COMMIT_SHA|CI_COMMIT_REF_NAME)(?![A-Za-z0-9_])/
 
 /** Keys whose values are files of the machine that deploys. */
-const FILE_KEYS = new Set(['ca', 'cert', 'key', 'certificates', 'config-key'])
+const FILE_KEYS = new Set(['ca', 'cert', 'key', 'certificates'])
 const FILE_ADDRESS = /^(?:file|sqlite):(.*)$/s
 
 /** What a commit must not say: names of the server's variables, and its files. */
@@ -147,9 +193,8 @@ function problemsOf(path: readonly string[], text: string): string[] {
     return [`${at} names an engine on the server itself`]
   if (isOfContainer(path)) return []
   const [, file] = FILE_ADDRESS.exec(text) ?? []
-  // The keys themselves may be in a variable; a folder may not: HOME is one of the server's.
-  const isKeys = path.at(-1) === 'config-key' && file === undefined
-  const isFile = file !== undefined || (isFileKey(path) && !isKeys)
+  // Not by a variable, either: HOME is one of the server's.
+  const isFile = file !== undefined || isFileKey(path)
   return isFile && isOutside(file ?? text) ? [`${at} names a file of the server`] : []
 }
 
@@ -173,7 +218,7 @@ function absolute(text: string, path: readonly string[], folder: string): string
   if (scheme !== undefined && file !== undefined && !file.startsWith('$')) {
     return `${scheme}:${resolve(folder, file)}`
   }
-  const isPath = isFileKey(path) && !/^(?:\$|\w+:|-----)/.test(text) && path.at(-1) !== 'config-key'
+  const isPath = isFileKey(path) && !/^(?:\$|\w+:|-----)/.test(text)
   return isPath ? resolve(folder, text) : text
 }
 

@@ -15,37 +15,55 @@ type Environments = ApplicationSettings['environments']
 
 /**
  * Refuses what a commit may not give itself: power of a container over its host, and the hosts, the
- * repository or the config centre of an environment that the server alone describes.
+ * repository or the config centre of an environment that the server describes, also one of another
+ * application: the server has the keys of all. What lacks a
+ * variable is left to `requireVariables`: it is looked at before anything of that environment runs.
  */
-export function refusePower(settings: Settings, application: ApplicationSettings): void {
+export function refusePower(
+  settings: Settings,
+  application: ApplicationSettings,
+  others: Readonly<Record<string, ApplicationSettings>> = {},
+): void {
   const { app, folder } = settings
-  const { environments: own, allow, ledger } = application
+  const { environments: own, allow } = application
   const mayName = application['hosts-from-repository']
-  requireLedger(settings, ledger !== undefined)
-  requireVariables(settings)
   const names = Object.keys(settings.environments)
   const all = names.map((name) => resolveEnvironment(settings, name))
-  const problems = all.flatMap((environment) => [
-    ...accessProblems(environment, allow),
-    ...outsideFiles(environment, settings, application),
-    ...ownSockets(environment, own),
-    ...hostProblems(environment, own, mayName),
-    ...sharedProblems(environment, all, own, folder),
-  ])
+  const foreign = placesOf(others)
+  const problems = all.flatMap((environment) =>
+    [
+      () => accessProblems(environment, allow),
+      () => secretProblems(environment),
+      () => outsideFiles(environment, settings, application),
+      () => ownSockets(environment, own),
+      () => hostProblems(environment, own, mayName),
+      ...placeKeys.map((key) => () => sharedProblems(key, environment, all, own, folder)),
+      ...placeKeys.map((key) => () => foreignProblems(key, environment, foreign, own)),
+    ].flatMap((find) => unlessUnset(find) ?? []),
+  )
   if (problems.length === 0) return
   throw new StepError('FORBIDDEN', problems.map((text) => `${app} ${text}`).join('\n'), {
     hint: `Whoever keeps the server may allow it, in applications.${app} of crosscloud.server.yml.`,
   })
 }
 
-/** What has no value here cannot be checked: it would be something else where it has one. */
-function requireVariables({ app, container, environments }: Settings): void {
-  const parts = [
-    () => container,
-    ...Object.keys(environments).flatMap((name) =>
-      checkedKeys.map((key) => () => environments[name]?.[key] as unknown),
-    ),
-  ]
+/** Undefined where a variable is not set. */
+function unlessUnset<T>(read: () => T): T | undefined {
+  try {
+    return read()
+  } catch (error) {
+    if (isStepError(error, 'INPUT_INVALID')) return undefined
+    throw error
+  }
+}
+
+/**
+ * What has no value here was not checked. Of other environments nothing is asked: they may be broken,
+ * and whoever breaks one must not stop the others.
+ */
+export function requireVariables({ app, container, environments }: Settings, name: string): void {
+  const own = Object.hasOwn(environments, name) ? environments[name] : undefined
+  const parts = [() => container, ...checkedKeys.map((key) => () => own?.[key] as unknown)]
   const problems = new Set(parts.flatMap((part) => gapsOf(part)))
   if (problems.size === 0) return
   throw new StepError(
@@ -83,33 +101,22 @@ function accessProblems(
     .map((text) => `in ${name}: its container ${text}; that is not under allow`)
 }
 
-function outsideFiles(
-  { name, config }: EnvironmentSettings,
-  settings: Settings,
-  { environments: own, path, 'config-key': ownKey }: ApplicationSettings,
-): string[] {
-  const { folder } = settings
-  const repository = realPath(resolve(folder, relative(path, '.')))
-  const isOutside = (file: string | undefined) =>
-    file !== undefined && !isBelow(realPath(resolve(folder, file)), repository)
-  const store = config?.url.kind === 'file' ? config.url.path : undefined
-  const key = keyFile(() => settings.environments[name]?.['config-key'])
-  const common = ownKey === undefined ? keyFile(() => settings['config-key']) : undefined
-  const isForeign = (what: string) => !hasOwn(own, name, what)
-  return [
-    ...(isOutside(store) && isForeign('config') ? ['config'] : []),
-    ...((isOutside(key) || isOutside(common)) && isForeign('config-key') ? ['config-key'] : []),
-  ].map((what) => `in ${name}: its ${what} is a file of the server`)
+/** A secret names its variable without `${…}`, and variables may have put that name together. */
+function secretProblems({ name, secrets }: EnvironmentSettings): string[] {
+  return secrets
+    .filter(({ source }) => 'environment' in source && source.environment.startsWith(OWN))
+    .map((secret) => `in ${name}: its secret ${secret.name} is a variable of the server`)
 }
 
-/** Undefined for keys that stand there themselves, and where a variable is not set. */
-function keyFile(read: () => string | undefined): string | undefined {
-  try {
-    return /^file:(.*)$/s.exec(read() ?? '')?.[1]
-  } catch (error) {
-    if (isStepError(error, 'INPUT_INVALID')) return undefined
-    throw error
-  }
+function outsideFiles(
+  { name, config }: EnvironmentSettings,
+  { folder }: Settings,
+  { environments: own, path }: ApplicationSettings,
+): string[] {
+  if (config?.url.kind !== 'file' || hasOwn(own, name, 'config')) return []
+  const repository = realPath(resolve(folder, relative(path, '.')))
+  if (isBelow(realPath(resolve(folder, config.url.path)), repository)) return []
+  return [`in ${name}: its config is a file of the server`]
 }
 
 /** Variables may have put the text together: `${A:-unix}:///var/run/docker.sock`. */
@@ -124,18 +131,59 @@ function ownSockets({ name, hosts, config }: EnvironmentSettings, own: Environme
 
 /** Another environment with these must not be deployed by whoever may not deploy this one. */
 function sharedProblems(
+  key: PlaceKey,
   environment: EnvironmentSettings,
   all: readonly EnvironmentSettings[],
   own: Environments,
   folder: string,
 ): string[] {
-  const { name } = environment
-  return placeKeys.flatMap((key) => {
-    if (hasOwn(own, name, key)) return []
-    const others = all.filter((other) => other.name !== name && hasOwn(own, other.name, key))
-    const same = others.filter((other) => isShared[key](environment, other, folder))
-    return same.map((other) => `in ${name}: it has the ${key} of ${other.name}`)
+  const { name, [key]: place } = environment
+  if (place === undefined || hasOwn(own, name, key)) return []
+  const others = all.filter((other) => other.name !== name && hasOwn(own, other.name, key))
+  return others.flatMap((other) => {
+    if (unlessUnset(() => other[key]) === undefined) {
+      const what = `its ${key} cannot be told from that of ${other.name}, which lacks a variable`
+      return [`in ${name}: ${what}`]
+    }
+    const same = isShared[key](environment, other, folder)
+    return same ? [`in ${name}: it has the ${key} of ${other.name}`] : []
   })
+}
+
+/** Where an environment is, as far as it is known. */
+type Places = {
+  image?: EnvironmentSettings['image'] | undefined
+  config?: EnvironmentSettings['config']
+  hosts: readonly Pick<EnvironmentSettings['hosts'][number], 'address'>[]
+}
+
+/** Those that the server describes, with names for people. */
+function placesOf(
+  applications: Readonly<Record<string, ApplicationSettings>>,
+): { name: string; places: Places }[] {
+  return Object.entries(applications).flatMap(([app, { environments }]) =>
+    Object.entries(environments).map(([environment, { image, config, hosts = {} }]) => ({
+      name: `${environment} of ${app}`,
+      // A file of the server is nobody's but by the server.
+      places: {
+        image,
+        hosts: Object.values(hosts),
+        ...(config?.url.kind !== 'file' && { config }),
+      },
+    })),
+  )
+}
+
+function foreignProblems(
+  key: PlaceKey,
+  environment: EnvironmentSettings,
+  foreign: ReturnType<typeof placesOf>,
+  own: Environments,
+): string[] {
+  const { name } = environment
+  if (hasOwn(own, name, key)) return []
+  const same = foreign.filter(({ places }) => isShared[key](environment, places, ''))
+  return same.map((other) => `in ${name}: it has the ${key} of ${other.name}`)
 }
 
 /** Names in DNS, ports that lead elsewhere: which hosts are the same is not known for certain. */
@@ -154,28 +202,19 @@ const hasOwn = (own: Environments, name: string, key: string) =>
   (own[name] as Record<string, unknown> | undefined)?.[key] !== undefined
 
 const placeKeys = ['hosts', 'image', 'config'] as const
+type PlaceKey = (typeof placeKeys)[number]
 
-const isShared: Record<
-  (typeof placeKeys)[number],
-  (one: EnvironmentSettings, other: EnvironmentSettings, folder: string) => boolean
-> = {
+const isShared: Record<PlaceKey, (one: Places, other: Places, folder: string) => boolean> = {
   hosts: (one, other) =>
     one.hosts.some(({ address }) =>
       other.hosts.some((kept) => isSameEngine(address, kept.address)),
     ),
-  image: (one, other) => isSameRepository(one.image, other.image),
+  image: (one, other) =>
+    one.image !== undefined &&
+    other.image !== undefined &&
+    isSameRepository(one.image, other.image),
   config: (one, other, folder) =>
     one.config !== undefined &&
     other.config !== undefined &&
     isSameStore(one.config.url, other.config.url, folder),
-}
-
-/** A file in the checkout is lost with it. */
-function requireLedger({ app, ledger, folder }: Settings, isOwn: boolean): void {
-  const [, file] = /^sqlite:(.*)$/s.exec(ledger?.url ?? 'sqlite:') ?? []
-  if (isOwn || file === undefined) return
-  const what = file === '' ? 'names no ledger' : `has its ledger in ${folder}, which is replaced`
-  throw new StepError('INPUT_INVALID', `crosscloud.yml of ${app} ${what}`, {
-    hint: `Set applications.${app}.ledger in crosscloud.server.yml.`,
-  })
 }

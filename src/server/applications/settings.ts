@@ -1,6 +1,7 @@
 import { z } from 'zod'
 import { configKeySettings } from '../../config/store/settings.ts'
 import { objectName } from '../../core/settings/schema.ts'
+import { gitlabSettings } from '../../gitlab/settings.ts'
 import { identitySettings } from '../../identity/settings.ts'
 import { ledgerSettings } from '../../ledger/settings.ts'
 import { environmentSettings } from '../../settings.ts'
@@ -30,10 +31,16 @@ export const applicationSettings = z.strictObject({
     .describe('Git repository with crosscloud.yml'),
   branch: branchName.describe('The protected branch whose crosscloud.yml counts'),
   path: folderInRepository.default('.').describe('Folder of crosscloud.yml in the repository'),
+  submodules: z
+    .boolean()
+    .default(false)
+    .describe(
+      'Whether its submodules on the same server are fetched, with the same credential; default: false',
+    ),
   variables: commandVariables,
   ledger: ledgerSettings
     .optional()
-    .describe("In place of the repository's, as the next ones: a commit cannot change them"),
+    .describe("Needed; the repository's does not count here, nor its next four"),
   identity: identitySettings.optional(),
   registries: z
     .strictObject({
@@ -46,6 +53,10 @@ export const applicationSettings = z.strictObject({
     .optional()
     .describe('As registries in crosscloud.yml'),
   'config-key': configKeySettings.optional(),
+  gitlab: gitlabSettings
+    .pick({ url: true, ca: true, project: true })
+    .optional()
+    .describe('The project whose approvals count where a gate has platform-approvals'),
   environments: z
     .record(objectName, environmentSettings.partial().extend({ agent: agentNames.optional() }))
     .default({})
@@ -68,8 +79,11 @@ export const applicationSettings = z.strictObject({
 
 export type ApplicationSettings = z.output<typeof applicationSettings>
 
-/** The settings of an application that are the server's alone. */
-export const ownKeys = ['ledger', 'identity', 'registries', 'config-key'] as const
+/**
+ * The settings of an application that are the server's alone: who may, and where secrets go. Where
+ * the server has none of them, that is what counts.
+ */
+export const ownKeys = ['ledger', 'identity', 'registries', 'config-key', 'gitlab'] as const
 
 /** The same as they are written, with their variables: they go into the checkout so. */
 export type WrittenApplications = Readonly<Record<string, Readonly<Record<string, unknown>>>>

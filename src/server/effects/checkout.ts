@@ -3,10 +3,12 @@ import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { z } from 'zod'
 import { isStepError, StepError } from '../../core/errors.ts'
-import { COMPLETE_HISTORY, fetchSubmodules, gitVariables } from '../../core/git/git.ts'
+import { COMPLETE_HISTORY, fetchSubmodules, type Git } from '../../core/git/git.ts'
 import { fetchLargeFiles } from '../../core/git/lfs.ts'
 import { run } from '../../core/process/process.ts'
 import type { EventFacts } from '../sources/event.ts'
+import { gitAccess } from './git-access.ts'
+import { fetchFromSameHost, refuseOtherLfs } from './submodules.ts'
 import type { WorkerEnvironment } from './worker-environment.ts'
 
 /** Address of a repository; `{{project}}` stands for the event's project. */
@@ -39,7 +41,7 @@ export async function checkOut(
   if (commit === '') throw hasNoCommit(kind)
   const url = address.replaceAll('{{project}}', project)
   const refs = kind === 'tag' ? [`+refs/tags/${ref}:refs/tags/${ref}`] : []
-  return checkOutCommit({ url, commit, refs, project }, worker, signal)
+  return checkOutCommit({ url, commit, refs, project, submodules: 'anywhere' }, worker, signal)
 }
 
 export interface WantedCommit {
@@ -49,18 +51,24 @@ export interface WantedCommit {
   refs?: readonly string[]
   /** What the repository is called in messages. */
   project: string
+  /**
+   * Where its submodules may be; with `none` the credential of the address is sent to this repository
+   * alone.
+   */
+  submodules: 'none' | 'same-host' | 'anywhere'
 }
 
+const REACH = { none: 'repository', 'same-host': 'host', anywhere: 'anywhere' } as const
+
 export async function checkOutCommit(
-  { url: address, commit, refs = [], project }: WantedCommit,
-  { variables: environment, secrets }: WorkerEnvironment,
+  { url: address, commit, refs = [], project, submodules }: WantedCommit,
+  worker: WorkerEnvironment,
   signal: AbortSignal,
 ): Promise<Checkout> {
-  const { url, variables } = withoutCredentials(address, secrets)
+  const { url, env } = gitAccess(address, REACH[submodules], worker)
   const folder = await mkdtemp(join(tmpdir(), 'crosscloud-checkout-'))
   const remove = () => rm(folder, { recursive: true, force: true, maxRetries: 3 })
-  const env = { ...environment, ...gitVariables(url), ...variables }
-  const git = (...args: string[]) =>
+  const git: Git = (...args) =>
     run('git', args, { cwd: folder, env, cleanEnv: true, signal, timeout: TIMEOUT })
   try {
     await git('init', '--quiet', '--template=', '.')
@@ -69,15 +77,19 @@ export async function checkOutCommit(
     // git fetches the tags only for a named ref; versions and `git describe` need them.
     const named = `+${commit}:refs/crosscloud/commit`
     await git('fetch', '--quiet', COMPLETE_HISTORY, 'origin', named, ...refs)
-    await git('-c', 'core.hooksPath=/dev/null', 'checkout', '--quiet', '--detach', commit)
-    await fetchSubmodules(git)
+    await git('checkout', '--quiet', '--detach', commit)
+    if (submodules === 'anywhere') await fetchSubmodules(git)
+    if (submodules === 'same-host') await fetchFromSameHost(url, project, git)
+    if (submodules !== 'anywhere') await refuseOtherLfs(folder, project, git)
     await fetchLargeFiles(folder, git)
     return { folder, remove }
   } catch (error) {
     await remove()
     if (isStepError(error, 'CANCELLED') || !isStepError(error, 'COMMAND_FAILED')) throw error
     throw new StepError('UNAVAILABLE', `fetching ${commit} of ${project}: ${error.message}`, {
-      hint: 'Check the address and its credentials, and whether the commit is still there.',
+      hint:
+        redirected(error) ??
+        'Check the address and its credentials, and whether the commit is still there.',
       cause: error,
     })
   }
@@ -88,11 +100,10 @@ const COMMIT = /^([0-9a-f]{40}|[0-9a-f]{64})\t/
 /** The commit that a branch points to in its repository now. */
 export async function headOf(
   { url: address, branch, project }: { url: string; branch: string; project: string },
-  { variables: environment, secrets }: WorkerEnvironment,
+  worker: WorkerEnvironment,
   signal: AbortSignal,
 ): Promise<string> {
-  const { url, variables } = withoutCredentials(address, secrets)
-  const env = { ...environment, ...gitVariables(url), ...variables }
+  const { url, env } = gitAccess(address, 'repository', worker)
   const args = ['ls-remote', '--', url, `refs/heads/${branch}`]
   try {
     const { stdout } = await run('git', args, { env, cleanEnv: true, signal, timeout: ASK_TIMEOUT })
@@ -101,7 +112,7 @@ export async function headOf(
   } catch (error) {
     if (!isStepError(error, 'COMMAND_FAILED')) throw error
     throw new StepError('UNAVAILABLE', `asking for ${branch} of ${project}: ${error.message}`, {
-      hint: 'Check the address of the repository and its credentials.',
+      hint: redirected(error) ?? 'Check the address of the repository and its credentials.',
       cause: error,
     })
   }
@@ -110,28 +121,11 @@ export async function headOf(
   })
 }
 
-/** A password in the address would show in the list of processes and stay in the folder. */
-function withoutCredentials(address: string, secrets: WorkerEnvironment['secrets']) {
-  const url = new URL(address)
-  if (!/^https?:$/.test(url.protocol) || `${url.username}${url.password}` === '')
-    return { url: address, variables: {} }
-  const [user, password] = [url.username, url.password].map(decodeURIComponent)
-  const basic = Buffer.from(`${user}:${password}`).toString('base64')
-  // A token may stand alone, in place of the user.
-  secrets.add(password || user)
-  secrets.add(basic)
-  url.username = ''
-  url.password = ''
-  return {
-    url: url.href,
-    variables: {
-      GIT_CONFIG_COUNT: '1',
-      // For this server only: a submodule may be on any other.
-      GIT_CONFIG_KEY_0: `http.${url.origin}/.extraHeader`,
-      GIT_CONFIG_VALUE_0: `Authorization: Basic ${basic}`,
-    },
-  }
-}
+/** Redirects are not followed: the credential would go along. */
+const redirected = ({ message }: StepError) =>
+  /error: 30[1278]\b/.test(message)
+    ? 'The server redirects to another address: write that one, which ends with .git on GitLab.'
+    : undefined
 
 function hasNoCommit(kind: string): StepError {
   return new StepError('INPUT_INVALID', `an event of kind ${kind} has no commit to build`, {

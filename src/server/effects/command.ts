@@ -20,6 +20,8 @@ export interface Command {
   onLine?: (line: string) => void
   /** Sent to it over its channel, which no variable and no other process can do. */
   message?: object
+  /** Its standard input: what no argument may hold, which every process can see. */
+  input?: string | undefined
 }
 
 const KILL_TIMEOUT = 60_000
@@ -77,13 +79,16 @@ async function waitFor({
   killTimeout = KILL_TIMEOUT,
   onLine,
   message,
+  input,
 }: Command): Promise<AttemptResult> {
   const child = fork(program, [...args, '--json'], {
     cwd,
     env: { ...env },
     execArgv: [],
-    stdio: ['ignore', 'pipe', 'pipe', 'ipc'],
+    stdio: [input === undefined ? 'ignore' : 'pipe', 'pipe', 'pipe', 'ipc'],
   })
+  // A child that ends before it has read all says why in its own words.
+  child.stdin?.on('error', () => {}).end(input)
   const printed = { stdout: '', stderr: '' }
   for (const name of ['stdout', 'stderr'] as const) {
     child[name]?.setEncoding('utf8').on('data', (text: string) => {

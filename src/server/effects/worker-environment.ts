@@ -21,7 +21,7 @@ export interface ProcessEnvironment extends Pick<WorkerEnvironment, 'program' | 
 }
 
 const HARMLESS =
-  /^(?:PATH|HOME|USER|LANG|LC_\w+|TZ|TMPDIR|JAVA_HOME|MAVEN_OPTS|DOCKER_(?:CONFIG|HOST|TLS_VERIFY|CERT_PATH)|SSL_CERT_\w+|NODE_EXTRA_CA_CERTS|XDG_\w+|CROSSCLOUD_(?:STATE|CACHE)|(?:HTTPS?|NO|ALL)_PROXY)$/i
+  /^(?:PATH|HOME|USER|LANG|LC_\w+|TZ|TMPDIR|JAVA_HOME|MAVEN_OPTS|DOCKER_(?:CONFIG|HOST|TLS_VERIFY|CERT_PATH)|SSL_CERT_\w+|GIT_SSL_CA(?:INFO|PATH)|NODE_EXTRA_CA_CERTS|XDG_\w+|CROSSCLOUD_(?:STATE|CACHE)|(?:HTTPS?|NO|ALL)_PROXY)$/i
 
 /** Variables that a route or a schedule sets for its command and for crosscloud.yml. */
 export const commandVariables = z

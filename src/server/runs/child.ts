@@ -46,7 +46,10 @@ export async function runChild(run: ChildRun): Promise<CommandEnd> {
  * For the ledger. It goes over the channel, not in variables: with another environment than the one
  * that the commit's settings were checked with, these could be others than those.
  */
-function actorOf({ by, claims = {}, presented }: RunSubject, jobUrl: string): PresentedWho['from'] {
+export function actorOf(
+  { by, claims = {}, presented }: RunSubject,
+  jobUrl: string,
+): PresentedWho['from'] {
   const text = (value: unknown) => (value === undefined || value === '' ? undefined : String(value))
   return { by, branch: text(claims.ref), commit: presented?.job?.sha, jobUrl }
 }

@@ -1,4 +1,5 @@
 import { sha256Hex } from '../sources/source.ts'
+import { EMIT_FUNCTION, eventKeys } from '../stream/scripts.ts'
 
 /** Keys of runs, all in the slot of the queue; `runs:` itself belongs to the queue of that name. */
 export const runKeys = (base: string) => ({
@@ -7,6 +8,7 @@ export const runKeys = (base: string) => ({
   plan: (id: string) => `${base}api:plan:${id}`,
   /** `ID APP ENVIRONMENT`: ids sort by time, and whose runs these are is known without reading them. */
   index: `${base}api:runs`,
+  events: eventKeys(base).events,
   /** An Idempotency-Key of a subject. */
   request: (subject: string, key: string) =>
     `${base}api:key:${sha256Hex(JSON.stringify([subject, key]))}`,
@@ -21,7 +23,7 @@ export const MOST_RUNS = 10_000
 export const MOST_LINES = 20_000
 
 /** Creates a run, or gives what a repeated request made: `FINGERPRINT RUN`. */
-export const CREATE = `
+export const CREATE = `${EMIT_FUNCTION}
 local known = ARGV[1] ~= '' and redis.call('GET', KEYS[1])
 if known then return known end
 if ARGV[1] ~= '' then redis.call('SET', KEYS[1], ARGV[1] .. ' ' .. ARGV[2], 'PX', ARGV[5]) end
@@ -29,6 +31,7 @@ redis.call('HSET', KEYS[2], 'run', ARGV[3])
 redis.call('PEXPIRE', KEYS[2], ARGV[4])
 redis.call('ZADD', KEYS[3], 0, ARGV[7])
 redis.call('ZREMRANGEBYRANK', KEYS[3], 0, -1 - tonumber(ARGV[6]))
+emitRun(KEYS[4], KEYS[2], 'run.queued')
 return ''
 `
 
@@ -49,8 +52,14 @@ redis.call('PEXPIRE', KEYS[2], ARGV[2])
 return number
 `
 
+export const START = `${EMIT_FUNCTION}
+if redis.call('HSETNX', KEYS[1], 'startedAt', ARGV[1]) == 0 then return 0 end
+emitRun(KEYS[2], KEYS[1], 'run.started')
+return 1
+`
+
 /** A run ends once; its last entry comes after all of its lines. */
-export const FINISH = `
+export const FINISH = `${EMIT_FUNCTION}
 if redis.call('EXISTS', KEYS[1]) == 0 then return 0 end
 if redis.call('HEXISTS', KEYS[1], 'finished') == 1 then return 0 end
 redis.call('HSET', KEYS[1], 'finished', ARGV[1], 'finishedAt', ARGV[2])
@@ -58,5 +67,6 @@ ${lastNumber}
 redis.call('XADD', KEYS[2], string.format('%d-0', number + 1), 'finished', ARGV[1])
 redis.call('PEXPIRE', KEYS[1], ARGV[3])
 redis.call('PEXPIRE', KEYS[2], ARGV[3])
+emitRun(KEYS[3], KEYS[1], 'run.finished', { outcome = cjson.decode(ARGV[1]).outcome })
 return 1
 `

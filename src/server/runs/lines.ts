@@ -2,6 +2,7 @@ import type { Line } from '../../api/events.ts'
 import { toStepError } from '../../core/errors.ts'
 import { wait } from '../../core/retry.ts'
 import type { QueueAccess } from '../queue/access.ts'
+import { emitOfRun } from '../stream/events.ts'
 import { APPEND, KEPT, MOST_LINES, runKeys } from './keys.ts'
 
 /** An entry of a run's log: a line, or how it ended, as JSON. */
@@ -15,6 +16,8 @@ const BATCH = 100
 /** A Redis that is away must not fill the memory with lines. */
 const MOST_WAITING = 10_000
 const LONGEST = 16 * 1024
+/** Sections that are told of at once. */
+const MOST_SECTIONS = 50
 
 /** The records of `--log json`, in the form of the API. */
 export function readLine(text: string, mask: (text: string) => string): Line {
@@ -56,6 +59,7 @@ export interface LineWriter {
 export function openLineWriter(access: QueueAccess, run: string): LineWriter {
   const keys = runKeys(access.base)
   const waiting: string[] = []
+  const sections: object[] = []
   let dropped = 0
   let timer: NodeJS.Timeout | undefined
   let flushing: Promise<void> = Promise.resolve()
@@ -71,9 +75,13 @@ export function openLineWriter(access: QueueAccess, run: string): LineWriter {
         )
         .catch((error: unknown) => void toStepError(error))
     }
+    // Whoever misses one sees it in the lines.
+    const due = sections.splice(0)
+    if (due.length > 0) await emitOfRun(access, run, 'run.section', due).catch(() => {})
   }
   return {
     add(line) {
+      if (line.section && sections.length < MOST_SECTIONS) sections.push(sectionOf(line))
       if (waiting.length >= MOST_WAITING) dropped++
       else waiting.push(JSON.stringify(line))
       timer ??= setTimeout(() => {
@@ -87,6 +95,11 @@ export function openLineWriter(access: QueueAccess, run: string): LineWriter {
     },
   }
 }
+
+const sectionOf = ({ section, text, depth, failed }: Line) => ({
+  ...{ title: text.slice(0, 200), section, depth },
+  ...(failed !== undefined && { failed }),
+})
 
 export const note = (text: string): Line => ({
   at: new Date().toISOString(),

@@ -61,11 +61,26 @@ export const stepRequests: Readonly<Record<string, StepRequest>> = Object.fromEn
   remoteStepNames.map((name) => [name, requestOf(findRemoteStep(name).step)]),
 )
 
+const stepOf = (
+  names: readonly string[],
+  unknown: string,
+  extend: (name: string, request: StepRequest) => StepRequest = (_name, request) => request,
+) =>
+  z.discriminatedUnion(
+    'step',
+    names.flatMap((name) => {
+      const request = stepRequests[name]
+      return request ? [extend(name, request)] : []
+    }) as unknown as [StepRequest],
+    `${unknown}: ${names.join(', ')}`,
+  )
+
+const hasPlan = (name: string) => findRemoteStep(name).step.plan !== undefined
+
 /** `POST plans`. */
-export const planRequest = z.discriminatedUnion(
-  'step',
-  Object.values(stepRequests) as [StepRequest, ...StepRequest[]],
-  `is not one of the steps over HTTP: ${remoteStepNames.join(', ')}`,
+export const planRequest = stepOf(
+  remoteStepNames.filter(hasPlan),
+  'is not one of the steps that have a plan',
 )
 
 const idToken = z
@@ -74,17 +89,14 @@ const idToken = z
   .optional()
   .describe("The job's ID token for the audience of identity in crosscloud.yml: its proof")
 
-const runRequests = Object.entries(stepRequests).map(([name, request]) =>
-  findRemoteStep(name).step.ci?.proven ? request.extend({ idToken }) : request,
-)
+const withProof = (name: string, request: StepRequest): StepRequest =>
+  findRemoteStep(name).step.ci?.proven
+    ? (request.extend({ idToken }) as unknown as StepRequest)
+    : request
 
 /** `POST runs`: a plan that was seen, or a step with its inputs. */
 export const runRequest = z.union([
-  z.discriminatedUnion(
-    'step',
-    runRequests as [StepRequest, ...StepRequest[]],
-    `is not one of the steps over HTTP: ${remoteStepNames.join(', ')}`,
-  ),
+  stepOf(remoteStepNames, 'is not one of the steps over HTTP', withProof),
   z.strictObject({ plan: identifier }).describe('A plan that POST plans has given'),
 ])
 

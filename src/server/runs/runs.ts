@@ -3,6 +3,7 @@ import { StepError, toStepError } from '../../core/errors.ts'
 import type { EventRecord } from '../queue/event-record.ts'
 import type { EventFacts } from '../sources/event.ts'
 import { sha256Hex } from '../sources/source.ts'
+import { emitOfRun } from '../stream/events.ts'
 import { type LogReader, openLogReader } from './lines.ts'
 import type { RunsOptions } from './options.ts'
 import { createPlanner, type Planner } from './planner.ts'
@@ -128,7 +129,7 @@ function endWithoutWorker(run: RunRecord, event: EventRecord | undefined): Finis
 
 async function enqueue(
   { id, app, environment, step, subject }: RunRecord,
-  { intake, wakeUps, log }: RunsOptions,
+  { access, intake, wakeUps, log }: RunsOptions,
 ): Promise<void> {
   const facts: EventFacts = {
     ...{ source: 'generic', via: 'api', kind: 'custom', project: app, ref: environment },
@@ -138,7 +139,11 @@ async function enqueue(
   const partition = sha256Hex(JSON.stringify([RUN_ROUTE, app, environment])).slice(0, 32)
   const event = { id, route: RUN_ROUTE, partition, queue: 'runs', supersede: false, facts } as const
   const stored = await intake.store({ delivery: `run\n${id}`, timeless: false, events: [event] })
-  if (stored.status !== 'new' || stored.idle.length === 0) return
+  if (stored.status !== 'new') return
+  if (stored.idle.length === 0) {
+    await emitOfRun(access, id, 'run.waiting', [{ why: 'earlier runs' }]).catch(() => {})
+    return
+  }
   // It is stored: when a job is lost, the sweep adds another one.
   await wakeUps.add([event]).catch((error: unknown) => {
     log.warn(`adding a wake-up job: ${toStepError(error).message}`)

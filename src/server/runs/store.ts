@@ -2,7 +2,7 @@ import { randomBytes } from 'node:crypto'
 import type { Finished, Run } from '../../api/runs.ts'
 import { StepError } from '../../core/errors.ts'
 import type { QueueAccess } from '../queue/access.ts'
-import { CREATE, FINISH, KEPT, KEY_KEPT, MOST_RUNS, PLAN_KEPT, runKeys } from './keys.ts'
+import { CREATE, FINISH, KEPT, KEY_KEPT, MOST_RUNS, PLAN_KEPT, runKeys, START } from './keys.ts'
 import type { Cancellation, RunRecord, RunRequest, RunSubject } from './run.ts'
 
 /** A plan that somebody was shown, until it expires. */
@@ -84,10 +84,11 @@ export function openRunStore({ redis, base, request: ask }: QueueAccess): RunSto
       ask(async () => {
         const known = await redis.eval(
           CREATE,
-          3,
+          4,
           keys.request(subjectKey(run.subject), request?.key ?? id),
           keys.run(id),
           keys.index,
+          keys.events,
           request?.fingerprint ?? '',
           id,
           JSON.stringify({ ...run, id, queuedAt: Date.now() }),
@@ -124,13 +125,13 @@ export function openRunStore({ redis, base, request: ask }: QueueAccess): RunSto
     keepToken: (id, idToken) =>
       ask(async () => void (await redis.hset(keys.run(id), 'idToken', idToken))),
     start: (id) =>
-      ask(async () => void (await redis.hsetnx(keys.run(id), 'startedAt', String(Date.now())))),
+      ask(async () => void (await redis.eval(START, 2, keys.run(id), keys.events, Date.now()))),
     finish: (id, finished) =>
       ask(async () => {
-        const [run, lines] = [keys.run(id), keys.lines(id)]
+        const places = [keys.run(id), keys.lines(id), keys.events]
         const text = JSON.stringify(finished)
-        await redis.hdel(run, 'idToken')
-        return (await redis.eval(FINISH, 2, run, lines, text, Date.now(), KEPT)) === 1
+        await redis.hdel(keys.run(id), 'idToken')
+        return (await redis.eval(FINISH, 3, ...places, text, Date.now(), KEPT)) === 1
       }),
     cancel: (id, cancellation) =>
       ask(async () => {

@@ -4,10 +4,12 @@ import type { AuditStart } from '../../ledger/ledger.ts'
 import type { Subject } from '../../policy/subject.ts'
 import type { Reason } from './refusal.ts'
 
-/** Somebody who came in, or was not let in. */
+/** Somebody who came in, was not let in, or went. */
 export interface Login {
   request: { method: string; url: string; ip: string }
   subject?: Pick<Subject, 'name'> | undefined
+  /** Default: login. */
+  verb?: 'login' | 'logout' | undefined
   /** Why not. */
   reason?: Reason | undefined
 }
@@ -27,10 +29,10 @@ export function auditLogins(
   let since = 0
   let count = 0
   let left = 0
-  return async ({ request: { method, url, ip }, subject, reason }) => {
+  return async ({ request: { method, url, ip }, subject, reason, verb = 'login' }) => {
     const entry = {
       subject: subject?.name.slice(0, LONGEST_NAME) ?? 'unknown',
-      ...({ via: 'session', verb: 'login', object: {} } as const),
+      ...({ via: 'session', verb, object: {} } as const),
       request: `${method} ${url.split('?')[0]?.slice(0, 200)}`,
       address: ip,
     }

@@ -5,6 +5,7 @@ import type { TokenReason } from '../../identity/verify.ts'
 export type Reason =
   | TokenReason
   | ProofReason
+  | LoginReason
   | 'token-header'
   | 'token-lifetime'
   | 'token-id'
@@ -12,7 +13,6 @@ export type Reason =
   | 'no-credentials'
   | 'credentials'
   | 'duplicate-header'
-  | 'session-unknown'
   | 'session-as-bearer'
   | 'api-token-unknown'
   | 'api-token-expired'
@@ -36,6 +36,22 @@ export type ProofReason =
   | 'proof-session'
   | 'proof-of-another-key'
   | 'proof-replayed'
+
+/** Why a person who comes by a browser is not let in. */
+export type LoginReason =
+  | 'login-state'
+  | 'login-denied'
+  | 'login-error'
+  | 'login-code'
+  | 'login-nonce'
+  | 'login-issuer'
+  | 'login-token'
+  | 'login-group'
+  | 'login-name'
+  | 'login-scope'
+  | 'login-over'
+  | 'foreign-origin'
+  | 'session-unknown'
 
 export interface RefusalDetails {
   reason: Reason
@@ -87,6 +103,13 @@ export const tooManySessions = (most: number) =>
     'too-many-sessions',
     `this job has ${most} sessions already`,
     'Steps of one job share its session, in the folder of CROSSCLOUD_STATE.',
+  )
+
+export const tooManyLogins = (most: number) =>
+  tooMany(
+    'too-many-sessions',
+    `this person is logged in ${most} times already`,
+    'Log out where it is not needed any more, or revoke sessions: `crosscloud sessions revoke --server`.',
   )
 
 /** What is wrong with a token whose signature is genuine: its job may be put right by it. */

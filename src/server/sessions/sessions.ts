@@ -145,11 +145,11 @@ function isGuess(reason: Reason): boolean {
  * Only where a secret or a signature could be tried: who has a session goes on, whatever others behind
  * the same address do.
  */
-async function refuseTooMany(
-  { ip }: SessionRequest,
-  { settings, store }: Pick<SessionsOptions, 'settings' | 'store'>,
+export async function refuseTooMany(
+  { ip }: Pick<SessionRequest, 'ip'>,
+  { store, most }: { store: Pick<SessionStore, 'failures'>; most: number },
 ): Promise<void> {
-  if ((await store.failures(ip)) < settings['failed-logins']) return
+  if ((await store.failures(ip)) < most) return
   throw tooManyFailures()
 }
 
@@ -173,7 +173,7 @@ async function start(
   { settings, issuers, store, keepTokens }: SessionsOptions,
 ): Promise<StartedSession> {
   const { token, headers } = request
-  await refuseTooMany(request, { settings, store })
+  await refuseTooMany(request, { store, most: settings['failed-logins'] })
   refuseDuplicates(request)
   const proof = await checkProof(headers.dpop, provenBy(request, undefined, settings), (reason) =>
     refuse('login', reason),
@@ -267,8 +267,8 @@ async function byToken(
   request: SessionRequest,
   options: SessionsOptions,
 ): Promise<Authenticated> {
-  await refuseTooMany(request, options)
-  const { findToken } = options
+  const { findToken, store, settings } = options
+  await refuseTooMany(request, { store, most: settings['failed-logins'] })
   const found = await findToken(hash)
   if (found === undefined) throw refuse('session', 'api-token-unknown')
   const { name, scope, expiresAt, revokedAt, key } = found

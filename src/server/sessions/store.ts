@@ -42,6 +42,8 @@ export interface SessionStore {
   find(session: string): Promise<SessionRecord | undefined>
   findById(id: string): Promise<SessionRecord | undefined>
   renew(session: string, expiresAt: number): Promise<void>
+  /** The same session with another record; false where it is over. */
+  replace(session: string, record: SessionRecord): Promise<boolean>
   remove(session: string): Promise<boolean>
   /** Those that live, the one that may last longest first. */
   list(filter: SessionFilter): Promise<KeptSession[]>
@@ -110,6 +112,12 @@ export function openSessionStore({ client, server, base }: StoreOptions): Sessio
       request(
         async () => void (await redis.pexpireat(keys.session(idOfSession(session)), expiresAt)),
       ),
+    replace: (session, record) =>
+      request(async () => {
+        const text = JSON.stringify(record)
+        const key = keys.session(idOfSession(session))
+        return (await redis.set(key, text, 'KEEPTTL', 'XX')) === 'OK'
+      }),
     remove: (session) =>
       request(async () => {
         const id = idOfSession(session)

@@ -25,8 +25,14 @@ export interface Parts {
   schedules: { name: string; notify: string[] }[]
   applications: Record<string, unknown>
   listen: { host: string; tls?: object | undefined; proxies: readonly string[] }
-  sessions?: object | undefined
-  policy?: object | undefined
+  sessions?: { url: string } | undefined
+  logins?: { issuers: Readonly<Record<string, unknown>> } | undefined
+  policy?:
+    | {
+        grants: readonly { who?: string | undefined }[]
+        tests: readonly { as?: readonly string[] | undefined }[]
+      }
+    | undefined
   ledger?: object | undefined
 }
 
@@ -48,6 +54,7 @@ export function findProblems(all: Parts): SettingsProblem[] {
     ...noSource(all),
     ...plainSessions(all),
     ...bareSessions(all),
+    ...loginProblems(all),
     ...backfillProblems('gitlab', all.gitlab),
     ...backfillProblems('github', all.github),
     ...Object.keys(all.generic)
@@ -83,6 +90,39 @@ const PLAIN =
 function plainSessions({ sessions, listen: { host, tls, proxies } }: Parts): SettingsProblem[] {
   const isSafe = tls !== undefined || proxies.length > 0 || isLoopback(host) || host === '::1'
   return sessions === undefined || isSafe ? [] : [{ path: ['sessions'], message: PLAIN }]
+}
+
+/** People need what sessions need; names of several issuers say whose they are. */
+function loginProblems({ logins, sessions, policy }: Parts): SettingsProblem[] {
+  if (logins === undefined) return []
+  if (sessions === undefined) return [{ path: ['logins'], message: 'needs sessions, too' }]
+  const problems: SettingsProblem[] = []
+  if (new URL(sessions.url).pathname !== '/') {
+    const message =
+      'has a path, where logins need a host of their own: their cookie is for all of it'
+    problems.push({ path: ['sessions', 'url'], message })
+  }
+  const names = Object.keys(logins.issuers)
+  return [...problems, ...(names.length < 2 ? [] : unmarkedNames(names, policy))]
+}
+
+/** `user:li` could be anybody's li. */
+function unmarkedNames(names: readonly string[], policy: Parts['policy']): SettingsProblem[] {
+  const { grants = [], tests = [] } = policy ?? {}
+  const written = [
+    ...grants.map(({ who }, index) => ({ path: ['grants', index, 'who'], names: [who] })),
+    ...tests.map(({ as = [] }, index) => ({ path: ['tests', index, 'as'], names: as })),
+  ]
+  return written.flatMap(({ path, names: all }) =>
+    all.flatMap((who): SettingsProblem[] => {
+      if (who === undefined || who.startsWith('token:')) return []
+      const [name = '', id] = who.split('#')
+      if (names.some((login) => name.endsWith(`@${login}`))) return []
+      const better = `${name}@${names[0]}${id === undefined ? '' : `#${id}`}`
+      const message = `has ${who}, of several logins: write ${better}`
+      return [{ path: ['policy', ...path], message }]
+    }),
+  )
 }
 
 function backfillProblems(

@@ -16,6 +16,7 @@ import {
   writtenApplications,
 } from '../applications/settings.ts'
 import { receiverSettings } from '../feedback/receiver-settings.ts'
+import { loginSettings } from '../logins/settings.ts'
 import { queueSettings } from '../queue/settings.ts'
 import { scheduleSettings } from '../schedules/settings.ts'
 import { sessionSettings } from '../sessions/settings.ts'
@@ -49,6 +50,7 @@ export const serverSchema = z
       .default({})
       .describe('Applications that steps over HTTP work on: docs/server.md'),
     sessions: sessionSettings.optional(),
+    logins: loginSettings.optional(),
     ledger: ledgerSettings
       .optional()
       .describe('Ledger of the audit log and of API tokens; sessions need it'),
@@ -150,12 +152,23 @@ async function readFile(path: string): Promise<SettingsText> {
 
 /** All secrets, from variables or from the file itself: none is ever printed. */
 function secretsOf(settings: z.output<typeof serverSchema>): (string | undefined)[] {
-  const { gitlab, github, gitea, harbor, generic: more, jenkins, notify, metrics } = settings
+  const {
+    gitlab,
+    github,
+    gitea,
+    harbor,
+    generic: more,
+    jenkins,
+    notify,
+    metrics,
+    logins,
+  } = settings
+  const people = Object.values(logins?.issuers ?? {}).map((issuer) => issuer['client-secret'])
   const sources = [gitlab, github, gitea, harbor, ...Object.values(more)]
   const senders = sources.flatMap((source) => source?.secrets ?? [])
   const receivers = Object.values(notify).flatMap(({ url, secret }) => [...partsOf(url), secret])
   const tokens = [gitlab, github, gitea, jenkins, metrics].map((server) => server?.token)
-  return [...senders, ...receivers, ...tokens]
+  return [...senders, ...receivers, ...tokens, ...people]
 }
 
 /** The address of a receiver and its secret parts: the end of its path, and its query. */

@@ -3,7 +3,14 @@ import { StepError } from '../../core/errors.ts'
 import type { Log } from '../../core/log.ts'
 import { wait } from '../../core/retry.ts'
 import { instanceLabels } from '../labels.ts'
-import type { ProxyPreview, ProxyServer, ReverseProxy } from '../proxy.ts'
+import {
+  type HostActivity,
+  isLeftOut,
+  isOut,
+  type ProxyPreview,
+  type ProxyServer,
+  type ReverseProxy,
+} from '../proxy.ts'
 import { requestAll } from '../responses.ts'
 import type {
   Instance,
@@ -22,6 +29,7 @@ import { tryStop } from './operations/try-stop.ts'
 import { refuseFilesOnVolumes } from './placed-files.ts'
 import { waitUntilHealthy } from './rollout/health.ts'
 import { createRolloutProxy, type RolloutProxy } from './rollout/proxy.ts'
+import { activityOf, remainsOf, survey } from './rollout/repair.ts'
 import { nameOf, roles } from './rollout/roles.ts'
 import { rollOut } from './rollout/rollout.ts'
 
@@ -79,6 +87,11 @@ export function openDockerTarget(
         const containers = await find(host, settings, query)
         return containers.map((container) => instanceOf(host, container, settings))
       }),
+    remains: () =>
+      onAll(async (host) => {
+        const { containerName } = settings
+        return remainsOf(containerName, await survey(host, containerName))
+      }),
     preview: (request) =>
       onAll((host) => {
         const ownership = { ...OWNERSHIP, spec: request, adopt: request.adopt }
@@ -88,7 +101,9 @@ export function openDockerTarget(
       }),
     previewProxy: async () => {
       const found = await options.proxy?.()
-      return found && previewProxy(found.proxy)
+      const activityOn = async (name: string) =>
+        activityOf(await survey(await open(name), settings.containerName))
+      return found && previewProxy(found.proxy, hosts, (name) => inTime(name, activityOn(name)))
     },
     checkFiles: (files) => refuseFilesOnVolumes(files, settings.container),
     rollOut: async (request) =>
@@ -128,14 +143,24 @@ async function openProxy({ proxy }: DockerTargetOptions): Promise<RolloutProxy |
   return found && createRolloutProxy(found.proxy, found.servers)
 }
 
-async function previewProxy(proxy: ReverseProxy): Promise<ProxyPreview> {
-  const { name, isWeighted, tellsOut } = proxy
+async function previewProxy(
+  proxy: ReverseProxy,
+  hosts: readonly string[],
+  activityOn: (host: string) => Promise<HostActivity>,
+): Promise<ProxyPreview> {
+  const { name, isWeighted } = proxy
   const leftover = await proxy.check()
   const states = await proxy.states().catch((error: unknown) => {
     if (leftover === undefined) throw error
     return undefined
   })
-  return { name, isWeighted, tellsOut, leftover, states }
+  const out = hosts.filter((host) => isOut(host, states))
+  const judged = await Promise.all(
+    out.map(async (host) =>
+      isLeftOut(await activityOn(host).catch(() => 'unknown' as const), proxy) ? host : [],
+    ),
+  )
+  return { name, isWeighted, leftOut: judged.flat(), leftover, states }
 }
 
 function operationsOf(
@@ -226,8 +251,8 @@ const specOf = (
 ): ContainerSpec => ({ name, ...what, settings: container })
 
 function rolloutOptions(hosts: Host[], settings: DockerTargetSettings, request: RolloutRequest) {
-  const { image, labels, files, log, signal, strategy, commands, verify, checkLock, adopt } =
-    request
+  const { image, labels, files, log, signal, verify, ...rest } = request
+  const { strategy, commands, checkLock, endingOf, adopt } = rest
   return {
     hosts,
     strategy,
@@ -236,6 +261,7 @@ function rolloutOptions(hosts: Host[], settings: DockerTargetSettings, request: 
     log,
     signal,
     checkLock,
+    endingOf,
     adopt,
     ...OWNERSHIP,
     verify: (host: Host, container: ContainerInfo, log: Log) =>

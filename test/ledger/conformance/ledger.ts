@@ -184,6 +184,15 @@ async function keepsReleases(t: Test, ledger: Ledger): Promise<void> {
   t.same(await versions(2), ['v1-rc', 'V1-RC'])
   t.same(await ledger.releases('nobody', 10), [])
   t.same(await ledger.releases('webapi', 10, 'no such commit'), [])
+
+  const warMd5 = '0123456789abcdef0123456789abcdef'
+  for (const version of ['2.0.0', '2.0.1']) await ledger.recordRelease(release(version, { warMd5 }))
+  await ledger.recordRelease(release('2.0.0', { warMd5, app: 'shop' }))
+  const ofWar = async (limit: number) =>
+    (await ledger.releasesByWar('webapi', warMd5, limit)).map((one) => one.version)
+  t.same([await ofWar(10), await ofWar(1)], [['2.0.1', '2.0.0'], ['2.0.1']], 'by its WAR')
+  t.same(await ledger.releasesByWar('webapi', 'f'.repeat(32), 10), [])
+  await t.rejects(ledger.releasesByWar('webapi', "' or 1=1", 10), { code: 'INPUT_INVALID' })
 }
 
 async function refusesInput(t: Test, ledger: Ledger): Promise<void> {

@@ -12,7 +12,7 @@ const SCHEMAS: Record<string, string> = {
   '0002-config-changes': 'sha256:1a636b402b595e6a45eacfda5121289da17811668bfe3b987754eb7c5c7ff751',
   '0003-deployment-life': 'sha256:f26b1ebb24b4a87175ff18bf4298258aae4786e3b383c4ff1ecff7ddfbd170b8',
   '0004-trust': 'sha256:289765c10ad7bc4228738aadfa2daa9baa4181b30712d409482b735bd0adaf7a',
-  '0005-audit': 'sha256:d7861cf5d2363021ef26dfcd8322186e2d563533af2b00d7c309f2b183404917',
+  '0005-audit': 'sha256:1bfb91690a2b6874d04d99b43d5c1dfd5254e39736ce305c602043f73ab5c556',
 }
 const NEWEST = Object.keys(SCHEMAS).at(-1) ?? ''
 

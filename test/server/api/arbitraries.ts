@@ -14,6 +14,8 @@ export interface GeneratedRequest {
   wrong: boolean
   /** Whether its path cannot be read at all: it is refused before it is asked who sends it. */
   unreadable: boolean
+  /** Of a caller that is nobody. */
+  credentials: string | undefined
 }
 
 const pollution = ['__proto__', 'constructor', 'prototype', 'toString', 'hasOwnProperty']
@@ -65,7 +67,10 @@ export function allowedBy(
     return fc.record(Object.fromEntries(fields), { requiredKeys: required, noNullPrototype: true })
   }
   if (schema.type === 'array' && items) return fc.array(inside(items), { maxLength: 4 })
-  if (schema.type === 'boolean') return fc.constantFrom(false, false, false, true)
+  if (schema.type === 'boolean') {
+    const usual = schema.default === true
+    return fc.constantFrom(usual, usual, usual, !usual)
+  }
   if (schema.type === 'integer') {
     return fc.integer({ min: schema.minimum ?? 0, max: schema.maximum ?? 1000 })
   }
@@ -150,8 +155,13 @@ interface Part {
   wrong: boolean
 }
 
+/** A request line that Node reads is not longer than 16 KiB. */
 const encode = (value: unknown) =>
-  encodeURIComponent(String(value).replace(/\p{Surrogate}/gu, '\ufffd'))
+  encodeURIComponent(
+    String(value)
+      .slice(0, 1500)
+      .replace(/\p{Surrogate}/gu, '\ufffd'),
+  )
 
 /** Values for a path, a query or a header, as they are written there. */
 function partOf(parameter: Parameter, contract: Contract, known: Known): Arbitrary<Part> {
@@ -211,15 +221,16 @@ export function requestsOf(
       { requiredKeys: place === 'path' ? at(place).map(({ name }) => name) : [] },
     )
   const schema = requestBody?.content?.[JSON_TYPE]?.schema
-  const body = schema ? bodyOf(schema, contract, known) : fc.constant<Body>(NO_BODY)
+  const body = schema ? bodyOf(schema, contract, known) : noBody
   return fc
     .record({
       path: parts('path'),
       query: queryOf(at('query'), contract, known),
       headers: parts('header'),
       body,
+      credentials,
     })
-    .map(({ body, headers, query, ...chosen }) => {
+    .map(({ body, headers, query, credentials, ...chosen }) => {
       const filled = path.replace(/\{(\w+)\}/g, (_all, name) => chosen.path[name]?.text ?? '')
       const search = query
         .map(({ text }) => text)
@@ -234,7 +245,7 @@ export function requestsOf(
           !('value' in body) ||
           !isAllowed(schema, JSON.parse(body.text ?? 'null')))
       return {
-        ...{ method, body: body.text },
+        ...{ method, body: body.text, credentials },
         target: search === '' ? filled : `${filled}?${search}`,
         headers: {
           ...Object.fromEntries(texts),
@@ -256,4 +267,16 @@ function isReadable(path: string): boolean {
   }
 }
 
-const NO_BODY: Body = { text: undefined, type: undefined }
+/** Where none is expected there is one now and then. */
+const noBody: Arbitrary<Body> = fc.oneof(
+  { weight: 6, arbitrary: fc.constant<Body>({ text: undefined, type: undefined }) },
+  fc.constantFrom<Body[]>({ text: '{', type: JSON_TYPE }, { text: '<a/>', type: 'text/xml' }),
+)
+
+/** What somebody might send who has nothing. */
+const credentials = fc.constantFrom(
+  ...[undefined, undefined, '', 'Bearer', 'Bearer x', 'Basic bGk6bGk=', 'DPoP x', 'null', '\u00e9'],
+  `Bearer cct_${'A'.repeat(43)}`,
+  `DPoP ccs_${'A'.repeat(43)}`,
+  `Bearer ${'A'.repeat(600)}`,
+)

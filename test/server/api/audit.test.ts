@@ -14,3 +14,11 @@ t.test('the record of an act has its inputs, and none looks like another one', a
     text: 'step deploy, release webapi@1.0.0, older true, reason "late, force true"',
   })
 })
+
+t.test('what is asked of all applications has the name of none', async (t) => {
+  const { object } = auditStart({
+    ...{ subject: 'li', via: 'session', verb: 'audit-read', decision: 'refused' },
+    object: { app: '*', environment: '*' },
+  })
+  t.strictSame(object, {})
+})

@@ -9,6 +9,7 @@ export interface Schema {
   type?: string | string[]
   enum?: unknown[]
   default?: unknown
+  description?: string
   pattern?: string
   format?: string
   minLength?: number
@@ -32,11 +33,14 @@ export interface Parameter {
 }
 
 interface Content {
+  description?: string
   content?: Record<string, { schema: Schema }>
 }
 
 export interface Operation {
   operationId: string
+  summary?: string
+  description?: string
   method: string
   path: string
   security?: object[]

@@ -13,8 +13,7 @@ import { temporaryFolder } from '../../support/temporary.ts'
 import type { Answered } from './contract.ts'
 
 const secretOf = (name: string) => `secret-of-the-server-${name}`
-/** Nothing with this may leave the server, in a response or in its log. */
-export const SECRET = 'secret-of-the-server'
+const SECRET = 'secret-of-the-server'
 
 const variables = {
   DATABASE_PASSWORD: secretOf('database'),
@@ -94,6 +93,8 @@ export async function startRealServer(t: Test) {
   t.teardown(() => agent.destroy())
   return {
     tokens,
+    /** Nothing of these may be in a response, or in the log. */
+    secrets: [SECRET, variables.KEY, ...Object.values(tokens)],
     log: () => server.running.output(),
     send: (wanted: Sent) => send(server.port, agent, wanted),
   }

@@ -66,7 +66,7 @@ const bodies: Bad[] = [
   { what: 'unknown member', body: deploy({}, { settings: '/etc/passwd' }), status: 400 },
   { what: 'path for the application', body: deploy({}, { app: '../x' }), status: 400 },
   { what: 'inputs are a list', body: deploy({}, { inputs: [] }), status: 400 },
-  ...['release', 'bake-image', 'build-war', 'approve', 'serve', 'constructor', '__proto__'].map(
+  ...['release', 'bake-image', 'build-war', 'lock', 'serve', 'constructor', '__proto__'].map(
     (step) => ({ what: `step ${step}`, body: deploy({}, { step }), status: 400 }),
   ),
   {
@@ -158,6 +158,7 @@ const reads: Bad[] = [
   { what: 'limit of words', place: '/runs?limit=all', status: 400 },
   { what: 'wrong cursor', place: '/runs?cursor=%00', status: 400 },
   { what: 'unknown query', place: '/runs?sort=id', status: 400 },
+  { what: 'query where there is none', place: '/applications?all=1', status: 400 },
   { what: 'two limits', place: '/runs?limit=1&limit=2', status: 400 },
   { what: 'unknown path', place: '/secrets', status: 404 },
   { what: 'unknown application', place: '/applications/shop', status: 404 },

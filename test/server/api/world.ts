@@ -40,12 +40,17 @@ const PROGRAM = fileURLToPath(new URL('../../../dist/cli/main.js', import.meta.u
 /** Who may what here: names, verbs and environments of webapi. */
 const grants: Readonly<Record<string, { verbs: readonly string[]; envs: readonly string[] }>> = {
   li: {
-    verbs: ['view', 'logs', 'verify', 'deploy', 'promote', 'rollback', 'cancel', 'audit-read'],
+    verbs: [
+      ...['view', 'logs', 'verify', 'deploy', 'promote', 'rollback', 'cancel', 'audit-read'],
+      ...['config-read', 'config-write', 'secret-write', 'events'],
+    ],
     envs: ['test', 'staging', 'production', '*'],
   },
   zhang: { verbs: ['view', 'logs', 'deploy', 'verify', 'promote'], envs: ['test'] },
   wu: { verbs: [], envs: [] },
   sun: { verbs: ['view'], envs: ['test'] },
+  chen: { verbs: ['view', 'config-read', 'config-write'], envs: ['test'] },
+  zhao: { verbs: ['view', 'secret-write'], envs: ['test'] },
   job: { verbs: ['view', 'logs', 'deploy', 'force'], envs: ['test'] },
 }
 
@@ -98,7 +103,6 @@ export interface Answer {
 /** crosscloud.yml of the repository; hosts answer nobody. */
 export const repositorySettings = {
   app: 'webapi',
-  identity: 'unverified',
   ledger: 'sqlite:of-the-repository.db',
   environments: {
     test: { image: '127.0.0.1:1/test/webapi', config: 'file:config/test.yaml' },
@@ -114,13 +118,17 @@ export const repositorySettings = {
 interface WorldOptions {
   /** More of the application in crosscloud.server.yml. */
   application?: object
+  /** More applications; nothing of them is read. */
+  more?: readonly string[]
   /** crosscloud.yml of the repository. */
   settings?: object
   variables?: Readonly<Record<string, string>>
   /** The file of a ledger that has releases. */
   ledger?: string
-  /** Of the streams. */
-  api?: Pick<ApiDependencies, 'heartbeat' | 'followers'>
+  /** Other applications. */
+  others?: Readonly<Record<string, object>>
+  /** Of the streams and lists. */
+  api?: Partial<Pick<ApiDependencies, 'heartbeat' | 'followers' | 'patience' | 'rate'>>
 }
 
 /** A registered application, a ledger with two releases, Redis, and the API on a port of its own. */
@@ -145,6 +153,7 @@ export async function startWorld(t: Test, more: WorldOptions = {}) {
   const application = {
     repository: `file://${repository.folder}`,
     branch: 'main',
+    identity: 'unverified',
     ledger: `sqlite:${file}`,
     environments: {
       test: { hosts: { 'app-01': 'tcp://127.0.0.1:1' } },
@@ -157,7 +166,11 @@ export async function startWorld(t: Test, more: WorldOptions = {}) {
   }
   const settings = {
     queue: { redis: redis.url, 'stalled-timeout': '2s', 'shutdown-timeout': '1s' },
-    applications: { webapi: application },
+    applications: {
+      webapi: application,
+      ...Object.fromEntries((more.more ?? []).map((app) => [app, application])),
+      ...more.others,
+    },
     ledger: `sqlite:${file}`,
   }
   const env = { HOME: folder, ...more.variables, CROSSCLOUD_STATE: state }
@@ -186,7 +199,7 @@ async function startApi(
   const path = join(folder, 'crosscloud.server.yml')
   await writeFile(path, stringify(written))
   const secrets = createSecrets()
-  const settings = await readServerSettings(path, {}, secrets)
+  const settings = await readServerSettings(path, env, secrets)
   const redis = await openQueueRedis(settings.queue.redis, folder, silentLog)
   t.teardown(() => redis.close())
   const options = queueOptions(redis.name, settings.queue)
@@ -215,6 +228,7 @@ async function startApi(
   const audited: AuditEntry[] = []
   const held: { standing: Standing; verbs: readonly string[] } = { standing: 'alive', verbs }
   const asked: Question[] = []
+  const counts = { authenticated: 0, logins: 0 }
   const app = await createApp({
     ...{ settings, endpoints: [], log: silentLog, metrics: await createMetrics(records) },
     receiver: { deliver: async () => ({ status: 200, body: {} }), refuse: () => undefined },
@@ -232,6 +246,7 @@ async function startApi(
   await addApi(app, {
     sessions: {
       async authenticate({ headers }) {
+        counts.authenticated++
         const [, by = ''] = /^Bearer (\w+)$/.exec(String(headers.authorization)) ?? []
         if (Object.hasOwn(grants, by)) {
           const standing = async () => held.standing
@@ -241,6 +256,7 @@ async function startApi(
         throw new StepError('UNAUTHORIZED', 'the session is unknown, or over')
       },
       start: async () => {
+        counts.logins++
         throw new StepError('UNAUTHORIZED', 'test/server/sessions has logins')
       },
       end: async () => {},
@@ -250,8 +266,9 @@ async function startApi(
       const decision = decide(who, question)
       return held.verbs.includes(question.verb) ? decision : { ...decision, allowed: false }
     },
+    sees: ({ by }) => grants[by]?.verbs.includes('view') === true,
     audit: { record: async (entry) => void audited.push(entry) },
-    ...{ runs, applications, worker, secrets, log: silentLog, rate: 1000 },
+    ...{ runs, access, applications, worker, secrets, log: silentLog, rate: 1000 },
     ...api,
   })
   const url = await app.listen({ host: '127.0.0.1', port: 0 })
@@ -284,7 +301,20 @@ async function startApi(
       body: said === '' ? {} : JSON.parse(said),
     }
   }
-  return { url, ask, audited, asked, held, app, runs, applications, worker, sessions: store }
+  return {
+    url,
+    ask,
+    audited,
+    asked,
+    held,
+    counts,
+    app,
+    runs,
+    access,
+    applications,
+    worker,
+    sessions: store,
+  }
 }
 
 export interface StreamEvent {
@@ -293,15 +323,26 @@ export interface StreamEvent {
   data: Record<string, unknown>
 }
 
+interface Reading {
+  after?: string
+  by?: string
+  signal?: AbortSignal
+}
+
 /** The log of a run as it comes, until the server ends it or the reader has enough. */
-export async function* readLines(
+export const readLines = (world: Pick<World, 'url'>, run: string, how: Reading = {}) =>
+  readEvents(world, `/runs/${run}/lines`, how)
+
+/** Server-sent events as they come; those without data only change the id. */
+export async function* readEvents(
   world: Pick<World, 'url'>,
-  run: string,
-  { after, by = 'li' }: { after?: string; by?: string } = {},
+  place: string,
+  { after, by = 'li', signal }: Reading = {},
 ): AsyncGenerator<StreamEvent> {
-  const response = await fetch(`${world.url}/api/v1/runs/${run}/lines`, {
+  const limit = AbortSignal.timeout(120_000)
+  const response = await fetch(`${world.url}/api/v1${place}`, {
     headers: { authorization: `Bearer ${by}`, ...(after && { 'last-event-id': after }) },
-    signal: AbortSignal.timeout(120_000),
+    signal: signal ? AbortSignal.any([signal, limit]) : limit,
   })
   if (response.status !== 200) throw new Error(`${response.status} ${await response.text()}`)
   let rest = ''
@@ -312,8 +353,8 @@ export async function* readLines(
       const fields = Object.fromEntries(
         part.split('\n').map((line) => [line.split(': ')[0], line.slice(line.indexOf(': ') + 2)]),
       ) as Record<string, string>
-      const { id = '', event, data = '{}' } = fields
-      if (event !== undefined) yield { id, event, data: JSON.parse(data) }
+      const { id = '', event = '', data = '{}' } = fields
+      if (event !== '' || id !== '') yield { id, event, data: JSON.parse(data) }
     }
   }
 }

@@ -1,8 +1,10 @@
-import { writeFile } from 'node:fs/promises'
+import { chmod, readFile, writeFile } from 'node:fs/promises'
 import { join } from 'node:path'
+import { fileURLToPath } from 'node:url'
 import t from 'tap'
 import { silentLog } from '../../../src/core/log.ts'
 import { createSecrets } from '../../../src/core/secrets.ts'
+import { completeCommand } from '../../../src/server/effects/command.ts'
 import { runChild } from '../../../src/server/runs/child.ts'
 import type { Settings } from '../../../src/settings.ts'
 import { temporaryFolder } from '../../support/temporary.ts'
@@ -54,4 +56,34 @@ t.test('a step has the environment that its settings were checked with', async (
       from,
     },
   })
+})
+
+t.test('what a step starts does not inherit its secrets', async (t) => {
+  const folder = await temporaryFolder(t)
+  await writeFile(join(folder, 'ssh'), `#!/bin/sh\n/usr/bin/env > ${folder}/env\nexit 255\n`)
+  await chmod(join(folder, 'ssh'), 0o755)
+  const test = {
+    image: 'registry.test/webapi',
+    hosts: { a: 'ssh://deployer@10.0.0.1' },
+    container: { env: { PASSWORD: '$' + '{CROSSCLOUD_OWN_PASSWORD}' } },
+  }
+  const settings = { app: 'webapi', ledger: 'sqlite:ledger.db', environments: { test } }
+  await writeFile(join(folder, 'crosscloud.yml'), JSON.stringify(settings))
+  const { failure } = await completeCommand({
+    program: fileURLToPath(new URL('../../../dist/cli/main.js', import.meta.url)),
+    args: ['hosts', 'check', '--env', 'test'],
+    cwd: folder,
+    env: {
+      ...{ PATH: `${folder}:${process.env.PATH}`, HOME: folder, CROSSCLOUD_STATE: folder },
+      ...{ CROSSCLOUD_RUN: 'true', CROSSCLOUD_WORKER: 'true', REGISTRY_TOKEN: 'swordfish-2' },
+      CROSSCLOUD_OWN_PASSWORD: 'swordfish-1',
+    },
+    signal: new AbortController().signal,
+    timeout: 60_000,
+    message: { who: { login: 'li', id: '42', groups: [], identity: 'https://i' } },
+  })
+  t.notMatch(failure?.message, /not set/, 'the step itself has them')
+  const env = await readFile(join(folder, 'env'), 'utf8')
+  t.match(env, `HOME=${folder}`)
+  t.notMatch(env, /swordfish|CROSSCLOUD_/)
 })

@@ -49,9 +49,11 @@ export async function startGitServer(
   { pushPassword }: { pushPassword?: string } = {},
 ) {
   const authorizations: string[] = []
+  const paths: string[] = []
   const server = createServer(async (request, response) => {
     const { pathname, search } = new URL(request.url ?? '/', 'http://localhost')
     authorizations.push(request.headers.authorization ?? '')
+    paths.push(pathname)
     const user =
       pushPassword === undefined ? '' : userOf(request.headers.authorization, pushPassword)
     if (user === undefined) {
@@ -95,7 +97,7 @@ export async function startGitServer(
   })
   await new Promise<void>((listening) => server.listen(0, '127.0.0.1', listening))
   t.teardown(() => new Promise((closed) => server.close(closed)))
-  return { port: (server.address() as AddressInfo).port, authorizations }
+  return { port: (server.address() as AddressInfo).port, authorizations, paths }
 }
 
 /** The name that came with the right password. */

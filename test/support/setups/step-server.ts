@@ -33,8 +33,6 @@ export async function startStepServer(
   await repository.commit({
     'crosscloud.yml': stringify({
       app: 'webapi',
-      identity: 'unverified',
-      registries: { insecure: [sandbox.repository.split('/')[0]] },
       container: {
         ports: ['127.0.0.1::8080'],
         'stop-timeout': '1s',
@@ -74,6 +72,8 @@ export async function startStepServer(
       webapi: {
         repository: `file://${repository.folder}`,
         branch: 'main',
+        identity: 'unverified',
+        registries: { insecure: [sandbox.repository.split('/')[0]] },
         ledger: `sqlite:${ledgerFile}`,
         variables: { DATABASE_PASSWORD: '${DATABASE_PASSWORD}' },
         'config-key': '${KEY}',

@@ -1,4 +1,5 @@
 import type { Log } from '../../../core/log.ts'
+import type { EndingOf } from '../../remains.ts'
 import type { RolloutStrategy } from '../../rollout-settings.ts'
 import type { RolloutCommands } from '../../target.ts'
 import type { ContainerInfo, ContainerSpec, Host } from '../host.ts'
@@ -22,6 +23,7 @@ export interface RolloutOptions extends Ownership {
   commands?: RolloutCommands | undefined
   /** Throws unless the running, healthy container is the right one; the log names its host. */
   verify: (host: Host, container: ContainerInfo, log: Log) => Promise<void>
+  endingOf?: EndingOf | undefined
   /** Throws when the deployment's lock was lost. */
   checkLock?: (() => Promise<void>) | undefined
 }

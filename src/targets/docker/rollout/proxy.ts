@@ -1,6 +1,9 @@
 import { StepError } from '../../../core/errors.ts'
 import type { Log } from '../../../core/log.ts'
 import {
+  type HostActivity,
+  isLeftOut,
+  isOut,
   type ProxyServer,
   type ResponseCounts,
   type ReverseProxy,
@@ -33,10 +36,8 @@ export interface RolloutProxy {
   endCanary(): Promise<void>
   /** What the proxy has counted, by host; a host is missing where it counts nothing. */
   responses(): Promise<ReadonlyMap<string, ResponseCounts>>
-  /** A deployment to it was cut off: that it is out is not what somebody wants. */
-  claim(host: Host): void
-  /** A proxy that takes what is down for out says nothing of a host on which nothing runs. */
-  claimIdle(host: Host): void
+  /** Whether a host that is out was taken out by somebody, by what runs there. */
+  judge(host: Host, activity: HostActivity): void
 }
 
 interface LastOptions {
@@ -86,11 +87,10 @@ export function createRolloutProxy(
       const repaired = await proxy.repair()
       if (repaired !== undefined) log.warn(`${proxy.name}: ${repaired}`)
       const states = await proxy.states()
-      const serving = hostsServing(states)
       receiving = receivingHosts(states)
       await evenOut(proxy, states, log)
       for (const { name: host } of hosts) {
-        if (!serving.has(host)) out.add(host)
+        if (isOut(host, states)) out.add(host)
       }
     },
     reportOut(log) {
@@ -154,9 +154,8 @@ export function createRolloutProxy(
       }
       return found
     },
-    claim: (host) => void out.delete(host.name),
-    claimIdle(host) {
-      if (!proxy.tellsOut) out.delete(host.name)
+    judge(host, activity) {
+      if (!isLeftOut(activity, proxy)) out.delete(host.name)
     },
   }
 }
@@ -192,11 +191,6 @@ const addUp = (one: ResponseCounts, other: ResponseCounts = { all: 0, failed: 0 
   all: one.all + other.all,
   failed: one.failed + other.failed,
 })
-
-/** Hosts of which a server gets requests. */
-function hostsServing(states: readonly ServerState[]): ReadonlySet<string> {
-  return new Set(states.filter(({ mode }) => mode === 'in').map(({ server }) => server.host))
-}
 
 function describe({ left, duration }: { left: number | undefined; duration: number }): string {
   const time = `${(duration / 1000).toFixed(1)} s`

@@ -1,5 +1,7 @@
 import { isStepError, StepError } from '../../../core/errors.ts'
 import type { Log } from '../../../core/log.ts'
+import type { HostActivity } from '../../proxy.ts'
+import { describeRemains, type EndingOf, type Remains } from '../../remains.ts'
 import { slotOf } from '../../slot.ts'
 import { ON_VOLUME_LABEL } from '../container-options.ts'
 import { ownHealth } from '../health/label.ts'
@@ -24,9 +26,8 @@ export function decide(found: Found<{ running: boolean; restarts?: number }>): F
   if (current) {
     if (!next && !older) return undefined
     return {
-      text: next
-        ? 'a deployment was cut off before its new container was verified; the old one stays'
-        : 'a deployment was cut off before it had tidied up',
+      text: `a deployment was cut off before ${next ? 'its new container was verified' : 'it had tidied up'}`,
+      ...(next && { outcome: 'the old one stays' }),
       actions: [
         ...only(mayRun, { do: 'stop', container: 'next' }),
         ...only(!current.running, { do: 'start', container: 'current' }),
@@ -40,7 +41,8 @@ export function decide(found: Found<{ running: boolean; restarts?: number }>): F
   const verified = next && previous && (next.running || !previous.running)
   if (verified) {
     return {
-      text: 'a deployment was cut off after its new container was verified; it is finished now',
+      text: 'a deployment was cut off after its new container was verified',
+      outcome: 'it is finished now',
       actions: [
         ...only(!next.running, { do: 'start', container: 'next' }),
         { do: 'rename', container: 'next', to: 'current' },
@@ -50,7 +52,8 @@ export function decide(found: Found<{ running: boolean; restarts?: number }>): F
   }
   if (old) {
     return {
-      text: 'the container that should serve is missing; the one before it is put back',
+      text: 'the container that should serve is missing',
+      outcome: 'the one before it is put back',
       actions: [
         ...only(mayRun, { do: 'stop', container: 'next' }),
         ...only(!found[old]?.running, { do: 'start', container: old }),
@@ -67,12 +70,30 @@ export function decide(found: Found<{ running: boolean; restarts?: number }>): F
   }
 }
 
+const findingOf = (found: Found<ContainerInfo>): Finding | undefined =>
+  isInSlots(found) ? decideInSlots(found) : decide(found)
+
+/** What the containers of a host say of why a proxy sends it nothing. */
+export function activityOf(found: Found<ContainerInfo>): HostActivity {
+  if (findingOf(found)) return 'cut off'
+  return found.current?.running || found.previous?.running ? 'runs' : 'idle'
+}
+
+/** What the last deployment has left; undefined where it has left no container. */
+export function remainsOf(name: string, found: Found<ContainerInfo>): Remains | undefined {
+  const newest = found.next ?? found.current ?? found.previous ?? found.older
+  if (!newest) return undefined
+  const running = roles.flatMap((role) => (found[role]?.running ? [found[role]] : []))
+  return { name, labels: newest.labels, cutOff: findingOf(found)?.text, running }
+}
+
 export interface RepairOptions extends Ownership {
   spec: Pick<ContainerSpec, 'labels' | 'settings'>
+  endingOf?: EndingOf | undefined
   proxy?: RolloutProxy | undefined
 }
 
-/** Finds what a killed deployer left on the host, logs it, and repairs it. */
+/** Finds what a deployer left on the host that was killed or could not restore it, and repairs it. */
 export async function repair(
   host: Host,
   name: string,
@@ -81,14 +102,18 @@ export async function repair(
   options?: RepairOptions,
 ): Promise<void> {
   const found = await survey(host, name)
-  const inSlots = isInSlots(found)
-  const finding = inSlots ? decideInSlots(found) : decide(found)
+  const finding = findingOf(found)
+  const remains = remainsOf(name, found)
+  const ending = remains && (await options?.endingOf?.(host.name, remains.labels))
+  const said = remains && describeRemains(remains, ending)
+  if (said) {
+    const outcome = ending === undefined ? finding?.outcome : undefined
+    log.warn(`host ${host.name}: ${[said, outcome].filter(Boolean).join('; ')}`)
+  }
   if (!finding) return
-  log.warn(`host ${host.name}: ${name}: ${finding.text}`)
   // In slots the container to stop may be serving; else it was never verified.
-  const stopTimeout = (inSlots && options?.spec.settings.stopTimeout) || 10
+  const stopTimeout = (isInSlots(found) && options?.spec.settings.stopTimeout) || 10
   const proxy = options?.proxy
-  proxy?.claim(host)
   const how = { log, signal, stopTimeout, proxy, ownership: options }
   await perform(host, name, found, finding.actions, how)
   if (proxy) await realign(host, name, proxy, { log, signal })

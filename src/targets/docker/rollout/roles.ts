@@ -12,8 +12,10 @@ export type Action =
   | { do: 'rename'; container: Role; to: Role }
 
 export interface Finding {
-  /** What happened, for the log. */
+  /** What happened. */
   text: string
+  /** What the repair makes of it, for the log. */
+  outcome?: string
   actions: Action[]
 }
 

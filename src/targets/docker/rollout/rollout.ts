@@ -8,7 +8,7 @@ import { loopbackWarning } from '../slots.ts'
 import { removeCommands, runCommand } from './command.ts'
 import type { RolloutOptions } from './options.ts'
 import { adoptedName, isOwn, refuseForeign } from './owner.ts'
-import { removeOrKeep, repair, survey } from './repair.ts'
+import { activityOf, removeOrKeep, repair, survey } from './repair.ts'
 import { restoreAll } from './restore.ts'
 import type { Change } from './restore-host.ts'
 import { nameOf, roles } from './roles.ts'
@@ -40,7 +40,9 @@ export async function rollOut(options: RolloutOptions): Promise<InstanceResult[]
     )
   })
   // What stays can no longer be restored, so nothing may fail.
-  const stays = changes.filter(({ result, standing }) => result && !standing)
+  const stays = changes.filter(
+    ({ result, standing }) => result && (!standing || standing.serves === 'new'),
+  )
   await Promise.all(stays.map(({ host }) => tidy(host, options)))
   if (failure) throw failure
   return changes.flatMap(({ result }) => result ?? [])
@@ -65,7 +67,7 @@ async function prepare(options: RolloutOptions): Promise<ReadonlySet<Host>> {
     await removeCommands(host, options)
     if (found.current?.running) serving.add(host)
     else await warnOfOthers(host, options)
-    if (!found.current?.running && !found.previous?.running) options.proxy?.claimIdle(host)
+    options.proxy?.judge(host, activityOf(found))
     await repair(host, spec.name, log, signal, options)
   })
   options.proxy?.reportOut(log)

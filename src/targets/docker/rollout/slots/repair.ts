@@ -11,7 +11,8 @@ export function decideInSlots(found: Found<{ running: boolean }>): Finding | und
   if (current) return decideBesideCurrent(found)
   if (next && previous && (previous.running || !next.running)) {
     return {
-      text: 'a deployment was cut off after its new container was verified; it is finished now',
+      text: 'a deployment was cut off after its new container was verified',
+      outcome: 'it is finished now',
       actions: [
         ...serve('next', next),
         { do: 'rename', container: 'next', to: 'current' },
@@ -22,7 +23,8 @@ export function decideInSlots(found: Found<{ running: boolean }>): Finding | und
   }
   if (old) {
     return {
-      text: 'the container that should serve is missing; the one before it is put back',
+      text: 'the container that should serve is missing',
+      outcome: 'the one before it is put back',
       actions: [
         ...serve(old, found[old]),
         { do: 'rename', container: old, to: 'current' },
@@ -51,7 +53,8 @@ function decideBesideCurrent(found: Found<{ running: boolean }>): Finding | unde
   ]
   if (next) {
     return {
-      text: 'a deployment was cut off before its new container had taken over; the old one stays',
+      text: 'a deployment was cut off before its new container had taken over',
+      outcome: 'the old one stays',
       actions: [
         ...serve('current', current),
         // It may have been started a moment ago, while the new one serves.
@@ -62,9 +65,8 @@ function decideBesideCurrent(found: Found<{ running: boolean }>): Finding | unde
     }
   }
   return {
-    text: isDoubled
-      ? 'a deployment was cut off before the old container was stopped; it is stopped now'
-      : 'a deployment was cut off before it had tidied up',
+    text: `a deployment was cut off before ${isDoubled ? 'the old container was stopped' : 'it had tidied up'}`,
+    ...(isDoubled && { outcome: 'it is stopped now' }),
     actions: [...serve('current', current), ...tidy],
   }
 }

@@ -1,6 +1,6 @@
 import { z } from 'zod'
-import { PROBLEM_TYPE, problem } from '../../api/problem.ts'
-import { planAnswer } from '../../api/runs.ts'
+import { PROBLEM_TYPE, problem } from '../../../api/problem.ts'
+import { planAnswer } from '../../../api/runs.ts'
 
 /** An answer as a route declares it: Fastify, the types and openapi.json read it. */
 export const answer = <Schema extends z.ZodType>(description: string, schema: Schema) => ({
@@ -55,6 +55,10 @@ export const refusals = {
   ofPolicy: {
     403: refusal('The policy does not allow it; `reasons` says why, `hint` who may'),
     404: refusal('It is not there, or the caller may not view it'),
+  },
+  ofSeen: {
+    412: refusal('A key is not what was seen: `moved` has who changed it, and when'),
+    428: refusal('It is not said what was seen: If-Match, or `was` or `tag` of each key'),
   },
   ofKey: { 422: refusal('The Idempotency-Key came with another body before') },
 }

@@ -1,9 +1,9 @@
 import type { FastifySchemaCompiler } from 'fastify'
 import { z } from 'zod'
-import { identifier } from '../../api/runs.ts'
-import { StepError } from '../../core/errors.ts'
-import { issueLines, objectName } from '../../core/settings/schema.ts'
-import { verbs } from '../../policy/verbs.ts'
+import { identifier } from '../../../api/runs.ts'
+import { StepError } from '../../../core/errors.ts'
+import { issueLines, objectName } from '../../../core/settings/schema.ts'
+import { verbs } from '../../../policy/verbs.ts'
 
 /** What somebody sent, by a schema; INPUT_INVALID has a line for each problem. */
 export function parseRequest<Schema extends z.ZodType>(

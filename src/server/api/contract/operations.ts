@@ -1,6 +1,5 @@
 import { z } from 'zod'
-import { agent, leaseAnswer, leaseRequest, reportAnswer, reportRequest } from '../../api/agents.ts'
-import { decisionAnswer } from '../../api/policy.ts'
+import { decisionAnswer } from '../../../api/policy.ts'
 import {
   application,
   applicationInFull,
@@ -10,7 +9,8 @@ import {
   pageOf,
   release,
   statusCell,
-} from '../../api/reads.ts'
+  unreadCells,
+} from '../../../api/reads.ts'
 import {
   cancelAccepted,
   cancelRequest,
@@ -19,11 +19,13 @@ import {
   planAnswer,
   run,
   runAccepted,
-} from '../../api/runs.ts'
-import { sessionInfo, sessionRequest, sessionStarted } from '../../api/session.ts'
-import { versionAllotted, versionRequest } from '../../api/versions.ts'
-import { planRequest, runRequest } from '../runs/requests.ts'
+} from '../../../api/runs.ts'
+import { sessionInfo, sessionRequest, sessionStarted } from '../../../api/session.ts'
+import { versionAllotted, versionRequest } from '../../../api/versions.ts'
+import { planRequest, runRequest } from '../../runs/requests.ts'
 import { answer, conflict, events, nothing, refusals } from './answers.ts'
+import { agentOperations, configOperations, streamOperations } from './changes.ts'
+import { lookOperations } from './looks.ts'
 import {
   applicationPath,
   auditQuery,
@@ -65,7 +67,7 @@ const sessionOperations = {
     description: 'API tokens have none; they are revoked on the server.',
     tags: ['session'],
     querystring: noQuery,
-    response: { 204: nothing('It has ended'), ...refusals.any },
+    response: { 204: nothing('It has ended'), ...refusals.ofBody },
   },
 } as const
 
@@ -160,7 +162,10 @@ const readOperations = {
     description: 'For each application and environment that the caller may view.',
     tags: ['applications'],
     querystring: noQuery,
-    response: { 200: answer('All of them', pageOf(statusCell)), ...refusals.any },
+    response: {
+      200: answer('All of them', pageOf(z.union([statusCell, unreadCells]))),
+      ...refusals.any,
+    },
   },
   readApplication: {
     summary: 'Describe an application',
@@ -258,48 +263,14 @@ const policyOperations = {
   },
 } as const
 
-/** For `crosscloud agent`, which has an API token with the verb `agent` that is bound to its key. */
-const agentOperations = {
-  listAgents: {
-    summary: 'List agents',
-    description: 'As far as the caller may view where they work, and when each was last seen.',
-    tags: ['agents'],
-    querystring: noQuery,
-    response: { 200: answer('All of them', pageOf(agent)), ...refusals.any },
-  },
-  takeLease: {
-    summary: 'Take a run to carry out',
-    description: 'For agents. Answered when there is one, or after half a minute.',
-    tags: ['agents'],
-    querystring: noQuery,
-    body: leaseRequest,
-    response: {
-      200: answer('A run, or null', leaseAnswer),
-      ...refusals.ofBody,
-      ...refusals.ofPolicy,
-    },
-  },
-  reportRun: {
-    summary: 'Say what became of a run',
-    description: 'For the agent that has it; the lease lasts on from here.',
-    tags: ['agents'],
-    querystring: noQuery,
-    params: runPath,
-    body: reportRequest,
-    response: {
-      200: answer('It is taken in', reportAnswer),
-      ...refusals.ofBody,
-      ...refusals.ofPolicy,
-      409: conflict('Another agent has the run by now, or it is over'),
-    },
-  },
-} as const
-
 export const operations = {
   ...sessionOperations,
   ...runOperations,
   ...readOperations,
   ...buildOperations,
+  ...configOperations,
+  ...streamOperations,
+  ...lookOperations,
   ...policyOperations,
   ...agentOperations,
 } as const
