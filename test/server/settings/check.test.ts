@@ -63,7 +63,7 @@ t.test('a server with applications builds no repository beside their keys', asyn
   const beside = await serverIn(t, { routes: [build], applications: { webapi } })
   const { code, stderr } = await beside.serve('--check', '--role', 'receive')
   t.equal(code, 2)
-  t.match(stderr, /routes\[0\] builds a repository beside the keys of applications/)
+  t.match(stderr, /routes.0 builds a repository beside the keys of applications/)
   const alone = await serverIn(t, { routes: [build] })
   t.equal((await alone.serve('--check', '--role', 'receive')).code, 0)
   const pipeline = { name: 'build', source: 'gitlab', pipeline: { ref: 'main' } }
