@@ -102,4 +102,6 @@ export const configMoved = z.object({
 export type ConfigEdit = z.output<typeof configEdit>
 export type ConfigItem = z.output<typeof configItem>
 export type ConfigDifference = z.output<typeof configDifference>
+export type ConfigPage = z.output<typeof configPage>
+export type ConfigChanged = z.output<typeof configChanged>
 export type ConfigMoved = z.output<typeof configMoved>

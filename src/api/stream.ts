@@ -94,4 +94,5 @@ export const runLines = z.object({
 })
 
 export type AnnouncementName = keyof typeof announcements
+export type RunLines = z.output<typeof runLines>
 export type StreamQuery = z.output<typeof streamQuery>

@@ -1,10 +1,12 @@
 import { isAbsolute } from 'node:path'
 import type { FastifyInstance, FastifyReply, FastifyRequest } from 'fastify'
 import {
+  type ConfigChanged,
   type ConfigDifference,
   type ConfigEdit,
   type ConfigItem,
   type ConfigMoved,
+  type ConfigPage,
   configPatch,
   configQuery,
 } from '../../api/config.ts'
@@ -31,7 +33,7 @@ const AGE = 15_000
 /** The config of an environment: what its keys are, and changes of what somebody has seen. */
 export function addConfigRoutes(api: FastifyInstance, dependencies: ConfigDependencies): void {
   const { events, commands } = dependencies
-  api.get(PLACE, async (request, reply) => {
+  api.get(PLACE, async (request, reply): Promise<ConfigPage> => {
     const { limit, cursor, prefix } = parseRequest(configQuery, request.query)
     const { app, env } = await requireConfig(request, 'config-read', dependencies)
     const application = await open(app, env, AGE, dependencies)
@@ -100,7 +102,7 @@ async function patchConfig(
   request: FastifyRequest,
   reply: FastifyReply,
   dependencies: ConfigDependencies,
-) {
+): Promise<ConfigChanged> {
   const { app, env } = await requireAny(request, dependencies)
   const { changes, reason } = bodyOf(configPatch, request)
   const ifMatch = matchOf(request, changes)
