@@ -103,4 +103,6 @@ export type ConfigPatch = z.output<typeof configPatch>
 export type ConfigEdit = z.output<typeof configEdit>
 export type ConfigItem = z.output<typeof configItem>
 export type ConfigDifference = z.output<typeof configDifference>
+export type ConfigPage = z.output<typeof configPage>
+export type ConfigChanged = z.output<typeof configChanged>
 export type ConfigMoved = z.output<typeof configMoved>

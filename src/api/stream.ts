@@ -1,5 +1,6 @@
 import { z } from 'zod'
 import { objectName } from '../core/settings/schema.ts'
+import { line } from './events.ts'
 import { identifier } from './runs.ts'
 
 /*
@@ -85,6 +86,13 @@ export const announcements = {
   'agent.changed': z.object({ at: z.iso.datetime(), agent: z.string(), state: z.string() }),
 } as const
 
+/** Lines of a log as they come; `finished` with the last ones. */
+export const runLines = z.object({
+  run: z.string(),
+  lines: z.array(line),
+  finished: z.boolean(),
+})
 
 export type AnnouncementName = keyof typeof announcements
+export type RunLines = z.output<typeof runLines>
 export type StreamQuery = z.output<typeof streamQuery>

@@ -114,7 +114,7 @@ function lintEdits(
     .map(
       ({ key, text }) =>
         new StepError('INPUT_INVALID', `the value for ${key} ${text}`, {
-          hint: 'Take it away. Where it must be there, write it with `config set`.',
+          hint: 'Take it away. Where it must be there, `crosscloud config set --as-is` takes it.',
         }),
     )
 }

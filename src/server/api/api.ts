@@ -87,9 +87,12 @@ function addStreams(
   const { access, applications, reader, worker, log } = dependencies
   const events = openEvents(access)
   const feed = openFeed(events, log)
-  const openLedger = async (app: string) => (await reader.open(app)).ledger()
+  const open = async (app: string) => {
+    const { settings, ledger } = await reader.open(app)
+    return { ledger: await ledger(), environments: Object.keys(settings.environments) }
+  }
   const { names } = applications
-  const watch = watchLedgers({ names, openLedger, events, isAsked: feed.isAsked, log })
+  const watch = watchLedgers({ names, open, events, isAsked: feed.isAsked, log })
   api.addHook('onClose', async () => {
     watch.close()
     feed.close()

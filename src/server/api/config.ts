@@ -1,10 +1,12 @@
 import { isAbsolute } from 'node:path'
 import type { FastifyInstance, FastifyReply, FastifyRequest } from 'fastify'
 import type {
+  ConfigChanged,
   ConfigDifference,
   ConfigEdit,
   ConfigItem,
   ConfigMoved,
+  ConfigPage,
   ConfigPatch,
 } from '../../api/config.ts'
 import { StepError } from '../../core/errors.ts'
@@ -33,26 +35,30 @@ const AGE = 15_000
 export function addConfigRoutes(api: FastifyInstance, dependencies: ConfigDependencies): void {
   const { events, commands } = dependencies
   const typed = withTypes(api)
-  typed.get(PLACE, { schema: operations.readConfig }, async (request, reply) => {
-    const { limit, cursor, prefix } = request.query
-    const { app, env } = await requireConfig(request, 'config-read', dependencies)
-    const application = await open(app, env, AGE, dependencies)
-    const { output, failure } = await commands({
-      ...{ application, environment: env, signal: signalOf(reply) },
-      args: ['config', 'list', '--tags', `--env=${env}`],
-      input: await events.tagKey(),
-    })
-    if (failure) throw failure
-    const { etag, items } = output as unknown as { etag: string; items: ConfigItem[] }
-    const after = cursor === undefined ? undefined : Buffer.from(cursor, 'base64url').toString()
-    const rest = items
-      .filter(({ key }) => ownerOf(key, app, dependencies) && isBelow(key, prefix))
-      .filter(({ key }) => after === undefined || Buffer.compare(bytes(key), bytes(after)) > 0)
-    const page = rest.slice(0, limit)
-    const last = rest.length > limit ? page.at(-1)?.key : undefined
-    reply.header('etag', `"${etag}"`)
-    return { items: page, next: last === undefined ? null : bytes(last).toString('base64url') }
-  })
+  typed.get(
+    PLACE,
+    { schema: operations.readConfig },
+    async (request, reply): Promise<ConfigPage> => {
+      const { limit, cursor, prefix } = request.query
+      const { app, env } = await requireConfig(request, 'config-read', dependencies)
+      const application = await open(app, env, AGE, dependencies)
+      const { output, failure } = await commands({
+        ...{ application, environment: env, signal: signalOf(reply) },
+        args: ['config', 'list', '--tags', `--env=${env}`],
+        input: await events.tagKey(),
+      })
+      if (failure) throw failure
+      const { etag, items } = output as unknown as { etag: string; items: ConfigItem[] }
+      const after = cursor === undefined ? undefined : Buffer.from(cursor, 'base64url').toString()
+      const rest = items
+        .filter(({ key }) => ownerOf(key, app, dependencies) && isBelow(key, prefix))
+        .filter(({ key }) => after === undefined || Buffer.compare(bytes(key), bytes(after)) > 0)
+      const page = rest.slice(0, limit)
+      const last = rest.length > limit ? page.at(-1)?.key : undefined
+      reply.header('etag', `"${etag}"`)
+      return { items: page, next: last === undefined ? null : bytes(last).toString('base64url') }
+    },
+  )
   typed.patch(PLACE, { schema: operations.editConfig }, async (request, reply) =>
     patchConfig(request.body, request, reply, dependencies),
   )
@@ -105,7 +111,7 @@ async function patchConfig(
   request: FastifyRequest,
   reply: FastifyReply,
   dependencies: ConfigDependencies,
-) {
+): Promise<ConfigChanged> {
   const { app, env } = await requireAny(request, dependencies)
   const ifMatch = matchOf(request, changes)
   const foreign = changes.find(({ key }) => !ownerOf(key, app, dependencies))

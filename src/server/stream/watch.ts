@@ -5,11 +5,15 @@ import type { Ledger, StatusCell } from '../../ledger/ledger.ts'
 import { sha256Hex } from '../sources/source.ts'
 import type { Events } from './events.ts'
 
+interface Watched {
+  ledger: Pick<Ledger, 'status' | 'configChanges' | 'approvals' | 'releases'>
+  /** Those of its settings: the ledger forgets one that was only locked. */
+  environments: readonly string[]
+}
+
 interface WatchOptions {
   names: readonly string[]
-  openLedger(
-    app: string,
-  ): Promise<Pick<Ledger, 'status' | 'configChanges' | 'approvals' | 'releases'>>
+  open(app: string): Promise<Watched>
   events: Pick<Events, 'emitChanged' | 'sawAll'>
   /** Whether anybody listens on this server. */
   isAsked(): boolean
@@ -47,15 +51,19 @@ export function watchLedgers(options: WatchOptions): { close(): void } {
 
 export const stateOf = (seen: unknown) => sha256Hex(JSON.stringify(seen) ?? '')
 
-async function lookAt(app: string, { openLedger, events }: WatchOptions): Promise<void> {
-  const ledger = await openLedger(app)
+async function lookAt(app: string, { open, events }: WatchOptions): Promise<void> {
+  const { ledger, environments } = await open(app)
   const watcher = `watched ${app}`
   const tell = async (type: AnnouncementName, environment: string, state: unknown) => {
     const text = stateOf(state)
     await events.emitChanged({ type, app, environment }, text, watcher)
   }
   const cells = await ledger.status({ app })
-  for (const cell of cells) await tell('status.changed', cell.environment, standingOf(cell))
+  const places = new Set([...environments, ...cells.map(({ environment }) => environment)])
+  for (const environment of places) {
+    const cell = cells.find((each) => each.environment === environment)
+    await tell('status.changed', environment, cell && standingOf(cell))
+  }
   for (const [environment, ids] of await decisions(app, cells, ledger)) {
     await tell('approval.changed', environment, ids)
   }

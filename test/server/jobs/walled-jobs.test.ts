@@ -12,9 +12,9 @@ import { startMariadb } from '../../support/servers/mariadb.ts'
 import { freePort } from '../../support/servers/ports.ts'
 import { startRedis } from '../../support/servers/redis.ts'
 import { missingProgram } from '../../support/servers/server.ts'
-import { makeWalledMachine, type WalledMachine } from '../../support/setups/wall.ts'
 import { startQueueRedis } from '../../support/servers/webhooks.ts'
 import { createDemo, type Demo } from '../../support/setups/demo.ts'
+import { makeWalledMachine, type WalledMachine } from '../../support/setups/wall.ts'
 import { temporaryFolder } from '../../support/temporary.ts'
 
 const MAIN = fileURLToPath(new URL('../../../dist/cli/main.js', import.meta.url))

@@ -1,5 +1,5 @@
 import type { FastifyInstance, FastifyRequest } from 'fastify'
-import type { StreamQuery, Topic } from '../../../api/stream.ts'
+import type { RunLines, StreamQuery, Topic } from '../../../api/stream.ts'
 import type { RunRecord } from '../../runs/run.ts'
 import { type Runs, unknownRun } from '../../runs/runs.ts'
 import type { NumberedEvent } from '../../stream/events.ts'
@@ -172,7 +172,8 @@ async function followLines(
     const read = entries.filter(({ event }) => event === 'line').map(({ data }) => JSON.parse(data))
     after = Number.parseInt(last.id, 10)
     const line = { run, number: after }
-    await outbox.send({ event: 'run.lines', data: { run, lines: read, finished }, line })
+    const data: RunLines = { run, lines: read, finished }
+    await outbox.send({ event: 'run.lines', data, line })
     if (finished) return
   }
 }
