@@ -2,7 +2,8 @@ import { setTimeout as sleep } from 'node:timers/promises'
 import t from 'tap'
 import { missingProgram } from '../../support/servers/server.ts'
 import { until } from '../../support/until.ts'
-import { allLines, startWorld } from './world.ts'
+import { allLines } from './event-reader.ts'
+import { startWorld } from './world.ts'
 
 const skip = missingProgram('redis-server', 'redis-cli', 'git')
 

@@ -3,7 +3,8 @@ import t from 'tap'
 import { noEngine } from '../../support/servers/engine.ts'
 import { createSandbox, type Sandbox } from '../../support/setups/sandbox.ts'
 import { until } from '../../support/until.ts'
-import { allLines, readLines, startWorld, type World } from './world.ts'
+import { allLines, readLines } from './event-reader.ts'
+import { startWorld, type World } from './world.ts'
 
 const skip = noEngine('docker-registry', 'gcc', 'git', 'redis-server')
 if (skip) t.test('deployments by a server', { skip }, async () => {})

@@ -5,7 +5,8 @@ import { runStep } from '../../../src/steps/inputs.ts'
 import { noEngine } from '../../support/servers/engine.ts'
 import { createSandbox } from '../../support/setups/sandbox.ts'
 import { until } from '../../support/until.ts'
-import { readEvents, startWorld } from './world.ts'
+import { readEvents } from './event-reader.ts'
+import { startWorld } from './world.ts'
 
 const skip = noEngine('docker-registry', 'gcc', 'git', 'redis-server')
 const ENV = '/applications/webapi/environments/test'

@@ -3,7 +3,8 @@ import { wait } from '../../../src/core/retry.ts'
 import { limitFollowers } from '../../../src/server/api/followers.ts'
 import { missingProgram } from '../../support/servers/server.ts'
 import { until } from '../../support/until.ts'
-import { readLines, startWorld, type World } from './world.ts'
+import { readLines } from './event-reader.ts'
+import { startWorld, type World } from './world.ts'
 
 const skip = missingProgram('redis-server', 'redis-cli', 'git')
 const verify = { app: 'webapi', step: 'verify-md5', inputs: { env: 'test' } }

@@ -1,6 +1,7 @@
 import t from 'tap'
 import { missingProgram } from '../../support/servers/server.ts'
-import { allLines, policySettings, startWorld, type World } from './world.ts'
+import { allLines } from './event-reader.ts'
+import { policySettings, startWorld, type World } from './world.ts'
 
 const skip = missingProgram('redis-server', 'redis-cli', 'git')
 const verify = { app: 'webapi', step: 'verify-md5', inputs: { env: 'test' } }

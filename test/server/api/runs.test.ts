@@ -3,7 +3,8 @@ import { line, streamEvents } from '../../../src/api/events.ts'
 import { planAnswer, run as runSchema } from '../../../src/api/runs.ts'
 import { missingProgram } from '../../support/servers/server.ts'
 import { until } from '../../support/until.ts'
-import { allLines, readLines, repositorySettings, startWorld, type World } from './world.ts'
+import { allLines, readLines } from './event-reader.ts'
+import { repositorySettings, startWorld, type World } from './world.ts'
 
 const skip = missingProgram('redis-server', 'redis-cli', 'git')
 

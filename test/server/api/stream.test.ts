@@ -5,7 +5,8 @@ import { openRunStore } from '../../../src/server/runs/store.ts'
 import { sha256Hex } from '../../../src/server/sources/source.ts'
 import { type Announcement, openEvents } from '../../../src/server/stream/events.ts'
 import { missingProgram } from '../../support/servers/server.ts'
-import { readEvents, type StreamEvent, startWorld, type World } from './world.ts'
+import { readEvents, type StreamEvent } from './event-reader.ts'
+import { startWorld, type World } from './world.ts'
 
 const skip = missingProgram('redis-server', 'redis-cli', 'git')
 

@@ -2,7 +2,7 @@ import { Ajv2020 } from 'ajv/dist/2020.js'
 import addFormats from 'ajv-formats'
 import fc from 'fast-check'
 import t, { type Test } from 'tap'
-import { missingProgram } from '../../support/servers/server.ts'
+import { missingProgram } from '../../../support/servers/server.ts'
 import { type GeneratedRequest, type Known, requestsOf } from './arbitraries.ts'
 import {
   type Answered,
@@ -38,7 +38,7 @@ if (skip) t.test('requests from the document', { skip }, async () => {})
 else {
   t.test('whatever is sent, the server answers as its document says', async (t) => {
     const world = await openWorld(t)
-    t.equal(world.contract.operations.length, 18)
+    t.ok(world.contract.operations.length > 40, 'every request is tried')
     const target = '/api/v1/openapi.json'
     const { text } = await world.server.send({ method: 'GET', target })
     t.strictSame(JSON.parse(text), world.contract.document, 'it is served as it is in docs/')

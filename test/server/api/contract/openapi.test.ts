@@ -1,8 +1,8 @@
 import { readFile } from 'node:fs/promises'
 import t from 'tap'
-import { remoteStepNames } from '../../../src/server/runs/steps.ts'
-import { loadSteps } from '../../../src/steps/index.ts'
-import { remoteInputs } from '../../../src/steps/inputs.ts'
+import { remoteStepNames } from '../../../../src/server/runs/steps.ts'
+import { loadSteps } from '../../../../src/steps/index.ts'
+import { remoteInputs } from '../../../../src/steps/inputs.ts'
 import { readContract } from './contract.ts'
 
 t.test('each step over HTTP is described with the inputs of its definition', async (t) => {
@@ -40,7 +40,7 @@ t.test('every request is described in words, and by whom it may be made', async 
 
 t.test('the table of docs/server.md has the requests of openapi.json', async (t) => {
   const { operations } = await readContract()
-  const page = await readFile(new URL('../../../docs/server.md', import.meta.url), 'utf8')
+  const page = await readFile(new URL('../../../../docs/server.md', import.meta.url), 'utf8')
   const [, table = ''] = page.split('## API')
   const written = [...table.matchAll(/`(GET|POST|DELETE) ([^`?]+)[^`]*`/g)].map(
     ([, method, path = '']) => `${method} /${path.replace(/\b(ID|APP|ENV)\b/g, '{}')}`,

@@ -54,7 +54,7 @@ interface Document {
   components: { schemas: Record<string, Schema> }
 }
 
-const FILE = fileURLToPath(new URL('../../../docs/openapi.json', import.meta.url))
+const FILE = fileURLToPath(new URL('../../../../docs/openapi.json', import.meta.url))
 
 export interface Contract {
   document: Document
