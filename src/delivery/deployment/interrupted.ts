@@ -57,7 +57,9 @@ const bringsBack = (cut: Deployment, current: Deployment) =>
 /** What the ledger keeps of how a failed deployment left a host. */
 export function endingOf(context: Context): EndingOf {
   return async (host, labels) => {
-    const { deployment = '', application, environment, version } = placed(labels)
+    const { deployment, application, environment, version } = placed(labels)
+    // A container that was adopted has no deployment.
+    if (!deployment) return undefined
     const found = await (await context.ledger()).findDeployment(deployment)
     if (found?.state !== 'failed' || found.version !== version) return undefined
     if (found.app !== application || found.environment !== environment) return undefined

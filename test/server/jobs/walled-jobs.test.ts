@@ -163,6 +163,7 @@ async function startWorld(t: Test, demo: Demo) {
         webapi: {
           ...{ repository: `file://${project}`, branch: 'main', ledger: ledgerUrl },
           'config-key': '${CONFIG_KEY}',
+          identity: identityOf(issuer),
           environments: { ...places, production: { ...places.production, gate } },
         },
       },
@@ -182,6 +183,10 @@ async function startWorld(t: Test, demo: Demo) {
   const jobs = await openJobs(t, { project, url, issuer, wall })
   return { ...jobs, wall, issuer, ledger, ports: [...open, ...closed] }
 }
+
+const identityOf = ({ url }: TestIssuer) => ({
+  ...{ issuer: url, audience: 'crosscloud', project: 'team/webapi' },
+})
 
 type Places = Record<string, { image: string; config: string; hosts: Record<string, string> }>
 
@@ -209,7 +214,7 @@ async function writeRepository(project: string, issuer: TestIssuer, places: Plac
   const settings = parseDocument(await readFile(file, 'utf8'))
   settings.delete('ledger')
   settings.delete('config-key')
-  settings.set('identity', { issuer: issuer.url, audience: 'crosscloud', project: 'team/webapi' })
+  settings.set('identity', identityOf(issuer))
   settings.set(
     'environments',
     Object.fromEntries(
