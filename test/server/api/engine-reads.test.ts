@@ -23,14 +23,16 @@ else {
   const world = await startWorld(t, {
     settings: {
       app: 'webapi',
-      registries: { insecure: [sandbox.repository.split('/')[0]] },
       container: {
         ports: ['127.0.0.1::8080'],
         ...{ 'stop-timeout': '1s', health: { http: ':8080/', timeout: '20s' } },
       },
       environments: { test: { image: sandbox.repository, config: 'file:config/test.yaml' } },
     },
-    application: { environments: { test: { hosts: { 'app-01': sandbox.engine.address } } } },
+    application: {
+      registries: { insecure: [sandbox.repository.split('/')[0]] },
+      environments: { test: { hosts: { 'app-01': sandbox.engine.address } } },
+    },
     variables: sandbox.variables,
     ledger: join(sandbox.folder, 'ledger.db'),
   })

@@ -144,7 +144,7 @@ export const uses: Record<string, Attack> = {
     request: bearer(() => `cct_${'a'.repeat(43)}`),
   },
   'an API token as a session': {
-    reason: 'credentials',
+    reason: 'api-token-key',
     request: bearer((world) => world.apiToken('as-a-session'), 'DPoP'),
   },
   'an API token with a password': {

@@ -51,7 +51,6 @@ const policyOf = (issuer: string) => ({
 
 const applicationOf = (app: string) => ({
   app,
-  identity: 'unverified',
   environments: {
     test: { image: `127.0.0.1:1/test/${app}`, config: 'file:config.yaml' },
     staging: { from: 'test', image: `127.0.0.1:1/staging/${app}`, config: 'file:config.yaml' },
@@ -79,6 +78,7 @@ export async function startAttacked(t: Test) {
     })
     applications[app] = {
       ...{ repository: `file://${repository.folder}`, branch: 'main', ledger: `sqlite:${file}` },
+      identity: 'unverified',
       environments: { test: { hosts: { 'app-01': 'tcp://127.0.0.1:1' } } },
     }
   }

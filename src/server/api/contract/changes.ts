@@ -12,6 +12,9 @@ import { streamPosition, streamQuery } from '../../../api/stream.ts'
 import { answer, conflict, events, refusals } from './answers.ts'
 import { environmentPath, noQuery, runPath } from './requests.ts'
 
+/** The ETag of a set of config, or `*`, which says nothing of what was seen. */
+const ifMatch = z.string().regex(/^(?:"[\w-]{16,64}"|\*)$/, 'is not an ETag of this config')
+
 export const configOperations = {
   readConfig: {
     summary: 'List the config of an environment',
@@ -33,7 +36,7 @@ export const configOperations = {
     tags: ['config'],
     querystring: noQuery,
     params: environmentPath,
-    headers: z.looseObject({ 'if-match': z.string().optional() }),
+    headers: z.looseObject({ 'if-match': ifMatch.optional() }),
     body: configPatch,
     response: {
       200: answer('What was changed', configChanged),

@@ -237,7 +237,8 @@ export function requestsOf(
         .filter((text) => text !== '')
         .join('&')
       const texts = Object.entries(headers).flatMap(([name, part]) =>
-        part ? [[name, part.text]] : [],
+        // HTTP sends no other characters in a header.
+        part ? [[name, part.text.replace(/[^\x20-\x7e]/g, '')]] : [],
       )
       const wrongBody =
         schema !== undefined &&

@@ -26,7 +26,6 @@ const variables = {
 
 const repositorySettings = {
   app: 'webapi',
-  identity: 'unverified',
   container: { env: { PASSWORD: '${DATABASE_PASSWORD}' } },
   environments: {
     test: { image: '127.0.0.1:1/test/webapi', config: 'file:config/test.yaml' },
@@ -75,6 +74,7 @@ export async function startRealServer(t: Test) {
         ledger: `sqlite:${file}`,
         variables: { DATABASE_PASSWORD: '${DATABASE_PASSWORD}' },
         'config-key': '${KEY}',
+        identity: 'unverified',
         environments: {
           test: { hosts: { 'app-01': 'tcp://127.0.0.1:1' } },
           production: {
