@@ -36,8 +36,6 @@ export async function startWorld(t: Test) {
   await repository.commit({
     'crosscloud.yml': stringify({
       app: 'webapi',
-      identity: 'unverified',
-      registries: { insecure: [sandbox.repository.split('/')[0]] },
       container: {
         ports: ['127.0.0.1::8080'],
         'stop-timeout': '1s',
@@ -60,6 +58,8 @@ export async function startWorld(t: Test) {
     repository: `file://${repository.folder}`,
     branch: 'main',
     ledger: `sqlite:${ledgerFile}`,
+    identity: 'unverified',
+    registries: { insecure: [sandbox.repository.split('/')[0]] },
   }
   const settings = {
     listen: { host: '127.0.0.1', port, rate: 1000 },
