@@ -49,7 +49,7 @@ t.test('paths of crosscloud.yml start from its folder, wherever a command runs',
   const baked = []
   for (const app of ['orders', 'billing']) {
     const settings = ['--settings', `${app}/crosscloud.yml`]
-    const built = await said('build-war', ...settings, '--maven', '../mvnw')
+    const built = await said('build-war', ...settings, '--maven', './mvnw')
     t.equal(built.war, `${app}/target/app.war`, 'its outputs start from where it runs')
     const { digest } = await said('bake-image', ...settings, '--version', '1.0.0')
     const again = await said(

@@ -76,10 +76,6 @@ async function startWorld(t: Test) {
   await repository.commit({
     'crosscloud.yml': stringify({
       app: 'webapi',
-      identity: {
-        ...{ issuer: provider.url, audience: 'crosscloud', project: 'team/webapi' },
-      },
-      registries: { insecure: [sandbox.repository.split('/')[0]] },
       container: {
         ports: ['127.0.0.1::8080'],
         ...{ 'stop-timeout': '1s', health: { http: ':8080/', timeout: '20s' } },
@@ -113,6 +109,8 @@ async function startWorld(t: Test) {
     applications: {
       webapi: {
         ...{ repository: `file://${repository.folder}`, branch: 'main', ledger: `sqlite:${file}` },
+        identity: { issuer: provider.url, audience: 'crosscloud', project: 'team/webapi' },
+        registries: { insecure: [sandbox.repository.split('/')[0]] },
         environments: { test: host, production: host },
       },
     },

@@ -20,12 +20,17 @@ t.test('a step has the environment that its settings were checked with', async (
      })`,
   )
   const environment = { HOME: folder, CROSSCLOUD_RUN: 'true' }
+  const presented = {
+    ...{ kind: 'job', login: 'li', id: '42', groups: ['team/dev'], identity: 'https://i' },
+    job: { id: '1', sha: 'abc', refProtected: true, attempt: 1 },
+  } as const
   const { output } = await runChild({
     request: { step: 'deploy', inputs: {}, environment: 'test' },
     subject: {
       ...{ kind: 'person', name: 'li (team/dev)', by: 'li', byId: '42', identity: 'https://i' },
       names: ['user:li', 'group:team/dev'],
-      claims: { ref: 'main', sha: 'abc' },
+      claims: { ref: 'main' },
+      presented,
     },
     application: {
       ...{ app: 'webapi', commit: 'c', folder, file: 'x.yml', variables: [], environment: {} },
@@ -51,10 +56,7 @@ t.test('a step has the environment that its settings were checked with', async (
     jobUrl: 'https://crosscloud.example.com/runs/1',
   }
   t.strictSame(output?.message, {
-    who: {
-      ...{ kind: 'person', login: 'li', id: '42', groups: ['team/dev'], identity: 'https://i' },
-      from,
-    },
+    who: { ...presented, from },
   })
 })
 
