@@ -4,6 +4,7 @@ import { fileURLToPath } from 'node:url'
 import t from 'tap'
 import { silentLog } from '../../../src/core/log.ts'
 import { createSecrets } from '../../../src/core/secrets.ts'
+import type { PresentedWho } from '../../../src/identity/presented.ts'
 import { completeCommand } from '../../../src/server/effects/command.ts'
 import { runChild } from '../../../src/server/runs/child.ts'
 import type { Settings } from '../../../src/settings.ts'
@@ -20,16 +21,17 @@ t.test('a step has the environment that its settings were checked with', async (
      })`,
   )
   const environment = { HOME: folder, CROSSCLOUD_RUN: 'true' }
-  const presented = {
+  const presented: PresentedWho = {
     ...{ kind: 'job', login: 'li', id: '42', groups: ['team/dev'], identity: 'https://i' },
+    project: 'team/webapi',
     job: { id: '1', sha: 'abc', refProtected: true, attempt: 1 },
-  } as const
+  }
   const { output } = await runChild({
     request: { step: 'deploy', inputs: {}, environment: 'test' },
     subject: {
-      ...{ kind: 'person', name: 'li (team/dev)', by: 'li', byId: '42', identity: 'https://i' },
-      names: ['user:li', 'group:team/dev'],
-      claims: { ref: 'main' },
+      ...{ kind: 'job', name: 'job 1 of team/webapi (li)', by: 'li', byId: '42' },
+      ...{ identity: 'https://i', names: [] },
+      claims: { ref: 'main', project: 'team/webapi' },
       presented,
     },
     application: {
