@@ -118,7 +118,8 @@ function prepare(api: FastifyInstance, { log, secrets }: ApiDependencies): void 
   })
   api.setErrorHandler((error: unknown, _request, reply) => {
     const { status } = problemOf(error, secrets.mask)
-    if (status >= 500) log.error(`a request of the API failed: ${messageOf(error)}`)
+    if (status === 500) log.error(`a request of the API failed: ${messageOf(error)}`)
+    else if (status > 500) log.warn(`a request of the API cannot be answered: ${messageOf(error)}`)
     if (status === 401) reply.header('www-authenticate', 'DPoP, Bearer')
     return sendProblem(reply, error, secrets.mask)
   })

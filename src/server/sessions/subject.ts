@@ -43,7 +43,12 @@ export function presentedSubject(
 ): Subject & { presented?: PresentedWho } {
   if (person === undefined) return subject
   const { login, id, groups, identity, project, job } = person
-  const presented = { kind: 'job', login, id, groups, identity, project, job } as const
+  const known = { login, id, groups, identity, job }
+  // Somebody who has logged in is of no project.
+  const presented =
+    subject.kind === 'person'
+      ? ({ kind: 'person', ...known } as const)
+      : ({ kind: 'job', ...known, project } as const)
   return { ...subject, presented }
 }
 

@@ -66,7 +66,7 @@ else {
     const events = readEvents(world, `${ENV}/logs/follow?lines=5`, { signal: stop.signal })
     t.match((await events.next()).value, {
       event: 'line',
-      data: { level: 'output', text: / starts/ },
+      data: { level: 'output', text: / starts|on stderr/ },
     })
     stop.abort()
     await events.next().catch(() => {})

@@ -213,11 +213,11 @@ export const foreign: Record<string, Act> = {
     send: by({}, post({ ...deploy({}, 'shop'), app: 'webapi' })),
   },
   'a build beside the keys': {
-    ...{ status: 400, told: /there is no step "build-war" over HTTP/ },
+    ...{ status: 400, told: /step is not one of the steps over HTTP/ },
     send: by({}, post({ ...deploy(), step: 'build-war' })),
   },
   'a container of a stranger': {
-    ...{ status: 400, told: /there is no input "adopt" over HTTP/ },
+    ...{ status: 400, told: /inputs\.adopt is not known here/ },
     send: by({}, post(deploy({ adopt: true }))),
   },
   'who it is for': {
@@ -225,7 +225,7 @@ export const foreign: Record<string, Act> = {
     send: by({}, post({ ...deploy(), by: 'li' })),
   },
   'another file of settings': {
-    ...{ status: 400, told: /there is no input "settings" over HTTP/ },
+    ...{ status: 400, told: /inputs\.settings is not known here/ },
     send: by({}, post(deploy({ settings: '/etc/passwd' }))),
   },
   'a path in the name of the application': {
