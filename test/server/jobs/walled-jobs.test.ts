@@ -184,9 +184,9 @@ async function startWorld(t: Test, demo: Demo) {
   return { ...jobs, wall, issuer, ledger, ports: [...open, ...closed] }
 }
 
-const identityOf = ({ url }: TestIssuer) => ({
-  ...{ issuer: url, audience: 'crosscloud', project: 'team/webapi' },
-})
+function identityOf({ url }: TestIssuer) {
+  return { issuer: url, audience: 'crosscloud', project: 'team/webapi' }
+}
 
 type Places = Record<string, { image: string; config: string; hosts: Record<string, string> }>
 
