@@ -12,7 +12,7 @@ const SCHEMAS: Record<string, string> = {
   '0002-config-changes': 'sha256:1a636b402b595e6a45eacfda5121289da17811668bfe3b987754eb7c5c7ff751',
   '0003-deployment-life': 'sha256:f26b1ebb24b4a87175ff18bf4298258aae4786e3b383c4ff1ecff7ddfbd170b8',
   '0004-trust': 'sha256:289765c10ad7bc4228738aadfa2daa9baa4181b30712d409482b735bd0adaf7a',
-  '0005-audit': 'sha256:1bfb91690a2b6874d04d99b43d5c1dfd5254e39736ce305c602043f73ab5c556',
+  '0005-audit': 'sha256:c98b1fed413389dac041bcaa6cf4eb00e2ded16e9ce28897659a2448936a6b1a',
 }
 const NEWEST = Object.keys(SCHEMAS).at(-1) ?? ''
 

@@ -38,13 +38,23 @@ t.test('every request is described in words, and by whom it may be made', async 
   }
 })
 
-t.test('the table of docs/server.md has the requests of openapi.json', async (t) => {
-  const { operations } = await readContract()
-  const page = await readFile(new URL('../../../../docs/server.md', import.meta.url), 'utf8')
-  const [, table = ''] = page.split('## API')
-  const written = [...table.matchAll(/`(GET|POST|DELETE) ([^`?]+)[^`]*`/g)].map(
-    ([, method, path = '']) => `${method} /${path.replace(/\b(ID|APP|ENV)\b/g, '{}')}`,
-  )
-  const known = operations.map(({ method, path }) => `${method} ${path.replace(/\{\w+\}/g, '{}')}`)
-  t.strictSame([...new Set(written)].sort(), known.sort())
-})
+const PLACE = 'applications/APP/environments/ENV'
+
+t.test(
+  'the tables of docs/server.md and docs/api.md have the requests of openapi.json',
+  async (t) => {
+    const { operations } = await readContract()
+    const read = (name: string) =>
+      readFile(new URL(`../../../../docs/${name}.md`, import.meta.url), 'utf8')
+    const [, table = ''] = (await read('server')).split('## API')
+    const text = `${table}${await read('api')}`.replace(/PLACE|…(?=\/config)/g, PLACE)
+    // Those of a browser begin with a slash: they are not below /api/v1.
+    const written = [...text.matchAll(/`(GET|POST|PATCH|DELETE) ([a-z][^`? {]*)[^`]*`/g)].map(
+      ([, method, path = '']) => `${method} /${path.replace(/\b(ID|APP|ENV|VERSION)\b/g, '{}')}`,
+    )
+    const known = operations.map(
+      ({ method, path }) => `${method} ${path.replace(/\{\w+\}/g, '{}')}`,
+    )
+    t.strictSame([...new Set(written)].sort(), known.sort())
+  },
+)
